@@ -1,0 +1,76 @@
+import { spawn } from 'node:child_process'
+import { access, readFile, statfs } from 'node:fs/promises'
+import { availableParallelism, cpus, totalmem } from 'node:os'
+
+/** What a command left behind. `code` is null when it could not be started at all. */
+export interface CommandResult {
+  code: number | null
+  stdout: string
+  stderr: string
+}
+
+/** Everything the runtime asks of the machine, so that tests can describe another one. */
+export interface Host {
+  platform: string
+  arch: string
+  nodeVersion: string
+  env: Record<string, string | undefined>
+  cpuModel(): string | null
+  threads(): number
+  memoryBytes(): number
+  run(
+    command: string,
+    args: string[],
+    options?: { onStderr?: (text: string) => void },
+  ): Promise<CommandResult>
+  /** The file's text, or null when it cannot be read. */
+  readText(path: string): Promise<string | null>
+  exists(path: string): Promise<boolean>
+  freeBytes(folder: string): Promise<number>
+  fetch(url: string, init?: RequestInit): Promise<Response>
+}
+
+export function systemHost(): Host {
+  return {
+    platform: process.platform,
+    arch: process.arch,
+    nodeVersion: process.versions.node,
+    env: process.env,
+    cpuModel: () => cpus()[0]?.model.trim() || null,
+    threads: availableParallelism,
+    memoryBytes: totalmem,
+    run: runCommand,
+    readText: (path) => readFile(path, 'utf8').catch(() => null),
+    exists: (path) =>
+      access(path).then(
+        () => true,
+        () => false,
+      ),
+    freeBytes: async (folder) => {
+      const { bavail, bsize } = await statfs(folder)
+      return bavail * bsize
+    },
+    fetch: (url, init) => fetch(url, init),
+  }
+}
+
+function runCommand(
+  command: string,
+  args: string[],
+  { onStderr }: { onStderr?: (text: string) => void } = {},
+): Promise<CommandResult> {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    let stdout = ''
+    let stderr = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text
+    })
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text
+      onStderr?.(text)
+    })
+    child.on('error', (error) => resolve({ code: null, stdout, stderr: error.message }))
+    child.on('close', (code) => resolve({ code: code ?? 1, stdout, stderr }))
+  })
+}

@@ -1,0 +1,124 @@
+import { join } from 'node:path'
+import { type Host, systemHost } from './host.ts'
+
+/** An NVIDIA card as nvidia-smi lists it. */
+export interface Gpu {
+  index: number
+  uuid: string
+  name: string
+  memoryBytes: number | null
+  driver: string
+  /** Such as '9.0'; null where nvidia-smi is too old to say. */
+  computeCapability: string | null
+}
+
+/** What the choice of a device rests on. Tests pass other machines than the one they run on. */
+export interface MachineDescription {
+  platform: string
+  arch: string
+  /** glibc version, or null: musl, or not Linux. */
+  glibc: string | null
+  cpuModel: string | null
+  cpuFeatures: string[]
+  threads: number
+  memoryBytes: number
+  nodeVersion: string
+  gpus: Gpu[]
+  /** The driver's user library is there, even if nvidia-smi is not. */
+  hasLibcuda: boolean
+  /** What nvidia-smi said instead of listing cards, or null. */
+  gpuProblem: string | null
+  /** CUDA_VISIBLE_DEVICES, or null when it is not set. */
+  cudaVisibleDevices: string | null
+}
+
+/** The features that decide whether TensorFlow runs at all, and how fast: the rest of /proc/cpuinfo is noise. */
+const FEATURES_WORTH_NAMING = [
+  'sse4_2', 'avx', 'avx2', 'fma', 'f16c', 'avx_vnni', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'avx512_fp16',
+  'amx_tile', 'amx_bf16', 'amx_int8', 'asimd', 'asimdhp', 'asimddp', 'i8mm', 'bf16', 'sve', 'sve2',
+] // biome-ignore format: a list of names reads better filled than one a line
+
+export async function describeMachine(host: Host = systemHost()): Promise<MachineDescription> {
+  const [glibc, cpuFeatures, hasLibcuda, { gpus, gpuProblem }] = await Promise.all([
+    glibcVersion(host),
+    readCpuFeatures(host),
+    findLibcuda(host),
+    listGpus(host),
+  ])
+  return {
+    platform: host.platform,
+    arch: host.arch,
+    glibc,
+    cpuModel: host.cpuModel(),
+    cpuFeatures,
+    threads: host.threads(),
+    memoryBytes: host.memoryBytes(),
+    nodeVersion: host.nodeVersion,
+    gpus,
+    hasLibcuda,
+    gpuProblem,
+    cudaVisibleDevices: host.env.CUDA_VISIBLE_DEVICES ?? null,
+  }
+}
+
+async function glibcVersion(host: Host): Promise<string | null> {
+  if (host.platform !== 'linux') return null
+  const { stdout } = await host.run('getconf', ['GNU_LIBC_VERSION'])
+  return /^glibc (\S+)/.exec(stdout)?.[1] ?? null
+}
+
+async function readCpuFeatures(host: Host): Promise<string[]> {
+  if (host.platform === 'darwin') {
+    const { stdout } = await host.run('sysctl', ['-a', 'hw.optional.arm'])
+    return [...stdout.matchAll(/hw\.optional\.arm\.(\w+): 1/g)].map((match) => match[1])
+  }
+  const text = (await host.readText('/proc/cpuinfo')) ?? ''
+  const present = new Set(/^(?:flags|Features)\s*:\s*(.*)$/m.exec(text)?.[1].split(' '))
+  return FEATURES_WORTH_NAMING.filter((feature) => present.has(feature))
+}
+
+async function findLibcuda(host: Host): Promise<boolean> {
+  if (host.platform !== 'linux') return false
+  const folders = [
+    ...(host.env.LD_LIBRARY_PATH ?? '').split(':').filter(Boolean),
+    '/usr/lib/x86_64-linux-gnu',
+    '/usr/lib/aarch64-linux-gnu',
+    '/usr/lib64',
+    '/usr/lib',
+    '/usr/local/nvidia/lib64',
+    '/usr/lib/wsl/lib',
+    '/run/opengl-driver/lib',
+  ]
+  const found = await Promise.all(folders.map((folder) => host.exists(join(folder, 'libcuda.so.1'))))
+  return found.includes(true)
+}
+
+async function listGpus(host: Host): Promise<Pick<MachineDescription, 'gpus' | 'gpuProblem'>> {
+  if (host.platform !== 'linux') return { gpus: [], gpuProblem: null }
+  const columns = 'index,uuid,name,memory.total,driver_version'
+  const query = (fields: string) =>
+    host.run('nvidia-smi', [`--query-gpu=${fields}`, '--format=csv,noheader,nounits'])
+  let result = await query(`${columns},compute_cap`)
+  // Drivers before 510 do not know the field compute_cap; the rest is still worth having.
+  if (result.code !== null && /compute_cap/.test(result.stdout + result.stderr)) result = await query(columns)
+  if (result.code === null) return { gpus: [], gpuProblem: null }
+  if (result.code !== 0) return { gpus: [], gpuProblem: firstLine(result.stdout + result.stderr) }
+  return { gpus: result.stdout.trim().split('\n').filter(Boolean).map(parseGpu), gpuProblem: null }
+}
+
+function parseGpu(line: string): Gpu {
+  const [index, uuid, name, mebibytes, driver, capability] = line.split(',').map((field) => field.trim())
+  const memory = Number(mebibytes)
+  return {
+    index: Number(index),
+    uuid,
+    name,
+    memoryBytes: Number.isFinite(memory) ? memory * 2 ** 20 : null, // '[N/A]' on cards that share the machine's memory
+    driver,
+    computeCapability: capability ?? null,
+  }
+}
+
+function firstLine(text: string): string {
+  return text.trim().split('\n')[0] || 'it failed without a message'
+}

@@ -1,0 +1,94 @@
+import { stat } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { z } from 'zod'
+import { cacheRoot, variantFolder } from './cache.ts'
+import { type Host, systemHost } from './host.ts'
+import { ADDON_PACKAGES, VARIANTS, type Variant } from './release.ts'
+
+/** What is there of one variant. */
+export interface VariantState {
+  /** The addon to load, or null when the variant is not set up. */
+  addon: string | null
+  /** Why it cannot be loaded although setup once ran, or null. */
+  problem: string | null
+}
+
+export type Prepared = Record<Variant, VariantState>
+
+/** Written last by setup, so that a folder with a manifest is a complete one. */
+export const Manifest = z.object({
+  tensorflow: z.string(),
+  variant: z.enum(VARIANTS),
+  wheels: z.array(z.string()),
+  files: z.array(z.object({ path: z.string(), bytes: z.number() })),
+})
+export type Manifest = z.infer<typeof Manifest>
+
+export const MANIFEST_FILE = 'manifest.json'
+
+/** Where npm put the package whose addon a variant is, and that package's version. */
+export interface AddonPackage {
+  folder: string
+  version: string
+}
+
+export function addonPackage(variant: Variant): AddonPackage {
+  const require = createRequire(import.meta.url)
+  const path = require.resolve(`${ADDON_PACKAGES[variant]}/package.json`)
+  return { folder: dirname(path), version: require(path).version }
+}
+
+/** Where tfjs-node itself looks for its addon. */
+export function placedAddon({ folder }: AddonPackage): string {
+  return join(folder, 'lib', 'napi-v8', 'tfjs_binding.node')
+}
+
+export function cachedAddon(root: string, variant: Variant, { version }: AddonPackage): string {
+  return join(variantFolder(root, variant), 'addon', `tfjs-node-${version}`, 'tfjs_binding.node')
+}
+
+export async function readPrepared(host: Host = systemHost()): Promise<Prepared> {
+  const root = cacheRoot(host.env)
+  const [cpu, cuda] = await Promise.all(VARIANTS.map((variant) => readVariant(host, root, variant)))
+  return { cpu, cuda }
+}
+
+async function readVariant(host: Host, root: string, variant: Variant): Promise<VariantState> {
+  const npmPackage = addonPackage(variant)
+  const folder = variantFolder(root, variant)
+  const manifest = await readManifest(host, folder)
+  const cached = cachedAddon(root, variant, npmPackage)
+  const missing = manifest ? await missingFiles(folder, manifest) : []
+  if (missing.length > 0) {
+    const more = missing.length > 1 ? ` and ${missing.length - 1} more` : ''
+    const problem = `libraries are missing from ${folder}: ${missing[0]}${more}; run \`tinymoe setup --variant ${variant}\``
+    return { addon: null, problem }
+  }
+  if (manifest && (await host.exists(cached))) return { addon: cached, problem: null }
+  const placed = placedAddon(npmPackage)
+  return { addon: (await host.exists(placed)) ? placed : null, problem: null }
+}
+
+export async function readManifest(host: Host, folder: string): Promise<Manifest | null> {
+  const text = await host.readText(join(folder, MANIFEST_FILE))
+  if (text === null) return null
+  try {
+    return Manifest.parse(JSON.parse(text))
+  } catch {
+    return null // half a manifest is no manifest: setup writes a new one
+  }
+}
+
+/** Files of the manifest that are gone or have another length, as paths inside the folder. */
+export async function missingFiles(folder: string, { files }: Manifest): Promise<string[]> {
+  const sizes = await Promise.all(
+    files.map(({ path }) =>
+      stat(join(folder, path)).then(
+        ({ size }) => size,
+        () => -1,
+      ),
+    ),
+  )
+  return files.filter(({ bytes }, i) => sizes[i] !== bytes).map(({ path }) => path)
+}
