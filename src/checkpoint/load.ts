@@ -1,0 +1,210 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { CheckpointError } from '../errors.ts'
+import type { Family } from '../families/family.ts'
+import { ourName, publishedName } from '../families/names.ts'
+import type { ModelConfig, MoeConfig } from '../model/config.ts'
+import type { BlockWeights, ExpertWeights, LinearWeights, ModelWeights } from '../model/weights.ts'
+import { expectedTensors } from './layout.ts'
+import type { Checkpoint, CheckpointTensor } from './shards.ts'
+
+/** Called after each tensor group with the share (0..1) of the checkpoint that has been read. */
+export type LoadProgress = (share: number) => void
+
+/**
+ * Reads a checkpoint's tensors onto the active device, one at a time, so that no second copy of the model exists.
+ * @throws CheckpointError for a tensor that is missing, left over, given twice or misshapen
+ */
+export function loadWeights(
+  checkpoint: Checkpoint,
+  config: ModelConfig,
+  family: Family,
+  onProgress: LoadProgress = () => {},
+): ModelWeights {
+  const reader = new WeightReader(matchTensors(checkpoint, config, family), onProgress)
+  try {
+    const weights: ModelWeights = {
+      embedding: reader.matrix('embedding'),
+      blocks: config.layers.map((_, layer) => readBlock(reader, config, layer)),
+      finalNorm: reader.vector('finalNorm'),
+      unembedding: config.tieWordEmbeddings ? null : reader.linear(['unembedding']),
+    }
+    return weights
+  } catch (error) {
+    reader.dispose()
+    throw error
+  }
+}
+
+/** Pairs the file's tensors with the ones the config asks for: none missing, none left over, all of the right shape. */
+function matchTensors(
+  checkpoint: Checkpoint,
+  config: ModelConfig,
+  { names: rules, ignored }: Family,
+): Map<string, CheckpointTensor> {
+  const found = new Map<string, CheckpointTensor>()
+  const leftOver: string[] = []
+  for (const name of checkpoint.names()) {
+    const ours = ourName(rules, name)
+    if (ours === null) {
+      if (!ignored.some((pattern) => pattern.test(name))) leftOver.push(name)
+      continue
+    }
+    const twin = found.get(ours)
+    if (twin) throw new CheckpointError(`${checkpoint.dir}: "${twin.name}" and "${name}" are the same weight, expected one`)
+    found.set(ours, checkpoint.get(name))
+  }
+  const stacked = [...found.keys()].some((name) => name.includes('.moe.stacked.'))
+  const expected = expectedTensors(config, stacked)
+  const missing = [...expected.keys()].filter((name) => !found.has(name))
+  if (missing.length > 0) {
+    const published = missing.map((name) => publishedName(rules, name) ?? name)
+    throw new CheckpointError(`${checkpoint.dir}: ${listed(published)} missing, config.json asks for it`)
+  }
+  for (const [name, tensor] of found) if (!expected.has(name)) leftOver.push(tensor.name)
+  if (leftOver.length > 0) {
+    throw new CheckpointError(`${checkpoint.dir}: ${listed(leftOver)} left over, config.json has no place for it`)
+  }
+  for (const [name, shape] of expected) checkShape(found.get(name) as CheckpointTensor, shape)
+  return found
+}
+
+function checkShape(tensor: CheckpointTensor, expected: number[]): void {
+  if (tensor.shape.join() !== expected.join()) {
+    throw new CheckpointError(
+      `${tensor.file}: "${tensor.name}" has shape [${tensor.shape.join(', ')}], expected [${expected.join(', ')}] by config.json`,
+    )
+  }
+}
+
+function listed(names: string[]): string {
+  const shown = names.slice(0, 3).map((name) => `"${name}"`).join(', ')
+  return names.length > 3 ? `${shown} and ${names.length - 3} more tensors are` : `${shown} ${names.length > 1 ? 'are' : 'is'}`
+}
+
+function readBlock(reader: WeightReader, config: ModelConfig, layer: number): BlockWeights {
+  const block = `blocks.${layer}`
+  const feedForward = config.layers[layer]
+  return {
+    attentionNorm: reader.vector(`${block}.attentionNorm`),
+    attention: {
+      qkv: reader.linear(['q', 'k', 'v'].map((part) => `${block}.attention.${part}`)),
+      output: reader.linear([`${block}.attention.o`]),
+    },
+    feedForwardNorm: reader.vector(`${block}.feedForwardNorm`),
+    feedForward:
+      feedForward.kind === 'dense'
+        ? { kind: 'dense', expert: readExpert(reader, `${block}.mlp`) }
+        : {
+            kind: 'moe',
+            router: reader.linear([`${block}.moe.router`]),
+            scoreBias: null,
+            experts: readExperts(reader, `${block}.moe`, feedForward),
+          },
+  }
+}
+
+function readExpert(reader: WeightReader, prefix: string): ExpertWeights {
+  return {
+    gateUp: reader.linear([`${prefix}.gate`, `${prefix}.up`]),
+    down: reader.linear([`${prefix}.down`]),
+  }
+}
+
+function readExperts(reader: WeightReader, prefix: string, { router }: MoeConfig): ExpertWeights[] {
+  return Array.from({ length: router.numExperts }, (_, e) =>
+    reader.has(`${prefix}.stacked.gateUp`)
+      ? { gateUp: reader.slice(`${prefix}.stacked.gateUp`, e), down: reader.slice(`${prefix}.stacked.down`, e) }
+      : readExpert(reader, `${prefix}.experts.${e}`),
+  )
+}
+
+/** Turns tensors of the file into tensors of the device, and remembers them in case a later one fails. */
+class WeightReader {
+  private readonly made: tf.Tensor[] = []
+  private readonly totalValues: number
+  private readValues = 0
+
+  constructor(
+    private readonly tensors: Map<string, CheckpointTensor>,
+    private readonly onProgress: LoadProgress,
+  ) {
+    this.totalValues = [...tensors.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0)
+  }
+
+  has(name: string): boolean {
+    return this.tensors.has(name)
+  }
+
+  /** A norm's weight [D]. */
+  vector(name: string): tf.Tensor1D {
+    return this.keep(tf.tensor1d(this.values(name)))
+  }
+
+  /** As stored, for looking up rows. */
+  matrix(name: string): tf.Tensor2D {
+    return this.keep(tf.tensor2d(this.values(name), this.get(name).shape as [number, number]))
+  }
+
+  /** Matrices [out, in] (and biases, where there are any) side by side as one [in, sum of out]. */
+  linear(names: string[]): LinearWeights {
+    const [, inputs] = this.get(names[0]).shape
+    const biases = names.map((name) => `${name}.bias`).filter((name) => this.has(name))
+    return {
+      weight: this.transposed(this.joined(names), inputs),
+      bias: biases.length > 0 ? this.keep(tf.tensor1d(this.joined(biases))) : null,
+    }
+  }
+
+  /** Entry `index` of a stacked [E, out, in] as [in, out]. */
+  slice(name: string, index: number): LinearWeights {
+    const tensor = this.get(name)
+    const values = tensor.readSlice(index, 1)
+    this.count(values.length)
+    return { weight: this.transposed(values, tensor.shape[2]), bias: null }
+  }
+
+  dispose(): void {
+    tf.dispose(this.made)
+  }
+
+  /** Transposing on the device also uploads now, so that the host's copy can go. */
+  private transposed(values: Float32Array, inputs: number): tf.Tensor2D {
+    return this.keep(tf.tidy(() => tf.transpose(tf.tensor2d(values, [values.length / inputs, inputs]))))
+  }
+
+  private joined(names: string[]): Float32Array {
+    if (names.length === 1) return this.values(names[0])
+    const sizes = names.map((name) => sizeOf(this.get(name).shape))
+    const all = new Float32Array(sizes.reduce((a, b) => a + b, 0))
+    let offset = 0
+    names.forEach((name, i) => {
+      all.set(this.values(name), offset)
+      offset += sizes[i]
+    })
+    return all
+  }
+
+  private values(name: string): Float32Array {
+    const values = this.get(name).read()
+    this.count(values.length)
+    return values
+  }
+
+  private get(name: string): CheckpointTensor {
+    return this.tensors.get(name) as CheckpointTensor // matchTensors has seen to it
+  }
+
+  private count(values: number): void {
+    this.readValues += values
+    this.onProgress(this.readValues / this.totalValues)
+  }
+
+  private keep<T extends tf.Tensor>(tensor: T): T {
+    this.made.push(tf.keep(tensor))
+    return tensor
+  }
+}
+
+function sizeOf(shape: number[]): number {
+  return shape.reduce((product, n) => product * n, 1)
+}

@@ -1,0 +1,16 @@
+import { ConfigError } from '../errors.ts'
+import type { Family } from './family.ts'
+import { llama } from './llama.ts'
+import { mixtral } from './mixtral.ts'
+
+export const FAMILIES: readonly Family[] = [mixtral, llama]
+
+/** The family that a config.json says it is. */
+export function familyOf(json: unknown, file: string): Family {
+  const modelType = (json as { model_type?: unknown } | null)?.model_type
+  const family = FAMILIES.find((f) => f.modelType === modelType)
+  if (family) return family
+  const known = FAMILIES.map((f) => f.modelType).join(', ')
+  const found = modelType === undefined ? 'is missing' : `is ${JSON.stringify(modelType)}`
+  throw new ConfigError(`${file}: "model_type" ${found}, expected one of ${known}`)
+}

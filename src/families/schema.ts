@@ -1,0 +1,144 @@
+import { z } from 'zod'
+import { ConfigError } from '../errors.ts'
+import type { ModelConfig, RopeConfig, RopeScaling } from '../model/config.ts'
+
+/** Fields that Mixtral, Llama and their relatives share, in both dialects of config.json. */
+export const positiveInt = z.int().positive()
+export const positive = z.number().positive()
+const nullableInt = positiveInt.nullish()
+
+const ropeObject = z.looseObject({
+  rope_type: z.string().optional(),
+  type: z.string().optional(),
+  rope_theta: positive.optional(),
+  factor: positive.nullish(),
+  low_freq_factor: positive.optional(),
+  high_freq_factor: positive.optional(),
+  original_max_position_embeddings: positiveInt.optional(),
+})
+
+export const decoderFields = {
+  hidden_act: z.literal('silu').default('silu'),
+  num_key_value_heads: nullableInt,
+  head_dim: nullableInt,
+  rope_theta: positive.nullish(),
+  rope_scaling: ropeObject.nullish(),
+  rope_parameters: ropeObject.nullish(),
+  original_max_position_embeddings: nullableInt,
+  tie_word_embeddings: z.boolean().default(false),
+  bos_token_id: z.int().nonnegative().nullish(),
+  eos_token_id: z.union([z.int().nonnegative(), z.array(z.int().nonnegative())]).nullish(),
+}
+
+type DecoderFields = z.infer<z.ZodObject<typeof decoderFields>> & {
+  hidden_size: number
+  num_attention_heads: number
+  max_position_embeddings: number
+}
+
+/** Checks `json` against the schema; the first fault becomes one sentence that names file, field and value. */
+export function parseFields<S extends z.ZodType>(schema: S, json: unknown, file: string): z.output<S> {
+  const result = schema.safeParse(json)
+  if (result.success) return result.data
+  const [issue] = result.error.issues
+  const field = issue.path.join('.') || 'the whole file'
+  const value = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown>)?.[key], json)
+  const shown = value === undefined ? 'is missing' : `is ${JSON.stringify(value)}`
+  throw new ConfigError(`${file}: "${field}" ${shown}, ${issue.message.replace(/^Invalid input: /, '')}`)
+}
+
+/** Heads that divide evenly, or a sentence. */
+export function attentionOf(fields: DecoderFields, file: string) {
+  const { hidden_size: D, num_attention_heads: numHeads } = fields
+  const numKeyValueHeads = fields.num_key_value_heads ?? numHeads
+  if (numHeads % numKeyValueHeads !== 0) {
+    throw new ConfigError(
+      `${file}: "num_key_value_heads" is ${numKeyValueHeads}, expected a divisor of num_attention_heads=${numHeads}`,
+    )
+  }
+  if (!fields.head_dim && D % numHeads !== 0) {
+    throw new ConfigError(`${file}: "hidden_size" is ${D}, expected a multiple of num_attention_heads=${numHeads}`)
+  }
+  const headDim = fields.head_dim ?? D / numHeads
+  if (headDim % 2 !== 0) {
+    throw new ConfigError(`${file}: "head_dim" is ${headDim}, expected an even number (rotary embedding turns pairs)`)
+  }
+  return { numHeads, numKeyValueHeads, headDim }
+}
+
+/** Rotary settings from either dialect: `rope_parameters`, or `rope_theta` and `rope_scaling`. */
+export function ropeOf(fields: DecoderFields, defaultTheta: number, file: string): RopeConfig {
+  const rope = fields.rope_parameters ?? fields.rope_scaling ?? {}
+  const theta = fields.rope_parameters?.rope_theta ?? fields.rope_theta ?? defaultTheta
+  const where = fields.rope_parameters ? 'rope_parameters' : 'rope_scaling'
+  const need = (key: 'factor' | 'low_freq_factor' | 'high_freq_factor'): number => {
+    const value = rope[key]
+    if (value == null) throw new ConfigError(`${file}: "${where}.${key}" is missing, expected a number for rope_type ${type}`)
+    return value
+  }
+  const type = rope.rope_type ?? rope.type ?? 'default'
+  const scalings: Record<string, () => RopeScaling> = {
+    default: () => ({ type: 'default' }),
+    linear: () => ({ type: 'linear', factor: need('factor') }),
+    llama3: () => ({
+      type: 'llama3',
+      factor: need('factor'),
+      lowFreqFactor: need('low_freq_factor'),
+      highFreqFactor: need('high_freq_factor'),
+      originalMaxPositionEmbeddings:
+        fields.original_max_position_embeddings ??
+        rope.original_max_position_embeddings ??
+        fields.max_position_embeddings,
+    }),
+  }
+  const scaling = Object.hasOwn(scalings, type) ? scalings[type] : undefined
+  if (!scaling) {
+    const known = Object.keys(scalings).join(', ')
+    throw new ConfigError(`${file}: "${where}.rope_type" is "${type}", expected one of ${known}`)
+  }
+  return { theta, scaling: scaling() }
+}
+
+/** Token ids that end a text. */
+export function eosOf(value: number | number[] | null | undefined): number[] {
+  return value == null ? [] : Array.isArray(value) ? value : [value]
+}
+
+/** The shared fields in the newer dialect. */
+export function formatDecoder(config: ModelConfig): Record<string, unknown> {
+  return {
+    vocab_size: config.vocabSize,
+    hidden_size: config.hiddenSize,
+    num_hidden_layers: config.layers.length,
+    num_attention_heads: config.attention.numHeads,
+    num_key_value_heads: config.attention.numKeyValueHeads,
+    head_dim: config.attention.headDim,
+    hidden_act: 'silu',
+    max_position_embeddings: config.maxPositionEmbeddings,
+    rms_norm_eps: config.normEps,
+    rope_parameters: formatRope(config.rope),
+    tie_word_embeddings: config.tieWordEmbeddings,
+    bos_token_id: config.bosTokenId,
+    eos_token_id: config.eosTokenIds.length === 1 ? config.eosTokenIds[0] : config.eosTokenIds,
+    attention_dropout: 0,
+    dtype: 'float32',
+  }
+}
+
+function formatRope({ theta, scaling }: RopeConfig): Record<string, unknown> {
+  const common = { rope_theta: theta, rope_type: scaling.type }
+  switch (scaling.type) {
+    case 'default':
+      return common
+    case 'linear':
+      return { ...common, factor: scaling.factor }
+    case 'llama3':
+      return {
+        ...common,
+        factor: scaling.factor,
+        low_freq_factor: scaling.lowFreqFactor,
+        high_freq_factor: scaling.highFreqFactor,
+        original_max_position_embeddings: scaling.originalMaxPositionEmbeddings,
+      }
+  }
+}

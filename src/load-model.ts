@@ -1,0 +1,77 @@
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { loadWeights } from './checkpoint/load.ts'
+import { openCheckpoint } from './checkpoint/shards.ts'
+import { CheckpointError, ConfigError, messageOf } from './errors.ts'
+import { familyOf } from './families/index.ts'
+import { generate } from './generate/generate.ts'
+import type { GenerateOptions, GenerateResult } from './generate/types.ts'
+import { loadTokenizer, type Tokenizer } from './generate/tokenizer.ts'
+import type { ModelConfig } from './model/config.ts'
+import type { DispatchName } from './model/dispatch/index.ts'
+import { MoeModel } from './model/transformer.ts'
+import type { ModelWeights } from './model/weights.ts'
+import { startRuntime } from './runtime/index.ts'
+import type { Device, RuntimeReport } from './runtime/types.ts'
+
+export interface LoadOptions {
+  /** Default: the best one that works here (`TINYMOE_DEVICE` overrides). */
+  device?: Device
+  /** How experts are run; default `auto`. */
+  dispatch?: DispatchName | 'auto'
+  /** Called with the share (0..1) that has been read. */
+  onProgress?: (share: number) => void
+}
+
+/** A model on its device, with the tokenizer of its directory (null where there is none). */
+export class LoadedModel extends MoeModel {
+  constructor(
+    readonly dir: string,
+    config: ModelConfig,
+    weights: ModelWeights,
+    dispatch: DispatchName | 'auto',
+    readonly tokenizer: Tokenizer | null,
+    readonly runtime: RuntimeReport,
+  ) {
+    super(config, weights, dispatch)
+  }
+
+  /** Continues a text or token ids. Iterate the result for tokens as they come, or await `result.done`. */
+  generate(options: GenerateOptions): GenerateResult {
+    return generate(this, this.tokenizer, options)
+  }
+}
+
+/**
+ * Loads a Hugging Face directory: config.json, safetensors, tokenizer.json if present.
+ * @throws ConfigError, CheckpointError or DeviceError, each one sentence
+ */
+export async function loadModel(dir: string, options: LoadOptions = {}): Promise<LoadedModel> {
+  const { config, family } = readConfig(dir)
+  const checkpoint = openCheckpoint(dir)
+  try {
+    const { report } = await startRuntime({ device: options.device })
+    const tokenizer = await loadTokenizer(dir)
+    const weights = loadWeights(checkpoint, config, family, options.onProgress)
+    return new LoadedModel(dir, config, weights, options.dispatch ?? 'auto', tokenizer, report)
+  } finally {
+    checkpoint.close()
+  }
+}
+
+/** The config of a model directory, and the family it belongs to. */
+export function readConfig(dir: string) {
+  if (!existsSync(dir) || !statSync(dir).isDirectory()) {
+    throw new CheckpointError(`${dir}: no such directory, expected a model with config.json and model.safetensors`)
+  }
+  const file = join(dir, 'config.json')
+  if (!existsSync(file)) throw new ConfigError(`${file}: not found, expected the model's config`)
+  let json: unknown
+  try {
+    json = JSON.parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    throw new ConfigError(`${file}: not JSON (${messageOf(error)})`)
+  }
+  const family = familyOf(json, file)
+  return { config: family.parseConfig(json, file), family }
+}

@@ -1,0 +1,87 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { AttentionConfig } from './config.ts'
+import type { KvCache } from './kv-cache.ts'
+import { linear } from './linear.ts'
+import { applyRope, type RopeTables } from './rope.ts'
+import type { AttentionWeights } from './weights.ts'
+
+/** Large enough to vanish in a softmax, finite so that a row with nothing to see stays a number. */
+const MASKED = -1e30
+
+/** What all layers of one call share. */
+export interface AttentionContext {
+  /** B */
+  batch: number
+  rope: RopeTables
+  /** Added to the scores: [B or 1, 1, G T, S] for G query heads a key-value head; null when everything is visible. */
+  mask: tf.Tensor4D | null
+  cache: KvCache
+}
+
+/**
+ * Grouped-query attention over the cache (Ainslie et al. 2023). x [B T, D] -> [B T, D].
+ * The G = Nq / Nk query heads that share keys are stacked as rows, so keys are never repeated.
+ */
+export function attention(
+  x: tf.Tensor2D,
+  weights: AttentionWeights,
+  config: AttentionConfig,
+  context: AttentionContext,
+  layer: number,
+): tf.Tensor2D {
+  return tf.tidy(() => {
+    const { numHeads, numKeyValueHeads, headDim } = config
+    const B = context.batch
+    const T = x.shape[0] / B
+    const heads = numHeads + 2 * numKeyValueHeads
+    const qkv = tf.reshape(linear(x, weights.qkv), [B, T, heads, headDim]) as tf.Tensor4D
+    const [q, k, v] = tf.split(rotated(qkv, config, context.rope), [numHeads, numKeyValueHeads, numKeyValueHeads], 2)
+    const queries = tf.reshape(tf.transpose(q, [0, 2, 1, 3]), [B, numKeyValueHeads, -1, headDim]) // [B, Nk, G T, d]
+    const { keys, values } = context.cache.append(
+      layer,
+      tf.transpose(k, [0, 2, 3, 1]) as tf.Tensor4D,
+      tf.transpose(v, [0, 2, 1, 3]) as tf.Tensor4D,
+    )
+    const raw = tf.mul(tf.matMul(queries, keys), headDim ** -0.5) // [B, Nk, G T, S]
+    const scores = tf.softmax(context.mask ? tf.add(raw, context.mask) : raw)
+    const mixed = tf.reshape(tf.matMul(scores, values), [B, numHeads, T, headDim])
+    const joined = tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [B * T, numHeads * headDim]) as tf.Tensor2D
+    return linear(joined, weights.output) // [B T, D]
+  })
+}
+
+/** Queries and keys rotate, values do not. */
+function rotated(qkv: tf.Tensor4D, config: AttentionConfig, rope: RopeTables): tf.Tensor4D {
+  const rotating = config.numHeads + config.numKeyValueHeads
+  const [qk, v] = tf.split(qkv, [rotating, config.numKeyValueHeads], 2)
+  return tf.concat([applyRope(qk as tf.Tensor4D, rope), v as tf.Tensor4D], 2)
+}
+
+/**
+ * The mask of T new queries over the S columns of each sequence (1 = token, 0 = padding); the last T columns are the
+ * queries' own. Query at column c sees column j when `c - W < j <= c` and j holds a token.
+ * Null when nothing is hidden.
+ */
+export function attentionMask(
+  columns: Uint8Array[],
+  newTokens: number,
+  { numHeads, numKeyValueHeads, slidingWindow }: AttentionConfig,
+): tf.Tensor4D | null {
+  const T = newTokens
+  const S = columns[0].length
+  const window = slidingWindow ?? Number.POSITIVE_INFINITY
+  const padded = columns.some((row) => row.includes(0))
+  if (!padded && T === 1 && S <= window) return null
+  const groups = numHeads / numKeyValueHeads
+  const sequences = padded ? columns : columns.slice(0, 1)
+  const mask = new Float32Array(sequences.length * groups * T * S)
+  sequences.forEach((row, b) => {
+    for (let t = 0; t < T; t++) {
+      const own = S - T + t
+      const line = mask.subarray((b * groups * T + t) * S, (b * groups * T + t + 1) * S)
+      for (let j = 0; j < S; j++) if (j > own || j <= own - window || !row[j]) line[j] = MASKED
+      for (let g = 1; g < groups; g++) mask.set(line, ((b * groups + g) * T + t) * S)
+    }
+  })
+  return tf.tensor4d(mask, [sequences.length, 1, groups * T, S])
+}

@@ -1,0 +1,42 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { tensorflowOps } from '../../runtime/tensorflow-ops.ts'
+import { type Routing, type RoutingTensors, route, routeTensors, routingToTensors } from '../router.ts'
+import type { MoeConfig } from '../config.ts'
+import type { MoeWeights } from '../weights.ts'
+import { dispatchDense } from './dense.ts'
+import { dispatchGather } from './gather.ts'
+import { dispatchSparse, dispatchSparseTensorflow } from './sparse.ts'
+
+export const DISPATCHES = ['dense', 'sparse', 'gather'] as const
+export type DispatchName = (typeof DISPATCHES)[number]
+
+/** Up to this many assignments (T K) running experts one row at a time beats grouping them; docs/log.md has the sweep. */
+export const GATHER_MAX_ASSIGNMENTS = 4
+
+/** The strategy that `auto` takes for T tokens with K experts each. */
+export function chooseDispatch(tokens: number, topK: number): DispatchName {
+  return tokens * topK <= GATHER_MAX_ASSIGNMENTS ? 'gather' : 'sparse'
+}
+
+/** The experts' part of the layer for x [T, D], and the routing it used (on the host or on the device). */
+export function routeAndDispatch(
+  x: tf.Tensor2D,
+  routerLogits: tf.Tensor2D,
+  { experts, scoreBias }: MoeWeights,
+  { router }: MoeConfig,
+  dispatch: DispatchName | 'auto',
+): { output: tf.Tensor2D; routing: Routing | RoutingTensors } {
+  const name = dispatch === 'auto' ? chooseDispatch(x.shape[0], router.topK) : dispatch
+  const ops = tensorflowOps()
+  if (ops && name !== 'gather') {
+    const routing = routeTensors(routerLogits, router, scoreBias)
+    const run = name === 'dense' ? dispatchDense : dispatchSparseTensorflow
+    return { output: run(x, experts, routing, ops), routing }
+  }
+  // tf.tidy takes no promise, so reading the logits inside a forward means dataSync: one read-back a layer.
+  const routing = route(routerLogits.dataSync() as Float32Array, router, scoreBias)
+  if (name === 'dense') {
+    return { output: dispatchDense(x, experts, routingToTensors(routing, router.topK)), routing }
+  }
+  return { output: (name === 'gather' ? dispatchGather : dispatchSparse)(x, experts, routing), routing }
+}

@@ -1,0 +1,12 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { linear } from './linear.ts'
+import type { ExpertWeights } from './weights.ts'
+
+/** SwiGLU (Shazeer 2020): `down(silu(gate(x)) * up(x))`, silu(z) = z sigmoid(z). x [T, D] -> [T, D]. */
+export function applyExpert(x: tf.Tensor2D, { gateUp, down }: ExpertWeights): tf.Tensor2D {
+  return tf.tidy(() => {
+    const [gate, up] = tf.split(linear(x, gateUp), 2, 1) // [T, H] each
+    const hidden = tf.mul(tf.mul(gate, tf.sigmoid(gate)), up) as tf.Tensor2D
+    return linear(hidden, down)
+  })
+}

@@ -1,0 +1,64 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { RopeConfig } from './config.ts'
+
+/** Cosines and signed sines of a call's positions, shared by all its layers: both [B, T, 1, d]. */
+export interface RopeTables {
+  cos: tf.Tensor4D
+  sin: tf.Tensor4D
+}
+
+/**
+ * Rotation frequencies of the d/2 channel pairs: `theta^(-2i/d)` (Su et al. 2021), stretched as the config asks.
+ * Rounded to float32 step by step as the reference does, so that long positions agree with it.
+ */
+export function ropeFrequencies({ theta, scaling }: RopeConfig, headDim: number): Float32Array {
+  const plain = Float32Array.from({ length: headDim / 2 }, (_, i) =>
+    Math.fround(1 / Math.fround(theta ** ((2 * i) / headDim))),
+  )
+  switch (scaling.type) {
+    case 'default':
+      return plain
+    case 'linear':
+      return plain.map((f) => f / scaling.factor)
+    case 'llama3':
+      return plain.map((f) => llama3Frequency(f, scaling))
+  }
+}
+
+/** Llama 3.1's stretch: long wavelengths divided by `factor`, short ones kept, a linear blend between. */
+function llama3Frequency(f: number, scaling: Extract<RopeConfig['scaling'], { type: 'llama3' }>): number {
+  const { factor, lowFreqFactor, highFreqFactor, originalMaxPositionEmbeddings } = scaling
+  const wavelength = (2 * Math.PI) / f
+  if (wavelength > originalMaxPositionEmbeddings / lowFreqFactor) return f / factor
+  if (wavelength < originalMaxPositionEmbeddings / highFreqFactor) return f
+  const smooth =
+    (originalMaxPositionEmbeddings / wavelength - lowFreqFactor) / (highFreqFactor - lowFreqFactor)
+  return ((1 - smooth) * f) / factor + smooth * f
+}
+
+/** Tables for the positions of B sequences of T tokens each (row-major [B, T]). */
+export function ropeTables(positions: Int32Array, batch: number, frequencies: Float32Array): RopeTables {
+  const half = frequencies.length
+  const cos = new Float32Array(positions.length * half * 2)
+  const sin = new Float32Array(cos.length)
+  positions.forEach((position, row) => {
+    for (let i = 0; i < half; i++) {
+      const angle = Math.fround(position * frequencies[i])
+      const at = row * 2 * half + i
+      cos[at] = cos[at + half] = Math.cos(angle)
+      sin[at + half] = Math.sin(angle)
+      sin[at] = -sin[at + half] // the sign of "rotate half" lives here, so that rotating is one concat
+    }
+  })
+  const shape: [number, number, number, number] = [batch, positions.length / batch, 1, 2 * half]
+  return { cos: tf.tensor4d(cos, shape), sin: tf.tensor4d(sin, shape) }
+}
+
+/** Rotates pairs (x_i, x_{i + d/2}) of every head. x [B, T, heads, d]. */
+export function applyRope(x: tf.Tensor4D, { cos, sin }: RopeTables): tf.Tensor4D {
+  return tf.tidy(() => {
+    const [first, second] = tf.split(x, 2, 3)
+    const swapped = tf.concat([second, first], 3)
+    return tf.add(tf.mul(x, cos), tf.mul(swapped, sin))
+  })
+}

@@ -1,0 +1,139 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { type AttentionContext, attention, attentionMask } from './attention.ts'
+import { type Batch, toBatch } from './batch.ts'
+import type { MoeConfig, ModelConfig } from './config.ts'
+import { type DispatchName, routeAndDispatch } from './dispatch/index.ts'
+import { applyExpert } from './experts.ts'
+import { KvCache } from './kv-cache.ts'
+import { linear } from './linear.ts'
+import { rmsNorm } from './norm.ts'
+import { ropeFrequencies, ropeTables } from './rope.ts'
+import { type RoutingTrace, type TraceOptions, TraceRecorder } from './trace.ts'
+import { allTensors, type ModelWeights } from './weights.ts'
+
+export interface ForwardOptions {
+  /** Continue after what this cache holds, and add the new tokens to it. */
+  cache?: KvCache
+  /** Hand out what the routers decided; `true` or options. */
+  trace?: boolean | TraceOptions
+  /** Per sequence, 1 for a token and 0 for (left) padding; needed only when the rows of `tokens` are already padded. */
+  attentionMask?: number[][]
+  /** How experts are run; default: the model's. */
+  dispatch?: DispatchName | 'auto'
+  /** `last`: logits of each sequence's last token only, which is all that generating needs. Default `all`. */
+  logits?: 'all' | 'last'
+}
+
+export interface ForwardResult {
+  /** [T, V] for one sequence, [B, T, V] for a batch (padding rows included); T = 1 with `logits: 'last'`. The caller disposes it. */
+  logits: tf.Tensor
+  trace: RoutingTrace | null
+}
+
+/** A decoder with top-k expert routing: embed -> blocks -> logits. Owns its weights: `dispose()` when done. */
+export class MoeModel {
+  private readonly ropeFrequencies: Float32Array
+
+  constructor(
+    readonly config: ModelConfig,
+    readonly weights: ModelWeights,
+    readonly dispatch: DispatchName | 'auto' = 'auto',
+  ) {
+    this.ropeFrequencies = ropeFrequencies(config.rope, config.attention.headDim)
+  }
+
+  createCache(): KvCache {
+    return new KvCache(this.config.layers.length, this.config.attention.slidingWindow)
+  }
+
+  /**
+   * Logits for one sequence or a batch. Sequences of different lengths are padded on the left.
+   * @throws InputError for an empty sequence, a token outside the vocabulary, or a mask that does not fit
+   */
+  forward(tokens: number[] | number[][], options: ForwardOptions = {}): ForwardResult {
+    const batch = toBatch(tokens, this.config.vocabSize, options.attentionMask)
+    const recorder = options.trace
+      ? new TraceRecorder(batch.realRows, options.trace === true ? {} : options.trace)
+      : null
+    const cache = options.cache ?? this.createCache()
+    try {
+      const logits = tf.tidy(() => {
+        const x = this.hidden(batch, cache, options.dispatch ?? this.dispatch, recorder)
+        return this.unembed(options.logits === 'last' ? lastRows(x, batch) : x, tokens)
+      })
+      return { logits, trace: recorder?.trace ?? null }
+    } finally {
+      if (!options.cache) cache.dispose()
+    }
+  }
+
+  dispose(): void {
+    tf.dispose(allTensors(this.weights))
+  }
+
+  /** The residual stream after the last norm [B T, D]. */
+  private hidden(
+    batch: Batch,
+    cache: KvCache,
+    dispatch: DispatchName | 'auto',
+    recorder: TraceRecorder | null,
+  ): tf.Tensor2D {
+    const { config, weights } = this
+    const context = this.attentionContext(batch, cache)
+    let x = tf.gather(weights.embedding, tf.tensor1d(batch.tokens, 'int32')) as tf.Tensor2D // [B T, D]
+    recorder?.embed(x)
+    weights.blocks.forEach((block, layer) => {
+      const normed = rmsNorm(x, block.attentionNorm, config.normEps)
+      const mixed = attention(normed, block.attention, config.attention, context, layer) // [B T, D]
+      const attended = tf.add(x, mixed) as tf.Tensor2D
+      const fed = this.feedForward(rmsNorm(attended, block.feedForwardNorm, config.normEps), layer, dispatch, recorder)
+      x = tf.add(attended, fed) // [B T, D]
+      recorder?.layer(mixed, fed, x)
+    })
+    const normed = rmsNorm(x, weights.finalNorm, config.normEps)
+    recorder?.finalNorm(normed)
+    return normed
+  }
+
+  /** A plain SwiGLU, or router and experts. x [B T, D] -> [B T, D]. */
+  private feedForward(
+    x: tf.Tensor2D,
+    layer: number,
+    dispatch: DispatchName | 'auto',
+    recorder: TraceRecorder | null,
+  ): tf.Tensor2D {
+    const weights = this.weights.blocks[layer].feedForward
+    if (weights.kind === 'dense') return applyExpert(x, weights.expert)
+    const config = this.config.layers[layer] as MoeConfig // the loader built the weights from this very config
+    return tf.tidy(() => {
+      const routerLogits = linear(x, weights.router) // [B T, E]
+      const { output, routing } = routeAndDispatch(x, routerLogits, weights, config, dispatch)
+      recorder?.routing(layer, routerLogits, routing)
+      return output
+    })
+  }
+
+  private attentionContext(batch: Batch, cache: KvCache): AttentionContext {
+    const { firstPositions, columns } = cache.extend(batch.mask)
+    const positions = batch.positions(firstPositions)
+    return {
+      batch: batch.size,
+      rope: ropeTables(positions, batch.size, this.ropeFrequencies),
+      mask: attentionMask(columns, batch.length, this.config.attention),
+      cache,
+    }
+  }
+
+  /** Hidden states to logits; the tied form puts the large matrix on the left, where no backend transposes it. */
+  private unembed(x: tf.Tensor2D, tokens: number[] | number[][]): tf.Tensor {
+    const { unembedding, embedding } = this.weights
+    const logits = unembedding ? linear(x, unembedding) : tf.transpose(tf.matMul(embedding, x, false, true))
+    return Array.isArray(tokens[0]) ? tf.reshape(logits, [tokens.length, -1, this.config.vocabSize]) : logits
+  }
+}
+
+/** The last row of each sequence: [B T, D] -> [B, D]. Padding is on the left, so the last column is always a token. */
+function lastRows(x: tf.Tensor2D, { size, length }: Batch): tf.Tensor2D {
+  const byColumn = tf.reshape(x, [size, length, x.shape[1]])
+  return tf.reshape(tf.slice(byColumn, [0, length - 1, 0], [size, 1, x.shape[1]]), [size, x.shape[1]])
+}

@@ -1,0 +1,71 @@
+import type * as tf from '@tensorflow/tfjs-core'
+
+/** `y = x W + b`, stored [in, out] so that a row of x meets contiguous weights; files store the transpose. */
+export interface LinearWeights {
+  weight: tf.Tensor2D
+  bias: tf.Tensor1D | null
+}
+
+/** One SwiGLU: gate and up side by side in one matrix [D, 2H] (one matmul instead of two), down [H, D]. */
+export interface ExpertWeights {
+  gateUp: LinearWeights
+  down: LinearWeights
+}
+
+export interface DenseWeights {
+  kind: 'dense'
+  expert: ExpertWeights
+}
+
+export interface MoeWeights {
+  kind: 'moe'
+  /** Router matrix [D, E]. */
+  router: LinearWeights
+  /** Added to the scores for choosing only [E] (DeepSeek-V3's `e_score_correction_bias`). */
+  scoreBias: Float32Array | null
+  /** One pair of matrices an expert: slicing a stacked [E, D, H] would copy. */
+  experts: ExpertWeights[]
+}
+
+export interface AttentionWeights {
+  /** Queries, keys and values side by side [D, (Nq + 2 Nk) d]. */
+  qkv: LinearWeights
+  /** [Nq d, D] */
+  output: LinearWeights
+}
+
+export interface BlockWeights {
+  /** [D] */
+  attentionNorm: tf.Tensor1D
+  attention: AttentionWeights
+  /** [D] */
+  feedForwardNorm: tf.Tensor1D
+  feedForward: DenseWeights | MoeWeights
+}
+
+export interface ModelWeights {
+  /** [V, D] */
+  embedding: tf.Tensor2D
+  blocks: BlockWeights[]
+  /** [D] */
+  finalNorm: tf.Tensor1D
+  /** [D, V]; null when tied to the embedding. */
+  unembedding: LinearWeights | null
+}
+
+/** Every tensor of the model once, for disposing and for counting bytes. */
+export function allTensors(weights: ModelWeights): tf.Tensor[] {
+  const linear = (w: LinearWeights) => (w.bias ? [w.weight, w.bias] : [w.weight])
+  const expert = (e: ExpertWeights) => [...linear(e.gateUp), ...linear(e.down)]
+  const blocks = weights.blocks.flatMap((b) => [
+    b.attentionNorm,
+    ...linear(b.attention.qkv),
+    ...linear(b.attention.output),
+    b.feedForwardNorm,
+    ...(b.feedForward.kind === 'dense'
+      ? expert(b.feedForward.expert)
+      : [...linear(b.feedForward.router), ...b.feedForward.experts.flatMap(expert)]),
+  ])
+  const unembedding = weights.unembedding ? linear(weights.unembedding) : []
+  return [weights.embedding, ...blocks, weights.finalNorm, ...unembedding]
+}

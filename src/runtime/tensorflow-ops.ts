@@ -1,0 +1,54 @@
+import * as tf from '@tensorflow/tfjs-core'
+
+/** The part of tfjs-node's backend that runs any TensorFlow op by its name. */
+export interface TensorflowBackend {
+  binding: Record<'TF_ATTR_TYPE' | 'TF_ATTR_INT' | 'TF_ATTR_BOOL' | 'TF_FLOAT' | 'TF_INT32', number>
+  executeSingleOutput(op: string, attributes: OpAttribute[], inputs: tf.Tensor[]): tf.Tensor
+  executeMultipleOutputs(
+    op: string,
+    attributes: OpAttribute[],
+    inputs: tf.Tensor[],
+    count: number,
+  ): tf.Tensor[]
+}
+
+export interface OpAttribute {
+  name: string
+  type: number
+  value: unknown
+}
+
+/** TensorFlow ops that tfjs does not offer, or offers only with a read-back. */
+export interface TensorflowOps {
+  /** How often each value 0..size-1 occurs. values [n] int32 -> [size] int32. */
+  bincount(values: tf.Tensor1D, size: number): tf.Tensor1D
+  /** Rows cut in `count` pieces whose sizes are themselves a tensor [count] int32. */
+  splitRows(x: tf.Tensor2D, sizes: tf.Tensor1D, count: number): tf.Tensor2D[]
+}
+
+/** The raw ops of the active backend, or null when that is not TensorFlow. */
+export function tensorflowOps(): TensorflowOps | null {
+  if (tf.getBackend() !== 'tensorflow') return null
+  const backend = tf.backend() as unknown as TensorflowBackend
+  const { binding } = backend
+  const type = (name: string, value: number): OpAttribute => ({ name, type: binding.TF_ATTR_TYPE, value })
+  const int = (name: string, value: number): OpAttribute => ({ name, type: binding.TF_ATTR_INT, value })
+  return {
+    bincount: (values, size) =>
+      tf.tidy(() => {
+        const unweighted = tf.tensor1d([], 'int32')
+        const inputs = [values, tf.scalar(size, 'int32'), unweighted]
+        return backend.executeSingleOutput('Bincount', [type('T', binding.TF_INT32)], inputs) as tf.Tensor1D
+      }),
+    splitRows: (x, sizes, count) =>
+      tf.tidy(() => {
+        const attributes = [
+          int('num_split', count),
+          type('T', binding.TF_FLOAT),
+          type('Tlen', binding.TF_INT32),
+        ]
+        const inputs = [x, sizes, tf.scalar(0, 'int32')]
+        return backend.executeMultipleOutputs('SplitV', attributes, inputs, count) as tf.Tensor2D[]
+      }),
+  }
+}
