@@ -1,0 +1,210 @@
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs'
+import { CheckpointError, messageOf } from '../errors.ts'
+import { decodeBf16, decodeF16, f16Table, floatBytes, isFloatDtype } from './dtype.ts'
+import { parseHeader, type TensorEntry } from './header.ts'
+import { quote, showList } from './json.ts'
+
+/** A longer header is refused: the format's own limit (safetensors, `MAX_HEADER_SIZE`). */
+export const MAX_HEADER_BYTES = 100_000_000
+
+const LENGTH_BYTES = 8
+const CHUNK_ELEMENTS = 1 << 18 // 16-bit numbers decoded at a time: small beside a tensor, and stays in the CPU cache
+const MAX_READ_BYTES = 1 << 30 // Node reads less than 2^31 bytes in one call
+
+/** A tensor in a file. Nothing is read before `read` or `readSlice`, and nothing is kept after. */
+export interface CheckpointTensor {
+  readonly name: string
+  readonly file: string
+  /** As in the header: `F32`, `F16`, `BF16`, or one that is recognised but cannot be read as float (`I64`, `U8`, ...). */
+  readonly dtype: string
+  readonly shape: number[]
+  /** Size in the file. */
+  readonly bytes: number
+  /** All elements as float32, row-major. CheckpointError for a dtype other than F32, F16, BF16. */
+  read(): Float32Array
+  /** Elements `[start, start + count)` of the leading dimension: `[count, ...shape.slice(1)]`, as `read` gives them. */
+  readSlice(start: number, count: number): Float32Array
+}
+
+/** An open safetensors file: the header in memory, the data on disk. */
+export interface SafetensorsFile {
+  readonly file: string
+  readonly metadata: Record<string, string>
+  /** In the order of their data. */
+  readonly tensors: CheckpointTensor[]
+  close(): void
+}
+
+/**
+ * Opens a safetensors file and parses its header only. CheckpointError where the file breaks the format in any way:
+ * a header that is too long or not JSON, an unknown dtype, sizes that contradict each other, data that is missing or left over.
+ */
+export function openSafetensors(file: string): SafetensorsFile {
+  const reader = FileReader.open(file)
+  try {
+    const headerBytes = readHeaderLength(reader)
+    const dataStart = LENGTH_BYTES + headerBytes
+    const bytes = new Uint8Array(headerBytes)
+    reader.read(bytes, LENGTH_BYTES)
+    const header = parseHeader(file, bytes, reader.size - dataStart)
+    const f16 = lazy(f16Table)
+    return {
+      file,
+      metadata: header.metadata,
+      tensors: header.tensors.map((entry) => new StoredTensor(reader, entry, dataStart, f16)),
+      close: () => reader.close(),
+    }
+  } catch (error) {
+    reader.close()
+    throw error
+  }
+}
+
+function readHeaderLength(reader: FileReader): number {
+  const { file, size } = reader
+  if (size < LENGTH_BYTES) {
+    throw new CheckpointError(`${file}: ${size} bytes is too short for a safetensors file`)
+  }
+  const bytes = new Uint8Array(LENGTH_BYTES)
+  reader.read(bytes, 0)
+  if (new TextDecoder().decode(bytes) === 'version ') {
+    throw new CheckpointError(
+      `${file}: is a Git LFS pointer, not the weights (fetch them with "git lfs pull")`,
+    )
+  }
+  const length = new DataView(bytes.buffer).getBigUint64(0, true)
+  if (length > MAX_HEADER_BYTES) {
+    throw new CheckpointError(
+      `${file}: header length ${length} is over the limit of ${MAX_HEADER_BYTES} bytes: not a safetensors file?`,
+    )
+  }
+  if (Number(length) > size - LENGTH_BYTES) {
+    throw new CheckpointError(
+      `${file}: header length ${length} does not fit the file of ${size} bytes (truncated?)`,
+    )
+  }
+  return Number(length)
+}
+
+class StoredTensor implements CheckpointTensor {
+  readonly name: string
+  readonly file: string
+  readonly dtype: string
+  readonly shape: number[]
+  readonly bytes: number
+
+  constructor(
+    private readonly reader: FileReader,
+    entry: TensorEntry,
+    dataStart: number,
+    private readonly f16: () => Uint32Array,
+    private readonly position = dataStart + entry.begin,
+  ) {
+    this.name = entry.name
+    this.file = reader.file
+    this.dtype = entry.dtype
+    this.shape = entry.shape
+    this.bytes = entry.end - entry.begin
+  }
+
+  read(): Float32Array {
+    return this.readElements(0, this.bytes)
+  }
+
+  readSlice(start: number, count: number): Float32Array {
+    const rows = this.shape[0]
+    const isRange = Number.isInteger(start) && Number.isInteger(count) && start >= 0 && count >= 0
+    if (rows === undefined || !isRange || start + count > rows) {
+      throw new Error(`${this.where}: no slice [${start}, ${start + count}) of shape ${showList(this.shape)}`)
+    }
+    const rowBytes = rows === 0 ? 0 : this.bytes / rows
+    return this.readElements(start * rowBytes, count * rowBytes)
+  }
+
+  private get where(): string {
+    return `${this.file}: ${quote(this.name)}`
+  }
+
+  /** `offset` and `bytes` are in the file, from the start of this tensor. */
+  private readElements(offset: number, bytes: number): Float32Array {
+    const { dtype, reader } = this
+    if (!isFloatDtype(dtype)) {
+      throw new CheckpointError(
+        `${this.where} has dtype ${dtype}: unsupported as float weights (F32, F16 and BF16 are read)`,
+      )
+    }
+    const count = bytes / floatBytes(dtype)
+    const values = new Float32Array(count)
+    const position = this.position + offset
+    if (dtype === 'F32') {
+      reader.read(new Uint8Array(values.buffer), position)
+      return values
+    }
+    const decode = dtype === 'BF16' ? decodeBf16 : decodeF16
+    // Bits, not numbers: a NaN passed as a number may lose its payload.
+    const bits = new Uint32Array(values.buffer)
+    const chunk = new Uint16Array(Math.min(count, CHUNK_ELEMENTS))
+    for (let done = 0; done < count; done += chunk.length) {
+      const part = chunk.subarray(0, Math.min(chunk.length, count - done))
+      reader.read(new Uint8Array(part.buffer, 0, part.byteLength), position + 2 * done)
+      decode(part, bits, done, this.f16())
+    }
+    return values
+  }
+}
+
+/** Positioned reads from one file. The data is little-endian, as is every processor that Node and TensorFlow share. */
+class FileReader {
+  private constructor(
+    readonly file: string,
+    readonly size: number,
+    private fd: number | undefined,
+  ) {}
+
+  static open(file: string): FileReader {
+    try {
+      // Asked first: opening a pipe would wait for a writer.
+      if (!statSync(file).isFile()) throw new Error('not a regular file')
+      const fd = openSync(file, 'r')
+      return new FileReader(file, fstatSync(fd).size, fd)
+    } catch (error) {
+      throw new CheckpointError(`${file}: cannot be opened: ${messageOf(error)}`, { cause: error })
+    }
+  }
+
+  /** Fills `target` from `position` on. CheckpointError where the file ends before. */
+  read(target: Uint8Array, position: number): void {
+    if (this.fd === undefined) throw new Error(`${this.file}: read after close`)
+    for (let done = 0; done < target.length; ) {
+      const length = Math.min(target.length - done, MAX_READ_BYTES)
+      const got = this.readSome(this.fd, target, done, length, position + done)
+      if (got === 0) {
+        throw new CheckpointError(
+          `${this.file}: ends at byte ${position + done}, expected ${this.size} bytes: changed since it was opened`,
+        )
+      }
+      done += got
+    }
+  }
+
+  private readSome(fd: number, target: Uint8Array, offset: number, length: number, position: number): number {
+    try {
+      return readSync(fd, target, offset, length, position)
+    } catch (error) {
+      throw new CheckpointError(`${this.file}: cannot be read: ${messageOf(error)}`, { cause: error })
+    }
+  }
+
+  close(): void {
+    if (this.fd !== undefined) closeSync(this.fd)
+    this.fd = undefined
+  }
+}
+
+function lazy<T>(make: () => T): () => T {
+  let made: T | undefined
+  return () => {
+    made ??= make()
+    return made
+  }
+}

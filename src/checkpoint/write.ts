@@ -1,0 +1,204 @@
+import { randomUUID } from 'node:crypto'
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { CheckpointError, messageOf } from '../errors.ts'
+import { encodeBf16, encodeF16, type FloatDtype, floatBytes } from './dtype.ts'
+import { INDEX_FILE, SINGLE_FILE } from './shards.ts'
+
+/** A tensor to be written. */
+export interface TensorToWrite {
+  name: string
+  shape: readonly number[]
+  /** What is stored: BF16 and F16 round to nearest, ties to even. */
+  dtype: FloatDtype
+  /** Row-major. As a function it is called once, when its turn comes, so that one tensor at a time need be in memory. */
+  data: Float32Array | (() => Float32Array)
+}
+
+const ALIGNMENT = 8
+const CHUNK_ELEMENTS = 1 << 18
+/** As in the format's own writer: wider dtypes first, so that every tensor is aligned to its element size. */
+const DTYPE_ORDER: readonly FloatDtype[] = ['F32', 'BF16', 'F16']
+const CHECKPOINT_FILE = /^model(-\d{5}-of-\d{5})?\.safetensors$/
+
+/**
+ * Writes a safetensors file, ordered and padded as the `safetensors` package does it. The file appears whole or not at
+ * all: it is written beside `file` and renamed. CheckpointError where the disk refuses, plain Error for a name given
+ * twice or data that does not fit its shape.
+ */
+export function writeSafetensors(
+  file: string,
+  tensors: Iterable<TensorToWrite>,
+  metadata?: Record<string, string>,
+): void {
+  atomically((temporary) => writeTo(temporary(file), [...tensors], metadata))
+}
+
+/**
+ * Writes a checkpoint as `save_pretrained` does: shards of at most `maxShardBytes` of data (a larger tensor has a shard
+ * to itself) and `model.safetensors.index.json`, or one `model.safetensors` where that suffices. Replaces the checkpoint
+ * that was in `dir`, files of it that are no longer used included, once all of the new one is written.
+ * Returns the names of the files. Errors as `writeSafetensors`.
+ */
+export function writeShards(dir: string, tensors: Iterable<TensorToWrite>, maxShardBytes: number): string[] {
+  const all = [...tensors]
+  checkNames(all) // across shards too
+  const shards = splitIntoShards(all, maxShardBytes)
+  const shardName = (i: number) =>
+    shards.length === 1
+      ? SINGLE_FILE
+      : `model-${fiveDigits(i + 1)}-of-${fiveDigits(shards.length)}.safetensors`
+  const written = shards.map((_, i) => shardName(i))
+  atomically((temporary) => {
+    shards.forEach((shard, i) => {
+      writeTo(temporary(join(dir, written[i])), shard, { format: 'pt' }) // transformers refuses files without it
+    })
+    if (shards.length > 1) {
+      const index = indexOf(shards, written)
+      written.push(INDEX_FILE)
+      writeFileSync(temporary(join(dir, INDEX_FILE)), `${JSON.stringify(index, null, 2)}\n`)
+    }
+  })
+  for (const name of readdirSync(dir)) {
+    const isCheckpoint = CHECKPOINT_FILE.test(name) || name === INDEX_FILE
+    if (isCheckpoint && !written.includes(name)) rmSync(join(dir, name))
+  }
+  return written
+}
+
+/** In the order given, as transformers packs them. Never empty: a checkpoint of no tensors is one empty file. */
+function splitIntoShards(tensors: TensorToWrite[], maxShardBytes: number): TensorToWrite[][] {
+  const shards: TensorToWrite[][] = [[]]
+  let bytes = 0
+  for (const tensor of tensors) {
+    const size = storedBytes(tensor)
+    if (bytes + size > maxShardBytes && shards.at(-1)!.length > 0) {
+      shards.push([])
+      bytes = 0
+    }
+    shards.at(-1)!.push(tensor)
+    bytes += size
+  }
+  return shards
+}
+
+function indexOf(shards: TensorToWrite[][], names: string[]) {
+  const entries = shards.flatMap((shard, i) => shard.map(({ name }) => [name, names[i]] as const))
+  const total = shards.flat().reduce((sum, tensor) => sum + storedBytes(tensor), 0)
+  return { metadata: { total_size: total }, weight_map: Object.fromEntries(entries.sort(byName)) }
+}
+
+function byName(a: readonly [string, string], b: readonly [string, string]): number {
+  return a[0] < b[0] ? -1 : 1
+}
+
+function fiveDigits(n: number): string {
+  return String(n).padStart(5, '0')
+}
+
+/**
+ * Runs `write`, which asks for the temporary name of each file it writes, then renames all of them in that order. Where
+ * `write` fails, the temporary files are removed and what was there before stays.
+ */
+function atomically(write: (temporary: (file: string) => string) => void): void {
+  const renames = new Map<string, string>()
+  try {
+    write((file) => {
+      const name = join(dirname(file), `.${basename(file)}.${randomUUID()}.tmp`)
+      renames.set(name, file)
+      return name
+    })
+    for (const [from, to] of renames) renameSync(from, to)
+  } catch (error) {
+    for (const name of renames.keys()) rmSync(name, { force: true })
+    if (error instanceof Error && 'syscall' in error) {
+      throw new CheckpointError(`${[...renames.values()].at(-1)}: cannot be written: ${messageOf(error)}`, {
+        cause: error,
+      })
+    }
+    throw error
+  }
+}
+
+function writeTo(file: string, tensors: TensorToWrite[], metadata?: Record<string, string>): void {
+  checkNames(tensors)
+  const ordered = tensors.toSorted(
+    (a, b) => DTYPE_ORDER.indexOf(a.dtype) - DTYPE_ORDER.indexOf(b.dtype) || (a.name < b.name ? -1 : 1),
+  )
+  const fd = openSync(file, 'wx')
+  try {
+    writeAll(fd, headerOf(ordered, metadata))
+    for (const tensor of ordered) writeData(fd, tensor)
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function checkNames(tensors: TensorToWrite[]): void {
+  const seen = new Set(['__metadata__'])
+  for (const { name } of tensors) {
+    if (seen.has(name)) throw new Error(`tensor name "${name}" is used twice or reserved`)
+    seen.add(name)
+  }
+}
+
+/** Header length and header, padded with spaces so that the data begins at a multiple of 8. */
+function headerOf(ordered: TensorToWrite[], metadata?: Record<string, string>): Uint8Array {
+  let end = 0
+  const entries: [string, unknown][] = metadata ? [['__metadata__', metadata]] : []
+  for (const tensor of ordered) {
+    const begin = end
+    end += storedBytes(tensor)
+    entries.push([tensor.name, { dtype: tensor.dtype, shape: tensor.shape, data_offsets: [begin, end] }])
+  }
+  // Entry by entry: an object would move names that look like integers to the front.
+  const fields = entries.map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`)
+  const json = new TextEncoder().encode(`{${fields.join(',')}}`)
+  const length = Math.ceil(json.length / ALIGNMENT) * ALIGNMENT
+  const header = new Uint8Array(8 + length).fill(0x20)
+  new DataView(header.buffer).setBigUint64(0, BigInt(length), true)
+  header.set(json, 8)
+  return header
+}
+
+function storedBytes({ shape, dtype }: TensorToWrite): number {
+  return shape.reduce((product, dimension) => product * dimension, 1) * floatBytes(dtype)
+}
+
+function writeData(fd: number, tensor: TensorToWrite): void {
+  const { name, shape, dtype } = tensor
+  const data = typeof tensor.data === 'function' ? tensor.data() : tensor.data
+  const expected = storedBytes(tensor) / floatBytes(dtype)
+  if (data.length !== expected) {
+    throw new Error(`"${name}" has ${data.length} elements, expected ${expected} for shape [${shape}]`)
+  }
+  if (dtype === 'F32') {
+    writeAll(fd, new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+    return
+  }
+  const encode = dtype === 'BF16' ? encodeBf16 : encodeF16
+  const bits = new Uint32Array(data.buffer, data.byteOffset, data.length)
+  const chunk = new Uint16Array(Math.min(data.length, CHUNK_ELEMENTS))
+  for (let done = 0; done < data.length; done += chunk.length) {
+    const part = bits.subarray(done, done + chunk.length)
+    encode(part, chunk)
+    writeAll(fd, new Uint8Array(chunk.buffer, 0, 2 * part.length))
+  }
+}
+
+/** `writeSync` may write less than it is asked to. */
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) {
+    done += writeSync(fd, bytes, done, Math.min(bytes.length - done, 1 << 30))
+  }
+}
