@@ -5,7 +5,8 @@ import { ourName, publishedName } from '../families/names.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
 import type { BlockWeights, ExpertWeights, LinearWeights, ModelWeights } from '../model/weights.ts'
 import { expectedTensors } from './layout.ts'
-import type { Checkpoint, CheckpointTensor } from './shards.ts'
+import type { CheckpointTensor } from './safetensors.ts'
+import type { Checkpoint } from './shards.ts'
 
 /** Called after each tensor group with the share (0..1) of the checkpoint that has been read. */
 export type LoadProgress = (share: number) => void
@@ -50,7 +51,10 @@ function matchTensors(
       continue
     }
     const twin = found.get(ours)
-    if (twin) throw new CheckpointError(`${checkpoint.dir}: "${twin.name}" and "${name}" are the same weight, expected one`)
+    if (twin)
+      throw new CheckpointError(
+        `${checkpoint.dir}: "${twin.name}" and "${name}" are the same weight, expected one`,
+      )
     found.set(ours, checkpoint.get(name))
   }
   const stacked = [...found.keys()].some((name) => name.includes('.moe.stacked.'))
@@ -62,7 +66,9 @@ function matchTensors(
   }
   for (const [name, tensor] of found) if (!expected.has(name)) leftOver.push(tensor.name)
   if (leftOver.length > 0) {
-    throw new CheckpointError(`${checkpoint.dir}: ${listed(leftOver)} left over, config.json has no place for it`)
+    throw new CheckpointError(
+      `${checkpoint.dir}: ${listed(leftOver)} left over, config.json has no place for it`,
+    )
   }
   for (const [name, shape] of expected) checkShape(found.get(name) as CheckpointTensor, shape)
   return found
@@ -77,8 +83,13 @@ function checkShape(tensor: CheckpointTensor, expected: number[]): void {
 }
 
 function listed(names: string[]): string {
-  const shown = names.slice(0, 3).map((name) => `"${name}"`).join(', ')
-  return names.length > 3 ? `${shown} and ${names.length - 3} more tensors are` : `${shown} ${names.length > 1 ? 'are' : 'is'}`
+  const shown = names
+    .slice(0, 3)
+    .map((name) => `"${name}"`)
+    .join(', ')
+  return names.length > 3
+    ? `${shown} and ${names.length - 3} more tensors are`
+    : `${shown} ${names.length > 1 ? 'are' : 'is'}`
 }
 
 function readBlock(reader: WeightReader, config: ModelConfig, layer: number): BlockWeights {
@@ -113,7 +124,10 @@ function readExpert(reader: WeightReader, prefix: string): ExpertWeights {
 function readExperts(reader: WeightReader, prefix: string, { router }: MoeConfig): ExpertWeights[] {
   return Array.from({ length: router.numExperts }, (_, e) =>
     reader.has(`${prefix}.stacked.gateUp`)
-      ? { gateUp: reader.slice(`${prefix}.stacked.gateUp`, e), down: reader.slice(`${prefix}.stacked.down`, e) }
+      ? {
+          gateUp: reader.slice(`${prefix}.stacked.gateUp`, e),
+          down: reader.slice(`${prefix}.stacked.down`, e),
+        }
       : readExpert(reader, `${prefix}.experts.${e}`),
   )
 }

@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['tests/**/*.test.ts'],
+    // TensorFlow is a process-wide library with its own threads: one process a file, two at a time on two cores.
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    coverage: { provider: 'v8', include: ['src/**/*.ts', 'bench/**/*.ts'], reporter: ['text-summary'] },
+  },
+})
