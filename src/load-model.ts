@@ -5,8 +5,8 @@ import { openCheckpoint } from './checkpoint/shards.ts'
 import { CheckpointError, ConfigError, messageOf } from './errors.ts'
 import { familyOf } from './families/index.ts'
 import { generate } from './generate/generate.ts'
-import type { GenerateOptions, GenerateResult } from './generate/types.ts'
 import { loadTokenizer, type Tokenizer } from './generate/tokenizer.ts'
+import type { GenerateOptions, GenerateResult } from './generate/types.ts'
 import type { ModelConfig } from './model/config.ts'
 import type { DispatchName } from './model/dispatch/index.ts'
 import { MoeModel } from './model/transformer.ts'
@@ -62,7 +62,9 @@ export async function loadModel(dir: string, options: LoadOptions = {}): Promise
 /** The config of a model directory, and the family it belongs to. */
 export function readConfig(dir: string) {
   if (!existsSync(dir) || !statSync(dir).isDirectory()) {
-    throw new CheckpointError(`${dir}: no such directory, expected a model with config.json and model.safetensors`)
+    throw new CheckpointError(
+      `${dir}: no such directory, expected a model with config.json and model.safetensors`,
+    )
   }
   const file = join(dir, 'config.json')
   if (!existsSync(file)) throw new ConfigError(`${file}: not found, expected the model's config`)

@@ -25,7 +25,8 @@ export function expectedTensors(config: ModelConfig, stacked: boolean): Map<stri
       return
     }
     for (let e = 0; e < E; e++) {
-      for (const [name, shape] of swigluTensors(D, H, false)) expected.set(`${block}.moe.experts.${e}.${name}`, shape)
+      for (const [name, shape] of swigluTensors(D, H, false))
+        expected.set(`${block}.moe.experts.${e}.${name}`, shape)
     }
   })
   expected.set('finalNorm', [D])

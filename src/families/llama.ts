@@ -3,7 +3,16 @@ import { ConfigError } from '../errors.ts'
 import type { DenseConfig, ModelConfig } from '../model/config.ts'
 import type { Family } from './family.ts'
 import { DECODER_NAMES, STALE_BUFFERS } from './names.ts'
-import { attentionOf, decoderFields, eosOf, formatDecoder, parseFields, positive, positiveInt, ropeOf } from './schema.ts'
+import {
+  attentionOf,
+  decoderFields,
+  eosOf,
+  formatDecoder,
+  parseFields,
+  positive,
+  positiveInt,
+  ropeOf,
+} from './schema.ts'
 
 /** Defaults are the class defaults of the published LlamaConfig. */
 const fields = z.looseObject({

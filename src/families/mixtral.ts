@@ -3,7 +3,16 @@ import { ConfigError } from '../errors.ts'
 import { type ModelConfig, type MoeConfig, softmaxTopK } from '../model/config.ts'
 import type { Family } from './family.ts'
 import { DECODER_NAMES, STALE_BUFFERS } from './names.ts'
-import { attentionOf, decoderFields, eosOf, formatDecoder, parseFields, positive, positiveInt, ropeOf } from './schema.ts'
+import {
+  attentionOf,
+  decoderFields,
+  eosOf,
+  formatDecoder,
+  parseFields,
+  positive,
+  positiveInt,
+  ropeOf,
+} from './schema.ts'
 
 /** Defaults are the class defaults of the published MixtralConfig. */
 const fields = z.looseObject({
@@ -67,9 +76,18 @@ export const mixtral: Family = {
     ...DECODER_NAMES,
     // As published: one tensor an expert and matrix.
     ['model.layers.{layer}.block_sparse_moe.gate.weight', 'blocks.{layer}.moe.router'],
-    ['model.layers.{layer}.block_sparse_moe.experts.{expert}.w1.weight', 'blocks.{layer}.moe.experts.{expert}.gate'],
-    ['model.layers.{layer}.block_sparse_moe.experts.{expert}.w3.weight', 'blocks.{layer}.moe.experts.{expert}.up'],
-    ['model.layers.{layer}.block_sparse_moe.experts.{expert}.w2.weight', 'blocks.{layer}.moe.experts.{expert}.down'],
+    [
+      'model.layers.{layer}.block_sparse_moe.experts.{expert}.w1.weight',
+      'blocks.{layer}.moe.experts.{expert}.gate',
+    ],
+    [
+      'model.layers.{layer}.block_sparse_moe.experts.{expert}.w3.weight',
+      'blocks.{layer}.moe.experts.{expert}.up',
+    ],
+    [
+      'model.layers.{layer}.block_sparse_moe.experts.{expert}.w2.weight',
+      'blocks.{layer}.moe.experts.{expert}.down',
+    ],
     // As newer libraries hold it: all experts of a layer in two tensors.
     ['model.layers.{layer}.mlp.gate.weight', 'blocks.{layer}.moe.router'],
     ['model.layers.{layer}.mlp.experts.gate_up_proj', 'blocks.{layer}.moe.stacked.gateUp'],

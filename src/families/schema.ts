@@ -57,11 +57,15 @@ export function attentionOf(fields: DecoderFields, file: string) {
     )
   }
   if (!fields.head_dim && D % numHeads !== 0) {
-    throw new ConfigError(`${file}: "hidden_size" is ${D}, expected a multiple of num_attention_heads=${numHeads}`)
+    throw new ConfigError(
+      `${file}: "hidden_size" is ${D}, expected a multiple of num_attention_heads=${numHeads}`,
+    )
   }
   const headDim = fields.head_dim ?? D / numHeads
   if (headDim % 2 !== 0) {
-    throw new ConfigError(`${file}: "head_dim" is ${headDim}, expected an even number (rotary embedding turns pairs)`)
+    throw new ConfigError(
+      `${file}: "head_dim" is ${headDim}, expected an even number (rotary embedding turns pairs)`,
+    )
   }
   return { numHeads, numKeyValueHeads, headDim }
 }
@@ -73,7 +77,8 @@ export function ropeOf(fields: DecoderFields, defaultTheta: number, file: string
   const where = fields.rope_parameters ? 'rope_parameters' : 'rope_scaling'
   const need = (key: 'factor' | 'low_freq_factor' | 'high_freq_factor'): number => {
     const value = rope[key]
-    if (value == null) throw new ConfigError(`${file}: "${where}.${key}" is missing, expected a number for rope_type ${type}`)
+    if (value == null)
+      throw new ConfigError(`${file}: "${where}.${key}" is missing, expected a number for rope_type ${type}`)
     return value
   }
   const type = rope.rope_type ?? rope.type ?? 'default'

@@ -35,7 +35,11 @@ export function attention(
     const T = x.shape[0] / B
     const heads = numHeads + 2 * numKeyValueHeads
     const qkv = tf.reshape(linear(x, weights.qkv), [B, T, heads, headDim]) as tf.Tensor4D
-    const [q, k, v] = tf.split(rotated(qkv, config, context.rope), [numHeads, numKeyValueHeads, numKeyValueHeads], 2)
+    const [q, k, v] = tf.split(
+      rotated(qkv, config, context.rope),
+      [numHeads, numKeyValueHeads, numKeyValueHeads],
+      2,
+    )
     const queries = tf.reshape(tf.transpose(q, [0, 2, 1, 3]), [B, numKeyValueHeads, -1, headDim]) // [B, Nk, G T, d]
     const { keys, values } = context.cache.append(
       layer,

@@ -54,7 +54,8 @@ function positionsOf(mask: Uint8Array[], first: number[]): Int32Array {
 }
 
 function checkTokens(tokens: number[], sequence: number, vocabSize: number): void {
-  if (tokens.length === 0) throw new InputError(`tokens: sequence ${sequence} is empty, expected at least one token`)
+  if (tokens.length === 0)
+    throw new InputError(`tokens: sequence ${sequence} is empty, expected at least one token`)
   const bad = tokens.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize)
   if (bad >= 0) {
     throw new InputError(
@@ -65,16 +66,22 @@ function checkTokens(tokens: number[], sequence: number, vocabSize: number): voi
 
 function checkedMask(attentionMask: number[][], sequences: number[][]): Uint8Array[] {
   if (attentionMask.length !== sequences.length) {
-    throw new InputError(`attentionMask: ${attentionMask.length} rows, expected ${sequences.length} (one a sequence)`)
+    throw new InputError(
+      `attentionMask: ${attentionMask.length} rows, expected ${sequences.length} (one a sequence)`,
+    )
   }
   return attentionMask.map((row, b) => {
     const T = sequences[b].length
     if (row.length !== T || T !== sequences[0].length) {
-      throw new InputError(`attentionMask: row ${b} has ${row.length} entries for ${T} tokens, expected all rows of one length`)
+      throw new InputError(
+        `attentionMask: row ${b} has ${row.length} entries for ${T} tokens, expected all rows of one length`,
+      )
     }
     const firstToken = row.indexOf(1)
     if (firstToken < 0 || row.some((v, t) => v !== (t < firstToken ? 0 : 1))) {
-      throw new InputError(`attentionMask: row ${b} is [${row.slice(0, 16)}], expected zeros (padding) then ones (tokens)`)
+      throw new InputError(
+        `attentionMask: row ${b} is [${row.slice(0, 16)}], expected zeros (padding) then ones (tokens)`,
+      )
     }
     return Uint8Array.from(row)
   })

@@ -40,7 +40,10 @@ export class KvCache {
 
   /** Bytes held in tensors. */
   get bytes(): number {
-    return this.layers.reduce((sum, layer) => sum + (layer ? 4 * (layer.keys.size + layer.values.size) : 0), 0)
+    return this.layers.reduce(
+      (sum, layer) => sum + (layer ? 4 * (layer.keys.size + layer.values.size) : 0),
+      0,
+    )
   }
 
   /**
@@ -54,7 +57,9 @@ export class KvCache {
       this.columns = rows.map(() => new Uint8Array())
     }
     if (rows.length !== this.seen.length) {
-      throw new InputError(`kvCache: holds ${this.seen.length} sequences, but forward was given ${rows.length}`)
+      throw new InputError(
+        `kvCache: holds ${this.seen.length} sequences, but forward was given ${rows.length}`,
+      )
     }
     const firstPositions = this.seen
     const columns = this.columns.map((kept, b) => Uint8Array.from([...kept, ...rows[b]]))
@@ -66,7 +71,9 @@ export class KvCache {
   /** Adds a call's keys [B, Nk, d, T] and values [B, Nk, T, d] of one layer; returns all that its queries may see. */
   append(layer: number, keys: tf.Tensor4D, values: tf.Tensor4D): LayerKeysValues {
     const old = this.layers[layer]
-    const all = old ? { keys: tf.concat([old.keys, keys], 3), values: tf.concat([old.values, values], 2) } : { keys, values }
+    const all = old
+      ? { keys: tf.concat([old.keys, keys], 3), values: tf.concat([old.values, values], 2) }
+      : { keys, values }
     const stored = all.values.shape[2]
     const from = this.firstKept(stored)
     const kept = tf.tidy(() => ({

@@ -21,7 +21,11 @@ export interface RoutingTensors {
 }
 
 /** Routes on the host: the definition. `logits` [T, E] row-major; a tie goes to the lower expert. */
-export function route(logits: Float32Array, config: RouterConfig, scoreBias: Float32Array | null = null): Routing {
+export function route(
+  logits: Float32Array,
+  config: RouterConfig,
+  scoreBias: Float32Array | null = null,
+): Routing {
   const { numExperts: E, topK: K } = config
   const T = logits.length / E
   const routing: Routing = {
@@ -32,7 +36,10 @@ export function route(logits: Float32Array, config: RouterConfig, scoreBias: Flo
   for (let t = 0; t < T; t++) {
     const row = logits.subarray(t * E, (t + 1) * E)
     const bad = row.findIndex((z) => !Number.isFinite(z))
-    if (bad >= 0) throw new InputError(`router: token ${t} has logit ${row[bad]} for expert ${bad}, expected a finite number`)
+    if (bad >= 0)
+      throw new InputError(
+        `router: token ${t} has logit ${row[bad]} for expert ${bad}, expected a finite number`,
+      )
     const scores = scoresOf(row, config.scoring)
     const chosen = topK(eligible(scores, scoreBias, config.groupLimit), K)
     routing.expertIndices.set(chosen, t * K)
@@ -65,7 +72,10 @@ function eligible(
   if (!groupLimit) return biased
   const size = biased.length / groupLimit.groups
   const groupScores = Float32Array.from({ length: groupLimit.groups }, (_, g) => {
-    const best = biased.slice(g * size, (g + 1) * size).sort().reverse()
+    const best = biased
+      .slice(g * size, (g + 1) * size)
+      .sort()
+      .reverse()
     return groupLimit.score === 'max' ? best[0] : best[0] + (best[1] ?? 0)
   })
   const kept = new Set(topK(groupScores, groupLimit.keep))
@@ -79,19 +89,30 @@ export function topK(values: Float32Array, k: number): number[] {
     .slice(0, k)
 }
 
-function weightsOf(chosen: number[], scores: Float32Array, logits: Float32Array, config: RouterConfig): number[] {
+function weightsOf(
+  chosen: number[],
+  scores: Float32Array,
+  logits: Float32Array,
+  config: RouterConfig,
+): number[] {
   const { weighting, normEpsilon, scalingFactor } = config
   const own = chosen.map((e) => scores[e])
-  if (weighting === 'softmax-of-chosen') return [...softmax(Float32Array.from(chosen, (e) => logits[e]))].map((w) => w * scalingFactor)
+  if (weighting === 'softmax-of-chosen')
+    return [...softmax(Float32Array.from(chosen, (e) => logits[e]))].map((w) => w * scalingFactor)
   const divisor = weighting === 'normalized' ? own.reduce((a, b) => a + b, 0) + normEpsilon : 1
   return own.map((w) => (w / divisor) * scalingFactor)
 }
 
 /** Routes on the device, the same sequence as `route`. logits [T, E]. */
-export function routeTensors(logits: tf.Tensor2D, config: RouterConfig, scoreBias: Float32Array | null = null): RoutingTensors {
+export function routeTensors(
+  logits: tf.Tensor2D,
+  config: RouterConfig,
+  scoreBias: Float32Array | null = null,
+): RoutingTensors {
   return tf.tidy(() => {
     const { scoring, topK: K } = config
-    const scores = scoring === 'softmax' ? tf.softmax(logits) : scoring === 'sigmoid' ? tf.sigmoid(logits) : logits
+    const scores =
+      scoring === 'softmax' ? tf.softmax(logits) : scoring === 'sigmoid' ? tf.sigmoid(logits) : logits
     const compared = eligibleTensors(scores, scoreBias, config.groupLimit)
     const best = tf.topk(compared, K)
     // When experts are compared by their scores themselves, topk has already gathered them.
@@ -100,9 +121,13 @@ export function routeTensors(logits: tf.Tensor2D, config: RouterConfig, scoreBia
   })
 }
 
-function eligibleTensors(scores: tf.Tensor2D, scoreBias: Float32Array | null, groupLimit: RouterConfig['groupLimit']): tf.Tensor2D {
+function eligibleTensors(
+  scores: tf.Tensor2D,
+  scoreBias: Float32Array | null,
+  groupLimit: RouterConfig['groupLimit'],
+): tf.Tensor2D {
   const biased = scoreBias ? (tf.add(scores, tf.tensor1d(scoreBias)) as tf.Tensor2D) : scores
-  if (!groupLimit) return biased
+  if (!groupLimit || groupLimit.keep === groupLimit.groups) return biased
   const [T, E] = biased.shape
   const size = E / groupLimit.groups
   const grouped = tf.reshape(biased, [T, groupLimit.groups, size])
@@ -111,13 +136,23 @@ function eligibleTensors(scores: tf.Tensor2D, scoreBias: Float32Array | null, gr
   ) as tf.Tensor2D
   const kept = tf.max(tf.oneHot(tf.topk(groupScores, groupLimit.keep).indices, groupLimit.groups), 1) // [T, groups]
   const keptExperts = tf.reshape(tf.tile(tf.expandDims(kept, 2), [1, 1, size]), [T, E])
-  return tf.where(tf.cast(keptExperts, 'bool'), biased, tf.fill([T, E], Number.NEGATIVE_INFINITY)) as tf.Tensor2D
+  return tf.where(
+    tf.cast(keptExperts, 'bool'),
+    biased,
+    tf.fill([T, E], Number.NEGATIVE_INFINITY),
+  ) as tf.Tensor2D
 }
 
-function weightTensors(own: tf.Tensor2D, logits: tf.Tensor2D, indices: tf.Tensor2D, config: RouterConfig): tf.Tensor2D {
+function weightTensors(
+  own: tf.Tensor2D,
+  logits: tf.Tensor2D,
+  indices: tf.Tensor2D,
+  config: RouterConfig,
+): tf.Tensor2D {
   const { weighting, normEpsilon, scalingFactor } = config
   const scaled = (w: tf.Tensor2D) => (scalingFactor === 1 ? w : (tf.mul(w, scalingFactor) as tf.Tensor2D))
-  if (weighting === 'softmax-of-chosen') return scaled(tf.softmax(config.scoring === 'none' ? own : gatherRows(logits, indices)))
+  if (weighting === 'softmax-of-chosen')
+    return scaled(tf.softmax(config.scoring === 'none' ? own : gatherRows(logits, indices)))
   if (weighting === 'scores') return scaled(own)
   return scaled(tf.div(own, tf.add(tf.sum(own, 1, true), normEpsilon)))
 }

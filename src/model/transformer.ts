@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { type AttentionContext, attention, attentionMask } from './attention.ts'
 import { type Batch, toBatch } from './batch.ts'
-import type { MoeConfig, ModelConfig } from './config.ts'
+import type { ModelConfig, MoeConfig } from './config.ts'
 import { type DispatchName, routeAndDispatch } from './dispatch/index.ts'
 import { applyExpert } from './experts.ts'
 import { KvCache } from './kv-cache.ts'
@@ -86,7 +86,12 @@ export class MoeModel {
       const normed = rmsNorm(x, block.attentionNorm, config.normEps)
       const mixed = attention(normed, block.attention, config.attention, context, layer) // [B T, D]
       const attended = tf.add(x, mixed) as tf.Tensor2D
-      const fed = this.feedForward(rmsNorm(attended, block.feedForwardNorm, config.normEps), layer, dispatch, recorder)
+      const fed = this.feedForward(
+        rmsNorm(attended, block.feedForwardNorm, config.normEps),
+        layer,
+        dispatch,
+        recorder,
+      )
       x = tf.add(attended, fed) // [B T, D]
       recorder?.layer(mixed, fed, x)
     })

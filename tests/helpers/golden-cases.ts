@@ -11,7 +11,11 @@ const ROUTER_LOGITS = 1e-4
 const WEIGHTS = 2e-5
 
 /** Compares a model with a golden file: logits, hidden states, routing, padded batch and greedy text, each dispatch. */
-export function goldenCases(model: () => MoeModel, golden: Golden, dispatches = DISPATCHES as readonly string[]) {
+export function goldenCases(
+  model: () => MoeModel,
+  golden: Golden,
+  dispatches = DISPATCHES as readonly string[],
+) {
   test.each(dispatches)('logits, hidden states and routing of every prompt (%s)', (dispatch) => {
     for (const prompt of golden.prompts) {
       const { logits, trace } = model().forward(prompt.input_ids, {
@@ -38,10 +42,13 @@ export function goldenCases(model: () => MoeModel, golden: Golden, dispatches = 
     logits.dispose()
   })
 
-  test.each(golden.generation)('24 greedy tokens after the $prompt prompt are exact', ({ prompt, tokens }) => {
-    const ids = golden.prompts.find((p) => p.name === prompt)!.input_ids
-    expect(greedy(model(), ids, tokens.length)).toEqual(tokens)
-  })
+  test.each(golden.generation)(
+    '24 greedy tokens after the $prompt prompt are exact',
+    ({ prompt, tokens }) => {
+      const ids = golden.prompts.find((p) => p.name === prompt)!.input_ids
+      expect(greedy(model(), ids, tokens.length)).toEqual(tokens)
+    },
+  )
 }
 
 function expectRouting(layer: LayerTrace, expected: Golden['prompts'][0]['routing'][0]): void {
@@ -53,7 +60,12 @@ function expectRouting(layer: LayerTrace, expected: Golden['prompts'][0]['routin
       weight: layer.expertWeights[t * K + j],
     })).sort((a, b) => a.expert - b.expert)
     expect(own.map((choice) => choice.expert)).toEqual(experts)
-    expect(maxDifference(own.map((choice) => choice.weight), expected.weights[t])).toBeLessThan(WEIGHTS)
+    expect(
+      maxDifference(
+        own.map((choice) => choice.weight),
+        expected.weights[t],
+      ),
+    ).toBeLessThan(WEIGHTS)
   })
   const counts = new Array(layer.numExperts).fill(0)
   for (const e of expected.experts.flat()) counts[e]++
@@ -79,7 +91,9 @@ function greedy(model: MoeModel, prompt: number[], count: number): number[] {
   const tokens: number[] = []
   let next = prompt
   while (tokens.length < count) {
-    const best = tf.tidy(() => tf.argMax(model.forward(next, { cache, logits: 'last' }).logits, -1).dataSync()[0])
+    const best = tf.tidy(
+      () => tf.argMax(model.forward(next, { cache, logits: 'last' }).logits, -1).dataSync()[0],
+    )
     tokens.push(best)
     next = [best]
   }

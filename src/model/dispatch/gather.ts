@@ -10,7 +10,9 @@ export function dispatchGather(x: tf.Tensor2D, experts: ExpertWeights[], routing
     const [T] = x.shape
     const K = routing.expertIndices.length / T
     const rows = T === 1 ? [x] : tf.split<tf.Tensor2D>(x, T, 0)
-    const outputs = Array.from(routing.expertIndices, (e, i) => applyExpert(rows[Math.floor(i / K)], experts[e]))
+    const outputs = Array.from(routing.expertIndices, (e, i) =>
+      applyExpert(rows[Math.floor(i / K)], experts[e]),
+    )
     return combine(tf.concat(outputs, 0), routingToTensors(routing, K).expertWeights)
   })
 }

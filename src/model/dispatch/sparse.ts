@@ -13,7 +13,10 @@ export function dispatchSparse(x: tf.Tensor2D, experts: ExpertWeights[], routing
   return tf.tidy(() => {
     const K = routing.expertIndices.length / x.shape[0]
     const { order, inverse } = groupByExpert(routing)
-    const tokens = tf.tensor1d(order.map((assignment) => Math.floor(assignment / K)), 'int32')
+    const tokens = tf.tensor1d(
+      order.map((assignment) => Math.floor(assignment / K)),
+      'int32',
+    )
     const used = [...experts.keys()].filter((e) => routing.tokensPerExpert[e] > 0)
     const sizes = used.map((e) => routing.tokensPerExpert[e])
     const groups = tf.split<tf.Tensor2D>(tf.gather(x, tokens), sizes, 0) // [tokens of expert, D] each
@@ -24,7 +27,10 @@ export function dispatchSparse(x: tf.Tensor2D, experts: ExpertWeights[], routing
 }
 
 /** Assignments sorted by expert (stable), and where each assignment then stands. Counting sort. */
-function groupByExpert({ expertIndices, tokensPerExpert }: Routing): { order: Int32Array; inverse: Int32Array } {
+function groupByExpert({ expertIndices, tokensPerExpert }: Routing): {
+  order: Int32Array
+  inverse: Int32Array
+} {
   const next = new Int32Array(tokensPerExpert.length)
   for (let e = 1; e < next.length; e++) next[e] = next[e - 1] + tokensPerExpert[e - 1]
   const order = new Int32Array(expertIndices.length)

@@ -1,0 +1,85 @@
+import type { AttentionConfig } from './config.ts'
+import type { Routing } from './router.ts'
+
+/**
+ * The layers by their definition: plain loops, one token and one number at a time, in float64. Slow on purpose.
+ * Every fast path is tested against these.
+ */
+
+/** A matrix as rows of numbers. */
+export type Matrix = number[][]
+
+/** x W for one row. W [in, out]. */
+export function rowTimes(x: number[], weight: Matrix, bias: number[] | null = null): number[] {
+  return weight[0].map((_, o) => x.reduce((sum, value, i) => sum + value * weight[i][o], bias ? bias[o] : 0))
+}
+
+/** `down(silu(gate(x)) * up(x))` for one token. gate, up [D, H], down [H, D]. */
+export interface ReferenceExpert {
+  gate: Matrix
+  up: Matrix
+  down: Matrix
+}
+
+export function expertReference(x: number[], { gate, up, down }: ReferenceExpert): number[] {
+  const g = rowTimes(x, gate)
+  const u = rowTimes(x, up)
+  return rowTimes(
+    g.map((z, h) => (z / (1 + Math.exp(-z))) * u[h]),
+    down,
+  )
+}
+
+/** y[t] = sum over the chosen experts of weight * expert(x[t]). Tests compare each dispatch with this one. */
+export function moeReference(x: Matrix, experts: ReferenceExpert[], routing: Routing): Matrix {
+  const K = routing.expertIndices.length / x.length
+  return x.map((token, t) => {
+    const y = new Array<number>(token.length).fill(0)
+    for (let j = t * K; j < (t + 1) * K; j++) {
+      expertReference(token, experts[routing.expertIndices[j]]).forEach((value, d) => {
+        y[d] += routing.expertWeights[j] * value
+      })
+    }
+    return y
+  })
+}
+
+/**
+ * Attention of one sequence: q [T, Nq, d] over k, v [S, Nk, d], all rotated already; the last T keys are the queries'
+ * own. Returns [T, Nq d]. A query at key c sees key j when `c - W < j <= c`.
+ */
+export function attentionReference(q: Matrix[], k: Matrix[], v: Matrix[], config: AttentionConfig): Matrix {
+  const { numHeads, numKeyValueHeads, headDim, slidingWindow } = config
+  const window = slidingWindow ?? Number.POSITIVE_INFINITY
+  return q.map((heads, t) => {
+    const own = k.length - q.length + t
+    return heads.flatMap((query, h) => {
+      const shared = Math.floor(h / (numHeads / numKeyValueHeads))
+      const seen = [...k.keys()].filter((j) => j <= own && j > own - window)
+      const exps = seen.map((j) => Math.exp(dot(query, k[j][shared]) / Math.sqrt(headDim)))
+      const sum = exps.reduce((a, b) => a + b, 0)
+      return query.map((_, d) => seen.reduce((mix, j, i) => mix + (exps[i] / sum) * v[j][shared][d], 0))
+    })
+  })
+}
+
+function dot(a: number[], b: number[]): number {
+  return a.reduce((sum, value, i) => sum + value * b[i], 0)
+}
+
+/** Rotary embedding of one head at a position: pairs (x_i, x_{i+d/2}) turned by `position * theta^(-2i/d)`. */
+export function ropeReference(x: number[], position: number, theta: number): number[] {
+  const half = x.length / 2
+  return x.map((value, i) => {
+    const angle = position * theta ** (-(2 * (i % half)) / x.length)
+    return i < half
+      ? value * Math.cos(angle) - x[i + half] * Math.sin(angle)
+      : value * Math.cos(angle) + x[i - half] * Math.sin(angle)
+  })
+}
+
+/** RMSNorm of one row. */
+export function rmsNormReference(x: number[], weight: number[], eps: number): number[] {
+  const meanSquare = x.reduce((sum, value) => sum + value * value, 0) / x.length
+  return x.map((value, d) => (value / Math.sqrt(meanSquare + eps)) * weight[d])
+}

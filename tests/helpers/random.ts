@@ -1,0 +1,114 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { ModelConfig, MoeConfig } from '../../src/model/config.ts'
+import { softmaxTopK } from '../../src/model/config.ts'
+import type { Matrix, ReferenceExpert } from '../../src/model/reference.ts'
+import { MoeModel } from '../../src/model/transformer.ts'
+import type { ExpertWeights, LinearWeights, ModelWeights } from '../../src/model/weights.ts'
+
+/** Seeded numbers in [-1, 1) (mulberry32), the same on every machine. */
+export function randomNumbers(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = Math.imul(state ^ (state >>> 15), state | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return (((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * 2 - 1
+  }
+}
+
+export function randomMatrix(rows: number, columns: number, next: () => number, scale = 1): Matrix {
+  return Array.from({ length: rows }, () =>
+    Array.from({ length: columns }, () => Math.fround(next() * scale)),
+  )
+}
+
+export function randomExpert(D: number, H: number, next: () => number): ReferenceExpert {
+  const scale = 1.5 / Math.sqrt(D)
+  return {
+    gate: randomMatrix(D, H, next, scale),
+    up: randomMatrix(D, H, next, scale),
+    down: randomMatrix(H, D, next, scale),
+  }
+}
+
+/** The same expert on the device. */
+export function expertTensors({ gate, up, down }: ReferenceExpert): ExpertWeights {
+  const gateUp = gate.map((row, i) => [...row, ...up[i]])
+  return { gateUp: linearTensors(gateUp), down: linearTensors(down) }
+}
+
+function linearTensors(weight: Matrix): LinearWeights {
+  return { weight: tf.tensor2d(weight), bias: null }
+}
+
+/** Dimensions of a random decoder; anything left out is small. */
+export interface RandomModelOptions {
+  seed?: number
+  D?: number
+  H?: number
+  E?: number
+  K?: number
+  V?: number
+  layers?: number
+  heads?: number
+  kvHeads?: number
+  slidingWindow?: number | null
+  tied?: boolean
+}
+
+/** A Mixtral-shaped model with random weights on the active backend. */
+export function randomModel(options: RandomModelOptions = {}): MoeModel {
+  const { seed = 1, D = 16, H = 24, E = 4, K = 2, V = 40, layers = 2, heads = 4, kvHeads = 2 } = options
+  const next = randomNumbers(seed)
+  const headDim = D / heads
+  const moe: MoeConfig = { kind: 'moe', intermediateSize: H, router: softmaxTopK(E, K) }
+  const config: ModelConfig = {
+    family: 'mixtral',
+    vocabSize: V,
+    hiddenSize: D,
+    maxPositionEmbeddings: 256,
+    normEps: 1e-5,
+    tieWordEmbeddings: options.tied ?? false,
+    attention: {
+      numHeads: heads,
+      numKeyValueHeads: kvHeads,
+      headDim,
+      bias: false,
+      slidingWindow: options.slidingWindow ?? null,
+    },
+    rope: { theta: 10000, scaling: { type: 'default' } },
+    layers: new Array(layers).fill(moe),
+    bosTokenId: null,
+    eosTokenIds: [],
+  }
+  const matrix = (rows: number, columns: number) =>
+    tf.tensor2d(randomMatrix(rows, columns, next, 1.5 / Math.sqrt(rows)))
+  const vector = (n: number) => tf.tensor1d(Array.from({ length: n }, () => 1 + 0.1 * next()))
+  const linear = (rows: number, columns: number): LinearWeights => ({
+    weight: matrix(rows, columns),
+    bias: null,
+  })
+  const weights: ModelWeights = {
+    embedding: tf.tensor2d(randomMatrix(V, D, next)),
+    blocks: config.layers.map(() => ({
+      attentionNorm: vector(D),
+      attention: { qkv: linear(D, (heads + 2 * kvHeads) * headDim), output: linear(heads * headDim, D) },
+      feedForwardNorm: vector(D),
+      feedForward: {
+        kind: 'moe',
+        router: linear(D, E),
+        scoreBias: null,
+        experts: Array.from({ length: E }, () => expertTensors(randomExpert(D, H, next))),
+      },
+    })),
+    finalNorm: vector(D),
+    unembedding: options.tied ? null : linear(D, V),
+  }
+  return new MoeModel(config, weights)
+}
+
+/** Seeded token ids below V. */
+export function randomTokens(count: number, V: number, seed: number): number[] {
+  const next = randomNumbers(seed)
+  return Array.from({ length: count }, () => Math.floor(((next() + 1) / 2) * V))
+}

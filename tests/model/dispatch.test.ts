@@ -1,0 +1,134 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { softmaxTopK } from '../../src/model/config.ts'
+import {
+  chooseDispatch,
+  DISPATCHES,
+  GATHER_MAX_ASSIGNMENTS,
+  routeAndDispatch,
+} from '../../src/model/dispatch/index.ts'
+import { applyExpert } from '../../src/model/experts.ts'
+import { expertReference, moeReference } from '../../src/model/reference.ts'
+import { type Routing, route } from '../../src/model/router.ts'
+import { startRuntime } from '../../src/runtime/index.ts'
+import { maxDifference } from '../helpers/golden.ts'
+import { expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
+
+const D = 12
+const H = 20
+
+/** A layer of random experts, input rows and the router logits to send them by. */
+function randomLayer(T: number, E: number, K: number, logits?: number[][]) {
+  const next = randomNumbers(T * 1000 + E * 10 + K)
+  const reference = Array.from({ length: E }, () => randomExpert(D, H, next))
+  const x = randomMatrix(T, D, next)
+  const config = { kind: 'moe' as const, intermediateSize: H, router: softmaxTopK(E, K) }
+  const routerLogits = logits ?? randomMatrix(T, E, next, 3)
+  const routing = route(Float32Array.from(routerLogits.flat()), config.router)
+  return { reference, x, config, routerLogits, routing, expected: moeReference(x, reference, routing).flat() }
+}
+
+/** The layer on the active backend through one dispatch. */
+function run(layer: ReturnType<typeof randomLayer>, dispatch: (typeof DISPATCHES)[number]): Float32Array {
+  return tf.tidy(() => {
+    const weights = {
+      kind: 'moe' as const,
+      router: { weight: tf.tensor2d([[0]]), bias: null },
+      scoreBias: null,
+      experts: layer.reference.map(expertTensors),
+    }
+    const { output } = routeAndDispatch(
+      tf.tensor2d(layer.x),
+      tf.tensor2d(layer.routerLogits),
+      weights,
+      layer.config,
+      dispatch,
+    )
+    return output.dataSync() as Float32Array
+  })
+}
+
+describe.each(['cpu', 'wasm', 'js'] as const)('on %s', (device) => {
+  beforeAll(async () => {
+    await startRuntime({ device })
+  })
+
+  describe.each([
+    [8, 2],
+    [8, 1],
+    [8, 8],
+    [3, 2],
+    [1, 1],
+  ])('E=%i K=%i', (E, K) => {
+    test.each([1, 2, 7, 33])('every dispatch equals the definition for T=%i', (T) => {
+      const layer = randomLayer(T, E, K)
+      for (const dispatch of DISPATCHES) {
+        expect(maxDifference(run(layer, dispatch), layer.expected), dispatch).toBeLessThan(2e-5)
+      }
+    })
+  })
+
+  test('all tokens to one expert, and experts without a token', () => {
+    const toExpert2 = Array.from({ length: 9 }, () => [0, -1, 5, -2])
+    const layer = randomLayer(9, 4, 1, toExpert2)
+    expect([...layer.routing.tokensPerExpert]).toEqual([0, 0, 9, 0])
+    for (const dispatch of DISPATCHES) {
+      expect(maxDifference(run(layer, dispatch), layer.expected), dispatch).toBeLessThan(2e-5)
+    }
+  })
+
+  test('E=1 is the plain feed-forward', () => {
+    const layer = randomLayer(5, 1, 1)
+    const plain = layer.x.flatMap((row) => expertReference(row, layer.reference[0]))
+    for (const dispatch of DISPATCHES) expect(maxDifference(run(layer, dispatch), plain)).toBeLessThan(2e-5)
+  })
+
+  test('K=E is dense: every expert, weighted by the whole softmax', () => {
+    const layer = randomLayer(5, 4, 4)
+    const expected = layer.x.flatMap((row, t) => {
+      const exps = layer.routerLogits[t].map(Math.exp)
+      const sum = exps.reduce((a, b) => a + b, 0)
+      const outputs = layer.reference.map((expert) => expertReference(row, expert))
+      return row.map((_, d) => outputs.reduce((y, output, e) => y + (exps[e] / sum) * output[d], 0))
+    })
+    for (const dispatch of DISPATCHES)
+      expect(maxDifference(run(layer, dispatch), expected)).toBeLessThan(2e-5)
+  })
+
+  test('equal logits go to the lower experts on every dispatch', () => {
+    const layer = randomLayer(
+      6,
+      8,
+      2,
+      Array.from({ length: 6 }, () => new Array(8).fill(0.5)),
+    )
+    expect([...layer.routing.expertIndices]).toEqual([0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1])
+    for (const dispatch of DISPATCHES)
+      expect(maxDifference(run(layer, dispatch), layer.expected)).toBeLessThan(2e-5)
+  })
+
+  test('no tensor is left behind', () => {
+    const before = tf.memory().numTensors
+    const layer = randomLayer(7, 4, 2)
+    for (const dispatch of DISPATCHES) run(layer, dispatch)
+    expect(tf.memory().numTensors).toBe(before)
+  })
+})
+
+test('an expert applied to no rows gives no rows, as the grouping on the device needs', async () => {
+  await startRuntime({ device: 'cpu' })
+  tf.tidy(() => {
+    const expert = expertTensors(randomExpert(D, H, randomNumbers(3)))
+    expect(applyExpert(tf.zeros([0, D]), expert).shape).toEqual([0, D])
+  })
+})
+
+test('auto gathers few assignments and groups many', () => {
+  expect(chooseDispatch(1, GATHER_MAX_ASSIGNMENTS)).toBe('gather')
+  expect(chooseDispatch(GATHER_MAX_ASSIGNMENTS + 1, 1)).toBe('sparse')
+})
+
+test('a routing counts its tokens', () => {
+  const { tokensPerExpert }: Routing = randomLayer(20, 5, 3).routing
+  expect(tokensPerExpert.reduce((a, b) => a + b, 0)).toBe(60)
+})
