@@ -1,0 +1,12 @@
+export { BYTES_PER_WEIGHT, forwardWeightBytes, moeLayerWeightBytes, weightBytesPerToken } from './bytes.ts'
+export { countMatmulFlops, type Matmul, type MatmulCount } from './count.ts'
+export {
+  expertRows,
+  type FlopParts,
+  type ForwardShape,
+  flopsPerToken,
+  forwardFlops,
+  moeLayerFlops,
+  totalFlops,
+} from './flops.ts'
+export { countParameters, type ParameterCount, type ParameterParts } from './parameters.ts'
