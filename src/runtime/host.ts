@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process'
 import { access, readFile, statfs } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { availableParallelism, cpus, totalmem } from 'node:os'
+import { dirname } from 'node:path'
 
 /** What a command left behind. `code` is null when it could not be started at all. */
 export interface CommandResult {
@@ -9,25 +11,30 @@ export interface CommandResult {
   stderr: string
 }
 
+/** Where npm put a package, and which version it is. */
+export interface NpmPackage {
+  folder: string
+  version: string
+}
+
+export type Environment = Record<string, string | undefined>
+
 /** Everything the runtime asks of the machine, so that tests can describe another one. */
 export interface Host {
   platform: string
   arch: string
   nodeVersion: string
-  env: Record<string, string | undefined>
+  env: Environment
   cpuModel(): string | null
   threads(): number
   memoryBytes(): number
-  run(
-    command: string,
-    args: string[],
-    options?: { onStderr?: (text: string) => void },
-  ): Promise<CommandResult>
+  run(command: string, args: string[], options?: { env?: Environment }): Promise<CommandResult>
   /** The file's text, or null when it cannot be read. */
   readText(path: string): Promise<string | null>
   exists(path: string): Promise<boolean>
   freeBytes(folder: string): Promise<number>
   fetch(url: string, init?: RequestInit): Promise<Response>
+  npmPackage(name: string): NpmPackage
 }
 
 export function systemHost(): Host {
@@ -51,16 +58,23 @@ export function systemHost(): Host {
       return bavail * bsize
     },
     fetch: (url, init) => fetch(url, init),
+    npmPackage,
   }
+}
+
+function npmPackage(name: string): NpmPackage {
+  const require = createRequire(import.meta.url)
+  const path = require.resolve(`${name}/package.json`)
+  return { folder: dirname(path), version: require(path).version }
 }
 
 function runCommand(
   command: string,
   args: string[],
-  { onStderr }: { onStderr?: (text: string) => void } = {},
+  { env }: { env?: Environment } = {},
 ): Promise<CommandResult> {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: env ?? process.env })
     let stdout = ''
     let stderr = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -68,7 +82,6 @@ function runCommand(
     })
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       stderr += text
-      onStderr?.(text)
     })
     child.on('error', (error) => resolve({ code: null, stdout, stderr: error.message }))
     child.on('close', (code) => resolve({ code: code ?? 1, stdout, stderr }))

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { z } from 'zod'
+import { cachedAddon, placedAddon } from './addon.ts'
 import { cacheRoot, variantFolder } from './cache.ts'
 import { type Host, systemHost } from './host.ts'
 import { ADDON_PACKAGES, VARIANTS, type Variant } from './release.ts'
@@ -20,33 +20,11 @@ export type Prepared = Record<Variant, VariantState>
 export const Manifest = z.object({
   tensorflow: z.string(),
   variant: z.enum(VARIANTS),
-  wheels: z.array(z.string()),
   files: z.array(z.object({ path: z.string(), bytes: z.number() })),
 })
 export type Manifest = z.infer<typeof Manifest>
 
 export const MANIFEST_FILE = 'manifest.json'
-
-/** Where npm put the package whose addon a variant is, and that package's version. */
-export interface AddonPackage {
-  folder: string
-  version: string
-}
-
-export function addonPackage(variant: Variant): AddonPackage {
-  const require = createRequire(import.meta.url)
-  const path = require.resolve(`${ADDON_PACKAGES[variant]}/package.json`)
-  return { folder: dirname(path), version: require(path).version }
-}
-
-/** Where tfjs-node itself looks for its addon. */
-export function placedAddon({ folder }: AddonPackage): string {
-  return join(folder, 'lib', 'napi-v8', 'tfjs_binding.node')
-}
-
-export function cachedAddon(root: string, variant: Variant, { version }: AddonPackage): string {
-  return join(variantFolder(root, variant), 'addon', `tfjs-node-${version}`, 'tfjs_binding.node')
-}
 
 export async function readPrepared(host: Host = systemHost()): Promise<Prepared> {
   const root = cacheRoot(host.env)
@@ -55,10 +33,10 @@ export async function readPrepared(host: Host = systemHost()): Promise<Prepared>
 }
 
 async function readVariant(host: Host, root: string, variant: Variant): Promise<VariantState> {
-  const npmPackage = addonPackage(variant)
+  const npmPackage = host.npmPackage(ADDON_PACKAGES[variant])
   const folder = variantFolder(root, variant)
   const manifest = await readManifest(host, folder)
-  const cached = cachedAddon(root, variant, npmPackage)
+  const cached = cachedAddon(folder, npmPackage)
   const missing = manifest ? await missingFiles(folder, manifest) : []
   if (missing.length > 0) {
     const more = missing.length > 1 ? ` and ${missing.length - 1} more` : ''

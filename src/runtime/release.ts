@@ -16,6 +16,24 @@ export const TENSORFLOW = {
   minimumGlibc: '2.27',
 } as const
 
+/** Room that a setup takes at its peak, wheels and unpacked files together, measured and rounded up. */
+export const DISK_BYTES: Record<Variant, number> = { cpu: 1.2e9, cuda: 6.9e9 }
+
+/** NVIDIA's wheels are tagged by one or another of these names for the same thing. */
+export const NVIDIA_PLATFORMS = [
+  'manylinux_2_27_x86_64',
+  'manylinux_2_17_x86_64',
+  'manylinux2014_x86_64',
+  'manylinux1_x86_64',
+]
+
+/** What is kept of the TensorFlow wheel and linked into the addon. */
+export function libraryNames(platform: string): string[] {
+  return platform === 'darwin'
+    ? ['libtensorflow_cc.2.dylib', 'libtensorflow_framework.2.dylib']
+    : ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2']
+}
+
 /** The npm package whose addon a variant is compiled as. */
 export const ADDON_PACKAGES: Record<Variant, string> = {
   cpu: '@tensorflow/tfjs-node',

@@ -1,0 +1,86 @@
+import { createHash } from 'node:crypto'
+import { copyFile, mkdir, readFile, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { SetupError } from '../errors.ts'
+import type { Host, NpmPackage } from './host.ts'
+import { libraryNames } from './release.ts'
+
+/** Where tfjs-node itself looks for its addon. */
+export function placedAddon({ folder }: NpmPackage): string {
+  return join(folder, 'lib', 'napi-v8', 'tfjs_binding.node')
+}
+
+/**
+ * Where the cache keeps the addon. It carries the libraries' absolute path, since its copy in node_modules lies
+ * elsewhere; so the path is part of its key, and a cache that was moved gets a new one.
+ */
+export function cachedAddon(variantFolder: string, { version }: NpmPackage): string {
+  const place = createHash('sha256').update(variantFolder).digest('hex').slice(0, 8)
+  return join(variantFolder, 'addon', `tfjs-node-${version}-${place}`, 'tfjs_binding.node')
+}
+
+/** The C++ compiler as words of a command: `CXX`, or the first that runs of the usual names. */
+export async function findCompiler(host: Host): Promise<string[]> {
+  const given = host.env.CXX?.trim()
+  const candidates = given ? [given] : ['c++', 'g++', 'clang++']
+  for (const candidate of candidates) {
+    const [command, ...args] = candidate.split(/\s+/)
+    const { code } = await host.run(command, [...args, '--version'])
+    if (code === 0) return [command, ...args]
+  }
+  throw new SetupError(
+    given
+      ? `CXX="${given}" does not run: set it to a C++17 compiler or unset it`
+      : 'no C++ compiler was found (c++, g++, clang++): install one, such as `apt install g++` or `xcode-select --install`',
+  )
+}
+
+/** Compiles tfjs-node's two C++ files against the libraries in `variantFolder`, and keeps the result there. */
+export async function buildAddon(
+  host: Host,
+  [compiler, ...compilerArgs]: string[],
+  variantFolder: string,
+  npmPackage: NpmPackage,
+): Promise<void> {
+  const target = cachedAddon(variantFolder, npmPackage)
+  const unfinished = `${target}.${process.pid}`
+  const libraries = join(variantFolder, 'tensorflow')
+  const { folder } = npmPackage
+  const napi = host.npmPackage('node-api-headers').folder
+  await mkdir(dirname(target), { recursive: true })
+  const { code, stderr } = await host.run(compiler, [
+    ...compilerArgs,
+    ...['-std=c++17', '-O2', '-shared', '-fPIC'],
+    ...(host.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : []),
+    ...['-DNAPI_VERSION=8', '-DNODE_GYP_MODULE_NAME=tfjs_binding', '-DBUILDING_NODE_EXTENSION'],
+    ...[join(napi, 'include'), join(folder, '..'), folder, join(libraries, 'include')].map(
+      (path) => `-I${path}`,
+    ),
+    ...['tfjs_backend.cc', 'tfjs_binding.cc'].map((name) => join(folder, 'binding', name)),
+    ...libraryNames(host.platform).map((name) => join(libraries, name)),
+    `-Wl,-rpath,${libraries}`,
+    ...['-o', unfinished],
+  ])
+  if (code !== 0) {
+    await rm(unfinished, { force: true })
+    const line = stderr.split('\n').find((text) => /error/i.test(text)) ?? stderr.trim().split('\n')[0]
+    throw new SetupError(`${compiler} cannot compile the addon of ${folder}: ${line || `exit code ${code}`}`)
+  }
+  await rename(unfinished, target)
+}
+
+/** Whether tfjs-node would find exactly this addon by itself. */
+export async function isPlaced(addon: string, npmPackage: NpmPackage): Promise<boolean> {
+  const [ours, theirs] = await Promise.all(
+    [addon, placedAddon(npmPackage)].map((path) => readFile(path).catch(() => null)),
+  )
+  return ours !== null && theirs !== null && ours.equals(theirs)
+}
+
+/** Copies the addon into the npm package. By rename, so that a process that has the old one open keeps it. */
+export async function placeAddon(addon: string, npmPackage: NpmPackage): Promise<void> {
+  const target = placedAddon(npmPackage)
+  await mkdir(dirname(target), { recursive: true })
+  await copyFile(addon, `${target}.${process.pid}`)
+  await rename(`${target}.${process.pid}`, target)
+}
