@@ -1,23 +1,32 @@
+import { existsSync, readFileSync } from 'node:fs'
 import { openSafetensors } from '../../src/checkpoint/safetensors.ts'
 
 /**
- * Run as a program with `--expose-gc`: reads the tensors of the file given, first by slices, then whole, and prints by how
- * many bytes each rose above the peak of resident memory before it.
+ * Run as a program with `--expose-gc`: reads the tensors of the file given, first by slices, then whole, and prints how many
+ * bytes of resident memory each took at its peak beyond what was there before.
  */
-const peak = () => process.resourceUsage().maxRSS * 1024
 const { tensors } = openSafetensors(process.argv[2])
 
 function riseOf(read: () => void): number {
   globalThis.gc!()
-  const before = peak()
+  const before = process.memoryUsage().rss
   read()
   return peak() - before
 }
 
+/** Bytes. On Linux `maxRSS` would count what the parent process had in memory when it started this one. */
+function peak(): number {
+  const status = '/proc/self/status'
+  if (!existsSync(status)) return process.resourceUsage().maxRSS * 1024
+  return Number(/VmHWM:\s*(\d+) kB/.exec(readFileSync(status, 'utf8'))![1]) * 1024
+}
+
 const slices = riseOf(() => {
   for (const tensor of tensors) {
-    for (let row = 0; row < tensor.shape[0]; row++) tensor.readSlice(row, 1)
-    globalThis.gc!()
+    for (let row = 0; row < tensor.shape[0]; row++) {
+      tensor.readSlice(row, 1)
+      globalThis.gc!()
+    }
   }
 })
 const rise = riseOf(() => {

@@ -1,0 +1,229 @@
+import { Tokenizer } from '@huggingface/tokenizers'
+import { InputError } from '../errors.ts'
+
+/** What a Hugging Face `tokenizer.json` of a byte-level BPE holds. */
+export interface TokenizerJson {
+  version: '1.0'
+  truncation: null
+  padding: null
+  added_tokens: AddedToken[]
+  normalizer: null
+  pre_tokenizer: object
+  post_processor: null
+  decoder: object
+  model: {
+    type: 'BPE'
+    dropout: null
+    unk_token: null
+    continuing_subword_prefix: null
+    end_of_word_suffix: null
+    fuse_unk: boolean
+    byte_fallback: boolean
+    ignore_merges: boolean
+    /** Token to id. A byte is written as one visible character (GPT-2's table): a space is `Ġ`. */
+    vocab: Record<string, number>
+    merges: [string, string][]
+  }
+}
+
+interface AddedToken {
+  id: number
+  content: string
+  single_word: boolean
+  lstrip: boolean
+  rstrip: boolean
+  normalized: boolean
+  special: boolean
+}
+
+export interface BpeOptions {
+  /** Ids in all: special tokens, 256 bytes, merges. Fewer come out where the texts have no pairs left. */
+  vocabSize: number
+  /** Printable ASCII, two characters or more. They get the ids from 0 on, and are cut out of the texts. */
+  specialTokens: readonly string[]
+}
+
+// GPT-2's pattern, as a Split of its own: in the one built into ByteLevel, JavaScript's `\s` has U+FEFF and lacks U+0085,
+// unlike Rust's, and texts with either would get other ids there.
+const WORD_PATTERN = String.raw`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+
+interface Word {
+  symbols: number[]
+  count: number
+}
+
+/** A pair of token ids that stand side by side, how often, and the words in which they did when last looked at. */
+interface Pair {
+  left: number
+  right: number
+  count: number
+  words: Set<Word>
+}
+
+/**
+ * Trains a byte-level BPE tokenizer (Sennrich et al. 2016, https://arxiv.org/abs/1508.07909) on `texts`. The most frequent
+ * pair is merged first; of equally frequent ones the first by its left, then its right token, compared as strings. So the
+ * same texts give the same tokenizer. InputError for options that are out of range.
+ */
+export function trainBpe(texts: readonly string[], options: BpeOptions): TokenizerJson {
+  checkOptions(options)
+  const tokens = [...options.specialTokens, ...byteSymbols().sort()]
+  const ids = new Map(tokens.map((token, id) => [token, id]))
+  const merges: [string, string][] = []
+  const pairs = new PairCounts(countWords(texts, options.specialTokens, ids))
+  while (tokens.length < options.vocabSize) {
+    const best = pairs.best(tokens)
+    if (!best) break
+    const [left, right] = [tokens[best.left], tokens[best.right]]
+    const merged = left + right
+    // Two pairs may spell the same token: a+bc and ab+c.
+    const id = ids.get(merged) ?? tokens.push(merged) - 1
+    ids.set(merged, id)
+    merges.push([left, right])
+    pairs.merge(best, id)
+  }
+  return tokenizerJson(tokens, options.specialTokens, merges)
+}
+
+function checkOptions({ vocabSize, specialTokens }: BpeOptions): void {
+  const least = specialTokens.length + 256
+  if (!Number.isInteger(vocabSize) || vocabSize < least) {
+    throw new InputError(
+      `vocabSize is ${vocabSize}, expected at least ${least}: ${specialTokens.length} special tokens and 256 bytes`,
+    )
+  }
+  for (const [i, token] of specialTokens.entries()) {
+    // One character, or one outside ASCII, could be taken for the way that bytes are written.
+    if (!/^[\x21-\x7e]{2,}$/.test(token)) {
+      throw new InputError(
+        `special token ${JSON.stringify(token)} is not two or more printable ASCII characters`,
+      )
+    }
+    if (specialTokens.indexOf(token) !== i) throw new InputError(`special token "${token}" is given twice`)
+  }
+}
+
+/** The 256 characters that stand for bytes (GPT-2, `bytes_to_unicode`): visible ones for themselves, others from U+0100. */
+function byteSymbols(): string[] {
+  let next = 0x100
+  return Array.from({ length: 256 }, (_, byte) => {
+    const isVisible = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad)
+    return String.fromCharCode(isVisible ? byte : next++)
+  })
+}
+
+/** Each distinct word once. Split by the very pre-tokenizer that will encode, so that both see the same words. */
+function countWords(
+  texts: readonly string[],
+  specialTokens: readonly string[],
+  ids: ReadonlyMap<string, number>,
+): Word[] {
+  const split = new Tokenizer(tokenizerJson([], [], []), {}).pre_tokenizer!
+  const special = specialTokens.toSorted((a, b) => b.length - a.length).map(escapeRegExp)
+  const cut = new RegExp(special.join('|') || '(?!)')
+  const counts = new Map<string, number>()
+  for (const text of texts) {
+    for (const piece of text.split(cut)) {
+      for (const word of split.pre_tokenize(piece)) counts.set(word, (counts.get(word) ?? 0) + 1)
+    }
+  }
+  return [...counts].map(([word, count]) => ({ symbols: Array.from(word, (char) => ids.get(char)!), count }))
+}
+
+function escapeRegExp(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&')
+}
+
+/** The counts of all adjacent pairs, kept right while words change: a merge costs as much as the words it touches. */
+class PairCounts {
+  private readonly pairs = new Map<number, Pair>()
+
+  constructor(words: Word[]) {
+    for (const word of words) this.add(word, 1)
+  }
+
+  /** The pair to merge next, or undefined where none is left. */
+  best(tokens: readonly string[]): Pair | undefined {
+    let best: Pair | undefined
+    for (const pair of this.pairs.values()) {
+      if (!best || pair.count > best.count || (pair.count === best.count && isBefore(pair, best, tokens))) {
+        best = pair
+      }
+    }
+    return best
+  }
+
+  /** Replaces `pair` by the token `id` in every word. */
+  merge(pair: Pair, id: number): void {
+    for (const word of pair.words) {
+      this.add(word, -1)
+      const { symbols } = word
+      let length = 0
+      for (let i = 0; i < symbols.length; i++) {
+        const isPair = symbols[i] === pair.left && symbols[i + 1] === pair.right
+        symbols[length++] = isPair ? id : symbols[i]
+        if (isPair) i++
+      }
+      symbols.length = length
+      this.add(word, 1)
+    }
+  }
+
+  /** Counts the pairs of `word` in (`sign` 1) or out (-1). */
+  private add(word: Word, sign: 1 | -1): void {
+    const { symbols, count } = word
+    for (let i = 0; i + 1 < symbols.length; i++) {
+      const [left, right] = [symbols[i], symbols[i + 1]]
+      const key = left * 2 ** 24 + right
+      const pair = this.pairs.get(key) ?? { left, right, count: 0, words: new Set() }
+      pair.count += sign * count
+      if (sign > 0) pair.words.add(word)
+      if (pair.count === 0) this.pairs.delete(key)
+      else this.pairs.set(key, pair)
+    }
+  }
+}
+
+function isBefore(a: Pair, b: Pair, tokens: readonly string[]): boolean {
+  if (a.left !== b.left) return tokens[a.left] < tokens[b.left]
+  return tokens[a.right] < tokens[b.right]
+}
+
+function tokenizerJson(
+  tokens: readonly string[],
+  specialTokens: readonly string[],
+  merges: [string, string][],
+): TokenizerJson {
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false }
+  const words = { type: 'Split', pattern: { Regex: WORD_PATTERN }, behavior: 'Isolated', invert: false }
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: specialTokens.map((content, id) => ({
+      id,
+      content,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+      special: true,
+    })),
+    normalizer: null,
+    pre_tokenizer: { type: 'Sequence', pretokenizers: [words, byteLevel] },
+    post_processor: null,
+    decoder: byteLevel,
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: false,
+      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+      merges,
+    },
+  }
+}
