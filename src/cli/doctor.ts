@@ -1,0 +1,70 @@
+import type { Command } from 'commander'
+import { cacheRoot } from '../runtime/cache.ts'
+import { type MachineReadings, measureMachine, type RuntimeReport, startRuntime } from '../runtime/index.ts'
+
+interface DoctorFlags {
+  device?: string
+  debug?: boolean
+  json?: boolean
+}
+
+export function registerDoctor(program: Command): void {
+  program
+    .command('doctor')
+    .description('say which device is used and why, on what it runs, and how fast it is')
+    .action(async (_flags, command: Command) => {
+      const { device, debug, json } = command.optsWithGlobals<DoctorFlags>()
+      const { report } = await startRuntime({ device, debug })
+      const readings = await measureMachine()
+      const cacheFolder = cacheRoot()
+      if (json) console.log(JSON.stringify({ ...report, readings, cacheFolder }))
+      else console.log(formatReport(report, readings, cacheFolder))
+    })
+}
+
+function formatReport(report: RuntimeReport, readings: MachineReadings, cacheFolder: string): string {
+  const devices = report.candidates.map(({ device, taken, reason }) => [
+    device,
+    taken ? 'taken' : '-',
+    reason,
+  ])
+  const { matmulSize: n, vectorBytes } = readings
+  const facts = [
+    ['device name', report.deviceName ?? 'unknown'],
+    [
+      'device memory',
+      report.memoryBytes === null ? 'unknown' : `${(report.memoryBytes / 2 ** 30).toFixed(1)} GiB`,
+    ],
+    ...(report.device === 'cuda'
+      ? [
+          ['driver', report.driver ?? 'unknown'],
+          ['compute capability', report.computeCapability ?? 'unknown'],
+        ]
+      : []),
+    ['matrix product', `${readings.matmulGflops.toFixed(1)} GFLOP/s (${n} x ${n} x ${n}, float32)`],
+    [
+      'memory reading',
+      `${readings.memoryGbPerS.toFixed(1)} GB/s (sum of ${Math.round(vectorBytes / 1e6)} MB)`,
+    ],
+    ['threads', String(report.threads)],
+    ['processor', report.cpuModel ?? 'unknown'],
+    ['features', report.cpuFeatures.join(' ') || 'unknown'],
+    ['TensorFlow', report.tensorflowVersion ?? 'not used'],
+    ['TensorFlow.js', `${report.tfjsVersion}, backend ${report.backend}`],
+    ['Node', `${report.nodeVersion} on ${report.platform}`],
+    ['cache', cacheFolder],
+  ]
+  return `${align(devices)}\n\n${align(facts)}`
+}
+
+function align(rows: string[][]): string {
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)))
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column]))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
+}

@@ -1,0 +1,115 @@
+import { SingleBar } from 'cli-progress'
+import { type Command, Option } from 'commander'
+import { SetupError } from '../errors.ts'
+import type { Progress } from '../runtime/download.ts'
+import { VARIANTS, type Variant } from '../runtime/release.ts'
+import { inspectSetup, prepareTensorflow, type SetupState } from '../runtime/setup.ts'
+
+interface SetupFlags {
+  variant?: Variant | 'auto'
+  wheel?: string[]
+  force?: boolean
+  check?: boolean
+  json?: boolean
+}
+
+export function registerSetup(program: Command): void {
+  program
+    .command('setup')
+    .description('prepare native TensorFlow for this machine (download, verify, compile its addon)')
+    .addOption(
+      new Option('--variant <name>', 'which build; auto: cuda where a usable GPU is, else cpu').choices([
+        'auto',
+        ...VARIANTS,
+      ]),
+    )
+    .option('--wheel <files...>', 'use these wheel files instead of downloading them')
+    .option('--force', 'do everything again')
+    .option('--check', 'say what is there and what would be done; exit 1 if something is missing')
+    .action(async (_flags, command: Command) => {
+      const flags = command.optsWithGlobals<SetupFlags>()
+      if (flags.check) await check(flags)
+      else await prepare(flags)
+    })
+}
+
+async function check(flags: SetupFlags): Promise<void> {
+  const state = await inspectSetup(flags.variant)
+  if (!state.addon) process.exitCode = 1
+  if (flags.json) {
+    console.log(JSON.stringify(state))
+    return
+  }
+  console.log(`variant    ${state.variant}: ${state.reason}`)
+  console.log(
+    `libraries  ${state.libraries ? `in ${state.folder}` : 'missing: would be downloaded and unpacked'}`,
+  )
+  console.log(`addon      ${state.addon ? 'compiled' : 'missing: would be compiled'}`)
+  console.log(
+    `placed     ${state.placed ? 'yes, tfjs-node finds it by itself' : 'no: would be copied into node_modules'}`,
+  )
+}
+
+async function prepare({ variant, wheel, force, json }: SetupFlags): Promise<void> {
+  const view = new ProgressView()
+  try {
+    const result = await prepareTensorflow({
+      variant,
+      wheels: wheel,
+      force,
+      onProgress: (progress) => view.show(progress),
+      onMessage: (message) => view.print(message),
+    })
+    view.stop()
+    console.log(json ? JSON.stringify(result) : describe(result, result.changed))
+  } catch (error) {
+    view.stop()
+    // Asked for by name it must succeed; as the preparation of another command it may leave things to wasm.
+    if (!(error instanceof SetupError) || (variant ?? 'auto') !== 'auto' || wheel) throw error
+    if (json) console.log(JSON.stringify({ variant: null, fallback: 'wasm', cause: error.message }))
+    else console.log(`native TensorFlow is not set up, falling back to wasm: ${error.message}`)
+  }
+}
+
+function describe({ variant, reason, folder }: SetupState, changed: boolean): string {
+  return `TensorFlow (${variant}) ${changed ? 'is now set up' : 'was already set up'} in ${folder}; ${reason}`
+}
+
+/** A bar on a terminal, one line a step elsewhere; both on stderr, so that stdout stays for programs. */
+class ProgressView {
+  private step = ''
+  private bar: SingleBar | null = null
+
+  show({ step, done, total }: Progress): void {
+    if (step !== this.step) this.begin(step)
+    if (!this.bar || done === undefined) return
+    if (total) this.bar.setTotal(total)
+    this.bar.update(total ? done : 0, { megabytes: Math.round(done / 1e6) })
+  }
+
+  print(message: string): void {
+    this.stop()
+    console.error(message)
+  }
+
+  stop(): void {
+    this.bar?.stop()
+    this.bar = null
+    this.step = ''
+  }
+
+  private begin(step: string): void {
+    this.stop()
+    this.step = step
+    if (!process.stderr.isTTY) {
+      console.error(step)
+      return
+    }
+    this.bar = new SingleBar({
+      stream: process.stderr,
+      format: '{bar} {megabytes} MB  {step}',
+      linewrap: false,
+    })
+    this.bar.start(1, 0, { step, megabytes: 0 })
+  }
+}
