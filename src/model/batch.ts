@@ -14,6 +14,8 @@ export interface Batch {
   realRows: Int32Array
   /** Position of every row, given each sequence's first; padding counts as the first. */
   positions(first: number[]): Int32Array
+  /** The real tokens in order, given each sequence's first position. */
+  rows(first: number[]): { sequence: number; position: number; token: number }[]
 }
 
 /**
@@ -41,6 +43,12 @@ export function toBatch(input: number[] | number[][], vocabSize: number, attenti
     mask,
     realRows: Int32Array.from(flat.keys()).filter((row) => flat[row]),
     positions: (first) => positionsOf(mask, first),
+    rows: (first) => {
+      const positions = positionsOf(mask, first)
+      return flat.flatMap((real, row) =>
+        real ? [{ sequence: Math.floor(row / length), position: positions[row], token: tokens[row] }] : [],
+      )
+    },
   }
 }
 

@@ -1,15 +1,33 @@
 import type * as tf from '@tensorflow/tfjs-core'
-import { type Routing, type RoutingTensors, routingToHost } from './router.ts'
+import type { RouterConfig } from './config.ts'
+import type { Intervention, RouterPlace } from './interventions.ts'
+import { countTokens, type Routing, stepsFromLogits } from './router.ts'
+import { type RoutingTensors, routingToHost } from './router-tensors.ts'
 
-/** What one mixture layer decided for the T real tokens of a call, sequence after sequence (padding left out). */
+/** One token of a traced run. */
+export interface TraceRow {
+  /** Which sequence of the batch. */
+  sequence: number
+  /** Its position in that sequence, counted from the first token ever put in the cache. */
+  position: number
+  token: number
+}
+
+/** What one mixture layer decided for the T tokens of a trace. */
 export interface LayerTrace extends Routing {
   layer: number
   /** E */
   numExperts: number
   /** K */
   topK: number
-  /** [T, E] row-major, before softmax or sigmoid. */
+  /** z [T, E] row-major, as the router gave them, before any intervention. */
   routerLogits: Float32Array
+  /** s [T, E]: softmax or sigmoid of the logits (after temperature and disabling). */
+  scores: Float32Array
+  /** [T] by how much the worst of the K best beat the best of the rest, in what experts are compared by; null if K = E. */
+  margins: (number | null)[]
+  /** [T] entropy of the scores as shares of one, in nats; ln E when the router cannot tell experts apart. */
+  entropies: Float32Array
 }
 
 /** Intermediate values [T, D] row-major, for comparing with another implementation. */
@@ -20,8 +38,10 @@ export interface HiddenStates {
   finalNorm: Float32Array
 }
 
-/** Routing decisions of one call, handed out by `forward`; never kept by the model. */
+/** Routing decisions of one call or of a whole run, handed out and never kept by the model. Padding is left out. */
 export interface RoutingTrace {
+  /** The T tokens, in the order of all [T, ...] arrays below. */
+  rows: TraceRow[]
   layers: LayerTrace[]
   hiddenStates: HiddenStates | null
 }
@@ -31,33 +51,45 @@ export interface TraceOptions {
   hiddenStates?: boolean
 }
 
-/** Collects a trace while a forward runs. `rows` are the indices of real tokens among the call's B x T rows. */
+/** Collects a trace while a forward runs. */
 export class TraceRecorder {
   readonly trace: RoutingTrace
 
+  /** `realRows` are the indices of real tokens among the call's B x T rows; `rows` describes those tokens. */
   constructor(
-    private readonly rows: Int32Array,
+    private readonly realRows: Int32Array,
+    rows: TraceRow[],
     options: TraceOptions,
   ) {
     const hiddenStates = { embed: new Float32Array(), layers: [], finalNorm: new Float32Array() }
-    this.trace = { layers: [], hiddenStates: options.hiddenStates ? hiddenStates : null }
+    this.trace = { rows, layers: [], hiddenStates: options.hiddenStates ? hiddenStates : null }
   }
 
-  routing(layer: number, routerLogits: tf.Tensor2D, routing: Routing | RoutingTensors): void {
-    const E = routerLogits.shape[1]
-    const host = 'tokensPerExpert' in routing ? routing : routingToHost(routing, E)
-    const topK = host.expertIndices.length / routerLogits.shape[0]
-    const expertIndices = Int32Array.from(this.pick(host.expertIndices, topK))
-    const tokensPerExpert = new Int32Array(E)
-    for (const e of expertIndices) tokensPerExpert[e]++
+  /** `place` and `intervention` are those of the whole call, padding rows included. */
+  routing(
+    routerLogits: tf.Tensor2D,
+    routing: Routing | RoutingTensors,
+    router: { config: RouterConfig; scoreBias: Float32Array | null },
+    context: { place: RouterPlace; intervention?: Intervention },
+  ): void {
+    const E = router.config.numExperts
+    const logits = routerLogits.dataSync() as Float32Array
+    const taken = 'tokensPerExpert' in routing ? routing : routingToHost(routing, E)
+    const topK = taken.expertIndices.length / routerLogits.shape[0]
+    const { scores, compared } = scoresAndCompared(logits, router, context)
+    const expertIndices = Int32Array.from(this.pick(taken.expertIndices, topK))
+    const own = this.pick(scores, E)
     this.trace.layers.push({
-      layer,
+      layer: context.place.layer,
       numExperts: E,
       topK,
-      routerLogits: this.pick(routerLogits.dataSync() as Float32Array, E),
+      routerLogits: this.pick(logits, E),
+      scores: own,
       expertIndices,
-      expertWeights: this.pick(host.expertWeights, topK),
-      tokensPerExpert,
+      expertWeights: this.pick(taken.expertWeights, topK),
+      tokensPerExpert: countTokens(expertIndices, E),
+      margins: marginsOf(this.pick(compared, E), E, topK),
+      entropies: entropiesOf(own, E, router.config.scoring),
     })
   }
 
@@ -82,10 +114,80 @@ export class TraceRecorder {
   }
 
   private pick(values: Float32Array | Int32Array, width: number): Float32Array {
-    const picked = new Float32Array(this.rows.length * width)
-    this.rows.forEach((row, i) => {
+    const picked = new Float32Array(this.realRows.length * width)
+    this.realRows.forEach((row, i) => {
       picked.set(values.subarray(row * width, (row + 1) * width), i * width)
     })
     return picked
   }
+}
+
+/** The values that only the steps know: the device's routing hands out neither. */
+function scoresAndCompared(
+  logits: Float32Array,
+  { config, scoreBias }: { config: RouterConfig; scoreBias: Float32Array | null },
+  context: { place: RouterPlace; intervention?: Intervention },
+): { scores: Float32Array; compared: Float32Array } {
+  let scores = logits
+  let compared = logits
+  for (const step of stepsFromLogits(logits, config, { ...context, scoreBias })) {
+    if (step.outputs.scores) scores = step.outputs.scores.data as Float32Array
+    if (step.name === 'top-k') {
+      compared = step.inputs.compared.data as Float32Array
+      break
+    }
+  }
+  return { scores, compared }
+}
+
+function marginsOf(compared: Float32Array, E: number, K: number): (number | null)[] {
+  return Array.from({ length: compared.length / E }, (_, t) => {
+    if (K >= E) return null
+    const sorted = compared
+      .slice(t * E, (t + 1) * E)
+      .sort()
+      .reverse()
+    return Number.isFinite(sorted[K]) ? sorted[K - 1] - sorted[K] : null
+  })
+}
+
+/** Shannon entropy of each token's scores, made to sum to one; logits that are not scored count by their softmax. */
+function entropiesOf(scores: Float32Array, E: number, scoring: RouterConfig['scoring']): Float32Array {
+  return Float32Array.from({ length: scores.length / E }, (_, t) => {
+    const row = [...scores.subarray(t * E, (t + 1) * E)]
+    const positive = scoring === 'none' ? row.map((z) => Math.exp(z - Math.max(...row))) : row
+    const sum = positive.reduce((a, b) => a + b, 0)
+    return -positive.reduce((h, p) => (p > 0 ? h + (p / sum) * Math.log(p / sum) : h), 0)
+  })
+}
+
+/** One trace of a run from the traces of its calls, in order. Layers must be the same in all. */
+export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
+  const [first] = traces
+  return {
+    rows: traces.flatMap((trace) => trace.rows),
+    layers: first.layers.map((layer, i) => {
+      const parts = traces.map((trace) => trace.layers[i])
+      const expertIndices = joinInts(parts.map((p) => p.expertIndices))
+      return {
+        ...layer,
+        routerLogits: joinFloats(parts.map((p) => p.routerLogits)),
+        scores: joinFloats(parts.map((p) => p.scores)),
+        expertIndices,
+        expertWeights: joinFloats(parts.map((p) => p.expertWeights)),
+        tokensPerExpert: countTokens(expertIndices, layer.numExperts),
+        margins: parts.flatMap((p) => p.margins),
+        entropies: joinFloats(parts.map((p) => p.entropies)),
+      }
+    }),
+    hiddenStates: null,
+  }
+}
+
+function joinFloats(parts: Float32Array[]): Float32Array {
+  return Float32Array.from(parts.flatMap((part) => [...part]))
+}
+
+function joinInts(parts: Int32Array[]): Int32Array {
+  return Int32Array.from(parts.flatMap((part) => [...part]))
 }

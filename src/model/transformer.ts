@@ -1,9 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { type AttentionContext, attention, attentionMask } from './attention.ts'
 import { type Batch, toBatch } from './batch.ts'
+import { CallRouting } from './call-routing.ts'
 import type { ModelConfig, MoeConfig } from './config.ts'
-import { type DispatchName, routeAndDispatch } from './dispatch/index.ts'
+import type { DispatchName } from './dispatch/index.ts'
 import { applyExpert } from './experts.ts'
+import { type Intervention, type Interventions, interventionFor } from './interventions.ts'
 import { KvCache } from './kv-cache.ts'
 import { linear } from './linear.ts'
 import { rmsNorm } from './norm.ts'
@@ -20,6 +22,8 @@ export interface ForwardOptions {
   attentionMask?: number[][]
   /** How experts are run; default: the model's. */
   dispatch?: DispatchName | 'auto'
+  /** Changes to routing for this call. */
+  interventions?: Interventions
   /** `last`: logits of each sequence's last token only, which is all that generating needs. Default `all`. */
   logits?: 'all' | 'last'
 }
@@ -48,20 +52,36 @@ export class MoeModel {
 
   /**
    * Logits for one sequence or a batch. Sequences of different lengths are padded on the left.
-   * @throws InputError for an empty sequence, a token outside the vocabulary, or a mask that does not fit
+   * @throws InputError for an empty sequence, a token outside the vocabulary, a mask that does not fit, an intervention
+   * that the layers cannot follow, or router logits that are not finite
    */
   forward(tokens: number[] | number[][], options: ForwardOptions = {}): ForwardResult {
     const batch = toBatch(tokens, this.config.vocabSize, options.attentionMask)
-    const recorder = options.trace
-      ? new TraceRecorder(batch.realRows, options.trace === true ? {} : options.trace)
-      : null
+    const interventions = this.interventionsFor(options.interventions)
     const cache = options.cache ?? this.createCache()
     try {
-      const logits = tf.tidy(() => {
-        const x = this.hidden(batch, cache, options.dispatch ?? this.dispatch, recorder)
-        return this.unembed(options.logits === 'last' ? lastRows(x, batch) : x, tokens)
-      })
-      return { logits, trace: recorder?.trace ?? null }
+      const { firstPositions, columns } = cache.extend(batch.mask)
+      const rows = batch.rows(firstPositions)
+      const recorder = options.trace
+        ? new TraceRecorder(batch.realRows, rows, options.trace === true ? {} : options.trace)
+        : null
+      const routing = new CallRouting(options.dispatch ?? this.dispatch, rows, interventions, recorder)
+      try {
+        const logits = tf.tidy(() => {
+          const context = {
+            batch: batch.size,
+            rope: ropeTables(batch.positions(firstPositions), batch.size, this.ropeFrequencies),
+            mask: attentionMask(columns, batch.length, this.config.attention),
+            cache,
+          }
+          const x = this.hidden(batch, context, routing, recorder)
+          routing.assertFinite()
+          return this.unembed(options.logits === 'last' ? lastRows(x, batch) : x, tokens)
+        })
+        return { logits, trace: recorder?.trace ?? null }
+      } finally {
+        routing.dispose()
+      }
     } finally {
       if (!options.cache) cache.dispose()
     }
@@ -71,62 +91,49 @@ export class MoeModel {
     tf.dispose(allTensors(this.weights))
   }
 
+  /** Interventions as each layer sees them, checked before anything runs; null where nobody intervenes. */
+  private interventionsFor(interventions?: Interventions): (Intervention | undefined)[] | null {
+    if (!interventions) return null
+    return this.config.layers.map((layer, i) =>
+      layer.kind === 'moe' ? interventionFor(interventions, layer.router, i) : undefined,
+    )
+  }
+
   /** The residual stream after the last norm [B T, D]. */
   private hidden(
     batch: Batch,
-    cache: KvCache,
-    dispatch: DispatchName | 'auto',
+    context: AttentionContext,
+    routing: CallRouting,
     recorder: TraceRecorder | null,
   ): tf.Tensor2D {
     const { config, weights } = this
-    const context = this.attentionContext(batch, cache)
     let x = tf.gather(weights.embedding, tf.tensor1d(batch.tokens, 'int32')) as tf.Tensor2D // [B T, D]
     recorder?.embed(x)
     weights.blocks.forEach((block, layer) => {
-      const normed = rmsNorm(x, block.attentionNorm, config.normEps)
-      const mixed = attention(normed, block.attention, config.attention, context, layer) // [B T, D]
-      const attended = tf.add(x, mixed) as tf.Tensor2D
-      const fed = this.feedForward(
-        rmsNorm(attended, block.feedForwardNorm, config.normEps),
-        layer,
-        dispatch,
-        recorder,
-      )
-      x = tf.add(attended, fed) // [B T, D]
-      recorder?.layer(mixed, fed, x)
+      x = tf.tidy(() => {
+        const normed = rmsNorm(x, block.attentionNorm, config.normEps)
+        const mixed = attention(normed, block.attention, config.attention, context, layer) // [B T, D]
+        const attended = tf.add(x, mixed) as tf.Tensor2D
+        const fedIn = rmsNorm(attended, block.feedForwardNorm, config.normEps)
+        const fed = this.feedForward(fedIn, layer, batch, routing) // [B T, D]
+        const output = tf.add(attended, fed) as tf.Tensor2D
+        recorder?.layer(mixed, fed, output)
+        return output
+      })
     })
     const normed = rmsNorm(x, weights.finalNorm, config.normEps)
     recorder?.finalNorm(normed)
     return normed
   }
 
-  /** A plain SwiGLU, or router and experts. x [B T, D] -> [B T, D]. */
-  private feedForward(
-    x: tf.Tensor2D,
-    layer: number,
-    dispatch: DispatchName | 'auto',
-    recorder: TraceRecorder | null,
-  ): tf.Tensor2D {
+  /** A plain SwiGLU, or router and experts. x [B T, D] -> [B T, D]. Padding rows are not computed. */
+  private feedForward(x: tf.Tensor2D, layer: number, batch: Batch, routing: CallRouting): tf.Tensor2D {
     const weights = this.weights.blocks[layer].feedForward
-    if (weights.kind === 'dense') return applyExpert(x, weights.expert)
-    const config = this.config.layers[layer] as MoeConfig // the loader built the weights from this very config
-    return tf.tidy(() => {
-      const routerLogits = linear(x, weights.router) // [B T, E]
-      const { output, routing } = routeAndDispatch(x, routerLogits, weights, config, dispatch)
-      recorder?.routing(layer, routerLogits, routing)
-      return output
-    })
-  }
-
-  private attentionContext(batch: Batch, cache: KvCache): AttentionContext {
-    const { firstPositions, columns } = cache.extend(batch.mask)
-    const positions = batch.positions(firstPositions)
-    return {
-      batch: batch.size,
-      rope: ropeTables(positions, batch.size, this.ropeFrequencies),
-      mask: attentionMask(columns, batch.length, this.config.attention),
-      cache,
-    }
+    return withoutPadding(x, batch, (real) =>
+      weights.kind === 'dense'
+        ? applyExpert(real, weights.expert)
+        : routing.run(real, weights, this.config.layers[layer] as MoeConfig, layer),
+    )
   }
 
   /** Hidden states to logits; the tied form puts the large matrix on the left, where no backend transposes it. */
@@ -135,6 +142,19 @@ export class MoeModel {
     const logits = unembedding ? linear(x, unembedding) : tf.transpose(tf.matMul(embedding, x, false, true))
     return Array.isArray(tokens[0]) ? tf.reshape(logits, [tokens.length, -1, this.config.vocabSize]) : logits
   }
+}
+
+/** Runs `f` on the rows that hold tokens; padding rows become zeros. */
+function withoutPadding(x: tf.Tensor2D, batch: Batch, f: (real: tf.Tensor2D) => tf.Tensor2D): tf.Tensor2D {
+  if (batch.realRows.length === batch.tokens.length) return f(x)
+  return tf.tidy(() => {
+    const real = f(tf.gather(x, tf.tensor1d(batch.realRows, 'int32')))
+    const place = new Int32Array(batch.tokens.length).fill(batch.realRows.length) // the row of zeros
+    batch.realRows.forEach((row, i) => {
+      place[row] = i
+    })
+    return tf.gather(tf.concat([real, tf.zeros<tf.Rank.R2>([1, x.shape[1]])], 0), tf.tensor1d(place, 'int32'))
+  })
 }
 
 /** The last row of each sequence: [B T, D] -> [B, D]. Padding is on the left, so the last column is always a token. */

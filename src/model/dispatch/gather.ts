@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { applyExpert } from '../experts.ts'
-import { type Routing, routingToTensors } from '../router.ts'
+import type { Routing } from '../router.ts'
+import { routingToTensors } from '../router-tensors.ts'
 import type { ExpertWeights } from '../weights.ts'
 import { combine } from './combine.ts'
 
@@ -9,10 +10,11 @@ export function dispatchGather(x: tf.Tensor2D, experts: ExpertWeights[], routing
   return tf.tidy(() => {
     const [T] = x.shape
     const K = routing.expertIndices.length / T
+    const dropped = tf.zeros<tf.Rank.R2>([1, x.shape[1]])
     const rows = T === 1 ? [x] : tf.split<tf.Tensor2D>(x, T, 0)
     const outputs = Array.from(routing.expertIndices, (e, i) =>
-      applyExpert(rows[Math.floor(i / K)], experts[e]),
+      e < 0 ? dropped : applyExpert(rows[Math.floor(i / K)], experts[e]),
     )
-    return combine(tf.concat(outputs, 0), routingToTensors(routing, K).expertWeights)
+    return combine(tf.concat(outputs, 0), routingToTensors(routing, T).expertWeights)
   })
 }

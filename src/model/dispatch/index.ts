@@ -1,7 +1,9 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import { tensorflowOps } from '../../runtime/tensorflow-ops.ts'
 import type { MoeConfig } from '../config.ts'
-import { type Routing, type RoutingTensors, route, routeTensors, routingToTensors } from '../router.ts'
+import type { Intervention, RouterPlace } from '../interventions.ts'
+import { type Routing, route } from '../router.ts'
+import { type RoutingTensors, routeTensors, routingToTensors } from '../router-tensors.ts'
 import type { MoeWeights } from '../weights.ts'
 import { dispatchDense } from './dense.ts'
 import { dispatchGather } from './gather.ts'
@@ -18,6 +20,13 @@ export function chooseDispatch(tokens: number, topK: number): DispatchName {
   return tokens * topK <= GATHER_MAX_ASSIGNMENTS ? 'gather' : 'sparse'
 }
 
+/** What a layer's routing depends on beside its logits. */
+export interface DispatchContext {
+  place: RouterPlace
+  /** Given when someone intervenes; routing is then done on the host, where it can be changed and looked at. */
+  intervention?: Intervention
+}
+
 /** The experts' part of the layer for x [T, D], and the routing it used (on the host or on the device). */
 export function routeAndDispatch(
   x: tf.Tensor2D,
@@ -25,18 +34,21 @@ export function routeAndDispatch(
   { experts, scoreBias }: MoeWeights,
   { router }: MoeConfig,
   dispatch: DispatchName | 'auto',
+  { place, intervention }: DispatchContext = { place: { layer: 0 } },
 ): { output: tf.Tensor2D; routing: Routing | RoutingTensors } {
-  const name = dispatch === 'auto' ? chooseDispatch(x.shape[0], router.topK) : dispatch
+  const topK = intervention?.topK ?? router.topK
+  const name = dispatch === 'auto' ? chooseDispatch(x.shape[0], topK) : dispatch
   const ops = tensorflowOps()
-  if (ops && name !== 'gather') {
+  if (ops && name !== 'gather' && !intervention) {
     const routing = routeTensors(routerLogits, router, scoreBias)
     const run = name === 'dense' ? dispatchDense : dispatchSparseTensorflow
     return { output: run(x, experts, routing, ops), routing }
   }
   // tf.tidy takes no promise, so reading the logits inside a forward means dataSync: one read-back a layer.
-  const routing = route(routerLogits.dataSync() as Float32Array, router, scoreBias)
+  const logits = routerLogits.dataSync() as Float32Array
+  const routing = route(logits, router, { scoreBias, place, intervention })
   if (name === 'dense') {
-    return { output: dispatchDense(x, experts, routingToTensors(routing, router.topK)), routing }
+    return { output: dispatchDense(x, experts, routingToTensors(routing, x.shape[0])), routing }
   }
   return { output: (name === 'gather' ? dispatchGather : dispatchSparse)(x, experts, routing), routing }
 }

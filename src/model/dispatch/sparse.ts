@@ -1,18 +1,21 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { TensorflowOps } from '../../runtime/tensorflow-ops.ts'
 import { applyExpert } from '../experts.ts'
-import { type Routing, type RoutingTensors, routingToTensors } from '../router.ts'
+import type { Routing } from '../router.ts'
+import { type RoutingTensors, routingToTensors } from '../router-tensors.ts'
 import type { ExpertWeights } from '../weights.ts'
 import { combine } from './combine.ts'
 
 /**
  * Tokens grouped by expert, only routed rows computed, in ops that every backend has. The grouping is done on the
- * host, so an expert without tokens costs nothing.
+ * host, so an expert without tokens costs nothing, and dropped assignments are never computed.
  */
 export function dispatchSparse(x: tf.Tensor2D, experts: ExpertWeights[], routing: Routing): tf.Tensor2D {
   return tf.tidy(() => {
-    const K = routing.expertIndices.length / x.shape[0]
+    const [T, D] = x.shape
+    const K = routing.expertIndices.length / T
     const { order, inverse } = groupByExpert(routing)
+    if (order.length === 0) return tf.zerosLike(x)
     const tokens = tf.tensor1d(
       order.map((assignment) => Math.floor(assignment / K)),
       'int32',
@@ -21,21 +24,23 @@ export function dispatchSparse(x: tf.Tensor2D, experts: ExpertWeights[], routing
     const sizes = used.map((e) => routing.tokensPerExpert[e])
     const groups = tf.split<tf.Tensor2D>(tf.gather(x, tokens), sizes, 0) // [tokens of expert, D] each
     const outputs = groups.map((rows, i) => applyExpert(rows, experts[used[i]]))
+    if (order.length < inverse.length) outputs.push(tf.zeros([1, D])) // what dropped assignments read
     const byToken = tf.gather(tf.concat(outputs, 0), tf.tensor1d(inverse, 'int32')) // [T K, D]
-    return combine(byToken, routingToTensors(routing, K).expertWeights)
+    return combine(byToken, routingToTensors(routing, T).expertWeights)
   })
 }
 
-/** Assignments sorted by expert (stable), and where each assignment then stands. Counting sort. */
+/** Assignments sorted by expert (stable), and where each assignment then stands; past the end if dropped. Counting sort. */
 function groupByExpert({ expertIndices, tokensPerExpert }: Routing): {
   order: Int32Array
   inverse: Int32Array
 } {
   const next = new Int32Array(tokensPerExpert.length)
   for (let e = 1; e < next.length; e++) next[e] = next[e - 1] + tokensPerExpert[e - 1]
-  const order = new Int32Array(expertIndices.length)
-  const inverse = new Int32Array(expertIndices.length)
+  const order = new Int32Array(tokensPerExpert.reduce((a, b) => a + b, 0))
+  const inverse = new Int32Array(expertIndices.length).fill(order.length)
   expertIndices.forEach((e, assignment) => {
+    if (e < 0) return
     inverse[assignment] = next[e]
     order[next[e]++] = assignment
   })

@@ -1,0 +1,242 @@
+import { InputError } from '../errors.ts'
+import type { RouterConfig } from './config.ts'
+import type { RouterState } from './router-steps.ts'
+import type { RoutingTrace } from './trace.ts'
+
+/** Where a call stands in a run, for messages and for interventions that name a layer or a token. */
+export interface RouterPlace {
+  layer: number
+  /** Per row its sequence and its position in it; left out: one sequence from position 0. */
+  rows?: readonly { sequence: number; position: number }[]
+}
+
+export const CAPACITY_POLICIES = ['drop', 'next-best', 'none'] as const
+export type CapacityPolicy = (typeof CAPACITY_POLICIES)[number]
+
+/** Changes to routing, given to one forward or generate and kept nowhere. `layer` left out means every mixture layer. */
+export interface Interventions {
+  /** K for this call, 1..E. */
+  topK?: number
+  /** Divides the logits; above 1 evens the scores. */
+  temperature?: number
+  /** Experts that may not be chosen, as if the layer had been built without them. */
+  disable?: { expert: number; layer?: number }[]
+  /** Added to what experts are compared by; the weights do not see it. */
+  bias?: { expert: number; value: number; layer?: number }[]
+  /** Sends the token at a position to these experts (at most K); the rest of K goes to the best others. */
+  force?: { position: number; experts: number[]; layer?: number; sequence?: number }[]
+  /**
+   * Puts another decision in the router's place: K distinct experts at random (by seed, layer, sequence and position,
+   * so that cached and whole runs agree) or in turn, both with equal weights; or what a trace recorded.
+   */
+  replace?: { by: 'random'; seed: number } | { by: 'round-robin' } | { by: 'trace'; trace: RoutingTrace }
+  /**
+   * At most ceil(factor T K / E) tokens an expert and call (GShard, Lepikhin et al. 2020; Switch, Fedus et al. 2021).
+   * First choices of all tokens are seated before second choices. What is over: `drop` loses it, `next-best` moves it to
+   * the token's best expert with room, `none` leaves it.
+   */
+  capacity?: { factor: number; policy: CapacityPolicy }
+}
+
+/** Interventions as one layer sees them, checked. */
+export interface Intervention {
+  topK: number
+  temperature: number
+  disabled: ReadonlySet<number>
+  /** [E] */
+  bias: Float32Array | null
+  forced(place: RouterPlace, row: number): number[] | null
+  replace: NonNullable<Interventions['replace']> | null
+  capacity: NonNullable<Interventions['capacity']> | null
+}
+
+/** A layer left to its own router. */
+export function withoutIntervention({ topK }: RouterConfig): Intervention {
+  return {
+    topK,
+    temperature: 1,
+    disabled: new Set(),
+    bias: null,
+    forced: () => null,
+    replace: null,
+    capacity: null,
+  }
+}
+
+/**
+ * What `interventions` mean for one layer.
+ * @throws InputError naming the intervention, the value and what was expected
+ */
+export function interventionFor(
+  interventions: Interventions,
+  config: RouterConfig,
+  layer: number,
+): Intervention {
+  const E = config.numExperts
+  const here = <T extends { layer?: number }>(list: T[] | undefined) =>
+    (list ?? []).filter((item) => item.layer === undefined || item.layer === layer)
+  const topK = interventions.topK ?? config.topK
+  integer('topK', topK, 1, E, layer)
+  positive('temperature', interventions.temperature ?? 1)
+  const disabled = new Set(
+    here(interventions.disable).map(({ expert }) => integer('disable', expert, 0, E - 1, layer)),
+  )
+  checkEnough(disabled, topK, config, layer)
+  const force = here(interventions.force)
+  checkForced(force, topK, E, disabled, layer)
+  if (force.length > 0 && interventions.replace) {
+    throw new InputError(`interventions: force and replace (${interventions.replace.by}) exclude each other`)
+  }
+  checkCapacity(interventions.capacity)
+  return {
+    topK,
+    temperature: interventions.temperature ?? 1,
+    disabled,
+    bias: biasOf(here(interventions.bias), E, layer),
+    forced: (place, row) => {
+      const { sequence, position } = placeOf(place, row)
+      return (
+        force.find((f) => f.position === position && (f.sequence ?? sequence) === sequence)?.experts ?? null
+      )
+    },
+    replace: interventions.replace ?? null,
+    capacity: interventions.capacity ?? null,
+  }
+}
+
+/** Sequence and position of a row. */
+export function placeOf({ rows }: RouterPlace, row: number): { sequence: number; position: number } {
+  return rows?.[row] ?? { sequence: 0, position: row }
+}
+
+/** Expert indices and weights of `replace`. */
+export function replaceRouting(state: RouterState): Pick<RouterState, 'expertIndices' | 'expertWeights'> {
+  const { intervention, place, T, E, K, config } = state
+  const { replace, disabled } = intervention
+  if (replace?.by === 'trace') return replayed(replace.trace, state)
+  const enabled = Array.from({ length: E }, (_, e) => e).filter((e) => !disabled.has(e))
+  const expertIndices = new Int32Array(T * K)
+  for (let t = 0; t < T; t++) {
+    const { sequence, position } = placeOf(place, t)
+    const chosen =
+      replace?.by === 'random'
+        ? randomExperts(enabled, K, [replace.seed, place.layer, sequence, position])
+        : Array.from({ length: K }, (_, j) => enabled[(position * K + j) % enabled.length])
+    expertIndices.set(chosen, t * K)
+  }
+  return { expertIndices, expertWeights: new Float32Array(T * K).fill(config.scalingFactor / K) }
+}
+
+function replayed(
+  trace: RoutingTrace,
+  { place, T, K }: RouterState,
+): Pick<RouterState, 'expertIndices' | 'expertWeights'> {
+  const recorded = trace.layers.find((l) => l.layer === place.layer)
+  if (!recorded) throw new InputError(`replay: the trace has no layer ${place.layer}`)
+  if (recorded.topK !== K) {
+    throw new InputError(`replay: layer ${place.layer} of the trace has topK ${recorded.topK}, expected ${K}`)
+  }
+  const expertIndices = new Int32Array(T * K)
+  const expertWeights = new Float32Array(T * K)
+  for (let t = 0; t < T; t++) {
+    const { sequence, position } = placeOf(place, t)
+    const row = trace.rows.findIndex((r) => r.sequence === sequence && r.position === position)
+    if (row < 0) throw new InputError(`replay: the trace has no token ${position} of sequence ${sequence}`)
+    expertIndices.set(recorded.expertIndices.subarray(row * K, (row + 1) * K), t * K)
+    expertWeights.set(recorded.expertWeights.subarray(row * K, (row + 1) * K), t * K)
+  }
+  return { expertIndices, expertWeights }
+}
+
+/** The k experts whose hash with the place is smallest: a draw without replacement that needs no state. */
+function randomExperts(enabled: number[], k: number, place: number[]): number[] {
+  const keyed = enabled.map((e) => ({ e, key: hash([...place, e]) }))
+  return keyed
+    .sort((a, b) => a.key - b.key || a.e - b.e)
+    .slice(0, k)
+    .map(({ e }) => e)
+}
+
+/** MurmurHash3's 32-bit mixing of a few integers. */
+function hash(values: number[]): number {
+  let h = 0
+  for (const value of values) {
+    h = Math.imul((h ^ value) + 0x9e3779b9, 0x85ebca6b)
+    h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+    h ^= h >>> 16
+  }
+  return h >>> 0
+}
+
+function biasOf(list: { expert: number; value: number }[], E: number, layer: number): Float32Array | null {
+  if (list.length === 0) return null
+  const bias = new Float32Array(E)
+  for (const { expert, value } of list) {
+    integer('bias', expert, 0, E - 1, layer)
+    if (!Number.isFinite(value))
+      throw new InputError(`bias: ${value} for expert ${expert}, expected a finite number`)
+    bias[expert] += value
+  }
+  return bias
+}
+
+function checkEnough(
+  disabled: ReadonlySet<number>,
+  topK: number,
+  { numExperts, groupLimit }: RouterConfig,
+  layer: number,
+): void {
+  const enabled = numExperts - disabled.size
+  if (enabled < topK) {
+    throw new InputError(
+      `disable: leaves ${enabled} of ${numExperts} experts in layer ${layer}, expected at least topK=${topK}`,
+    )
+  }
+  if (groupLimit && (groupLimit.keep * numExperts) / groupLimit.groups - disabled.size < topK) {
+    throw new InputError(
+      `disable: ${disabled.size} experts off could leave fewer than topK=${topK} in the ${groupLimit.keep} groups of layer ${layer} that may be used`,
+    )
+  }
+}
+
+function checkForced(
+  force: { position: number; experts: number[] }[],
+  topK: number,
+  E: number,
+  disabled: ReadonlySet<number>,
+  layer: number,
+): void {
+  for (const { position, experts } of force) {
+    if (experts.length < 1 || experts.length > topK || new Set(experts).size < experts.length) {
+      throw new InputError(
+        `force: token ${position} to experts [${experts}], expected 1 to ${topK} different ones`,
+      )
+    }
+    for (const expert of experts) {
+      integer('force', expert, 0, E - 1, layer)
+      if (disabled.has(expert)) throw new InputError(`force: expert ${expert} of layer ${layer} is disabled`)
+    }
+  }
+}
+
+function checkCapacity(capacity: Interventions['capacity']): void {
+  if (!capacity) return
+  positive('capacity factor', capacity.factor)
+  if (!CAPACITY_POLICIES.includes(capacity.policy)) {
+    throw new InputError(
+      `capacity policy: "${capacity.policy}", expected one of ${CAPACITY_POLICIES.join(', ')}`,
+    )
+  }
+}
+
+function integer(what: string, value: number, min: number, max: number, layer: number): number {
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw new InputError(`${what}: ${value} in layer ${layer}, expected a whole number from ${min} to ${max}`)
+  }
+  return value
+}
+
+function positive(what: string, value: number): void {
+  if (!(Number.isFinite(value) && value > 0))
+    throw new InputError(`${what}: ${value}, expected a number above 0`)
+}

@@ -1,0 +1,279 @@
+import { applyCapacity } from './capacity.ts'
+import type { RouterConfig } from './config.ts'
+import { type Intervention, type RouterPlace, replaceRouting } from './interventions.ts'
+
+/** What the steps hand on; arrays are row-major and never changed in place. */
+export interface RouterState {
+  T: number
+  E: number
+  K: number
+  config: RouterConfig
+  scoreBias: Float32Array | null
+  place: RouterPlace
+  intervention: Intervention
+  /** z [T, E] */
+  routerLogits: Float32Array
+  /** s [T, E] */
+  scores: Float32Array
+  /** c [T, E], what experts are compared by; minus infinity where one may not be chosen. */
+  compared: Float32Array
+  /** [T, K], most preferred first */
+  expertIndices: Int32Array
+  /** w [T, K] */
+  expertWeights: Float32Array
+}
+
+export type RouterStepName =
+  | 'temperature'
+  | 'disable'
+  | 'scores'
+  | 'choosing-bias'
+  | 'group-limit'
+  | 'top-k'
+  | 'force'
+  | 'renormalise'
+  | 'scale'
+  | 'replace'
+  | 'capacity'
+
+/** A step by what it reads and writes of the state, its formula, and its sentence. */
+interface StepDefinition {
+  name: RouterStepName
+  /** Shown only where it applies; the router's own steps are always shown. */
+  intervention?: true
+  reads: readonly (keyof RouterState)[]
+  writes: readonly (keyof RouterState)[]
+  applies(state: RouterState): boolean
+  run(state: RouterState): Partial<RouterState>
+  formula(state: RouterState): string
+  sentence(state: RouterState): string
+  /** The sentence when the step does not apply. */
+  otherwise: string
+}
+
+/** The router, step by step: scores, who is compared with whom, the choice, the weights, the limits. */
+export const ROUTER_STEPS: readonly StepDefinition[] = [
+  {
+    name: 'temperature',
+    intervention: true,
+    reads: ['routerLogits'],
+    writes: ['routerLogits'],
+    applies: ({ intervention }) => intervention.temperature !== 1,
+    run: ({ routerLogits, intervention }) => ({
+      routerLogits: routerLogits.map((z) => z / intervention.temperature),
+    }),
+    formula: ({ intervention }) => `z = z / ${intervention.temperature}`,
+    sentence: () => 'A temperature above 1 evens the scores, one below 1 sharpens them.',
+    otherwise: '',
+  },
+  {
+    name: 'disable',
+    intervention: true,
+    reads: ['routerLogits'],
+    writes: ['routerLogits'],
+    applies: ({ intervention }) => intervention.disabled.size > 0,
+    run: ({ routerLogits, intervention, E }) => ({
+      routerLogits: routerLogits.map((z, i) =>
+        intervention.disabled.has(i % E) ? Number.NEGATIVE_INFINITY : z,
+      ),
+    }),
+    formula: ({ intervention }) => `z[e] = -inf for e in {${[...intervention.disabled].join(', ')}}`,
+    sentence: () => 'Disabled experts are out, as if the layer had been built without them.',
+    otherwise: '',
+  },
+  {
+    name: 'scores',
+    reads: ['routerLogits'],
+    writes: ['scores'],
+    applies: () => true,
+    run: (state) => {
+      const scores = scoresOf(state)
+      return { scores, compared: withoutDisabled(scores, state) }
+    },
+    formula: ({ config }) =>
+      ({ softmax: 's = softmax(z)', sigmoid: 's = 1 / (1 + exp(-z))', none: 's = z' })[config.scoring],
+    sentence: ({ config }) =>
+      ({
+        softmax: 'Softmax turns the logits into shares of one: experts compete for the token.',
+        sigmoid: 'A sigmoid scores each expert between 0 and 1 on its own: experts do not compete yet.',
+        none: 'Experts are compared by their logits as they are; weights come after the choice.',
+      })[config.scoring],
+    otherwise: '',
+  },
+  {
+    name: 'choosing-bias',
+    reads: ['scores'],
+    writes: ['compared'],
+    applies: ({ scoreBias, intervention }) => scoreBias !== null || intervention.bias !== null,
+    run: ({ compared, scoreBias, intervention, E }) => ({
+      compared: compared.map((s, i) => s + (scoreBias?.[i % E] ?? 0) + (intervention.bias?.[i % E] ?? 0)),
+    }),
+    formula: () => 'c = s + bias',
+    sentence: () => 'A bias per expert shifts the choice towards it; the weights below do not see it.',
+    otherwise: 'Experts are compared by their scores alone.',
+  },
+  {
+    name: 'group-limit',
+    reads: ['compared'],
+    writes: ['compared'],
+    applies: ({ config }) => config.groupLimit !== null,
+    run: (state) => ({ compared: limitGroups(state) }),
+    formula: ({ config: { groupLimit } }) =>
+      groupLimit ? `c = -inf outside the best ${groupLimit.keep} of ${groupLimit.groups} groups` : 'c = c',
+    sentence: () =>
+      'Experts form groups (machines, when served); only those in the best groups may be chosen.',
+    otherwise: 'There are no groups: every expert may be chosen.',
+  },
+  {
+    name: 'top-k',
+    reads: ['compared'],
+    writes: ['expertIndices'],
+    applies: () => true,
+    run: ({ compared, E, K, T }) => ({
+      expertIndices: perRow(T, K, Int32Array, (t) => topK(compared.subarray(t * E, (t + 1) * E), K)),
+    }),
+    formula: ({ K }) => `indices = the ${K} largest c`,
+    sentence: ({ K, E }) => `The ${K} best of ${E} experts are chosen; a tie goes to the lower index.`,
+    otherwise: '',
+  },
+  {
+    name: 'force',
+    intervention: true,
+    reads: ['expertIndices'],
+    writes: ['expertIndices'],
+    applies: ({ intervention, place, T }) =>
+      Array.from({ length: T }, (_, t) => intervention.forced(place, t)).some(Boolean),
+    run: ({ expertIndices, intervention, place, K, T }) => ({
+      expertIndices: perRow(T, K, Int32Array, (t) => {
+        const forced = intervention.forced(place, t) ?? []
+        const best = [...expertIndices.subarray(t * K, (t + 1) * K)]
+        return [...forced, ...best.filter((e) => !forced.includes(e))].slice(0, K)
+      }),
+    }),
+    formula: () => 'indices = forced experts, then the best others',
+    sentence: () => 'Some tokens are sent to given experts; what is left of K goes to the best others.',
+    otherwise: '',
+  },
+  {
+    name: 'renormalise',
+    reads: ['scores', 'expertIndices'],
+    writes: ['expertWeights'],
+    applies: () => true,
+    run: (state) => ({ expertWeights: perRow(state.T, state.K, Float32Array, (t) => weightsOf(state, t)) }),
+    formula: ({ config }) =>
+      ({
+        scores: 'w = s[indices]',
+        normalized: 'w = s[indices] / sum(s[indices])',
+        'softmax-of-chosen': 'w = softmax(z[indices])',
+      })[config.weighting],
+    sentence: ({ config }) =>
+      ({
+        scores: 'The weights are the scores of the chosen as they are, so they sum to less than one.',
+        normalized: 'The scores of the chosen are divided by their sum, so that the weights sum to one.',
+        'softmax-of-chosen': 'A softmax over the chosen logits alone gives weights that sum to one.',
+      })[config.weighting],
+    otherwise: '',
+  },
+  {
+    name: 'scale',
+    reads: ['expertWeights'],
+    writes: ['expertWeights'],
+    applies: ({ config }) => config.scalingFactor !== 1,
+    run: ({ expertWeights, config }) => ({
+      expertWeights: expertWeights.map((w) => w * config.scalingFactor),
+    }),
+    formula: ({ config }) => `w = ${config.scalingFactor} w`,
+    sentence: () => 'A fixed factor brings the routed experts up to the size of the rest of the layer.',
+    otherwise: 'The weights stay as they are.',
+  },
+  {
+    name: 'replace',
+    intervention: true,
+    reads: ['expertIndices', 'expertWeights'],
+    writes: ['expertIndices', 'expertWeights'],
+    applies: ({ intervention }) => intervention.replace !== null,
+    run: replaceRouting,
+    formula: ({ intervention }) => `indices, w = ${intervention.replace?.by}`,
+    sentence: () => "The router's decision is thrown away and another put in its place.",
+    otherwise: '',
+  },
+  {
+    name: 'capacity',
+    reads: ['expertIndices', 'expertWeights'],
+    writes: ['expertIndices', 'expertWeights'],
+    applies: ({ intervention }) => intervention.capacity !== null,
+    run: applyCapacity,
+    formula: ({ intervention: { capacity } }) =>
+      capacity ? `at most ceil(${capacity.factor} T K / E) tokens an expert` : 'no limit',
+    sentence: () => 'An expert takes only so many tokens of a batch; what is over is handled by the policy.',
+    otherwise: 'An expert takes as many tokens as come.',
+  },
+]
+
+/** Indices of the k largest values, largest first; a tie goes to the lower index. */
+export function topK(values: Float32Array, k: number): number[] {
+  return Array.from(values.keys())
+    .sort((a, b) => values[b] - values[a] || a - b)
+    .slice(0, k)
+}
+
+/** Softmax in float64, rounded to float32; minus infinity gets 0. */
+export function softmax(logits: ArrayLike<number>): Float32Array {
+  const max = Math.max(...Array.from(logits))
+  const exps = Array.from(logits, (z) => Math.exp(z - max))
+  const sum = exps.reduce((a, b) => a + b, 0)
+  return Float32Array.from(exps, (e) => e / sum)
+}
+
+function scoresOf({ routerLogits, config, T, E }: RouterState): Float32Array {
+  if (config.scoring === 'sigmoid') return routerLogits.map((z) => 1 / (1 + Math.exp(-z)))
+  if (config.scoring === 'none') return routerLogits
+  return perRow(T, E, Float32Array, (t) => softmax(routerLogits.subarray(t * E, (t + 1) * E)))
+}
+
+function withoutDisabled(scores: Float32Array, { intervention, E }: RouterState): Float32Array {
+  if (intervention.disabled.size === 0) return scores
+  return scores.map((s, i) => (intervention.disabled.has(i % E) ? Number.NEGATIVE_INFINITY : s))
+}
+
+/** DeepSeek's group limit; a group scores by its best expert (V2) or the sum of its two best (V3). */
+function limitGroups({ compared, config, T, E }: RouterState): Float32Array {
+  const { groups, keep, score } = config.groupLimit as NonNullable<RouterConfig['groupLimit']>
+  const size = E / groups
+  return perRow(T, E, Float32Array, (t) => {
+    const row = compared.subarray(t * E, (t + 1) * E)
+    const groupScores = Float32Array.from({ length: groups }, (_, g) => {
+      const [first, second] = row
+        .slice(g * size, (g + 1) * size)
+        .sort()
+        .reverse()
+      return score === 'max' || !Number.isFinite(second ?? Number.NaN) ? first : first + second
+    })
+    const kept = new Set(topK(groupScores, keep))
+    return row.map((c, e) => (kept.has(Math.floor(e / size)) ? c : Number.NEGATIVE_INFINITY))
+  })
+}
+
+function weightsOf(
+  { scores, routerLogits, expertIndices, config, E, K }: RouterState,
+  t: number,
+): ArrayLike<number> {
+  const chosen = [...expertIndices.subarray(t * K, (t + 1) * K)]
+  if (config.weighting === 'softmax-of-chosen') return softmax(chosen.map((e) => routerLogits[t * E + e]))
+  const own = chosen.map((e) => scores[t * E + e])
+  if (config.weighting === 'scores') return own
+  const divisor = own.reduce((a, b) => a + b, 0) + config.normEpsilon
+  return own.map((w) => w / divisor)
+}
+
+/** A [T, width] array made row by row. */
+function perRow<A extends Float32Array | Int32Array>(
+  T: number,
+  width: number,
+  Type: new (length: number) => A,
+  row: (t: number) => ArrayLike<number>,
+): A {
+  const all = new Type(T * width)
+  for (let t = 0; t < T; t++) all.set(row(t), t * width)
+  return all
+}

@@ -1,0 +1,88 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { RouterConfig } from './config.ts'
+import { countTokens, type Routing } from './router.ts'
+
+/** A routing on the device, nothing read back. */
+export interface RoutingTensors {
+  /** [T, K] int32 */
+  expertIndices: tf.Tensor2D
+  /** [T, K] */
+  expertWeights: tf.Tensor2D
+}
+
+/** Routes on the device, the same sequence as the steps of router.ts (no interventions). logits [T, E]. */
+export function routeTensors(
+  logits: tf.Tensor2D,
+  config: RouterConfig,
+  scoreBias: Float32Array | null = null,
+): RoutingTensors {
+  return tf.tidy(() => {
+    const scores = scoreTensors(logits, config.scoring)
+    const compared = limitGroupTensors(
+      scoreBias ? (tf.add(scores, tf.tensor1d(scoreBias)) as tf.Tensor2D) : scores,
+      config.groupLimit,
+    )
+    const best = tf.topk(compared, config.topK)
+    // When experts are compared by their scores themselves, topk has already gathered them.
+    const own = compared === scores ? best.values : pickColumns(scores, best.indices)
+    return { expertIndices: best.indices, expertWeights: weightTensors(own, logits, best.indices, config) }
+  })
+}
+
+function scoreTensors(logits: tf.Tensor2D, scoring: RouterConfig['scoring']): tf.Tensor2D {
+  if (scoring === 'softmax') return tf.softmax(logits)
+  return scoring === 'sigmoid' ? tf.sigmoid(logits) : logits
+}
+
+function limitGroupTensors(compared: tf.Tensor2D, groupLimit: RouterConfig['groupLimit']): tf.Tensor2D {
+  if (!groupLimit || groupLimit.keep === groupLimit.groups) return compared
+  const [T, E] = compared.shape
+  const size = E / groupLimit.groups
+  const grouped = tf.reshape(compared, [T, groupLimit.groups, size])
+  const best = groupLimit.score === 'max' ? 1 : Math.min(2, size)
+  const groupScores = tf.sum(tf.topk(grouped, best).values, 2) as tf.Tensor2D // [T, groups]
+  const kept = tf.max(tf.oneHot(tf.topk(groupScores, groupLimit.keep).indices, groupLimit.groups), 1)
+  const keptExperts = tf.reshape(tf.tile(tf.expandDims(kept, 2), [1, 1, size]), [T, E])
+  return tf.where(
+    tf.cast(keptExperts, 'bool'),
+    compared,
+    tf.fill([T, E], Number.NEGATIVE_INFINITY),
+  ) as tf.Tensor2D
+}
+
+function weightTensors(
+  own: tf.Tensor2D,
+  logits: tf.Tensor2D,
+  indices: tf.Tensor2D,
+  { scoring, weighting, normEpsilon, scalingFactor }: RouterConfig,
+): tf.Tensor2D {
+  const scaled = (w: tf.Tensor2D) => (scalingFactor === 1 ? w : (tf.mul(w, scalingFactor) as tf.Tensor2D))
+  if (weighting === 'scores') return scaled(own)
+  if (weighting === 'softmax-of-chosen')
+    return scaled(tf.softmax(scoring === 'none' ? own : pickColumns(logits, indices)))
+  return scaled(tf.div(own, tf.add(tf.sum(own, 1, true), normEpsilon)))
+}
+
+/** values [T, E], indices [T, K] -> the values at the indices [T, K]. */
+function pickColumns(values: tf.Tensor2D, indices: tf.Tensor2D): tf.Tensor2D {
+  return tf.gather(values, indices, 1, 1) as tf.Tensor2D
+}
+
+/** Reads a device routing back. */
+export function routingToHost({ expertIndices, expertWeights }: RoutingTensors, numExperts: number): Routing {
+  const indices = expertIndices.dataSync() as Int32Array
+  return {
+    expertIndices: indices,
+    expertWeights: expertWeights.dataSync() as Float32Array,
+    tokensPerExpert: countTokens(indices, numExperts),
+  }
+}
+
+/** Puts a host routing of T tokens on the device. */
+export function routingToTensors({ expertIndices, expertWeights }: Routing, tokens: number): RoutingTensors {
+  const shape: [number, number] = [tokens, expertIndices.length / tokens]
+  return {
+    expertIndices: tf.tensor2d(expertIndices, shape, 'int32'),
+    expertWeights: tf.tensor2d(expertWeights, shape),
+  }
+}
