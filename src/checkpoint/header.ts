@@ -27,11 +27,11 @@ export function parseHeader(file: string, bytes: Uint8Array, dataBytes: number):
   if (bytes[0] !== 0x7b) throw new CheckpointError(`${file}: the header does not begin with "{"`)
   const json = parseStrictJson(`${file}: the header`, bytes)
   if (!isJsonObject(json)) throw new CheckpointError(`${file}: the header is not a JSON object`)
-  const { __metadata__: metadata, ...entries } = json
-  const tensors = Object.entries(entries).map(([name, entry]) => parseEntry(file, name, entry))
+  const entries = Object.entries(json).filter(([name]) => name !== '__metadata__')
+  const tensors = entries.map(([name, entry]) => parseEntry(file, name, entry))
   tensors.sort((a, b) => a.begin - b.begin || a.end - b.end)
   checkCover(file, tensors, dataBytes)
-  return { tensors, metadata: parseMetadata(file, metadata) }
+  return { tensors, metadata: parseMetadata(file, json.__metadata__) }
 }
 
 function parseMetadata(file: string, metadata: unknown): Record<string, string> {
@@ -45,32 +45,27 @@ function parseMetadata(file: string, metadata: unknown): Record<string, string> 
 }
 
 function parseEntry(file: string, name: string, entry: unknown): TensorEntry {
-  const where = `${file}: ${quote(name)}`
-  if (!isJsonObject(entry)) throw new CheckpointError(`${where} is not a JSON object`)
+  // A function, since a header may hold a hundred thousand tensors with nothing wrong.
+  const wrong = (what: string) => new CheckpointError(`${file}: ${quote(name)}${what}`)
+  if (!isJsonObject(entry)) throw wrong(' is not a JSON object')
   const { dtype, shape, data_offsets: offsets } = entry
   const bits = typeof dtype === 'string' ? DTYPE_BITS.get(dtype) : undefined
   if (typeof dtype !== 'string' || bits === undefined) {
-    throw new CheckpointError(
-      `${where} has dtype ${showList([dtype])}, expected one of ${[...DTYPE_BITS.keys()].join(', ')}`,
-    )
+    throw wrong(` has dtype ${showList([dtype])}, expected one of ${[...DTYPE_BITS.keys()].join(', ')}`)
   }
   if (!Array.isArray(shape) || !shape.every(isSize)) {
-    throw new CheckpointError(
-      `${where} has shape ${showList([shape].flat())}, expected a list of whole numbers from 0 to 2^53`,
-    )
+    throw wrong(` has shape ${showList([shape].flat())}, expected a list of whole numbers from 0 to 2^53`)
   }
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize) || offsets[0] > offsets[1]) {
-    throw new CheckpointError(
-      `${where} has data_offsets ${showList([offsets].flat())}, expected [begin,end], whole numbers, begin <= end`,
-    )
+    const shown = showList([offsets].flat())
+    throw wrong(` has data_offsets ${shown}, expected [begin,end], whole numbers, begin <= end`)
   }
   const [begin, end] = offsets
   const size = storedBytes(shape, bits)
   if (size !== BigInt(end - begin)) {
     const needed = size === undefined ? 'no whole or no possible number of bytes' : `${size} bytes`
-    throw new CheckpointError(
-      `${where}: shape ${showList(shape)} of ${dtype} takes ${needed}, but data_offsets ${showList(offsets)} span ${end - begin}`,
-    )
+    const span = `data_offsets ${showList(offsets)} span ${end - begin}`
+    throw wrong(`: shape ${showList(shape)} of ${dtype} takes ${needed}, but ${span}`)
   }
   return { name, dtype, shape, begin, end }
 }
@@ -95,19 +90,16 @@ function checkCover(file: string, tensors: TensorEntry[], dataBytes: number): vo
   let end = 0
   let previous: TensorEntry | undefined
   for (const tensor of tensors) {
-    const where = `${file}: ${quote(tensor.name)} at data_offsets [${tensor.begin},${tensor.end}]`
+    const wrong = (what: string) =>
+      new CheckpointError(
+        `${file}: ${quote(tensor.name)} at data_offsets [${tensor.begin},${tensor.end}] ${what}`,
+      )
     if (tensor.begin < end) {
-      throw new CheckpointError(
-        `${where} overlaps ${quote(previous!.name)} at [${previous!.begin},${previous!.end}]`,
-      )
+      throw wrong(`overlaps ${quote(previous!.name)} at [${previous!.begin},${previous!.end}]`)
     }
-    if (tensor.begin > end) {
-      throw new CheckpointError(`${where} leaves a gap: the data before it ends at ${end}`)
-    }
+    if (tensor.begin > end) throw wrong(`leaves a gap: the data before it ends at ${end}`)
     if (tensor.end > dataBytes) {
-      throw new CheckpointError(
-        `${where} is out of range: the file holds ${dataBytes} bytes of data (truncated?)`,
-      )
+      throw wrong(`is out of range: the file holds ${dataBytes} bytes of data (truncated?)`)
     }
     end = tensor.end
     previous = tensor

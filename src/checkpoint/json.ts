@@ -1,24 +1,27 @@
 import { CheckpointError, messageOf } from '../errors.ts'
 
+const [QUOTE, BACKSLASH, OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET] = Buffer.from('"\\{}[]')
+
 const MAX_NAME_SHOWN = 200
 const MAX_NUMBERS_SHOWN = 16
 
+/** Deeper than any header or index. A limit, because `JSON.parse` takes minutes over millions of open brackets. */
+const MAX_DEPTH = 16
+
 /**
- * `JSON.parse` for files from outside: bytes that are not UTF-8, bad JSON, and a key given twice in one object (where
- * `JSON.parse` would quietly take the last) are each a CheckpointError that begins with `where`.
+ * `JSON.parse` for files from outside: bytes that are not UTF-8, bad JSON, lists in lists too deep, and a key given twice in
+ * one object (where `JSON.parse` would quietly take the last) are each a CheckpointError that begins with `where`.
  */
 export function parseStrictJson(where: string, bytes: Uint8Array): unknown {
-  let text: string
-  let value: unknown
+  let fault: string | undefined
   try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
-    value = JSON.parse(text)
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+    fault = faultOf(text)
+    if (fault === undefined) return JSON.parse(text)
   } catch (error) {
     throw new CheckpointError(`${where} is not JSON: ${messageOf(error)}`, { cause: error })
   }
-  const key = repeatedKey(text)
-  if (key !== undefined) throw new CheckpointError(`${where} names ${quote(key)} twice`)
-  return value
+  throw new CheckpointError(`${where} ${fault}`)
 }
 
 /** Whether a parsed JSON value is an object (not null, not an array). */
@@ -38,38 +41,37 @@ export function showList(values: readonly unknown[]): string {
   return `[${shown.join(',')}${more > 0 ? `,... ${more} more` : ''}]`
 }
 
-/** Not `JSON.stringify`, which runs out of stack on a list nested deeply enough. */
 function showValue(value: unknown): string {
   if (typeof value === 'string') return quote(value)
   if (Array.isArray(value)) return 'array'
   return isJsonObject(value) ? 'object' : String(value)
 }
 
-/** The first key that occurs twice in one object of `json`, which must be valid JSON. One pass, no recursion. */
-function repeatedKey(json: string): string | undefined {
+/** What `JSON.parse` would let pass, or undefined. One pass, whether `json` is valid or not; a bad key is a SyntaxError. */
+function faultOf(json: string): string | undefined {
   const open: (Set<string> | undefined)[] = [] // the keys of each object we are in; undefined for an array
   for (let i = 0; i < json.length; i++) {
-    const char = json[i]
-    if (char === '{') open.push(new Set())
-    else if (char === '[') open.push(undefined)
-    else if (char === '}' || char === ']') open.pop()
-    else if (char === '"') {
+    const code = json.charCodeAt(i)
+    if (code === QUOTE) {
       const end = stringEnd(json, i)
       const keys = open.at(-1)
       if (keys && isBeforeColon(json, end)) {
         const key: string = JSON.parse(json.slice(i, end))
-        if (keys.has(key)) return key
+        if (keys.has(key)) return `names ${quote(key)} twice`
         keys.add(key)
       }
       i = end - 1
-    }
+    } else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
+      open.push(code === OPEN_BRACE ? new Set() : undefined)
+      if (open.length > MAX_DEPTH) return `nests deeper than ${MAX_DEPTH} levels`
+    } else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) open.pop()
   }
 }
 
 /** The index after the closing quote of the string that opens at `start`. */
 function stringEnd(json: string, start: number): number {
   let i = start + 1
-  while (json[i] !== '"') i += json[i] === '\\' ? 2 : 1
+  while (i < json.length && json.charCodeAt(i) !== QUOTE) i += json.charCodeAt(i) === BACKSLASH ? 2 : 1
   return i + 1
 }
 

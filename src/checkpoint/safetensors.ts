@@ -92,19 +92,20 @@ class StoredTensor implements CheckpointTensor {
   readonly dtype: string
   readonly shape: number[]
   readonly bytes: number
+  private readonly position: number
 
   constructor(
     private readonly reader: FileReader,
     entry: TensorEntry,
     dataStart: number,
     private readonly f16: () => Uint32Array,
-    private readonly position = dataStart + entry.begin,
   ) {
     this.name = entry.name
     this.file = reader.file
     this.dtype = entry.dtype
     this.shape = entry.shape
     this.bytes = entry.end - entry.begin
+    this.position = dataStart + entry.begin
   }
 
   read(): Float32Array {
