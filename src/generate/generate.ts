@@ -1,0 +1,212 @@
+import type * as tf from '@tensorflow/tfjs-core'
+import { InputError } from '../errors.ts'
+import type { ModelConfig } from '../model/config.ts'
+import type { KvCache } from '../model/kv-cache.ts'
+import type { RoutingTrace } from '../model/trace.ts'
+import type { ForwardOptions, ForwardResult } from '../model/transformer.ts'
+import { type Random, Xoshiro128 } from './random.ts'
+import { GenerateRun } from './run.ts'
+import { nextToken, parseSampling, type Sampling } from './sampler.ts'
+import { StopFilter, TextStream } from './text-stream.ts'
+import type { Tokenizer } from './tokenizer.ts'
+import type { FinishReason, Generated, GeneratedToken, GenerateOptions, GenerateResult } from './types.ts'
+
+export const DEFAULT_MAX_TOKENS = 64
+
+/** Prompt tokens a call: more at once is hardly faster, and attention's scores grow with the square. */
+export const PREFILL_CHUNK = 512
+
+/** What generating needs of a model; `MoeModel` is one. */
+export interface GenerativeModel {
+  readonly config: Pick<ModelConfig, 'maxPositionEmbeddings' | 'eosTokenIds'>
+  createCache(): KvCache
+  forward(tokens: number[], options: ForwardOptions): ForwardResult
+}
+
+/**
+ * Continues a text or token ids. Nothing runs until the result is read.
+ * @throws InputError at once for options that are wrong or contradict each other, a missing tokenizer, or too long a prompt;
+ * the run itself rejects with an InputError for a token outside the vocabulary or logits that are no numbers
+ */
+export function generate(
+  model: GenerativeModel,
+  tokenizer: Tokenizer | null,
+  options: GenerateOptions,
+): GenerateResult {
+  const generation = new Generation(model, tokenizer, options)
+  return new GenerateRun(generation.steps(), () => generation.outcome())
+}
+
+/** One run: what it was asked, and what it has so far. */
+class Generation {
+  private readonly prompt: number[]
+  private readonly maxTokens: number
+  private readonly sampling: Sampling
+  private readonly random: Random
+  private readonly textStream: TextStream | null
+  private readonly stopFilter: StopFilter
+  private readonly tokens: number[] = []
+  private readonly traces: RoutingTrace[] = []
+  private text = ''
+  private prefillMs = 0
+  private decodeMs = 0
+  /** Null while it runs, and when it was left before its end. */
+  private finishReason: FinishReason | null = null
+
+  constructor(
+    private readonly model: GenerativeModel,
+    tokenizer: Tokenizer | null,
+    private readonly options: GenerateOptions,
+  ) {
+    const { maxPositionEmbeddings } = model.config
+    this.sampling = parseSampling(options)
+    this.random = Xoshiro128.fromSeed(this.sampling.seed)
+    this.prompt = promptTokens(options, tokenizer)
+    if (this.prompt.length > maxPositionEmbeddings) {
+      throw new InputError(
+        `prompt: has ${this.prompt.length} tokens, expected at most the model's maxPositionEmbeddings=${maxPositionEmbeddings}`,
+      )
+    }
+    this.maxTokens = Math.min(parseMaxTokens(options), maxPositionEmbeddings - this.prompt.length)
+    this.stopFilter = new StopFilter(parseStops(options, tokenizer))
+    this.textStream = tokenizer ? new TextStream(tokenizer, this.prompt) : null
+  }
+
+  /** Prompt, then token after token; the cache is freed however this is left. */
+  async *steps(): AsyncGenerator<GeneratedToken, void> {
+    const cache = this.model.createCache()
+    try {
+      let logits = await this.prefill(cache)
+      while (logits) {
+        yield this.take(logits)
+        logits = await this.decode(cache)
+      }
+    } finally {
+      cache.dispose()
+      if (this.finishReason === null) this.text += this.rest()
+    }
+  }
+
+  /** What the run came to; valid when `steps` has ended. */
+  outcome(): Generated {
+    const { tokens, text, prefillMs, decodeMs, traces } = this
+    const tokensPerSecond = tokens.length > 1 && decodeMs > 0 ? ((tokens.length - 1) * 1000) / decodeMs : null
+    return {
+      tokens,
+      text,
+      promptTokens: this.prompt.length,
+      finishReason: this.finishReason ?? 'aborted',
+      timings: { prefillMs, decodeMs, tokensPerSecond },
+      traces,
+    }
+  }
+
+  /** Logits [V] after the prompt, or null if nothing is to be generated. */
+  private async prefill(cache: KvCache): Promise<Float32Array | null> {
+    if (this.maxTokens === 0) this.finishReason = 'length'
+    const started = performance.now()
+    let logits: Float32Array | null = null
+    for (let from = 0; from < this.prompt.length; from += PREFILL_CHUNK) {
+      await otherTasks()
+      if (this.ended) return null
+      logits = await this.forward(this.prompt.slice(from, from + PREFILL_CHUNK), cache)
+    }
+    this.prefillMs = performance.now() - started
+    return logits
+  }
+
+  /** Feeds the last token back: logits [V] for the next one, or null if it was the last. */
+  private async decode(cache: KvCache): Promise<Float32Array | null> {
+    await otherTasks()
+    if (this.ended) return null
+    const started = performance.now()
+    const logits = await this.forward(this.tokens.slice(-1), cache)
+    this.decodeMs += performance.now() - started
+    return logits
+  }
+
+  private async forward(tokens: number[], cache: KvCache): Promise<Float32Array> {
+    const { dispatch, trace } = this.options
+    const result = this.model.forward(tokens, { cache, dispatch, trace, logits: 'last' })
+    if (result.trace) this.traces.push(result.trace)
+    return readAndDispose(result.logits)
+  }
+
+  /** Chooses the next token from logits [V], and what of the text it makes certain. */
+  private take(logits: Float32Array): GeneratedToken {
+    const started = performance.now()
+    const seen = this.sampling.repetitionPenalty === 1 ? [] : [...this.prompt, ...this.tokens]
+    const token = nextToken(logits, seen, this.sampling, this.random)
+    this.tokens.push(token)
+    const isEos = !this.options.ignoreEos && this.model.config.eosTokenIds.includes(token)
+    if (isEos) this.finishReason = 'eos'
+    else if (this.tokens.length === this.maxTokens) this.finishReason = 'length'
+    const { text, stopped } = this.stopFilter.push((!isEos && this.textStream?.push(token)) || '')
+    if (stopped) this.finishReason = 'stop'
+    const certain = !stopped && this.ended ? text + this.rest() : text
+    this.text += certain
+    this.decodeMs += performance.now() - started
+    return { token, text: certain }
+  }
+
+  /** Text held back so far, when no more is to come. */
+  private rest(): string {
+    const { text, stopped } = this.stopFilter.push(this.textStream?.flush() ?? '')
+    if (stopped) this.finishReason = 'stop'
+    return stopped ? text : text + this.stopFilter.flush()
+  }
+
+  private get ended(): boolean {
+    return this.finishReason !== null || this.options.signal?.aborted === true
+  }
+}
+
+function promptTokens({ prompt, tokens }: GenerateOptions, tokenizer: Tokenizer | null): number[] {
+  if ((prompt === undefined) === (tokens === undefined)) {
+    throw new InputError('generate: expected either prompt (a text) or tokens (ids), not both or none')
+  }
+  if (tokens) {
+    if (tokens.length === 0) throw new InputError('tokens: are empty, expected at least one token')
+    return [...tokens]
+  }
+  if (!tokenizer) {
+    throw new InputError(
+      'prompt: the model has no tokenizer.json to read text with, give token ids (tokens) instead',
+    )
+  }
+  const ids = tokenizer.encode(prompt as string)
+  if (ids.length === 0)
+    throw new InputError(`prompt: ${JSON.stringify(prompt)} has no tokens, expected some text`)
+  return ids
+}
+
+function parseMaxTokens({ maxTokens = DEFAULT_MAX_TOKENS }: GenerateOptions): number {
+  if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
+    throw new InputError(`maxTokens: is ${maxTokens}, expected a whole number from 1`)
+  }
+  return maxTokens
+}
+
+function parseStops({ stop = [] }: GenerateOptions, tokenizer: Tokenizer | null): readonly string[] {
+  if (stop.length > 0 && !tokenizer) {
+    throw new InputError(
+      'stop: the model has no tokenizer.json, so it writes no text to look for stop texts in',
+    )
+  }
+  if (stop.includes('')) throw new InputError('stop: has an empty text, expected at least one character')
+  return stop
+}
+
+/** Logits [1, V] as values; the tensor is freed also when reading fails. */
+async function readAndDispose(logits: tf.Tensor): Promise<Float32Array> {
+  try {
+    return (await logits.data()) as Float32Array
+  } finally {
+    logits.dispose()
+  }
+}
+
+/** Lets timers, signals and input have their turn. */
+function otherTasks(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
