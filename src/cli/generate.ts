@@ -1,0 +1,123 @@
+import { text } from 'node:stream/consumers'
+import type { Command } from 'commander'
+import { UsageError } from '../errors.ts'
+import { DEFAULT_MAX_TOKENS } from '../generate/generate.ts'
+import type { Generated, GenerateOptions, GenerateResult } from '../generate/types.ts'
+import { type LoadedModel, loadModel } from '../load-model.ts'
+import type { RuntimeReport } from '../runtime/types.ts'
+import { allOptions, decimal, dispatchOption, repeated, tokenIds, wholeNumber } from './arguments.ts'
+import { interruptible } from './interrupt.ts'
+import { remark, write } from './output.ts'
+
+type Options = Omit<GenerateOptions, 'signal' | 'trace' | 'ignoreEos'>
+
+const EXAMPLES = `
+Examples:
+  $ tinymoe generate models/my-model --prompt "Once upon a time" --max-tokens 100
+  $ tinymoe generate models/my-model --prompt "Once" --temperature 0.8 --top-p 0.95 --seed 7
+  $ cat prompt.txt | tinymoe generate models/my-model --prompt - --stop "The end" --json
+  $ tinymoe generate models/my-model --tokens 1,5,34 --json
+`
+
+export function registerGenerate(program: Command): void {
+  program
+    .command('generate')
+    .summary('continue a text')
+    .description('Continues a text or token ids with the model of a directory, on stdout as it comes.')
+    .argument('<dir>', 'Hugging Face model directory: config.json, safetensors, tokenizer.json')
+    .option('--prompt <text>', 'text to continue; - reads it from stdin, without its last line break')
+    .option('--tokens <ids>', 'token ids to continue, such as 1,2,3', tokenIds)
+    .option('--max-tokens <n>', 'new tokens at most', wholeNumber(1), DEFAULT_MAX_TOKENS)
+    .option(
+      '--temperature <x>',
+      '0 takes the most likely token',
+      decimal('a number from 0', () => true),
+      0,
+    )
+    .option('--top-k <n>', 'draw from this many most likely tokens; 0 is off', wholeNumber(0))
+    .option(
+      '--top-p <x>',
+      'draw from the most likely tokens that reach this sum',
+      decimal('a number above 0 and up to 1', (x) => x > 0 && x <= 1),
+    )
+    .option(
+      '--min-p <x>',
+      'draw from tokens this share as likely as the best',
+      decimal('a number from 0 to 1', (x) => x <= 1),
+    )
+    .option(
+      '--repetition-penalty <x>',
+      'above 1 repeats less',
+      decimal('a number above 0', (x) => x > 0),
+    )
+    .option('--seed <n>', 'of the draws: the same seed gives the same text', wholeNumber(0), 0)
+    .option('--stop <text>', 'end before this text; may be given several times', repeated(String))
+    .addOption(dispatchOption())
+    .addHelpText('after', EXAMPLES)
+    .action((dir: string, _: unknown, command: Command) => runGenerate(dir, command))
+}
+
+async function runGenerate(dir: string, command: Command): Promise<void> {
+  const { json, device, debug: _, ...options } = allOptions<Options>(command)
+  if ((options.prompt === undefined) === (options.tokens === undefined)) {
+    throw new UsageError('generate takes either --prompt or --tokens')
+  }
+  const prompt = options.prompt === '-' ? (await text(process.stdin)).replace(/\r?\n$/, '') : options.prompt
+  await interruptible(async (signal) => {
+    const model = await loadModel(dir, { device, dispatch: options.dispatch })
+    try {
+      const run = model.generate({ ...options, prompt, signal })
+      if (json) await write(`${JSON.stringify(toJson(await run.done, model))}\n`)
+      else await show(run, model)
+    } finally {
+      model.dispose()
+    }
+  })
+}
+
+function toJson(
+  { tokens, text, promptTokens, finishReason, timings }: Generated,
+  { tokenizer, runtime }: LoadedModel,
+) {
+  return {
+    tokens,
+    text: tokenizer ? text : null,
+    promptTokens,
+    finishReason,
+    device: runtime.device,
+    timings,
+  }
+}
+
+/** Prints text as it comes (token ids where there is no tokenizer), then a line about the run on stderr. */
+async function show(run: GenerateResult, { tokenizer, runtime }: LoadedModel): Promise<void> {
+  let shown = 0
+  for await (const { token, text } of run) {
+    if (tokenizer) await write(text)
+    else await write(shown === 0 ? String(token) : `,${token}`)
+    shown += tokenizer ? text.length : 1
+  }
+  const generated = await run.done
+  await write(`${tokenizer ? generated.text.slice(shown) : ''}\n`) // an aborted run had held something back
+  remark(summary(generated, runtime))
+}
+
+function summary({ tokens, promptTokens, finishReason, timings }: Generated, runtime: RuntimeReport): string {
+  const { prefillMs, tokensPerSecond } = timings
+  const speed = tokensPerSecond === null ? '' : `, ${tokensPerSecond.toFixed(1)} tokens/s`
+  return (
+    `[${tokens.length} tokens${speed} (${finishReason}); prompt of ${promptTokens} tokens in ${prefillMs.toFixed(0)} ms; ` +
+    `${deviceLine(runtime)}]`
+  )
+}
+
+/** The device with the reason it was taken, and why each better one was not. */
+function deviceLine({ device, reason, candidates }: RuntimeReport): string {
+  const better = candidates.slice(
+    0,
+    candidates.findIndex(({ taken }) => taken),
+  )
+  return [`${device}: ${reason}`, ...better.map(({ device, reason }) => `${device} skipped: ${reason}`)].join(
+    '; ',
+  )
+}

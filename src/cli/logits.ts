@@ -1,0 +1,134 @@
+import type { Command } from 'commander'
+import { UsageError } from '../errors.ts'
+import { mostLikely } from '../generate/sampler.ts'
+import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
+import type { LayerTrace } from '../model/trace.ts'
+import { allOptions, dispatchOption, repeated, tokenIds } from './arguments.ts'
+import { jsonRow, table, writeAll } from './output.ts'
+
+interface Options {
+  tokens?: number[][]
+  trace?: boolean
+  dispatch: LoadOptions['dispatch']
+}
+
+/** Next tokens listed a sequence, where output is for people. */
+const LISTED = 5
+
+const EXAMPLES = `
+Examples:
+  $ tinymoe logits models/my-model --tokens 1,5,34
+  $ tinymoe logits models/my-model --tokens 1,5,34 --tokens 1,7 --trace --json > logits.json
+`
+
+export function registerLogits(program: Command): void {
+  program
+    .command('logits')
+    .summary('logits and routing of token ids')
+    .description(
+      'Logits at every position of one or several sequences (run as one batch), and what the routers chose.',
+    )
+    .argument('<dir>', 'Hugging Face model directory: config.json, safetensors')
+    .option('--tokens <ids>', 'token ids of a sequence, such as 1,2,3; once a sequence', repeated(tokenIds))
+    .option('--trace', 'also the experts each layer chose for each token')
+    .addOption(dispatchOption())
+    .addHelpText('after', EXAMPLES)
+    .action((dir: string, _: unknown, command: Command) => runLogits(dir, command))
+}
+
+async function runLogits(dir: string, command: Command): Promise<void> {
+  const { tokens, trace, json, device, dispatch } = allOptions<Options>(command)
+  if (!tokens) throw new UsageError('logits needs --tokens, at least once')
+  const model = await loadModel(dir, { device, dispatch })
+  try {
+    const result = model.forward(tokens, { trace })
+    const values = (await result.logits.data()) as Float32Array
+    result.logits.dispose()
+    const rows = realRows(values, tokens, model.config.vocabSize)
+    const layers = result.trace?.layers ?? []
+    await writeAll(json ? toJson(rows, layers) : toText(rows, layers, tokens, model))
+  } finally {
+    model.dispose()
+  }
+}
+
+/** Logits [B, T, V] as one row [V] a token of each sequence, without the padding on the left. */
+function realRows(logits: Float32Array, tokens: number[][], V: number): Float32Array[][] {
+  const T = Math.max(...tokens.map((sequence) => sequence.length))
+  return tokens.map((sequence, b) =>
+    sequence.map((_, position) => {
+      const row = b * T + T - sequence.length + position
+      return logits.subarray(row * V, (row + 1) * V)
+    }),
+  )
+}
+
+/** The fixed form that scripts read, piece by piece: a whole one may be longer than a string can be. */
+function* toJson(sequences: Float32Array[][], layers: LayerTrace[]): Generator<string> {
+  yield '{"logits": ['
+  for (const [b, rows] of sequences.entries()) {
+    yield b === 0 ? '[' : ', ['
+    for (const [position, row] of rows.entries()) yield (position === 0 ? '' : ', ') + jsonRow(row)
+    yield ']'
+  }
+  yield '], "layers": ['
+  for (const [i, layer] of layers.entries()) yield (i === 0 ? '' : ', ') + layerJson(layer)
+  yield ']}\n'
+}
+
+function layerJson({ layer, numExperts, topK, ...trace }: LayerTrace): string {
+  const fields = {
+    layer: String(layer),
+    routerLogits: `[${split(trace.routerLogits, numExperts).map(jsonRow)}]`,
+    expertIndices: JSON.stringify(split(trace.expertIndices, topK).map((row) => [...row])),
+    expertWeights: `[${split(trace.expertWeights, topK).map(jsonRow)}]`,
+    tokensPerExpert: JSON.stringify([...trace.tokensPerExpert]),
+  }
+  const entries = Object.entries(fields).map(([name, json]) => `"${name}": ${json}`)
+  return `{${entries.join(', ')}}`
+}
+
+/** Row-major [T, width] as T rows. */
+function split<A extends Float32Array | Int32Array>(values: A, width: number): A[] {
+  return Array.from(
+    { length: values.length / width },
+    (_, t) => values.subarray(t * width, (t + 1) * width) as A,
+  )
+}
+
+function* toText(
+  sequences: Float32Array[][],
+  layers: LayerTrace[],
+  tokens: number[][],
+  { tokenizer }: LoadedModel,
+): Generator<string> {
+  for (const [b, rows] of sequences.entries()) {
+    const last = rows[rows.length - 1]
+    yield `${b > 0 ? '\n' : ''}sequence ${b}, ${rows.length} tokens: most likely next tokens\n`
+    const best = mostLikely(last, LISTED).map((token) => {
+      const text = tokenizer ? [JSON.stringify(tokenizer.decode([token], { skipSpecialTokens: false }))] : []
+      return [String(token), last[token].toFixed(4), ...text]
+    })
+    yield table([['token', 'logit', ...(tokenizer ? ['text'] : [])], ...best], [2])
+  }
+  if (layers.length > 0) yield* choicesText(layers, tokens)
+}
+
+/** One line a token and layer: its experts, most preferred first, with their weights. */
+function* choicesText(layers: LayerTrace[], tokens: number[][]): Generator<string> {
+  const places = tokens.flatMap((sequence, b) =>
+    sequence.map((token, position) => [b, position, token].map(String)),
+  )
+  const rows = layers.flatMap((trace) => {
+    const weights = split(trace.expertWeights, trace.topK)
+    return split(trace.expertIndices, trace.topK).map((experts, t) => {
+      const chosen = Array.from(experts, (expert, k) => `${expert} (${weights[t][k].toFixed(3)})`)
+      return [String(trace.layer), ...places[t], chosen.join('  ')]
+    })
+  })
+  yield '\nexperts chosen (weight)\n'
+  yield table([['layer', 'sequence', 'position', 'token', 'experts'], ...rows], [4])
+  yield '\ntokens per expert\n'
+  const counts = layers.map((trace) => [String(trace.layer), Array.from(trace.tokensPerExpert).join(' ')])
+  yield table([['layer', 'tokens, expert 0 first'], ...counts], [1])
+}

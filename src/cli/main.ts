@@ -1,0 +1,74 @@
+#!/usr/bin/env node
+import { createRequire } from 'node:module'
+import { Command, CommanderError, Option } from 'commander'
+import { messageOf, TinymoeError, UsageError } from '../errors.ts'
+import { DEVICES } from '../runtime/types.ts'
+import { registerDoctor } from './doctor.ts'
+import { registerGenerate } from './generate.ts'
+import { registerLogits } from './logits.ts'
+import { onBrokenOutput } from './output.ts'
+import { registerSetup } from './setup.ts'
+
+const { version, description } = createRequire(import.meta.url)('tinymoe/package.json')
+
+const EXAMPLES = `
+Examples:
+  $ tinymoe generate models/my-model --prompt "Once upon a time"
+  $ tinymoe logits models/my-model --tokens 1,5,34 --trace --json
+
+Wrong usage exits 2, any other error 1, Ctrl-C 130. \`tinymoe <command> --help\` has more.
+`
+
+function createProgram(): Command {
+  const program = new Command('tinymoe')
+    .description(description)
+    .version(version)
+    .option('--json', 'print one JSON value on stdout instead of text')
+    .option('--debug', "show stack traces and TensorFlow's own messages")
+    .addOption(
+      new Option('--device <name>', 'where to compute; default: the best that works').choices(DEVICES),
+    )
+    .configureHelp({ showGlobalOptions: true })
+    .addHelpText('after', EXAMPLES)
+    .exitOverride()
+    .hook('preAction', (_, command) => {
+      if (command.optsWithGlobals().debug) process.env.TF_CPP_MIN_LOG_LEVEL ??= '0'
+    })
+  for (const register of [registerGenerate, registerLogits, registerSetup, registerDoctor]) register(program)
+  for (const command of program.commands) command.showHelpAfterError(usage(command))
+  return program.showHelpAfterError(usage(program))
+}
+
+function usage(command: Command): string {
+  const name = command.parent ? `tinymoe ${command.name()}` : 'tinymoe'
+  return `usage: ${name} ${command.usage()}\n(${name} --help lists arguments and options)`
+}
+
+/** Runs the command line; the exit code is 0 unless a command sets another. */
+async function main(): Promise<void> {
+  const program = createProgram()
+  let current = program
+  program.hook('preAction', (_, command) => {
+    current = command
+  })
+  onBrokenOutput()
+  try {
+    await program.parseAsync()
+  } catch (error) {
+    process.exitCode = report(error, program.opts().debug === true, current)
+  }
+}
+
+/** Says on stderr what went wrong, and returns the exit code. */
+function report(error: unknown, debug: boolean, command: Command): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2 // commander has printed it
+  const known = error instanceof TinymoeError
+  const hint = known ? '' : ' (a fault of tinymoe; --debug shows where)'
+  process.stderr.write(
+    debug && error instanceof Error ? `${error.stack}\n` : `error: ${messageOf(error)}${hint}\n`,
+  )
+  if (error instanceof UsageError) process.stderr.write(`${usage(command)}\n`)
+  return known ? error.exitCode : 1
+}
+
+await main()

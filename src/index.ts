@@ -1,0 +1,30 @@
+/** Public API: load a model directory, run it, see what its routers chose, continue texts with it. */
+
+export * from './errors.ts'
+export { generate } from './generate/generate.ts'
+export { loadTokenizer, Tokenizer } from './generate/tokenizer.ts'
+export type {
+  FinishReason,
+  Generated,
+  GeneratedToken,
+  GenerateOptions,
+  GenerateResult,
+  GenerateTimings,
+  SamplingOptions,
+} from './generate/types.ts'
+export { LoadedModel, type LoadOptions, loadModel, readConfig } from './load-model.ts'
+export type {
+  AttentionConfig,
+  DenseConfig,
+  ModelConfig,
+  MoeConfig,
+  RopeConfig,
+  RopeScaling,
+  RouterConfig,
+} from './model/config.ts'
+export { DISPATCHES, type DispatchName } from './model/dispatch/index.ts'
+export { KvCache } from './model/kv-cache.ts'
+export type { Routing } from './model/router.ts'
+export type { HiddenStates, LayerTrace, RoutingTrace, TraceOptions } from './model/trace.ts'
+export { type ForwardOptions, type ForwardResult, MoeModel } from './model/transformer.ts'
+export * from './runtime/index.ts'
