@@ -41,11 +41,16 @@ export interface BpeOptions {
   vocabSize: number
   /** Printable ASCII, two characters or more. They get the ids from 0 on, and are cut out of the texts. */
   specialTokens: readonly string[]
+  /** Every digit a word of its own, without the space before it: a number then has as many tokens as digits. */
+  individualDigits?: boolean
 }
 
 // GPT-2's pattern, as a Split of its own: in the one built into ByteLevel, JavaScript's `\s` has U+FEFF and lacks U+0085,
 // unlike Rust's, and texts with either would get other ids there.
-const WORD_PATTERN = String.raw`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+function wordPattern(individualDigits = false): string {
+  const number = individualDigits ? String.raw`\p{N}` : String.raw` ?\p{N}+`
+  return String.raw`'(?:[sdmt]|ll|ve|re)| ?\p{L}+|${number}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+}
 
 interface Word {
   symbols: number[]
@@ -70,7 +75,7 @@ export function trainBpe(texts: readonly string[], options: BpeOptions): Tokeniz
   const tokens = [...options.specialTokens, ...byteSymbols().sort()]
   const ids = new Map(tokens.map((token, id) => [token, id]))
   const merges: [string, string][] = []
-  const pairs = new PairCounts(countWords(texts, options.specialTokens, ids))
+  const pairs = new PairCounts(countWords(texts, options, ids))
   while (tokens.length < options.vocabSize) {
     const best = pairs.best(tokens)
     if (!best) break
@@ -82,7 +87,7 @@ export function trainBpe(texts: readonly string[], options: BpeOptions): Tokeniz
     merges.push([left, right])
     pairs.merge(best, id)
   }
-  return tokenizerJson(tokens, options.specialTokens, merges)
+  return tokenizerJson(tokens, merges, options)
 }
 
 function checkOptions({ vocabSize, specialTokens }: BpeOptions): void {
@@ -115,10 +120,11 @@ function byteSymbols(): string[] {
 /** Each distinct word once. Split by the very pre-tokenizer that will encode, so that both see the same words. */
 function countWords(
   texts: readonly string[],
-  specialTokens: readonly string[],
+  { specialTokens, individualDigits }: BpeOptions,
   ids: ReadonlyMap<string, number>,
 ): Word[] {
-  const split = new Tokenizer(tokenizerJson([], [], []), {}).pre_tokenizer!
+  const empty = tokenizerJson([], [], { specialTokens: [], individualDigits })
+  const split = new Tokenizer(empty, {}).pre_tokenizer!
   const special = specialTokens.toSorted((a, b) => b.length - a.length).map(escapeRegExp)
   const cut = new RegExp(special.join('|') || '(?!)')
   const counts = new Map<string, number>()
@@ -191,11 +197,16 @@ function isBefore(a: Pair, b: Pair, tokens: readonly string[]): boolean {
 
 function tokenizerJson(
   tokens: readonly string[],
-  specialTokens: readonly string[],
   merges: [string, string][],
+  { specialTokens, individualDigits }: Pick<BpeOptions, 'specialTokens' | 'individualDigits'>,
 ): TokenizerJson {
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false }
-  const words = { type: 'Split', pattern: { Regex: WORD_PATTERN }, behavior: 'Isolated', invert: false }
+  const words = {
+    type: 'Split',
+    pattern: { Regex: wordPattern(individualDigits) },
+    behavior: 'Isolated',
+    invert: false,
+  }
   return {
     version: '1.0',
     truncation: null,

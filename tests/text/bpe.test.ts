@@ -72,6 +72,15 @@ describe('merges', () => {
     for (const pair of all) expect(vocab).toHaveProperty([pair.join('')])
   })
 
+  test('leave digits single where asked to', () => {
+    const texts = times(9, 'in 1987 or 1987, x1987')
+    const joined = load(texts, { vocabSize: 300, specialTokens })
+    const single = load(texts, { vocabSize: 300, specialTokens, individualDigits: true })
+    expect(joined.tokenize('x 1987')).toEqual(['x', 'Ġ1987'])
+    expect(single.tokenize('x 1987')).toEqual(['x', 'Ġ', '1', '9', '8', '7'])
+    expect(single.decode(single.encode('in 1987, or').ids)).toBe('in 1987, or')
+  })
+
   test('depend on nothing but the texts', () => {
     fc.assert(
       fc.property(fc.array(fc.string({ unit: fc.constantFrom('a', 'b', ' ', 'c') })), (texts) => {

@@ -1,0 +1,22 @@
+import { type TokenizerJson, trainBpe } from '../text/bpe.ts'
+import { corpus } from './corpus/index.ts'
+
+/** Ids 0, 1 and 2. A document is written `<s>` text `</s>`; `<pad>` fills a batch and is never predicted. */
+export const SPECIAL_TOKENS = ['<pad>', '<s>', '</s>'] as const
+export const VOCAB_SIZE = 1024
+
+/** Merges settle long before this: twice as much text changes a few of the rarest. */
+const TRAINING_CHARS = 3_000_000
+
+/**
+ * The tokenizer of the trained models: byte-level BPE over all domains alike. Each digit is a token, so that a model can
+ * line up the places of a sum.
+ */
+export function trainTokenizer(seed: number): TokenizerJson {
+  const texts = Array.from(corpus({ split: 'train', seed, chars: TRAINING_CHARS }), (sample) => sample.text)
+  return trainBpe(texts, {
+    vocabSize: VOCAB_SIZE,
+    specialTokens: SPECIAL_TOKENS,
+    individualDigits: true,
+  })
+}
