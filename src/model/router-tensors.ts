@@ -65,7 +65,11 @@ function weightTensors(
 
 /** values [T, E], indices [T, K] -> the values at the indices [T, K]. */
 function pickColumns(values: tf.Tensor2D, indices: tf.Tensor2D): tf.Tensor2D {
-  return tf.gather(values, indices, 1, 1) as tf.Tensor2D
+  const [T, E] = values.shape
+  // Flat, because the wasm backend's gather with batch dimensions reads the first row for every row.
+  const rowStarts = tf.mul(tf.range(0, T, 1, 'int32'), tf.scalar(E, 'int32')) // [T]
+  const flat = tf.add(indices, tf.expandDims(rowStarts, 1)) as tf.Tensor2D
+  return tf.gather(tf.reshape(values, [T * E]), flat) as unknown as tf.Tensor2D
 }
 
 /** Reads a device routing back. */

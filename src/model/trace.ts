@@ -65,7 +65,7 @@ export class TraceRecorder {
     this.trace = { rows, layers: [], hiddenStates: options.hiddenStates ? hiddenStates : null }
   }
 
-  /** `place` and `intervention` are those of the whole call, padding rows included. */
+  /** One layer's decision; padding rows never reach a router, so all arrays hold the trace's rows. */
   routing(
     routerLogits: tf.Tensor2D,
     routing: Routing | RoutingTensors,
@@ -73,23 +73,19 @@ export class TraceRecorder {
     context: { place: RouterPlace; intervention?: Intervention },
   ): void {
     const E = router.config.numExperts
-    const logits = routerLogits.dataSync() as Float32Array
+    const logits = routerLogits.dataSync().slice() as Float32Array
     const taken = 'tokensPerExpert' in routing ? routing : routingToHost(routing, E)
     const topK = taken.expertIndices.length / routerLogits.shape[0]
     const { scores, compared } = scoresAndCompared(logits, router, context)
-    const expertIndices = Int32Array.from(this.pick(taken.expertIndices, topK))
-    const own = this.pick(scores, E)
     this.trace.layers.push({
+      ...taken,
       layer: context.place.layer,
       numExperts: E,
       topK,
-      routerLogits: this.pick(logits, E),
-      scores: own,
-      expertIndices,
-      expertWeights: this.pick(taken.expertWeights, topK),
-      tokensPerExpert: countTokens(expertIndices, E),
-      margins: marginsOf(this.pick(compared, E), E, topK),
-      entropies: entropiesOf(own, E, router.config.scoring),
+      routerLogits: logits,
+      scores,
+      margins: marginsOf(compared, E, topK),
+      entropies: entropiesOf(scores, E, router.config.scoring),
     })
   }
 
@@ -110,15 +106,12 @@ export class TraceRecorder {
   }
 
   private values(x: tf.Tensor2D): Float32Array {
-    return this.pick(x.dataSync() as Float32Array, x.shape[1])
-  }
-
-  private pick(values: Float32Array | Int32Array, width: number): Float32Array {
-    const picked = new Float32Array(this.realRows.length * width)
+    const [values, width] = [x.dataSync() as Float32Array, x.shape[1]]
+    const real = new Float32Array(this.realRows.length * width)
     this.realRows.forEach((row, i) => {
-      picked.set(values.subarray(row * width, (row + 1) * width), i * width)
+      real.set(values.subarray(row * width, (row + 1) * width), i * width)
     })
-    return picked
+    return real
   }
 }
 
