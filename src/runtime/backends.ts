@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import { dirname } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
-import { DeviceError } from '../errors.ts'
+import { DeviceError, messageOf } from '../errors.ts'
 import type { DeviceChoice } from './choose.ts'
 import { repairNodeUtil } from './node-repair.ts'
 import type { Prepared } from './prepared.ts'
@@ -75,7 +75,7 @@ function openNative(
   }
   if (device === 'cpu' && onGpu) {
     throw new DeviceError(
-      'TensorFlow already runs on the GPU in this process: use another process for the cpu device',
+      'TensorFlow already runs on the GPU in this process: start it again with `--device cpu`',
     )
   }
 }
@@ -107,7 +107,11 @@ function withEnvironment(values: Record<string, string | undefined>, work: () =>
 function loadNative(variant: Variant, addon: string): void {
   repairNodeUtil()
   // First the addon alone: a missing library then fails before the package has registered its kernels.
-  require(addon)
+  try {
+    require(addon)
+  } catch (error) {
+    throw new DeviceError(`${addon} cannot be loaded (${messageOf(error)}): run \`tinymoe setup --force\``)
+  }
   const fromPackage = createRequire(require.resolve(`${ADDON_PACKAGES[variant]}/package.json`))
   const locator = fromPackage.resolve('@mapbox/node-pre-gyp')
   fromPackage(locator)

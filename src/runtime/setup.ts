@@ -111,6 +111,7 @@ async function prepareVariant(
     const compiler = await findCompiler(host) // before a long download, not after it
     await withLock(host, options, async () => {
       const now = await inspectVariant(host, variant, reason) // another process may have been at it
+      if (now.addon && !options.force) return
       if (!now.libraries || options.force) await installLibraries(host, variant, given, options)
       options.onProgress?.({ step: `compiling the addon with ${compiler.join(' ')}` })
       await buildAddon(host, compiler, now.folder, host.npmPackage(ADDON_PACKAGES[variant]))
