@@ -1,6 +1,6 @@
 import type { Random } from '../../random.ts'
 import type { Scene } from './scene.ts'
-import { type Slots, sentence } from './template.ts'
+import { type Slots, tellInOrder } from './template.ts'
 import type { Plot } from './world.ts'
 
 const OPENINGS = [
@@ -9,12 +9,12 @@ const OPENINGS = [
   'Near the $place lived $a_trait $child. $his name was $x.',
   'Once upon a time there was $a_trait $child named $x.',
 ]
-const FRIEND = ['$his best friend was called $y.', '$x had a good friend, and the name of the friend was $y.']
+const FRIEND = ['$his best friend was called $y.', '$x had a good friend called $y.']
 const CLOSINGS = [
   'From that day on, everyone knew how $trait $x was.',
   '"You really are $trait, $x," said $y.',
   'And so $x went home {with a song|with a smile}, $trait as ever.',
-  'That night $x fell asleep {quickly|with a smile}, and {dreamed of the $place|slept until the sun came up}.',
+  'That night $x fell asleep {quickly|with a smile} and {dreamed of the $place|slept until the sun came up}.',
 ]
 const DAY = 'one {sunny|cold|windy|quiet|warm} {morning|afternoon|day}, '
 
@@ -22,10 +22,12 @@ const DAY = 'one {sunny|cold|windy|quiet|warm} {morning|afternoon|day}, '
 const PLOTS: Readonly<Record<Plot, readonly string[]>> = {
   lost: [
     `${DAY}$x went $to with $his $obj.`,
+    '?$detail',
     '$he {played|walked around|ran and jumped} for a long time and {forgot the $thing|did not look after the $thing}.',
     'When $he wanted to go home, the $thing was gone.',
     '$x was {sad|very sad|worried}, because the $thing was a {present|gift} from $his {mother|father|grandfather}.',
     '$y {heard $x crying|saw that something was wrong} and said, "{Do not worry|Do not cry}, I will help you {look|search}."',
+    '?"Where did you {play|see it last}?" asked $y.',
     'They looked {everywhere|under every leaf|everywhere, again and again}, and at last $y found the $thing $spot.',
     '$x {laughed|smiled|jumped for joy} and {hugged|thanked} $y.',
     'After that, $he always {took good care of|looked after} the $thing.',
@@ -33,6 +35,7 @@ const PLOTS: Readonly<Record<Plot, readonly string[]>> = {
   found: [
     `${DAY}$x was walking $at when $he saw $a_obj $spot.`,
     '"What a {lovely|beautiful|fine} $thing! I want to keep it," $he thought.',
+    '?$he {picked it up|brushed off the dust} and looked at it from all sides.',
     'But then $he {heard someone crying|saw someone looking for something}.',
     'It was $y, who had lost the $thing {that very morning|the day before}.',
     '$x {thought for a moment|took a deep breath} and {gave the $thing back|held out the $thing}.',
@@ -41,8 +44,10 @@ const PLOTS: Readonly<Record<Plot, readonly string[]>> = {
   ],
   gift: [
     "The next day was $y's birthday, and $x had no {present|gift} yet.",
+    '?$he wanted to give $y something {special|very fine}.',
     '$he had only {two|three} coins, so $he could not buy {anything big|very much}.',
     '$he went $to and {thought|looked around} for a long time.',
+    '?$detail',
     'There an old $elder was selling $a_obj.',
     '"May I have the $thing if I {help you today|work for you}?" asked $x.',
     'The old $elder {nodded|agreed}, so $x {carried bags|swept the ground|chopped wood} until {noon|evening}.',
@@ -54,22 +59,26 @@ const PLOTS: Readonly<Record<Plot, readonly string[]>> = {
     'It lay $spot, and both of them wanted {it|to have it}.',
     '"I saw it first!" {shouted|cried} $x. "No, it is mine!" {shouted|cried|answered} $y.',
     'They pulled so hard that they both fell into the mud.',
+    '?For a moment nobody said a word.',
     'Then $x {began|started} to laugh, because they {were covered in mud|looked so silly}.',
     '"Let us {share it|take turns}," $he said. "You can have it today, and I will have it tomorrow."',
     'So they {shared|took turns with} the $thing, and {nobody was angry any more|both of them were happy}.',
   ],
   storm: [
     `${DAY}$x and $y were playing $at with $a_obj.`,
+    '?$detail',
     'Suddenly {dark|black} clouds came, and it began to {rain|rain hard|thunder}.',
     'The two friends ran to {an old|a small} hut and waited inside.',
     'But $x had left the $thing $spot.',
     '"The rain will ruin it! I must go back," $he {said|cried}.',
     '$y {gave $him a coat|took $his hand}, and together they ran through the {rain|storm}.',
+    '?The wind blew so hard that they could hardly {see|stand}.',
     'The $thing was wet but not broken, so they dried it by the fire.',
     'When the sun came out again, they saw a rainbow over the $place.',
   ],
   animal: [
     `${DAY}$x was sitting $at, and $his $obj lay {beside|next to} $him.`,
+    '?$detail',
     'A {hungry|cheeky|little} $animal came, took the $thing and ran away.',
     '$x ran after it, but the $animal was {too fast|much faster}.',
     'Then $y {had an idea|came by}. "I think it is hungry," said $y. "Let us give it some $food."',
@@ -80,6 +89,7 @@ const PLOTS: Readonly<Record<Plot, readonly string[]>> = {
   ],
   hole: [
     `${DAY}$x was {running|walking} $at with $his $obj.`,
+    '?$detail',
     '$he {tripped over a root|slipped on a wet stone}, and the $thing fell into a deep hole.',
     '$x could not {reach it|get it out}, because $his arms were too short.',
     '$he called for help, and $y came {running|at once}.',
@@ -94,12 +104,14 @@ const PLOTS: Readonly<Record<Plot, readonly string[]>> = {
     '$x was afraid of climbing, but $he did not want to lose the $thing.',
     '"I will {hold the ladder|stay right here}," said $y. "You can do it!"',
     '{Slowly|Step by step}, $x climbed up and did not look down.',
+    '?The branches {shook|creaked} in the wind.',
     'At the top, $he took the $thing out of the nest.',
     'When $he stood on the ground again, $his knees were shaking, but $he was {proud|very proud}.',
   ],
   broken: [
     '$y had $a_obj and was very proud of it.',
     `${DAY}$x borrowed the $thing and took it $to.`,
+    '?$detail',
     '$he {was not careful|ran too fast}, so the $thing fell and broke.',
     'First $he wanted to hide it $spot and say nothing.',
     'But $he {could not sleep that night|felt bad all day}, so $he went to $y and told the truth.',
@@ -110,6 +122,7 @@ const PLOTS: Readonly<Record<Plot, readonly string[]>> = {
   map: [
     `${DAY}$x found an old map {in a book|under the bed|in a drawer}.`,
     'A red cross showed a {spot|place} $at.',
+    '?"A treasure!" $he {whispered|cried}.',
     '$x ran to $y, and the two of them {set off|set out} with {a spade|two spades}.',
     'They dug $spot for {an hour|a long time} until they hit something hard.',
     'It was a {rusty|wooden|heavy} chest, and inside lay $a_obj.',
@@ -118,7 +131,8 @@ const PLOTS: Readonly<Record<Plot, readonly string[]>> = {
   ],
   grandmother: [
     '$his grandmother lived in a {little|small|yellow} house $at.',
-    `${DAY}$x saw that grandmother had left $a_obj behind.`,
+    '?$detail',
+    `${DAY}$x saw that $his grandmother had left $a_obj behind.`,
     '"{Grandmother needs it|Grandmother will miss it}," said $x to $y. "Let us take the $thing there."',
     'The way was long, and soon {it got dark|a cold wind blew}.',
     '$y {was afraid|wanted to go back}, but $x {sang a song|told a funny story}, and the time passed quickly.',
@@ -130,8 +144,9 @@ const PLOTS: Readonly<Record<Plot, readonly string[]>> = {
     '$x {wanted to win the $thing|dreamed of the $thing} and {ran every morning|practised every day}.',
     'On the day of the race, $he ran {as fast as the wind|faster than all the others}.',
     'But shortly before the end, $y {fell and hurt a knee|stumbled and fell down}.',
+    '?$x could already see the {finish|winning post}.',
     '$x {stopped|turned around} and helped $y up, so {another child|someone else} won.',
-    '"You {lost the race|did not win} because of me," said $y. "A friend is worth more than a $thing," $he {answered|said}.',
+    '"You {lost the race|did not win} because of me," said $y. "A friend is worth more than a $thing," {answered|said} $x.',
     'The next morning, $x found the $thing $spot, with a note: "For the best friend {of all|in the world}."',
   ],
 }
@@ -140,7 +155,7 @@ const PLOTS: Readonly<Record<Plot, readonly string[]>> = {
 export function englishStory(scene: Scene, random: Random): string {
   const slots = englishSlots(scene)
   const templates = [random.pick(OPENINGS), random.pick(FRIEND), ...PLOTS[scene.plot], random.pick(CLOSINGS)]
-  return templates.map((template) => sentence(template, slots, random)).join(' ')
+  return tellInOrder(templates, slots, random)
 }
 
 function englishSlots(scene: Scene): Slots {
@@ -153,8 +168,8 @@ function englishSlots(scene: Scene): Slots {
     he: female ? 'she' : 'he',
     him: female ? 'her' : 'him',
     his: female ? 'her' : 'his',
-    trait: trait.en,
-    a_trait: withArticle(trait.en),
+    trait,
+    a_trait: withArticle(trait),
     thing: thing.en,
     obj: `${look.en} ${thing.en}`,
     a_obj: withArticle(`${look.en} ${thing.en}`),
@@ -162,6 +177,7 @@ function englishSlots(scene: Scene): Slots {
     at: place.at.en,
     to: place.to.en,
     spot: place.spot.en,
+    detail: place.detail.en,
     animal: scene.animal.en,
     food: scene.food.en,
     elder: scene.elder === 'f' ? 'woman' : 'man',

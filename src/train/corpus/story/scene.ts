@@ -1,6 +1,7 @@
 import type { Random } from '../../random.ts'
 import { drawIn } from '../split.ts'
 import type { Split } from '../types.ts'
+import { PLACES, type Place } from './places.ts'
 import {
   ANIMALS,
   FOODS,
@@ -8,20 +9,20 @@ import {
   type Noun,
   PEOPLE,
   type Person,
-  PLACES,
   PLOTS,
-  type Place,
   type Plot,
   THINGS,
   type Thing,
-  TRAITS,
+  type Trait,
 } from './world.ts'
+
+const PLOT_NAMES = Object.keys(PLOTS) as Plot[]
 
 /** Who, where, with what, and what happens: decided before a language tells it. */
 export interface Scene {
   hero: Person
   friend: Person
-  trait: (typeof TRAITS)[number]
+  trait: Trait
   place: Place
   thing: Thing
   look: (typeof LOOKS)[number]
@@ -42,11 +43,11 @@ export function sceneKey({ hero, place, thing, plot }: Scene): string {
 
 function draw(random: Random): Scene {
   const hero = random.pick(PEOPLE)
-  const plot = random.pick(PLOTS)
+  const plot = random.pick(PLOT_NAMES)
   return {
     hero,
     friend: random.pick(PEOPLE.filter((person) => person !== hero)),
-    trait: random.pick(TRAITS),
+    trait: random.pick<Trait>(PLOTS[plot]),
     place: random.pick(PLACES),
     thing: random.pick(plot === 'broken' ? THINGS.filter((thing) => thing.breakable) : THINGS),
     look: random.pick(LOOKS),

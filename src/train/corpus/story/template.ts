@@ -7,7 +7,7 @@ export type Slots = Readonly<Record<string, string>>
  * A sentence from a template: `{a|b}` is one of the alternatives, `$slot` a word of the story; the first letter
  * becomes a capital. `$slot` may stand inside an alternative.
  */
-export function sentence(template: string, slots: Slots, random: Random): string {
+function sentence(template: string, slots: Slots, random: Random): string {
   const chosen = template.replace(/\{([^{}]*)\}/g, (_, options: string) => random.pick(options.split('|')))
   const filled = chosen.replace(/\$([a-z_]+)/g, (_, name: string) => {
     const word = slots[name]
@@ -17,4 +17,10 @@ export function sentence(template: string, slots: Slots, random: Random): string
   return filled.replace(/(^|[.!?] )(["„]?)(\p{Ll})/gu, (_, start, quote, letter: string) => {
     return start + quote + letter.toUpperCase()
   })
+}
+
+/** A story from its templates in order; one that begins with `?` is told half of the time. */
+export function tellInOrder(templates: readonly string[], slots: Slots, random: Random): string {
+  const told = templates.filter((template) => !template.startsWith('?') || random.chance(0.5))
+  return told.map((template) => sentence(template.replace(/^\?/, ''), slots, random)).join(' ')
 }

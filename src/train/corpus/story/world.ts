@@ -67,165 +67,17 @@ export const LOOKS = [
   { en: 'new', de: 'neu' },
 ] as const
 
-export const TRAITS = [
-  { en: 'kind', de: 'freundlich' },
-  { en: 'brave', de: 'mutig' },
-  { en: 'curious', de: 'neugierig' },
-  { en: 'clever', de: 'klug' },
-  { en: 'cheerful', de: 'fröhlich' },
-  { en: 'patient', de: 'geduldig' },
-  { en: 'honest', de: 'ehrlich' },
-  { en: 'strong', de: 'stark' },
-] as const
-
-export interface Place extends Noun {
-  /** Where one is, and where one goes. */
-  at: { en: string; de: string }
-  to: { en: string; de: string }
-  /** A spot there where things lie hidden. */
-  spot: { en: string; de: string }
-}
-
-function place(
-  what: Noun,
-  at: string,
-  to: string,
-  am: string,
-  zum: string,
-  spot: string,
-  spotDe: string,
-): Place {
-  return { ...what, at: { en: at, de: am }, to: { en: to, de: zum }, spot: { en: spot, de: spotDe } }
-}
-
-export const PLACES: readonly Place[] = [
-  place(
-    noun('forest', 'Wald', 'm'),
-    'in the forest',
-    'into the forest',
-    'im Wald',
-    'in den Wald',
-    'under an oak tree',
-    'unter einer Eiche',
-  ),
-  place(
-    noun('river', 'Fluss', 'm'),
-    'by the river',
-    'to the river',
-    'am Fluss',
-    'zum Fluss',
-    'between two stones',
-    'zwischen zwei Steinen',
-  ),
-  place(
-    noun('market', 'Markt', 'm'),
-    'at the market',
-    'to the market',
-    'auf dem Markt',
-    'auf den Markt',
-    'under a table',
-    'unter einem Tisch',
-  ),
-  place(
-    noun('garden', 'Garten', 'm'),
-    'in the garden',
-    'into the garden',
-    'im Garten',
-    'in den Garten',
-    'behind the roses',
-    'hinter den Rosen',
-  ),
-  place(
-    noun('beach', 'Strand', 'm'),
-    'on the beach',
-    'to the beach',
-    'am Strand',
-    'an den Strand',
-    'behind a rock',
-    'hinter einem Felsen',
-  ),
-  place(
-    noun('park', 'Park', 'm'),
-    'in the park',
-    'to the park',
-    'im Park',
-    'in den Park',
-    'under a bench',
-    'unter einer Bank',
-  ),
-  place(
-    noun('farm', 'Bauernhof', 'm'),
-    'on the farm',
-    'to the farm',
-    'auf dem Bauernhof',
-    'auf den Bauernhof',
-    'behind the barn',
-    'hinter der Scheune',
-  ),
-  place(
-    noun('lake', 'See', 'm'),
-    'by the lake',
-    'to the lake',
-    'am See',
-    'zum See',
-    'beside an old boat',
-    'neben einem alten Boot',
-  ),
-  place(
-    noun('hill', 'Hügel', 'm'),
-    'on the hill',
-    'up the hill',
-    'auf dem Hügel',
-    'auf den Hügel',
-    'in the tall grass',
-    'im hohen Gras',
-  ),
-  place(
-    noun('village', 'Dorf', 'n'),
-    'in the village',
-    'to the village',
-    'im Dorf',
-    'ins Dorf',
-    'behind the church',
-    'hinter der Kirche',
-  ),
-  place(
-    noun('bridge', 'Brücke', 'f'),
-    'by the bridge',
-    'to the bridge',
-    'an der Brücke',
-    'zur Brücke',
-    'under a bush',
-    'unter einem Busch',
-  ),
-  place(
-    noun('meadow', 'Wiese', 'f'),
-    'in the meadow',
-    'to the meadow',
-    'auf der Wiese',
-    'auf die Wiese',
-    'among the flowers',
-    'zwischen den Blumen',
-  ),
-  place(
-    noun('castle', 'Burg', 'f'),
-    'at the castle',
-    'to the castle',
-    'bei der Burg',
-    'zur Burg',
-    'beside the gate',
-    'neben dem Tor',
-  ),
-  place(
-    noun('mill', 'Mühle', 'f'),
-    'at the mill',
-    'to the mill',
-    'bei der Mühle',
-    'zur Mühle',
-    'behind a sack',
-    'hinter einem Sack',
-  ),
-]
+export const TRAITS = {
+  kind: 'freundlich',
+  brave: 'mutig',
+  curious: 'neugierig',
+  clever: 'klug',
+  cheerful: 'fröhlich',
+  patient: 'geduldig',
+  honest: 'ehrlich',
+  strong: 'stark',
+} as const
+export type Trait = keyof typeof TRAITS
 
 export const ANIMALS: readonly Noun[] = [
   noun('dog', 'Hund', 'm'),
@@ -240,19 +92,19 @@ export const FOODS: readonly Noun[] = [
   noun('sausage', 'Wurst', 'f'),
 ]
 
-/** What happens; both languages tell the same plots. */
-export const PLOTS = [
-  'lost',
-  'found',
-  'gift',
-  'share',
-  'storm',
-  'animal',
-  'hole',
-  'magpie',
-  'broken',
-  'map',
-  'grandmother',
-  'race',
-] as const
-export type Plot = (typeof PLOTS)[number]
+/** What happens, and the traits of a hero to whom it could happen; both languages tell the same plots. */
+export const PLOTS = {
+  lost: ['cheerful', 'patient', 'curious'],
+  found: ['honest', 'kind'],
+  gift: ['kind', 'patient', 'strong'],
+  share: ['cheerful', 'clever', 'kind'],
+  storm: ['brave', 'strong'],
+  animal: ['clever', 'patient'],
+  hole: ['cheerful', 'curious'],
+  magpie: ['brave', 'strong'],
+  broken: ['honest', 'brave'],
+  map: ['curious', 'clever'],
+  grandmother: ['kind', 'brave', 'cheerful'],
+  race: ['kind', 'strong'],
+} as const satisfies Record<string, readonly Trait[]>
+export type Plot = keyof typeof PLOTS
