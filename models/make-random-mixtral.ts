@@ -1,0 +1,58 @@
+/** Makes models/random-mixtral: `npx tsx models/make-random-mixtral.ts [DIR]`. The same bytes every time. */
+import { join } from 'node:path'
+import { saveCheckpoint } from '../src/checkpoint/save.ts'
+import { type ModelConfig, softmaxTopK } from '../src/model/config.ts'
+import { Random } from '../src/train/random.ts'
+import { trainTokenizer, VOCAB_SIZE } from '../src/train/tokenizer.ts'
+
+const SEED = 1
+
+const config: ModelConfig = {
+  family: 'mixtral',
+  vocabSize: VOCAB_SIZE,
+  hiddenSize: 128,
+  maxPositionEmbeddings: 1024,
+  normEps: 1e-5,
+  tieWordEmbeddings: false,
+  attention: { numHeads: 4, numKeyValueHeads: 2, headDim: 32, bias: false, slidingWindow: null },
+  rope: { theta: 10000, scaling: { type: 'default' } },
+  layers: new Array(4).fill({ kind: 'moe', intermediateSize: 256, router: softmaxTopK(8, 2) }),
+  bosTokenId: 1,
+  eosTokenIds: [2],
+}
+
+const CARD = `# random-mixtral
+
+A Mixtral-shaped mixture of experts with **random weights**, for benchmarks and for stepping through a router. It has
+learned nothing: its text is noise.
+
+- 4 layers, 8 experts of width 256 (top 2), width 128, 4 query and 2 key-value heads, 1,024 tokens; bfloat16.
+- Made by \`npx tsx models/make-random-mixtral.ts\` with seed ${SEED}: normal weights with standard deviation
+  1/sqrt(inputs), norms of one. The tokenizer is a byte-level BPE trained on this project's own generated corpus.
+`
+
+const random = new Random(SEED)
+
+/** Normal with variance 1/inputs, so that activations keep their size; norms start at one. */
+function values(_name: string, shape: number[]): Float32Array {
+  const size = shape.reduce((a, b) => a * b, 1)
+  if (shape.length === 1) return new Float32Array(size).fill(1)
+  const scale = 1 / Math.sqrt(shape[1])
+  return Float32Array.from({ length: size }, () => random.normal() * scale)
+}
+
+const dir = process.argv[2] ?? join(import.meta.dirname, 'random-mixtral')
+saveCheckpoint(dir, config, 'BF16', values, {
+  'tokenizer.json': JSON.stringify(trainTokenizer(SEED)),
+  'tokenizer_config.json': {
+    tokenizer_class: 'PreTrainedTokenizerFast',
+    bos_token: '<s>',
+    eos_token: '</s>',
+    pad_token: '<pad>',
+    clean_up_tokenization_spaces: false,
+    model_max_length: config.maxPositionEmbeddings,
+  },
+  'generation_config.json': { bos_token_id: 1, eos_token_id: 2, pad_token_id: 0 },
+  'README.md': CARD,
+})
+console.log(`wrote ${dir}`)

@@ -1,0 +1,53 @@
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { FAMILIES } from '../families/index.ts'
+import { publishedName } from '../families/names.ts'
+import type { ModelConfig } from '../model/config.ts'
+import type { FloatDtype } from './dtype.ts'
+import { expectedTensors } from './layout.ts'
+import { writeSafetensors } from './write.ts'
+
+/** What goes into a directory beside the weights, by file name; objects are written as JSON. */
+export type ExtraFiles = Record<string, string | object>
+
+/**
+ * Writes a Hugging Face directory: config.json, model.safetensors and `extra` files. `values` gives each tensor by our
+ * name, row-major in its on-disk shape ([out, in] for a linear weight).
+ */
+export function saveCheckpoint(
+  dir: string,
+  config: ModelConfig,
+  dtype: FloatDtype,
+  values: (ours: string, shape: number[]) => Float32Array,
+  extra: ExtraFiles = {},
+): void {
+  const family = FAMILIES.find((f) => f.modelType === config.family)
+  if (!family) throw new Error(`no family ${config.family}`)
+  mkdirSync(dir, { recursive: true })
+  const tensors = [...expectedTensors(config, false)].map(([ours, shape]) => {
+    const name = publishedName(family.names, ours)
+    if (name === null) throw new Error(`${config.family} has no published name for ${ours}`)
+    return { name, shape, dtype, data: () => values(ours, shape) }
+  })
+  writeSafetensors(join(dir, 'model.safetensors'), tensors, { format: 'pt' })
+  const names = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' }
+  const files = { 'config.json': { ...family.formatConfig(config), dtype: names[dtype] }, ...extra }
+  for (const [name, content] of Object.entries(files)) {
+    writeAtomically(
+      join(dir, name),
+      typeof content === 'string' ? content : `${JSON.stringify(content, null, 2)}\n`,
+    )
+  }
+}
+
+/** The file appears whole or not at all. */
+export function writeAtomically(file: string, content: string): void {
+  mkdirSync(dirname(file), { recursive: true })
+  const temporary = `${file}.${process.pid}.tmp`
+  try {
+    writeFileSync(temporary, content)
+    renameSync(temporary, file)
+  } finally {
+    rmSync(temporary, { force: true })
+  }
+}
