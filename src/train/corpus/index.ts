@@ -10,6 +10,7 @@ import { DOMAINS, type Domain, type Draft, type Sample, type Split } from './typ
 
 export { splitOf } from './split.ts'
 export * from './types.ts'
+export { checkAnswer, verifyText } from './verify/index.ts'
 
 const GENERATORS: Readonly<Record<Domain, (random: Random, split: Split) => Draft>> = {
   story: (random, split) => tell(englishStory, random, split),
