@@ -1,4 +1,4 @@
-import { SingleBar } from 'cli-progress'
+import progress, { type GenericFormatter, SingleBar } from 'cli-progress'
 import { type Command, Option } from 'commander'
 import { SetupError } from '../errors.ts'
 import type { Progress } from '../runtime/download.ts'
@@ -84,7 +84,7 @@ class ProgressView {
     if (step !== this.step) this.begin(step)
     if (!this.bar || done === undefined) return
     if (total) this.bar.setTotal(total)
-    this.bar.update(total ? done : 0, { megabytes: Math.round(done / 1e6) })
+    this.bar.update(done, { counted: total ? `of ${megabytes(total)}` : '' })
   }
 
   print(message: string): void {
@@ -107,9 +107,20 @@ class ProgressView {
     }
     this.bar = new SingleBar({
       stream: process.stderr,
-      format: '{bar} {megabytes} MB  {step}',
+      format: formatLine,
       linewrap: false,
+      hideCursor: true,
     })
-    this.bar.start(1, 0, { step, megabytes: 0 })
+    this.bar.start(Number.MAX_SAFE_INTEGER, 0, { step, counted: '' })
   }
+}
+
+/** The bar only where the end is known, bytes only where they are counted. */
+const formatLine: GenericFormatter = (options, { progress: done, value }, { step, counted }) => {
+  if (counted) return `${progress.Format.BarFormat(done, options)} ${megabytes(value)} ${counted}  ${step}`
+  return value > 0 ? `${step}, ${megabytes(value)}` : step
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.round(bytes / 1e6)} MB`
 }

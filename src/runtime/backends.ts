@@ -110,7 +110,8 @@ function loadNative(variant: Variant, addon: string): void {
   try {
     require(addon)
   } catch (error) {
-    throw new DeviceError(`${addon} cannot be loaded (${messageOf(error)}): run \`tinymoe setup --force\``)
+    const [cause] = messageOf(error).split('\n') // below it Node lists who required it
+    throw new DeviceError(`${addon} cannot be loaded (${cause}): run \`tinymoe setup --force\``)
   }
   const fromPackage = createRequire(require.resolve(`${ADDON_PACKAGES[variant]}/package.json`))
   const locator = fromPackage.resolve('@mapbox/node-pre-gyp')

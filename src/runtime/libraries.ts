@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SetupError } from '../errors.ts'
 import { cacheRoot, variantFolder } from './cache.ts'
@@ -11,6 +11,7 @@ import { type ExtractedFile, extract, type WheelIdentity, withWheel } from './wh
 /** A wheel file that the caller brought. */
 export interface GivenWheel {
   path: string
+  bytes: number
   identity: WheelIdentity
 }
 
@@ -29,7 +30,7 @@ export async function checkGivenWheels(host: Host, variant: Variant, paths: stri
         `${path}: is ${project} ${version} for ${platforms.join(', ')}, expected ${describe(expected)}`,
       )
     }
-    given.push({ path, identity })
+    given.push({ path, bytes: (await stat(path)).size, identity })
   }
   return given
 }
@@ -44,7 +45,8 @@ export async function installLibraries(
   const root = cacheRoot(host.env)
   const downloads = join(root, 'downloads')
   await removeUnfinished(root)
-  await checkSpace(host, root, variant, downloads)
+  const there = (await bytesBelow(downloads)) + given.reduce((sum, { bytes }) => sum + bytes, 0)
+  await checkSpace(host, root, variant, there)
 
   const obtain = async (request: WheelRequest) =>
     given.find(({ identity }) => fulfils(identity, request))?.path ??
@@ -130,8 +132,8 @@ async function withOwnWheel<T>(
   }
 }
 
-async function checkSpace(host: Host, root: string, variant: Variant, downloads: string): Promise<void> {
-  const needed = DISK_BYTES[variant] - (await bytesBelow(downloads))
+async function checkSpace(host: Host, root: string, variant: Variant, wheelBytes: number): Promise<void> {
+  const needed = DISK_BYTES[variant] - wheelBytes // what has not to be downloaded needs no room
   const free = await host.freeBytes(root)
   if (free >= needed) return
   const [has, needs] = [free, needed].map((bytes) => (bytes / 1e9).toFixed(1))

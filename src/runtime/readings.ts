@@ -50,11 +50,10 @@ async function medianMs(run: () => tf.Tensor, seconds: number): Promise<number> 
   const end = performance.now() + seconds * 1000
   for (let i = -1; i < 3 || performance.now() < end; i++) {
     const start = performance.now()
-    const result = run()
-    const element = tf.slice(tf.reshape(result, [-1]), [0], [1])
+    const element = tf.tidy(() => tf.slice(tf.reshape(run(), [-1]), [0], [1]))
     await element.data()
     if (i >= 0) samples.push(performance.now() - start)
-    tf.dispose([result, element])
+    element.dispose()
   }
   samples.sort((left, right) => left - right)
   return samples[Math.floor(samples.length / 2)]
