@@ -1,0 +1,85 @@
+import { describe, test } from 'vitest'
+import { readGolden } from '../helpers/golden.ts'
+import { MIXTRAL, mixtralWithText, outcomeOf, startCli, tinymoe } from './run-cli.ts'
+
+const golden = readGolden('mixtral/golden.json')
+const prompt = golden.prompts[0].input_ids.join(',')
+
+describe.concurrent('tinymoe generate', () => {
+  test("--json: the reference's 24 greedy tokens", async ({ expect }) => {
+    const { code, stdout, stderr } = await tinymoe(
+      'generate',
+      MIXTRAL,
+      '--tokens',
+      prompt,
+      '--max-tokens',
+      '24',
+      '--temperature',
+      '0',
+      '--json',
+    )
+    expect([code, stderr]).toEqual([0, ''])
+    expect(JSON.parse(stdout)).toEqual({
+      tokens: golden.generation[0].tokens,
+      text: null,
+      promptTokens: 7,
+      finishReason: 'length',
+      device: expect.stringMatching(/^(cuda|cpu|wasm|js)$/),
+      timings: {
+        prefillMs: expect.any(Number),
+        decodeMs: expect.any(Number),
+        tokensPerSecond: expect.any(Number),
+      },
+    })
+  })
+
+  test.for<[place: string, args: string[]]>([
+    ['before', ['--device', 'js', 'generate', MIXTRAL, '--tokens', '1,5', '--max-tokens', '2', '--json']],
+    ['after', ['generate', MIXTRAL, '--tokens', '1,5', '--max-tokens', '2', '--device', 'js', '--json']],
+  ])('--device %s the command', async ([, args], { expect }) => {
+    const { stdout } = await tinymoe(...args)
+    expect(JSON.parse(stdout)).toMatchObject({ device: 'js', finishReason: 'length' })
+  })
+
+  test('without a tokenizer prints ids, and a line about the run on stderr', async ({ expect }) => {
+    const { code, stdout, stderr } = await tinymoe(
+      'generate',
+      MIXTRAL,
+      '--tokens',
+      prompt,
+      '--max-tokens',
+      '24',
+    )
+    expect([code, stdout]).toEqual([0, `${golden.generation[0].tokens.join(',')}\n`])
+    expect(stderr).toMatch(
+      /^\[24 tokens, \d+\.\d tokens\/s \(length\); prompt of 7 tokens in \d+ ms; (cuda|cpu|wasm|js): .+\]\n$/,
+    )
+  })
+
+  test('prints text, reads a prompt from stdin, and a seed repeats it', async (context) => {
+    const { expect } = context
+    const dir = mixtralWithText(context)
+    const options = ['--max-tokens', '30', '--temperature', '1.5', '--top-p', '0.9', '--seed', '7']
+    const [piped, given] = await Promise.all([
+      outcomeOf(startCli('generate', dir, '--prompt', '-', ...options), 'Q7\n'),
+      tinymoe('generate', dir, '--prompt', 'Q7', ...options, '--json'),
+    ])
+    expect([piped.code, given.code]).toEqual([0, 0])
+    const { text, promptTokens } = JSON.parse(given.stdout)
+    expect(promptTokens).toBe(2)
+    expect(piped.stdout).toBe(`${text}\n`)
+  })
+
+  test('Ctrl-C prints what there is and exits 130', async ({ expect }) => {
+    const child = startCli('generate', MIXTRAL, '--tokens', prompt, '--max-tokens', '240', '--device', 'js')
+    child.stdout!.once('data', () => child.kill('SIGINT'))
+    const { code, stdout, stderr } = await outcomeOf(child)
+    expect(code).toBe(130)
+    const tokens = stdout.trimEnd().split(',').map(Number)
+    expect(tokens.length).toBeLessThan(240)
+    const expected = golden.generation[0].tokens
+    expect(tokens.slice(0, expected.length)).toEqual(expected.slice(0, tokens.length))
+    expect(stderr).toContain(`[${tokens.length} tokens`)
+    expect(stderr).toContain('(aborted)')
+  })
+})
