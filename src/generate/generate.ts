@@ -126,8 +126,8 @@ class Generation {
   }
 
   private async forward(tokens: number[], cache: KvCache): Promise<Float32Array> {
-    const { dispatch, trace } = this.options
-    const result = this.model.forward(tokens, { cache, dispatch, trace, logits: 'last' })
+    const { dispatch, trace, interventions } = this.options
+    const result = this.model.forward(tokens, { cache, dispatch, trace, interventions, logits: 'last' })
     if (result.trace) this.traces.push(result.trace)
     return readAndDispose(result.logits)
   }

@@ -1,4 +1,5 @@
 import type { DispatchName } from '../model/dispatch/index.ts'
+import type { Interventions } from '../model/interventions.ts'
 import type { RoutingTrace, TraceOptions } from '../model/trace.ts'
 
 /** How a next token is chosen from logits. Left out means off. */
@@ -35,6 +36,8 @@ export interface GenerateOptions extends SamplingOptions {
   dispatch?: DispatchName | 'auto'
   /** Keeps the routing of every call in `Generated.traces`. */
   trace?: boolean | TraceOptions
+  /** Changes to routing, for every call of the run. */
+  interventions?: Interventions
 }
 
 /** One new token. */
