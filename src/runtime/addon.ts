@@ -19,6 +19,12 @@ export function cachedAddon(variantFolder: string, { version }: NpmPackage): str
   return join(variantFolder, 'addon', `tfjs-node-${version}-${place}`, 'tfjs_binding.node')
 }
 
+export function installedPackage(host: Host, name: string): NpmPackage {
+  const found = host.npmPackage(name)
+  if (!found) throw new SetupError(`the npm package ${name} is not installed: run \`npm install ${name}\``)
+  return found
+}
+
 /** The C++ compiler as words of a command: `CXX`, or the first that runs of the usual names. */
 export async function findCompiler(host: Host): Promise<string[]> {
   const given = host.env.CXX?.trim()
@@ -46,7 +52,7 @@ export async function buildAddon(
   const unfinished = `${target}.${process.pid}`
   const libraries = join(variantFolder, 'tensorflow')
   const { folder } = npmPackage
-  const napi = host.npmPackage('node-api-headers').folder
+  const napi = installedPackage(host, 'node-api-headers').folder
   await mkdir(dirname(target), { recursive: true })
   const { code, stderr } = await host.run(compiler, [
     ...compilerArgs,

@@ -95,7 +95,7 @@ function judgeCuda(machine: MachineDescription, { cuda }: Prepared): Verdict {
   if (problem) return reject(problem)
   const verdict = judgeGpus(machine)
   if (!verdict.fits) return verdict
-  if (cuda.problem) return reject(`CUDA ${cuda.problem}`)
+  if (cuda.problem) return reject(`the CUDA variant cannot be used: ${cuda.problem}`)
   if (!cuda.addon) {
     return reject(
       `${verdict.reason}, but the CUDA variant is not set up: run \`tinymoe setup --variant cuda\``,

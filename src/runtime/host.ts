@@ -34,7 +34,8 @@ export interface Host {
   exists(path: string): Promise<boolean>
   freeBytes(folder: string): Promise<number>
   fetch(url: string, init?: RequestInit): Promise<Response>
-  npmPackage(name: string): NpmPackage
+  /** Null when it is not installed. */
+  npmPackage(name: string): NpmPackage | null
 }
 
 export function systemHost(): Host {
@@ -62,10 +63,14 @@ export function systemHost(): Host {
   }
 }
 
-function npmPackage(name: string): NpmPackage {
+function npmPackage(name: string): NpmPackage | null {
   const require = createRequire(import.meta.url)
-  const path = require.resolve(`${name}/package.json`)
-  return { folder: dirname(path), version: require(path).version }
+  try {
+    const path = require.resolve(`${name}/package.json`)
+    return { folder: dirname(path), version: require(path).version }
+  } catch {
+    return null
+  }
 }
 
 function runCommand(

@@ -34,6 +34,8 @@ export async function readPrepared(host: Host = systemHost()): Promise<Prepared>
 
 async function readVariant(host: Host, root: string, variant: Variant): Promise<VariantState> {
   const npmPackage = host.npmPackage(ADDON_PACKAGES[variant])
+  if (!npmPackage)
+    return { addon: null, problem: `the npm package ${ADDON_PACKAGES[variant]} is not installed` }
   const folder = variantFolder(root, variant)
   const manifest = await readManifest(host, folder)
   const cached = cachedAddon(folder, npmPackage)

@@ -1,7 +1,15 @@
 import { mkdir } from 'node:fs/promises'
 import { lock } from 'proper-lockfile'
 import { messageOf, SetupError } from '../errors.ts'
-import { buildAddon, cachedAddon, findCompiler, isPlaced, placeAddon, placedAddon } from './addon.ts'
+import {
+  buildAddon,
+  cachedAddon,
+  findCompiler,
+  installedPackage,
+  isPlaced,
+  placeAddon,
+  placedAddon,
+} from './addon.ts'
 import { cacheRoot, variantFolder } from './cache.ts'
 import { chooseVariant } from './choose.ts'
 import type { OnProgress } from './download.ts'
@@ -83,7 +91,7 @@ async function resolveVariant(
 
 async function inspectVariant(host: Host, variant: Variant, reason: string): Promise<SetupState> {
   const folder = variantFolder(cacheRoot(host.env), variant)
-  const npmPackage = host.npmPackage(ADDON_PACKAGES[variant])
+  const npmPackage = installedPackage(host, ADDON_PACKAGES[variant])
   const addon = cachedAddon(folder, npmPackage)
   const manifest = await readManifest(host, folder)
   const libraries = manifest !== null && (await missingFiles(folder, manifest)).length === 0
@@ -114,7 +122,7 @@ async function prepareVariant(
       if (now.addon && !options.force) return
       if (!now.libraries || options.force) await installLibraries(host, variant, given, options)
       options.onProgress?.({ step: `compiling the addon with ${compiler.join(' ')}` })
-      await buildAddon(host, compiler, now.folder, host.npmPackage(ADDON_PACKAGES[variant]))
+      await buildAddon(host, compiler, now.folder, installedPackage(host, ADDON_PACKAGES[variant]))
     })
   }
   await tryToPlace(host, variant, before.folder, options)
@@ -122,7 +130,7 @@ async function prepareVariant(
 }
 
 async function tryToPlace(host: Host, variant: Variant, folder: string, { onMessage }: PrepareOptions) {
-  const npmPackage = host.npmPackage(ADDON_PACKAGES[variant])
+  const npmPackage = installedPackage(host, ADDON_PACKAGES[variant])
   try {
     await placeAddon(cachedAddon(folder, npmPackage), npmPackage)
   } catch (error) {

@@ -68,7 +68,7 @@ describe('the cpu variant', () => {
     const host = readyHost()
     await prepareTensorflow({}, host)
     const { npmPackage } = host
-    host.npmPackage = (name) => ({ ...npmPackage(name), version: '4.23.0' })
+    host.npmPackage = (name) => ({ ...npmPackage(name)!, version: '4.23.0' })
     host.wheels = []
     expect(await prepareTensorflow({}, host)).toMatchObject({ changed: true, addon: true, placed: true })
   })
@@ -258,7 +258,7 @@ describe('each failure is one sentence', () => {
     const host = readyHost()
     const inTheWay = fileInTheWay(host.folder)
     const { npmPackage } = host
-    host.npmPackage = (name) => ({ ...npmPackage(name), folder: inTheWay })
+    host.npmPackage = (name) => ({ ...npmPackage(name)!, folder: inTheWay })
     const messages: string[] = []
     const result = await prepareTensorflow({ onMessage: (message) => messages.push(message) }, host)
     expect(result).toMatchObject({ addon: true, placed: false })
@@ -266,6 +266,13 @@ describe('each failure is one sentence', () => {
       /cannot be written.*loads the addon from .*tensorflow-2\.21\.0-cpu instead/,
     )
     expect((await readPrepared(host)).cpu.addon).not.toBeNull()
+  })
+
+  test('tfjs-node that npm did not install', async () => {
+    const host = readyHost()
+    host.npmPackage = () => null
+    await expect(prepareTensorflow({}, host)).rejects.toThrow('run `npm install @tensorflow/tfjs-node`')
+    expect((await readPrepared(host)).cpu.problem).toContain('@tensorflow/tfjs-node is not installed')
   })
 
   test.each([
