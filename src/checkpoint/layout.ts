@@ -19,6 +19,11 @@ export function expectedTensors(config: ModelConfig, stacked: boolean): Map<stri
     }
     const E = layer.router.numExperts
     expected.set(`${block}.moe.router`, [E, D])
+    if (layer.router.scoreBias) expected.set(`${block}.moe.scoreBias`, [E])
+    if (layer.sharedExpert) {
+      const shared = swigluTensors(D, layer.sharedExpert.intermediateSize, false)
+      for (const [name, shape] of shared) expected.set(`${block}.moe.shared.${name}`, shape)
+    }
     if (stacked) {
       expected.set(`${block}.moe.stacked.gateUp`, [E, 2 * H, D])
       expected.set(`${block}.moe.stacked.down`, [E, D, H])
@@ -35,16 +40,24 @@ export function expectedTensors(config: ModelConfig, stacked: boolean): Map<stri
 }
 
 function attentionTensors({ attention, hiddenSize: D }: ModelConfig): [string, number[]][] {
-  const { numHeads, numKeyValueHeads, headDim, bias } = attention
+  const { numHeads, numKeyValueHeads, headDim, bias, outputBias, qkNorm } = attention
   const wide = numHeads * headDim
   const narrow = numKeyValueHeads * headDim
-  const weights: [string, number[]][] = [
+  const inputs: [string, number[]][] = [
     ['q', [wide, D]],
     ['k', [narrow, D]],
     ['v', [narrow, D]],
-    ['o', [D, wide]],
   ]
-  return bias ? weights.flatMap(([name, shape]) => withBias(name, shape)) : weights
+  const output: [string, number[]] = ['o', [D, wide]]
+  const norms: [string, number[]][] = [
+    ['qNorm', [headDim]],
+    ['kNorm', [headDim]],
+  ]
+  return [
+    ...(bias ? inputs.flatMap(([name, shape]) => withBias(name, shape)) : inputs),
+    ...(bias && outputBias !== false ? withBias(...output) : [output]),
+    ...(qkNorm ? norms : []),
+  ]
 }
 
 function swigluTensors(D: number, H: number, bias: boolean): [string, number[]][] {

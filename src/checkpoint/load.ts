@@ -45,9 +45,9 @@ function matchTensors(
   const found = new Map<string, CheckpointTensor>()
   const leftOver: string[] = []
   for (const name of checkpoint.names()) {
-    const ours = ourName(rules, name)
+    const ours = ignored(name, config) ? null : ourName(rules, name)
     if (ours === null) {
-      if (!ignored.some((pattern) => pattern.test(name))) leftOver.push(name)
+      if (!ignored(name, config)) leftOver.push(name)
       continue
     }
     const twin = found.get(ours)
@@ -100,6 +100,9 @@ function readBlock(reader: WeightReader, config: ModelConfig, layer: number): Bl
     attention: {
       qkv: reader.linear(['q', 'k', 'v'].map((part) => `${block}.attention.${part}`)),
       output: reader.linear([`${block}.attention.o`]),
+      qkNorm: config.attention.qkNorm
+        ? { query: reader.vector(`${block}.attention.qNorm`), key: reader.vector(`${block}.attention.kNorm`) }
+        : undefined,
     },
     feedForwardNorm: reader.vector(`${block}.feedForwardNorm`),
     feedForward:
@@ -108,8 +111,9 @@ function readBlock(reader: WeightReader, config: ModelConfig, layer: number): Bl
         : {
             kind: 'moe',
             router: reader.linear([`${block}.moe.router`]),
-            scoreBias: null,
+            scoreBias: feedForward.router.scoreBias ? reader.values(`${block}.moe.scoreBias`) : null,
             experts: readExperts(reader, `${block}.moe`, feedForward),
+            shared: feedForward.sharedExpert ? readExpert(reader, `${block}.moe.shared`) : undefined,
           },
   }
 }
@@ -198,7 +202,8 @@ class WeightReader {
     return all
   }
 
-  private values(name: string): Float32Array {
+  /** A tensor's numbers on the host. */
+  values(name: string): Float32Array {
     const values = this.get(name).read()
     this.count(values.length)
     return values

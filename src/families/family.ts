@@ -10,6 +10,6 @@ export interface Family {
   /** The config.json that `parseConfig` reads back to the same config. */
   formatConfig(config: ModelConfig): Record<string, unknown>
   names: NameRule[]
-  /** Tensors that may be there and mean nothing. */
-  ignored: RegExp[]
+  /** Whether a tensor may be there and means nothing. */
+  ignored(name: string, config: ModelConfig): boolean
 }

@@ -1,9 +1,10 @@
 import { ConfigError } from '../errors.ts'
 import type { Family } from './family.ts'
+import { glm4Moe } from './glm4-moe.ts'
 import { llama } from './llama.ts'
 import { mixtral } from './mixtral.ts'
 
-export const FAMILIES: readonly Family[] = [mixtral, llama]
+export const FAMILIES: readonly Family[] = [mixtral, llama, glm4Moe]
 
 /** The family that a config.json says it is. */
 export function familyOf(json: unknown, file: string): Family {

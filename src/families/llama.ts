@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import type { DenseConfig, ModelConfig } from '../model/config.ts'
 import type { Family } from './family.ts'
-import { DECODER_NAMES, STALE_BUFFERS } from './names.ts'
+import { DECODER_NAMES, isStaleBuffer } from './names.ts'
 import {
   attentionOf,
   decoderFields,
@@ -66,5 +66,5 @@ export const llama: Family = {
     ['model.layers.{layer}.mlp.{part}_proj.weight', 'blocks.{layer}.mlp.{part}'],
     ['model.layers.{layer}.mlp.{part}_proj.bias', 'blocks.{layer}.mlp.{part}.bias'],
   ],
-  ignored: STALE_BUFFERS,
+  ignored: isStaleBuffer,
 }

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { type ModelConfig, type MoeConfig, softmaxTopK } from '../model/config.ts'
 import type { Family } from './family.ts'
-import { DECODER_NAMES, STALE_BUFFERS } from './names.ts'
+import { DECODER_NAMES, isStaleBuffer } from './names.ts'
 import {
   attentionOf,
   decoderFields,
@@ -93,5 +93,5 @@ export const mixtral: Family = {
     ['model.layers.{layer}.mlp.experts.gate_up_proj', 'blocks.{layer}.moe.stacked.gateUp'],
     ['model.layers.{layer}.mlp.experts.down_proj', 'blocks.{layer}.moe.stacked.down'],
   ],
-  ignored: STALE_BUFFERS,
+  ignored: isStaleBuffer,
 }

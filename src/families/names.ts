@@ -13,7 +13,9 @@ export const DECODER_NAMES: NameRule[] = [
 ]
 
 /** A buffer that old files carry along. */
-export const STALE_BUFFERS = [/\.rotary_emb\.inv_freq$/]
+export function isStaleBuffer(name: string): boolean {
+  return name.endsWith('.rotary_emb.inv_freq')
+}
 
 /** Our name of a published tensor, or null when no rule knows it. */
 export function ourName(rules: NameRule[], published: string): string | null {

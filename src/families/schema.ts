@@ -5,6 +5,7 @@ import type { ModelConfig, RopeConfig, RopeScaling } from '../model/config.ts'
 /** Fields that Mixtral, Llama and their relatives share, in both dialects of config.json. */
 export const positiveInt = z.int().positive()
 export const positive = z.number().positive()
+const share = z.number().positive().max(1)
 const nullableInt = positiveInt.nullish()
 
 const ropeObject = z.looseObject({
@@ -15,6 +16,7 @@ const ropeObject = z.looseObject({
   low_freq_factor: positive.optional(),
   high_freq_factor: positive.optional(),
   original_max_position_embeddings: positiveInt.optional(),
+  partial_rotary_factor: share.optional(),
 })
 
 export const decoderFields = {
@@ -25,6 +27,7 @@ export const decoderFields = {
   rope_scaling: ropeObject.nullish(),
   rope_parameters: ropeObject.nullish(),
   original_max_position_embeddings: nullableInt,
+  partial_rotary_factor: share.nullish(),
   tie_word_embeddings: z.boolean().default(false),
   bos_token_id: z.int().nonnegative().nullish(),
   eos_token_id: z.union([z.int().nonnegative(), z.array(z.int().nonnegative())]).nullish(),

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { AttentionConfig } from './config.ts'
 import type { KvCache } from './kv-cache.ts'
 import { linear } from './linear.ts'
+import { rmsNorm } from './norm.ts'
 import { applyRope, type RopeTables } from './rope.ts'
 import type { AttentionWeights } from './weights.ts'
 
@@ -16,6 +17,7 @@ export interface AttentionContext {
   /** Added to the scores: [B or 1, 1, G T, S] for G query heads a key-value head; null when everything is visible. */
   mask: tf.Tensor4D | null
   cache: KvCache
+  normEps: number
 }
 
 /**
@@ -36,7 +38,7 @@ export function attention(
     const heads = numHeads + 2 * numKeyValueHeads
     const qkv = tf.reshape(linear(x, weights.qkv), [B, T, heads, headDim]) as tf.Tensor4D
     const [q, k, v] = tf.split(
-      rotated(qkv, config, context.rope),
+      rotated(qkv, weights, config, context),
       [numHeads, numKeyValueHeads, numKeyValueHeads],
       2,
     )
@@ -54,11 +56,20 @@ export function attention(
   })
 }
 
-/** Queries and keys rotate, values do not. */
-function rotated(qkv: tf.Tensor4D, config: AttentionConfig, rope: RopeTables): tf.Tensor4D {
-  const rotating = config.numHeads + config.numKeyValueHeads
-  const [qk, v] = tf.split(qkv, [rotating, config.numKeyValueHeads], 2)
-  return tf.concat([applyRope(qk as tf.Tensor4D, rope), v as tf.Tensor4D], 2)
+/** Queries and keys are normed (where the family does) and rotate; values do neither. qkv [B, T, Nq + 2 Nk, d]. */
+function rotated(
+  qkv: tf.Tensor4D,
+  { qkNorm }: AttentionWeights,
+  { numHeads, numKeyValueHeads }: AttentionConfig,
+  { rope, normEps }: AttentionContext,
+): tf.Tensor4D {
+  if (!qkNorm) {
+    const [qk, v] = tf.split<tf.Tensor4D>(qkv, [numHeads + numKeyValueHeads, numKeyValueHeads], 2)
+    return tf.concat([applyRope(qk, rope), v], 2)
+  }
+  const [q, k, v] = tf.split<tf.Tensor4D>(qkv, [numHeads, numKeyValueHeads, numKeyValueHeads], 2)
+  const qk = tf.concat([rmsNorm(q, qkNorm.query, normEps), rmsNorm(k, qkNorm.key, normEps)], 2)
+  return tf.concat([applyRope(qk, rope), v], 2)
 }
 
 /**

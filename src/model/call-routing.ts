@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { MoeConfig } from './config.ts'
 import { type DispatchName, routeAndDispatch } from './dispatch/index.ts'
+import { applyExpert } from './experts.ts'
 import type { Intervention, RouterPlace } from './interventions.ts'
 import { linear } from './linear.ts'
 import { assertFinite } from './router.ts'
@@ -19,7 +20,7 @@ export class CallRouting {
     private readonly recorder: TraceRecorder | null,
   ) {}
 
-  /** Router and experts of one layer. x [T, D] -> [T, D]. */
+  /** Router, experts and shared expert of one layer. x [T, D] -> [T, D]. */
   run(x: tf.Tensor2D, weights: MoeWeights, config: MoeConfig, layer: number): tf.Tensor2D {
     const routerLogits = linear(x, weights.router) // [T, E]
     const context = { place: { layer, rows: this.rows }, intervention: this.interventions?.[layer] }
@@ -31,7 +32,7 @@ export class CallRouting {
       context,
     )
     if (!('tokensPerExpert' in routing)) this.unseen.push({ layer, logits: tf.keep(routerLogits) })
-    return output
+    return weights.shared ? tf.tidy(() => tf.add(output, applyExpert(x, weights.shared!))) : output
   }
 
   /**

@@ -14,6 +14,8 @@ export interface RouterConfig {
   scalingFactor: number
   /** DeepSeek's group limit: only the best `keep` of `groups` groups of consecutive experts may be chosen from. */
   groupLimit: { groups: number; keep: number; score: 'max' | 'sum-of-top-2' } | null
+  /** The layer stores a bias [E] that counts when choosing only (DeepSeek-V3). */
+  scoreBias?: boolean
 }
 
 /** One SwiGLU: `down(silu(gate(x)) * up(x))`. */
@@ -30,6 +32,8 @@ export interface MoeConfig {
   /** H of one expert */
   intermediateSize: number
   router: RouterConfig
+  /** A SwiGLU that every token passes through beside its K experts. */
+  sharedExpert?: { intermediateSize: number }
 }
 
 export interface AttentionConfig {
@@ -39,7 +43,11 @@ export interface AttentionConfig {
   numKeyValueHeads: number
   /** d */
   headDim: number
+  /** Of queries, keys, values and, unless `outputBias` is false, the output. */
   bias: boolean
+  outputBias?: boolean
+  /** RMSNorm of each query and key head, before rotating. */
+  qkNorm?: boolean
   /** A query sees this many keys, itself included; null sees all. */
   slidingWindow: number | null
 }
@@ -58,6 +66,8 @@ export type RopeScaling =
 export interface RopeConfig {
   theta: number
   scaling: RopeScaling
+  /** Channels of a head that rotate, from the first; all when left out. */
+  rotaryDim?: number
 }
 
 /** A decoder, whatever family it was published as. Families map their config.json to this; the model reads only this. */

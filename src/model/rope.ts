@@ -1,19 +1,20 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { RopeConfig } from './config.ts'
 
-/** Cosines and signed sines of a call's positions, shared by all its layers: both [B, T, 1, d]. */
+/** Cosines and signed sines of a call's positions, shared by all its layers: both [B, T, 1, n], n channels rotate. */
 export interface RopeTables {
   cos: tf.Tensor4D
   sin: tf.Tensor4D
 }
 
 /**
- * Rotation frequencies of the d/2 channel pairs: `theta^(-2i/d)` (Su et al. 2021), stretched as the config asks.
+ * Rotation frequencies of the n/2 channel pairs: `theta^(-2i/n)` (Su et al. 2021), stretched as the config asks.
  * Rounded to float32 step by step as the reference does, so that long positions agree with it.
  */
-export function ropeFrequencies({ theta, scaling }: RopeConfig, headDim: number): Float32Array {
-  const plain = Float32Array.from({ length: headDim / 2 }, (_, i) =>
-    Math.fround(1 / Math.fround(theta ** ((2 * i) / headDim))),
+export function ropeFrequencies({ theta, scaling, rotaryDim }: RopeConfig, headDim: number): Float32Array {
+  const n = rotaryDim ?? headDim
+  const plain = Float32Array.from({ length: n / 2 }, (_, i) =>
+    Math.fround(1 / Math.fround(theta ** ((2 * i) / n))),
   )
   switch (scaling.type) {
     case 'default':
@@ -54,11 +55,15 @@ export function ropeTables(positions: Int32Array, batch: number, frequencies: Fl
   return { cos: tf.tensor4d(cos, shape), sin: tf.tensor4d(sin, shape) }
 }
 
-/** Rotates pairs (x_i, x_{i + d/2}) of every head. x [B, T, heads, d]. */
+/** Rotates pairs (x_i, x_{i + n/2}) of every head's first n channels; the rest pass. x [B, T, heads, d]. */
 export function applyRope(x: tf.Tensor4D, { cos, sin }: RopeTables): tf.Tensor4D {
   return tf.tidy(() => {
-    const [first, second] = tf.split(x, 2, 3)
+    const d = x.shape[3]
+    const n = cos.shape[3]
+    const [rotating, passing] = n < d ? tf.split(x, [n, d - n], 3) : [x]
+    const [first, second] = tf.split(rotating, 2, 3)
     const swapped = tf.concat([second, first], 3)
-    return tf.add(tf.mul(x, cos), tf.mul(swapped, sin))
+    const rotated = tf.add(tf.mul(rotating, cos), tf.mul(swapped, sin))
+    return (passing ? tf.concat([rotated, passing], 3) : rotated) as tf.Tensor4D
   })
 }

@@ -73,6 +73,7 @@ export class MoeModel {
             rope: ropeTables(batch.positions(firstPositions), batch.size, this.ropeFrequencies),
             mask: attentionMask(columns, batch.length, this.config.attention),
             cache,
+            normEps: this.config.normEps,
           }
           const x = this.hidden(batch, context, routing, recorder)
           routing.assertFinite()

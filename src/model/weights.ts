@@ -25,6 +25,8 @@ export interface MoeWeights {
   scoreBias: Float32Array | null
   /** One pair of matrices an expert: slicing a stacked [E, D, H] would copy. */
   experts: ExpertWeights[]
+  /** What every token passes through. */
+  shared?: ExpertWeights
 }
 
 export interface AttentionWeights {
@@ -32,6 +34,8 @@ export interface AttentionWeights {
   qkv: LinearWeights
   /** [Nq d, D] */
   output: LinearWeights
+  /** Norms of a head [d]. */
+  qkNorm?: { query: tf.Tensor1D; key: tf.Tensor1D }
 }
 
 export interface BlockWeights {
@@ -61,10 +65,15 @@ export function allTensors(weights: ModelWeights): tf.Tensor[] {
     b.attentionNorm,
     ...linear(b.attention.qkv),
     ...linear(b.attention.output),
+    ...Object.values(b.attention.qkNorm ?? {}),
     b.feedForwardNorm,
     ...(b.feedForward.kind === 'dense'
       ? expert(b.feedForward.expert)
-      : [...linear(b.feedForward.router), ...b.feedForward.experts.flatMap(expert)]),
+      : [
+          ...linear(b.feedForward.router),
+          ...b.feedForward.experts.flatMap(expert),
+          ...(b.feedForward.shared ? expert(b.feedForward.shared) : []),
+        ]),
   ])
   const unembedding = weights.unembedding ? linear(weights.unembedding) : []
   return [weights.embedding, ...blocks, weights.finalNorm, ...unembedding]

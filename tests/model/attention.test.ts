@@ -131,6 +131,7 @@ function fast(x: Matrix, qkv: Matrix, output: Matrix, config: AttentionConfig): 
       ),
       mask: attentionMask(columns, T, config),
       cache,
+      normEps: 1e-5,
     }
     const weights = {
       qkv: { weight: tf.tensor2d(qkv), bias: null },

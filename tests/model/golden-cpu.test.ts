@@ -4,7 +4,7 @@ import { startRuntime } from '../../src/runtime/index.ts'
 import { fixtureModel, readGolden } from '../helpers/golden.ts'
 import { goldenCases } from '../helpers/golden-cases.ts'
 
-/** Every Mixtral and Llama checkpoint of the reference, in every layout, storage type and config dialect. */
+/** Every Mixtral, GLM-4 and Llama checkpoint of the reference, in every layout, storage type and config dialect. */
 const CASES: [dir: string, golden: string, config: string][] = [
   ['mixtral', 'mixtral/golden.json', 'config.json'],
   ['mixtral', 'mixtral/golden.json', 'config.published.json'],
@@ -12,6 +12,8 @@ const CASES: [dir: string, golden: string, config: string][] = [
   ['mixtral/sharded', 'mixtral/golden.json', 'config.json'],
   ['mixtral/bf16', 'mixtral/bf16/golden.json', 'config.json'],
   ['mixtral/bf16', 'mixtral/bf16/golden.json', 'config.published.json'],
+  ['glm4_moe', 'glm4_moe/golden.json', 'config.json'],
+  ['glm4_moe', 'glm4_moe/golden.json', 'config.published.json'],
   ['llama', 'llama/golden.json', 'config.json'],
   ['llama', 'llama/golden.json', 'config.published.json'],
   ['llama/f16', 'llama/f16/golden.json', 'config.json'],

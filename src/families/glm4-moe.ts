@@ -1,0 +1,152 @@
+import { z } from 'zod'
+import { ConfigError } from '../errors.ts'
+import type { DenseConfig, ModelConfig, MoeConfig, RouterConfig } from '../model/config.ts'
+import type { Family } from './family.ts'
+import { DECODER_NAMES, isStaleBuffer } from './names.ts'
+import {
+  attentionOf,
+  decoderFields,
+  eosOf,
+  formatDecoder,
+  parseFields,
+  positive,
+  positiveInt,
+  ropeOf,
+} from './schema.ts'
+
+/** Defaults are the class defaults of the published Glm4MoeConfig. */
+const fields = z.looseObject({
+  ...decoderFields,
+  model_type: z.literal('glm4_moe'),
+  vocab_size: positiveInt.default(151552),
+  hidden_size: positiveInt.default(4096),
+  intermediate_size: positiveInt.default(10944),
+  moe_intermediate_size: positiveInt.default(1408),
+  num_hidden_layers: positiveInt.default(46),
+  num_attention_heads: positiveInt.default(96),
+  num_key_value_heads: positiveInt.nullable().default(8),
+  max_position_embeddings: positiveInt.default(131072),
+  rms_norm_eps: positive.default(1e-5),
+  attention_bias: z.boolean().default(false),
+  use_qk_norm: z.boolean().default(false),
+  n_routed_experts: positiveInt.default(128),
+  num_experts_per_tok: positiveInt.default(8),
+  n_shared_experts: z.int().nonnegative().default(1),
+  n_group: positiveInt.default(1),
+  topk_group: positiveInt.default(1),
+  norm_topk_prob: z.boolean().default(true),
+  routed_scaling_factor: positive.default(1),
+  first_k_dense_replace: z.int().nonnegative().default(1),
+})
+
+/**
+ * GLM-4.5 (Zhipu AI 2025): DeepSeek-V3's routing - sigmoid scores, a choosing bias instead of a balancing loss, groups,
+ * a shared expert, dense first layers - on plain grouped-query attention.
+ */
+export const glm4Moe: Family = {
+  modelType: 'glm4_moe',
+  parseConfig(json, file) {
+    const c = parseFields(fields, json, file)
+    const attention = attentionOf(c, file)
+    const dense: DenseConfig = { kind: 'dense', intermediateSize: c.intermediate_size, bias: false }
+    const moe: MoeConfig = {
+      kind: 'moe',
+      intermediateSize: c.moe_intermediate_size,
+      router: routerOf(c, file),
+      sharedExpert: c.n_shared_experts
+        ? { intermediateSize: c.moe_intermediate_size * c.n_shared_experts }
+        : undefined,
+    }
+    const rope = ropeOf(c, 1e4, file)
+    const rotaryShare = c.rope_parameters?.partial_rotary_factor ?? c.partial_rotary_factor ?? 0.5
+    return {
+      family: 'glm4_moe',
+      vocabSize: c.vocab_size,
+      hiddenSize: c.hidden_size,
+      maxPositionEmbeddings: c.max_position_embeddings,
+      normEps: c.rms_norm_eps,
+      tieWordEmbeddings: c.tie_word_embeddings,
+      attention: {
+        ...attention,
+        bias: c.attention_bias,
+        outputBias: false,
+        qkNorm: c.use_qk_norm,
+        slidingWindow: null,
+      },
+      rope: { ...rope, rotaryDim: Math.floor(attention.headDim * rotaryShare) },
+      layers: Array.from({ length: c.num_hidden_layers }, (_, i) =>
+        i < c.first_k_dense_replace ? dense : moe,
+      ),
+      bosTokenId: c.bos_token_id ?? null,
+      eosTokenIds: eosOf(c.eos_token_id),
+    } satisfies ModelConfig
+  },
+  formatConfig(config) {
+    const dense = config.layers.findIndex((layer) => layer.kind === 'moe')
+    const moe = config.layers[dense] as MoeConfig
+    const { router, sharedExpert } = moe
+    const { rope_parameters, ...decoder } = formatDecoder(config)
+    return {
+      architectures: ['Glm4MoeForCausalLM'],
+      model_type: 'glm4_moe',
+      ...decoder,
+      rope_parameters: {
+        ...(rope_parameters as object),
+        partial_rotary_factor: (config.rope.rotaryDim ?? config.attention.headDim) / config.attention.headDim,
+      },
+      intermediate_size: config.layers[0].intermediateSize,
+      moe_intermediate_size: moe.intermediateSize,
+      attention_bias: config.attention.bias,
+      use_qk_norm: config.attention.qkNorm ?? false,
+      n_routed_experts: router.numExperts,
+      num_experts_per_tok: router.topK,
+      n_shared_experts: (sharedExpert?.intermediateSize ?? 0) / moe.intermediateSize,
+      n_group: router.groupLimit?.groups ?? 1,
+      topk_group: router.groupLimit?.keep ?? 1,
+      norm_topk_prob: router.weighting === 'normalized',
+      routed_scaling_factor: router.scalingFactor,
+      first_k_dense_replace: dense,
+    }
+  },
+  names: [
+    ...DECODER_NAMES,
+    ['model.layers.{layer}.self_attn.{part}_norm.weight', 'blocks.{layer}.attention.{part}Norm'],
+    ['model.layers.{layer}.mlp.{part}_proj.weight', 'blocks.{layer}.mlp.{part}'],
+    ['model.layers.{layer}.mlp.gate.weight', 'blocks.{layer}.moe.router'],
+    ['model.layers.{layer}.mlp.gate.e_score_correction_bias', 'blocks.{layer}.moe.scoreBias'],
+    [
+      'model.layers.{layer}.mlp.experts.{expert}.{part}_proj.weight',
+      'blocks.{layer}.moe.experts.{expert}.{part}',
+    ],
+    ['model.layers.{layer}.mlp.shared_experts.{part}_proj.weight', 'blocks.{layer}.moe.shared.{part}'],
+    ['model.layers.{layer}.mlp.experts.gate_up_proj', 'blocks.{layer}.moe.stacked.gateUp'],
+    ['model.layers.{layer}.mlp.experts.down_proj', 'blocks.{layer}.moe.stacked.down'],
+  ],
+  // Blocks past the last are for multi-token prediction.
+  ignored: (name, config) =>
+    isStaleBuffer(name) || Number(/^model\.layers\.(\d+)\./.exec(name)?.[1] ?? -1) >= config.layers.length,
+}
+
+function routerOf(c: z.output<typeof fields>, file: string): RouterConfig {
+  const { n_routed_experts: E, num_experts_per_tok: K, n_group: groups, topk_group: keep } = c
+  if (E % groups !== 0) {
+    throw new ConfigError(`${file}: "n_group" is ${groups}, expected a divisor of n_routed_experts=${E}`)
+  }
+  if (keep > groups)
+    throw new ConfigError(`${file}: "topk_group" is ${keep}, expected at most n_group=${groups}`)
+  if (K > (keep * E) / groups) {
+    throw new ConfigError(
+      `${file}: "num_experts_per_tok" is ${K}, expected at most the ${(keep * E) / groups} experts of ${keep} groups`,
+    )
+  }
+  return {
+    numExperts: E,
+    topK: K,
+    scoring: 'sigmoid',
+    weighting: c.norm_topk_prob ? 'normalized' : 'scores',
+    normEpsilon: 1e-20,
+    scalingFactor: c.routed_scaling_factor,
+    groupLimit: groups > 1 ? { groups, keep, score: 'sum-of-top-2' } : null,
+    scoreBias: true,
+  }
+}
