@@ -1,0 +1,173 @@
+import { InputError } from '../errors.ts'
+import type { ModelConfig, MoeConfig } from '../model/config.ts'
+import { type Interventions, interventionFor } from '../model/interventions.ts'
+import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
+import type { MoeModel } from '../model/transformer.ts'
+
+/** What another K does to a run of the same tokens. */
+export interface TopKAnswer {
+  topK: number
+  /**
+   * Mean over tokens of |A n B| / |A u B| (Jaccard 1901) for the experts chosen now and in the trace, an entry a mixture
+   * layer. The first layer's input does not depend on K; the later layers' does.
+   */
+  jaccardByLayer: number[]
+  /** Mean over the mixture layers after the first; null if there is none. */
+  jaccardLater: number | null
+  /** min / max of the two K: what is left where the smaller set lies within the larger one. */
+  jaccardAtMost: number
+  /** Share of positions whose most likely next token is the same, 0..1. */
+  sameTopToken: number
+  /** D(trace's distribution || distribution now) of the next token, in nats: mean and largest over positions. */
+  klMean: number
+  klMax: number
+  /** Largest absolute difference of a logit. */
+  logitChange: number
+}
+
+/**
+ * Runs the trace's sequences again, each whole, with every K that the interventions leave possible. Where the trace was
+ * recorded under a capacity limit, seats are shared by a whole sequence here, whatever the calls of the recorded run were.
+ */
+export async function topKAnswers(
+  model: Pick<MoeModel, 'config' | 'forward'>,
+  trace: RoutingTrace,
+  interventions: Interventions = {},
+): Promise<TopKAnswer[]> {
+  const E = Math.min(...trace.layers.map(({ numExperts }) => numExperts))
+  const sequences = sequencesOf(trace)
+  const run = async (changed: Interventions) => {
+    const runs = sequences.map(({ tokens }) => model.forward(tokens, { trace: true, interventions: changed }))
+    const values = await Promise.all(runs.map(({ logits }) => logits.data() as Promise<Float32Array>))
+    for (const { logits } of runs) logits.dispose()
+    return { values, traces: runs.map((result) => result.trace as RoutingTrace) }
+  }
+  const recorded = await run(interventions)
+  const answers: TopKAnswer[] = []
+  for (const topK of representative(E).filter((k) => possible(k, interventions, model.config, trace))) {
+    const { values, traces } = await run({ ...interventions, topK })
+    answers.push({
+      topK,
+      ...overlap(trace, sequences, traces, topK),
+      ...logitChange(recorded.values, values, model.config.vocabSize),
+    })
+  }
+  return answers
+}
+
+/** 1..n, or for many only the powers of two and n. */
+export function representative(n: number): number[] {
+  const all = Array.from({ length: n }, (_, i) => i + 1)
+  return n <= 8 ? all : all.filter((i) => i === n || Number.isInteger(Math.log2(i)))
+}
+
+function possible(
+  topK: number,
+  interventions: Interventions,
+  config: ModelConfig,
+  trace: RoutingTrace,
+): boolean {
+  if (interventions.replace?.by === 'trace') return trace.layers.every((layer) => layer.topK === topK)
+  try {
+    for (const { layer } of trace.layers) {
+      interventionFor({ ...interventions, topK }, (config.layers[layer] as MoeConfig).router, layer)
+    }
+    return true
+  } catch (error) {
+    if (error instanceof InputError) return false
+    throw error
+  }
+}
+
+/** A sequence's tokens in order, and their rows in the trace. */
+interface Sequence {
+  tokens: number[]
+  rows: number[]
+}
+
+/** The runs that a trace holds, one a sequence of its batch. */
+export function sequencesOf({ rows }: RoutingTrace): Sequence[] {
+  const sequences = new Map<number, Sequence>()
+  rows.forEach(({ sequence, position, token }, row) => {
+    const own = sequences.get(sequence) ?? { tokens: [], rows: [] }
+    if (position !== own.tokens.length) {
+      throw new InputError(
+        `trace: sequence ${sequence} has position ${position} where ${own.tokens.length} was expected; only whole runs can be analysed`,
+      )
+    }
+    own.tokens.push(token)
+    own.rows.push(row)
+    sequences.set(sequence, own)
+  })
+  return [...sequences.values()]
+}
+
+function overlap(trace: RoutingTrace, sequences: Sequence[], now: RoutingTrace[], topK: number) {
+  const jaccardByLayer = trace.layers.map((layer, l) => {
+    const shares = sequences.flatMap(({ rows }, s) =>
+      rows.map((row, position) => jaccard(chosen(layer, row), chosen(now[s].layers[l], position))),
+    )
+    return mean(shares)
+  })
+  const later = jaccardByLayer.slice(1)
+  const K = trace.layers[0].topK
+  return {
+    jaccardByLayer,
+    jaccardLater: later.length > 0 ? mean(later) : null,
+    jaccardAtMost: Math.min(K, topK) / Math.max(K, topK),
+  }
+}
+
+function chosen({ expertIndices, topK }: LayerTrace, row: number): Set<number> {
+  return new Set(expertIndices.subarray(row * topK, (row + 1) * topK).filter((expert) => expert >= 0))
+}
+
+/** |A n B| / |A u B|; two empty sets are the same. */
+function jaccard(a: Set<number>, b: Set<number>): number {
+  const shared = [...a].filter((expert) => b.has(expert)).length
+  const all = a.size + b.size - shared
+  return all === 0 ? 1 : shared / all
+}
+
+/** Logits [T, V] a sequence, before and after. */
+function logitChange(before: Float32Array[], after: Float32Array[], V: number) {
+  const pairs = before.flatMap((all, s) =>
+    Array.from({ length: all.length / V }, (_, t) => ({
+      p: all.subarray(t * V, (t + 1) * V),
+      q: after[s].subarray(t * V, (t + 1) * V),
+    })),
+  )
+  const divergences = pairs.map(({ p, q }) => klDivergence(p, q))
+  return {
+    sameTopToken: mean(pairs.map(({ p, q }) => (indexOfLargest(p) === indexOfLargest(q) ? 1 : 0))),
+    klMean: mean(divergences),
+    klMax: largest(divergences),
+    logitChange: largest(pairs.map(({ p, q }) => largest(p.map((z, v) => Math.abs(z - q[v]))))),
+  }
+}
+
+/** D(P || Q) = sum over v of P(v) (ln P(v) - ln Q(v)), in nats (Kullback & Leibler 1951), of the softmaxes of two rows. */
+export function klDivergence(p: Float32Array, q: Float32Array): number {
+  const [normP, normQ] = [logSumExp(p), logSumExp(q)]
+  const divergence = p.reduce((d, z, v) => d + Math.exp(z - normP) * (z - normP - (q[v] - normQ)), 0)
+  return Math.max(0, divergence) // rounding may leave -1e-17
+}
+
+function logSumExp(row: Float32Array): number {
+  const max = largest(row)
+  return max + Math.log(row.reduce((total, z) => total + Math.exp(z - max), 0))
+}
+
+function indexOfLargest(values: Float32Array): number {
+  return values.indexOf(largest(values))
+}
+
+function largest(values: ArrayLike<number>): number {
+  let max = Number.NEGATIVE_INFINITY
+  for (let i = 0; i < values.length; i++) max = Math.max(max, values[i])
+  return max
+}
+
+function mean(values: number[]): number {
+  return values.reduce((a, b) => a + b, 0) / values.length
+}
