@@ -42,7 +42,7 @@ const PLOTS: Readonly<Record<Plot, readonly string[]>> = {
     'Es war $y, und $y hatte $den_ding {am Morgen|am Tag zuvor} verloren.',
     '$x {dachte kurz nach|holte tief Luft} und {gab $den_ding zurück|hielt $y $den_ding hin}.',
     '„Danke! {Du bist so gut zu mir|Das werde ich nie vergessen}“, sagte $y und gab $ihm {einen süßen Apfel|ein Stück Kuchen|drei reife Pflaumen}.',
-    '$x ging mit leichtem Herzen nach Hause, denn {Geben war schöner als Behalten|es war gut, ehrlich zu sein}.',
+    '$x ging mit leichtem Herzen nach Hause, denn {Geben war schöner als Behalten|Ehrlichkeit macht froh}.',
   ],
   gift: [
     'Am nächsten Tag hatte $y Geburtstag, aber $x hatte noch kein Geschenk.',
