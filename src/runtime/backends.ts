@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { DeviceError, messageOf } from '../errors.ts'
 import type { DeviceChoice } from './choose.ts'
+import { repairGather } from './kernel-repairs.ts'
 import { repairNodeUtil } from './node-repair.ts'
 import type { Prepared } from './prepared.ts'
 import { ADDON_PACKAGES, type Variant } from './release.ts'
@@ -66,6 +67,7 @@ function openNative(
     withEnvironment(nativeEnvironment(visibleDevices, settings), () =>
       loadNative(variant, prepared[variant].addon!),
     )
+    repairGather()
   }
   const onGpu = nativeBackend()?.isUsingGpuDevice
   if (device === 'cuda' && !onGpu) {

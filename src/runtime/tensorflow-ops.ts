@@ -2,7 +2,10 @@ import * as tf from '@tensorflow/tfjs-core'
 
 /** The part of tfjs-node's backend that runs any TensorFlow op by its name. */
 export interface TensorflowBackend {
-  binding: Record<'TF_ATTR_TYPE' | 'TF_ATTR_INT' | 'TF_ATTR_BOOL' | 'TF_FLOAT' | 'TF_INT32', number>
+  binding: Record<
+    'TF_ATTR_TYPE' | 'TF_ATTR_INT' | 'TF_ATTR_BOOL' | 'TF_FLOAT' | 'TF_INT32' | 'TF_BOOL',
+    number
+  >
   executeSingleOutput(op: string, attributes: OpAttribute[], inputs: tf.Tensor[]): tf.Tensor
   executeMultipleOutputs(
     op: string,
