@@ -1,12 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { MoeConfig } from './config.ts'
-import { type DispatchName, routeAndDispatch } from './dispatch/index.ts'
+import { type DispatchName, routeAndDispatch, routeAndDispatchTrainable } from './dispatch/index.ts'
 import { applyExpert } from './experts.ts'
 import type { Intervention, RouterPlace } from './interventions.ts'
 import { linear } from './linear.ts'
-import { assertFinite } from './router.ts'
+import { assertFinite, type Routing } from './router.ts'
 import type { TraceRecorder } from './trace.ts'
 import type { MoeWeights } from './weights.ts'
+
+/** Asks a forward for gradients, and hears of each mixture layer what a balance loss is made of. */
+export interface Training {
+  /** `routerLogits` [T, E] are differentiable and disposed with the layer: `tf.keep` what is made of them. */
+  onRouting(layer: number, routerLogits: tf.Tensor2D, routing: Routing): void
+}
 
 /** What the mixture layers of one forward share: how to dispatch, who intervenes, where to record. */
 export class CallRouting {
@@ -18,13 +24,16 @@ export class CallRouting {
     private readonly rows: RouterPlace['rows'],
     private readonly interventions: (Intervention | undefined)[] | null,
     private readonly recorder: TraceRecorder | null,
+    private readonly training: Training | null = null,
   ) {}
 
   /** Router, experts and shared expert of one layer. x [T, D] -> [T, D]. */
   run(x: tf.Tensor2D, weights: MoeWeights, config: MoeConfig, layer: number): tf.Tensor2D {
     const routerLogits = linear(x, weights.router) // [T, E]
     const context = { place: { layer, rows: this.rows }, intervention: this.interventions?.[layer] }
-    const { output, routing } = routeAndDispatch(x, routerLogits, weights, config, this.dispatch, context)
+    const { output, routing } = this.training
+      ? this.train(this.training, x, routerLogits, weights, config, context.place)
+      : routeAndDispatch(x, routerLogits, weights, config, this.dispatch, context)
     this.recorder?.routing(
       routerLogits,
       routing,
@@ -33,6 +42,19 @@ export class CallRouting {
     )
     if (!('tokensPerExpert' in routing)) this.unseen.push({ layer, logits: tf.keep(routerLogits) })
     return weights.shared ? tf.tidy(() => tf.add(output, applyExpert(x, weights.shared!))) : output
+  }
+
+  private train(
+    training: Training,
+    x: tf.Tensor2D,
+    routerLogits: tf.Tensor2D,
+    weights: MoeWeights,
+    config: MoeConfig,
+    place: RouterPlace,
+  ): { output: tf.Tensor2D; routing: Routing } {
+    const result = routeAndDispatchTrainable(x, routerLogits, weights, config, place)
+    training.onRouting(place.layer, routerLogits, result.routing)
+    return result
   }
 
   /**

@@ -63,6 +63,21 @@ function weightTensors(
   return scaled(tf.div(own, tf.add(tf.sum(own, 1, true), normEpsilon)))
 }
 
+/**
+ * The weights [T, K] of experts [T, K] that were chosen elsewhere, as a function of the logits [T, E] that has a gradient:
+ * top-k has none.
+ */
+export function weightsAt(
+  logits: tf.Tensor2D,
+  expertIndices: tf.Tensor2D,
+  config: RouterConfig,
+): tf.Tensor2D {
+  return tf.tidy(() => {
+    const own = pickColumns(scoreTensors(logits, config.scoring), expertIndices)
+    return weightTensors(own, logits, expertIndices, config)
+  })
+}
+
 /** values [T, E], indices [T, K] -> the values at the indices [T, K]. */
 function pickColumns(values: tf.Tensor2D, indices: tf.Tensor2D): tf.Tensor2D {
   const [T, E] = values.shape

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { type AttentionContext, attention, attentionMask } from './attention.ts'
 import { type Batch, toBatch } from './batch.ts'
-import { CallRouting } from './call-routing.ts'
+import { CallRouting, type Training } from './call-routing.ts'
 import type { ModelConfig, MoeConfig } from './config.ts'
 import type { DispatchName } from './dispatch/index.ts'
 import { applyExpert } from './experts.ts'
@@ -26,6 +26,8 @@ export interface ForwardOptions {
   interventions?: Interventions
   /** `last`: logits of each sequence's last token only, which is all that generating needs. Default `all`. */
   logits?: 'all' | 'last'
+  /** Use only ops that have gradients (experts run sparse), and hear what the routers decided. Takes no interventions. */
+  training?: Training
 }
 
 export interface ForwardResult {
@@ -57,6 +59,7 @@ export class MoeModel {
    */
   forward(tokens: number[] | number[][], options: ForwardOptions = {}): ForwardResult {
     const batch = toBatch(tokens, this.config.vocabSize, options.attentionMask)
+    if (options.training && options.interventions) throw new Error('forward: training takes no interventions')
     const interventions = this.interventionsFor(options.interventions)
     const cache = options.cache ?? this.createCache()
     try {
@@ -65,7 +68,13 @@ export class MoeModel {
       const recorder = options.trace
         ? new TraceRecorder(batch.realRows, rows, options.trace === true ? {} : options.trace)
         : null
-      const routing = new CallRouting(options.dispatch ?? this.dispatch, rows, interventions, recorder)
+      const routing = new CallRouting(
+        options.dispatch ?? this.dispatch,
+        rows,
+        interventions,
+        recorder,
+        options.training,
+      )
       try {
         const logits = tf.tidy(() => {
           const context = {

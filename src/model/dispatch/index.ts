@@ -1,9 +1,9 @@
-import type * as tf from '@tensorflow/tfjs-core'
+import * as tf from '@tensorflow/tfjs-core'
 import { tensorflowOps } from '../../runtime/tensorflow-ops.ts'
 import type { MoeConfig } from '../config.ts'
 import type { Intervention, RouterPlace } from '../interventions.ts'
 import { type Routing, route } from '../router.ts'
-import { type RoutingTensors, routeTensors, routingToTensors } from '../router-tensors.ts'
+import { type RoutingTensors, routeTensors, routingToTensors, weightsAt } from '../router-tensors.ts'
 import type { MoeWeights } from '../weights.ts'
 import { dispatchDense } from './dense.ts'
 import { dispatchGather } from './gather.ts'
@@ -51,4 +51,21 @@ export function routeAndDispatch(
     return { output: dispatchDense(x, experts, routingToTensors(routing, x.shape[0])), routing }
   }
   return { output: (name === 'gather' ? dispatchGather : dispatchSparse)(x, experts, routing), routing }
+}
+
+/**
+ * The same layer in ops that have gradients: who runs is decided on the host, how much each counts stays a function of
+ * the logits. Both results are differentiable in x, the logits and the experts.
+ */
+export function routeAndDispatchTrainable(
+  x: tf.Tensor2D,
+  routerLogits: tf.Tensor2D,
+  { experts, scoreBias }: MoeWeights,
+  { router }: MoeConfig,
+  place: RouterPlace,
+): { output: tf.Tensor2D; routing: Routing } {
+  const routing = route(routerLogits.dataSync() as Float32Array, router, { scoreBias, place })
+  const indices = tf.tensor2d(routing.expertIndices, [x.shape[0], router.topK], 'int32')
+  const weights = weightsAt(routerLogits, indices, router)
+  return { output: dispatchSparse(x, experts, routing, weights), routing }
 }

@@ -8,9 +8,15 @@ import { combine } from './combine.ts'
 
 /**
  * Tokens grouped by expert, only routed rows computed, in ops that every backend has. The grouping is done on the
- * host, so an expert without tokens costs nothing, and dropped assignments are never computed.
+ * host, so an expert without tokens costs nothing, and dropped assignments are never computed. `weights` [T, K] stand in
+ * for the routing's own where a gradient has to reach the router.
  */
-export function dispatchSparse(x: tf.Tensor2D, experts: ExpertWeights[], routing: Routing): tf.Tensor2D {
+export function dispatchSparse(
+  x: tf.Tensor2D,
+  experts: ExpertWeights[],
+  routing: Routing,
+  weights?: tf.Tensor2D,
+): tf.Tensor2D {
   return tf.tidy(() => {
     const [T, D] = x.shape
     const K = routing.expertIndices.length / T
@@ -26,7 +32,7 @@ export function dispatchSparse(x: tf.Tensor2D, experts: ExpertWeights[], routing
     const outputs = groups.map((rows, i) => applyExpert(rows, experts[used[i]]))
     if (order.length < inverse.length) outputs.push(tf.zeros([1, D])) // what dropped assignments read
     const byToken = tf.gather(tf.concat(outputs, 0), tf.tensor1d(inverse, 'int32')) // [T K, D]
-    return combine(byToken, routingToTensors(routing, T).expertWeights)
+    return combine(byToken, weights ?? routingToTensors(routing, T).expertWeights)
   })
 }
 
