@@ -278,7 +278,7 @@ describe('with a scripted model', () => {
     for await (const _ of result) await new Promise((resolve) => setTimeout(resolve, 100))
     const { prefillMs, decodeMs, tokensPerSecond } = (await result.done).timings
     expect(prefillMs).toBeGreaterThan(0)
-    expect(decodeMs).toBeLessThan(100)
+    expect(decodeMs).toBeLessThan(250) // the reader took 300
     expect(tokensPerSecond).toBeCloseTo(2000 / decodeMs, 6)
     const { timings } = await generate(model, null, { tokens: [5], maxTokens: 1 }).done
     expect(timings.tokensPerSecond).toBeNull()
