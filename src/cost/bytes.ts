@@ -23,7 +23,8 @@ export function forwardWeightBytes(config: ModelConfig, tokens: number, expertsT
   const experts = moeLayers(config).map(
     (layer, i) => expertsTouched[i] * expertParameters(D, layer.intermediateSize),
   )
-  const always = parts.attention + parts.router + parts.dense + parts.norms + V * D // the unembedding, tied or not
+  const { attention, router, sharedExperts, dense, norms } = parts
+  const always = attention + router + sharedExperts + dense + norms + V * D // the unembedding, tied or not
   return BYTES_PER_WEIGHT * (always + tokens * D + experts.reduce((a, b) => a + b, 0))
 }
 

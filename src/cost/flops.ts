@@ -14,8 +14,9 @@ export interface FlopParts {
   /** Scores q k and mix p v over every key, masked or not: nothing skips the half that causality hides. */
   attentionScores: number
   router: number
-  /** Experts, or the one feed-forward of a layer without. */
+  /** Routed experts, or the one feed-forward of a layer without. */
   experts: number
+  sharedExperts: number
   unembedding: number
 }
 
@@ -51,6 +52,7 @@ export function forwardFlops(
     attentionScores: layers.length * 2 * 2 * T * S * numHeads * headDim,
     router: 0,
     experts: 0,
+    sharedExperts: 0,
     unembedding: 2 * logitRows * D * V,
   }
   for (const layer of layers) {
@@ -62,6 +64,7 @@ export function forwardFlops(
     const { numExperts: E, topK: K } = layer.router
     parts.router += routerFlops({ T, D, E })
     parts.experts += expertRows({ T, E, K }, dispatch) * expertFlops({ D, H })
+    parts.sharedExperts += T * expertFlops({ D, H: layer.sharedExpert?.intermediateSize ?? 0 })
   }
   return parts
 }

@@ -6,8 +6,9 @@ export interface ParameterParts {
   embedding: number
   attention: number
   router: number
-  /** All experts of all mixture layers. */
+  /** All routed experts of all mixture layers. */
   experts: number
+  sharedExperts: number
   /** Feed-forward of layers without experts. */
   dense: number
   norms: number
@@ -28,17 +29,20 @@ export interface ParameterCount {
   activeWithoutEmbeddings: number
 }
 
-/** Counts weights from shapes alone. Left out: nothing that is stored, except a router's choosing bias [E]. */
+/** Counts weights from shapes alone: every number that a checkpoint of this config holds. */
 export function countParameters(config: ModelConfig): ParameterCount {
   const { vocabSize: V, hiddenSize: D, layers } = config
   const moe = moeLayers(config)
   const parts: ParameterParts = {
     embedding: V * D,
     attention: layers.length * attentionParameters(config),
-    router: sum(moe.map(({ router }) => D * router.numExperts)),
+    router: sum(moe.map(({ router }) => router.numExperts * (D + (router.scoreBias ? 1 : 0)))),
     experts: sum(moe.map((layer) => layer.router.numExperts * expertParameters(D, layer.intermediateSize))),
+    sharedExperts: sum(moe.map((layer) => expertParameters(D, layer.sharedExpert?.intermediateSize ?? 0))),
     dense: sum(layers.map((layer) => (layer.kind === 'dense' ? denseParameters(D, layer) : 0))),
-    norms: (2 * layers.length + 1) * D,
+    norms:
+      (2 * layers.length + 1) * D +
+      (config.attention.qkNorm ? 2 * layers.length * config.attention.headDim : 0),
     unembedding: config.tieWordEmbeddings ? 0 : V * D,
   }
   const idle = sum(
@@ -73,9 +77,10 @@ function denseParameters(D: number, { intermediateSize: H, bias }: DenseConfig):
 
 /** Queries, keys and values [D, (Nq + 2 Nk) d], output [Nq d, D], and their biases where there are any. */
 function attentionParameters({ hiddenSize: D, attention }: ModelConfig): number {
-  const { numHeads, numKeyValueHeads, headDim, bias } = attention
+  const { numHeads, numKeyValueHeads, headDim, bias, outputBias } = attention
   const qkv = (numHeads + 2 * numKeyValueHeads) * headDim
-  return D * qkv + numHeads * headDim * D + (bias ? qkv + D : 0)
+  const biases = bias ? qkv + (outputBias === false ? 0 : D) : 0
+  return D * qkv + numHeads * headDim * D + biases
 }
 
 function sum(values: number[]): number {

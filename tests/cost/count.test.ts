@@ -10,6 +10,7 @@ import type { Dims } from '../../src/model/shapes.ts'
 import type { MoeWeights } from '../../src/model/weights.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
 import type { TensorflowBackend } from '../../src/runtime/tensorflow-ops.ts'
+import { fixtureModel } from '../helpers/golden.ts'
 import {
   expertTensors,
   randomExpert,
@@ -100,6 +101,15 @@ describe.each(['cpu', 'wasm', 'js'] as const)('FLOPs counted on %s', (device) =>
       }
     },
   )
+
+  test.each(DISPATCHES)('a model with shared experts and a layer without experts too (%s)', (dispatch) => {
+    const model = fixtureModel('glm4_moe')
+    const { flops } = countMatmulFlops(() => tf.dispose(model.forward([1, 2, 3, 4], { dispatch }).logits))
+    const parts = forwardFlops(model.config, { tokens: 4, context: 4, logitRows: 4, dispatch })
+    expect(parts.sharedExperts).toBeGreaterThan(0)
+    expect(flops).toBe(totalFlops(parts))
+    model.dispose()
+  })
 
   test('transposed, batched and broadcast products count by their real shapes', () => {
     tf.tidy(() => {

@@ -56,10 +56,13 @@ describe('parameters', () => {
       await startRuntime({ device: 'js' })
     })
 
-    test.each(['mixtral', 'llama', 'llama/f16'])('fixture %s', (name) => {
+    test.each(['mixtral', 'llama', 'llama/f16', 'glm4_moe'])('fixture %s', (name) => {
       const model = fixtureModel(name)
-      const size = allTensors(model.weights).reduce((sum, tensor) => sum + tensor.size, 0)
-      expect(countParameters(model.config).total).toBe(size)
+      const tensors = allTensors(model.weights).reduce((sum, tensor) => sum + tensor.size, 0)
+      const biases = model.weights.blocks.map(({ feedForward }) =>
+        feedForward.kind === 'moe' ? (feedForward.scoreBias?.length ?? 0) : 0,
+      )
+      expect(countParameters(model.config).total).toBe(tensors + biases.reduce((a, b) => a + b, 0))
       model.dispose()
     })
 
