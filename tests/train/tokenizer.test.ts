@@ -35,7 +35,7 @@ describe('vocabulary', () => {
   test('is pinned for a seed: the trained models depend on it', () => {
     expect(
       createHash('sha256').update(JSON.stringify(json)).digest('hex').slice(0, 16),
-    ).toMatchInlineSnapshot(`"2368320dc5ff258b"`)
+    ).toMatchInlineSnapshot(`"cefbc51c251c53c6"`)
   })
 })
 
@@ -77,8 +77,8 @@ describe('encoding', () => {
 })
 
 test('docs/corpus.md tells the lengths that are measured', () => {
-  const docs = readFileSync(new URL('../../docs/corpus.md', import.meta.url), 'utf8')
-  for (const domain of DOMAINS) {
+  const docs = readFileSync(new URL('../../docs/corpus.md', import.meta.url), 'utf8').replace(/ +/g, ' ')
+  const rows = DOMAINS.map((domain) => {
     const lengths = samples(domain, 400).map(({ text }) => ({
       chars: text.length,
       tokens: tokenizer.encode(text).ids.length,
@@ -92,6 +92,7 @@ test('docs/corpus.md tells the lengths that are measured', () => {
       longest,
       (sum('chars') / sum('tokens')).toFixed(2),
     ]
-    expect(docs).toContain(`| ${row.join(' | ')} |`)
-  }
+    return `| ${row.join(' | ')} |`
+  })
+  expect(docs).toContain(rows.join('\n'))
 })

@@ -148,7 +148,7 @@ const PLOTS: Readonly<Record<Plot, readonly string[]>> = {
     'Aber kurz vor dem Ziel {fiel $y hin|stolperte $y} und verletzte sich am Knie.',
     '?$x konnte schon das Ziel sehen.',
     '$x {hielt an|drehte um} und half $y auf, und so gewann {ein anderes Kind|jemand anders}.',
-    '„Du hast {meinetwegen verloren|meinetwegen nicht gewonnen}“, sagte $y. „Freundschaft ist mehr wert als $ein_ding“, antwortete $er.',
+    '„Du hast {meinetwegen verloren|meinetwegen nicht gewonnen}“, sagte $y. „Freundschaft ist mehr wert als $ein_ding“, antwortete $x.',
     'Am nächsten Morgen fand $x $den_ding $spot. Auf einem Zettel stand: „Für $den_besten_freund der Welt.“',
   ],
 }
