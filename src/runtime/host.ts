@@ -28,6 +28,8 @@ export interface Host {
   cpuModel(): string | null
   threads(): number
   memoryBytes(): number
+  /** Null where the C library is another one. */
+  glibcVersion(): string | null
   run(command: string, args: string[], options?: { env?: Environment }): Promise<CommandResult>
   /** The file's text, or null when it cannot be read. */
   readText(path: string): Promise<string | null>
@@ -47,6 +49,7 @@ export function systemHost(): Host {
     cpuModel: () => cpus()[0]?.model.trim() || null,
     threads: availableParallelism,
     memoryBytes: totalmem,
+    glibcVersion,
     run: runCommand,
     readText: (path) => readFile(path, 'utf8').catch(() => null),
     exists: (path) =>
@@ -61,6 +64,14 @@ export function systemHost(): Host {
     fetch: (url, init) => fetch(url, init),
     npmPackage,
   }
+}
+
+/** Node's own diagnostic report knows it, without a command that a slim system may lack. */
+function glibcVersion(): string | null {
+  const report: NodeJS.ProcessReport & { excludeNetwork?: boolean } = process.report
+  report.excludeNetwork = true // it would look up names of open connections
+  const { header } = report.getReport() as { header: { glibcVersionRuntime?: string } }
+  return header.glibcVersionRuntime ?? null
 }
 
 function npmPackage(name: string): NpmPackage | null {

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SetupError } from '../errors.ts'
 import { cacheRoot, variantFolder } from './cache.ts'
@@ -153,7 +153,6 @@ async function replaceFolder(source: string, target: string, root: string): Prom
 }
 
 async function removeUnfinished(root: string): Promise<void> {
-  await mkdir(root, { recursive: true })
   const leftovers = (await readdir(root)).filter((name) => name.startsWith(UNFINISHED))
   await Promise.all(leftovers.map((name) => rm(join(root, name), { recursive: true, force: true })))
 }

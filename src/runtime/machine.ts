@@ -39,8 +39,7 @@ const FEATURES_WORTH_NAMING = [
 ] // biome-ignore format: a list of names reads better filled than one a line
 
 export async function describeMachine(host: Host = systemHost()): Promise<MachineDescription> {
-  const [glibc, cpuFeatures, hasLibcuda, { gpus, gpuProblem }] = await Promise.all([
-    glibcVersion(host),
+  const [cpuFeatures, hasLibcuda, { gpus, gpuProblem }] = await Promise.all([
     readCpuFeatures(host),
     findLibcuda(host),
     listGpus(host),
@@ -48,7 +47,7 @@ export async function describeMachine(host: Host = systemHost()): Promise<Machin
   return {
     platform: host.platform,
     arch: host.arch,
-    glibc,
+    glibc: host.platform === 'linux' ? host.glibcVersion() : null,
     cpuModel: host.cpuModel(),
     cpuFeatures,
     threads: host.threads(),
@@ -59,12 +58,6 @@ export async function describeMachine(host: Host = systemHost()): Promise<Machin
     gpuProblem,
     cudaVisibleDevices: host.env.CUDA_VISIBLE_DEVICES ?? null,
   }
-}
-
-async function glibcVersion(host: Host): Promise<string | null> {
-  if (host.platform !== 'linux') return null
-  const { stdout } = await host.run('getconf', ['GNU_LIBC_VERSION'])
-  return /^glibc (\S+)/.exec(stdout)?.[1] ?? null
 }
 
 async function readCpuFeatures(host: Host): Promise<string[]> {

@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises'
 import { lock } from 'proper-lockfile'
 import { messageOf, SetupError } from '../errors.ts'
 import {
@@ -10,7 +9,7 @@ import {
   placeAddon,
   placedAddon,
 } from './addon.ts'
-import { cacheRoot, variantFolder } from './cache.ts'
+import { cacheRoot, makeFolder, variantFolder } from './cache.ts'
 import { chooseVariant } from './choose.ts'
 import type { OnProgress } from './download.ts'
 import { type Host, systemHost } from './host.ts'
@@ -145,7 +144,7 @@ async function tryToPlace(host: Host, variant: Variant, folder: string, { onMess
 async function withLock(host: Host, { onMessage }: PrepareOptions, work: () => Promise<void>): Promise<void> {
   const root = cacheRoot(host.env)
   try {
-    await mkdir(root, { recursive: true })
+    await makeFolder(root)
     const release = await waitForLock(root, onMessage)
     try {
       await work()

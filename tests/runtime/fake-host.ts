@@ -29,6 +29,7 @@ export function fakeHost(overrides: Partial<Host> = {}): FakeHost {
     arch: 'x64',
     env: { TINYMOE_CACHE: join(folder, 'cache') },
     cpuModel: () => 'Test CPU',
+    glibcVersion: () => '2.36',
     readText: (path) =>
       path === '/proc/cpuinfo' ? Promise.resolve('flags\t\t: fpu avx avx2\n') : systemHost().readText(path),
     freeBytes: async () => 1e12,
@@ -53,7 +54,6 @@ export function withCommands(host: FakeHost, replaced: Record<string, CommandRes
 }
 
 function runCommand(host: FakeHost, command: string, args: string[]): CommandResult {
-  if (command === 'getconf') return { ...OK, stdout: 'glibc 2.36\n' }
   if (command === 'python3') return args.includes('download') ? pipDownload(host, args) : OK
   if (command === 'c++') return compile(args)
   return NOT_FOUND

@@ -52,13 +52,6 @@ test('libcuda is found where LD_LIBRARY_PATH says', async () => {
   expect(machine).toMatchObject({ hasLibcuda: true, gpus: [], cudaVisibleDevices: '1' })
 })
 
-test('musl has no glibc version', async () => {
-  const machine = await describeMachine(
-    withCommands(fakeHost(), { getconf: { code: 1, stdout: '', stderr: 'unknown' } }),
-  )
-  expect(machine.glibc).toBeNull()
-})
-
 test('a Mac is asked in its own way', async () => {
   const host = fakeHost({ platform: 'darwin', arch: 'arm64' })
   const sysctl = { ...OK, stdout: 'hw.optional.arm.FEAT_BF16: 1\nhw.optional.arm.FEAT_SME: 0\n' }

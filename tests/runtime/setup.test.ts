@@ -225,6 +225,12 @@ describe('each failure is one sentence', () => {
     await fails(host, /cannot be used as the cache.*TINYMOE_CACHE/)
   })
 
+  test('a cache on a file system that takes no folders', async () => {
+    const host = readyHost()
+    host.env.TINYMOE_CACHE = '/proc/nothing/cache'
+    await fails(host, /cannot be used as the cache/)
+  })
+
   test('a damaged wheel, which is then not kept', async () => {
     const host = readyHost()
     host.wheels = [{ ...CPU_WHEEL, damaged: ['tensorflow/libtensorflow_cc.so.2'] }]
