@@ -8,6 +8,7 @@ import { registerGenerate } from './generate.ts'
 import { registerLogits } from './logits.ts'
 import { onBrokenOutput } from './output.ts'
 import { registerSetup } from './setup.ts'
+import { registerTrace } from './trace.ts'
 
 const { version, description } = createRequire(import.meta.url)('tinymoe/package.json')
 
@@ -34,7 +35,8 @@ function createProgram(): Command {
     .hook('preAction', (_, command) => {
       if (command.optsWithGlobals().debug) process.env.TF_CPP_MIN_LOG_LEVEL ??= '0'
     })
-  for (const register of [registerGenerate, registerLogits, registerSetup, registerDoctor]) register(program)
+  for (const register of [registerGenerate, registerLogits, registerTrace, registerSetup, registerDoctor])
+    register(program)
   for (const command of program.commands) command.showHelpAfterError(usage(command))
   return program.showHelpAfterError(usage(program))
 }

@@ -1,0 +1,45 @@
+import { UsageError } from '../errors.ts'
+import { colourDepth } from '../trace/colours.ts'
+import { actionOf, moved, START, type StepState, screen } from '../trace/step.ts'
+import { runScreen } from '../trace/terminal.ts'
+import { INTERRUPTED } from './interrupt.ts'
+import type { Traced } from './trace.ts'
+
+/** @throws UsageError where keys cannot be read or a screen cannot be drawn */
+export function checkTerminal({ json }: { json?: boolean }): void {
+  if (json) throw new UsageError('--step shows a screen, --json prints a value: give one of them')
+  if (!process.stdin.isTTY || !process.stdout.isTTY || process.env.TERM === 'dumb') {
+    throw new UsageError(
+      '--step needs a terminal for keys and screen; --layer and --token print one decision without',
+    )
+  }
+}
+
+/** Walks through a run with the keyboard until its user leaves. */
+export async function walk(traced: Traced, start: { layer: number; token: number }): Promise<void> {
+  const { trace, texts, decisions } = traced
+  const bounds = {
+    layers: trace.layers.length,
+    tokens: trace.rows.length,
+    steps: (layer: number, token: number) => decisions.at(layer, token).steps.length,
+  }
+  let state: StepState = { ...START, ...start }
+  const depth = colourDepth(process.stdout)
+  process.exitCode = await runScreen(
+    {
+      draw(width, height) {
+        const decision = decisions.at(state.layer, state.token)
+        return screen(state, { decision, bounds, texts, width, height, depth })
+      },
+      key(key) {
+        const action = actionOf(key)
+        if (action === 'quit') return 0
+        if (action === 'interrupt') return INTERRUPTED
+        if (action) state = moved(state, action, bounds)
+        return null
+      },
+    },
+    process.stdin,
+    process.stdout,
+  )
+}

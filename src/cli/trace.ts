@@ -1,0 +1,209 @@
+import { basename, resolve } from 'node:path'
+import { text as textOf } from 'node:stream/consumers'
+import type { Command } from 'commander'
+import { writeAtomically } from '../checkpoint/save.ts'
+import { InputError, messageOf, UsageError } from '../errors.ts'
+import { type LoadedModel, type LoadOptions, loadModel, readConfig } from '../load-model.ts'
+import { colourDepth } from '../trace/colours.ts'
+import { traceToCsv } from '../trace/csv.ts'
+import { Decisions } from '../trace/decision.ts'
+import { decisionLines } from '../trace/decision-text.ts'
+import { heatMap } from '../trace/heatmap.ts'
+import { tracePage } from '../trace/html.ts'
+import { decisionToJson, traceToJson } from '../trace/json.ts'
+import { type TraceRun, traceRun } from '../trace/run.ts'
+import { layerStatistics } from '../trace/statistics.ts'
+import { tokenTexts } from '../trace/token-text.ts'
+import { allOptions, dispatchOption, type GlobalOptions, tokenIds, wholeNumber } from './arguments.ts'
+import { remark, table, writeAll } from './output.ts'
+import {
+  addInterventionOptions,
+  checkInterventions,
+  type InterventionFlags,
+  interventionsOf,
+  namedAfterFlag,
+} from './trace-interventions.ts'
+import { checkTerminal, walk } from './trace-step.ts'
+
+interface Flags extends InterventionFlags, GlobalOptions {
+  prompt?: string
+  tokens?: number[]
+  maxTokens: number
+  dispatch: LoadOptions['dispatch']
+  layer?: number
+  token?: number
+  step?: boolean
+  width?: number
+  csv?: string | true
+  out?: string
+  html?: string
+}
+
+/** A run with all that its views need. */
+export interface Traced extends TraceRun {
+  model: LoadedModel
+  /** One a row; null without a tokenizer. */
+  texts: string[] | null
+  decisions: Decisions
+}
+
+/** Columns of the views where there is no terminal. */
+const DEFAULT_WIDTH = 100
+
+const EXAMPLES = `
+Without --layer and --token, prints tokens down, layers and experts across, and a table of the layers.
+Layers, experts and positions count from 0. docs/trace.md explains the views, the files and the keys.
+
+Examples:
+  $ tinymoe trace models/my-model --prompt "Once upon a time"
+  $ tinymoe trace models/my-model --prompt "Once upon a time" --step
+  $ tinymoe trace models/my-model --prompt "Once upon a time" --layer 1 --token 2
+  $ tinymoe trace models/my-model --tokens 1,5,34 --max-tokens 20 --html trace.html --out trace.json
+  $ tinymoe trace models/my-model --tokens 1,5,34 --top-k 1 --disable 3,1:7 --bias 2=0.5 --csv > trace.csv
+`
+
+export function registerTrace(program: Command): void {
+  const command = program
+    .command('trace')
+    .summary('see which experts each token goes to, and why')
+    .description('Runs a text or token ids and shows what the router of every layer decided.')
+    .argument('<dir>', 'Hugging Face model directory: config.json, safetensors, tokenizer.json')
+    .option('--prompt <text>', 'text to run; - reads it from stdin, without its last line break')
+    .option('--tokens <ids>', 'token ids to run, such as 1,2,3', tokenIds)
+    .option('--max-tokens <n>', 'tokens to generate after that, the most likely ones', wholeNumber(0), 0)
+    .addOption(dispatchOption())
+    .optionsGroup('Views:')
+    .option('--layer <n>', 'with --token: one decision in full', wholeNumber(0))
+    .option('--token <n>', 'position of that token', wholeNumber(0))
+    .option('--step', 'walk through the decisions with the keyboard; from --layer and --token, if given')
+    .option('--width <columns>', 'default: those of the terminal', wholeNumber(20))
+    .optionsGroup('Files:')
+    .option('--csv [file]', 'one line per layer, token and expert; without a file on stdout')
+    .option('--out <file>', 'JSON, as --json prints it; --replay reads it')
+    .option('--html <file>', 'one page that needs nothing else')
+  addInterventionOptions(command)
+    .addHelpText('after', EXAMPLES)
+    .action((dir: string, _: unknown, self: Command) => runTrace(dir, allOptions<Flags>(self)))
+}
+
+async function runTrace(dir: string, flags: Flags): Promise<void> {
+  checkFlags(flags)
+  const interventions = interventionsOf(flags)
+  const { config } = readConfig(dir)
+  if (config.layers.every(({ kind }) => kind === 'dense')) {
+    throw new InputError(`${dir}: every layer is dense, so there is no router to trace`)
+  }
+  const model = await loadModel(dir, flags)
+  try {
+    const tokens = flags.tokens ?? (await promptTokens(flags.prompt as string, model))
+    const { maxTokens, dispatch } = flags
+    if (interventions) checkInterventions(interventions, config, tokens.length + Math.max(0, maxTokens - 1))
+    const run = await traceRun(model, { tokens, maxTokens, dispatch, interventions }).catch((error) => {
+      throw namedAfterFlag(error)
+    })
+    const texts = model.tokenizer ? tokenTexts(run.trace.rows, model.tokenizer) : null
+    const traced = { ...run, model, texts, decisions: new Decisions(model, run.calls, interventions) }
+    writeFiles(traced, flags)
+    await show(traced, flags)
+  } finally {
+    model.dispose()
+  }
+}
+
+function checkFlags(flags: Flags): void {
+  if ((flags.prompt === undefined) === (flags.tokens === undefined)) {
+    throw new UsageError('trace takes either --prompt or --tokens')
+  }
+  if (flags.step) checkTerminal(flags)
+  else if ((flags.layer === undefined) !== (flags.token === undefined)) {
+    throw new UsageError('--layer and --token name one decision together; --step takes either')
+  }
+  if (flags.csv === true && (flags.json || flags.step || flags.layer !== undefined)) {
+    throw new UsageError('--csv without a file has stdout to itself: leave out --json, --step, --layer')
+  }
+}
+
+async function promptTokens(prompt: string, { tokenizer, dir }: LoadedModel): Promise<number[]> {
+  if (!tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --prompt with, give --tokens`)
+  const text = prompt === '-' ? (await textOf(process.stdin)).replace(/\r?\n$/, '') : prompt
+  const tokens = tokenizer.encode(text)
+  if (tokens.length === 0)
+    throw new UsageError(`--prompt ${JSON.stringify(text)}: has no tokens, expected some text`)
+  return tokens
+}
+
+function writeFiles(traced: Traced, { csv, out, html }: Flags): void {
+  const { trace, texts, model } = traced
+  const files: [flag: string, file: string | undefined, content: () => string][] = [
+    ['--csv', csv === true ? undefined : csv, () => [...traceToCsv(trace, texts)].join('')],
+    ['--out', out, () => `${traceToJson(trace, texts)}\n`],
+    ['--html', html, () => tracePage(trace, texts, basename(resolve(model.dir)))],
+  ]
+  for (const [flag, file, content] of files) {
+    if (file === undefined) continue
+    try {
+      writeAtomically(file, content())
+    } catch (error) {
+      throw new InputError(`${flag} ${file}: cannot be written (${messageOf(error)})`)
+    }
+    remark(`[written: ${file}]`)
+  }
+}
+
+async function show(traced: Traced, flags: Flags): Promise<void> {
+  const { trace, texts } = traced
+  const options = {
+    width: flags.width ?? process.stdout.columns ?? DEFAULT_WIDTH,
+    depth: colourDepth(process.stdout),
+  }
+  if (flags.step) return walk(traced, placeOf(traced, flags))
+  if (flags.layer !== undefined) {
+    const { layer, token } = placeOf(traced, flags)
+    const decision = traced.decisions.at(layer, token)
+    const text = texts?.[token] ?? null
+    if (flags.json) return writeAll([decisionToJson(decision, text), '\n'])
+    return writeAll(decisionLines(decision, text, options).map((line) => `${line}\n`))
+  }
+  if (flags.json) return writeAll([traceToJson(trace, texts), '\n'])
+  if (flags.csv === true) return writeAll(traceToCsv(trace, texts))
+  await writeAll(heatMap(trace, { texts, ...options }).map((line) => `${line}\n`))
+  await writeAll(['\n', summary(traced)])
+}
+
+/** Indices in the trace of --layer and --token; the first ones where not given. */
+function placeOf({ trace }: Traced, flags: Flags): { layer: number; token: number } {
+  const layers = trace.layers.map(({ layer }) => layer)
+  const layer = flags.layer === undefined ? 0 : layers.indexOf(flags.layer)
+  const token = flags.token ?? 0
+  if (layer < 0) {
+    throw new UsageError(`--layer ${flags.layer}: expected a layer with a router (${layers.join(', ')})`)
+  }
+  if (token >= trace.rows.length) {
+    throw new UsageError(`--token ${token}: expected one of the ${trace.rows.length} tokens from 0`)
+  }
+  return { layer, token }
+}
+
+/** The statistics of each layer as a table. */
+function summary({ trace }: TraceRun): string {
+  const { rows, layers } = trace
+  const heading = ['layer', 'loss', 'used', 'busiest', 'MaxVio', 'evenness', 'agreement', 'margin', 'entropy']
+  const optional = (value: number | null) => (value === null ? '-' : value.toFixed(3))
+  const lines = layers.map((layer) => {
+    const s = layerStatistics(layer, rows)
+    const busiest = s.utilisation.indexOf(Math.max(...s.utilisation))
+    return [
+      String(layer.layer),
+      s.loadBalanceLoss.toFixed(3),
+      `${s.expertsUsed}/${layer.numExperts}`,
+      `${busiest} (${(100 * s.utilisation[busiest]).toFixed(0)}%)`,
+      s.maxViolation.toFixed(3),
+      s.normalisedLoadEntropy.toFixed(3),
+      optional(s.routingAgreement),
+      optional(s.meanMargin),
+      s.meanEntropy.toFixed(3),
+      String(s.dropped),
+    ]
+  })
+  return table([[...heading, 'dropped'], ...lines])
+}

@@ -1,0 +1,146 @@
+import type { RouterStep } from '../model/router.ts'
+import { bold, type ColourDepth, dim, painted } from './colours.ts'
+import type { Decision } from './decision.ts'
+import { quoted } from './token-text.ts'
+
+export interface TextOptions {
+  /** Columns of the terminal. */
+  width: number
+  depth: ColourDepth
+}
+
+/** What values are called in the formulas; these are one number an expert, all others one a rank. */
+const OF_EXPERTS: Record<string, string> = { routerLogits: 'z', scores: 's', compared: 'c' }
+const OF_RANKS: Record<string, string> = { expertIndices: 'expert', expertWeights: 'w' }
+
+// Eight experts fit in 80 columns.
+const LABEL_WIDTH = 13
+const CELL_WIDTH = 8
+
+/** Where a decision was taken, in words. */
+export function decisionTitle({ row, layer }: Decision, text: string | null): string {
+  const { sequence, position, token } = row
+  const shown = text === null ? '' : ` ${quoted(text)}`
+  return `layer ${layer}, token ${position} of sequence ${sequence}: ${token}${shown}`
+}
+
+/** One decision in full: every step, and how what was recorded compares. */
+export function decisionLines(decision: Decision, text: string | null, options: TextOptions): string[] {
+  return [
+    bold(decisionTitle(decision, text), options.depth),
+    ...decision.steps.flatMap((step, i) => ['', ...stepLines(decision, step, i, options)]),
+    '',
+    ...recordedLines(decision, options),
+  ]
+}
+
+/** A step with its formula, its sentence and its numbers. */
+export function stepLines(
+  { recorded }: Decision,
+  step: RouterStep,
+  number: number,
+  options: TextOptions,
+): string[] {
+  const { width, depth } = options
+  const heading = `${number + 1}  ${step.name}`.padEnd(20)
+  const title = `${bold(heading, depth)}${step.applies ? step.formula : 'does not apply'}`
+  const chosen = new Set(recorded.expertIndices)
+  const table = [
+    ...tableLines('expert', rowsOf(step, OF_EXPERTS), options, (e) => ({
+      text: chosen.has(e) ? `${e}*` : ` ${e} `.trimStart(),
+      expert: e,
+    })),
+    ...tableLines('rank', rowsOf(step, OF_RANKS), options, (rank) => ({ text: String(rank), expert: null })),
+  ]
+  return [title, ...wrapped(step.sentence, width - 3).map((line) => `   ${line}`), ...table]
+}
+
+/** What the run recorded, and whether the steps come to the same. */
+export function recordedLines(decision: Decision, { width, depth }: TextOptions): string[] {
+  const { expertIndices, expertWeights, margin, entropy } = decision.recorded
+  const choices = Array.from(expertIndices, (e, k) =>
+    e < 0 ? 'dropped' : `${painted(`expert ${e}`, e, depth)} (${expertWeights[k].toFixed(4)})`,
+  )
+  const measures = [
+    `margin ${margin === null ? '-' : margin.toFixed(4)}`,
+    `entropy ${entropy.toFixed(4)} nats`,
+  ].join(', ')
+  const verdict = decision.agrees
+    ? 'The steps come to the recorded decision; * marks its experts.'
+    : 'The steps come to another decision than the device: scores differ by less than float32 tells apart.'
+  return [
+    `recorded: ${choices.join(', ')}; ${measures}`,
+    ...wrapped(verdict, width).map((l) => dim(l, depth)),
+  ]
+}
+
+interface ValueRow {
+  label: string
+  values: string[]
+}
+
+/** The values of a step that are one number an expert (or one a rank), those it reads before those it writes. */
+function rowsOf({ applies, inputs, outputs }: RouterStep, names: Record<string, string>): ValueRow[] {
+  const row = (name: string, data: ArrayLike<number>, mark: string) => ({
+    label: names[name] + mark,
+    values: Array.from(data, (value) => (name === 'expertIndices' ? expertText(value) : valueText(value))),
+  })
+  if (!applies)
+    return Object.entries(outputs).flatMap(([name, { data }]) => (name in names ? row(name, data, '') : []))
+  const before = Object.entries(inputs).map(([name, { data }]) =>
+    name in names ? [row(name, data, name in outputs ? ' before' : '')] : [],
+  )
+  const after = Object.entries(outputs).map(([name, { data }]) =>
+    name in names ? [row(name, data, name in inputs ? ' after' : '')] : [],
+  )
+  return [...before, ...after].flat()
+}
+
+/** Rows of values under a heading, in as many bands as the width needs. */
+function tableLines(
+  label: string,
+  rows: ValueRow[],
+  { width, depth }: TextOptions,
+  heading: (column: number) => { text: string; expert: number | null },
+): string[] {
+  if (rows.length === 0) return []
+  const columns = rows[0].values.length
+  const perBand = Math.max(1, Math.floor((width - 3 - LABEL_WIDTH) / CELL_WIDTH))
+  return Array.from({ length: Math.ceil(columns / perBand) }, (_, band) => {
+    const range = Array.from({ length: columns }, (_, c) => c).slice(band * perBand, (band + 1) * perBand)
+    const heads = range.map((c) => {
+      const { text, expert } = heading(c)
+      const cell = text.padStart(CELL_WIDTH)
+      return expert === null ? dim(cell, depth) : painted(cell, expert, depth)
+    })
+    return [
+      `   ${dim(label.padEnd(LABEL_WIDTH), depth)}${heads.join('')}`,
+      ...rows.map(
+        (row) =>
+          `   ${row.label.padEnd(LABEL_WIDTH)}${range.map((c) => row.values[c].padStart(CELL_WIDTH)).join('')}`,
+      ),
+    ]
+  }).flat()
+}
+
+function valueText(value: number): string {
+  if (value === Number.NEGATIVE_INFINITY) return '-inf'
+  const fixed = value.toFixed(4)
+  return fixed.length < CELL_WIDTH ? fixed : value.toPrecision(3)
+}
+
+function expertText(expert: number): string {
+  return expert < 0 ? 'dropped' : String(expert)
+}
+
+/** Words of a sentence on lines of at most `width` columns. */
+export function wrapped(text: string, width: number): string[] {
+  const lines = ['']
+  for (const word of text.split(' ')) {
+    const last = lines[lines.length - 1]
+    if (last === '') lines[lines.length - 1] = word
+    else if (last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`
+    else lines.push(word)
+  }
+  return lines
+}

@@ -1,0 +1,116 @@
+import type { RoutingTrace } from '../model/trace.ts'
+import { expertColour } from './colours.ts'
+import { traceToJson } from './json.ts'
+import { PAGE_SCRIPT } from './page-script.ts'
+import { escapeXml, tracePicture } from './picture.ts'
+import { layerStatistics } from './statistics.ts'
+
+const STYLE = `
+:root { color-scheme: light dark; --ink: #1f2328; --muted: #656d76; --line: #d0d7de; --paper: #ffffff; --back: #f6f8fa; --mark: #0969da }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6edf3; --muted: #9198a1; --line: #30363d; --paper: #0d1117; --back: #010409; --mark: #58a6ff }
+}
+* { box-sizing: border-box }
+body { margin: 0; padding: 20px; background: var(--back); color: var(--ink); font: 14px/1.45 system-ui, sans-serif }
+h1 { font-size: 20px; margin: 0 0 4px }
+h2 { font-size: 15px; margin: 0 0 4px }
+p { margin: 0 0 8px }
+.muted { color: var(--muted) }
+main { display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start; margin-top: 12px }
+.card { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; padding: 14px }
+#picture { flex: 0 1 auto; max-width: 100%; max-height: 86vh; overflow: auto; padding: 0 }
+#picture:focus-visible { outline: 2px solid var(--mark); outline-offset: 2px }
+#picture svg { display: block }
+.decision { cursor: pointer }
+.decision.selected .stripe { stroke: var(--mark); stroke-width: 2 }
+#decision { flex: 1 1 340px; max-width: 480px; max-height: 86vh; overflow: auto; position: sticky; top: 12px }
+.token, table { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace; font-size: 12px }
+.token { white-space: pre-wrap; overflow-wrap: anywhere }
+table { border-collapse: collapse; width: 100% }
+th, td { padding: 3px 8px; text-align: right; font-weight: 400; white-space: nowrap }
+thead th { color: var(--muted); border-bottom: 1px solid var(--line) }
+tr.chosen th, tr.chosen td { font-weight: 700 }
+.swatch { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px }
+.barcell { width: 34%; min-width: 80px }
+.bar { display: block; height: 10px; border-radius: 2px; min-width: 1px }
+.wide { overflow-x: auto; margin-top: 16px }
+`
+
+/**
+ * A page of one file that asks for nothing else: the routing as a picture, the numbers of any decision, the load of each
+ * layer, and the trace itself as JSON in `<script id="trace">`. `name` is the model's.
+ */
+export function tracePage(trace: RoutingTrace, texts: readonly string[] | null, name: string): string {
+  const { rows, layers } = trace
+  const experts = Math.max(...layers.map(({ numExperts }) => numExperts))
+  const colours = Array.from({ length: experts }, (_, e) => expertColour(e))
+  const title = `Routing of ${rows.length} tokens by ${name}`
+  const json = traceToJson({ ...trace, hiddenStates: null }, texts)
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<title>${escapeXml(title)}</title>
+<style>${STYLE}</style>
+</head>
+<body>
+<h1>${escapeXml(title)}</h1>
+<p class="muted">Tokens down, layers and experts across; a square is an expert that the token went to, fainter for a smaller
+weight. Bars: tokens of each expert, dashed: an even load. Click a row of a layer for its numbers, or use the arrow keys.</p>
+<main>
+<div id="picture" class="card" tabindex="0" role="group" aria-label="Decisions: arrow up and down for tokens, left and right for layers" aria-controls="decision">
+${tracePicture(trace, texts)}
+</div>
+<section id="decision" class="card" aria-live="polite" aria-label="The selected decision"></section>
+</main>
+<section class="card wide" aria-label="Layers in numbers">
+${statisticsTable(trace)}
+</section>
+<script type="application/json" id="trace">${inScript(json)}</script>
+<script type="application/json" id="colours">${inScript(JSON.stringify(colours))}</script>
+<script>${PAGE_SCRIPT}</script>
+</body>
+</html>
+`
+}
+
+function statisticsTable({ rows, layers }: RoutingTrace): string {
+  const heading = [
+    ['layer', ''],
+    ['load-balance loss', '1 when balanced'],
+    ['experts used', ''],
+    ['MaxVio', 'largest load above the mean, as a share of the mean'],
+    ['evenness of load', 'entropy / ln E, 1 when balanced'],
+    ['agreement', 'share of experts that successive tokens have in common'],
+    ['mean margin', 'worst chosen less best not chosen'],
+    ['mean entropy', 'of the scores, nats'],
+    ['dropped', 'assignments over capacity'],
+  ]
+  const optional = (value: number | null) => (value === null ? '-' : value.toFixed(3))
+  const lines = layers.map((layer) => {
+    const s = layerStatistics(layer, rows)
+    return [
+      s.loadBalanceLoss.toFixed(3),
+      `${s.expertsUsed} of ${layer.numExperts}`,
+      s.maxViolation.toFixed(3),
+      s.normalisedLoadEntropy.toFixed(3),
+      optional(s.routingAgreement),
+      optional(s.meanMargin),
+      s.meanEntropy.toFixed(3),
+      String(s.dropped),
+    ]
+  })
+  const head = heading.map(([name, title]) => `<th scope="col" title="${escapeXml(title)}">${name}</th>`)
+  const body = lines.map(
+    (cells, i) =>
+      `<tr><th scope="row">${layers[i].layer}</th>${cells.map((cell) => `<td>${cell}</td>`).join('')}</tr>`,
+  )
+  return `<table><thead><tr>${head.join('')}</tr></thead><tbody>\n${body.join('\n')}\n</tbody></table>`
+}
+
+/** JSON inside a script element: no `<` can end it or begin a comment. */
+function inScript(json: string): string {
+  return json.replaceAll('<', '\\u003c')
+}

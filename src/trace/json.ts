@@ -1,0 +1,243 @@
+import type { z } from 'zod'
+import { InputError, messageOf } from '../errors.ts'
+import { countTokens, type RouterStep } from '../model/router.ts'
+import type { HiddenStates, LayerTrace, RoutingTrace } from '../model/trace.ts'
+import type { Decision } from './decision.ts'
+import { type NumberJson, TRACE_VERSION, type TraceJson, traceSchema } from './schema.ts'
+import { layerStatistics } from './statistics.ts'
+
+/** A trace as JSON text that reads back as the same numbers, bit by bit. `texts` are what the tokens stand for, one a row. */
+export function traceToJson(trace: RoutingTrace, texts: readonly string[] | null = null): string {
+  const rows = trace.rows.map(({ sequence, position, token }, t) =>
+    JSON.stringify({ sequence, position, token, text: texts?.[t] ?? null }),
+  )
+  const layers = trace.layers.map((layer) => layerToJson(layer, trace))
+  return [
+    `{"format": "tinymoe-trace", "version": ${TRACE_VERSION},`,
+    `"rows": [\n${rows.join(',\n')}\n],`,
+    `"layers": [\n${layers.join(',\n')}\n],`,
+    `"hiddenStates": ${trace.hiddenStates ? hiddenToJson(trace.hiddenStates, rows.length) : 'null'}}`,
+  ].join('\n')
+}
+
+/** One decision with its steps, values [E] or [K] by name. */
+export function decisionToJson(
+  { row, layer, steps, recorded, agrees }: Decision,
+  text: string | null,
+): string {
+  const values = (of: RouterStep['inputs']) =>
+    object(Object.fromEntries(Object.entries(of).map(([name, { data }]) => [name, list(data)])))
+  const { expertIndices, expertWeights, margin, entropy } = recorded
+  const stepsJson = steps.map(({ name, formula, sentence, applies, inputs, outputs }) =>
+    object({
+      name: JSON.stringify(name),
+      formula: JSON.stringify(formula),
+      sentence: JSON.stringify(sentence),
+      applies: String(applies),
+      inputs: values(inputs),
+      outputs: values(outputs),
+    }),
+  )
+  return object({
+    layer: String(layer),
+    ...Object.fromEntries(Object.entries(row).map(([name, value]) => [name, String(value)])),
+    text: JSON.stringify(text),
+    expertIndices: list(expertIndices),
+    expertWeights: list(expertWeights),
+    margin: oneValue(margin),
+    entropy: oneValue(float(entropy)),
+    agrees: String(agrees),
+    steps: `[\n${stepsJson.join(',\n')}\n]`,
+  })
+}
+
+/**
+ * The trace of such a text, and its tokens' texts if every token has one. Statistics in it are not read: they follow from
+ * the rest. `source` names the text in errors, such as its file.
+ * @throws InputError naming the place and what was expected there
+ */
+export function traceFromJson(
+  json: string,
+  source = 'trace',
+): { trace: RoutingTrace; texts: string[] | null } {
+  const read = parsed(json, source)
+  checkWhole(read, source)
+  const { rows, layers, hiddenStates } = read
+  const texts = rows.map(({ text }) => text).filter((text) => text !== null)
+  return {
+    trace: {
+      rows: rows.map(({ sequence, position, token }) => ({ sequence, position, token })),
+      layers: layers.map(layerFromJson),
+      hiddenStates: hiddenStates && {
+        embed: floats(hiddenStates.embed),
+        layers: hiddenStates.layers.map(({ attention, feedForward, output }) => ({
+          attention: floats(attention),
+          feedForward: floats(feedForward),
+          output: floats(output),
+        })),
+        finalNorm: floats(hiddenStates.finalNorm),
+      },
+    },
+    texts: texts.length === rows.length ? texts : null,
+  }
+}
+
+function layerToJson(layer: LayerTrace, { rows }: RoutingTrace): string {
+  const { numExperts: E, topK: K } = layer
+  const { layer: _, ...statistics } = layerStatistics(layer, rows)
+  return object({
+    layer: String(layer.layer),
+    numExperts: String(E),
+    topK: String(K),
+    routerLogits: matrix(layer.routerLogits, E),
+    scores: matrix(layer.scores, E),
+    expertIndices: matrix(layer.expertIndices, K),
+    expertWeights: matrix(layer.expertWeights, K),
+    tokensPerExpert: list(layer.tokensPerExpert),
+    margins: list(layer.margins),
+    entropies: list(layer.entropies),
+    statistics: object(
+      Object.fromEntries(Object.entries(statistics).map(([name, value]) => [name, anyValue(value)])),
+    ),
+  })
+}
+
+function hiddenToJson({ embed, layers, finalNorm }: HiddenStates, T: number): string {
+  const rows = (values: Float32Array) => matrix(values, values.length / T)
+  return object({
+    embed: rows(embed),
+    layers: `[${layers.map((layer) =>
+      object({
+        attention: rows(layer.attention),
+        feedForward: rows(layer.feedForward),
+        output: rows(layer.output),
+      }),
+    )}]`,
+    finalNorm: rows(finalNorm),
+  })
+}
+
+function object(fields: Record<string, string>): string {
+  const entries = Object.entries(fields).map(([name, json]) => `"${name}": ${json}`)
+  return `{${entries.join(', ')}}`
+}
+
+/** Row-major [T, width] as T lists. */
+function matrix(values: Float32Array | Int32Array, width: number): string {
+  const rows = Array.from({ length: values.length / width }, (_, t) =>
+    list(values.subarray(t * width, (t + 1) * width)),
+  )
+  return `[${rows.join(', ')}]`
+}
+
+function list(values: Float32Array | Int32Array | readonly (number | null)[]): string {
+  // Nine digits are enough to read back the same float32.
+  const rounded = values instanceof Float32Array ? Array.from(values, float) : values
+  return `[${Array.from(rounded, oneValue).join(', ')}]`
+}
+
+/** The sign of zero would get lost on the way. */
+function float(value: number): number {
+  return value === 0 ? value : Number(value.toPrecision(9))
+}
+
+function anyValue(value: number | null | number[] | number[][]): string {
+  return Array.isArray(value) ? `[${value.map(anyValue).join(', ')}]` : oneValue(value)
+}
+
+function oneValue(value: number | null): string {
+  if (value === null) return 'null'
+  if (Object.is(value, -0)) return '-0' // JSON.stringify loses the sign
+  return Number.isFinite(value) ? String(value) : `"${value}"`
+}
+
+function parsed(json: string, source: string): TraceJson {
+  let value: unknown
+  try {
+    value = JSON.parse(json)
+  } catch (error) {
+    throw new InputError(`${source}: not JSON (${messageOf(error)})`)
+  }
+  const result = traceSchema.safeParse(value)
+  if (result.success) return result.data
+  const [issue] = result.error.issues
+  throw new InputError(`${source}: ${placeOf(issue)}${lowerFirst(issue.message)}`)
+}
+
+/** `layers[0].scores[3]: `, or nothing for the whole. */
+function placeOf({ path }: z.core.$ZodIssue): string {
+  const place = path.map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('')
+  return place === '' ? '' : `${place.replace(/^\./, '')}: `
+}
+
+function lowerFirst(text: string): string {
+  return text[0].toLowerCase() + text.slice(1)
+}
+
+/** What a schema cannot say: lengths that belong together, experts that exist, counts that are right. */
+function checkWhole({ rows: { length: T }, layers, hiddenStates }: TraceJson, source: string): void {
+  const check: Check = (holds, what) => {
+    if (!holds) throw new InputError(`${source}: ${what}`)
+  }
+  layers.forEach((layer, i) => {
+    checkLayer(layer, `layers[${i}]`, T, check)
+  })
+  if (!hiddenStates) return
+  const D = hiddenStates.embed[0]?.length ?? 0
+  checkShape('hiddenStates.embed', hiddenStates.embed, T, D, check)
+  checkShape('hiddenStates.finalNorm', hiddenStates.finalNorm, T, D, check)
+  hiddenStates.layers.forEach((layer, i) => {
+    for (const [name, values] of Object.entries(layer)) {
+      checkShape(`hiddenStates.layers[${i}].${name}`, values, T, D, check)
+    }
+  })
+}
+
+type Check = (holds: boolean, what: string) => void
+
+function checkLayer(layer: TraceJson['layers'][0], at: string, T: number, check: Check): void {
+  const { numExperts: E, topK: K, expertIndices, tokensPerExpert, margins, entropies } = layer
+  check(K <= E, `${at}.topK is ${K}, expected at most numExperts=${E}`)
+  checkShape(`${at}.routerLogits`, layer.routerLogits, T, E, check)
+  checkShape(`${at}.scores`, layer.scores, T, E, check)
+  checkShape(`${at}.expertIndices`, expertIndices, T, K, check)
+  checkShape(`${at}.expertWeights`, layer.expertWeights, T, K, check)
+  check(margins.length === T, `${at}.margins has ${margins.length} values, expected ${T} as in rows`)
+  check(entropies.length === T, `${at}.entropies has ${entropies.length} values, expected ${T} as in rows`)
+  expertIndices.forEach((row, t) => {
+    const chosen = row.filter((e) => e >= 0)
+    check(
+      chosen.every((e) => e < E) && new Set(chosen).size === chosen.length,
+      `${at}.expertIndices[${t}] is [${row}], expected different experts from 0 to ${E - 1}, or -1`,
+    )
+  })
+  const counts = countTokens(Int32Array.from(expertIndices.flat()), E)
+  check(
+    String(counts) === String(tokensPerExpert),
+    `${at}.tokensPerExpert is [${tokensPerExpert}], expected [${counts}] as counted from expertIndices`,
+  )
+}
+
+function checkShape(place: string, rows: unknown[][], T: number, width: number, check: Check): void {
+  check(rows.length === T, `${place} has ${rows.length} rows, expected ${T} as in rows`)
+  const t = rows.findIndex((row) => row.length !== width)
+  check(t < 0, `${place}[${t}] has ${rows[t]?.length} values, expected ${width}`)
+}
+
+function layerFromJson(layer: TraceJson['layers'][0]): LayerTrace {
+  const { statistics: _, ...read } = layer
+  return {
+    ...read,
+    routerLogits: floats(read.routerLogits),
+    scores: floats(read.scores),
+    expertIndices: Int32Array.from(read.expertIndices.flat()),
+    expertWeights: floats(read.expertWeights),
+    tokensPerExpert: Int32Array.from(read.tokensPerExpert),
+    margins: read.margins.map((margin) => (margin === null ? null : Number(margin))),
+    entropies: Float32Array.from(read.entropies, Number),
+  }
+}
+
+function floats(rows: NumberJson[][]): Float32Array {
+  return Float32Array.from(rows.flat(), Number)
+}

@@ -1,0 +1,66 @@
+import type { Tokenizer } from '../generate/tokenizer.ts'
+import type { TraceRow } from '../model/trace.ts'
+
+/**
+ * What each token of a trace stands for. A token is read after the one before it, since tokenizers drop the space at the
+ * beginning of a text; a token that is part of a character reads as U+FFFD.
+ */
+export function tokenTexts(rows: readonly TraceRow[], tokenizer: Tokenizer): string[] {
+  const read = (...tokens: number[]) => tokenizer.decode(tokens, { skipSpecialTokens: false })
+  return rows.map(({ token, sequence }, t) => {
+    const previous = rows[t - 1]
+    if (previous?.sequence !== sequence) return read(token)
+    const before = read(previous.token)
+    const both = read(previous.token, token)
+    return both.startsWith(before) && !before.endsWith('\uFFFD') ? both.slice(before.length) : read(token)
+  })
+}
+
+const NAMED_ESCAPES: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }
+
+/**
+ * A text on one line, in quotes, with nothing in it that a terminal obeys or does not show: controls, escape sequences,
+ * marks that turn the direction of text, lone surrogates, and spaces other than the plain one become escapes.
+ */
+export function quoted(text: string): string {
+  const shown = text
+    .replace(/["\\]/g, '\\$&')
+    .replace(
+      /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu,
+      (c) => NAMED_ESCAPES[c] ?? `\\u{${c.codePointAt(0)?.toString(16)}}`,
+    )
+  return `"${shown}"`
+}
+
+// East Asian wide and fullwidth blocks (Unicode UAX 11) and what is shown as a picture.
+const WIDE =
+  /^(?:[\u1100-\u115F\u2E80-\u303E\u3041-\u33FF\u3400-\u4DBF\u4E00-\u9FFF\uA000-\uA4CF\uA960-\uA97F\uAC00-\uD7A3\uF900-\uFAFF\uFE30-\uFE6F\uFF00-\uFF60\uFFE0-\uFFE6\u{20000}-\u{3FFFD}]|\p{Emoji_Presentation}|\p{Emoji}\uFE0F)/u
+
+const GRAPHEMES = new Intl.Segmenter('en', { granularity: 'grapheme' })
+
+/** Columns that a text takes in a terminal: two for a wide character, none for a mark on the one before. */
+export function displayWidth(text: string): number {
+  let width = 0
+  for (const { segment } of GRAPHEMES.segment(text)) width += graphemeWidth(segment)
+  return width
+}
+
+/** The text in exactly `width` columns: filled up with spaces, or cut with an ellipsis. */
+export function fitted(text: string, width: number): string {
+  const whole = displayWidth(text)
+  if (whole <= width) return text + ' '.repeat(width - whole)
+  let cut = ''
+  let used = 0
+  for (const { segment } of GRAPHEMES.segment(text)) {
+    const next = graphemeWidth(segment)
+    if (used + next > width - 1) break
+    cut += segment
+    used += next
+  }
+  return `${cut}…${' '.repeat(width - 1 - used)}`
+}
+
+function graphemeWidth(grapheme: string): number {
+  if (WIDE.test(grapheme)) return 2
+  return /^[\p{Mn}\p{Me}]/u.test(grapheme) ? 0 : 1
+}
