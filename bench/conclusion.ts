@@ -1,0 +1,94 @@
+import type { DispatchName } from '../src/model/dispatch/index.ts'
+import type { CaseKind, Row } from './types.ts'
+
+/** Nearer to dense than this is called as fast: medians of a busy machine differ by a few per cent of themselves. */
+const EVEN_WITHIN = 0.05
+
+type Compared = Row & { speedup: number }
+
+/** What the rows say of sparse against dense, in one sentence. */
+export function conclude(rows: Row[]): string {
+  const clauses = [layerClause(rows), modelClause(rows)].filter((clause) => clause !== null)
+  if (clauses.length === 0) return 'Nothing was compared, so there is nothing to conclude.'
+  const text = clauses.join('; ')
+  return `${text[0].toUpperCase()}${text.slice(1)}.`
+}
+
+function layerClause(rows: Row[]): string | null {
+  const sparse = compared(rows, 'layer', 'sparse').sort((a, b) => b.tokens - a.tokens)
+  if (sparse.length === 0) return null
+  const won = sparse.filter((row) => verdictOf(row) === 'faster')
+  const even = sparse.filter((row) => verdictOf(row) === 'even')
+  const lost = sparse.filter((row) => verdictOf(row) === 'slower')
+  if (won.length === 0) return neverFaster(sparse, lost)
+  const best = fastest(won)!
+  const others = won.filter((row) => row !== best)
+  const parts = [
+    `on one layer sparse dispatch is ${times(best)} times as fast as dense at T=${best.tokens} (ideal ${round(best.idealSpeedup)})`,
+    ...others.map((row) => `${times(row)} times at T=${row.tokens}`),
+    ...(even.length > 0 ? [`no faster at ${sizes(even)}`] : []),
+    ...(lost.length > 0 ? [`slower at ${lost.map((row) => lossOf(row, rows)).join(', ')}`] : []),
+  ]
+  return joined(parts)
+}
+
+function neverFaster(sparse: Compared[], lost: Compared[]): string {
+  const best = fastest(sparse)!
+  const verb = lost.length === sparse.length ? 'lost to' : 'did not beat'
+  return `on one layer sparse dispatch ${verb} dense at every size measured (at best ${times(best)} times as fast, at T=${best.tokens}): the ${round(best.idealSpeedup)} times fewer FLOPs of its experts did not arrive as time here`
+}
+
+/** What a loss was, and whether `gather`, which is for few tokens, did better. */
+function lossOf(row: Compared, rows: Row[]): string {
+  const gather = compared(rows, 'layer', 'gather').find(({ tokens }) => tokens === row.tokens)
+  const better =
+    gather && gather.speedup > row.speedup ? `, where gather is ${times(gather)} times as fast as dense` : ''
+  return `T=${row.tokens} (${times(row)}${better})`
+}
+
+function modelClause(rows: Row[]): string | null {
+  const best = (kind: CaseKind) =>
+    fastest([...compared(rows, kind, 'sparse'), ...compared(rows, kind, 'gather')])
+  const prefill = best('prefill')
+  const decode = best('decode')
+  const clauses = [
+    ...(prefill ? [`${described(prefill)} at reading a prompt of ${prefill.tokens} tokens`] : []),
+    ...(decode ? [`${described(decode)} at writing token by token`] : []),
+  ]
+  return clauses.length > 0 ? `the whole model against dense is ${joined(clauses)}` : null
+}
+
+function described(row: Compared): string {
+  return `${times(row)} times as fast (${row.dispatch}, ideal ${round(row.idealSpeedup)})`
+}
+
+function fastest(rows: Compared[]): Compared | undefined {
+  return [...rows].sort((a, b) => b.speedup - a.speedup)[0]
+}
+
+function compared(rows: Row[], kind: CaseKind, dispatch: DispatchName): Compared[] {
+  return rows.filter(
+    (row): row is Compared => row.kind === kind && row.dispatch === dispatch && row.speedup !== null,
+  )
+}
+
+function verdictOf({ speedup }: Compared): 'faster' | 'even' | 'slower' {
+  if (Math.abs(speedup - 1) <= EVEN_WITHIN) return 'even'
+  return speedup > 1 ? 'faster' : 'slower'
+}
+
+function sizes(rows: Row[]): string {
+  return rows.map(({ tokens }) => `T=${tokens}`).join(', ')
+}
+
+function times({ speedup }: Compared): string {
+  return speedup.toFixed(speedup < 1 ? 2 : 1)
+}
+
+function round(value: number): string {
+  return String(Number(value.toFixed(1)))
+}
+
+function joined(parts: string[]): string {
+  return parts.length < 2 ? parts.join('') : `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`
+}

@@ -1,0 +1,106 @@
+"""Times the Mixtral mixture block of the transformers library on the bench's layer; the last line printed is JSON.
+
+Same sizes, float32, as many threads as the bench used; random weights and input of its own. Every experts
+implementation is timed in turn, as the bench does with its dispatches, and reported under its own name.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+
+# Python looks for modules beside the script first, and would take this file for the library of the same name.
+here = os.path.dirname(os.path.abspath(__file__))
+sys.path = [path for path in sys.path if os.path.abspath(path) != here]
+
+# `batched_mm` copies an expert's weights for every assignment and is far slower on a processor; the others are rivals.
+IMPLEMENTATIONS = ["eager", "grouped_mm"]
+WARMUP_RUNS = 3
+MIN_SAMPLES = 5
+MAX_SAMPLES = 200
+
+
+def stop(problem):
+    print(json.dumps({"problem": problem}))
+    sys.exit(0)
+
+
+try:
+    import torch
+except ImportError as error:
+    stop(f"this Python has no usable torch ({error})")
+try:
+    import transformers
+    from transformers import MixtralConfig
+    from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
+except ImportError as error:
+    stop(f"this Python has no usable transformers with Mixtral ({error})")
+
+
+def make_block(args, implementation):
+    config = MixtralConfig(
+        hidden_size=args.dim,
+        intermediate_size=args.hidden,
+        num_local_experts=args.experts,
+        num_experts_per_tok=args.top_k,
+    )
+    config._experts_implementation = implementation
+    torch.manual_seed(args.seed)
+    block = MixtralSparseMoeBlock(config).eval()
+    for parameter in block.parameters():
+        # Uniform with the variance of 1 / inputs, as the bench's own weights.
+        limit = (3 / parameter.shape[-1]) ** 0.5
+        torch.nn.init.uniform_(parameter, -limit, limit)
+    return block
+
+
+def measure(blocks, x, budget_ms):
+    """Milliseconds of each block, one run each in turn until the budget is spent."""
+    samples = {name: [] for name in blocks}
+    started = time.perf_counter()
+    for turn in range(WARMUP_RUNS + MAX_SAMPLES):
+        spent_ms = (time.perf_counter() - started) * 1000
+        if turn >= WARMUP_RUNS + MIN_SAMPLES and spent_ms >= budget_ms:
+            break
+        for name, block in blocks.items():
+            start = time.perf_counter()
+            block(x).numpy()  # on a processor a view: nothing is copied, and the work is over
+            if turn >= WARMUP_RUNS:
+                samples[name].append((time.perf_counter() - start) * 1000)
+    return samples
+
+
+def check_alike(blocks, x):
+    first, *others = [block(x) for block in blocks.values()]
+    for other in others:
+        if not torch.allclose(first, other, atol=1e-4):
+            stop("its implementations disagree with each other on the same weights")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tokens", default="1,16,256,1024")
+    for name, value in [("dim", 512), ("hidden", 1024), ("experts", 16), ("top-k", 2)]:
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--budget-ms", type=float, default=12000)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+
+    torch.set_num_threads(args.threads)
+    rows = []
+    with torch.no_grad():
+        blocks = {name: make_block(args, name) for name in IMPLEMENTATIONS}
+        for tokens in [int(text) for text in args.tokens.split(",")]:
+            x = torch.randn(1, tokens, args.dim)
+            check_alike(blocks, x)
+            for name, samples in measure(blocks, x, args.budget_ms).items():
+                p10, median, p90 = torch.quantile(torch.tensor(samples), torch.tensor([0.1, 0.5, 0.9])).tolist()
+                summary = {"n": len(samples), "medianMs": median, "p10Ms": p10, "p90Ms": p90}
+                rows.append({"implementation": name, "tokens": tokens, **summary})
+    versions = {"transformers": transformers.__version__, "torch": torch.__version__, "python": sys.version.split()[0]}
+    print(json.dumps({"library": "transformers", "versions": versions, "threads": args.threads, "rows": rows}))
+
+
+main()

@@ -1,0 +1,54 @@
+import { accessSync, constants, existsSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { writeAtomically } from '../src/checkpoint/save.ts'
+import { InputError, messageOf } from '../src/errors.ts'
+import { markdown } from './markdown.ts'
+import type { BenchReport } from './types.ts'
+
+/** The model that comes with the package. */
+const BUNDLED_MODEL = 'random-mixtral'
+
+/** The folder of tinymoe's package.json, from source files as from `dist/`. */
+export function packageRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url))
+  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder)
+  return folder
+}
+
+export function bundledModel(): string {
+  return join(packageRoot(), 'models', BUNDLED_MODEL)
+}
+
+/**
+ * Where reports go: the checkout's bench/results. An installed package has no such folder (or may not be written to),
+ * so there it is `tinymoe-results` in the current folder.
+ */
+export function defaultResultsFolder(root = packageRoot()): string {
+  const inCheckout = join(root, 'bench', 'results')
+  try {
+    accessSync(inCheckout, constants.W_OK)
+    return inCheckout
+  } catch {
+    return resolve('tinymoe-results')
+  }
+}
+
+/** A quick report has a name of its own, so that it does not replace the careful one. */
+export function reportName({ conditions }: BenchReport): string {
+  return conditions.quick ? `${conditions.runtime.device}-quick` : conditions.runtime.device
+}
+
+/** Writes the report as JSON and as Markdown, each whole or not at all; returns both paths. */
+export function storeReport(report: BenchReport, folder: string): string[] {
+  const base = join(folder, reportName(report))
+  const files = { [`${base}.json`]: `${JSON.stringify(report, null, 1)}\n`, [`${base}.md`]: markdown(report) }
+  try {
+    for (const [path, text] of Object.entries(files)) writeAtomically(path, text)
+  } catch (error) {
+    throw new InputError(
+      `${folder}: the report cannot be written there (${messageOf(error)}); --out names another folder`,
+    )
+  }
+  return Object.keys(files)
+}
