@@ -1,6 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { AttentionConfig } from './config.ts'
-import type { KvCache } from './kv-cache.ts'
 import { linear } from './linear.ts'
 import { rmsNorm } from './norm.ts'
 import { applyRope, type RopeTables } from './rope.ts'
@@ -9,6 +8,17 @@ import type { AttentionWeights } from './weights.ts'
 /** Large enough to vanish in a softmax, finite so that a row with nothing to see stays a number. */
 const MASKED = -1e30
 
+/** Up to this many query rows the keys go on the left of the product. */
+const FEW_ROWS = 128
+
+/** Keys and values that a call's queries may look at, its own included. */
+export interface KeysValues {
+  /** [B, Nk, S, d] */
+  keys: tf.Tensor4D
+  /** [B, Nk, S, d] */
+  values: tf.Tensor4D
+}
+
 /** What all layers of one call share. */
 export interface AttentionContext {
   /** B */
@@ -16,7 +26,8 @@ export interface AttentionContext {
   rope: RopeTables
   /** Added to the scores: [B or 1, 1, G T, S] for G query heads a key-value head; null when everything is visible. */
   mask: tf.Tensor4D | null
-  cache: KvCache
+  /** Takes a layer's new keys and values [B, Nk, T, d], gives all that its queries may see. */
+  cache: { append(layer: number, keys: tf.Tensor4D, values: tf.Tensor4D): KeysValues }
   normEps: number
 }
 
@@ -45,15 +56,23 @@ export function attention(
     const queries = tf.reshape(tf.transpose(q, [0, 2, 1, 3]), [B, numKeyValueHeads, -1, headDim]) // [B, Nk, G T, d]
     const { keys, values } = context.cache.append(
       layer,
-      tf.transpose(k, [0, 2, 3, 1]) as tf.Tensor4D,
+      tf.transpose(k, [0, 2, 1, 3]) as tf.Tensor4D,
       tf.transpose(v, [0, 2, 1, 3]) as tf.Tensor4D,
     )
-    const raw = tf.mul(tf.matMul(queries, keys), headDim ** -0.5) // [B, Nk, G T, S]
+    const raw = tf.mul(similarities(queries as tf.Tensor4D, keys), headDim ** -0.5) // [B, Nk, G T, S]
     const scores = tf.softmax(context.mask ? tf.add(raw, context.mask) : raw)
     const mixed = tf.reshape(tf.matMul(scores, values), [B, numHeads, T, headDim])
     const joined = tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [B * T, numHeads * headDim]) as tf.Tensor2D
     return linear(joined, weights.output) // [B T, D]
   })
+}
+
+/** q k^T for queries [B, Nk, rows, d] and keys [B, Nk, S, d] -> [B, Nk, rows, S]. */
+function similarities(queries: tf.Tensor4D, keys: tf.Tensor4D): tf.Tensor {
+  const rows = queries.shape[2]
+  if (rows === 1 || rows > FEW_ROWS) return tf.matMul(queries, keys, false, true)
+  // The other way round the large operand need not be transposed, which TensorFlow does very slowly for few rows.
+  return tf.transpose(tf.matMul(keys, queries, false, true), [0, 1, 3, 2])
 }
 
 /** Queries and keys are normed (where the family does) and rotate; values do neither. qkv [B, T, Nq + 2 Nk, d]. */

@@ -1,12 +1,21 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { InputError } from '../errors.ts'
+import type { KeysValues } from './attention.ts'
 
-/** Keys and values of one layer, keys stored transposed so that scoring a query needs no transpose. */
-interface LayerKeysValues {
-  /** [B, Nk, d, S] */
-  keys: tf.Tensor4D
-  /** [B, Nk, S, d] */
-  values: tf.Tensor4D
+/** Someone who keeps a cache's tensors in a place of his own (a graph's variables) while he works on it. */
+export interface CacheHolder {
+  /** Gives the layers' keys and values up; they may have room for more columns than are filled. */
+  release(): KeysValues[]
+}
+
+/** A cache as it will be after a call. */
+export interface CacheExtension {
+  /** Each sequence's first new position. */
+  firstPositions: number[]
+  /** Each sequence's position after the call. */
+  nextPositions: number[]
+  /** Per sequence the validity of all columns that the call's queries may see. */
+  columns: Uint8Array[]
 }
 
 /**
@@ -15,8 +24,9 @@ interface LayerKeysValues {
  * Owns its tensors: `dispose()` when done.
  */
 export class KvCache {
-  private readonly layers: (LayerKeysValues | null)[]
-  /** For each sequence and stored column: 1 if it holds a token, 0 if padding. Row-major [B, columns]. */
+  private layers: (KeysValues | null)[]
+  private holder: CacheHolder | null = null
+  /** For each sequence and stored column: 1 if it holds a token, 0 if padding. */
   private columns: Uint8Array[] = []
   /** Tokens seen by each sequence (padding not counted): the position of its next token. */
   private seen: number[] = []
@@ -38,8 +48,14 @@ export class KvCache {
     return this.seen.length
   }
 
-  /** Bytes held in tensors. */
+  /** Columns stored, padding included. */
+  get stored(): number {
+    return this.columns[0]?.length ?? 0
+  }
+
+  /** Bytes of the stored columns. */
   get bytes(): number {
+    this.takeBack()
     return this.layers.reduce(
       (sum, layer) => sum + (layer ? 4 * (layer.keys.size + layer.values.size) : 0),
       0,
@@ -47,52 +63,82 @@ export class KvCache {
   }
 
   /**
-   * Announces the rows of a call before its layers append them.
-   * Returns each sequence's first new position and the validity of all columns that the call's queries may see.
+   * What a call with these rows (per sequence, 1 token, 0 padding) adds; nothing changes before `commit`.
    * @throws InputError when the batch differs from the one in the cache
    */
-  extend(rows: Uint8Array[]): { firstPositions: number[]; columns: Uint8Array[] } {
-    if (this.seen.length === 0) {
-      this.seen = rows.map(() => 0)
-      this.columns = rows.map(() => new Uint8Array())
-    }
-    if (rows.length !== this.seen.length) {
+  extend(rows: Uint8Array[]): CacheExtension {
+    const empty = this.seen.length === 0
+    if (!empty && rows.length !== this.seen.length) {
       throw new InputError(
         `kvCache: holds ${this.seen.length} sequences, but forward was given ${rows.length}`,
       )
     }
-    const firstPositions = this.seen
-    const columns = this.columns.map((kept, b) => Uint8Array.from([...kept, ...rows[b]]))
-    this.seen = this.seen.map((count, b) => count + rows[b].reduce((sum, real) => sum + real, 0))
-    this.columns = columns.map((all) => all.subarray(this.firstKept(all.length)))
-    return { firstPositions, columns }
+    const firstPositions = empty ? rows.map(() => 0) : this.seen
+    return {
+      firstPositions,
+      nextPositions: firstPositions.map((first, b) => first + rows[b].reduce((sum, real) => sum + real, 0)),
+      columns: rows.map((row, b) => Uint8Array.from([...(this.columns[b] ?? []), ...row])),
+    }
   }
 
-  /** Adds a call's keys [B, Nk, d, T] and values [B, Nk, T, d] of one layer; returns all that its queries may see. */
-  append(layer: number, keys: tf.Tensor4D, values: tf.Tensor4D): LayerKeysValues {
-    const old = this.layers[layer]
+  /** Adds a call's keys and values [B, Nk, T, d] of one layer; returns all that its queries may see. */
+  append(layer: number, keys: tf.Tensor4D, values: tf.Tensor4D): KeysValues {
+    this.takeBack()
+    const old = this.layers[layer] && cut(this.layers[layer], 0, this.stored) // a call that failed may have left more
     const all = old
-      ? { keys: tf.concat([old.keys, keys], 3), values: tf.concat([old.values, values], 2) }
+      ? { keys: tf.concat([old.keys, keys], 2), values: tf.concat([old.values, values], 2) }
       : { keys, values }
-    const stored = all.values.shape[2]
-    const from = this.firstKept(stored)
-    const kept = tf.tidy(() => ({
-      keys: from ? tf.slice(all.keys, [0, 0, 0, from]) : tf.clone(all.keys),
-      values: from ? tf.slice(all.values, [0, 0, from, 0]) : tf.clone(all.values),
-    }))
-    this.layers[layer] = { keys: tf.keep(kept.keys), values: tf.keep(kept.values) }
+    this.layers[layer] = { keys: tf.keep(tf.clone(all.keys)), values: tf.keep(tf.clone(all.values)) }
     if (old) tf.dispose([old.keys, old.values])
     return all
   }
 
+  /** All layers have appended; forgets columns that no next token may look at. */
+  commit({ columns, nextPositions }: CacheExtension): void {
+    this.columns = columns
+    this.seen = nextPositions
+    const surplus = this.slidingWindow === null ? 0 : this.stored - Math.max(1, this.slidingWindow - 1)
+    if (surplus <= 0 || this.holder) return
+    this.columns = this.columns.map((row) => row.subarray(surplus))
+    this.layers = this.layers.map((layer) => layer && cut(layer, surplus, this.stored))
+  }
+
+  /** Hands the tensors over to `holder` (null while empty); what it later releases counts up to the columns then stored. */
+  handOver(holder: CacheHolder): (KeysValues | null)[] {
+    const layers = this.holder ? this.holder.release() : this.layers
+    this.layers = this.layers.map(() => null)
+    this.holder = holder
+    return layers
+  }
+
+  isHeldBy(holder: CacheHolder): boolean {
+    return this.holder === holder
+  }
+
   dispose(): void {
-    for (const layer of this.layers) if (layer) tf.dispose([layer.keys, layer.values])
+    const layers = this.holder ? this.holder.release() : this.layers
+    for (const layer of layers) if (layer) tf.dispose([layer.keys, layer.values])
+    this.holder = null
     this.layers.fill(null)
     this.columns = []
     this.seen = []
   }
 
-  private firstKept(columns: number): number {
-    return this.slidingWindow === null ? 0 : Math.max(0, columns - (this.slidingWindow - 1))
+  private takeBack(): void {
+    if (!this.holder) return
+    const layers = this.holder.release()
+    this.holder = null
+    this.layers = layers.map((layer) => cut(layer, 0, this.stored))
   }
+}
+
+/** Columns from `from`, `count` of them; frees the larger tensors. */
+function cut({ keys, values }: KeysValues, from: number, count: number): KeysValues {
+  if (from === 0 && count === keys.shape[2]) return { keys, values }
+  const part = tf.tidy(() => {
+    const of = (x: tf.Tensor4D) => tf.slice(x, [0, 0, from, 0], [-1, -1, count, -1])
+    return { keys: tf.keep(of(keys)), values: tf.keep(of(values)) }
+  })
+  tf.dispose([keys, values])
+  return part
 }

@@ -1,14 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { type AttentionContext, attention, attentionMask } from './attention.ts'
+import { attentionMask } from './attention.ts'
 import { type Batch, toBatch } from './batch.ts'
 import { CallRouting, type Training } from './call-routing.ts'
-import type { ModelConfig, MoeConfig } from './config.ts'
+import type { ModelConfig } from './config.ts'
+import { type DecoderCall, decode, lastRows, unembed } from './decoder.ts'
 import type { DispatchName } from './dispatch/index.ts'
-import { applyExpert } from './experts.ts'
 import { type Intervention, type Interventions, interventionFor } from './interventions.ts'
 import { KvCache } from './kv-cache.ts'
-import { linear } from './linear.ts'
-import { rmsNorm } from './norm.ts'
 import { ropeFrequencies, ropeTables } from './rope.ts'
 import { type RoutingTrace, type TraceOptions, TraceRecorder } from './trace.ts'
 import { allTensors, type ModelWeights } from './weights.ts'
@@ -63,7 +61,8 @@ export class MoeModel {
     const interventions = this.interventionsFor(options.interventions)
     const cache = options.cache ?? this.createCache()
     try {
-      const { firstPositions, columns } = cache.extend(batch.mask)
+      const extension = cache.extend(batch.mask)
+      const { firstPositions, columns } = extension
       const rows = batch.rows(firstPositions)
       const recorder = options.trace
         ? new TraceRecorder(batch.realRows, rows, options.trace === true ? {} : options.trace)
@@ -77,17 +76,26 @@ export class MoeModel {
       )
       try {
         const logits = tf.tidy(() => {
-          const context = {
-            batch: batch.size,
-            rope: ropeTables(batch.positions(firstPositions), batch.size, this.ropeFrequencies),
-            mask: attentionMask(columns, batch.length, this.config.attention),
-            cache,
-            normEps: this.config.normEps,
-          }
-          const x = this.hidden(batch, context, routing, recorder)
+          const x = decode(this.config, this.weights, {
+            tokens: tf.tensor1d(batch.tokens, 'int32'),
+            attention: {
+              batch: batch.size,
+              rope: ropeTables(batch.positions(firstPositions), batch.size, this.ropeFrequencies),
+              mask: attentionMask(columns, batch.length, this.config.attention),
+              cache,
+              normEps: this.config.normEps,
+            },
+            padding: paddingTensors(batch),
+            routing,
+            recorder,
+          })
           routing.assertFinite()
-          return this.unembed(options.logits === 'last' ? lastRows(x, batch) : x, tokens)
+          const wanted = options.logits === 'last' ? lastRows(x, batch.size, batch.length) : x
+          const flat = unembed(wanted, this.weights)
+          const [rows, V] = flat.shape
+          return Array.isArray(tokens[0]) ? tf.reshape(flat, [batch.size, rows / batch.size, V]) : flat
         })
+        cache.commit(extension)
         return { logits, trace: recorder?.trace ?? null }
       } finally {
         routing.dispose()
@@ -108,67 +116,14 @@ export class MoeModel {
       layer.kind === 'moe' ? interventionFor(interventions, layer.router, i) : undefined,
     )
   }
-
-  /** The residual stream after the last norm [B T, D]. */
-  private hidden(
-    batch: Batch,
-    context: AttentionContext,
-    routing: CallRouting,
-    recorder: TraceRecorder | null,
-  ): tf.Tensor2D {
-    const { config, weights } = this
-    let x = tf.gather(weights.embedding, tf.tensor1d(batch.tokens, 'int32')) as tf.Tensor2D // [B T, D]
-    recorder?.embed(x)
-    weights.blocks.forEach((block, layer) => {
-      x = tf.tidy(() => {
-        const normed = rmsNorm(x, block.attentionNorm, config.normEps)
-        const mixed = attention(normed, block.attention, config.attention, context, layer) // [B T, D]
-        const attended = tf.add(x, mixed) as tf.Tensor2D
-        const fedIn = rmsNorm(attended, block.feedForwardNorm, config.normEps)
-        const fed = this.feedForward(fedIn, layer, batch, routing) // [B T, D]
-        const output = tf.add(attended, fed) as tf.Tensor2D
-        recorder?.layer(mixed, fed, output)
-        return output
-      })
-    })
-    const normed = rmsNorm(x, weights.finalNorm, config.normEps)
-    recorder?.finalNorm(normed)
-    return normed
-  }
-
-  /** A plain SwiGLU, or router and experts. x [B T, D] -> [B T, D]. Padding rows are not computed. */
-  private feedForward(x: tf.Tensor2D, layer: number, batch: Batch, routing: CallRouting): tf.Tensor2D {
-    const weights = this.weights.blocks[layer].feedForward
-    return withoutPadding(x, batch, (real) =>
-      weights.kind === 'dense'
-        ? applyExpert(real, weights.expert)
-        : routing.run(real, weights, this.config.layers[layer] as MoeConfig, layer),
-    )
-  }
-
-  /** Hidden states to logits; the tied form puts the large matrix on the left, where no backend transposes it. */
-  private unembed(x: tf.Tensor2D, tokens: number[] | number[][]): tf.Tensor {
-    const { unembedding, embedding } = this.weights
-    const logits = unembedding ? linear(x, unembedding) : tf.transpose(tf.matMul(embedding, x, false, true))
-    return Array.isArray(tokens[0]) ? tf.reshape(logits, [tokens.length, -1, this.config.vocabSize]) : logits
-  }
 }
 
-/** Runs `f` on the rows that hold tokens; padding rows become zeros. */
-function withoutPadding(x: tf.Tensor2D, batch: Batch, f: (real: tf.Tensor2D) => tf.Tensor2D): tf.Tensor2D {
-  if (batch.realRows.length === batch.tokens.length) return f(x)
-  return tf.tidy(() => {
-    const real = f(tf.gather(x, tf.tensor1d(batch.realRows, 'int32')))
-    const place = new Int32Array(batch.tokens.length).fill(batch.realRows.length) // the row of zeros
-    batch.realRows.forEach((row, i) => {
-      place[row] = i
-    })
-    return tf.gather(tf.concat([real, tf.zeros<tf.Rank.R2>([1, x.shape[1]])], 0), tf.tensor1d(place, 'int32'))
+/** Which rows hold tokens, as tensors; null when all do. */
+function paddingTensors({ realRows, tokens }: Batch): DecoderCall['padding'] {
+  if (realRows.length === tokens.length) return null
+  const place = new Int32Array(tokens.length).fill(realRows.length) // past the end: a row of zeros
+  realRows.forEach((row, i) => {
+    place[row] = i
   })
-}
-
-/** The last row of each sequence: [B T, D] -> [B, D]. Padding is on the left, so the last column is always a token. */
-function lastRows(x: tf.Tensor2D, { size, length }: Batch): tf.Tensor2D {
-  const byColumn = tf.reshape(x, [size, length, x.shape[1]])
-  return tf.reshape(tf.slice(byColumn, [0, length - 1, 0], [size, 1, x.shape[1]]), [size, x.shape[1]])
+  return { realRows: tf.tensor1d(realRows, 'int32'), place: tf.tensor1d(place, 'int32') }
 }
