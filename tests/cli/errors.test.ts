@@ -1,9 +1,9 @@
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'vitest'
-import { copyOfMixtral, MIXTRAL, tinymoe } from './run-cli.ts'
+import { copyOfMixtral, MIXTRAL, PATIENT, tinymoe } from './run-cli.ts'
 
-describe.concurrent('errors are one sentence on stderr, exit 1, nothing on stdout', () => {
+describe.concurrent('errors are one sentence on stderr, exit 1, nothing on stdout', PATIENT, () => {
   test('no such directory', async ({ expect }) => {
     const { code, stdout, stderr } = await tinymoe('logits', '/no/such/model', '--tokens', '1', '--json')
     expect(stderr).toBe(

@@ -1,11 +1,11 @@
 import { describe, test } from 'vitest'
 import { readGolden } from '../helpers/golden.ts'
-import { MIXTRAL, mixtralWithText, outcomeOf, startCli, tinymoe } from './run-cli.ts'
+import { MIXTRAL, mixtralWithText, outcomeOf, PATIENT, startCli, tinymoe } from './run-cli.ts'
 
 const golden = readGolden('mixtral/golden.json')
 const prompt = golden.prompts[0].input_ids.join(',')
 
-describe.concurrent('tinymoe generate', () => {
+describe.concurrent('tinymoe generate', PATIENT, () => {
   test("--json: the reference's 24 greedy tokens", async ({ expect }) => {
     const { code, stdout, stderr } = await tinymoe(
       'generate',

@@ -13,6 +13,9 @@ export const MIXTRAL = join(FIXTURES, 'mixtral')
 /** The command that runs the command line from source, for a shell; arguments follow. */
 export const COMMAND = [process.execPath, '--import', 'tsx', join(REPOSITORY, 'src/cli/main.ts')]
 
+/** For tests that wait for processes: several run at once, and the machine may be busy with more. */
+export const PATIENT = { timeout: 180_000 }
+
 export interface Outcome {
   code: number | null
   stdout: string

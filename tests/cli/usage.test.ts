@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'vitest'
-import { MIXTRAL, REPOSITORY, tinymoe } from './run-cli.ts'
+import { MIXTRAL, PATIENT, REPOSITORY, tinymoe } from './run-cli.ts'
 
 const { version } = JSON.parse(readFileSync(join(REPOSITORY, 'package.json'), 'utf8'))
 
-describe.concurrent('tinymoe', () => {
+describe.concurrent('tinymoe', PATIENT, () => {
   test('--version is that of package.json', async ({ expect }) => {
     expect(await tinymoe('--version')).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
   })
