@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import { writeAtomically } from '../checkpoint/save.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
 import { type LoadedModel, type LoadOptions, loadModel, readConfig } from '../load-model.ts'
+import type { Interventions } from '../model/interventions.ts'
 import { colourDepth } from '../trace/colours.ts'
 import { traceToCsv } from '../trace/csv.ts'
 import { Decisions } from '../trace/decision.ts'
@@ -14,6 +15,7 @@ import { decisionToJson, traceToJson } from '../trace/json.ts'
 import { type TraceRun, traceRun } from '../trace/run.ts'
 import { layerStatistics } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
+import { analyseCommand } from './analyse.ts'
 import { allOptions, dispatchOption, type GlobalOptions, tokenIds, wholeNumber } from './arguments.ts'
 import { remark, table, writeAll } from './output.ts'
 import {
@@ -33,6 +35,8 @@ interface Flags extends InterventionFlags, GlobalOptions {
   layer?: number
   token?: number
   step?: boolean
+  analyse?: boolean
+  batch?: number
   width?: number
   csv?: string | true
   out?: string
@@ -59,6 +63,7 @@ Examples:
   $ tinymoe trace models/my-model --prompt "Once upon a time" --step
   $ tinymoe trace models/my-model --prompt "Once upon a time" --layer 1 --token 2
   $ tinymoe trace models/my-model --tokens 1,5,34 --max-tokens 20 --html trace.html --out trace.json
+  $ tinymoe trace models/my-model --prompt "Once upon a time" --max-tokens 60 --analyse --batch 8
   $ tinymoe trace models/my-model --tokens 1,5,34 --top-k 1 --disable 3,1:7 --bias 2=0.5 --csv > trace.csv
 `
 
@@ -76,6 +81,8 @@ export function registerTrace(program: Command): void {
     .option('--layer <n>', 'with --token: one decision in full', wholeNumber(0))
     .option('--token <n>', 'position of that token', wholeNumber(0))
     .option('--step', 'walk through the decisions with the keyboard; from --layer and --token, if given')
+    .option('--analyse', 'what capacity limits, expert caches and another K would do; weights read')
+    .option('--batch <n>', 'with --analyse: capacity also for batches of so many tokens', wholeNumber(1))
     .option('--width <columns>', 'default: those of the terminal', wholeNumber(20))
     .optionsGroup('Files:')
     .option('--csv [file]', 'one line per layer, token and expert; without a file on stdout')
@@ -104,7 +111,8 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
     const texts = model.tokenizer ? tokenTexts(run.trace.rows, model.tokenizer) : null
     const traced = { ...run, model, texts, decisions: new Decisions(model, run.calls, interventions) }
     writeFiles(traced, flags)
-    await show(traced, flags)
+    if (flags.analyse) await showAnalysis(traced, flags, interventions)
+    else await show(traced, flags)
   } finally {
     model.dispose()
   }
@@ -118,9 +126,15 @@ function checkFlags(flags: Flags): void {
   else if ((flags.layer === undefined) !== (flags.token === undefined)) {
     throw new UsageError('--layer and --token name one decision together; --step takes either')
   }
-  if (flags.csv === true && (flags.json || flags.step || flags.layer !== undefined)) {
-    throw new UsageError('--csv without a file has stdout to itself: leave out --json, --step, --layer')
+  if (flags.csv === true && (flags.json || flags.step || flags.analyse || flags.layer !== undefined)) {
+    throw new UsageError(
+      '--csv without a file has stdout to itself: leave out --json, --step, --layer, --analyse',
+    )
   }
+  if (flags.analyse && (flags.step || flags.layer !== undefined)) {
+    throw new UsageError('--analyse is about the whole run: leave out --step, --layer and --token')
+  }
+  if (flags.batch !== undefined && !flags.analyse) throw new UsageError('--batch belongs to --analyse')
 }
 
 async function promptTokens(prompt: string, { tokenizer, dir }: LoadedModel): Promise<number[]> {
@@ -168,6 +182,15 @@ async function show(traced: Traced, flags: Flags): Promise<void> {
   if (flags.csv === true) return writeAll(traceToCsv(trace, texts))
   await writeAll(heatMap(trace, { texts, ...options }).map((line) => `${line}\n`))
   await writeAll(['\n', summary(traced)])
+}
+
+async function showAnalysis(
+  { model, trace }: Traced,
+  { batch, json }: Flags,
+  interventions?: Interventions,
+): Promise<void> {
+  const { result, text } = await analyseCommand(model, trace, { batch, interventions })
+  await writeAll([json ? `${JSON.stringify(result)}\n` : text])
 }
 
 /** Indices in the trace of --layer and --token; the first ones where not given. */

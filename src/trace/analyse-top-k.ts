@@ -1,8 +1,9 @@
 import { InputError } from '../errors.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
 import { type Interventions, interventionFor } from '../model/interventions.ts'
-import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
+import type { RoutingTrace } from '../model/trace.ts'
 import type { MoeModel } from '../model/transformer.ts'
+import { chosenExperts } from './statistics.ts'
 
 /** What another K does to a run of the same tokens. */
 export interface TopKAnswer {
@@ -105,7 +106,9 @@ export function sequencesOf({ rows }: RoutingTrace): Sequence[] {
 function overlap(trace: RoutingTrace, sequences: Sequence[], now: RoutingTrace[], topK: number) {
   const jaccardByLayer = trace.layers.map((layer, l) => {
     const shares = sequences.flatMap(({ rows }, s) =>
-      rows.map((row, position) => jaccard(chosen(layer, row), chosen(now[s].layers[l], position))),
+      rows.map((row, position) =>
+        jaccard(chosenExperts(layer, row), chosenExperts(now[s].layers[l], position)),
+      ),
     )
     return mean(shares)
   })
@@ -118,15 +121,10 @@ function overlap(trace: RoutingTrace, sequences: Sequence[], now: RoutingTrace[]
   }
 }
 
-function chosen({ expertIndices, topK }: LayerTrace, row: number): Set<number> {
-  return new Set(expertIndices.subarray(row * topK, (row + 1) * topK).filter((expert) => expert >= 0))
-}
-
-/** |A n B| / |A u B|; two empty sets are the same. */
-function jaccard(a: Set<number>, b: Set<number>): number {
-  const shared = [...a].filter((expert) => b.has(expert)).length
-  const all = a.size + b.size - shared
-  return all === 0 ? 1 : shared / all
+/** |A n B| / |A u B| of lists without repeats; two empty ones are the same. */
+function jaccard(a: number[], b: number[]): number {
+  const all = new Set([...a, ...b]).size
+  return all === 0 ? 1 : (a.length + b.length - all) / all
 }
 
 /** Logits [T, V] a sequence, before and after. */
