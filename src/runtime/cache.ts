@@ -1,11 +1,11 @@
 import { mkdir } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import envPaths from 'env-paths'
 import { TENSORFLOW, type Variant } from './release.ts'
 
 /** Per user, shared by every checkout: `TINYMOE_CACHE`, or the system's cache folder. */
 export function cacheRoot(env: Record<string, string | undefined> = process.env): string {
-  return env.TINYMOE_CACHE || envPaths('tinymoe', { suffix: '' }).cache
+  return env.TINYMOE_CACHE ? resolve(env.TINYMOE_CACHE) : envPaths('tinymoe', { suffix: '' }).cache
 }
 
 /**

@@ -33,10 +33,11 @@ export interface MachineDescription {
 }
 
 /** The features that decide whether TensorFlow runs at all, and how fast: the rest of /proc/cpuinfo is noise. */
+// biome-ignore format: a list of names reads better filled than one a line
 const FEATURES_WORTH_NAMING = [
   'sse4_2', 'avx', 'avx2', 'fma', 'f16c', 'avx_vnni', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'avx512_fp16',
   'amx_tile', 'amx_bf16', 'amx_int8', 'asimd', 'asimdhp', 'asimddp', 'i8mm', 'bf16', 'sve', 'sve2',
-] // biome-ignore format: a list of names reads better filled than one a line
+]
 
 export async function describeMachine(host: Host = systemHost()): Promise<MachineDescription> {
   const [cpuFeatures, hasLibcuda, { gpus, gpuProblem }] = await Promise.all([
