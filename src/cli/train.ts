@@ -1,0 +1,203 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { Presets, SingleBar } from 'cli-progress'
+import { type Command, Option } from 'commander'
+import { InputError, UsageError } from '../errors.ts'
+import { startRuntime } from '../runtime/index.ts'
+import { checkpointDir, readTrainingState, resumeTraining } from '../train/checkpoint.ts'
+import type { StepRecord } from '../train/log.ts'
+import {
+  exportModel,
+  modelDir,
+  planMinutes,
+  runTraining,
+  startTraining,
+  type Training,
+} from '../train/loop.ts'
+import { PRESET_NAMES, PRESETS, type PresetName } from '../train/presets.ts'
+import { type TrainSettings, trainSettings } from '../train/settings.ts'
+import type { ValidationResult } from '../train/trainer.ts'
+import { allOptions, decimal, type GlobalOptions, wholeNumber } from './arguments.ts'
+import { interruptible } from './interrupt.ts'
+import { remark, write } from './output.ts'
+
+interface Flags {
+  preset?: PresetName
+  corpus?: string[]
+  steps?: number
+  minutes?: number
+  seed?: number
+  batch?: number
+  length?: number
+  learningRate?: number
+  out?: string
+  resume?: boolean
+}
+
+const DEFAULT_STEPS = 2000
+/** Without a terminal, a line about every so often. */
+const LINE_EVERY_MS = 30_000
+const BAR = 'train [{bar}] {value}/{total}  {what}'
+
+const EXAMPLES = `
+Presets:
+${PRESET_NAMES.map((name) => `  ${name.padEnd(14)}${PRESETS[name].summary}`).join('\n')}
+
+Examples:
+  $ tinymoe train --preset moe --minutes 60
+  $ tinymoe train --preset moe --out runs/moe --resume
+  $ tinymoe train --preset dense-active --corpus notes/ diary.txt --steps 500
+
+Needs TensorFlow (device cuda or cpu). Ctrl-C writes a checkpoint before it ends; --resume goes on from there.
+`
+
+export function registerTrain(program: Command): void {
+  program
+    .command('train')
+    .summary('train a small model')
+    .description('Trains a small model from random weights and writes it as a Hugging Face directory.')
+    .addOption(new Option('--preset <name>', 'what to train').choices(PRESET_NAMES))
+    .option('--corpus <path...>', "own text files or directories (default: the project's generated corpus)")
+    .option('--steps <n>', `steps of the whole training (default: ${DEFAULT_STEPS})`, wholeNumber(1))
+    .option('--minutes <m>', 'as many steps as fit in about so many minutes', positive)
+    .option('--seed <n>', 'of the first weights and the order of texts (default: 1)', wholeNumber(0))
+    .option('--batch <n>', 'sequences of a step (default: 16)', wholeNumber(1))
+    .option('--length <n>', 'tokens of a sequence (default: 256)', wholeNumber(2))
+    .option('--learning-rate <x>', 'the highest one (default: 0.002)', positive)
+    .option('--out <dir>', 'folder for log, checkpoint and model (default: runs/<preset>)')
+    .option('--resume', 'go on from the checkpoint in --out')
+    .addHelpText('after', EXAMPLES)
+    .action((_options: unknown, command: Command) => runTrain(allOptions<Flags>(command)))
+}
+
+const positive = decimal('a number above 0', (x) => x > 0)
+
+async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
+  if (!flags.preset && !(flags.resume && flags.out)) throw new UsageError('train needs --preset')
+  if (flags.steps !== undefined && flags.minutes !== undefined)
+    throw new UsageError('train takes either --steps or --minutes')
+  const out = flags.out ?? join('runs', flags.preset!)
+  if (flags.resume) checkSameSettings(flags, readTrainingState(out).settings)
+  else if (existsSync(checkpointDir(out)))
+    throw new InputError(`${checkpointDir(out)} exists: --resume goes on with it, or choose another --out`)
+  const { report } = await startRuntime({ device: flags.device, debug: flags.debug, onMessage: remark })
+  await interruptible(async (signal) => {
+    const training = flags.resume ? resumeTraining(out) : prepare(flags)
+    try {
+      const finished = await withProgress(training, (hooks) =>
+        runTraining(out, training, { signal, ...hooks }),
+      )
+      if (finished)
+        exportModel(out, training, `${report.device} (${report.deviceName}, ${report.threads} threads)`)
+      await write(
+        flags.json
+          ? `${JSON.stringify(summary(out, training, finished))}\n`
+          : closing(out, training, finished),
+      )
+    } finally {
+      training.trainer.dispose()
+    }
+  })
+}
+
+function prepare({ preset, corpus, steps, minutes, seed, batch, length, learningRate }: Flags): Training {
+  const chosen = { corpus, seed, rows: batch, length, peakLearningRate: learningRate }
+  const given = Object.fromEntries(Object.entries(chosen).filter(([, value]) => value !== undefined))
+  const training = startTraining(trainSettings({ preset: preset!, steps: steps ?? DEFAULT_STEPS, ...given }))
+  if (minutes !== undefined) {
+    planMinutes(training, minutes)
+    remark(`${training.trainer.settings.steps} steps are planned for ${minutes} minutes`)
+  }
+  return training
+}
+
+/** A training that goes on keeps its settings: a flag that says otherwise is an error, not ignored. */
+function checkSameSettings(flags: Flags, stored: TrainSettings): void {
+  if (flags.minutes !== undefined)
+    throw new UsageError('--resume keeps the number of steps; leave out --minutes')
+  const pairs: [flag: string, given: unknown, stored: unknown][] = [
+    ['preset', flags.preset, stored.preset],
+    ['steps', flags.steps, stored.steps],
+    ['seed', flags.seed, stored.seed],
+    ['batch', flags.batch, stored.rows],
+    ['length', flags.length, stored.length],
+    ['learning-rate', flags.learningRate, stored.peakLearningRate],
+    ['corpus', flags.corpus?.join(' '), stored.corpus.join(' ')],
+  ]
+  for (const [flag, given, kept] of pairs) {
+    if (given !== undefined && given !== kept)
+      throw new InputError(
+        `--${flag} is ${given}, but the training to resume was started with ${kept || 'none'}`,
+      )
+  }
+}
+
+function summary(out: string, { trainer }: Training, finished: boolean) {
+  const { step, settings } = trainer
+  return { finished, step, settings, model: finished ? modelDir(out) : null, checkpoint: checkpointDir(out) }
+}
+
+function closing(out: string, { trainer }: Training, finished: boolean): string {
+  const { step, settings } = trainer
+  if (finished) return `model: ${modelDir(out)}\n`
+  return `stopped after step ${step} of ${settings.steps}; go on with --out ${out} --resume\n`
+}
+
+interface ProgressHooks {
+  onStep(record: StepRecord): void
+  onValidation(result: ValidationResult): void
+}
+
+/** A bar on a terminal, else a line now and then; both on stderr. */
+async function withProgress<T>(
+  { trainer }: Training,
+  work: (hooks: ProgressHooks) => Promise<T>,
+): Promise<T> {
+  const { steps, rows, length } = trainer.settings
+  const { isTTY } = process.stderr
+  const bar = new SingleBar(
+    { format: BAR, stream: process.stderr, barsize: 20, hideCursor: true },
+    Presets.rect,
+  )
+  let lastLine = Number.NEGATIVE_INFINITY
+  let speed = 0 // smoothed, so that the time left does not jump
+  bar.start(steps, trainer.step, { what: '' })
+  try {
+    return await work({
+      onStep: (record) => {
+        speed = speed === 0 ? record.tokensPerSecond : 0.9 * speed + 0.1 * record.tokensPerSecond
+        const what = describe(record, speed, ((steps - record.step) * rows * length) / speed)
+        bar.update(record.step, { what })
+        const now = performance.now()
+        if (isTTY || (now - lastLine < LINE_EVERY_MS && record.step < steps)) return
+        lastLine = now
+        remark(`step ${record.step}/${steps}  ${what}`)
+      },
+      onValidation: ({ step, validation }) => {
+        if (!isTTY) remark(`step ${step}  validation loss ${validation.toFixed(3)}`)
+      },
+    })
+  } finally {
+    bar.stop()
+  }
+}
+
+/** Loss, speed, time left, and the shares of the least and the most used expert of any layer. */
+function describe({ crossEntropy, load }: StepRecord, speed: number, secondsLeft: number): string {
+  const shares = load.flat()
+  const percent = (share: number) => (100 * share).toFixed(0)
+  return [
+    `loss ${crossEntropy.toFixed(3)}`,
+    `${speed.toFixed(0)} tokens/s`,
+    `${clock(secondsLeft)} left`,
+    ...(shares.length > 0
+      ? [`experts ${percent(Math.min(...shares))}-${percent(Math.max(...shares))} %`]
+      : []),
+  ].join('  ')
+}
+
+function clock(seconds: number): string {
+  const minutes = Math.round(seconds / 60)
+  if (minutes < 1) return `${Math.ceil(seconds)} s`
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+}

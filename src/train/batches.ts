@@ -1,0 +1,97 @@
+import type { Tokenizer } from '../generate/tokenizer.ts'
+import { Random } from './random.ts'
+import type { TextSource } from './texts.ts'
+import { SPECIAL_TOKENS } from './tokenizer.ts'
+
+const BOS = SPECIAL_TOKENS.indexOf('<s>')
+const EOS = SPECIAL_TOKENS.indexOf('</s>')
+
+export interface BatchShape {
+  /** B, rows of a batch. */
+  rows: number
+  /** T, tokens of a row that are predicted; a row holds one more, which begins it. */
+  length: number
+}
+
+/** Batches as a function of seed and step: nothing has to be stored to go on after an interruption. */
+export class Batches {
+  constructor(
+    private readonly texts: TextSource,
+    private readonly tokenizer: Tokenizer,
+    private readonly shape: BatchShape,
+    private readonly seed: number,
+  ) {}
+
+  /** The rows [B][T + 1] of a training step, every domain with an equal share of the tokens. */
+  training(step: number): number[][] {
+    const random = new Random(`${this.seed}/batch/${step}`)
+    const drawn = new Map(this.texts.domains.map((domain) => [domain, 0])) // tokens
+    const documentOf = (domain: string) => this.document(domain, 'train', random)
+    const documents: number[][] = []
+    for (let total = 0; total < this.capacity; ) {
+      const [domain, tokens] = [...drawn].reduce((least, entry) => (entry[1] < least[1] ? entry : least))
+      const document = documentOf(domain)
+      documents.push(document)
+      drawn.set(domain, tokens + document.length)
+      total += document.length
+    }
+    return pack(documents, this.shape, random, () => documentOf(random.pick(this.texts.domains)))
+  }
+
+  /** Rows of one domain's validation texts: the same whatever the seed and the step. */
+  validation(domain: string): number[][] {
+    const random = new Random(`validation/${domain}`)
+    const next = () => this.document(domain, 'validation', random)
+    const documents: number[][] = []
+    for (let total = 0; total < this.capacity; total += documents.at(-1)!.length) documents.push(next())
+    return pack(documents, this.shape, random, next)
+  }
+
+  private get capacity(): number {
+    return this.shape.rows * (this.shape.length + 1)
+  }
+
+  private document(domain: string, split: 'train' | 'validation', random: Random): number[] {
+    const text = this.texts.draw(domain, split, random)
+    return [BOS, ...this.tokenizer.encode(text, { addSpecialTokens: false }), EOS]
+  }
+}
+
+/**
+ * Packs whole documents into rows of T + 1 tokens, the longest first, each into the first row that has room. What then
+ * is free at the end of a row takes the beginning of another document, so no token is padding and every row starts with
+ * a document. Documents longer than a row are cut. `more` gives documents when none is left to begin.
+ */
+export function pack(
+  documents: number[][],
+  { rows, length }: BatchShape,
+  random: Random,
+  more: () => number[],
+): number[][] {
+  const size = length + 1
+  const packed = Array.from({ length: rows }, (): { free: number; documents: number[][] } => ({
+    free: size,
+    documents: [],
+  }))
+  const left: number[][] = []
+  for (const document of documents
+    .flatMap((whole) => piecesOf(whole, size))
+    .sort((a, b) => b.length - a.length)) {
+    const row = packed.find(({ free }) => free >= document.length)
+    if (row) {
+      row.documents.push(document)
+      row.free -= document.length
+    } else left.push(document)
+  }
+  return packed.map((row) => {
+    const tokens = random.shuffle(row.documents).flat()
+    while (tokens.length < size) tokens.push(...(left.pop() ?? more()).slice(0, size - tokens.length))
+    return tokens
+  })
+}
+
+function piecesOf(document: number[], size: number): number[][] {
+  return Array.from({ length: Math.ceil(document.length / size) }, (_, i) =>
+    document.slice(i * size, (i + 1) * size),
+  )
+}

@@ -1,0 +1,124 @@
+import { countParameters } from '../cost/index.ts'
+import { isStep, isValidation, type LogRecord, type StepRecord } from './log.ts'
+import { PRESETS } from './presets.ts'
+import { type TrainSettings, trainSettings } from './settings.ts'
+import type { TextSource } from './texts.ts'
+import { expertCounts } from './trainer.ts'
+
+/** Steps at the end over which shares and losses are averaged. */
+const LAST_STEPS = 100
+
+export interface CardContext {
+  settings: TrainSettings
+  texts: TextSource
+  log: LogRecord[]
+  /** Where it was trained, such as `cpu, 2 threads`. */
+  device: string
+}
+
+/** README.md of a trained model, every number from its own log. */
+export function modelCard({ settings, texts, log, device }: CardContext): string {
+  const { preset, steps, rows, length, seed } = settings
+  const { summary, config } = PRESETS[preset]
+  const { total, active } = countParameters(config)
+  const done = log.filter(isStep)
+  const tokens = steps * rows * length
+  const seconds = done.reduce((sum, { tokensPerSecond }) => sum + (rows * length) / tokensPerSecond, 0)
+  return `# ${preset}
+
+A small language model trained by tinymoe itself, in TypeScript: ${summary}.
+
+- Parameters: ${thousands(total)}, of which one token uses ${thousands(active)}; stored as bfloat16.
+- Data: ${texts.description}. Batches hold ${texts.domains.length === 1 ? 'whole documents' : 'all domains in equal shares'}.
+- Training: ${thousands(steps)} steps of ${rows} x ${length} tokens (${thousands(tokens)} tokens) on ${device}, ${duration(seconds)}.
+- AdamW, peak learning rate ${settings.peakLearningRate}, ${settings.warmup} steps of warm-up, cosine to ${settings.learningRateFloor} of the peak, weight
+  decay ${settings.adamw.weightDecay}, gradients clipped at ${settings.clipNorm}.${balancing(settings)}
+- Made by:
+
+\`\`\`
+${trainCommand(settings)}
+\`\`\`
+
+## Results
+
+${lossTable(log)}
+${loadLines(done, expertCounts(config))}
+![Loss and load of the experts](curve.svg)
+
+## Limits
+
+It knows only texts like those it was trained on, and nothing of the world. Seed ${seed}; the same command on the same
+device gives the same model.
+`
+}
+
+/** The command that repeats the training; what the settings would be anyway is left out. */
+export function trainCommand(settings: TrainSettings): string {
+  const { preset, steps, seed, corpus, rows, length, peakLearningRate } = settings
+  const usual = trainSettings({ preset, steps })
+  const flags = [
+    `--preset ${preset} --steps ${steps} --seed ${seed}`,
+    corpus.length > 0 ? `--corpus ${corpus.join(' ')}` : '',
+    rows === usual.rows ? '' : `--batch ${rows}`,
+    length === usual.length ? '' : `--length ${length}`,
+    peakLearningRate === usual.peakLearningRate ? '' : `--learning-rate ${peakLearningRate}`,
+  ]
+  return `npm run train -- ${flags.filter(Boolean).join(' ')}`
+}
+
+function balancing({ preset, lossWeights, biasRate }: TrainSettings): string {
+  if (expertCounts(PRESETS[preset].config).length === 0) return ''
+  const how =
+    biasRate === null
+      ? `a balance loss over the whole batch (${lossWeights.balance})`
+      : `a bias on choosing (step ${biasRate}), without a balance loss`
+  return `\n- Experts are kept busy by ${how}; z-loss ${lossWeights.z}.`
+}
+
+function lossTable(log: LogRecord[]): string {
+  const last = log.filter(isStep).slice(-LAST_STEPS)
+  const validation = log.filter(isValidation).at(-1)
+  const lines = [
+    ['', 'loss (nats a token)'],
+    ['---', '---:'],
+    [`training, mean of the last ${last.length} steps`, mean(last.map((r) => r.crossEntropy)).toFixed(3)],
+  ]
+  if (validation) {
+    lines.push(['validation, mean of the domains', validation.validation.toFixed(3)])
+    for (const [domain, loss] of Object.entries(validation.byDomain))
+      lines.push([`- ${domain}`, loss.toFixed(3)])
+  }
+  return lines.map((cells) => `| ${cells.join(' | ')} |\n`).join('')
+}
+
+function loadLines(steps: StepRecord[], experts: number[]): string {
+  if (experts.length === 0) return ''
+  const last = steps.slice(-LAST_STEPS)
+  const rows = experts.map((E, layer) => {
+    const shares = Array.from({ length: E }, (_, e) => mean(last.map(({ load }) => load[layer][e])))
+    return `| ${layer + 1} | ${percent(Math.min(...shares))} | ${percent(Math.max(...shares))} | ${percent(1 / E)} |\n`
+  })
+  return `
+Shares of the assignments, mean of the last ${last.length} steps:
+
+| mixture layer | least used expert | most used | even |
+| --- | ---: | ---: | ---: |
+${rows.join('')}`
+}
+
+function mean(values: number[]): number {
+  return values.reduce((a, b) => a + b, 0) / values.length
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`
+}
+
+function thousands(n: number): string {
+  return n.toLocaleString('en')
+}
+
+function duration(seconds: number): string {
+  if (seconds < 120) return `${seconds.toFixed(0)} seconds`
+  return seconds < 7200 ? `${(seconds / 60).toFixed(0)} minutes` : `${(seconds / 3600).toFixed(1)} hours`
+}

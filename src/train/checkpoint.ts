@@ -1,0 +1,147 @@
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
+import { loadWeights } from '../checkpoint/load.ts'
+import { openSafetensors } from '../checkpoint/safetensors.ts'
+import { type ExtraFiles, saveCheckpoint } from '../checkpoint/save.ts'
+import { openCheckpoint } from '../checkpoint/shards.ts'
+import { writeSafetensors } from '../checkpoint/write.ts'
+import { CheckpointError, messageOf } from '../errors.ts'
+import { Tokenizer } from '../generate/tokenizer.ts'
+import { readConfig } from '../load-model.ts'
+import type { TokenizerJson } from '../text/bpe.ts'
+import { storedValues } from './parameters.ts'
+import type { TrainSettings } from './settings.ts'
+import { generatedTexts, type TextSource, textsOfFiles } from './texts.ts'
+import { SPECIAL_TOKENS } from './tokenizer.ts'
+import { Trainer } from './trainer.ts'
+
+const OPTIMIZER_FILE = 'optimizer.safetensors'
+const STATE_FILE = 'training.json'
+
+interface TrainingState {
+  step: number
+  settings: TrainSettings
+}
+
+/** Where a training under `out` keeps what it needs to go on. */
+export function checkpointDir(out: string): string {
+  return join(out, 'checkpoint')
+}
+
+/** Texts that settings name. */
+export function textsOf({ corpus, seed }: TrainSettings): TextSource {
+  return corpus.length > 0 ? textsOfFiles(corpus) : generatedTexts(seed)
+}
+
+/** A tokenizer that was trained in this process or read back. */
+export function tokenizerOf(json: TokenizerJson): Tokenizer {
+  return new Tokenizer(new HuggingFaceTokenizer(json, {}))
+}
+
+/**
+ * Writes model (float32), optimizer and step as a Hugging Face directory that `loadModel` reads too. A new directory
+ * takes the place of the old one once it is whole; a crash between leaves one of the two.
+ */
+export function saveTraining(out: string, trainer: Trainer, tokenizer: TokenizerJson): void {
+  const dir = checkpointDir(out)
+  const fresh = `${dir}.new`
+  const old = `${dir}.old`
+  rmSync(fresh, { recursive: true, force: true })
+  saveModel(fresh, trainer, tokenizer, 'F32')
+  const moments = trainer.parameters.flatMap(({ name, shape }, i) => [
+    { name: `first.${name}`, shape, dtype: 'F32' as const, data: trainer.moments[i].first },
+    { name: `second.${name}`, shape, dtype: 'F32' as const, data: trainer.moments[i].second },
+  ])
+  writeSafetensors(join(fresh, OPTIMIZER_FILE), moments)
+  const state: TrainingState = { step: trainer.step, settings: trainer.settings }
+  writeFileSync(join(fresh, STATE_FILE), `${JSON.stringify(state, null, 2)}\n`)
+  rmSync(old, { recursive: true, force: true })
+  if (existsSync(dir)) renameSync(dir, old)
+  renameSync(fresh, dir)
+  rmSync(old, { recursive: true, force: true })
+}
+
+/** The settings of a training that stopped, without loading it. CheckpointError where there is none. */
+export function readTrainingState(out: string): TrainingState {
+  const file = join(existingDir(out), STATE_FILE)
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    throw new CheckpointError(`${file}: cannot be read: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+/** The training under `out` as it stood when it was saved, on the active backend. */
+export function resumeTraining(out: string): { trainer: Trainer; tokenizer: TokenizerJson } {
+  const dir = existingDir(out)
+  const { step, settings } = readTrainingState(out)
+  const { config, family } = readConfig(dir)
+  const tokenizer: TokenizerJson = JSON.parse(readFileSync(join(dir, 'tokenizer.json'), 'utf8'))
+  const checkpoint = openCheckpoint(dir)
+  try {
+    const weights = loadWeights(checkpoint, config, family)
+    const trainer = new Trainer(settings, config, weights, textsOf(settings), tokenizerOf(tokenizer), step)
+    readMoments(join(dir, OPTIMIZER_FILE), trainer)
+    return { trainer, tokenizer }
+  } finally {
+    checkpoint.close()
+  }
+}
+
+/** Weights and tokenizer in the form that is shipped. */
+export function saveModel(
+  dir: string,
+  { model, parameters }: Trainer,
+  tokenizer: TokenizerJson,
+  dtype: 'F32' | 'BF16',
+  extra: ExtraFiles = {},
+): void {
+  const { config, weights } = model
+  const [pad, bos, eos] = SPECIAL_TOKENS
+  saveCheckpoint(dir, config, dtype, storedValues(config, parameters, weights), {
+    'tokenizer.json': JSON.stringify(tokenizer),
+    'tokenizer_config.json': {
+      tokenizer_class: 'PreTrainedTokenizerFast',
+      bos_token: bos,
+      eos_token: eos,
+      pad_token: pad,
+      clean_up_tokenization_spaces: false,
+      model_max_length: config.maxPositionEmbeddings,
+    },
+    'generation_config.json': {
+      bos_token_id: SPECIAL_TOKENS.indexOf(bos),
+      eos_token_id: SPECIAL_TOKENS.indexOf(eos),
+      pad_token_id: SPECIAL_TOKENS.indexOf(pad),
+    },
+    ...extra,
+  })
+}
+
+/** The checkpoint, or the one before it where a crash came between two renames. */
+function existingDir(out: string): string {
+  const dir = [checkpointDir(out), `${checkpointDir(out)}.old`].find((path) =>
+    existsSync(join(path, STATE_FILE)),
+  )
+  if (!dir)
+    throw new CheckpointError(`${checkpointDir(out)}: has no ${STATE_FILE}, so there is nothing to resume`)
+  return dir
+}
+
+function readMoments(file: string, { parameters, moments }: Trainer): void {
+  const stored = openSafetensors(file)
+  try {
+    const byName = new Map(stored.tensors.map((tensor) => [tensor.name, tensor]))
+    const read = (name: string, target: Float32Array) => {
+      const tensor = byName.get(name)
+      if (!tensor) throw new CheckpointError(`${file}: has no "${name}"`)
+      target.set(tensor.read())
+    }
+    parameters.forEach(({ name }, i) => {
+      read(`first.${name}`, moments[i].first)
+      read(`second.${name}`, moments[i].second)
+    })
+  } finally {
+    stored.close()
+  }
+}

@@ -1,0 +1,101 @@
+import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { TokenizerJson } from '../text/bpe.ts'
+import { trainBpe } from '../text/bpe.ts'
+import { modelCard } from './card.ts'
+import { saveModel, saveTraining, textsOf, tokenizerOf } from './checkpoint.ts'
+import { curveSvg } from './curve.ts'
+import { initWeights } from './initialize.ts'
+import { appendLog, readLog, type StepRecord, startLog } from './log.ts'
+import { PRESETS } from './presets.ts'
+import { Random } from './random.ts'
+import { type TrainSettings, warmupSteps } from './settings.ts'
+import { SPECIAL_TOKENS, trainTokenizer, VOCAB_SIZE } from './tokenizer.ts'
+import { Trainer, type ValidationResult } from './trainer.ts'
+
+/** The tokenizer is one for all runs, so that losses a token compare. */
+const TOKENIZER_SEED = 1
+/** Texts of own files from which the tokenizer learns. */
+const TOKENIZER_TEXTS = 2000
+
+export interface Training {
+  trainer: Trainer
+  tokenizer: TokenizerJson
+}
+
+/** A training at its first step. InputError for a corpus that cannot be read. */
+export function startTraining(settings: TrainSettings): Training {
+  const texts = textsOf(settings)
+  const tokenizer = settings.corpus.length > 0 ? tokenizerOfTexts(settings) : trainTokenizer(TOKENIZER_SEED)
+  const { config } = PRESETS[settings.preset]
+  const weights = initWeights(config, settings.seed)
+  return { trainer: new Trainer(settings, config, weights, texts, tokenizerOf(tokenizer)), tokenizer }
+}
+
+/**
+ * Plans as many steps as fit in `minutes`, by timing a few that are not taken. The number is then fixed, so that `--steps`
+ * repeats the run exactly: how long it really takes depends on what else the machine does.
+ */
+export function planMinutes({ trainer }: Training, minutes: number): void {
+  const steps = Math.max(1, Math.round((minutes * 60) / trainer.secondsPerStep()))
+  trainer.settings = { ...trainer.settings, steps, warmup: warmupSteps(steps) }
+}
+
+function tokenizerOfTexts(settings: TrainSettings): TokenizerJson {
+  const texts = textsOf(settings)
+  const random = new Random('tokenizer')
+  const drawn = Array.from({ length: TOKENIZER_TEXTS }, () => texts.draw(texts.domains[0], 'train', random))
+  return trainBpe([...new Set(drawn)], {
+    vocabSize: VOCAB_SIZE,
+    specialTokens: SPECIAL_TOKENS,
+    individualDigits: true,
+  })
+}
+
+export interface TrainHooks {
+  /** Aborted: the step is finished, a checkpoint written, and the run ends. */
+  signal?: AbortSignal
+  onStep?(record: StepRecord): void
+  onValidation?(result: ValidationResult): void
+}
+
+/**
+ * Runs a training to its last step: a log of every step in `out`, validations and checkpoints now and then, and at the
+ * end the curve. Resolves to false where the signal ended it early.
+ */
+export async function runTraining(out: string, training: Training, hooks: TrainHooks = {}): Promise<boolean> {
+  const { trainer, tokenizer } = training
+  const { steps, rows, length, validateEvery, checkpointEvery } = trainer.settings
+  startLog(out, trainer.step)
+  while (trainer.step < steps && !hooks.signal?.aborted) {
+    const start = performance.now()
+    const result = trainer.train()
+    const record = { ...result, tokensPerSecond: (1000 * rows * length) / (performance.now() - start) }
+    appendLog(out, record)
+    hooks.onStep?.(record)
+    if (trainer.step % validateEvery === 0 || trainer.step === steps) {
+      const validation = trainer.validate()
+      appendLog(out, validation)
+      hooks.onValidation?.(validation)
+    }
+    if (trainer.step % checkpointEvery === 0) saveTraining(out, trainer, tokenizer)
+    await nextTurn() // lets a Ctrl-C in
+  }
+  if (trainer.step % checkpointEvery !== 0) saveTraining(out, trainer, tokenizer)
+  return trainer.step === steps
+}
+
+/** Where the finished model is put. */
+export function modelDir(out: string): string {
+  return join(out, 'model')
+}
+
+/** Writes the finished model as a Hugging Face directory in bfloat16, with its card and curve. */
+export function exportModel(out: string, { trainer, tokenizer }: Training, device: string): void {
+  const { settings } = trainer
+  const log = readLog(out)
+  saveModel(modelDir(out), trainer, tokenizer, 'BF16', {
+    'README.md': modelCard({ settings, texts: textsOf(settings), log, device }),
+    'curve.svg': curveSvg(log, `${settings.preset}, seed ${settings.seed}`),
+  })
+}

@@ -1,0 +1,72 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { RouterConfig } from '../model/config.ts'
+
+/** Smallest probability whose logarithm is taken: a softmax that underflows counts as 87 nats, not as infinity. */
+const SMALLEST = 1e-38
+
+/**
+ * Mean of -log p(target) in nats. logits [N, V], targets N ids. The gradient, (p - one-hot) / N, is written out: it takes
+ * a third of the passes over [N, V] that the gradient of a log-softmax does.
+ */
+export function crossEntropy(logits: tf.Tensor2D, targets: Int32Array): tf.Scalar {
+  const [N, V] = logits.shape
+  const loss = tf.customGrad((...args) => {
+    const [z, save] = args as [tf.Tensor2D, tf.GradSaveFunc]
+    const probabilities = tf.softmax(z) // [N, V]
+    save([probabilities])
+    const flat = tf.tensor1d(
+      targets.map((target, n) => n * V + target),
+      'int32',
+    )
+    const chosen = tf.gather(tf.reshape(probabilities, [N * V]), flat) // [N]
+    return {
+      value: tf.neg(tf.mean(tf.log(tf.maximum(chosen, SMALLEST)))) as tf.Scalar,
+      gradFunc: (dy: tf.Scalar, saved: tf.Tensor[]) => {
+        const share = tf.div(dy, N)
+        const isTarget = tf.oneHot(tf.tensor1d(targets, 'int32'), V, 1, 0, 'float32')
+        return tf.mul(tf.sub(saved[0], isTarget), share)
+      },
+    }
+  })
+  return loss(logits)
+}
+
+/**
+ * Load balancing of a layer, `E sum_e f_e P_e` (Switch Transformers, Fedus et al. 2021, eq. 4): f_e is the share of
+ * assignments that went to expert e, P_e its mean probability. 1 when balanced. f_e is counted over the whole batch:
+ * balance within each sequence would keep experts from specialising. logits [T, E].
+ * Scores that are no probabilities (sigmoid) are divided by their sum first, as in DeepSeek-V3.
+ */
+export function balanceLoss(
+  logits: tf.Tensor2D,
+  tokensPerExpert: Int32Array,
+  { scoring }: Pick<RouterConfig, 'scoring'>,
+): tf.Scalar {
+  return tf.tidy(() => {
+    const E = logits.shape[1]
+    const assignments = tokensPerExpert.reduce((a, b) => a + b, 0)
+    const scaledShares = Float32Array.from(tokensPerExpert, (count) => (E * count) / assignments)
+    const meanProbability = tf.mean(probabilities(logits, scoring), 0) // [E]
+    return tf.sum(tf.mul(meanProbability, tf.tensor1d(scaledShares)))
+  })
+}
+
+function probabilities(logits: tf.Tensor2D, scoring: RouterConfig['scoring']): tf.Tensor2D {
+  if (scoring !== 'sigmoid') return tf.softmax(logits)
+  const scores = tf.sigmoid(logits)
+  return tf.div(scores, tf.sum(scores, 1, true))
+}
+
+/** `mean(logsumexp(z)^2)` keeps router logits small, so that float32 tells them apart (ST-MoE, Zoph et al. 2022, eq. 5). */
+export function zLoss(logits: tf.Tensor2D): tf.Scalar {
+  return tf.tidy(() => tf.mean(tf.square(tf.logSumExp(logits, 1))))
+}
+
+/**
+ * Balancing without a loss (Wang et al. 2024, arXiv 2408.15664, algorithm 1; DeepSeek-V3): experts with fewer tokens than
+ * the mean are chosen a little more easily from the next step on. In place: `bias_e += rate sign(mean - load_e)`.
+ */
+export function updateScoreBias(bias: Float32Array, tokensPerExpert: Int32Array, rate: number): void {
+  const mean = tokensPerExpert.reduce((a, b) => a + b, 0) / tokensPerExpert.length
+  for (let e = 0; e < bias.length; e++) bias[e] += rate * Math.sign(mean - tokensPerExpert[e])
+}

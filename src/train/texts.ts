@@ -1,0 +1,98 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { InputError, messageOf } from '../errors.ts'
+import { DOMAINS, type Domain, generateSample } from './corpus/index.ts'
+import type { Random } from './random.ts'
+
+/** Where texts come from. A text is drawn, not read in order, so that any batch can be made again by itself. */
+export interface TextSource {
+  /** One sentence for the model card. */
+  description: string
+  /** Kinds of text that batches hold in equal shares. */
+  domains: readonly string[]
+  draw(domain: string, split: 'train' | 'validation', random: Random): string
+}
+
+/** A document's number in the generator, which has no end. */
+const MAX_INDEX = 2 ** 31 - 1
+
+/** The project's own corpus. Validation texts do not hang on the seed: runs are measured on the same ones. */
+export function generatedTexts(seed: number): TextSource {
+  return {
+    description: `this project's generated corpus (${DOMAINS.join(', ')}), seed ${seed}`,
+    domains: DOMAINS,
+    draw: (domain, split, random) =>
+      generateSample(domain as Domain, split, random.int(0, MAX_INDEX), split === 'train' ? seed : 0).text,
+  }
+}
+
+/** Texts of files are cut near this length at the end of a paragraph or line. */
+const PIECE_CHARS = 800
+/** Every so many-th piece is kept for validation. */
+const VALIDATION_EVERY = 20
+
+/** Own files, or all `.txt` and `.md` files under a directory, as one domain. InputError where there is too little text. */
+export function textsOfFiles(paths: readonly string[]): TextSource {
+  const files = paths.flatMap(filesUnder)
+  const pieces = files.flatMap((file) => piecesOf(readText(file)))
+  if (pieces.length < VALIDATION_EVERY) {
+    throw new InputError(
+      `--corpus: ${files.length} files give ${pieces.length} pieces of text, expected at least ${VALIDATION_EVERY} (about ${VALIDATION_EVERY * PIECE_CHARS} characters)`,
+    )
+  }
+  const isValidation = (_: string, i: number) => i % VALIDATION_EVERY === VALIDATION_EVERY - 1
+  const splits = {
+    train: pieces.filter((piece, i) => !isValidation(piece, i)),
+    validation: pieces.filter(isValidation),
+  }
+  return {
+    description: `${files.length} files (${files
+      .map((file) => basename(file))
+      .slice(0, 5)
+      .join(', ')})`,
+    domains: ['text'],
+    draw: (_, split, random) => random.pick(splits[split]),
+  }
+}
+
+function filesUnder(path: string): string[] {
+  const stats = statSync(path, { throwIfNoEntry: false })
+  if (!stats) throw new InputError(`--corpus: ${path} does not exist`)
+  if (!stats.isDirectory()) return [path]
+  return readdirSync(path, { recursive: true })
+    .map((name) => join(path, String(name)))
+    .filter((file) => /\.(txt|md)$/.test(file))
+    .sort()
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new InputError(`--corpus: ${file} cannot be read: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+/** Paragraphs gathered to pieces of about PIECE_CHARS; a paragraph that is longer is cut at lines, a line where it must. */
+function piecesOf(text: string): string[] {
+  const pieces: string[] = []
+  let gathered = ''
+  const take = (part: string, joint: string) => {
+    if (gathered && gathered.length + part.length > PIECE_CHARS) {
+      pieces.push(gathered)
+      gathered = ''
+    }
+    gathered = gathered ? gathered + joint + part : part
+  }
+  for (const paragraph of text.replaceAll('\r\n', '\n').split(/\n{2,}/)) {
+    if (paragraph.length <= PIECE_CHARS) take(paragraph, '\n\n')
+    else for (const line of paragraph.split('\n')) for (const part of cut(line)) take(part, '\n')
+  }
+  return [...pieces, gathered].map((piece) => piece.trim()).filter((piece) => piece !== '')
+}
+
+function cut(line: string): string[] {
+  return Array.from({ length: Math.max(1, Math.ceil(line.length / PIECE_CHARS)) }, (_, i) =>
+    line.slice(i * PIECE_CHARS, (i + 1) * PIECE_CHARS),
+  )
+}

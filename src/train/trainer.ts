@@ -1,0 +1,137 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { DeviceError } from '../errors.ts'
+import type { Tokenizer } from '../generate/tokenizer.ts'
+import type { ModelConfig, MoeConfig } from '../model/config.ts'
+import { MoeModel } from '../model/transformer.ts'
+import type { ModelWeights } from '../model/weights.ts'
+import { adamwStep, clipByGlobalNorm, type Moments, zeroMoments } from './adamw.ts'
+import { Batches } from './batches.ts'
+import { evaluate, gradientsOf, type Losses } from './gradients.ts'
+import { updateScoreBias } from './losses.ts'
+import { type Parameter, trainable, upload } from './parameters.ts'
+import { learningRate } from './schedule.ts'
+import type { TrainSettings } from './settings.ts'
+import type { TextSource } from './texts.ts'
+
+export interface StepResult extends Losses {
+  /** From 1: the steps done. */
+  step: number
+  learningRate: number
+  /** Of all gradients together, before clipping. */
+  gradientNorm: number
+  /** Share of the assignments that each expert got [E], a row for each mixture layer. */
+  load: number[][]
+}
+
+export interface ValidationResult {
+  step: number
+  /** Nats a token, mean of the domains. */
+  validation: number
+  byDomain: Record<string, number>
+}
+
+/** Without these gradients registered (they come with tfjs-node) nothing can be trained. */
+const NEEDED_GRADIENT = 'BatchMatMul'
+
+/** A model in training: its weights, what the optimizer remembers, and the step it has come to. Owns its tensors. */
+export class Trainer {
+  readonly model: MoeModel
+  readonly parameters: Parameter[]
+  /** One pair a parameter, in the same order. */
+  readonly moments: Moments[]
+  private readonly batches: Batches
+
+  /**
+   * Takes over `weights`. A training that goes on gives its `step`, and fills `moments` afterwards.
+   * @throws DeviceError on a backend without gradients
+   */
+  constructor(
+    public settings: TrainSettings,
+    config: ModelConfig,
+    weights: ModelWeights,
+    private readonly texts: TextSource,
+    tokenizer: Tokenizer,
+    public step = 0,
+  ) {
+    if (!tf.getGradient(NEEDED_GRADIENT)) {
+      throw new DeviceError(
+        'training needs TensorFlow (device cuda or cpu), for gradients come with it: run `tinymoe setup`',
+      )
+    }
+    const { weights: variables, parameters } = trainable(weights)
+    this.parameters = parameters
+    this.model = new MoeModel(config, variables)
+    this.moments = parameters.map(({ values }) => zeroMoments(values.length))
+    this.batches = new Batches(texts, tokenizer, settings, settings.seed)
+  }
+
+  /** One step: batch, gradients, clipping, AdamW, balancing. */
+  train(): StepResult {
+    const { settings, parameters, moments } = this
+    const { gradients, load, ...losses } = this.gradients(this.step)
+    const gradientNorm = clipByGlobalNorm(gradients, settings.clipNorm)
+    const rate = learningRate(this.step, {
+      ...settings,
+      peak: settings.peakLearningRate,
+      floor: settings.learningRateFloor,
+    })
+    this.step++
+    parameters.forEach((parameter, i) => {
+      const weightDecay = parameter.shape.length > 1 ? settings.adamw.weightDecay : 0 // norms and biases keep their size
+      const adamw = { ...settings.adamw, weightDecay }
+      adamwStep(parameter.values, gradients[i], moments[i], this.step, rate, adamw)
+      upload(parameter)
+    })
+    if (settings.biasRate !== null) this.balance(load, settings.biasRate)
+    return { step: this.step, ...losses, learningRate: rate, gradientNorm, load: load.map(shares) }
+  }
+
+  /** Seconds of one step, measured without taking it: the first run, which is slower, does not count. */
+  secondsPerStep(): number {
+    const samples = 3
+    this.gradients(this.step)
+    const start = performance.now()
+    for (let i = 0; i < samples; i++) this.gradients(this.step + i)
+    return (performance.now() - start) / 1000 / samples
+  }
+
+  /** Cross-entropy on the validation texts, domain by domain. */
+  validate(): ValidationResult {
+    const { domains } = this.texts
+    const losses = domains.map((domain) => evaluate(this.model, this.batches.validation(domain)))
+    return {
+      step: this.step,
+      validation: losses.reduce((a, b) => a + b, 0) / losses.length,
+      byDomain: Object.fromEntries(domains.map((domain, i) => [domain, losses[i]])),
+    }
+  }
+
+  dispose(): void {
+    this.model.dispose()
+  }
+
+  private gradients(step: number) {
+    const { model, parameters, settings } = this
+    return gradientsOf(model, parameters, this.batches.training(step), settings.lossWeights)
+  }
+
+  private balance(load: Int32Array[], rate: number): void {
+    const { blocks } = this.model.weights
+    const mixtures = blocks.flatMap(({ feedForward }) => (feedForward.kind === 'moe' ? [feedForward] : []))
+    mixtures.forEach(({ scoreBias }, i) => {
+      if (scoreBias) updateScoreBias(scoreBias, load[i], rate)
+    })
+  }
+}
+
+/** E of the mixture layers; empty for a dense model. */
+export function expertCounts({ layers }: ModelConfig): number[] {
+  return layers
+    .filter((layer): layer is MoeConfig => layer.kind === 'moe')
+    .map(({ router }) => router.numExperts)
+}
+
+function shares(counts: Int32Array): number[] {
+  const total = counts.reduce((a, b) => a + b, 0)
+  return Array.from(counts, (count) => count / total)
+}
