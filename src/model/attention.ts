@@ -93,29 +93,42 @@ function rotated(
 
 /**
  * The mask of T new queries over the S columns of each sequence (1 = token, 0 = padding); the last T columns are the
- * queries' own. Query at column c sees column j when `c - W < j <= c` and j holds a token.
- * Null when nothing is hidden.
+ * queries' own. Null when nothing is hidden.
  */
 export function attentionMask(
   columns: Uint8Array[],
   newTokens: number,
-  { numHeads, numKeyValueHeads, slidingWindow }: AttentionConfig,
+  config: AttentionConfig,
 ): tf.Tensor4D | null {
-  const T = newTokens
+  const S = columns[0].length
+  const padded = columns.some((row) => row.includes(0))
+  if (!padded && newTokens === 1 && S <= (config.slidingWindow ?? S)) return null
+  const sequences = padded ? columns : columns.slice(0, 1)
+  const values = maskValues(sequences, S - newTokens, newTokens, config)
+  return tf.tensor4d(values, [sequences.length, 1, values.length / (sequences.length * S), S])
+}
+
+/**
+ * Mask values [B, 1, G T, S] for T queries whose own columns start at `first`: the query at column c sees column j when
+ * `c - W < j <= c` and j holds a token.
+ */
+export function maskValues(
+  columns: Uint8Array[],
+  first: number,
+  T: number,
+  { numHeads, numKeyValueHeads, slidingWindow }: AttentionConfig,
+): Float32Array {
   const S = columns[0].length
   const window = slidingWindow ?? Number.POSITIVE_INFINITY
-  const padded = columns.some((row) => row.includes(0))
-  if (!padded && T === 1 && S <= window) return null
   const groups = numHeads / numKeyValueHeads
-  const sequences = padded ? columns : columns.slice(0, 1)
-  const mask = new Float32Array(sequences.length * groups * T * S)
-  sequences.forEach((row, b) => {
+  const mask = new Float32Array(columns.length * groups * T * S)
+  columns.forEach((row, b) => {
     for (let t = 0; t < T; t++) {
-      const own = S - T + t
+      const own = first + t
       const line = mask.subarray((b * groups * T + t) * S, (b * groups * T + t + 1) * S)
       for (let j = 0; j < S; j++) if (j > own || j <= own - window || !row[j]) line[j] = MASKED
       for (let g = 1; g < groups; g++) mask.set(line, ((b * groups + g) * T + t) * S)
     }
   })
-  return tf.tensor4d(mask, [sequences.length, 1, groups * T, S])
+  return mask
 }

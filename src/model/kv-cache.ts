@@ -55,7 +55,7 @@ export class KvCache {
 
   /** Bytes of the stored columns. */
   get bytes(): number {
-    this.takeBack()
+    this.park()
     return this.layers.reduce(
       (sum, layer) => sum + (layer ? 4 * (layer.keys.size + layer.values.size) : 0),
       0,
@@ -83,7 +83,7 @@ export class KvCache {
 
   /** Adds a call's keys and values [B, Nk, T, d] of one layer; returns all that its queries may see. */
   append(layer: number, keys: tf.Tensor4D, values: tf.Tensor4D): KeysValues {
-    this.takeBack()
+    this.park()
     const old = this.layers[layer] && cut(this.layers[layer], 0, this.stored) // a call that failed may have left more
     const all = old
       ? { keys: tf.concat([old.keys, keys], 2), values: tf.concat([old.values, values], 2) }
@@ -93,22 +93,36 @@ export class KvCache {
     return all
   }
 
-  /** All layers have appended; forgets columns that no next token may look at. */
+  /** All layers have appended what `extend` announced. */
   commit({ columns, nextPositions }: CacheExtension): void {
     this.columns = columns
     this.seen = nextPositions
+    if (!this.holder) this.forgetHidden()
+  }
+
+  /** Forgets columns that no next token may look at. */
+  forgetHidden(): void {
     const surplus = this.slidingWindow === null ? 0 : this.stored - Math.max(1, this.slidingWindow - 1)
-    if (surplus <= 0 || this.holder) return
+    if (surplus <= 0) return
+    this.park()
     this.columns = this.columns.map((row) => row.subarray(surplus))
     this.layers = this.layers.map((layer) => layer && cut(layer, surplus, this.stored))
   }
 
   /** Hands the tensors over to `holder` (null while empty); what it later releases counts up to the columns then stored. */
   handOver(holder: CacheHolder): (KeysValues | null)[] {
-    const layers = this.holder ? this.holder.release() : this.layers
-    this.layers = this.layers.map(() => null)
+    this.park()
+    const { layers } = this
+    this.layers = layers.map(() => null)
     this.holder = holder
     return layers
+  }
+
+  /** Takes the tensors back from a holder, room and all. */
+  park(): void {
+    if (!this.holder) return
+    this.layers = this.holder.release()
+    this.holder = null
   }
 
   isHeldBy(holder: CacheHolder): boolean {
@@ -116,19 +130,11 @@ export class KvCache {
   }
 
   dispose(): void {
-    const layers = this.holder ? this.holder.release() : this.layers
-    for (const layer of layers) if (layer) tf.dispose([layer.keys, layer.values])
-    this.holder = null
+    this.park()
+    for (const layer of this.layers) if (layer) tf.dispose([layer.keys, layer.values])
     this.layers.fill(null)
     this.columns = []
     this.seen = []
-  }
-
-  private takeBack(): void {
-    if (!this.holder) return
-    const layers = this.holder.release()
-    this.holder = null
-    this.layers = layers.map((layer) => cut(layer, 0, this.stored))
   }
 }
 

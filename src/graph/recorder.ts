@@ -1,0 +1,250 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { OpAttribute, TensorflowBackend } from '../runtime/tensorflow-ops.ts'
+import { missingAttributes } from './op-attributes.ts'
+import { type AttributeValue, DATA_TYPES, type GraphDtype, type GraphNode, shapeProto } from './protobuf.ts'
+
+/** A tensor that existed before the recording and becomes a variable of the graph. */
+export interface GraphVariable {
+  name: string
+  tensor: tf.Tensor
+}
+
+/** What was recorded. Names are those of the graph's nodes. */
+export interface Recording {
+  nodes: GraphNode[]
+  inputs: Record<string, tf.Tensor>
+  outputs: Record<string, { ref: string; shape: readonly number[]; dtype: GraphDtype }>
+  variables: GraphVariable[]
+}
+
+/** tfjs-node's backend with the parts that a recording has to watch. */
+interface RecordableBackend extends TensorflowBackend {
+  readSync(dataId: object): unknown
+  tensorMap: { get(dataId: object): { values: ArrayBufferView | null } }
+}
+
+interface Known {
+  ref: string
+  shape: readonly number[]
+}
+
+/** Tensors captured from outside up to this many values become constants of the graph, larger ones variables. */
+const MAX_CONSTANT_VALUES = 1024
+
+/**
+ * Runs `build` once and records every TensorFlow op that it runs, whatever tfjs function it came through, as a graph.
+ * Inputs become placeholders; large tensors from outside become variables, which share their memory.
+ * @throws Error naming the op when something cannot be recorded: a read-back above all, because its value would freeze
+ */
+export function record(
+  inputs: Record<string, tf.Tensor>,
+  build: (recorder: Recorder) => Record<string, tf.Tensor>,
+): Recording {
+  const recorder = new Recorder(inputs)
+  const outputs = recorder.watch(() => build(recorder))
+  return recorder.finish(outputs)
+}
+
+/** Turns the ops of one run into graph nodes. Made by `record`, which also hands it to the code being recorded. */
+export class Recorder {
+  private readonly backend = tf.backend() as unknown as RecordableBackend
+  private readonly nodes: GraphNode[] = []
+  private readonly known = new WeakMap<object, Known>()
+  private readonly variables: GraphVariable[] = []
+  private count = 0
+
+  constructor(private readonly inputs: Record<string, tf.Tensor>) {
+    for (const [name, tensor] of Object.entries(inputs)) {
+      const type = DATA_TYPES[tensor.dtype as GraphDtype]
+      this.nodes.push({
+        name,
+        op: 'Placeholder',
+        input: [],
+        attr: { dtype: { type }, shape: { shape: shapeProto(tensor.shape) } },
+      })
+      this.known.set(tensor.dataId, { ref: name, shape: tensor.shape })
+    }
+  }
+
+  /** Runs `f` with the backend watched; puts everything back whatever happens. */
+  watch<T>(f: () => T): T {
+    const { backend } = this
+    const { executeSingleOutput, executeMultipleOutputs, readSync } = backend
+    backend.executeSingleOutput = (op, attributes, inputs) => {
+      const refs = inputs.map((tensor) => this.refOf(tensor, readSync))
+      const output = executeSingleOutput.call(backend, op, attributes, inputs)
+      this.node(op, attributes, inputs, refs, [output])
+      return output
+    }
+    backend.executeMultipleOutputs = (op, attributes, inputs, count) => {
+      const refs = inputs.map((tensor) => this.refOf(tensor, readSync))
+      const outputs = executeMultipleOutputs.call(backend, op, attributes, inputs, count)
+      this.node(op, attributes, inputs, refs, outputs)
+      return outputs
+    }
+    backend.readSync = (dataId) => {
+      const known = this.known.get(dataId)
+      if (!known) return readSync.call(backend, dataId) // made on the host: a constant
+      throw new Error(
+        `recording: the value of ${this.opOf(known.ref)} was read back, so it would freeze in the graph`,
+      )
+    }
+    try {
+      return f()
+    } finally {
+      Object.assign(backend, { executeSingleOutput, executeMultipleOutputs, readSync })
+    }
+  }
+
+  /**
+   * Adds a node that has no tfjs counterpart (variables updated in place). Nothing runs; `after` nodes come first.
+   * Returns the node's name.
+   */
+  emit(op: string, input: string[], attr: Record<string, AttributeValue>, after: string[] = []): string {
+    const name = `${op}_${this.count++}`
+    this.nodes.push({ name, op, input: [...input, ...after.map((node) => `^${node}`)], attr })
+    return name
+  }
+
+  /** The graph's name for a tensor of the run. */
+  ref(tensor: tf.Tensor): string {
+    return this.refOf(tensor, this.backend.readSync)
+  }
+
+  /** Makes `tensor`, whatever it holds now, stand for the output of a node added by `emit`. */
+  bind<T extends tf.Tensor>(tensor: T, ref: string): T {
+    this.known.set(tensor.dataId, { ref, shape: tensor.shape })
+    return tensor
+  }
+
+  /** A variable and the nodes that assign it: feed `NAME/value`, fetch `NAME/assigned`. Returns the handle's name. */
+  declare(name: string, dtype: GraphDtype, shape: readonly number[]): string {
+    const type = { type: DATA_TYPES[dtype] }
+    const text = (s: string) => ({ s: Buffer.from(s) })
+    const proto = { shape: shapeProto(shape) }
+    this.nodes.push(
+      {
+        name,
+        op: 'VarHandleOp',
+        input: [],
+        attr: { dtype: type, shape: proto, shared_name: text(name), container: text('') },
+      },
+      { name: `${name}/value`, op: 'Placeholder', input: [], attr: { dtype: type, shape: proto } },
+      {
+        name: `${name}/assign`,
+        op: 'AssignVariableOp',
+        input: [name, `${name}/value`],
+        attr: { dtype: type },
+      },
+      constant(`${name}/assigned`, 'int32', [], new Int32Array(1), [`^${name}/assign`]),
+    )
+    return name
+  }
+
+  finish(outputs: Record<string, tf.Tensor>): Recording {
+    return {
+      nodes: this.nodes,
+      inputs: this.inputs,
+      outputs: Object.fromEntries(
+        Object.entries(outputs).map(([name, tensor]) => [
+          name,
+          { ref: this.ref(tensor), shape: tensor.shape, dtype: tensor.dtype as GraphDtype },
+        ]),
+      ),
+      variables: this.variables,
+    }
+  }
+
+  private node(
+    op: string,
+    given: OpAttribute[],
+    inputs: tf.Tensor[],
+    refs: string[],
+    outputs: tf.Tensor[],
+  ): void {
+    const name = `${op}_${this.count++}`
+    const attributes = [...given, ...missingAttributes(op, given, inputs, this.backend.binding)]
+    const attr = Object.fromEntries(attributes.map((a) => [a.name, this.attribute(op, a)]))
+    this.nodes.push({ name, op, input: refs, attr })
+    outputs.forEach((output, i) => {
+      this.known.set(output.dataId, { ref: i === 0 ? name : `${name}:${i}`, shape: output.shape })
+    })
+  }
+
+  private refOf(tensor: tf.Tensor, readSync: RecordableBackend['readSync']): string {
+    const known = this.known.get(tensor.dataId) ?? this.capture(tensor, readSync)
+    if (known.shape.join() === tensor.shape.join()) return known.ref
+    // tfjs gives a tensor another shape without running an op; a graph needs one.
+    const shape = constant(`shape_${this.count++}`, 'int32', [tensor.rank], Int32Array.from(tensor.shape))
+    this.nodes.push(shape)
+    return this.emit('Reshape', [known.ref, shape.name], {
+      T: { type: DATA_TYPES[tensor.dtype as GraphDtype] },
+      Tshape: { type: DATA_TYPES.int32 },
+    })
+  }
+
+  /** A tensor that no recorded op made: a constant if it is small, else a variable that shares its memory. */
+  private capture(tensor: tf.Tensor, readSync: RecordableBackend['readSync']): Known {
+    if (tensor.size > MAX_CONSTANT_VALUES) {
+      const name = `variable_${this.count++}`
+      const dtype = tensor.dtype as GraphDtype
+      const handle = this.declare(name, dtype, tensor.shape)
+      this.variables.push({ name, tensor })
+      const type = DATA_TYPES[dtype]
+      const read = this.emit('ReadVariableOp', [handle], { dtype: { type } })
+      const known = { ref: read, shape: tensor.shape }
+      this.known.set(tensor.dataId, known)
+      return known
+    }
+    const values = readSync.call(this.backend, tensor.dataId) as Float32Array | Int32Array | Uint8Array
+    const node = constant(`constant_${this.count++}`, tensor.dtype as GraphDtype, tensor.shape, values)
+    this.nodes.push(node)
+    const known = { ref: node.name, shape: tensor.shape }
+    this.known.set(tensor.dataId, known)
+    return known
+  }
+
+  private attribute(op: string, { name, type, value }: OpAttribute): AttributeValue {
+    const { binding } = this.backend as unknown as { binding: Record<string, number> }
+    switch (type) {
+      case binding.TF_ATTR_TYPE:
+        return { type: value as number }
+      case binding.TF_ATTR_BOOL:
+        return { b: Boolean(value) }
+      case binding.TF_ATTR_INT:
+        return Array.isArray(value) ? { list: { i: value } } : { i: value as number }
+      case binding.TF_ATTR_FLOAT:
+        return { f: value as number }
+      case binding.TF_ATTR_STRING:
+        return { s: Buffer.from(value as string) }
+      case binding.TF_ATTR_SHAPE:
+        return { shape: shapeProto(value as number[]) }
+    }
+    throw new Error(`recording: attribute ${name} of ${op} has a type that cannot be recorded`)
+  }
+
+  private opOf(ref: string): string {
+    const name = ref.split(':')[0]
+    return this.nodes.find((node) => node.name === name)?.op ?? ref
+  }
+}
+
+function constant(
+  name: string,
+  dtype: GraphDtype,
+  shape: readonly number[],
+  values: ArrayBufferView,
+  input: string[] = [],
+): GraphNode {
+  const content = Buffer.from(values.buffer, values.byteOffset, values.byteLength)
+  const type = DATA_TYPES[dtype]
+  return {
+    name,
+    op: 'Const',
+    input,
+    attr: {
+      dtype: { type },
+      value: { tensor: { dtype: type, tensor_shape: shapeProto(shape), tensor_content: content } },
+    },
+  }
+}

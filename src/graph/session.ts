@@ -1,0 +1,97 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as tf from '@tensorflow/tfjs-core'
+import { messageOf } from '../errors.ts'
+import { DATA_TYPES, encodeSavedModel, type GraphDtype } from './protobuf.ts'
+import type { Recording } from './recorder.ts'
+
+/** tfjs-node's backend as far as it runs SavedModels. */
+interface SessionBackend {
+  loadSavedModelMetaGraph(path: string, tags: string): number
+  runSavedModel(id: number, inputs: tf.Tensor[], infos: { name: string }[], outputs: string[]): tf.Tensor[]
+  deleteSavedModel(id: number): void
+}
+
+/** A recorded graph loaded into TensorFlow. Owns the session: `dispose()` when done. */
+export class GraphSession {
+  private readonly backend = tf.backend() as unknown as SessionBackend
+  private readonly id: number
+  private readonly inputNames: string[]
+  private readonly outputRefs: Record<string, string>
+
+  constructor(recording: Recording) {
+    this.inputNames = Object.keys(recording.inputs)
+    this.outputRefs = Object.fromEntries(
+      Object.entries(recording.outputs).map(([name, { ref }]) => [name, withPort(ref)]),
+    )
+    this.id = this.load(recording)
+    this.assign(Object.fromEntries(recording.variables.map(({ name, tensor }) => [name, tensor])))
+  }
+
+  /** Runs the graph: inputs by name, the named outputs back. The caller disposes them. */
+  run(inputs: Record<string, tf.Tensor>, outputs: string[]): tf.Tensor[] {
+    const names = this.inputNames
+    return this.backend.runSavedModel(
+      this.id,
+      names.map((name) => inputs[name]),
+      names.map((name) => ({ name: `${name}:0` })),
+      outputs.map((name) => this.outputRefs[name]),
+    )
+  }
+
+  /** Fetches nodes by their graph names, with no inputs: the values of variables. */
+  fetch(refs: string[]): tf.Tensor[] {
+    return this.backend.runSavedModel(this.id, [], [], refs.map(withPort))
+  }
+
+  /** Gives variables their values. On a CPU the variable shares the tensor's memory, nothing is copied. */
+  assign(values: Record<string, tf.Tensor>): void {
+    const entries = Object.entries(values)
+    if (entries.length === 0) return
+    const done = this.backend.runSavedModel(
+      this.id,
+      entries.map(([, tensor]) => tensor),
+      entries.map(([name]) => ({ name: `${name}/value:0` })),
+      entries.map(([name]) => `${name}/assigned:0`),
+    )
+    tf.dispose(done)
+  }
+
+  dispose(): void {
+    this.backend.deleteSavedModel(this.id)
+  }
+
+  private load({ nodes, inputs, outputs }: Recording): number {
+    const folder = mkdtempSync(join(tmpdir(), 'tinymoe-graph-'))
+    try {
+      const signature = {
+        inputs: Object.fromEntries(
+          Object.entries(inputs).map(([name, { dtype, shape }]) => [
+            name,
+            { name: `${name}:0`, dtype: DATA_TYPES[dtype as GraphDtype], shape },
+          ]),
+        ),
+        outputs: Object.fromEntries(
+          Object.entries(outputs).map(([name, { ref, dtype, shape }]) => [
+            name,
+            { name: withPort(ref), dtype: DATA_TYPES[dtype], shape },
+          ]),
+        ),
+      }
+      writeFileSync(
+        join(folder, 'saved_model.pb'),
+        encodeSavedModel(nodes, signature.inputs, signature.outputs),
+      )
+      return this.backend.loadSavedModelMetaGraph(folder, 'serve')
+    } catch (error) {
+      throw new Error(`recording: TensorFlow does not take the graph: ${messageOf(error)}`, { cause: error })
+    } finally {
+      rmSync(folder, { recursive: true, force: true }) // TensorFlow has read it
+    }
+  }
+}
+
+function withPort(ref: string): string {
+  return ref.includes(':') ? ref : `${ref}:0`
+}
