@@ -20,7 +20,7 @@ export const CAPACITY_FACTORS: readonly number[] = [0.5, 0.75, 1, 1.25, 1.5, 2, 
 export const BATCH_SIZES: readonly number[] = [1, 4, 16, 64]
 
 export interface AnalyseOptions {
-  /** Tokens a batch for the capacity question; left out, only the whole trace counts as one batch. */
+  /** Tokens a batch for the capacity question; left out, or no less than T, only the whole trace counts as one batch. */
   batch?: number
   /** What the trace was recorded with; kept when K changes. */
   interventions?: Interventions
@@ -84,7 +84,9 @@ export async function analyse(
   checkTrace(trace, model.config)
   return {
     tokens: T,
-    capacity: [T, ...(batch ? [batch] : [])].flatMap((size) => capacityAnswers(trace, model.config, size)),
+    capacity: [T, ...(batch && batch < T ? [batch] : [])].flatMap((size) =>
+      capacityAnswers(trace, model.config, size),
+    ),
     caches: cacheAnswer(trace, model.config),
     topK: await topKAnswers(model, trace, interventions),
     weights: [...BATCH_SIZES.filter((size) => size < T), T].map((size) =>
