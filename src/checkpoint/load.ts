@@ -3,7 +3,14 @@ import { CheckpointError } from '../errors.ts'
 import type { Family } from '../families/family.ts'
 import { ourName, publishedName } from '../families/names.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
-import type { BlockWeights, ExpertWeights, LinearWeights, ModelWeights } from '../model/weights.ts'
+import {
+  type BlockWeights,
+  type ExpertWeights,
+  type LinearWeights,
+  type ModelWeights,
+  type MoeWeights,
+  stackExperts,
+} from '../model/weights.ts'
 import { expectedTensors } from './layout.ts'
 import type { CheckpointTensor } from './safetensors.ts'
 import type { Checkpoint } from './shards.ts'
@@ -108,13 +115,17 @@ function readBlock(reader: WeightReader, config: ModelConfig, layer: number): Bl
     feedForward:
       feedForward.kind === 'dense'
         ? { kind: 'dense', expert: readExpert(reader, `${block}.mlp`) }
-        : {
-            kind: 'moe',
-            router: reader.linear([`${block}.moe.router`]),
-            scoreBias: feedForward.router.scoreBias ? reader.values(`${block}.moe.scoreBias`) : null,
-            experts: readExperts(reader, `${block}.moe`, feedForward),
-            shared: feedForward.sharedExpert ? readExpert(reader, `${block}.moe.shared`) : undefined,
-          },
+        : readMixture(reader, `${block}.moe`, feedForward),
+  }
+}
+
+function readMixture(reader: WeightReader, prefix: string, config: MoeConfig): MoeWeights {
+  return {
+    kind: 'moe',
+    router: reader.linear([`${prefix}.router`]),
+    scoreBias: config.router.scoreBias ? reader.values(`${prefix}.scoreBias`) : null,
+    ...reader.stacked(readExperts(reader, prefix, config)),
+    shared: config.sharedExpert ? readExpert(reader, `${prefix}.shared`) : undefined,
   }
 }
 
@@ -179,6 +190,15 @@ class WeightReader {
     const values = tensor.readSlice(index, 1)
     this.count(values.length)
     return { weight: this.transposed(values, tensor.shape[2]), bias: null }
+  }
+
+  /** A layer's experts in one piece of memory where the device can cut it without copying, else as they are. */
+  stacked(experts: ExpertWeights[]): Pick<MoeWeights, 'experts' | 'stacked'> {
+    if (tf.getBackend() !== 'tensorflow') return { experts }
+    const { stacked, experts: views } = stackExperts(experts)
+    for (const tensor of [stacked.gateUp, stacked.down]) this.keep(tensor)
+    for (const view of views) for (const { weight } of [view.gateUp, view.down]) this.keep(weight)
+    return { stacked, experts: views }
   }
 
   dispose(): void {

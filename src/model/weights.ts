@@ -1,4 +1,4 @@
-import type * as tf from '@tensorflow/tfjs-core'
+import * as tf from '@tensorflow/tfjs-core'
 
 /** `y = x W + b`, stored [in, out] so that a row of x meets contiguous weights; files store the transpose. */
 export interface LinearWeights {
@@ -10,6 +10,12 @@ export interface LinearWeights {
 export interface ExpertWeights {
   gateUp: LinearWeights
   down: LinearWeights
+}
+
+/** All experts of a layer: gate and up [E, D, 2H], down [E, H, D]. */
+export interface StackedExperts {
+  gateUp: tf.Tensor3D
+  down: tf.Tensor3D
 }
 
 export interface DenseWeights {
@@ -25,6 +31,8 @@ export interface MoeWeights {
   scoreBias: Float32Array | null
   /** One pair of matrices an expert: slicing a stacked [E, D, H] would copy. */
   experts: ExpertWeights[]
+  /** The same numbers stacked, in the same memory, where the device can cut a stack without copying (TensorFlow). */
+  stacked?: StackedExperts
   /** What every token passes through. */
   shared?: ExpertWeights
 }
@@ -72,9 +80,33 @@ export function allTensors(weights: ModelWeights): tf.Tensor[] {
       : [
           ...linear(b.feedForward.router),
           ...b.feedForward.experts.flatMap(expert),
+          ...Object.values(b.feedForward.stacked ?? {}),
           ...(b.feedForward.shared ? expert(b.feedForward.shared) : []),
         ]),
   ])
   const unembedding = weights.unembedding ? linear(weights.unembedding) : []
   return [weights.embedding, ...blocks, weights.finalNorm, ...unembedding]
+}
+
+/**
+ * Experts stacked, and each again as a view into the stack, so that nothing is held twice. Frees the given tensors.
+ * Only where a cut along the first axis shares memory: on TensorFlow.
+ */
+export function stackExperts(experts: ExpertWeights[]): {
+  stacked: StackedExperts
+  experts: ExpertWeights[]
+} {
+  const stack = (part: 'gateUp' | 'down') => tf.stack(experts.map((e) => e[part].weight)) as tf.Tensor3D
+  const stacked = { gateUp: stack('gateUp'), down: stack('down') }
+  const view = (from: tf.Tensor3D, e: number): LinearWeights => {
+    const [, rows, columns] = from.shape
+    const cut = () =>
+      tf.reshape(tf.slice(from, [e, 0, 0], [1, rows, columns]), [rows, columns]) as tf.Tensor2D
+    return { weight: tf.tidy(cut), bias: null }
+  }
+  for (const { gateUp, down } of experts) tf.dispose([gateUp.weight, down.weight])
+  return {
+    stacked,
+    experts: experts.map((_, e) => ({ gateUp: view(stacked.gateUp, e), down: view(stacked.down, e) })),
+  }
 }

@@ -27,6 +27,8 @@ export interface TensorflowOps {
   bincount(values: tf.Tensor1D, size: number): tf.Tensor1D
   /** Rows cut in `count` pieces whose sizes are themselves a tensor [count] int32. */
   splitRows(x: tf.Tensor2D, sizes: tf.Tensor1D, count: number): tf.Tensor2D[]
+  /** The matrices of a stack [E, a, b] at indices [n] int32, as views: a cut along the first axis copies nothing. */
+  pickMatrices(stack: tf.Tensor3D, indices: tf.Tensor1D): tf.Tensor2D[]
 }
 
 /** The raw ops of the active backend, or null when that is not TensorFlow. */
@@ -52,6 +54,18 @@ export function tensorflowOps(): TensorflowOps | null {
         ]
         const inputs = [x, sizes, tf.scalar(0, 'int32')]
         return backend.executeMultipleOutputs('SplitV', attributes, inputs, count) as tf.Tensor2D[]
+      }),
+    pickMatrices: (stack, indices) =>
+      tf.tidy(() => {
+        const [n] = indices.shape
+        const [, a, b] = stack.shape
+        const size = tf.tensor1d([1, a, b], 'int32')
+        const starts = tf.concat([tf.reshape(indices, [n, 1]), tf.zeros([n, 2], 'int32')], 1) // [n, 3]
+        const attributes = [type('T', binding.TF_FLOAT), type('Index', binding.TF_INT32)]
+        return tf.unstack(starts).map((start) => {
+          const picked = backend.executeSingleOutput('Slice', attributes, [stack, start, size])
+          return tf.reshape(picked, [a, b]) as tf.Tensor2D
+        })
       }),
   }
 }

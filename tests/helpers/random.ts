@@ -3,7 +3,13 @@ import type { ModelConfig, MoeConfig } from '../../src/model/config.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
 import type { Matrix, ReferenceExpert } from '../../src/model/reference.ts'
 import { MoeModel } from '../../src/model/transformer.ts'
-import type { ExpertWeights, LinearWeights, ModelWeights } from '../../src/model/weights.ts'
+import {
+  type ExpertWeights,
+  type LinearWeights,
+  type ModelWeights,
+  type MoeWeights,
+  stackExperts,
+} from '../../src/model/weights.ts'
 
 /** Seeded numbers in [-1, 1) (mulberry32), the same on every machine. */
 export function randomNumbers(seed: number): () => number {
@@ -39,6 +45,11 @@ export function expertTensors({ gate, up, down }: ReferenceExpert): ExpertWeight
 
 function linearTensors(weight: Matrix): LinearWeights {
   return { weight: tf.tensor2d(weight), bias: null }
+}
+
+/** Experts as the loader leaves them: stacked where the backend can cut a stack without copying. */
+export function asLoaded(experts: ExpertWeights[]): Pick<MoeWeights, 'experts' | 'stacked'> {
+  return tf.getBackend() === 'tensorflow' ? stackExperts(experts) : { experts }
 }
 
 /** Dimensions of a random decoder; anything left out is small. */
@@ -98,7 +109,7 @@ export function randomModel(options: RandomModelOptions = {}): MoeModel {
         kind: 'moe',
         router: linear(D, E),
         scoreBias: null,
-        experts: Array.from({ length: E }, () => expertTensors(randomExpert(D, H, next))),
+        ...asLoaded(Array.from({ length: E }, () => expertTensors(randomExpert(D, H, next)))),
       },
     })),
     finalNorm: vector(D),

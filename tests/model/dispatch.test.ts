@@ -12,7 +12,7 @@ import { expertReference, moeReference } from '../../src/model/reference.ts'
 import { type Routing, route } from '../../src/model/router.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
 import { maxDifference } from '../helpers/golden.ts'
-import { expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
+import { asLoaded, expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
 
 const D = 12
 const H = 20
@@ -35,7 +35,7 @@ function run(layer: ReturnType<typeof randomLayer>, dispatch: (typeof DISPATCHES
       kind: 'moe' as const,
       router: { weight: tf.tensor2d([[0]]), bias: null },
       scoreBias: null,
-      experts: layer.reference.map(expertTensors),
+      ...asLoaded(layer.reference.map(expertTensors)),
     }
     const { output } = routeAndDispatch(
       tf.tensor2d(layer.x),

@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core'
+import type { TensorflowOps } from '../../runtime/tensorflow-ops.ts'
 import { applyExpert } from '../experts.ts'
 import type { Routing } from '../router.ts'
-import { routingToTensors } from '../router-tensors.ts'
-import type { ExpertWeights } from '../weights.ts'
+import { type RoutingTensors, routingToTensors } from '../router-tensors.ts'
+import type { ExpertWeights, StackedExperts } from '../weights.ts'
 import { combine } from './combine.ts'
 
 /** For few tokens: one assignment at a time, so only the chosen experts' weights are touched and nothing is sorted. */
@@ -16,5 +17,27 @@ export function dispatchGather(x: tf.Tensor2D, experts: ExpertWeights[], routing
       e < 0 ? dropped : applyExpert(rows[Math.floor(i / K)], experts[e]),
     )
     return combine(tf.concat(outputs, 0), routingToTensors(routing, T).expertWeights)
+  })
+}
+
+/** The same without a read-back: the chosen experts are cut out of the stack by a tensor of indices, and not copied. */
+export function dispatchGatherTensorflow(
+  x: tf.Tensor2D,
+  { gateUp, down }: StackedExperts,
+  { expertIndices, expertWeights }: RoutingTensors,
+  ops: TensorflowOps,
+): tf.Tensor2D {
+  return tf.tidy(() => {
+    const [T, K] = expertIndices.shape
+    const rows = T === 1 ? [x] : tf.split<tf.Tensor2D>(x, T, 0)
+    const flat = tf.reshape(expertIndices, [T * K]) as tf.Tensor1D
+    const downs = ops.pickMatrices(down, flat)
+    const outputs = ops.pickMatrices(gateUp, flat).map((weight, i) =>
+      applyExpert(rows[Math.floor(i / K)], {
+        gateUp: { weight, bias: null },
+        down: { weight: downs[i], bias: null },
+      }),
+    )
+    return combine(tf.concat(outputs, 0), expertWeights)
   })
 }

@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { tensorflowOps } from '../../runtime/tensorflow-ops.ts'
+import { type TensorflowOps, tensorflowOps } from '../../runtime/tensorflow-ops.ts'
 import type { MoeConfig } from '../config.ts'
 import type { Intervention, RouterPlace } from '../interventions.ts'
 import { type Routing, route } from '../router.ts'
 import { type RoutingTensors, routeTensors, routingToTensors, weightsAt } from '../router-tensors.ts'
 import type { MoeWeights } from '../weights.ts'
 import { dispatchDense } from './dense.ts'
-import { dispatchGather } from './gather.ts'
+import { dispatchGather, dispatchGatherTensorflow } from './gather.ts'
 import { dispatchSparse, dispatchSparseTensorflow } from './sparse.ts'
 
 export const DISPATCHES = ['dense', 'sparse', 'gather'] as const
@@ -31,18 +31,18 @@ export interface DispatchContext {
 export function routeAndDispatch(
   x: tf.Tensor2D,
   routerLogits: tf.Tensor2D,
-  { experts, scoreBias }: MoeWeights,
+  weights: MoeWeights,
   { router }: MoeConfig,
   dispatch: DispatchName | 'auto',
   { place, intervention }: DispatchContext = { place: { layer: 0 } },
 ): { output: tf.Tensor2D; routing: Routing | RoutingTensors } {
+  const { experts, scoreBias } = weights
   const topK = intervention?.topK ?? router.topK
   const name = dispatch === 'auto' ? chooseDispatch(x.shape[0], topK) : dispatch
   const ops = tensorflowOps()
-  if (ops && name !== 'gather' && !intervention) {
+  if (ops && !intervention && (name !== 'gather' || weights.stacked)) {
     const routing = routeTensors(routerLogits, router, scoreBias)
-    const run = name === 'dense' ? dispatchDense : dispatchSparseTensorflow
-    return { output: run(x, experts, routing, ops), routing }
+    return { output: dispatchOnDevice(name, x, weights, routing, ops), routing }
   }
   // tf.tidy takes no promise, so reading the logits inside a forward means dataSync: one read-back a layer.
   const logits = routerLogits.dataSync() as Float32Array
@@ -51,6 +51,18 @@ export function routeAndDispatch(
     return { output: dispatchDense(x, experts, routingToTensors(routing, x.shape[0])), routing }
   }
   return { output: (name === 'gather' ? dispatchGather : dispatchSparse)(x, experts, routing), routing }
+}
+
+function dispatchOnDevice(
+  name: DispatchName,
+  x: tf.Tensor2D,
+  { experts, stacked }: MoeWeights,
+  routing: RoutingTensors,
+  ops: TensorflowOps,
+): tf.Tensor2D {
+  if (name === 'dense') return dispatchDense(x, experts, routing)
+  if (name === 'gather' && stacked) return dispatchGatherTensorflow(x, stacked, routing, ops)
+  return dispatchSparseTensorflow(x, experts, routing, ops)
 }
 
 /**
