@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.ts'
-import { colourDepth } from '../trace/colours.ts'
-import { actionOf, moved, START, type StepState, screen } from '../trace/step.ts'
+import { colourDepth } from '../trace/ansi.ts'
+import { actionOf, moved, START, type StepState, screen, scrolledWithin } from '../trace/step.ts'
 import { runScreen } from '../trace/terminal.ts'
 import { INTERRUPTED } from './interrupt.ts'
 import type { Traced } from './trace.ts'
@@ -29,7 +29,9 @@ export async function walk(traced: Traced, start: { layer: number; token: number
     {
       draw(width, height) {
         const decision = decisions.at(state.layer, state.token)
-        return screen(state, { decision, bounds, texts, width, height, depth })
+        const view = { decision, bounds, texts, width, height, depth }
+        state = scrolledWithin(state, view)
+        return screen(state, view)
       },
       key(key) {
         const action = actionOf(key)

@@ -1,7 +1,7 @@
 import type { RouterStep } from '../model/router.ts'
-import { bold, type ColourDepth, dim, painted } from './colours.ts'
+import { bold, type ColourDepth, dim, painted } from './ansi.ts'
 import type { Decision } from './decision.ts'
-import { quoted } from './token-text.ts'
+import { quoted, wrapped } from './token-text.ts'
 
 export interface TextOptions {
   /** Columns of the terminal. */
@@ -16,6 +16,7 @@ const OF_RANKS: Record<string, string> = { expertIndices: 'expert', expertWeight
 // Eight experts fit in 80 columns.
 const LABEL_WIDTH = 13
 const CELL_WIDTH = 8
+const HEADING_WIDTH = 20
 
 /** Where a decision was taken, in words. */
 export function decisionTitle({ row, layer }: Decision, text: string | null): string {
@@ -42,8 +43,9 @@ export function stepLines(
   options: TextOptions,
 ): string[] {
   const { width, depth } = options
-  const heading = `${number + 1}  ${step.name}`.padEnd(20)
-  const title = `${bold(heading, depth)}${step.applies ? step.formula : 'does not apply'}`
+  const heading = bold(`${number + 1}  ${step.name}`.padEnd(HEADING_WIDTH), depth)
+  const formula = wrapped(step.applies ? step.formula : 'does not apply', width - HEADING_WIDTH)
+  const title = formula.map((line, i) => (i === 0 ? heading : ' '.repeat(HEADING_WIDTH)) + line)
   const chosen = new Set(recorded.expertIndices)
   const table = [
     ...tableLines('expert', rowsOf(step, OF_EXPERTS), options, (e) => ({
@@ -52,14 +54,14 @@ export function stepLines(
     })),
     ...tableLines('rank', rowsOf(step, OF_RANKS), options, (rank) => ({ text: String(rank), expert: null })),
   ]
-  return [title, ...wrapped(step.sentence, width - 3).map((line) => `   ${line}`), ...table]
+  return [...title, ...wrapped(step.sentence, width - 3).map((line) => `   ${line}`), ...table]
 }
 
 /** What the run recorded, and whether the steps come to the same. */
 export function recordedLines(decision: Decision, { width, depth }: TextOptions): string[] {
   const { expertIndices, expertWeights, margin, entropy } = decision.recorded
   const choices = Array.from(expertIndices, (e, k) =>
-    e < 0 ? 'dropped' : `${painted(`expert ${e}`, e, depth)} (${expertWeights[k].toFixed(4)})`,
+    e < 0 ? 'dropped' : `expert ${painted(String(e), e, depth)} (${expertWeights[k].toFixed(4)})`,
   )
   const measures = [
     `margin ${margin === null ? '-' : margin.toFixed(4)}`,
@@ -68,10 +70,8 @@ export function recordedLines(decision: Decision, { width, depth }: TextOptions)
   const verdict = decision.agrees
     ? 'The steps come to the recorded decision; * marks its experts.'
     : 'The steps come to another decision than the device: scores differ by less than float32 tells apart.'
-  return [
-    `recorded: ${choices.join(', ')}; ${measures}`,
-    ...wrapped(verdict, width).map((l) => dim(l, depth)),
-  ]
+  const lines = wrapped(`recorded: ${choices.join(', ')}; ${measures}`, width)
+  return [...lines, ...wrapped(verdict, width).map((line) => dim(line, depth))]
 }
 
 interface ValueRow {
@@ -131,16 +131,4 @@ function valueText(value: number): string {
 
 function expertText(expert: number): string {
   return expert < 0 ? 'dropped' : String(expert)
-}
-
-/** Words of a sentence on lines of at most `width` columns. */
-export function wrapped(text: string, width: number): string[] {
-  const lines = ['']
-  for (const word of text.split(' ')) {
-    const last = lines[lines.length - 1]
-    if (last === '') lines[lines.length - 1] = word
-    else if (last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`
-    else lines.push(word)
-  }
-  return lines
 }

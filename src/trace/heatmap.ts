@@ -1,7 +1,7 @@
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
-import { bold, type ColourDepth, dim, painted } from './colours.ts'
-import { loadBalanceLoss } from './statistics.ts'
-import { displayWidth, fitted, quoted } from './token-text.ts'
+import { bold, type ColourDepth, dim, painted } from './ansi.ts'
+import { loadBalanceLoss, weightShares } from './statistics.ts'
+import { displayWidth, fitted, quoted, wrapped } from './token-text.ts'
 
 export interface HeatMapOptions {
   /** What the tokens stand for, one a row; without, only their ids are shown. */
@@ -44,7 +44,7 @@ export function heatMap(trace: RoutingTrace, { texts, width, depth }: HeatMapOpt
   const labelWidth = displayWidth(labels[0])
   const bands = bandsOf(trace.layers, Math.max(LEAST_WIDTH, width - labelWidth - 2))
   const lines = bands.flatMap((band, i) => [...(i > 0 ? [''] : []), ...bandLines(band, labels, depth)])
-  return [...lines, '', ...legend(trace, depth)]
+  return [...lines, '', ...legend(trace, width).map((line) => dim(line, depth))]
 }
 
 function bandLines(band: Block[], labels: string[], depth: ColourDepth): string[] {
@@ -124,12 +124,11 @@ function tokenCells(block: Block, t: number, depth: ColourDepth): string {
   const { trace, cell } = block
   const K = trace.topK
   const experts = [...trace.expertIndices.subarray(t * K, (t + 1) * K)]
-  const weights = trace.expertWeights.subarray(t * K, (t + 1) * K)
-  const largest = Math.max(...weights)
+  const shares = weightShares(trace, t)
   const cells = acrossExperts(block, (e) => {
     const rank = experts.indexOf(e)
     if (rank < 0) return dim('·'.padStart(cell), depth)
-    return painted(shade(weights[rank] / largest).repeat(cell), e, depth)
+    return painted(shade(shares[rank]).repeat(cell), e, depth)
   })
   const dropped = experts.filter((e) => e < 0).length
   return dropped > 0 ? cells.trimEnd() + ` ×${dropped}`.padEnd(spaceAfter(block)) : cells
@@ -146,19 +145,15 @@ function spaceAfter({ from, to, cell, width }: Block): number {
   return width - (to - from) * cell
 }
 
-/** The shade of a share of the largest weight; a weight that is no share (0 of 0) is the faintest. */
 function shade(share: number): string {
-  return SHADES[Math.min(3, Math.max(0, Math.ceil(share * 4) - 1)) || 0]
+  return SHADES[Math.max(0, Math.ceil(share * SHADES.length) - 1)]
 }
 
-function legend({ layers }: RoutingTrace, depth: ColourDepth): string[] {
-  const lines = [
-    '░ ▒ ▓ █  up to 1/4, 1/2, 3/4, all of the largest weight of the token in the layer; · not chosen',
-  ]
-  if (layers.some((layer) => droppedIn(layer) > 0)) {
-    lines.push('×n       n assignments of the token were dropped by the capacity limit')
-  }
-  return lines.map((line) => dim(line, depth))
+function legend({ layers }: RoutingTrace, width: number): string[] {
+  const shades =
+    '░ ▒ ▓ █ up to 1/4, 1/2, 3/4, all of the largest weight of the token in the layer; · not chosen'
+  const drops = '; ×n assignments of the token dropped by the capacity limit'
+  return wrapped(shades + (layers.some((layer) => droppedIn(layer) > 0) ? drops : ''), width)
 }
 
 function droppedIn({ expertIndices }: LayerTrace): number {

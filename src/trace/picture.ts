@@ -1,6 +1,6 @@
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
 import { expertColour } from './colours.ts'
-import { loadBalanceLoss } from './statistics.ts'
+import { loadBalanceLoss, weightShares } from './statistics.ts'
 import { fitted, quoted } from './token-text.ts'
 
 /** Pixels. */
@@ -103,11 +103,11 @@ function decisionPicture({ layer, x, cell }: Place, t: number, l: number): strin
   const { topK: K, numExperts: E } = layer
   const experts = layer.expertIndices.subarray(t * K, (t + 1) * K)
   const weights = layer.expertWeights.subarray(t * K, (t + 1) * K)
-  const largest = Math.max(...weights)
+  const shares = weightShares(layer, t)
   const y = HEAD + t * ROW
   const squares = Array.from(experts, (e, k) => {
     if (e < 0) return ''
-    const opacity = 0.2 + 0.8 * Math.max(0, weights[k] / largest || 0)
+    const opacity = 0.2 + 0.8 * shares[k]
     return `<rect x="${px(x + e * cell + 0.5)}" y="${y + 1}" width="${px(cell - 1)}" height="${ROW - 3}" rx="2" fill="${expertColour(e)}" fill-opacity="${opacity.toFixed(2)}"/>`
   })
   const chosen = Array.from(experts, (e, k) => (e < 0 ? 'dropped' : `expert ${e}: ${weights[k].toFixed(3)}`))

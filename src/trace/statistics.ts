@@ -113,6 +113,13 @@ export function chosenExperts({ expertIndices, topK }: LayerTrace, t: number): n
   return [...expertIndices.subarray(t * topK, (t + 1) * topK)].filter((e) => e >= 0)
 }
 
+/** Weights [K] of row t as shares, 0 to 1, of the largest of them: what shades and opacities show. */
+export function weightShares({ expertWeights, topK }: LayerTrace, t: number): number[] {
+  const weights = expertWeights.subarray(t * topK, (t + 1) * topK)
+  const largest = Math.max(...weights)
+  return Array.from(weights, (w) => (largest > 0 ? Math.max(0, w / largest) : 0))
+}
+
 /**
  * P_e [E]: each token's scores divided by their sum, averaged over tokens. Scores outside [0, 1] are logits of a router
  * that compares logits (gpt_oss), which count by their softmax.

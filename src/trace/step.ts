@@ -1,7 +1,7 @@
-import { bold, type ColourDepth, dim } from './colours.ts'
+import { bold, type ColourDepth, dim } from './ansi.ts'
 import type { Decision } from './decision.ts'
-import { decisionTitle, recordedLines, stepLines, wrapped } from './decision-text.ts'
-import { fitted, quoted } from './token-text.ts'
+import { decisionTitle, recordedLines, stepLines } from './decision-text.ts'
+import { fitted, quoted, wrapped } from './token-text.ts'
 
 /** Where someone stands who walks through a trace. All numbers are indices from 0. */
 export interface StepState {
@@ -131,16 +131,26 @@ export interface StepView {
 /** The screen as at most `height` lines. */
 export function screen(state: StepState, view: StepView): string[] {
   const { width, height, depth } = view
-  const footer = dim(fitted('n next  b back  l/L layer  t/T token  h help  q quit', width), depth)
-  const head = headLines(state, view)
-  const room = Math.max(1, height - head.length - 2)
-  const body = state.help ? helpLines(width) : bodyLines(state, view)
-  const first = Math.min(state.scroll, Math.max(0, body.length - room))
+  const { head, body, room } = partsOf(state, view)
+  const first = scrolledWithin(state, view).scroll
   const shown = body.slice(first, first + room)
   const rest = body.length - first - shown.length
-  const more = rest > 0 ? dim(`(${rest} more lines: down)`, depth) : ''
+  const more = rest > 0 ? dim(fitted(`(${rest} more lines: down)`, width), depth) : ''
   const fill = Array.from({ length: room - shown.length }, () => '')
+  const footer = dim(fitted('n next  b back  l/L layer  t/T token  h help  q quit', width), depth)
   return [...head, ...shown, ...fill, more, footer].slice(0, height)
+}
+
+/** The state scrolled no further than its last line, so that the next key up is seen. */
+export function scrolledWithin(state: StepState, view: StepView): StepState {
+  const { body, room } = partsOf(state, view)
+  return { ...state, scroll: Math.min(state.scroll, Math.max(0, body.length - room)) }
+}
+
+function partsOf(state: StepState, view: StepView) {
+  const head = headLines(state, view)
+  const body = state.help ? helpLines(view.width) : bodyLines(state, view)
+  return { head, body, room: Math.max(1, view.height - head.length - 2) }
 }
 
 function headLines({ layer, token, step }: StepState, view: StepView): string[] {

@@ -64,3 +64,20 @@ function graphemeWidth(grapheme: string): number {
   if (WIDE.test(grapheme)) return 2
   return /^[\p{Mn}\p{Me}]/u.test(grapheme) ? 0 : 1
 }
+
+/** Words on lines of at most `width` columns, where no word is longer than that; colours take no columns. */
+export function wrapped(text: string, width: number): string[] {
+  const lines: string[] = []
+  let used = Number.POSITIVE_INFINITY
+  for (const word of text.split(' ')) {
+    const own = displayWidth(word.replace(/\x1b\[[\d;]*m/g, ''))
+    if (used + 1 + own <= width) {
+      lines[lines.length - 1] += ` ${word}`
+      used += 1 + own
+    } else {
+      lines.push(word)
+      used = own
+    }
+  }
+  return lines
+}

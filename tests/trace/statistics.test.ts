@@ -7,6 +7,7 @@ import {
   normalisedLoadEntropy,
   routingAgreement,
   utilisation,
+  weightShares,
 } from '../../src/trace/statistics.ts'
 import { layerOf, rowsOf, smallTrace } from './traces.ts'
 
@@ -159,6 +160,20 @@ test('a layer in numbers: experts used, mean margin over those that have one, me
   })
   expect(layerStatistics(balanced, rowsOf(2)).dropped).toBe(0)
   expect(layerStatistics({ ...balanced, margins: [null, null] }, rowsOf(2)).meanMargin).toBeNull()
+})
+
+test('weights as shares of the largest; dropped and zero ones are 0', () => {
+  const weights = [
+    [0.5, 0.25],
+    [0, 0.4],
+    [0, 0],
+  ]
+  const layer = layerOf({ scores: balancedScores(3), experts: weights.map(() => [0, 1]), weights })
+  expect([0, 1, 2].map((t) => weightShares(layer, t))).toEqual([
+    [1, 0.5],
+    [0, 1],
+    [0, 0],
+  ])
 })
 
 function balancedScores(T: number): number[][] {

@@ -1,0 +1,60 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { expertColour } from '../../src/trace/colours.ts'
+import { tracePage } from '../../src/trace/html.ts'
+import { traceFromJson } from '../../src/trace/json.ts'
+import { tracePicture } from '../../src/trace/picture.ts'
+import { anyTrace, smallTrace } from './traces.ts'
+
+const HOSTILE = ['</script><script>alert(1)</script>', '<!--<img src=x onerror=alert(1)>', '"&\u2028\x00']
+
+test('the page holds the trace itself, whatever its texts', () => {
+  const page = tracePage(smallTrace(), HOSTILE, '<b>model</b>')
+  const [, json] = /<script type="application\/json" id="trace">([\s\S]*?)<\/script>/.exec(page)!
+  expect(traceFromJson(json)).toEqual({ trace: smallTrace(), texts: HOSTILE })
+  expect(page).not.toContain('<script>alert')
+  expect(page).not.toContain('<img')
+  expect(page).not.toContain('<b>')
+  expect(page.match(/<\/script>/g)).toHaveLength(3)
+})
+
+test('the page asks for nothing: no address but that of the SVG format, and a policy that forbids it', () => {
+  const page = tracePage(smallTrace(), null, 'model')
+  expect(page).toContain(
+    `content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"`,
+  )
+  expect(page.match(/\w+:\/\/[^"\s]*/g)).toEqual(['http://www.w3.org/2000/svg'])
+  expect(page).not.toMatch(/\b(?:src|href)=|@import|url\(/)
+})
+
+test('its script is JavaScript, and its ids are there', () => {
+  const page = tracePage(smallTrace(), null, 'model')
+  const script = /<script>([\s\S]*?)<\/script>/.exec(page)![1]
+  expect(() => new Function(script)).not.toThrow()
+  for (const [, id] of script.matchAll(/getElementById\('(\w+)'\)/g)) expect(page).toContain(`id="${id}"`)
+  expect(page).toContain('prefers-color-scheme: dark')
+})
+
+test('the picture has one decision a token and layer, one square an assignment that was not dropped', () => {
+  const picture = tracePicture(smallTrace(), ['Once', ' upon', '<a&"'])
+  expect(picture.match(/class="decision"/g)).toHaveLength(6)
+  expect(picture.match(/fill-opacity/g)).toHaveLength(11)
+  expect(picture).toContain('<title>dropped\nexpert 2: 0.400</title>')
+  expect(picture).toContain('&quot;&lt;a&amp;\\&quot;&quot;')
+  expect(picture).toContain(`fill="${expertColour(3)}" fill-opacity="0.29"`) // 0.2 + 0.8 * 0.1 / 0.9
+})
+
+test('every picture is well-formed: tags close in order, attributes are numbers', () => {
+  fc.assert(
+    fc.property(anyTrace, (trace) => {
+      const open: string[] = []
+      const picture = tracePicture(trace, null)
+      for (const [, close, name, self] of picture.matchAll(/<(\/?)(\w+)[^>]*?(\/?)>/g)) {
+        if (close) expect(open.pop()).toBe(name)
+        else if (!self) open.push(name)
+      }
+      expect(open).toEqual([])
+      expect(picture).not.toMatch(/"(?:NaN|-?Infinity|undefined)"/)
+    }),
+  )
+})
