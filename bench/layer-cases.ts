@@ -6,7 +6,12 @@ import { type MoeConfig, softmaxTopK } from '../src/model/config.ts'
 import { DISPATCHES, type DispatchName, routeAndDispatch } from '../src/model/dispatch/index.ts'
 import { linear } from '../src/model/linear.ts'
 import { routingToHost } from '../src/model/router-tensors.ts'
-import type { LinearWeights, MoeWeights } from '../src/model/weights.ts'
+import {
+  type ExpertWeights,
+  type LinearWeights,
+  type MoeWeights,
+  stackExperts,
+} from '../src/model/weights.ts'
 import { spreadOf } from './spread.ts'
 import type { Case, LayerDims, LayerFacts, Variant } from './types.ts'
 
@@ -33,7 +38,7 @@ export function randomLayer(dims: LayerDims, seed: number): RandomLayer {
     kind: 'moe',
     router: matrix(D, E),
     scoreBias: null,
-    experts: Array.from({ length: E }, () => ({ gateUp: matrix(D, 2 * H), down: matrix(H, D) })),
+    ...asLoaded(Array.from({ length: E }, () => ({ gateUp: matrix(D, 2 * H), down: matrix(H, D) }))),
   }
   return {
     dims,
@@ -42,6 +47,7 @@ export function randomLayer(dims: LayerDims, seed: number): RandomLayer {
     dispose: () => {
       const linears = weights.experts.flatMap(({ gateUp, down }) => [gateUp, down])
       tf.dispose([weights.router, ...linears].map(({ weight }) => weight))
+      tf.dispose(Object.values(weights.stacked ?? {}))
     },
   }
 }
@@ -50,6 +56,11 @@ export function layerFacts(dims: LayerDims): LayerFacts {
   const { D, H, E, K } = dims
   const parameters = (experts: number) => D * E + experts * expertParameters(D, H)
   return { ...dims, totalParameters: parameters(E), activeParameters: parameters(K) }
+}
+
+/** Experts in the form that a checkpoint is loaded to: stacked where the device can cut a stack without copying. */
+function asLoaded(experts: ExpertWeights[]): Pick<MoeWeights, 'experts' | 'stacked'> {
+  return tf.getBackend() === 'tensorflow' ? stackExperts(experts) : { experts }
 }
 
 /** Router and experts on T random rows. The router is random too, so the load of experts is as uneven as chance has it. */

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import type { TensorflowOps } from '../runtime/tensorflow-ops.ts'
 import { linear } from './linear.ts'
 import type { ExpertWeights } from './weights.ts'
 
@@ -9,4 +10,14 @@ export function applyExpert(x: tf.Tensor2D, { gateUp, down }: ExpertWeights): tf
     const hidden = tf.mul(tf.mul(gate, tf.sigmoid(gate)), up) as tf.Tensor2D
     return linear(hidden, down)
   })
+}
+
+/** The same in fewer steps where TensorFlow's own ops are at hand and no gradient is asked for. */
+export function applyExpertTensorflow(
+  x: tf.Tensor2D,
+  expert: ExpertWeights,
+  ops: TensorflowOps,
+): tf.Tensor2D {
+  const { gateUp, down } = expert
+  return gateUp.bias || down.bias ? applyExpert(x, expert) : ops.swiglu(x, gateUp.weight, down.weight)
 }

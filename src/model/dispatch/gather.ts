@@ -32,12 +32,9 @@ export function dispatchGatherTensorflow(
     const rows = T === 1 ? [x] : tf.split<tf.Tensor2D>(x, T, 0)
     const flat = tf.reshape(expertIndices, [T * K]) as tf.Tensor1D
     const downs = ops.pickMatrices(down, flat)
-    const outputs = ops.pickMatrices(gateUp, flat).map((weight, i) =>
-      applyExpert(rows[Math.floor(i / K)], {
-        gateUp: { weight, bias: null },
-        down: { weight: downs[i], bias: null },
-      }),
-    )
+    const outputs = ops
+      .pickMatrices(gateUp, flat)
+      .map((weight, i) => ops.swiglu(rows[Math.floor(i / K)], weight, downs[i]))
     return combine(tf.concat(outputs, 0), expertWeights)
   })
 }

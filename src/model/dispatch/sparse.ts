@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { TensorflowOps } from '../../runtime/tensorflow-ops.ts'
-import { applyExpert } from '../experts.ts'
+import { applyExpert, applyExpertTensorflow } from '../experts.ts'
 import type { Routing } from '../router.ts'
 import { type RoutingTensors, routingToTensors } from '../router-tensors.ts'
 import type { ExpertWeights } from '../weights.ts'
@@ -66,7 +66,7 @@ export function dispatchSparseTensorflow(
     const order = argsort(expertOf)
     const rows = tf.gather(x, tf.floorDiv(order, tf.scalar(K, 'int32'))) as tf.Tensor2D
     const groups = ops.splitRows(rows, ops.bincount(expertOf, experts.length), experts.length)
-    const outputs = groups.map((group, e) => applyExpert(group, experts[e]))
+    const outputs = groups.map((group, e) => applyExpertTensorflow(group, experts[e], ops))
     const byToken = tf.gather(tf.concat(outputs, 0), argsort(order)) as tf.Tensor2D // [T K, D]
     return combine(byToken, routing.expertWeights)
   })
