@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { RouterConfig } from '../model/config.ts'
 
-/** Smallest probability whose logarithm is taken: a softmax that underflows counts as 87 nats, not as infinity. */
-const SMALLEST = 1e-38
+/** Smallest normal float32: a probability that underflows counts as 87 nats, not as infinity. */
+const SMALLEST = 2 ** -126
 
 /**
  * Mean of -log p(target) in nats. logits [N, V], targets N ids. The gradient, (p - one-hot) / N, is written out: it takes

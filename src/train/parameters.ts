@@ -14,7 +14,7 @@ export interface Parameter {
 /** The weights with a variable for each tensor. Takes the tensors over: they are disposed. */
 export function trainable(weights: ModelWeights): { weights: ModelWeights; parameters: Parameter[] } {
   const parameters: Parameter[] = []
-  const variables = mapTensors(weights, '', (tensor, name) => {
+  const variables = mapTensors(withoutStacks(weights), '', (tensor, name) => {
     const values = Float32Array.from(tensor.dataSync())
     const variable = tf.variable(tensor)
     tensor.dispose()
@@ -22,6 +22,17 @@ export function trainable(weights: ModelWeights): { weights: ModelWeights; param
     return variable
   })
   return { weights: variables, parameters }
+}
+
+/** Drops the stacked form of the experts, a second view of the same numbers that would not follow their training. */
+function withoutStacks(weights: ModelWeights): ModelWeights {
+  const blocks = weights.blocks.map(({ feedForward, ...block }) => {
+    if (feedForward.kind === 'dense') return { ...block, feedForward }
+    const { stacked, ...rest } = feedForward
+    tf.dispose({ ...stacked })
+    return { ...block, feedForward: rest }
+  })
+  return { ...weights, blocks }
 }
 
 /** Brings a parameter's numbers to the device. The copy is what the backend keeps: `values` go on changing. */

@@ -1,0 +1,63 @@
+import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { Tokenizer } from '../../src/generate/tokenizer.ts'
+import { type ModelConfig, type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
+import { startRuntime } from '../../src/runtime/index.ts'
+import { initWeights } from '../../src/train/initialize.ts'
+import type { PresetName } from '../../src/train/presets.ts'
+import { trainSettings } from '../../src/train/settings.ts'
+import { generatedTexts } from '../../src/train/texts.ts'
+import { type StepResult, Trainer } from '../../src/train/trainer.ts'
+import { TINY, tinyTokenizer } from './tiny.ts'
+
+const STEPS = 150
+const EXPERTS = 4
+
+beforeAll(async () => {
+  await startRuntime({ device: 'cpu' })
+})
+
+/** A model of two layers of width 32 on the three domains with the shortest documents. */
+function smallTrainer(preset: PresetName, config: ModelConfig): Trainer {
+  const texts = { ...generatedTexts(1), domains: ['arithmetic', 'dates', 'code'] }
+  const settings = trainSettings({
+    preset,
+    steps: STEPS,
+    rows: 16,
+    length: 64,
+    peakLearningRate: 1e-2,
+    biasRate: preset === 'deepseek' ? 0.01 : null,
+  })
+  const tokenizer = new Tokenizer(new HuggingFaceTokenizer(tinyTokenizer, {}))
+  return new Trainer(settings, config, initWeights(config, 1), texts, tokenizer)
+}
+
+function widened(config: ModelConfig, router: MoeConfig['router']): ModelConfig {
+  const attention = { ...config.attention, headDim: 16 }
+  const layer: MoeConfig = { kind: 'moe', intermediateSize: 32, router }
+  return { ...config, hiddenSize: 32, attention, layers: [layer, layer] }
+}
+
+const CASES: [PresetName, ModelConfig][] = [
+  ['moe', widened(TINY.mixtral, softmaxTopK(EXPERTS, 2))],
+  ['deepseek', widened(TINY.glm4_moe, (TINY.glm4_moe.layers[1] as MoeConfig).router)],
+]
+
+describe.each(CASES)('a very small %s model', (preset, config) => {
+  test('learns, and keeps all its experts', () => {
+    const trainer = smallTrainer(preset, config)
+    const before = trainer.validate().validation
+    let last: StepResult[] = []
+    for (let i = 0; i < STEPS; i++) last = [...last.slice(-19), trainer.train()]
+    const after = trainer.validate().validation
+    trainer.dispose()
+    expect(before).toBeGreaterThan(5.5) // log 300 = 5.7
+    expect(after).toBeLessThan(1.8)
+    for (let layer = 0; layer < 2; layer++) {
+      for (let e = 0; e < EXPERTS; e++) {
+        const share = last.reduce((sum, { load }) => sum + load[layer][e], 0) / last.length
+        expect(share, `expert ${e} of layer ${layer}`).toBeGreaterThan(0.02)
+      }
+    }
+  })
+})

@@ -1,0 +1,77 @@
+import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
+import { Tokenizer } from '../../src/generate/tokenizer.ts'
+import { type DenseConfig, type ModelConfig, type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
+import { trainBpe } from '../../src/text/bpe.ts'
+import { generateSample } from '../../src/train/corpus/index.ts'
+import { initWeights } from '../../src/train/initialize.ts'
+import { type TrainSettings, trainSettings } from '../../src/train/settings.ts'
+import { generatedTexts } from '../../src/train/texts.ts'
+import { SPECIAL_TOKENS } from '../../src/train/tokenizer.ts'
+import { Trainer } from '../../src/train/trainer.ts'
+
+const V = 300
+
+/** A byte-level tokenizer with few merges, trained in no time. */
+export const tinyTokenizer = trainBpe(
+  Array.from({ length: 40 }, (_, i) => generateSample(i % 2 ? 'story' : 'arithmetic', 'train', i, 1).text),
+  { vocabSize: V, specialTokens: SPECIAL_TOKENS, individualDigits: true },
+)
+
+const dense: DenseConfig = { kind: 'dense', intermediateSize: 12, bias: false }
+const moe: MoeConfig = { kind: 'moe', intermediateSize: 6, router: softmaxTopK(4, 2) }
+const fine: MoeConfig = {
+  kind: 'moe',
+  intermediateSize: 6,
+  router: {
+    ...softmaxTopK(4, 2),
+    scoring: 'sigmoid',
+    normEpsilon: 1e-20,
+    scalingFactor: 1.5,
+    scoreBias: true,
+  },
+  sharedExpert: { intermediateSize: 6 },
+}
+
+/** D 8, two layers: small enough for finite differences. */
+const base: Omit<ModelConfig, 'family' | 'layers'> = {
+  vocabSize: V,
+  hiddenSize: 8,
+  maxPositionEmbeddings: 64,
+  normEps: 1e-5,
+  tieWordEmbeddings: false,
+  attention: { numHeads: 2, numKeyValueHeads: 1, headDim: 4, bias: false, slidingWindow: null },
+  rope: { theta: 10000, scaling: { type: 'default' } },
+  bosTokenId: 1,
+  eosTokenIds: [2],
+}
+
+/** One config of each family that is trained. */
+export const TINY: Record<string, ModelConfig> = {
+  mixtral: { ...base, family: 'mixtral', layers: [moe, moe] },
+  llama: { ...base, family: 'llama', tieWordEmbeddings: true, layers: [dense, dense] },
+  glm4_moe: {
+    ...base,
+    family: 'glm4_moe',
+    attention: { ...base.attention, bias: true, outputBias: false, qkNorm: true },
+    rope: { ...base.rope, rotaryDim: 2 },
+    layers: [dense, fine],
+  },
+}
+
+export function tinyTrainer(family: keyof typeof TINY, settings: Partial<TrainSettings> = {}): Trainer {
+  const all = trainSettings({
+    preset: family === 'glm4_moe' ? 'deepseek' : family === 'llama' ? 'dense-active' : 'moe',
+    steps: 20,
+    rows: 4,
+    length: 24,
+    ...settings,
+  })
+  const tokenizer = new Tokenizer(new HuggingFaceTokenizer(tinyTokenizer, {}))
+  return new Trainer(
+    all,
+    TINY[family],
+    initWeights(TINY[family], all.seed),
+    generatedTexts(all.seed),
+    tokenizer,
+  )
+}

@@ -1,0 +1,172 @@
+import { mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as tf from '@tensorflow/tfjs-core'
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { CheckpointError } from '../../src/errors.ts'
+import { loadModel } from '../../src/load-model.ts'
+import { allTensors } from '../../src/model/weights.ts'
+import { startRuntime } from '../../src/runtime/index.ts'
+import { checkpointDir, resumeTraining, saveModel, saveTraining } from '../../src/train/checkpoint.ts'
+import { appendLog, isStep, readLog, startLog } from '../../src/train/log.ts'
+import { runTraining } from '../../src/train/loop.ts'
+import { trainable } from '../../src/train/parameters.ts'
+import type { Trainer } from '../../src/train/trainer.ts'
+import { maxDifference } from '../helpers/golden.ts'
+import { TINY, tinyTokenizer, tinyTrainer } from './tiny.ts'
+
+const TOKENS = [1, 40, 50, 60, 70, 80]
+
+beforeAll(async () => {
+  await startRuntime({ device: 'cpu' })
+})
+
+function directory(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'tinymoe-train-'))
+  onTestFinished(() => rmSync(dir, { recursive: true }))
+  return dir
+}
+
+function logitsOf(model: Trainer['model']): Float32Array {
+  return tf.tidy(() => model.forward(TOKENS).logits.dataSync() as Float32Array)
+}
+
+describe.each(Object.keys(TINY))('%s', (family) => {
+  test('a saved model loads to the same logits', async () => {
+    const dir = directory()
+    const trainer = tinyTrainer(family)
+    for (let i = 0; i < 3; i++) trainer.train()
+    saveModel(dir, trainer, tinyTokenizer, 'F32')
+    const loaded = await loadModel(dir, { device: 'cpu' })
+    expect(loaded.config).toEqual(trainer.model.config)
+    expect(maxDifference(logitsOf(loaded), logitsOf(trainer.model))).toBeLessThan(1e-6)
+    expect(loaded.tokenizer?.encode('34+27=61')).toEqual(expect.any(Array))
+    const { weights, parameters } = trainable(loaded.weights)
+    parameters.forEach(({ name, values }, i) => {
+      expect(name).toBe(trainer.parameters[i].name)
+      expect(maxDifference(values, trainer.parameters[i].values), name).toBe(0)
+    })
+    tf.dispose(allTensors(weights))
+    trainer.dispose()
+  })
+
+  test('an interrupted training goes on to the very same losses and weights', async () => {
+    const whole = tinyTrainer(family, { steps: 6 })
+    const losses = Array.from({ length: 6 }, () => whole.train().loss)
+
+    const out = directory()
+    const controller = new AbortController()
+    const first = tinyTrainer(family, { steps: 6 })
+    const seen: number[] = []
+    const finished = await runTraining(
+      out,
+      { trainer: first, tokenizer: tinyTokenizer },
+      {
+        signal: controller.signal,
+        onStep: ({ step, loss }) => {
+          seen.push(loss)
+          if (step === 3) controller.abort()
+        },
+      },
+    )
+    expect(finished).toBe(false)
+    first.dispose()
+    const second = resumeTraining(out)
+    expect(second.trainer.step).toBe(3)
+    expect(await runTraining(out, second, { onStep: ({ loss }) => seen.push(loss) })).toBe(true)
+    second.trainer.parameters.forEach(({ values, name }, i) => {
+      expect(maxDifference(values, whole.parameters[i].values), name).toBe(0)
+    })
+    expect(seen).toEqual(losses)
+    expect(
+      readLog(out)
+        .filter(isStep)
+        .map(({ step }) => step),
+    ).toEqual([1, 2, 3, 4, 5, 6])
+    for (const trainer of [whole, second.trainer]) trainer.dispose()
+  })
+
+  test('no step and no validation leaves a tensor behind', () => {
+    const before = tf.memory().numTensors
+    const trainer = tinyTrainer(family)
+    trainer.train()
+    const during = tf.memory().numTensors
+    trainer.train()
+    trainer.validate()
+    expect(tf.memory().numTensors).toBe(during)
+    trainer.dispose()
+    expect(tf.memory().numTensors).toBe(before)
+  })
+})
+
+test('one seed gives one training, another gives another', () => {
+  const [a, b, c] = [1, 1, 2].map((seed) => {
+    const trainer = tinyTrainer('mixtral', { seed })
+    const losses = [trainer.train().loss, trainer.train().loss]
+    trainer.dispose()
+    return losses
+  })
+  expect(b).toEqual(a)
+  expect(c[0]).not.toBe(a[0])
+})
+
+test('balancing by bias moves the choosing bias by its rate a step', () => {
+  const trainer = tinyTrainer('glm4_moe', { biasRate: 0.25 })
+  const { feedForward } = trainer.model.weights.blocks[1]
+  if (feedForward.kind !== 'moe') throw new Error('layer 1 is a mixture')
+  const { load } = trainer.train()
+  const expected = load[0].map((share) => 0.25 * Math.sign(0.25 - share)) // 4 experts
+  expect([...feedForward.scoreBias!]).toEqual(expected)
+  expect(expected.some((bias) => bias > 0)).toBe(true)
+  trainer.dispose()
+})
+
+test('norms do not decay, matrices do', () => {
+  const trainer = tinyTrainer('mixtral', { peakLearningRate: 1e-3, clipNorm: 1e-30 })
+  const norm = trainer.parameters.find(({ name }) => name === 'finalNorm')!
+  const matrix = trainer.parameters.find(({ name }) => name === 'embedding')!
+  const unused = 3 * 8 // token 3 begins no text: byte 0 of the tokenizer, so only decay moves its row
+  const before = matrix.values[unused]
+  for (const { second } of trainer.moments) second.fill(1e30) // no gradient moves anything
+  const { learningRate } = trainer.train()
+  expect([...norm.values]).toEqual(new Array(8).fill(1))
+  expect(matrix.values[unused]).toBeCloseTo(before * (1 - learningRate * 0.1), 8)
+  trainer.dispose()
+})
+
+test('validation names every domain', () => {
+  const trainer = tinyTrainer('mixtral')
+  const { validation, byDomain } = trainer.validate()
+  const losses = Object.values(byDomain)
+  expect(Object.keys(byDomain)).toContain('arithmetic')
+  expect(validation).toBeCloseTo(losses.reduce((a, b) => a + b, 0) / losses.length, 6)
+  expect(validation).toBeGreaterThan(5) // nothing learned yet: about log 300
+  expect(validation).toBeLessThan(6.5)
+  trainer.dispose()
+})
+
+test('a checkpoint replaces the one before, which serves where a crash came between', () => {
+  const out = directory()
+  const trainer = tinyTrainer('mixtral')
+  trainer.train()
+  saveTraining(out, trainer, tinyTokenizer)
+  trainer.train()
+  saveTraining(out, trainer, tinyTokenizer)
+  trainer.dispose()
+  renameSync(checkpointDir(out), `${checkpointDir(out)}.old`)
+  const { trainer: resumed } = resumeTraining(out)
+  expect(resumed.step).toBe(2)
+  resumed.dispose()
+})
+
+test('nothing to resume is one sentence', () => {
+  expect(() => resumeTraining(directory())).toThrow(CheckpointError)
+})
+
+test('going on drops what the log holds after the checkpoint, and a line cut off', () => {
+  const out = directory()
+  startLog(out, 0)
+  for (const step of [1, 2, 3]) appendLog(out, { step, validation: step, byDomain: {} })
+  startLog(out, 2)
+  expect(readLog(out).map(({ step }) => step)).toEqual([1, 2])
+})

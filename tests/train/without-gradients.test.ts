@@ -1,0 +1,11 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { expect, test } from 'vitest'
+import { DeviceError } from '../../src/errors.ts'
+import { startRuntime } from '../../src/runtime/index.ts'
+import { tinyTrainer } from './tiny.ts'
+
+test('a device whose ops have no gradients is refused before anything is trained', async () => {
+  await startRuntime({ device: 'js' }) // TensorFlow is not loaded in this process
+  expect(tf.getGradient('BatchMatMul')).toBeUndefined()
+  expect(() => tinyTrainer('mixtral')).toThrow(DeviceError)
+})
