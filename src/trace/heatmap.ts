@@ -66,7 +66,7 @@ function bandLines(band: Block[], labels: string[], depth: ColourDepth): string[
     )
   }
   return [
-    line(aside(''), ({ title, width }) => bold(title.padEnd(width), depth)),
+    line(aside(''), ({ title, width }) => bold(title, depth) + ' '.repeat(width - title.length)),
     ...numbers('expert', (_, e) => e),
     ...labels.map((label, t) => line(label, (block) => tokenCells(block, t, depth))),
     ...numbers('tokens', (trace, e) => trace.tokensPerExpert[e]),

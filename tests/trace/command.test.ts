@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
 import { Command } from 'commander'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { registerTrace } from '../../src/cli/trace.ts'
-import { TinymoeError } from '../../src/errors.ts'
+import { TinymoeError, UsageError } from '../../src/errors.ts'
 import { traceFromJson } from '../../src/trace/json.ts'
 import {
   COMMAND,
@@ -29,7 +30,34 @@ async function traceWith(variables: Record<string, string>, ...args: string[]): 
   return (await outcomeOf(child)).stdout
 }
 
-describe.concurrent('tinymoe trace', PATIENT, () => {
+/** The command in this process: what it throws is what main prints. */
+async function run(...args: string[]): Promise<void> {
+  const program = new Command().option('--json').exitOverride()
+  registerTrace(program)
+  await program.parseAsync(['trace', ...args], { from: 'user' })
+}
+
+/** The same, and what it printed without colour. */
+async function outputOf(...args: string[]): Promise<{ stdout: string; stderr: string }> {
+  vi.stubEnv('NO_COLOR', '1')
+  const printed = { stdout: '', stderr: '' }
+  const spies = (['stdout', 'stderr'] as const).map((name) =>
+    vi.spyOn(process[name], 'write').mockImplementation((text: unknown, done?: unknown) => {
+      printed[name] += text
+      if (typeof done === 'function') done()
+      return true
+    }),
+  )
+  try {
+    await run(...args)
+  } finally {
+    for (const spy of spies) spy.mockRestore()
+    vi.unstubAllEnvs()
+  }
+  return printed
+}
+
+describe.concurrent('as a process', PATIENT, () => {
   test('prints the heat map and a table of the layers', async ({ expect }) => {
     const { code, stdout, stderr } = await tinymoe('trace', MIXTRAL, ...TOKENS)
     expect([code, stderr]).toEqual([0, ''])
@@ -50,70 +78,14 @@ load-balance loss  1.76              1.53              1.59
     ])
   })
 
-  test('shows token texts, in colour where it is forced, never with NO_COLOR', async (context) => {
-    const { expect } = context
-    const args = [mixtralWithText(context), '--prompt', 'x"y', '--width', '70']
-    const plain = await traceWith({}, ...args)
-    for (const text of ['"x"', '"\\""', '"y"']) expect(plain).toContain(text)
-    for (const line of plain.split('\n\n')[0].split('\n')) expect(line.length).toBeLessThanOrEqual(70)
-    expect(plain).not.toContain(ESCAPE)
-    const coloured = await traceWith({ FORCE_COLOR: '3' }, ...args)
-    expect(coloured).toContain(`${ESCAPE}[38;2;59;130;246m`)
-    expect(await traceWith({ FORCE_COLOR: '3', NO_COLOR: '1' }, ...args)).toBe(plain)
-  })
-
-  test('--layer and --token print one decision in full', async ({ expect }) => {
-    const { code, stdout } = await tinymoe('trace', MIXTRAL, ...TOKENS, '--layer', '1', '--token', '2')
-    expect(code).toBe(0)
-    expect(stdout).toMatch(/^layer 1, token 2 of sequence 0: 34\n/)
-    for (const step of ['logits', 'scores', 'choosing-bias', 'top-k', 'renormalise', 'scale', 'capacity']) {
-      expect(stdout).toMatch(new RegExp(`^\\d  ${step} `, 'm'))
-    }
-    expect(stdout).toContain('The steps come to the recorded decision')
-  })
-
-  test('with --json one decision is a value, interventions included', async ({ expect }) => {
-    const args = ['--layer', '1', '--token', '2', '--bias', '3=0.25', '--json']
-    const { stdout } = await tinymoe('trace', MIXTRAL, ...TOKENS, ...args)
-    const json = JSON.parse(stdout)
-    expect(json).toMatchObject({ layer: 1, sequence: 0, position: 2, token: 34, text: null, agrees: true })
-    expect(json.expertIndices).toContain(3)
-    const { inputs, outputs } = json.steps.find(({ name }: { name: string }) => name === 'choosing-bias')
-    outputs.compared.forEach((c: number, e: number) => {
-      expect(c - inputs.scores[e]).toBeCloseTo(e === 3 ? 0.25 : 0, 6)
-    })
-  })
-
-  test('--out then --replay routes another run alike', async (context) => {
-    const { expect } = context
-    const out = join(copyOfMixtral(context), 'trace.json')
-    await tinymoe('trace', MIXTRAL, ...TOKENS, '--top-k', '1', '--disable', '4', '--out', out)
-    const { trace } = traceFromJson(readFileSync(out, 'utf8'))
-    expect(trace.layers.map(({ topK, tokensPerExpert }) => [topK, tokensPerExpert[4]])).toEqual([
-      [1, 0],
-      [1, 0],
-      [1, 0],
+  test('FORCE_COLOR colours a pipe, and NO_COLOR wins over it', async ({ expect }) => {
+    const [coloured, plain] = await Promise.all([
+      traceWith({ FORCE_COLOR: '3' }, MIXTRAL, ...TOKENS),
+      traceWith({ FORCE_COLOR: '3', NO_COLOR: '1' }, MIXTRAL, ...TOKENS),
     ])
-    const { stdout, code } = await tinymoe('trace', MIXTRAL, ...TOKENS, '--replay', out, '--json')
-    expect(code).toBe(0)
-    const again = traceFromJson(stdout).trace
-    expect(again.layers.map((l) => l.expertIndices)).toEqual(trace.layers.map((l) => l.expertIndices))
-    await expect(run(MIXTRAL, '--tokens', '1,5,34,139,9', '--replay', out)).rejects.toThrow(
-      '--replay: the trace has no token 4 of sequence 0',
-    )
-  })
-
-  test('--csv alone is stdout, --csv and --html with a file are written', async (context) => {
-    const { expect } = context
-    const dir = copyOfMixtral(context)
-    const [csv, html] = [join(dir, 't.csv'), join(dir, 't.html')]
-    const { stdout } = await tinymoe('trace', MIXTRAL, ...TOKENS, '--csv')
-    expect(stdout.split('\r\n')).toHaveLength(1 + 3 * 4 * 2 + 1)
-    const files = await tinymoe('trace', MIXTRAL, ...TOKENS, '--csv', csv, '--html', html)
-    expect(files.stderr).toBe(`[written: ${csv}]\n[written: ${html}]\n`)
-    expect(readFileSync(csv, 'utf8')).toBe(stdout)
-    const page = readFileSync(html, 'utf8')
-    expect(page.startsWith('<!doctype html>') && page.includes('Routing of 4 tokens by mixtral')).toBe(true)
+    expect(coloured).toContain(`${ESCAPE}[38;2;166;107;240m██`)
+    expect(plain).not.toContain(ESCAPE)
+    expect(stripVTControlCharacters(coloured)).toBe(plain)
   })
 
   test('--step without a terminal is wrong usage', async ({ expect }) => {
@@ -125,12 +97,69 @@ load-balance loss  1.76              1.53              1.59
   })
 })
 
-/** The command in this process: what it throws is what main prints. */
-async function run(...args: string[]): Promise<void> {
-  const program = new Command().option('--json').exitOverride()
-  registerTrace(program)
-  await program.parseAsync(['trace', ...args], { from: 'user' })
-}
+describe('prints', () => {
+  test('token texts, in the width asked for', async (context) => {
+    const { stdout } = await outputOf(mixtralWithText(context), '--prompt', 'x"y', '--width', '70')
+    for (const text of ['"x"', '"\\""', '"y"']) expect(stdout).toContain(text)
+    for (const line of stdout.split('\n\n')[0].split('\n')) expect(line.length).toBeLessThanOrEqual(70)
+  })
+
+  test('one decision in full', async () => {
+    const { stdout } = await outputOf(MIXTRAL, ...TOKENS, '--layer', '1', '--token', '2')
+    expect(stdout).toMatch(/^layer 1, token 2 of sequence 0: 34\n/)
+    for (const step of ['logits', 'scores', 'choosing-bias', 'top-k', 'renormalise', 'scale', 'capacity']) {
+      expect(stdout).toMatch(new RegExp(`^\\d  ${step} `, 'm'))
+    }
+    expect(stdout).toContain('The steps come to the recorded decision')
+  })
+
+  test('one decision as a value with --json, interventions included', async () => {
+    const place = ['--layer', '1', '--token', '2', '--bias', '3=0.25']
+    const json = JSON.parse((await outputOf('--json', MIXTRAL, ...TOKENS, ...place)).stdout)
+    expect(json).toMatchObject({ layer: 1, sequence: 0, position: 2, token: 34, text: null, agrees: true })
+    expect(json.expertIndices).toContain(3)
+    const { inputs, outputs } = json.steps.find(({ name }: { name: string }) => name === 'choosing-bias')
+    outputs.compared.forEach((c: number, e: number) => {
+      expect(c - inputs.scores[e]).toBeCloseTo(e === 3 ? 0.25 : 0, 6)
+    })
+  })
+
+  test('new tokens too with --max-tokens', async () => {
+    const { stdout } = await outputOf('--json', MIXTRAL, ...TOKENS, '--max-tokens', '3')
+    expect(traceFromJson(stdout).trace.rows.map(({ position }) => position)).toEqual([0, 1, 2, 3, 4, 5])
+  })
+})
+
+describe('writes', () => {
+  test('a trace with --out that --replay routes another run by', async (context) => {
+    const out = join(copyOfMixtral(context), 'trace.json')
+    await outputOf(MIXTRAL, ...TOKENS, '--top-k', '1', '--disable', '4', '--out', out)
+    const { trace } = traceFromJson(readFileSync(out, 'utf8'))
+    expect(trace.layers.map(({ topK, tokensPerExpert }) => [topK, tokensPerExpert[4]])).toEqual([
+      [1, 0],
+      [1, 0],
+      [1, 0],
+    ])
+    const { stdout } = await outputOf('--json', MIXTRAL, ...TOKENS, '--replay', out)
+    const again = traceFromJson(stdout).trace
+    expect(again.layers.map((l) => l.expertIndices)).toEqual(trace.layers.map((l) => l.expertIndices))
+    await expect(run(MIXTRAL, '--tokens', '1,5,34,139,9', '--replay', out)).rejects.toThrow(
+      new UsageError('--replay: the trace has no token 4 of sequence 0'),
+    )
+  })
+
+  test('--csv alone to stdout, --csv and --html to files', async (context) => {
+    const dir = copyOfMixtral(context)
+    const [csv, html] = [join(dir, 't.csv'), join(dir, 't.html')]
+    const { stdout } = await outputOf(MIXTRAL, ...TOKENS, '--csv')
+    expect(stdout.split('\r\n')).toHaveLength(1 + 3 * 4 * 2 + 1)
+    const { stderr } = await outputOf(MIXTRAL, ...TOKENS, '--csv', csv, '--html', html)
+    expect(stderr).toBe(`[written: ${csv}]\n[written: ${html}]\n`)
+    expect(readFileSync(csv, 'utf8')).toBe(stdout)
+    const page = readFileSync(html, 'utf8')
+    expect(page.startsWith('<!doctype html>') && page.includes('Routing of 4 tokens by mixtral')).toBe(true)
+  })
+})
 
 describe('is refused in a sentence', () => {
   test.each<[string, string[], number, RegExp]>([

@@ -60,7 +60,9 @@ describe.each(TERMINALS)('--step in a terminal ($name)', PATIENT, (kind) => {
     terminal.send('q')
     await terminal.waitFor(left(0))
   })
+})
 
+describe.each(TERMINALS.slice(0, 1))('leaving --step otherwise ($name)', PATIENT, (kind) => {
   test.each([
     ['Ctrl-C', (terminal: Terminal): void => terminal.send('\x03'), 130],
     ['SIGINT', (_: Terminal, pid: number): void => void process.kill(pid, 'SIGINT'), 130],
