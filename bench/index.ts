@@ -48,7 +48,7 @@ export async function runBench(options: BenchOptions, hooks: BenchHooks): Promis
   hooks.onProgress(0, 'reading the machine')
   const machine = await measureMachine(options.quick ? 0.5 : 1)
   hooks.onProgress(0, 'loading the model')
-  const model = await loadModel(options.model, { device: runtime.device })
+  const model = await loadModel(options.model, { device: runtime.device, executor: 'eager' })
   try {
     const text = checkedText(model)
     const rows = await measureCases(options, model, text, machine, limits, hooks)

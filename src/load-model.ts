@@ -2,29 +2,40 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadWeights } from './checkpoint/load.ts'
 import { openCheckpoint } from './checkpoint/shards.ts'
-import { CheckpointError, ConfigError, messageOf } from './errors.ts'
+import { CheckpointError, ConfigError, DeviceError, messageOf } from './errors.ts'
 import { familyOf } from './families/index.ts'
 import { generate } from './generate/generate.ts'
 import { loadTokenizer, type Tokenizer } from './generate/tokenizer.ts'
 import type { GenerateOptions, GenerateResult } from './generate/types.ts'
+import { RecordedExecutor } from './graph/executor.ts'
 import type { ModelConfig } from './model/config.ts'
 import type { DispatchName } from './model/dispatch/index.ts'
-import { MoeModel } from './model/transformer.ts'
+import { type ForwardOptions, type ForwardResult, MoeModel } from './model/transformer.ts'
 import type { ModelWeights } from './model/weights.ts'
 import { startRuntime } from './runtime/index.ts'
 import type { Device, RuntimeReport } from './runtime/types.ts'
+
+export const EXECUTORS = ['recorded', 'eager'] as const
+/** `recorded`: the forward as a TensorFlow graph, made at its first run. `eager`: op by op. */
+export type Executor = (typeof EXECUTORS)[number]
 
 export interface LoadOptions {
   /** Default: the best one that works here (`TINYMOE_DEVICE` overrides). */
   device?: Device
   /** How experts are run; default `auto`. */
   dispatch?: DispatchName | 'auto'
+  /** How a forward is run; default `recorded` on TensorFlow, `eager` elsewhere. */
+  executor?: Executor
+  /** Lets TensorFlow's own messages through. */
+  debug?: boolean
   /** Called with the share (0..1) that has been read. */
   onProgress?: (share: number) => void
 }
 
 /** A model on its device, with the tokenizer of its directory (null where there is none). */
 export class LoadedModel extends MoeModel {
+  private readonly recorded: RecordedExecutor | null
+
   constructor(
     readonly dir: string,
     config: ModelConfig,
@@ -32,8 +43,22 @@ export class LoadedModel extends MoeModel {
     dispatch: DispatchName | 'auto',
     readonly tokenizer: Tokenizer | null,
     readonly runtime: RuntimeReport,
+    readonly executor: Executor,
   ) {
     super(config, weights, dispatch)
+    this.recorded = executor === 'recorded' ? new RecordedExecutor(this) : null
+  }
+
+  /** As `MoeModel.forward`, through the executor; what a graph cannot serve runs eagerly, on the same cache. */
+  override forward(tokens: number[] | number[][], options: ForwardOptions = {}): ForwardResult {
+    return this.recorded && RecordedExecutor.serves(options)
+      ? this.recorded.forward(tokens, options)
+      : super.forward(tokens, options)
+  }
+
+  override dispose(): void {
+    this.recorded?.dispose()
+    super.dispose()
   }
 
   /** Continues a text or token ids. Iterate the result for tokens as they come, or await `result.done`. */
@@ -50,13 +75,22 @@ export async function loadModel(dir: string, options: LoadOptions = {}): Promise
   const { config, family } = readConfig(dir)
   const checkpoint = openCheckpoint(dir)
   try {
-    const { report } = await startRuntime({ device: options.device })
+    const { report } = await startRuntime({ device: options.device, debug: options.debug })
+    const executor = executorFor(options.executor, report)
     const tokenizer = await loadTokenizer(dir)
     const weights = loadWeights(checkpoint, config, family, options.onProgress)
-    return new LoadedModel(dir, config, weights, options.dispatch ?? 'auto', tokenizer, report)
+    return new LoadedModel(dir, config, weights, options.dispatch ?? 'auto', tokenizer, report, executor)
   } finally {
     checkpoint.close()
   }
+}
+
+function executorFor(requested: Executor | undefined, { backend, device }: RuntimeReport): Executor {
+  const native = backend === 'tensorflow'
+  if (requested === 'recorded' && !native) {
+    throw new DeviceError(`executor recorded: needs TensorFlow, but the device is ${device}; use eager`)
+  }
+  return requested ?? (native ? 'recorded' : 'eager')
 }
 
 /** The config of a model directory, and the family it belongs to. */

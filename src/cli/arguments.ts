@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { EXECUTORS } from '../load-model.ts'
 import { DISPATCHES, type DispatchName } from '../model/dispatch/index.ts'
 import type { Device } from '../runtime/types.ts'
 
@@ -55,4 +56,12 @@ export function repeated<T>(parse: (text: string) => T): (text: string, previous
 export function dispatchOption(): Option {
   const choices: (DispatchName | 'auto')[] = [...DISPATCHES, 'auto']
   return new Option('--dispatch <name>', 'how experts are run').choices(choices).default('auto')
+}
+
+/** `--executor`, likewise. */
+export function executorOption(): Option {
+  return new Option(
+    '--executor <name>',
+    'recorded: the forward as one TensorFlow graph; eager: op by op (default: recorded on TensorFlow)',
+  ).choices([...EXECUTORS])
 }

@@ -3,13 +3,21 @@ import type { Command } from 'commander'
 import { UsageError } from '../errors.ts'
 import { DEFAULT_MAX_TOKENS } from '../generate/generate.ts'
 import type { Generated, GenerateOptions, GenerateResult } from '../generate/types.ts'
-import { type LoadedModel, loadModel } from '../load-model.ts'
+import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
 import type { RuntimeReport } from '../runtime/types.ts'
-import { allOptions, decimal, dispatchOption, repeated, tokenIds, wholeNumber } from './arguments.ts'
+import {
+  allOptions,
+  decimal,
+  dispatchOption,
+  executorOption,
+  repeated,
+  tokenIds,
+  wholeNumber,
+} from './arguments.ts'
 import { interruptible } from './interrupt.ts'
 import { remark, write } from './output.ts'
 
-type Options = Omit<GenerateOptions, 'signal' | 'trace' | 'ignoreEos'>
+type Options = Omit<GenerateOptions, 'signal' | 'trace' | 'ignoreEos'> & Pick<LoadOptions, 'executor'>
 
 const EXAMPLES = `
 Examples:
@@ -53,18 +61,19 @@ export function registerGenerate(program: Command): void {
     .option('--seed <n>', 'of the draws: the same seed gives the same text', wholeNumber(0), 0)
     .option('--stop <text>', 'end before this text; may be given several times', repeated(String))
     .addOption(dispatchOption())
+    .addOption(executorOption())
     .addHelpText('after', EXAMPLES)
     .action((dir: string, _: unknown, command: Command) => runGenerate(dir, command))
 }
 
 async function runGenerate(dir: string, command: Command): Promise<void> {
-  const { json, device, debug: _, ...options } = allOptions<Options>(command)
+  const { json, device, debug, executor, ...options } = allOptions<Options>(command)
   if ((options.prompt === undefined) === (options.tokens === undefined)) {
     throw new UsageError('generate takes either --prompt or --tokens')
   }
   const prompt = options.prompt === '-' ? (await text(process.stdin)).replace(/\r?\n$/, '') : options.prompt
   await interruptible(async (signal) => {
-    const model = await loadModel(dir, { device, dispatch: options.dispatch })
+    const model = await loadModel(dir, { device, debug, dispatch: options.dispatch, executor })
     try {
       const run = model.generate({ ...options, prompt, signal })
       if (json) await write(`${JSON.stringify(toJson(await run.done, model))}\n`)

@@ -3,13 +3,14 @@ import { UsageError } from '../errors.ts'
 import { mostLikely } from '../generate/sampler.ts'
 import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
 import type { LayerTrace } from '../model/trace.ts'
-import { allOptions, dispatchOption, repeated, tokenIds } from './arguments.ts'
+import { allOptions, dispatchOption, executorOption, repeated, tokenIds } from './arguments.ts'
 import { jsonRow, table, writeAll } from './output.ts'
 
 interface Options {
   tokens?: number[][]
   trace?: boolean
   dispatch: LoadOptions['dispatch']
+  executor: LoadOptions['executor']
 }
 
 /** Next tokens listed a sequence, where output is for people. */
@@ -32,14 +33,15 @@ export function registerLogits(program: Command): void {
     .option('--tokens <ids>', 'token ids of a sequence, such as 1,2,3; once a sequence', repeated(tokenIds))
     .option('--trace', 'also the experts each layer chose for each token')
     .addOption(dispatchOption())
+    .addOption(executorOption())
     .addHelpText('after', EXAMPLES)
     .action((dir: string, _: unknown, command: Command) => runLogits(dir, command))
 }
 
 async function runLogits(dir: string, command: Command): Promise<void> {
-  const { tokens, trace, json, device, dispatch } = allOptions<Options>(command)
+  const { tokens, trace, json, device, debug, dispatch, executor } = allOptions<Options>(command)
   if (!tokens) throw new UsageError('logits needs --tokens, at least once')
-  const model = await loadModel(dir, { device, dispatch })
+  const model = await loadModel(dir, { device, debug, dispatch, executor })
   try {
     const result = model.forward(tokens, { trace })
     const values = (await result.logits.data()) as Float32Array

@@ -50,16 +50,16 @@ export class RecordedExecutor {
     const { model } = this
     const batch = toBatch(tokens, model.config.vocabSize, options.attentionMask)
     const cache = options.cache ?? model.createCache()
+    const outputs: Record<string, tf.Tensor>[] = []
     try {
       const pieces = cutInPieces(batch.length)
       const call = this.prepare(batch, cache, options, pieces)
-      const outputs = pieces.map((piece, i) => this.run(piece, call, i === pieces.length - 1))
+      for (const piece of pieces) this.run(piece, call, outputs, outputs.length === pieces.length - 1)
       cache.commit(call.extension)
       const trace = options.trace ? this.trace(call, pieces, outputs) : null
-      const logits = joinLogits(call, pieces, outputs, Array.isArray(tokens[0]))
-      for (const output of outputs) tf.dispose(output)
-      return { logits, trace }
+      return { logits: joinLogits(call, pieces, outputs, Array.isArray(tokens[0])), trace }
     } finally {
+      for (const output of outputs) tf.dispose(output)
       if (!options.cache) cache.dispose()
     }
   }
@@ -72,24 +72,27 @@ export class RecordedExecutor {
   private prepare(batch: Batch, cache: KvCache, options: ForwardOptions, pieces: Piece[]): Call {
     const last = pieces[pieces.length - 1]
     const needed = last.from + last.stepTokens
-    if (cache.stored + needed > MIN_CAPACITY) cache.forgetHidden()
-    const extension = cache.extend(batch.mask)
-    const first = cache.stored
-    let capacity = MIN_CAPACITY
-    while (capacity < first + needed) capacity *= 2
+    if (this.roomFor(cache.stored + needed) > this.roomFor(cache.stored)) cache.forgetHidden()
     return {
       batch,
       cache,
-      extension,
-      first,
-      capacity,
+      extension: cache.extend(batch.mask),
+      first: cache.stored,
+      capacity: this.roomFor(cache.stored + needed),
       options,
       traced: options.trace ? this.mixtureLayers : [],
     }
   }
 
-  /** One piece through its graph: `finite`, `logits` if wanted of it, and the traced layers' routing. */
-  private run(piece: Piece, call: Call, isLast: boolean): Record<string, tf.Tensor> {
+  /** Columns to have room for: a power of two, and with a sliding window twice the window, so that cutting is rare. */
+  private roomFor(columns: number): number {
+    let room = MIN_CAPACITY
+    while (room < Math.max(columns, 2 * (this.model.config.attention.slidingWindow ?? 0))) room *= 2
+    return room
+  }
+
+  /** One piece through its graph; adds `finite`, `logits` if wanted of it, and the traced layers' routing. */
+  private run(piece: Piece, call: Call, outputs: Record<string, tf.Tensor>[], isLast: boolean): void {
     const { batch, capacity, options } = call
     const shape: StepShape = {
       batch: batch.size,
@@ -106,8 +109,8 @@ export class RecordedExecutor {
     const step = this.step(shape)
     const inputs = this.inputs(piece, call)
     const results = step.run(call.cache, inputs, wanted)
+    outputs.push(Object.fromEntries(wanted.map((name, i) => [name, results[i]])))
     if (!results[0].dataSync()[0]) this.explain(step, inputs, call, piece)
-    return Object.fromEntries(wanted.map((name, i) => [name, results[i]]))
   }
 
   private inputs(piece: Piece, { batch, extension, first, capacity }: Call): StepInputs {
