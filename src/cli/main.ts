@@ -3,12 +3,14 @@ import { createRequire } from 'node:module'
 import { Command, CommanderError, Option } from 'commander'
 import { messageOf, TinymoeError, UsageError } from '../errors.ts'
 import { DEVICES } from '../runtime/types.ts'
+import { registerBench } from './bench.ts'
 import { registerDoctor } from './doctor.ts'
 import { registerGenerate } from './generate.ts'
 import { registerLogits } from './logits.ts'
 import { onBrokenOutput } from './output.ts'
 import { registerSetup } from './setup.ts'
 import { registerTrace } from './trace.ts'
+import { registerTrain } from './train.ts'
 
 const { version, description } = createRequire(import.meta.url)('tinymoe/package.json')
 
@@ -35,8 +37,16 @@ function createProgram(): Command {
     .hook('preAction', (_, command) => {
       if (command.optsWithGlobals().debug) process.env.TF_CPP_MIN_LOG_LEVEL ??= '0'
     })
-  for (const register of [registerGenerate, registerLogits, registerTrace, registerSetup, registerDoctor])
-    register(program)
+  const commands = [
+    registerGenerate,
+    registerLogits,
+    registerTrace,
+    registerBench,
+    registerTrain,
+    registerSetup,
+    registerDoctor,
+  ]
+  for (const register of commands) register(program)
   for (const command of program.commands) command.showHelpAfterError(usage(command))
   return program.showHelpAfterError(usage(program))
 }
