@@ -23,8 +23,12 @@ export type {
   RouterConfig,
 } from './model/config.ts'
 export { DISPATCHES, type DispatchName } from './model/dispatch/index.ts'
+export type { Interventions } from './model/interventions.ts'
 export { KvCache } from './model/kv-cache.ts'
 export type { Routing } from './model/router.ts'
 export type { HiddenStates, LayerTrace, RoutingTrace, TraceOptions } from './model/trace.ts'
 export { type ForwardOptions, type ForwardResult, MoeModel } from './model/transformer.ts'
 export * from './runtime/index.ts'
+export { traceToCsv } from './trace/csv.ts'
+export { traceFromJson, traceToJson } from './trace/json.ts'
+export { type LayerStatistics, layerStatistics } from './trace/statistics.ts'

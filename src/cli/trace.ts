@@ -12,6 +12,7 @@ import { decisionLines } from '../trace/decision-text.ts'
 import { heatMap } from '../trace/heatmap.ts'
 import { tracePage } from '../trace/html.ts'
 import { decisionToJson, traceToJson } from '../trace/json.ts'
+import { tracePicture } from '../trace/picture.ts'
 import { type TraceRun, traceRun } from '../trace/run.ts'
 import { layerStatistics } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
@@ -41,6 +42,7 @@ interface Flags extends InterventionFlags, GlobalOptions {
   csv?: string | true
   out?: string
   html?: string
+  svg?: string
 }
 
 /** A run with all that its views need. */
@@ -88,6 +90,7 @@ export function registerTrace(program: Command): void {
     .option('--csv [file]', 'one line per layer, token and expert; without a file on stdout')
     .option('--out <file>', 'JSON, as --json prints it; --replay reads it')
     .option('--html <file>', 'one page that needs nothing else')
+    .option('--svg <file>', 'the picture of that page alone')
   addInterventionOptions(command)
     .addHelpText('after', EXAMPLES)
     .action((dir: string, _: unknown, self: Command) => runTrace(dir, allOptions<Flags>(self)))
@@ -146,12 +149,13 @@ async function promptTokens(prompt: string, { tokenizer, dir }: LoadedModel): Pr
   return tokens
 }
 
-function writeFiles(traced: Traced, { csv, out, html }: Flags): void {
+function writeFiles(traced: Traced, { csv, out, html, svg }: Flags): void {
   const { trace, texts, model } = traced
   const files: [flag: string, file: string | undefined, content: () => string][] = [
     ['--csv', csv === true ? undefined : csv, () => [...traceToCsv(trace, texts)].join('')],
     ['--out', out, () => `${traceToJson(trace, texts)}\n`],
     ['--html', html, () => tracePage(trace, texts, basename(resolve(model.dir)))],
+    ['--svg', svg, () => `${tracePicture(trace, texts)}\n`],
   ]
   for (const [flag, file, content] of files) {
     if (file === undefined) continue

@@ -16,14 +16,15 @@ h1 { font-size: 20px; margin: 0 0 4px }
 h2 { font-size: 15px; margin: 0 0 4px }
 p { margin: 0 0 8px }
 .muted { color: var(--muted) }
-main { display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start; margin-top: 12px }
+main { display: grid; grid-template-columns: minmax(0, max-content) minmax(360px, 460px); gap: 16px; align-items: start; margin-top: 12px }
+@media (max-width: 900px) { main { grid-template-columns: minmax(0, 1fr) } }
 .card { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; padding: 14px }
-#picture { flex: 0 1 auto; max-width: 100%; max-height: 86vh; overflow: auto; padding: 0 }
+#picture { max-height: 86vh; overflow: auto; padding: 0 }
 #picture:focus-visible { outline: 2px solid var(--mark); outline-offset: 2px }
 #picture svg { display: block }
 .decision { cursor: pointer }
 .decision.selected .stripe { stroke: var(--mark); stroke-width: 2 }
-#decision { flex: 1 1 340px; max-width: 480px; max-height: 86vh; overflow: auto; position: sticky; top: 12px }
+#decision { max-height: 86vh; overflow: auto; position: sticky; top: 12px }
 .token, table { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace; font-size: 12px }
 .token { white-space: pre-wrap; overflow-wrap: anywhere }
 table { border-collapse: collapse; width: 100% }

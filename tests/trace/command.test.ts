@@ -148,16 +148,17 @@ describe('writes', () => {
     )
   })
 
-  test('--csv alone to stdout, --csv and --html to files', async (context) => {
+  test('--csv alone to stdout, --csv, --html and --svg to files', async (context) => {
     const dir = copyOfMixtral(context)
-    const [csv, html] = [join(dir, 't.csv'), join(dir, 't.html')]
+    const [csv, html, svg] = ['t.csv', 't.html', 't.svg'].map((name) => join(dir, name))
     const { stdout } = await outputOf(MIXTRAL, ...TOKENS, '--csv')
     expect(stdout.split('\r\n')).toHaveLength(1 + 3 * 4 * 2 + 1)
-    const { stderr } = await outputOf(MIXTRAL, ...TOKENS, '--csv', csv, '--html', html)
-    expect(stderr).toBe(`[written: ${csv}]\n[written: ${html}]\n`)
+    const { stderr } = await outputOf(MIXTRAL, ...TOKENS, '--csv', csv, '--html', html, '--svg', svg)
+    expect(stderr).toBe(`[written: ${csv}]\n[written: ${html}]\n[written: ${svg}]\n`)
     expect(readFileSync(csv, 'utf8')).toBe(stdout)
     const page = readFileSync(html, 'utf8')
     expect(page.startsWith('<!doctype html>') && page.includes('Routing of 4 tokens by mixtral')).toBe(true)
+    expect(page).toContain(readFileSync(svg, 'utf8').trim())
   })
 })
 
