@@ -32,9 +32,11 @@ export function adamwStep(
   const secondCorrection = 1 / (1 - beta2 ** t)
   for (let i = 0; i < values.length; i++) {
     const g = gradient[i]
-    first[i] = beta1 * first[i] + (1 - beta1) * g
-    second[i] = beta2 * second[i] + (1 - beta2) * g * g
-    const direction = (first[i] * firstCorrection) / (Math.sqrt(second[i] * secondCorrection) + epsilon)
+    const m = beta1 * first[i] + (1 - beta1) * g
+    const v = beta2 * second[i] + (1 - beta2) * g * g
+    first[i] = m
+    second[i] = v
+    const direction = (m * firstCorrection) / (Math.sqrt(v * secondCorrection) + epsilon)
     values[i] -= learningRate * (direction + weightDecay * values[i])
   }
 }

@@ -13,6 +13,8 @@ interface Line {
   color: string
   points: [x: number, y: number][]
   dashed?: boolean
+  /** Marks the points, where there are few. */
+  dots?: boolean
 }
 
 /** The log as a picture: losses above, below the shares of the least and the most used expert of each layer. */
@@ -22,7 +24,9 @@ export function curveSvg(log: LogRecord[], title: string): string {
   const layers = steps[0]?.load.length ?? 0
   const panels = [
     panel('loss, nats a token', lossLines(log), last, 0),
-    ...(layers > 0 ? [panel('share of assignments', loadLines(steps), last, 1)] : []),
+    ...(layers > 0
+      ? [panel('share of assignments: most and least used expert', loadLines(steps), last, 1)]
+      : []),
   ]
   const height = panels.length * PANEL_HEIGHT + 24
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">
@@ -37,7 +41,7 @@ function lossLines(log: LogRecord[]): Line[] {
   const points = log.filter(isValidation).map(({ step, validation }): [number, number] => [step, validation])
   return [
     { label: 'training', color: COLORS[0], points: averaged(log.filter(isStep), (r) => r.crossEntropy) },
-    { label: 'validation', color: COLORS[1], points },
+    { label: 'validation', color: COLORS[1], points, dots: true },
   ]
 }
 
@@ -46,7 +50,7 @@ function loadLines(steps: StepRecord[]): Line[] {
     const color = COLORS[layer % COLORS.length]
     return [
       {
-        label: `layer ${layer + 1} of mixtures`,
+        label: `mixture layer ${layer + 1}`,
         color,
         points: averaged(steps, (r) => Math.max(...r.load[layer])),
       },
@@ -101,13 +105,17 @@ function panel(label: string, lines: Line[], lastStep: number, row: number): str
 }
 
 function polyline(
-  { points, color, dashed }: Line,
-  x: (v: number) => number,
-  y: (v: number) => number,
+  { points, color, dashed, dots }: Line,
+  x: (step: number) => number,
+  y: (value: number) => number,
 ): string {
-  const path = points.map(([step, value]) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`).join(' ')
+  const places = points.map(([step, value]) => [x(step).toFixed(1), y(value).toFixed(1)])
   const dash = dashed ? ' stroke-dasharray="4 4"' : ''
-  return `<polyline points="${path}" fill="none" stroke="${color}" stroke-width="1.5"${dash}/>`
+  const circles = dots
+    ? places.map(([cx, cy]) => `<circle cx="${cx}" cy="${cy}" r="2.5" fill="${color}"/>`)
+    : []
+  const path = places.map((place) => place.join(',')).join(' ')
+  return `<polyline points="${path}" fill="none" stroke="${color}" stroke-width="1.5"${dash}/>${circles.join('')}`
 }
 
 /** Round numbers from 0 to at least `max`, four to six of them. */

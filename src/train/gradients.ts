@@ -68,7 +68,7 @@ export function gradientsOf(
       load,
       gradients: parameters.map(({ variable, values }) => {
         const gradient = grads[variable.name]
-        return gradient ? Float32Array.from(gradient.dataSync()) : new Float32Array(values.length)
+        return gradient ? (gradient.dataSync() as Float32Array).slice() : new Float32Array(values.length)
       }),
     }
   } finally {

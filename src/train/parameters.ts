@@ -15,7 +15,7 @@ export interface Parameter {
 export function trainable(weights: ModelWeights): { weights: ModelWeights; parameters: Parameter[] } {
   const parameters: Parameter[] = []
   const variables = mapTensors(withoutStacks(weights), '', (tensor, name) => {
-    const values = Float32Array.from(tensor.dataSync())
+    const values = (tensor.dataSync() as Float32Array).slice()
     const variable = tf.variable(tensor)
     tensor.dispose()
     parameters.push({ name, shape: tensor.shape, values, variable })

@@ -2,8 +2,14 @@ import * as tf from '@tensorflow/tfjs-core'
 import { type TensorflowOps, tensorflowOps } from '../../runtime/tensorflow-ops.ts'
 import type { MoeConfig } from '../config.ts'
 import type { Intervention, RouterPlace } from '../interventions.ts'
-import { type Routing, route } from '../router.ts'
-import { type RoutingTensors, routeTensors, routingToTensors, weightsAt } from '../router-tensors.ts'
+import { assertFinite, type Routing, route } from '../router.ts'
+import {
+  type RoutingTensors,
+  routeTensors,
+  routingToHost,
+  routingToTensors,
+  weightsAt,
+} from '../router-tensors.ts'
 import type { MoeWeights } from '../weights.ts'
 import { dispatchDense } from './dense.ts'
 import { dispatchGather, dispatchGatherTensorflow } from './gather.ts'
@@ -66,8 +72,8 @@ function dispatchOnDevice(
 }
 
 /**
- * The same layer in ops that have gradients: who runs is decided on the host, how much each counts stays a function of
- * the logits. Both results are differentiable in x, the logits and the experts.
+ * The same layer in ops that have gradients: output differentiable in x, the logits and the experts. The choice, which
+ * has no gradient, makes a detour over the host, so that back-propagation does not meet it.
  */
 export function routeAndDispatchTrainable(
   x: tf.Tensor2D,
@@ -76,7 +82,8 @@ export function routeAndDispatchTrainable(
   { router }: MoeConfig,
   place: RouterPlace,
 ): { output: tf.Tensor2D; routing: Routing } {
-  const routing = route(routerLogits.dataSync() as Float32Array, router, { scoreBias, place })
+  assertFinite(routerLogits.dataSync() as Float32Array, router.numExperts, place)
+  const routing = routingToHost(routeTensors(routerLogits, router, scoreBias), router.numExperts)
   const indices = tf.tensor2d(routing.expertIndices, [x.shape[0], router.topK], 'int32')
   const weights = weightsAt(routerLogits, indices, router)
   return { output: dispatchSparse(x, experts, routing, weights), routing }
