@@ -36,14 +36,32 @@ export function sections(report: BenchReport): Section[] {
     .map(({ title, cells }) => ({ title, cells: [HEADER, ...cells] }))
 }
 
-/** Rows that were left out, each with its reason, and whether the two FLOP counts agree. */
-export function remarks({ rows, peers, interrupted }: BenchReport): string[] {
+/** A load above this share of the threads before the start takes time from what is measured. */
+const BUSY_SHARE = 0.5
+/** More than ideal by this factor is not the dispatch's doing. */
+const BEYOND_IDEAL = 1.1
+
+/** What a reader has to know before believing the rows: left out, cut short, miscounted, or measured on a busy machine. */
+export function remarks({ rows, peers, interrupted, conditions }: BenchReport): string[] {
+  const { loadAverage, runtime } = conditions
+  const busy = loadAverage !== null && loadAverage > BUSY_SHARE * runtime.threads
+  const beyond = rows.filter(
+    ({ speedup, idealSpeedup }) => speedup !== null && speedup > BEYOND_IDEAL * idealSpeedup,
+  )
   const name = (row: Row) => `${row.kind} T=${row.tokens} ${row.dispatch}`
   const wrong = rows.filter(({ flops, flopsCounted }) => flopsCounted !== null && flopsCounted !== flops)
   return [
     ...(interrupted ? ['Interrupted: only what was done until then is here.'] : []),
     ...rows.filter(({ skipped }) => skipped !== null).map((row) => `${name(row)} left out: ${row.skipped}.`),
     ...(wrong.length > 0 ? [`Counted FLOPs differ from the formula: ${wrong.map(name).join(', ')}.`] : []),
+    ...(beyond.length > 0
+      ? [`Faster than the ideal, so disturbed by something else: ${beyond.map(name).join(', ')}.`]
+      : []),
+    ...(busy
+      ? [
+          `The machine was busy before the start (load average ${loadAverage} on ${runtime.threads} threads): repeat on an idle one before believing these times.`,
+        ]
+      : []),
     ...(peers?.problem ? [peers.problem] : []),
   ]
 }

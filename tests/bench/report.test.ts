@@ -121,6 +121,18 @@ describe('tables', () => {
     ])
     expect(remarks(report([row({})]))).toEqual([])
   })
+
+  test('a busy machine, and a speed-up that no dispatch can give, are remarked on', () => {
+    const { conditions } = report([])
+    const busy = report([row({ speedup: 9.5 }), row({ tokens: 1, speedup: 8.5 })], {
+      conditions: { ...conditions, loadAverage: 1.5 },
+    })
+    expect(remarks(busy)).toEqual([
+      'Faster than the ideal, so disturbed by something else: layer T=16 sparse.',
+      'The machine was busy before the start (load average 1.5 on 2 threads): repeat on an idle one before believing these times.',
+    ])
+    expect(remarks(report([], { conditions: { ...conditions, loadAverage: 0.9 } }))).toEqual([])
+  })
 })
 
 describe('storing', () => {
