@@ -28,7 +28,7 @@ export function modelCard({ settings, texts, log, device }: CardContext): string
 
 A small language model trained by tinymoe itself, in TypeScript: ${summary}.
 
-- Parameters: ${thousands(total)}, of which one token uses ${thousands(active)}; stored as bfloat16.
+- Parameters: ${thousands(total)}${active < total ? `, of which one token uses ${thousands(active)}` : ''}; stored as bfloat16.
 - Data: ${texts.description}. Batches hold ${texts.domains.length === 1 ? 'whole documents' : 'all domains in equal shares'}.
 - Training: ${thousands(steps)} steps of ${rows} x ${length} tokens (${thousands(tokens)} tokens) on ${device}, ${duration(seconds)}.
 - AdamW, peak learning rate ${settings.peakLearningRate}, ${settings.warmup} steps of warm-up, cosine to ${settings.learningRateFloor} of the peak, weight
@@ -43,7 +43,7 @@ ${trainCommand(settings)}
 
 ${lossTable(log)}
 ${loadLines(done, expertCounts(config))}
-![Loss and load of the experts](curve.svg)
+![Curve of the training](curve.svg)
 
 ## Limits
 

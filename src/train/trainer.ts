@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { DeviceError } from '../errors.ts'
+import { DeviceError, TinymoeError } from '../errors.ts'
 import type { Tokenizer } from '../generate/tokenizer.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
 import { MoeModel } from '../model/transformer.ts'
@@ -65,10 +65,18 @@ export class Trainer {
     this.batches = new Batches(texts, tokenizer, settings, settings.seed)
   }
 
-  /** One step: batch, gradients, clipping, AdamW, balancing. */
+  /**
+   * One step: batch, gradients, clipping, AdamW, balancing.
+   * @throws TinymoeError where the loss is no number; the weights are then as before the step
+   */
   train(): StepResult {
     const { settings, parameters, moments } = this
     const { gradients, load, ...losses } = this.gradients(this.step)
+    if (!Number.isFinite(losses.loss)) {
+      throw new TinymoeError(
+        `step ${this.step + 1}: the loss is ${losses.loss}; a lower --learning-rate may keep it finite`,
+      )
+    }
     const gradientNorm = clipByGlobalNorm(gradients, settings.clipNorm)
     const rate = learningRate(this.step, {
       ...settings,

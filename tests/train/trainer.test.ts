@@ -9,8 +9,9 @@ import { allTensors } from '../../src/model/weights.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
 import { checkpointDir, resumeTraining, saveModel, saveTraining } from '../../src/train/checkpoint.ts'
 import { appendLog, isStep, readLog, startLog } from '../../src/train/log.ts'
-import { runTraining } from '../../src/train/loop.ts'
-import { trainable } from '../../src/train/parameters.ts'
+import { planMinutes, runTraining } from '../../src/train/loop.ts'
+import { trainable, upload } from '../../src/train/parameters.ts'
+import { warmupSteps } from '../../src/train/settings.ts'
 import type { Trainer } from '../../src/train/trainer.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { TINY, tinyTokenizer, tinyTrainer } from './tiny.ts'
@@ -132,6 +133,25 @@ test('norms do not decay, matrices do', () => {
   expect([...norm.values]).toEqual(new Array(8).fill(1))
   expect(matrix.values[unused]).toBeCloseTo(before * (1 - learningRate * 0.1), 8)
   trainer.dispose()
+})
+
+test('a loss that is no number ends the training with a sentence', () => {
+  const trainer = tinyTrainer('llama')
+  trainer.parameters[0].values.fill(Number.NaN)
+  upload(trainer.parameters[0])
+  expect(() => trainer.train()).toThrow(/step 1: the loss is NaN/)
+  expect(trainer.step).toBe(0)
+  trainer.dispose()
+})
+
+test('planning by minutes times steps that are not taken', () => {
+  const [planned, plain] = [1, 1].map((seed) => tinyTrainer('mixtral', { seed }))
+  planMinutes({ trainer: planned, tokenizer: tinyTokenizer }, 1)
+  expect(planned.settings.steps).toBeGreaterThan(20)
+  expect(planned.settings.warmup).toBe(warmupSteps(planned.settings.steps))
+  expect(planned.step).toBe(0)
+  expect(planned.train().loss).toBe(plain.train().loss)
+  for (const trainer of [planned, plain]) trainer.dispose()
 })
 
 test('validation names every domain', () => {

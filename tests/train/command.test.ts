@@ -1,0 +1,124 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { readConfig } from '../../src/load-model.ts'
+import { generateSample } from '../../src/train/corpus/index.ts'
+import { isStep, readLog } from '../../src/train/log.ts'
+import { outcomeOf, startCli, tinymoe } from '../cli/run-cli.ts'
+
+let dir: string
+let corpus: string
+/** Small steps of the real preset; own texts, so that the tokenizer takes no time. */
+let flags: string[]
+
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'tinymoe-train-'))
+  corpus = join(dir, 'texts.txt')
+  const texts = Array.from({ length: 60 }, (_, i) => generateSample('story', 'train', i, 1).text)
+  writeFileSync(corpus, texts.join('\n\n'))
+  flags = [
+    'train',
+    '--device',
+    'cpu',
+    '--preset',
+    'moe',
+    '--corpus',
+    corpus,
+    '--batch',
+    '2',
+    '--length',
+    '32',
+  ]
+})
+
+afterAll(() => rmSync(dir, { recursive: true }))
+
+test('Ctrl-C leaves a checkpoint, --resume ends with a model that generates', async () => {
+  const out = join(dir, 'run')
+  const child = startCli(...flags, '--steps', '12', '--out', out)
+  child.stderr!.once('data', () => child.kill('SIGINT')) // the line of the first step
+  const interrupted = await outcomeOf(child)
+  expect(interrupted.code).toBe(130)
+  expect(interrupted.stdout).toMatch(/stopped after step \d+ of 12; go on with --out .* --resume/)
+  expect(existsSync(join(out, 'model'))).toBe(false)
+
+  const again = await tinymoe(...flags, '--steps', '12', '--out', out)
+  expect(again.code).toBe(1)
+  expect(again.stderr).toMatch(/checkpoint exists: --resume goes on with it/)
+  const other = await tinymoe('train', '--resume', '--seed', '9', '--out', out)
+  expect(other.stderr).toMatch(/--seed is 9, but the training to resume was started with 1/)
+
+  const { code, stdout, stderr } = await tinymoe(
+    'train',
+    '--device',
+    'cpu',
+    '--out',
+    out,
+    '--resume',
+    '--json',
+  )
+  expect(stderr).toMatch(/step 12\/12 {2}loss \d\.\d+ {2}\d+ tokens\/s {2}\d+ s left {2}experts \d+-\d+ %/)
+  expect(code).toBe(0)
+  const model = join(out, 'model')
+  expect(JSON.parse(stdout)).toMatchObject({ finished: true, step: 12, model })
+  expect(
+    readLog(out)
+      .filter(isStep)
+      .map(({ step }) => step),
+  ).toEqual(Array.from({ length: 12 }, (_, i) => i + 1))
+  expect(readdirSync(model).sort()).toEqual([
+    'README.md',
+    'config.json',
+    'curve.svg',
+    'generation_config.json',
+    'model.safetensors',
+    'tokenizer.json',
+    'tokenizer_config.json',
+  ])
+  expect(statSync(join(model, 'model.safetensors')).size).toBeLessThan(8e6)
+  expect(readConfig(model).config.family).toBe('mixtral')
+  const text = await tinymoe(
+    'generate',
+    model,
+    '--device',
+    'cpu',
+    '--prompt',
+    'Once',
+    '--max-tokens',
+    '4',
+    '--json',
+  )
+  expect(JSON.parse(text.stdout).tokens.length).toBeGreaterThan(0)
+})
+
+test.each([
+  [['train'], /train needs --preset/],
+  [['train', '--preset', 'moe', '--steps', '5', '--minutes', '1'], /either --steps or --minutes/],
+  [['train', '--preset', 'huge'], /Allowed choices are moe, dense-active, dense-total, deepseek/],
+  [['train', '--preset', 'moe', '--steps', '0'], /Expected a whole number from 1/],
+])('%j is wrong usage', async (args, message) => {
+  const { code, stderr } = await tinymoe(...args)
+  expect(stderr).toMatch(message)
+  expect(stderr).toMatch(/usage: tinymoe train/)
+  expect(code).toBe(2)
+})
+
+test('a device without gradients, and a corpus that is not there, are one sentence', async () => {
+  const out = ['--out', join(dir, 'none')]
+  const js = await tinymoe('train', '--preset', 'moe', '--corpus', corpus, '--device', 'js', ...out)
+  expect(js.stderr).toBe(
+    'error: training needs TensorFlow (device cuda or cpu), for gradients come with it: run `tinymoe setup`\n',
+  )
+  const missing = await tinymoe(
+    'train',
+    '--preset',
+    'moe',
+    '--corpus',
+    join(dir, 'nowhere'),
+    '--device',
+    'js',
+    ...out,
+  )
+  expect(missing.stderr).toMatch(/^error: --corpus: .*nowhere does not exist\n$/)
+})

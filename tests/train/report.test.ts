@@ -1,0 +1,76 @@
+import { expect, test } from 'vitest'
+import { modelCard, trainCommand } from '../../src/train/card.ts'
+import { curveSvg } from '../../src/train/curve.ts'
+import type { LogRecord } from '../../src/train/log.ts'
+import { trainSettings } from '../../src/train/settings.ts'
+import { generatedTexts } from '../../src/train/texts.ts'
+
+/** A log of 500 steps whose loss falls from 6 to 1; expert 0 of four layers gets more than its share. */
+function fakeLog(layers: number): LogRecord[] {
+  const load = Array.from({ length: layers }, () => [0.3, ...new Array(7).fill(0.1)])
+  const steps = Array.from({ length: 500 }, (_, i): LogRecord => {
+    const crossEntropy = 6 - (5 * i) / 499
+    const losses = { loss: crossEntropy, crossEntropy, balance: 1, z: 4 }
+    return { step: i + 1, ...losses, learningRate: 1e-3, gradientNorm: 1, load, tokensPerSecond: 4096 }
+  })
+  return [...steps, { step: 500, validation: 1.25, byDomain: { story: 1.5, arithmetic: 1 } }]
+}
+
+function pointsOf(svg: string): [x: number, y: number][][] {
+  return [...svg.matchAll(/<polyline points="([^"]+)"/g)].map(([, points]) =>
+    points.split(' ').map((point) => point.split(',').map(Number) as [number, number]),
+  )
+}
+
+test('the curve has the losses, and for each mixture layer its most and least used expert', () => {
+  const svg = curveSvg(fakeLog(4), 'moe <1>')
+  expect(svg).toContain('moe &lt;1>')
+  const lines = pointsOf(svg)
+  expect(lines).toHaveLength(2 + 4 * 2 + 1)
+  const [training] = lines
+  expect(training.length).toBeLessThanOrEqual(200)
+  expect(training.at(-1)![1]).toBeGreaterThan(training[0][1]) // down the page: less
+  const [most, least] = [lines[2], lines[3]]
+  expect(most[0][1]).toBeLessThan(least[0][1])
+  for (const [x, y] of lines.flat()) {
+    expect(x).toBeGreaterThanOrEqual(0)
+    expect(x).toBeLessThanOrEqual(800)
+    expect(Number.isFinite(y)).toBe(true)
+  }
+})
+
+test('a dense model has no panel of experts', () => {
+  expect(pointsOf(curveSvg(fakeLog(0), 'dense-active'))).toHaveLength(2)
+})
+
+test('the card says data, command, losses and loads, all from settings and log', () => {
+  const settings = trainSettings({ preset: 'moe', steps: 500, seed: 7 })
+  const card = modelCard({ settings, texts: generatedTexts(7), log: fakeLog(4), device: 'cpu (two threads)' })
+  expect(card).toContain('npm run train -- --preset moe --steps 500 --seed 7\n')
+  expect(card).toContain('3,609,728, of which one token uses 1,250,432')
+  expect(card).toContain('| training, mean of the last 100 steps | 1.496 |') // 6 - 5 (449.5 / 499)
+  expect(card).toContain('| validation, mean of the domains | 1.250 |')
+  expect(card).toContain('| - story | 1.500 |')
+  expect(card).toContain('| 4 | 10.0 % | 30.0 % | 12.5 % |')
+  expect(card).toContain('(2,048,000 tokens) on cpu (two threads), 8 minutes') // 500 steps of a second
+  expect(card).toContain('seed 7')
+})
+
+test('the card of a dense model speaks of no experts', () => {
+  const settings = trainSettings({ preset: 'dense-total', steps: 500 })
+  const card = modelCard({ settings, texts: generatedTexts(1), log: fakeLog(0), device: 'cpu' })
+  expect(card).not.toMatch(/expert|balance/)
+})
+
+test('the command names what differs from the defaults, and nothing else', () => {
+  const settings = trainSettings({
+    preset: 'moe',
+    steps: 9,
+    corpus: ['a.txt', 'b'],
+    rows: 4,
+    peakLearningRate: 1e-3,
+  })
+  expect(trainCommand(settings)).toBe(
+    'npm run train -- --preset moe --steps 9 --seed 1 --corpus a.txt b --batch 4 --learning-rate 0.001',
+  )
+})
