@@ -12,7 +12,7 @@ export type {
   GenerateTimings,
   SamplingOptions,
 } from './generate/types.ts'
-export { LoadedModel, type LoadOptions, loadModel, readConfig } from './load-model.ts'
+export { type Executor, LoadedModel, type LoadOptions, loadModel, readConfig } from './load-model.ts'
 export type {
   AttentionConfig,
   DenseConfig,
@@ -25,7 +25,14 @@ export type {
 export { DISPATCHES, type DispatchName } from './model/dispatch/index.ts'
 export type { Interventions } from './model/interventions.ts'
 export { KvCache } from './model/kv-cache.ts'
-export type { Routing } from './model/router.ts'
+export {
+  type RouterLayer,
+  type RouterStep,
+  type Routing,
+  route,
+  stepRouter,
+  stepsFromLogits,
+} from './model/router.ts'
 export type { HiddenStates, LayerTrace, RoutingTrace, TraceOptions } from './model/trace.ts'
 export { type ForwardOptions, type ForwardResult, MoeModel } from './model/transformer.ts'
 export * from './runtime/index.ts'
