@@ -30,15 +30,15 @@ export interface RandomLayer {
 export function randomLayer(dims: LayerDims, seed: number): RandomLayer {
   const { D, H, E, K } = dims
   const random = Xoshiro128.fromSeed(seed)
-  const matrix = (inputs: number, outputs: number): LinearWeights => ({
-    weight: randomTensor(inputs, outputs, Math.sqrt(3 / inputs), random),
+  const matrix = (rows: number, columns: number, inputs = rows): LinearWeights => ({
+    weight: randomTensor(rows, columns, Math.sqrt(3 / inputs), random),
     bias: null,
   })
   const weights: MoeWeights = {
     kind: 'moe',
     router: matrix(D, E),
     scoreBias: null,
-    ...asLoaded(Array.from({ length: E }, () => ({ gateUp: matrix(D, 2 * H), down: matrix(H, D) }))),
+    ...asLoaded(Array.from({ length: E }, () => ({ gateUp: matrix(2 * H, D, D), down: matrix(H, D) }))),
   }
   return {
     dims,

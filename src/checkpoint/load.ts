@@ -131,7 +131,7 @@ function readMixture(reader: WeightReader, prefix: string, config: MoeConfig): M
 
 function readExpert(reader: WeightReader, prefix: string): ExpertWeights {
   return {
-    gateUp: reader.linear([`${prefix}.gate`, `${prefix}.up`]),
+    gateUp: reader.asStored([`${prefix}.gate`, `${prefix}.up`]),
     down: reader.linear([`${prefix}.down`]),
   }
 }
@@ -140,8 +140,8 @@ function readExperts(reader: WeightReader, prefix: string, { router }: MoeConfig
   return Array.from({ length: router.numExperts }, (_, e) =>
     reader.has(`${prefix}.stacked.gateUp`)
       ? {
-          gateUp: reader.slice(`${prefix}.stacked.gateUp`, e),
-          down: reader.slice(`${prefix}.stacked.down`, e),
+          gateUp: reader.slice(`${prefix}.stacked.gateUp`, e, false),
+          down: reader.slice(`${prefix}.stacked.down`, e, true),
         }
       : readExpert(reader, `${prefix}.experts.${e}`),
   )
@@ -177,19 +177,27 @@ class WeightReader {
   /** Matrices [out, in] (and biases, where there are any) side by side as one [in, sum of out]. */
   linear(names: string[]): LinearWeights {
     const [, inputs] = this.get(names[0]).shape
-    const biases = names.map((name) => `${name}.bias`).filter((name) => this.has(name))
+    return { weight: this.transposed(this.joined(names), inputs), bias: this.bias(names) }
+  }
+
+  /** Matrices [out, in] (and biases) one above the other, as they are: [sum of out, in]. */
+  asStored(names: string[]): LinearWeights {
+    const [, inputs] = this.get(names[0]).shape
+    const values = this.joined(names)
     return {
-      weight: this.transposed(this.joined(names), inputs),
-      bias: biases.length > 0 ? this.keep(tf.tensor1d(this.joined(biases))) : null,
+      weight: this.keep(tf.tensor2d(values, [values.length / inputs, inputs])),
+      bias: this.bias(names),
     }
   }
 
-  /** Entry `index` of a stacked [E, out, in] as [in, out]. */
-  slice(name: string, index: number): LinearWeights {
+  /** Entry `index` of a stacked [E, out, in], as stored or transposed. */
+  slice(name: string, index: number, transpose: boolean): LinearWeights {
     const tensor = this.get(name)
+    const [, out, inputs] = tensor.shape
     const values = tensor.readSlice(index, 1)
     this.count(values.length)
-    return { weight: this.transposed(values, tensor.shape[2]), bias: null }
+    const weight = transpose ? this.transposed(values, inputs) : this.keep(tf.tensor2d(values, [out, inputs]))
+    return { weight, bias: null }
   }
 
   /** A layer's experts in one piece of memory where the device can cut it without copying, else as they are. */
@@ -208,6 +216,11 @@ class WeightReader {
   /** Transposing on the device also uploads now, so that the host's copy can go. */
   private transposed(values: Float32Array, inputs: number): tf.Tensor2D {
     return this.keep(tf.tidy(() => tf.transpose(tf.tensor2d(values, [values.length / inputs, inputs]))))
+  }
+
+  private bias(names: string[]): tf.Tensor1D | null {
+    const biases = names.map((name) => `${name}.bias`).filter((name) => this.has(name))
+    return biases.length > 0 ? this.keep(tf.tensor1d(this.joined(biases))) : null
   }
 
   private joined(names: string[]): Float32Array {

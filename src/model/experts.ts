@@ -1,14 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { TensorflowOps } from '../runtime/tensorflow-ops.ts'
-import { linear } from './linear.ts'
 import type { ExpertWeights } from './weights.ts'
 
 /** SwiGLU (Shazeer 2020): `down(silu(gate(x)) * up(x))`, silu(z) = z sigmoid(z). x [T, D] -> [T, D]. */
 export function applyExpert(x: tf.Tensor2D, { gateUp, down }: ExpertWeights): tf.Tensor2D {
   return tf.tidy(() => {
-    const [gate, up] = tf.split(linear(x, gateUp), 2, 1) // [T, H] each
+    const product = tf.matMul(gateUp.weight, x, false, true) // [2H, T]
+    const both = gateUp.bias ? tf.add(product, tf.expandDims(gateUp.bias, 1)) : product
+    const [gate, up] = tf.split(both, 2, 0) // [H, T] each
     const hidden = tf.mul(tf.mul(gate, tf.sigmoid(gate)), up) as tf.Tensor2D
-    return linear(hidden, down)
+    const y = tf.matMul(hidden, down.weight, true, false) as tf.Tensor2D // [T, D]
+    return down.bias ? tf.add(y, down.bias) : y
   })
 }
 

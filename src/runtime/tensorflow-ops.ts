@@ -29,7 +29,7 @@ export interface TensorflowOps {
   splitRows(x: tf.Tensor2D, sizes: tf.Tensor1D, count: number): tf.Tensor2D[]
   /** The matrices of a stack [E, a, b] at indices [n] int32, as views: a cut along the first axis copies nothing. */
   pickMatrices(stack: tf.Tensor3D, indices: tf.Tensor1D): tf.Tensor2D[]
-  /** `down(silu(gate(x)) * up(x))`, x [n, D], gateUp [D, 2H], down [H, D]. Cheaper to call than tfjs's kernels; no gradient. */
+  /** `down(silu(gate(x)) * up(x))`, x [n, D], gateUp [2H, D], down [H, D]. Cheaper to call than tfjs's kernels; no gradient. */
   swiglu(x: tf.Tensor2D, gateUp: tf.Tensor2D, down: tf.Tensor2D): tf.Tensor2D
 }
 
@@ -75,16 +75,16 @@ export function tensorflowOps(): TensorflowOps | null {
         const float = type('T', binding.TF_FLOAT)
         const op = (name: string, ...inputs: tf.Tensor[]) =>
           backend.executeSingleOutput(name, [float], inputs)
-        const matMul = (a: tf.Tensor, b: tf.Tensor) =>
+        const matMul = (a: tf.Tensor, b: tf.Tensor, transposed: 'a' | 'b') =>
           backend.executeSingleOutput(
             'MatMul',
-            [float, bool('transpose_a', false), bool('transpose_b', false)],
+            [float, bool('transpose_a', transposed === 'a'), bool('transpose_b', transposed === 'b')],
             [a, b],
           )
-        const halves = [tf.scalar(1, 'int32'), matMul(x, gateUp)]
+        const halves = [tf.scalar(0, 'int32'), matMul(gateUp, x, 'b')] // [2H, n]
         const [gate, up] = backend.executeMultipleOutputs('Split', [float, int('num_split', 2)], halves, 2)
         const hidden = op('Mul', op('Mul', gate, op('Sigmoid', gate)), up)
-        return matMul(hidden, down) as tf.Tensor2D
+        return matMul(hidden, down, 'a') as tf.Tensor2D
       }),
   }
 }

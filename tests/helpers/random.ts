@@ -39,8 +39,8 @@ export function randomExpert(D: number, H: number, next: () => number): Referenc
 
 /** The same expert on the device. */
 export function expertTensors({ gate, up, down }: ReferenceExpert): ExpertWeights {
-  const gateUp = gate.map((row, i) => [...row, ...up[i]])
-  return { gateUp: linearTensors(gateUp), down: linearTensors(down) }
+  const rows = (matrix: Matrix) => matrix[0].map((_, h) => matrix.map((row) => row[h])) // as stored: [H, D]
+  return { gateUp: linearTensors([...rows(gate), ...rows(up)]), down: linearTensors(down) }
 }
 
 function linearTensors(weight: Matrix): LinearWeights {

@@ -290,10 +290,11 @@ describe('through a model', () => {
     if (block.kind !== 'moe') throw new Error('expected a mixture')
     const experts = block.experts.map(({ gateUp, down }) => {
       const both = gateUp.weight.arraySync()
-      const H = both[0].length / 2
+      const H = both.length / 2
+      const columns = (rows: number[][]) => rows[0].map((_, d) => rows.map((row) => row[d])) // [H, D] -> [D, H]
       return {
-        gate: both.map((r) => r.slice(0, H)),
-        up: both.map((r) => r.slice(H)),
+        gate: columns(both.slice(0, H)),
+        up: columns(both.slice(H)),
         down: down.weight.arraySync(),
       }
     })
