@@ -6,7 +6,7 @@ export default defineConfig({
     // TensorFlow is a process-wide library with its own threads: one process a file, two at a time on two cores.
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 60_000,
+    testTimeout: 180_000,
     hookTimeout: 120_000,
     coverage: { provider: 'v8', include: ['src/**/*.ts', 'bench/**/*.ts'], reporter: ['text-summary'] },
   },

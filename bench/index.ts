@@ -48,7 +48,7 @@ export async function runBench(options: BenchOptions, hooks: BenchHooks): Promis
   hooks.onProgress(0, 'reading the machine')
   const machine = await measureMachine(options.quick ? 0.5 : 1)
   hooks.onProgress(0, 'loading the model')
-  const model = await loadModel(options.model, { device: runtime.device, executor: 'eager' })
+  const model = await loadModel(options.model, { device: runtime.device, executor: options.executor })
   try {
     const text = checkedText(model)
     const rows = await measureCases(options, model, text, machine, limits, hooks)
@@ -63,6 +63,7 @@ export async function runBench(options: BenchOptions, hooks: BenchHooks): Promis
       conditions: {
         runtime,
         dtype: 'float32',
+        executor: model.executor,
         machine,
         commit: await gitCommit(),
         loadAverage: load,

@@ -61,7 +61,7 @@ function withSpeedups(rows: Row[]): Row[] {
 
 function countOnce(variant: Variant): number {
   variant.prepare?.()
-  return countMatmulFlops(() => variant.run()).flops
+  return countMatmulFlops(variant.eager ?? variant.run).flops
 }
 
 function reasonToSkip(

@@ -4,7 +4,7 @@ import type { Tokenizer } from '../src/generate/tokenizer.ts'
 import type { ModelConfig } from '../src/model/config.ts'
 import { DISPATCHES, type DispatchName } from '../src/model/dispatch/index.ts'
 import type { KvCache } from '../src/model/kv-cache.ts'
-import type { MoeModel } from '../src/model/transformer.ts'
+import { MoeModel } from '../src/model/transformer.ts'
 import { GATHER_UP_TO } from './layer-cases.ts'
 import { spreadOf } from './spread.ts'
 import { TEXT } from './text.ts'
@@ -44,6 +44,7 @@ export function prefillCase(model: MoeModel, { prompt }: BenchText): Case {
   const { trace, logits } = model.forward(prompt, { trace: true, logits: 'last' })
   const spread = spreadOf(trace!.layers.map((layer) => layer.tokensPerExpert))
   const shape = { tokens: T, context: T, logitRows: 1 }
+  const eager = eagerly(model)
   return {
     kind: 'prefill',
     tokens: T,
@@ -53,6 +54,7 @@ export function prefillCase(model: MoeModel, { prompt }: BenchText): Case {
     variants: dispatchesFor(model, T).map((dispatch) => ({
       ...costOf(model.config, [shape], dispatch, spread.expertsTouched),
       run: () => readLogits(model, prompt, dispatch),
+      eager: () => readLogits(eager, prompt, dispatch),
     })),
     read: () => logits.dataSync(),
     dispose: () => logits.dispose(),
@@ -65,6 +67,10 @@ export function decodeCase(model: MoeModel, { prompt, continuation }: BenchText)
   const contextAt = (step: number) => Math.min(prompt.length + step, window - 1) + 1 // the cache keeps W - 1 columns
   const shapes = continuation.map((_, step) => ({ tokens: 1, context: contextAt(step), logitRows: 1 }))
   const caches = new PromptCaches(model, prompt)
+  const eager = eagerly(model)
+  const decode = (by: MoeModel, dispatch: DispatchName) => {
+    for (const token of continuation) readLogits(by, [token], dispatch, caches.current)
+  }
   const spread = spreadOf(decodeRouting(model, caches.fresh(), continuation))
   const { logits } = model.forward(continuation.slice(0, 1), { logits: 'last' })
   return {
@@ -76,8 +82,10 @@ export function decodeCase(model: MoeModel, { prompt, continuation }: BenchText)
     variants: dispatchesFor(model, 1).map((dispatch) => ({
       ...costOf(model.config, shapes, dispatch, topKs(model.config)),
       prepare: () => caches.fresh(),
-      run: () => {
-        for (const token of continuation) readLogits(model, [token], dispatch, caches.current)
+      run: () => decode(model, dispatch),
+      eager: () => {
+        caches.current?.forgetHidden() // a graph cuts a sliding window only when its room is full
+        decode(eager, dispatch)
       },
     })),
     read: () => logits.dataSync(),
@@ -86,6 +94,11 @@ export function decodeCase(model: MoeModel, { prompt, continuation }: BenchText)
       logits.dispose()
     },
   }
+}
+
+/** The same weights without an executor of their own: op by op. */
+function eagerly({ config, weights }: MoeModel): MoeModel {
+  return new MoeModel(config, weights)
 }
 
 /** A cache that holds the prompt, made anew for every run since a run grows it. */

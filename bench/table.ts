@@ -14,19 +14,19 @@ export interface Section {
 }
 
 export function sections(report: BenchReport): Section[] {
-  const { model, layer, rows } = report
+  const { model, layer, rows, conditions } = report
   const { total, active, totalWithoutEmbeddings, activeWithoutEmbeddings } = model.parameters
   const modelTitle = `Model ${model.name}: ${count(total)} parameters, ${count(active)} active a token (without embeddings ${count(totalWithoutEmbeddings)} and ${count(activeWithoutEmbeddings)}); ${model.text}`
-  const layerTitle = `One layer: D=${layer.D} H=${layer.H} E=${layer.E} K=${layer.K}, ${count(layer.totalParameters)} parameters, ${count(layer.activeParameters)} active a token`
+  const layerTitle = `One layer, op by op: D=${layer.D} H=${layer.H} E=${layer.E} K=${layer.K}, ${count(layer.totalParameters)} parameters, ${count(layer.activeParameters)} active a token`
   const of = (kind: CaseKind) => rows.filter((row) => row.kind === kind)
   const contextOf = (kind: CaseKind) => of(kind)[0]?.context
   const all = [
     {
-      title: `${modelTitle}\nPrefill: one prompt, logits of its last token`,
+      title: `${modelTitle}\nPrefill, ${conditions.executor}: one prompt, logits of its last token`,
       cells: of('prefill').map(cellsOf),
     },
     {
-      title: `Decode: one token a call, ${contextOf('decode')} keys in sight`,
+      title: `Decode, ${conditions.executor}: one token a call, ${contextOf('decode')} keys in sight`,
       cells: of('decode').map(cellsOf),
     },
     { title: layerTitle, cells: [...of('layer').map(cellsOf), ...peerCells(report)] },

@@ -1,4 +1,5 @@
 import type { FlopParts, ParameterCount } from '../src/cost/index.ts'
+import type { Executor } from '../src/load-model.ts'
 import type { DispatchName } from '../src/model/dispatch/index.ts'
 import type { Dims } from '../src/model/shapes.ts'
 import type { MachineReadings, RuntimeReport } from '../src/runtime/index.ts'
@@ -12,6 +13,8 @@ export interface BenchOptions {
   debug?: boolean
   /** A checkpoint directory. */
   model: string
+  /** How the model's forward runs; default: as `loadModel` does. */
+  executor?: Executor
   /** T of each case of the layer sweep. */
   tokens: number[]
   layer: LayerDims
@@ -51,6 +54,8 @@ export interface Case {
 
 export interface Variant extends Timed {
   dispatch: DispatchName
+  /** The same work op by op, for counting, where `run` replays a graph that does not show its products. */
+  eager?: () => void
   /** FLOPs of one run by formula. */
   flops: number
   /** What dense FLOPs are of this variant's, in the part that dispatch changes (layer) or in all (model). */
@@ -127,6 +132,8 @@ export interface LayerFacts extends LayerDims {
 export interface Conditions {
   runtime: RuntimeReport
   dtype: 'float32'
+  /** How the model's forward ran; the layer sweep is always op by op. */
+  executor: Executor
   machine: MachineReadings
   /** Git commit of the engine, with `-dirty` when files differ from it; null outside a checkout. */
   commit: string | null

@@ -6,13 +6,15 @@ import { bundledModel, defaultResultsFolder, storeReport } from '../../bench/sto
 import { remarks, sections } from '../../bench/table.ts'
 import type { BenchOptions, BenchReport } from '../../bench/types.ts'
 import { UsageError } from '../errors.ts'
-import { allOptions, type GlobalOptions, wholeNumber } from './arguments.ts'
+import type { Executor } from '../load-model.ts'
+import { allOptions, executorOption, type GlobalOptions, wholeNumber } from './arguments.ts'
 import { interruptible } from './interrupt.ts'
 import { table, write } from './output.ts'
 
 /** The bench's own flags. */
 interface Flags {
   model?: string
+  executor?: Executor
   tokens: number[]
   dim: number
   hidden: number
@@ -30,6 +32,7 @@ export function registerBench(program: Command): void {
     .description('measure what sparse expert dispatch saves against dense: FLOPs, bytes and time')
     .option('--quick', 'under half a minute, with more noise; the report gets a name of its own')
     .option('--model <dir>', 'checkpoint directory (default: the bundled model)')
+    .addOption(executorOption())
     .addOption(
       new Option('--tokens <list>', 'tokens of each case of the layer sweep')
         .default([1, 16, 256, 1024], '1,16,256,1024')
@@ -62,13 +65,14 @@ async function bench(flags: Flags & GlobalOptions): Promise<void> {
 
 /** @throws UsageError for numbers that do not go together */
 export function benchOptions(flags: Flags & GlobalOptions): BenchOptions {
-  const { dim: D, hidden: H, experts: E, topK: K, tokens, quick, device, debug } = flags
+  const { dim: D, hidden: H, experts: E, topK: K, tokens, quick, device, debug, executor } = flags
   if (K > E)
     throw new UsageError(`--top-k ${K}: a token cannot go to more experts than there are (--experts ${E})`)
   return {
     device,
     debug,
     model: flags.model ?? bundledModel(),
+    executor,
     tokens,
     layer: { D, H, E, K },
     quick: quick === true,

@@ -93,7 +93,7 @@ export class RecordedStep implements CacheHolder {
     const shaped = values.map((t) => {
       const view = tf.reshape(t, [batch, Nk, this.shape.capacity, d]) as tf.Tensor4D
       t.dispose()
-      return view
+      return tf.keep(view) // it may be asked for inside an eager forward's tidy
     })
     this.held = null
     return this.config.layers.map((_, i) => ({ keys: shaped[2 * i], values: shaped[2 * i + 1] }))

@@ -95,7 +95,7 @@ describe('as a process', () => {
     expect([await code, stderr]).toEqual([0, 'listening\n'])
     const stored = JSON.parse(readFileSync(join(folder, 'js-quick.json'), 'utf8'))
     expect(stdout.endsWith(`\n\n${stored.conclusion}\n`)).toBe(true)
-    expect(stdout).toContain('One layer: D=16 H=8 E=4 K=2')
+    expect(stdout).toContain('One layer, op by op: D=16 H=8 E=4 K=2')
     expect(readFileSync(join(folder, 'js-quick.md'), 'utf8')).toContain(stored.conclusion)
   })
 

@@ -63,8 +63,8 @@ describe('tables', () => {
     )
     expect(all.map(({ title }) => title)).toEqual([
       expect.stringContaining('Model tiny'),
-      'Decode: one token a call, 120 keys in sight',
-      'One layer: D=512 H=1024 E=16 K=2, 25.17M parameters, 3.15M active a token',
+      'Decode, recorded: one token a call, 120 keys in sight',
+      'One layer, op by op: D=512 H=1024 E=16 K=2, 25.17M parameters, 3.15M active a token',
     ])
     for (const { cells } of all) expect(new Set(cells.map((line) => line.length)).size).toBe(1)
     expect(all[2].cells[2]).toEqual([

@@ -70,6 +70,7 @@ export function report(rows: Row[], values: Partial<BenchReport> = {}): BenchRep
         threads: 2,
       },
       dtype: 'float32',
+      executor: 'recorded',
       machine: { matmulGflops: 100, memoryGbPerS: 10, matmulSize: 1024, vectorBytes: 2 ** 27 },
       commit: null,
       loadAverage: null,

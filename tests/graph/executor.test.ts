@@ -90,6 +90,18 @@ describe('one model', () => {
     b.dispose()
   })
 
+  test('an eager forward takes a cache out of a graph whole', () => {
+    const tokens = randomTokens(8, V, 3)
+    const before = tf.memory().numTensors
+    const cache = model.createCache()
+    run(cache, tokens.slice(0, 6))
+    run(cache, tokens.slice(6, 7), 'eager')
+    const last = run(cache, tokens.slice(7), 'eager')
+    expect(maxDifference(last, logitsOf(model.forward(tokens)).slice(-V))).toBeLessThan(5e-5)
+    cache.dispose()
+    expect(tf.memory().numTensors).toBe(before)
+  })
+
   test('a prompt longer than the first room grows the cache', () => {
     const tokens = randomTokens(300, V, 4)
     const expected = logitsOf(model.forward(tokens))
