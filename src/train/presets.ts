@@ -13,7 +13,7 @@ const BOS = 1
 const EOS = 2
 const LAYERS = 4
 
-/** What all presets share: about a quarter of the parameters of one token's way. */
+/** What all presets share: width, attention and vocabulary. */
 const DECODER: Omit<ModelConfig, 'family' | 'layers'> = {
   vocabSize: VOCAB_SIZE,
   hiddenSize: 128,
