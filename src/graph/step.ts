@@ -99,7 +99,9 @@ export class RecordedStep implements CacheHolder {
     return this.config.layers.map((_, i) => ({ keys: shaped[2 * i], values: shaped[2 * i + 1] }))
   }
 
+  /** A cache that is held goes back to its owner first. */
   dispose(): void {
+    this.held?.park()
     this.session.dispose()
   }
 

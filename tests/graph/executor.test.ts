@@ -102,6 +102,19 @@ describe('one model', () => {
     expect(tf.memory().numTensors).toBe(before)
   })
 
+  test('a graph that is given up hands its cache back', () => {
+    const tokens = randomTokens(5, V, 6)
+    const cache = model.createCache()
+    run(cache, tokens.slice(0, 4))
+    const other = new RecordedExecutor(model)
+    const moved = logitsOf(other.forward(tokens.slice(4), { cache, logits: 'last' })) // held by the other's graph now
+    other.dispose()
+    expect(maxDifference(moved, logitsOf(model.forward(tokens)).slice(-V))).toBeLessThan(5e-5)
+    const next = run(cache, [7])
+    expect(maxDifference(next, logitsOf(model.forward([...tokens, 7])).slice(-V))).toBeLessThan(5e-5)
+    cache.dispose()
+  })
+
   test('a prompt longer than the first room grows the cache', () => {
     const tokens = randomTokens(300, V, 4)
     const expected = logitsOf(model.forward(tokens))
