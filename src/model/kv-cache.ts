@@ -77,7 +77,7 @@ export class KvCache {
     return {
       firstPositions,
       nextPositions: firstPositions.map((first, b) => first + rows[b].reduce((sum, real) => sum + real, 0)),
-      columns: rows.map((row, b) => Uint8Array.from([...(this.columns[b] ?? []), ...row])),
+      columns: rows.map((row, b) => joined(this.columns[b] ?? new Uint8Array(), row)),
     }
   }
 
@@ -136,6 +136,13 @@ export class KvCache {
     this.columns = []
     this.seen = []
   }
+}
+
+function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const both = new Uint8Array(a.length + b.length)
+  both.set(a)
+  both.set(b, a.length)
+  return both
 }
 
 /** Columns from `from`, `count` of them; frees the larger tensors. */
