@@ -1,4 +1,4 @@
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { lstatSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { FAMILIES } from '../families/index.ts'
 import { publishedName } from '../families/names.ts'
@@ -40,8 +40,13 @@ export function saveCheckpoint(
   }
 }
 
-/** The file appears whole or not at all. */
+/** The file appears whole or not at all. A link, pipe or device is written into, and stays what it is. */
 export function writeAtomically(file: string, content: string): void {
+  const there = lstatSync(file, { throwIfNoEntry: false })
+  if (there && !there.isFile()) {
+    writeFileSync(file, content)
+    return
+  }
   mkdirSync(dirname(file), { recursive: true })
   const temporary = `${file}.${process.pid}.tmp`
   try {
