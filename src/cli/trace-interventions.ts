@@ -6,7 +6,7 @@ import {
   CAPACITY_POLICIES,
   type CapacityPolicy,
   type Interventions,
-  interventionFor,
+  interventionsByLayer,
 } from '../model/interventions.ts'
 import { traceFromJson } from '../trace/json.ts'
 import { decimal, repeated, wholeNumber } from './arguments.ts'
@@ -80,29 +80,11 @@ export function interventionsOf(flags: InterventionFlags): Interventions | undef
  * @throws UsageError naming the flag, the value and what was expected
  */
 export function checkInterventions(interventions: Interventions, config: ModelConfig, tokens: number): void {
-  const mixtures = config.layers.flatMap((layer, i) => (layer.kind === 'moe' ? [i] : []))
-  const named = {
-    '--disable': interventions.disable,
-    '--force': interventions.force,
-    '--bias': interventions.bias,
-  }
-  for (const [flag, list] of Object.entries(named)) {
-    const wrong = list?.find(({ layer }) => layer !== undefined && !mixtures.includes(layer))
-    if (wrong) {
-      throw new UsageError(
-        `${flag}: layer ${wrong.layer}, expected a layer with a router (${mixtures.join(', ')})`,
-      )
-    }
-  }
   const late = interventions.force?.find(({ position }) => position >= tokens)
   if (late) {
     throw new UsageError(`--force: position ${late.position}, expected one of the ${tokens} tokens from 0`)
   }
-  withFlagNames(() => {
-    config.layers.forEach((layer, i) => {
-      if (layer.kind === 'moe') interventionFor(interventions, layer.router, i)
-    })
-  })
+  withFlagNames(() => interventionsByLayer(interventions, config.layers))
 }
 
 const FLAGS: Record<string, string> = {
@@ -110,6 +92,7 @@ const FLAGS: Record<string, string> = {
   disable: '--disable',
   force: '--force',
   bias: '--bias',
+  temperature: '--router-temperature',
   replay: '--replay',
 }
 

@@ -3,7 +3,8 @@ import { topK } from './router-steps.ts'
 
 /** Tokens an expert may take: ceil(factor T K / E), at least 1 (GShard, Lepikhin et al. 2020, with top-k counted in). */
 export function expertCapacity(factor: number, tokens: number, topK: number, numExperts: number): number {
-  return Math.max(1, Math.ceil((factor * tokens * topK) / numExperts))
+  const share = (factor * tokens * topK) / numExperts
+  return Math.max(1, Math.ceil(Number(share.toPrecision(12)))) // 1.1 x 30 is 33, and not a rounding error more
 }
 
 /**

@@ -1,5 +1,5 @@
 import { InputError } from '../errors.ts'
-import type { RouterConfig } from './config.ts'
+import type { ModelConfig, RouterConfig } from './config.ts'
 import type { RouterState } from './router-steps.ts'
 import type { RoutingTrace } from './trace.ts'
 
@@ -64,6 +64,36 @@ export function withoutIntervention({ topK }: RouterConfig): Intervention {
 }
 
 /**
+ * Interventions as each of a model's layers sees them; undefined for a dense one.
+ * @throws InputError as `interventionFor`, and for a layer without a router
+ */
+export function interventionsByLayer(
+  interventions: Interventions,
+  layers: ModelConfig['layers'],
+): (Intervention | undefined)[] {
+  checkLayers(
+    interventions,
+    layers.flatMap(({ kind }, layer) => (kind === 'moe' ? [layer] : [])),
+  )
+  return layers.map((layer, i) =>
+    layer.kind === 'moe' ? interventionFor(interventions, layer.router, i) : undefined,
+  )
+}
+
+/** An intervention that names a layer must not pass unheard. */
+function checkLayers({ disable, bias, force, replace }: Interventions, mixtures: number[]): void {
+  if (mixtures.length === 0) throw new InputError('interventions: every layer is dense, so none has a router')
+  const expected = `expected a layer with a router (${mixtures.join(', ')})`
+  const hasNone = ({ layer }: { layer?: number }) => layer !== undefined && !mixtures.includes(layer)
+  for (const [name, list] of Object.entries({ disable, bias, force })) {
+    const wrong = list?.find(hasNone)
+    if (wrong) throw new InputError(`${name}: layer ${wrong.layer}, ${expected}`)
+  }
+  const foreign = replace?.by === 'trace' ? replace.trace.layers.find(hasNone) : undefined
+  if (foreign) throw new InputError(`replay: the trace has layer ${foreign.layer}, ${expected}`)
+}
+
+/**
  * What `interventions` mean for one layer.
  * @throws InputError naming the intervention, the value and what was expected
  */
@@ -78,6 +108,7 @@ export function interventionFor(
   const topK = interventions.topK ?? config.topK
   integer('topK', topK, 1, E, layer)
   positive('temperature', interventions.temperature ?? 1)
+  checkGroups(topK, config, layer)
   const disabled = new Set(
     here(interventions.disable).map(({ expert }) => integer('disable', expert, 0, E - 1, layer)),
   )
@@ -129,10 +160,15 @@ export function replaceRouting(state: RouterState): Pick<RouterState, 'expertInd
 
 function replayed(
   trace: RoutingTrace,
-  { place, T, K }: RouterState,
+  { place, T, E, K, intervention }: RouterState,
 ): Pick<RouterState, 'expertIndices' | 'expertWeights'> {
   const recorded = trace.layers.find((l) => l.layer === place.layer)
   if (!recorded) throw new InputError(`replay: the trace has no layer ${place.layer}`)
+  if (recorded.numExperts !== E) {
+    throw new InputError(
+      `replay: layer ${place.layer} of the trace has ${recorded.numExperts} experts, expected ${E}`,
+    )
+  }
   if (recorded.topK !== K) {
     throw new InputError(`replay: layer ${place.layer} of the trace has topK ${recorded.topK}, expected ${K}`)
   }
@@ -142,7 +178,14 @@ function replayed(
     const { sequence, position } = placeOf(place, t)
     const row = trace.rows.findIndex((r) => r.sequence === sequence && r.position === position)
     if (row < 0) throw new InputError(`replay: the trace has no token ${position} of sequence ${sequence}`)
-    expertIndices.set(recorded.expertIndices.subarray(row * K, (row + 1) * K), t * K)
+    const experts = recorded.expertIndices.subarray(row * K, (row + 1) * K)
+    const off = experts.find((e) => intervention.disabled.has(e))
+    if (off !== undefined) {
+      throw new InputError(
+        `replay: sends token ${position} to expert ${off} of layer ${place.layer}, which is disabled`,
+      )
+    }
+    expertIndices.set(experts, t * K)
     expertWeights.set(recorded.expertWeights.subarray(row * K, (row + 1) * K), t * K)
   }
   return { expertIndices, expertWeights }
@@ -173,9 +216,10 @@ function biasOf(list: { expert: number; value: number }[], E: number, layer: num
   const bias = new Float32Array(E)
   for (const { expert, value } of list) {
     integer('bias', expert, 0, E - 1, layer)
-    if (!Number.isFinite(value))
-      throw new InputError(`bias: ${value} for expert ${expert}, expected a finite number`)
     bias[expert] += value
+    if (!Number.isFinite(bias[expert])) {
+      throw new InputError(`bias: ${value} for expert ${expert}, expected a number that float32 can hold`)
+    }
   }
   return bias
 }
@@ -192,21 +236,43 @@ function checkEnough(
       `disable: leaves ${enabled} of ${numExperts} experts in layer ${layer}, expected at least topK=${topK}`,
     )
   }
-  if (groupLimit && (groupLimit.keep * numExperts) / groupLimit.groups - disabled.size < topK) {
+  if (!groupLimit) return
+  const { groups, keep } = groupLimit
+  const left = new Array<number>(groups).fill(numExperts / groups)
+  for (const expert of disabled) left[Math.floor((expert * groups) / numExperts)]--
+  const fewest = left.sort((a, b) => a - b).slice(0, keep)
+  if (fewest.reduce((a, b) => a + b, 0) < topK) {
     throw new InputError(
-      `disable: ${disabled.size} experts off could leave fewer than topK=${topK} in the ${groupLimit.keep} groups of layer ${layer} that may be used`,
+      `disable: could leave fewer than topK=${topK} experts in layer ${layer}, where a token may use ${keep} of ${groups} groups`,
+    )
+  }
+}
+
+function checkGroups(topK: number, { numExperts, groupLimit }: RouterConfig, layer: number): void {
+  if (!groupLimit) return
+  const { groups, keep } = groupLimit
+  const most = (keep * numExperts) / groups
+  if (topK > most) {
+    throw new InputError(
+      `topK: ${topK} in layer ${layer}, expected at most ${most}: a token may use ${keep} of ${groups} groups of experts`,
     )
   }
 }
 
 function checkForced(
-  force: { position: number; experts: number[] }[],
+  force: { position: number; experts: number[]; sequence?: number }[],
   topK: number,
   E: number,
   disabled: ReadonlySet<number>,
   layer: number,
 ): void {
-  for (const { position, experts } of force) {
+  for (const [i, { position, experts, sequence }] of force.entries()) {
+    const same = force.findIndex(
+      (f) => f.position === position && (f.sequence ?? sequence) === (sequence ?? f.sequence),
+    )
+    if (same < i) {
+      throw new InputError(`force: token ${position} of layer ${layer} is sent twice, expected once`)
+    }
     if (experts.length < 1 || experts.length > topK || new Set(experts).size < experts.length) {
       throw new InputError(
         `force: token ${position} to experts [${experts}], expected 1 to ${topK} different ones`,

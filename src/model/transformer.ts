@@ -5,7 +5,7 @@ import { CallRouting, type Training } from './call-routing.ts'
 import type { ModelConfig } from './config.ts'
 import { type DecoderCall, decode, lastRows, unembed } from './decoder.ts'
 import type { DispatchName } from './dispatch/index.ts'
-import { type Intervention, type Interventions, interventionFor } from './interventions.ts'
+import { type Interventions, interventionsByLayer } from './interventions.ts'
 import { KvCache } from './kv-cache.ts'
 import { ropeFrequencies, ropeTables } from './rope.ts'
 import { type RoutingTrace, type TraceOptions, TraceRecorder } from './trace.ts'
@@ -58,7 +58,9 @@ export class MoeModel {
   forward(tokens: number[] | number[][], options: ForwardOptions = {}): ForwardResult {
     const batch = toBatch(tokens, this.config.vocabSize, options.attentionMask)
     if (options.training && options.interventions) throw new Error('forward: training takes no interventions')
-    const interventions = this.interventionsFor(options.interventions)
+    const interventions = options.interventions
+      ? interventionsByLayer(options.interventions, this.config.layers)
+      : null
     const cache = options.cache ?? this.createCache()
     try {
       const extension = cache.extend(batch.mask)
@@ -107,14 +109,6 @@ export class MoeModel {
 
   dispose(): void {
     tf.dispose(allTensors(this.weights))
-  }
-
-  /** Interventions as each layer sees them, checked before anything runs; null where nobody intervenes. */
-  private interventionsFor(interventions?: Interventions): (Intervention | undefined)[] | null {
-    if (!interventions) return null
-    return this.config.layers.map((layer, i) =>
-      layer.kind === 'moe' ? interventionFor(interventions, layer.router, i) : undefined,
-    )
   }
 }
 

@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { expertCapacity } from '../../src/model/capacity.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
 import { DISPATCHES } from '../../src/model/dispatch/index.ts'
-import { type Interventions, interventionFor } from '../../src/model/interventions.ts'
+import { type Interventions, interventionFor, interventionsByLayer } from '../../src/model/interventions.ts'
 import { moeReference } from '../../src/model/reference.ts'
 import { type Routing, route } from '../../src/model/router.ts'
 import type { RoutingTrace } from '../../src/model/trace.ts'
@@ -151,6 +151,7 @@ describe('capacity', () => {
     expect(expertCapacity(1, 6, 2, 6)).toBe(2)
     expect(expertCapacity(1.25, 6, 2, 6)).toBe(3)
     expect(expertCapacity(0.01, 6, 2, 6)).toBe(1)
+    expect(expertCapacity(1.1, 90, 2, 6)).toBe(33) // in float64 1.1 x 90 x 2 / 6 is a little above 33
   })
 
   /** Everyone's first choice is expert 0, second choice expert 1. */
@@ -380,6 +381,32 @@ describe('through a model', () => {
     [{ disable: [{ expert: 6 }] }, 'disable: 6 in layer 0, expected a whole number from 0 to 5'],
     [{ bias: [{ expert: 1, value: Number.NaN }] }, 'bias: NaN for expert 1'],
     [
+      { bias: [{ expert: 1, value: 1e39 }] },
+      'bias: 1e+39 for expert 1, expected a number that float32 can hold',
+    ],
+    [{ temperature: 1e-45 }, 'temperature: 1e-45 makes logits larger than float32 can hold'],
+    [{ disable: [{ expert: 0, layer: 2 }] }, 'disable: layer 2, expected a layer with a router (0, 1)'],
+    [{ bias: [{ expert: 0, value: 1, layer: 2 }] }, 'bias: layer 2, expected'],
+    [{ force: [{ position: 0, experts: [0], layer: -1 }] }, 'force: layer -1, expected'],
+    [
+      {
+        force: [
+          { position: 1, experts: [0] },
+          { position: 1, experts: [2], layer: 1 },
+        ],
+      },
+      'force: token 1 of layer 1 is sent twice, expected once',
+    ],
+    [
+      {
+        force: [
+          { position: 1, experts: [0], sequence: 3 },
+          { position: 1, experts: [2] },
+        ],
+      },
+      'force: token 1 of layer 0 is sent twice, expected once',
+    ],
+    [
       { force: [{ position: 0, experts: [1, 1] }] },
       'force: token 0 to experts [1,1], expected 1 to 2 different ones',
     ],
@@ -403,8 +430,40 @@ describe('through a model', () => {
       run(model, tokens, { interventions: { replace: { by: 'trace', trace: t } } })
     expect(replay(trace)).toThrow('replay: the trace has no token 3 of sequence 0')
     expect(replay({ ...trace, layers: [] })).toThrow('replay: the trace has no layer 0')
+    expect(replay({ ...trace, layers: [...trace.layers, { ...trace.layers[1], layer: 2 }] })).toThrow(
+      'replay: the trace has layer 2, expected a layer with a router (0, 1)',
+    )
+    expect(replay({ ...trace, layers: trace.layers.map((l) => ({ ...l, numExperts: 8 })) })).toThrow(
+      'replay: layer 0 of the trace has 8 experts, expected 6',
+    )
+    const [expert] = trace.layers[0].expertIndices
+    const off = { replace: { by: 'trace' as const, trace }, disable: [{ expert }] }
+    expect(() => run(model, tokens.slice(0, 3), { interventions: off })).toThrow(
+      `replay: sends token 0 to expert ${expert} of layer 0, which is disabled`,
+    )
     expect(replay({ ...trace, layers: trace.layers.map((l) => ({ ...l, topK: 1 })) })).toThrow(
       'topK 1, expected 2',
+    )
+  })
+
+  test('a group limit leaves fewer experts to choose from', () => {
+    const grouped = { ...softmaxTopK(8, 2), groupLimit: { groups: 4, keep: 2, score: 'max' as const } }
+    const of = (interventions: Interventions) => () => interventionFor(interventions, grouped, 1)
+    expect(of({ topK: 4 })).not.toThrow()
+    expect(of({ topK: 5 })).toThrow(
+      'topK: 5 in layer 1, expected at most 4: a token may use 2 of 4 groups of experts',
+    )
+    // One expert of each pair off: two pairs have two left. A whole pair and half of another off: one left.
+    expect(of({ disable: [0, 2, 4, 6].map((expert) => ({ expert })) })).not.toThrow()
+    expect(of({ disable: [0, 1, 2].map((expert) => ({ expert })) })).toThrow(
+      'disable: could leave fewer than topK=2 experts in layer 1, where a token may use 2 of 4 groups',
+    )
+  })
+
+  test('a model without a router takes no interventions', () => {
+    const dense = { ...model.config, layers: [{ kind: 'dense' as const, intermediateSize: 4, bias: false }] }
+    expect(() => interventionsByLayer({ topK: 1 }, dense.layers)).toThrow(
+      'interventions: every layer is dense, so none has a router',
     )
   })
 
