@@ -1,3 +1,4 @@
+import { InputError } from '../errors.ts'
 import { applyCapacity } from './capacity.ts'
 import type { RouterConfig } from './config.ts'
 import { type Intervention, type RouterPlace, replaceRouting } from './interventions.ts'
@@ -59,9 +60,11 @@ export const ROUTER_STEPS: readonly StepDefinition[] = [
     reads: ['routerLogits'],
     writes: ['routerLogits'],
     applies: ({ intervention }) => intervention.temperature !== 1,
-    run: ({ routerLogits, intervention }) => ({
-      routerLogits: routerLogits.map((z) => z / intervention.temperature),
-    }),
+    run: ({ routerLogits, intervention: { temperature } }) => {
+      const divided = routerLogits.map((z) => z / temperature)
+      if (divided.every(Number.isFinite)) return { routerLogits: divided }
+      throw new InputError(`temperature: ${temperature} makes logits larger than float32 can hold`)
+    },
     formula: ({ intervention }) => `z = z / ${intervention.temperature}`,
     sentence: () => 'A temperature above 1 evens the scores, one below 1 sharpens them.',
     otherwise: '',
@@ -120,8 +123,8 @@ export const ROUTER_STEPS: readonly StepDefinition[] = [
     run: (state) => ({ compared: limitGroups(state) }),
     formula: ({ config: { groupLimit } }) =>
       groupLimit ? `c = -inf outside the best ${groupLimit.keep} of ${groupLimit.groups} groups` : 'c = c',
-    sentence: () =>
-      'Experts form groups (machines, when served); only those in the best groups may be chosen.',
+    sentence: ({ config: { groupLimit } }) =>
+      `Experts form groups (machines, when served); a group counts by ${groupLimit?.score === 'max' ? 'its best expert' : 'the sum of its two best'}, and only those in the best groups may be chosen.`,
     otherwise: 'There are no groups: every expert may be chosen.',
   },
   {
@@ -163,12 +166,17 @@ export const ROUTER_STEPS: readonly StepDefinition[] = [
     formula: ({ config }) =>
       ({
         scores: 'w = s[indices]',
-        normalized: 'w = s[indices] / sum(s[indices])',
+        normalized: config.normEpsilon
+          ? `w = s[indices] / (sum(s[indices]) + ${config.normEpsilon})`
+          : 'w = s[indices] / sum(s[indices])',
         'softmax-of-chosen': 'w = softmax(z[indices])',
       })[config.weighting],
     sentence: ({ config }) =>
       ({
-        scores: 'The weights are the scores of the chosen as they are, so they sum to less than one.',
+        scores:
+          config.scoring === 'softmax'
+            ? 'The weights are the scores of the chosen as they are, so they sum to one at most.'
+            : 'The weights are the scores of the chosen as they are, whatever they sum to.',
         normalized: 'The scores of the chosen are divided by their sum, so that the weights sum to one.',
         'softmax-of-chosen': 'A softmax over the chosen logits alone gives weights that sum to one.',
       })[config.weighting],

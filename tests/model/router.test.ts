@@ -191,6 +191,21 @@ test('stepRouter starts from hidden states, names every step, and returns what r
   expect(step.value).toEqual(route(logits.outputs.routerLogits.data as Float32Array, layer.config))
 })
 
+test.each([
+  [0, 'renormalise', 'w = s[indices] / sum(s[indices])', 'so that the weights sum to one'],
+  [1, 'renormalise', 'w = s[indices]', 'so they sum to one at most'],
+  [2, 'renormalise', 'w = softmax(z[indices])', 'weights that sum to one'],
+  [3, 'group-limit', 'c = -inf outside the best 2 of 4 groups', 'a group counts by its best expert'],
+  [4, 'renormalise', 'w = s[indices] / (sum(s[indices]) + 1e-20)', 'so that the weights sum to one'],
+  [4, 'group-limit', 'c = -inf outside the best 2 of 4 groups', 'a group counts by the sum of its two best'],
+  [5, 'renormalise', 'w = s[indices]', 'whatever they sum to'],
+])('variant %i says of %s what it does: %s', (variant, name, formula, sentence) => {
+  const steps = [...stepsFromLogits(logitRows(2, 1), cases[variant][1](E, 2))]
+  const step = steps.find((s) => s.name === name)!
+  expect(step.formula).toBe(formula)
+  expect(step.sentence).toContain(sentence)
+})
+
 test('steps hand out values that later steps do not change', () => {
   const steps = [...stepsFromLogits(logitRows(3, 5), VARIANTS[cases[4][0]](E, 2), { scoreBias: biasOf(3) })]
   const copies = steps.map((s) => JSON.stringify(s))
