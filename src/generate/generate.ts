@@ -62,11 +62,7 @@ class Generation {
     this.sampling = parseSampling(options)
     this.random = Xoshiro128.fromSeed(this.sampling.seed)
     this.prompt = promptTokens(options, tokenizer)
-    if (this.prompt.length > maxPositionEmbeddings) {
-      throw new InputError(
-        `prompt: has ${this.prompt.length} tokens, expected at most the model's maxPositionEmbeddings=${maxPositionEmbeddings}`,
-      )
-    }
+    checkPromptLength(this.prompt.length, model.config)
     this.maxTokens = Math.min(parseMaxTokens(options), maxPositionEmbeddings - this.prompt.length)
     this.stopFilter = new StopFilter(parseStops(options, tokenizer))
     this.textStream = tokenizer ? new TextStream(tokenizer, this.prompt) : null
@@ -158,6 +154,18 @@ class Generation {
 
   private get ended(): boolean {
     return this.finishReason !== null || this.options.signal?.aborted === true
+  }
+}
+
+/** @throws InputError for a prompt longer than the positions that the model was made for */
+export function checkPromptLength(
+  tokens: number,
+  { maxPositionEmbeddings }: Pick<ModelConfig, 'maxPositionEmbeddings'>,
+): void {
+  if (tokens > maxPositionEmbeddings) {
+    throw new InputError(
+      `prompt: has ${tokens} tokens, expected at most the model's maxPositionEmbeddings=${maxPositionEmbeddings}`,
+    )
   }
 }
 

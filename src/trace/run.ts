@@ -1,4 +1,4 @@
-import { PREFILL_CHUNK } from '../generate/generate.ts'
+import { checkPromptLength, PREFILL_CHUNK } from '../generate/generate.ts'
 import type { LoadedModel } from '../load-model.ts'
 import type { Interventions } from '../model/interventions.ts'
 import { joinTraces, type RoutingTrace } from '../model/trace.ts'
@@ -35,6 +35,7 @@ function promptTraces(
   model: LoadedModel,
   { tokens, dispatch, interventions }: TraceRunOptions,
 ): RoutingTrace[] {
+  checkPromptLength(tokens.length, model.config)
   const cache = model.createCache()
   const traces: RoutingTrace[] = []
   try {

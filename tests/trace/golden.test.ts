@@ -129,6 +129,16 @@ describe('a run with generating', () => {
     expect(() => decisions.at(0, tokens.length)).toThrow(`the trace has no row ${tokens.length}`)
   })
 
+  test.each([0, 1])(
+    'a prompt longer than the model has positions is refused (%i new tokens)',
+    async (maxTokens) => {
+      const long = new Array(model.config.maxPositionEmbeddings + 1).fill(1)
+      await expect((async () => traceRun(model, { tokens: long, maxTokens }))()).rejects.toThrow(
+        `prompt: has ${long.length} tokens, expected at most the model's maxPositionEmbeddings=${long.length - 1}`,
+      )
+    },
+  )
+
   test.each([0, 3])('leaks nothing (%i new tokens)', async (maxTokens) => {
     const before = tf.memory().numTensors
     for (const interventions of [undefined, { topK: 1 }]) {
