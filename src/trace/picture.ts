@@ -15,6 +15,8 @@ const CHARACTER = 7.3
 /** Columns of a token's text at most, quotes included. */
 const TEXT_WIDTH = 18
 
+const LOSS = 'load-balance loss'
+
 /** Light and dark by the reader's setting, so that a page and an image alone look alike. */
 export const PICTURE_STYLE = `
 .routing { --ink: #1f2328; --muted: #656d76; --stripe: #f3f5f7; --paper: #ffffff; color-scheme: light dark }
@@ -43,7 +45,7 @@ export function tracePicture(trace: RoutingTrace, texts: readonly string[] | nul
       ? `${String(position).padStart(4)}  ${fitted(quoted(texts[t]), TEXT_WIDTH)}`
       : `${String(position).padStart(4)}  ${String(token).padEnd(7)}`,
   )
-  const left = MARGIN + Math.max(...labels.map((label) => label.length)) * CHARACTER + 10
+  const left = MARGIN + Math.max(LOSS.length, ...labels.map((label) => label.length)) * CHARACTER + 10
   const places = placesOf(trace.layers, left)
   const last = places[places.length - 1]
   const width = Math.ceil(last.x + last.width + MARGIN)
@@ -56,7 +58,7 @@ export function tracePicture(trace: RoutingTrace, texts: readonly string[] | nul
     `<rect class="paper" width="${width}" height="${height}" rx="6"/>`,
     ...labels.map((label, t) => `<text x="${MARGIN}" y="${HEAD + t * ROW + 13}">${escapeXml(label)}</text>`),
     `<text class="muted end" x="${left - 8}" y="${bottom + 40}">tokens</text>`,
-    `<text class="muted end" x="${left - 8}" y="${bottom + BARS + 18}">load-balance loss</text>`,
+    `<text class="muted end" x="${left - 8}" y="${bottom + BARS + 18}">${LOSS}</text>`,
     ...places.map((place, l) => layerPicture(trace, place, l, bottom)),
     '</svg>',
   ].join('\n')

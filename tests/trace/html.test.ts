@@ -44,6 +44,13 @@ test('the picture has one decision a token and layer, one square an assignment t
   expect(picture).toContain(`fill="${expertColour(3)}" fill-opacity="0.29"`) // 0.2 + 0.8 * 0.1 / 0.9
 })
 
+test('without texts there is room for what stands below the tokens', () => {
+  const [, x] = /class="muted end" x="([\d.]+)" y="\d+">load-balance loss</.exec(
+    tracePicture(smallTrace(), null),
+  )!
+  expect(Number(x)).toBeGreaterThan('load-balance loss'.length * 7.3) // a character of the 12 pixel monospace font
+})
+
 test('every picture is well-formed: tags close in order, attributes are numbers', () => {
   fc.assert(
     fc.property(anyTrace, (trace) => {
