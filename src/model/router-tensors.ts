@@ -30,8 +30,33 @@ export function routeTensors(
 }
 
 function scoreTensors(logits: tf.Tensor2D, scoring: RouterConfig['scoring']): tf.Tensor2D {
-  if (scoring === 'softmax') return tf.softmax(logits)
-  return scoring === 'sigmoid' ? tf.sigmoid(logits) : logits
+  if (scoring === 'none') return logits
+  const [T, E] = logits.shape
+  const whole = inWholeVectors(logits)
+  const scores = scoring === 'softmax' ? tf.softmax(whole) : tf.sigmoid(whole)
+  return whole === logits ? scores : tf.slice(scores, [0, 0], [T, E])
+}
+
+/** Numbers that a processor's vector instructions take at once, at most (AVX-512). */
+const VECTOR = 16
+
+/**
+ * Rows filled up with minus infinity where they would end within a vector: TensorFlow computes the numbers that are left
+ * over at the end by another exp, so that equal logits of one row could get scores that differ in the last bit, and a tie
+ * would not go to the lower index. Published E are mostly multiples of 16, or 8, and stay as they are.
+ */
+function inWholeVectors(logits: tf.Tensor2D): tf.Tensor2D {
+  const E = logits.shape[1]
+  if (E % VECTOR === 0 || VECTOR % E === 0 || tf.getBackend() !== 'tensorflow') return logits
+  const spare = VECTOR - (E % VECTOR)
+  return tf.pad(
+    logits,
+    [
+      [0, 0],
+      [0, spare],
+    ],
+    Number.NEGATIVE_INFINITY,
+  )
 }
 
 function limitGroupTensors(compared: tf.Tensor2D, groupLimit: RouterConfig['groupLimit']): tf.Tensor2D {

@@ -89,6 +89,48 @@ describe.each(['cpu', 'wasm', 'js'] as const)('on %s', (device) => {
     const logits = Float32Array.from([1, 2, 2, 2, 0, 2, 1, 1, 1, 1, 1, 1])
     expect([...onDevice(logits, softmaxTopK(E, 3), null).expertIndices]).toEqual([1, 2, 3])
   })
+
+  test.each(cases)('of logits with many ties the same are chosen as by the steps: %s', (_, variant) => {
+    const input = fc.record({
+      rows: fc.array(fc.array(fc.constantFrom(-1, 0.3, 0.7, 1.1), { minLength: E, maxLength: E }), {
+        minLength: 1,
+        maxLength: 5,
+      }),
+      K: fc.integer({ min: 1, max: 6 }),
+    })
+    fc.assert(
+      fc.property(input, ({ rows, K }) => {
+        const logits = Float32Array.from(rows.flat())
+        const config = variant(E, K)
+        const chosen = [...route(logits, config).expertIndices]
+        expect([...onDevice(logits, config, null).expertIndices]).toEqual(chosen)
+        if (config.groupLimit) return
+        const byHand = rows.flatMap((z) =>
+          z
+            .map((_, e) => e)
+            .sort((a, b) => z[b] - z[a] || a - b)
+            .slice(0, K),
+        )
+        expect(chosen).toEqual(byHand)
+      }),
+      { numRuns: 30 },
+    )
+  })
+
+  test.each([3, 5, 8, 12, 24, 60, 64])(
+    'E = %i: equal logits get equal weights, and the first experts win',
+    (E) => {
+      for (const scoring of ['softmax', 'sigmoid'] as const) {
+        for (let i = 1; i <= 40; i++) {
+          const logits = new Float32Array(3 * E).fill(0.13 * i - 2)
+          for (let t = 0; t < 3; t++) logits[t * E] -= 1
+          const { expertIndices, expertWeights } = onDevice(logits, { ...softmaxTopK(E, 2), scoring }, null)
+          expect([...expertIndices]).toEqual([1, 2, 1, 2, 1, 2])
+          expect([...expertWeights]).toEqual(new Array(6).fill(0.5))
+        }
+      }
+    },
+  )
 })
 
 describe.each(cases)('properties of the steps: %s', (_, variant) => {
