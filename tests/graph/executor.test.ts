@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
 import { cutInPieces } from '../../src/graph/pieces.ts'
 import { DISPATCHES } from '../../src/model/dispatch/index.ts'
+import type { Interventions } from '../../src/model/interventions.ts'
 import type { KvCache } from '../../src/model/kv-cache.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
@@ -158,6 +159,85 @@ test('a NaN in a router is an error that names layer and token', () => {
   recorded.dispose()
   model.dispose()
 })
+
+test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
+  'a token whose embedding is %d is the one that the error names, on every path',
+  (bad) => {
+    const model = randomModel()
+    const values = model.weights.embedding.arraySync() as number[][]
+    values[7][0] = bad
+    model.weights.embedding.dispose()
+    model.weights.embedding = tf.tensor2d(values)
+    const recorded = new RecordedExecutor(model)
+    const forwards = {
+      'eager, on the device': (tokens: number[][], cache: KvCache) => model.forward(tokens, { cache }),
+      'eager, on the host': (tokens: number[][], cache: KvCache) =>
+        model.forward(tokens, { cache, interventions: { topK: 1 } }),
+      recorded: (tokens: number[][], cache: KvCache) => recorded.forward(tokens, { cache }),
+    }
+    const before = tf.memory().numTensors
+    for (const [path, forward] of Object.entries(forwards)) {
+      const cache = model.createCache()
+      const prompts = [
+        [1, 2],
+        [3, 4, 5, 6],
+      ]
+      logitsOf(forward(prompts, cache))
+      // Fed by itself: attention's products carry a NaN to the tokens before it too, as 0 x NaN.
+      expect(() => forward([[8], [7]], cache), path).toThrow(
+        /^router of layer 0: token 4 of sequence 1 has logit (NaN|-?Infinity) for expert 0, expected a finite number$/,
+      )
+      cache.dispose()
+    }
+    expect(tf.memory().numTensors).toBe(before)
+    recorded.dispose()
+    model.dispose()
+  },
+)
+
+test('interventions run eagerly on the cache of recorded steps, alone and in a padded batch', () => {
+  const model = randomModel({ E: 5, K: 2 })
+  const recorded = new RecordedExecutor(model)
+  const calls: [number[][], Interventions | undefined][] = [
+    [[[1, 2, 3], [4]], undefined],
+    [[[5], [6]], { topK: 1, disable: [{ expert: 0 }] }],
+    [[[7], [8]], undefined],
+    [
+      [
+        [9, 10],
+        [11, 12],
+      ],
+      { topK: 5 },
+    ],
+    [[[13, 14], [15]], { force: [{ position: 6, experts: [4], sequence: 0 }] }],
+    [[[16], [17]], undefined],
+  ]
+  const caches = [model.createCache(), model.createCache()]
+  for (const [tokens, interventions] of calls) {
+    const options = { interventions, trace: true }
+    const mixed = RecordedExecutor.serves(options) ? recorded : model
+    expect(mixed === recorded).toBe(interventions === undefined)
+    const expected = model.forward(tokens, { ...options, cache: caches[0] })
+    const actual = mixed.forward(tokens, { ...options, cache: caches[1] })
+    expect(actual.trace?.rows).toEqual(expected.trace?.rows)
+    expect(actual.trace?.layers.map((l) => [...l.expertIndices])).toEqual(
+      expected.trace?.layers.map((l) => [...l.expertIndices]),
+    )
+    // Rows of padding hold nothing that anyone reads; the last rows are always tokens.
+    expect(maxDifference(lastRowsOf(actual.logits), lastRowsOf(expected.logits))).toBeLessThan(5e-5)
+  }
+  for (const cache of caches) cache.dispose()
+  recorded.dispose()
+  model.dispose()
+})
+
+/** Logits [B, T, V] at the last T of each sequence. */
+function lastRowsOf(logits: tf.Tensor): Float32Array {
+  const [, T] = logits.shape
+  const last = tf.tidy(() => tf.slice(logits, [0, T - 1, 0], [-1, 1, -1]).dataSync() as Float32Array)
+  logits.dispose()
+  return last
+}
 
 test('10,000 decode steps grow neither tensors nor memory', () => {
   const model = randomModel({ layers: 1, slidingWindow: 20 })
