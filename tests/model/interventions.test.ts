@@ -108,6 +108,40 @@ describe('each intervention against its definition', () => {
     ])
   })
 
+  test('a bias for any experts: best k of softmax plus bias, weights from the softmax alone', () => {
+    const biases = fc.array(fc.double({ min: -1, max: 1, noNaN: true }), { minLength: E, maxLength: E })
+    fc.assert(
+      fc.property(rowsAndSeed, biases, ({ T, seed }, values) => {
+        const rows = logitRows(T, seed)
+        const expected = rows.map((z) => {
+          const total = z.reduce((sum, v) => sum + Math.exp(v), 0)
+          const compared = z.map((v, e) => Math.exp(v) / total + values[e])
+          const best = [...compared.keys()].sort((a, b) => compared[b] - compared[a]).slice(0, K)
+          const sum = best.reduce((x, e) => x + Math.exp(z[e]), 0)
+          return best.map((e): [number, number] => [e, Math.exp(z[e]) / sum])
+        })
+        expectChoices(routed(rows, { bias: values.map((value, expert) => ({ expert, value })) }), expected)
+      }),
+    )
+  })
+
+  test('any forced experts come first, the best of the others fill up', () => {
+    const chosen = fc.shuffledSubarray([0, 1, 2, 3, 4, 5], { minLength: 1, maxLength: K })
+    fc.assert(
+      fc.property(rowsAndSeed, chosen, ({ T, seed }, experts) => {
+        const rows = logitRows(T, seed)
+        const expected = rows.map((z, t) => {
+          if (t !== T - 1) return definition(z, K)
+          const others = [0, 1, 2, 3, 4, 5].filter((e) => !experts.includes(e)).sort((a, b) => z[b] - z[a])
+          const all = [...experts, ...others].slice(0, K)
+          const sum = all.reduce((x, e) => x + Math.exp(z[e]), 0)
+          return all.map((e): [number, number] => [e, Math.exp(z[e]) / sum])
+        })
+        expectChoices(routed(rows, { force: [{ position: T - 1, experts }] }), expected)
+      }),
+    )
+  })
+
   test('a forced token goes where it is sent, weighed by its own scores; others are left alone', () => {
     const rows = logitRows(3, 11)
     const force = [{ position: 1, experts: [4] }]
@@ -212,6 +246,36 @@ describe('capacity', () => {
       crowd.map((z) => definition(z, K)),
     )
   })
+
+  test.each(['drop', 'next-best'] as const)(
+    '%s: every token sits where a plain count of seats puts it',
+    (policy) => {
+      fc.assert(
+        fc.property(rowsAndSeed, fc.constantFrom(0.25, 0.5, 1, 1.25), ({ T, seed }, factor) => {
+          const rows = logitRows(T, seed)
+          const free = new Array<number>(E).fill(Math.max(1, Math.ceil((factor * T * K) / E)))
+          const wanted = rows.map((z) => definition(z, K))
+          const seats = rows.map((): [number, number][] => [])
+          for (const rank of [0, 1]) {
+            rows.forEach((z, t) => {
+              const [first, weight] = wanted[t][rank]
+              const mine = [...wanted[t], ...seats[t]].map(([e]) => e)
+              const others =
+                policy === 'drop'
+                  ? []
+                  : definition(z, E)
+                      .map(([e]) => e)
+                      .filter((e) => !mine.includes(e))
+              const seat = [first, ...others].find((e) => free[e] > 0)
+              seats[t].push(seat === undefined ? [-1, 0] : [seat, weight])
+              if (seat !== undefined) free[seat]--
+            })
+          }
+          expectChoices(routed(rows, { capacity: { factor, policy } }), seats)
+        }),
+      )
+    },
+  )
 
   test('no expert ever has more than its capacity, and first choices come before second ones', () => {
     fc.assert(
