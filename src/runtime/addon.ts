@@ -21,7 +21,12 @@ export function cachedAddon(variantFolder: string, { version }: NpmPackage): str
 
 export function installedPackage(host: Host, name: string): NpmPackage {
   const found = host.npmPackage(name)
-  if (!found) throw new SetupError(`the npm package ${name} is not installed: run \`npm install ${name}\``)
+  if (!found) {
+    // Without the flag npm runs tfjs-node's own install script, whose download is gone, and removes the package again.
+    throw new SetupError(
+      `the npm package ${name} is not installed: run \`npm install --ignore-scripts ${name}\``,
+    )
+  }
   return found
 }
 

@@ -277,7 +277,9 @@ describe('each failure is one sentence', () => {
   test('tfjs-node that npm did not install', async () => {
     const host = readyHost()
     host.npmPackage = () => null
-    await expect(prepareTensorflow({}, host)).rejects.toThrow('run `npm install @tensorflow/tfjs-node`')
+    await expect(prepareTensorflow({}, host)).rejects.toThrow(
+      'run `npm install --ignore-scripts @tensorflow/tfjs-node`',
+    )
     expect((await readPrepared(host)).cpu.problem).toContain('@tensorflow/tfjs-node is not installed')
   })
 
