@@ -2,41 +2,41 @@ import type { ModelConfig } from '../model/config.ts'
 
 /**
  * Every tensor that a checkpoint of this config holds, by our name, with its on-disk shape (a linear weight is stored
- * [out, in]). `stacked` is the layout that keeps all experts of a layer in two tensors.
+ * [out, in]). `stacked` is the layout that keeps all experts of a layer in two tensors. One after the other, since a wrong
+ * config may ask for more than memory holds.
  */
-export function expectedTensors(config: ModelConfig, stacked: boolean): Map<string, number[]> {
+export function* expectedTensors(config: ModelConfig, stacked: boolean): Generator<[string, number[]]> {
   const { vocabSize: V, hiddenSize: D } = config
-  const expected = new Map<string, number[]>([['embedding', [V, D]]])
-  config.layers.forEach((layer, i) => {
+  yield ['embedding', [V, D]]
+  for (const [i, layer] of config.layers.entries()) {
     const block = `blocks.${i}`
-    expected.set(`${block}.attentionNorm`, [D])
-    expected.set(`${block}.feedForwardNorm`, [D])
-    for (const [name, shape] of attentionTensors(config)) expected.set(`${block}.attention.${name}`, shape)
+    yield [`${block}.attentionNorm`, [D]]
+    yield [`${block}.feedForwardNorm`, [D]]
+    yield* within(`${block}.attention`, attentionTensors(config))
     const H = layer.intermediateSize
     if (layer.kind === 'dense') {
-      for (const [name, shape] of swigluTensors(D, H, layer.bias)) expected.set(`${block}.mlp.${name}`, shape)
-      return
+      yield* within(`${block}.mlp`, swigluTensors(D, H, layer.bias))
+      continue
     }
     const E = layer.router.numExperts
-    expected.set(`${block}.moe.router`, [E, D])
-    if (layer.router.scoreBias) expected.set(`${block}.moe.scoreBias`, [E])
+    yield [`${block}.moe.router`, [E, D]]
+    if (layer.router.scoreBias) yield [`${block}.moe.scoreBias`, [E]]
     if (layer.sharedExpert) {
-      const shared = swigluTensors(D, layer.sharedExpert.intermediateSize, false)
-      for (const [name, shape] of shared) expected.set(`${block}.moe.shared.${name}`, shape)
+      yield* within(`${block}.moe.shared`, swigluTensors(D, layer.sharedExpert.intermediateSize, false))
     }
     if (stacked) {
-      expected.set(`${block}.moe.stacked.gateUp`, [E, 2 * H, D])
-      expected.set(`${block}.moe.stacked.down`, [E, D, H])
-      return
+      yield [`${block}.moe.stacked.gateUp`, [E, 2 * H, D]]
+      yield [`${block}.moe.stacked.down`, [E, D, H]]
+      continue
     }
-    for (let e = 0; e < E; e++) {
-      for (const [name, shape] of swigluTensors(D, H, false))
-        expected.set(`${block}.moe.experts.${e}.${name}`, shape)
-    }
-  })
-  expected.set('finalNorm', [D])
-  if (!config.tieWordEmbeddings) expected.set('unembedding', [V, D])
-  return expected
+    for (let e = 0; e < E; e++) yield* within(`${block}.moe.experts.${e}`, swigluTensors(D, H, false))
+  }
+  yield ['finalNorm', [D]]
+  if (!config.tieWordEmbeddings) yield ['unembedding', [V, D]]
+}
+
+function within(prefix: string, tensors: [string, number[]][]): [string, number[]][] {
+  return tensors.map(([name, shape]) => [`${prefix}.${name}`, shape])
 }
 
 function attentionTensors({ attention, hiddenSize: D }: ModelConfig): [string, number[]][] {

@@ -15,6 +15,9 @@ import { expectedTensors } from './layout.ts'
 import type { CheckpointTensor } from './safetensors.ts'
 import type { Checkpoint } from './shards.ts'
 
+/** Missing tensors that are counted; of so many the exact number tells nothing more. */
+const MANY_MISSING = 1000
+
 /** Called after each tensor group with the share (0..1) of the checkpoint that has been read. */
 export type LoadProgress = (share: number) => void
 
@@ -65,11 +68,15 @@ function matchTensors(
     found.set(ours, checkpoint.get(name))
   }
   const stacked = [...found.keys()].some((name) => name.includes('.moe.stacked.'))
-  const expected = expectedTensors(config, stacked)
-  const missing = [...expected.keys()].filter((name) => !found.has(name))
+  const expected = new Map<string, number[]>()
+  const missing: string[] = []
+  for (const [name, shape] of expectedTensors(config, stacked)) {
+    expected.set(name, shape)
+    if (!found.has(name)) missing.push(publishedName(rules, name) ?? name)
+    if (missing.length === MANY_MISSING) break // a config that asks for a billion experts fails as fast
+  }
   if (missing.length > 0) {
-    const published = missing.map((name) => publishedName(rules, name) ?? name)
-    throw new CheckpointError(`${checkpoint.dir}: ${listed(published)} missing, config.json asks for it`)
+    throw new CheckpointError(`${checkpoint.dir}: ${listed(missing)} missing, config.json asks for it`)
   }
   for (const [name, tensor] of found) if (!expected.has(name)) leftOver.push(tensor.name)
   if (leftOver.length > 0) {
@@ -94,8 +101,9 @@ function listed(names: string[]): string {
     .slice(0, 3)
     .map((name) => `"${name}"`)
     .join(', ')
+  const atLeast = names.length >= MANY_MISSING ? 'at least ' : ''
   return names.length > 3
-    ? `${shown} and ${names.length - 3} more tensors are`
+    ? `${shown} and ${atLeast}${names.length - 3} more tensors are`
     : `${shown} ${names.length > 1 ? 'are' : 'is'}`
 }
 

@@ -5,6 +5,8 @@ import type { ModelConfig, RopeConfig, RopeScaling } from '../model/config.ts'
 /** Fields that Mixtral, Llama and their relatives share, in both dialects of config.json. */
 export const positiveInt = z.int().positive()
 export const positive = z.number().positive()
+/** Limited, since each layer gets an entry in the config before the weights are looked at. */
+export const layerCount = positiveInt.max(10_000)
 const share = z.number().positive().max(1)
 const nullableInt = positiveInt.nullish()
 

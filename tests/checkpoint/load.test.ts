@@ -115,6 +115,20 @@ describe('loading is strict', () => {
 })
 
 describe('config.json is checked', () => {
+  test.each([
+    [{ num_hidden_layers: 2 ** 32 }, /"num_hidden_layers" is 4294967296, Too big/],
+    [{ num_hidden_layers: 10_000 }, /"model\.layers\.3\..*" and at least 997 more tensors are missing/],
+    [
+      { num_local_experts: 1e9 },
+      /"model\.layers\.0\..*experts\.8\..*" and at least 997 more tensors are missing/,
+    ],
+  ])('%o is refused within a second', async (config, message) => {
+    changed('mixtral', { config })
+    const start = performance.now()
+    await expect(loadModel(dir, { device: 'js' })).rejects.toThrow(message)
+    expect(performance.now() - start).toBeLessThan(1000)
+  })
+
   test.each<[Record<string, unknown>, RegExp]>([
     [{ hidden_size: '32' }, /"hidden_size" is "32", expected number/],
     [{ hidden_size: -4 }, /"hidden_size" is -4/],
