@@ -60,7 +60,11 @@ export function chooseDevice(
     verdicts.find(([name, { fits }]) => (request ? name === request.device : fits)) ?? []
   if (!device || !verdict?.fits) {
     const cause = verdict?.reason ?? 'no device works on this machine'
-    throw new DeviceError(request ? `${request.source} ${request.device} cannot be used: ${cause}` : cause)
+    if (!request) throw new DeviceError(cause)
+    const { source } = request
+    throw new DeviceError(
+      `${source} ${request.device} cannot be used: ${cause}; without ${source} the best device that works is taken`,
+    )
   }
   const candidates = verdicts.map(([name, { fits, reason }]): Candidate => {
     if (name === device) return { device: name, taken: true, reason }
