@@ -12,6 +12,14 @@ test('what newer Nodes lack is put back', () => {
   expect([[], {}].map(util.isArray)).toEqual([true, false])
 })
 
+test('a deprecated one that would warn is replaced', () => {
+  util.isArray = () => {
+    throw new Error('deprecated')
+  }
+  repairNodeUtil()
+  expect(util.isArray([])).toBe(true)
+})
+
 test('what is there stays', () => {
   const own = () => false
   util.isNullOrUndefined = own
