@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { writeAtomically } from '../src/checkpoint/save.ts'
@@ -39,6 +39,16 @@ export function reportName({ conditions }: BenchReport): string {
   return conditions.quick ? `${conditions.runtime.device}-quick` : conditions.runtime.device
 }
 
+/** Makes the folder for a report: asked before the measuring, so that no result is lost for want of a place. */
+export function prepareFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true })
+    accessSync(folder, constants.W_OK)
+  } catch (error) {
+    throw notWritable(folder, error)
+  }
+}
+
 /** Writes the report as JSON and as Markdown, each whole or not at all; returns both paths. */
 export function storeReport(report: BenchReport, folder: string): string[] {
   const base = join(folder, reportName(report))
@@ -46,9 +56,13 @@ export function storeReport(report: BenchReport, folder: string): string[] {
   try {
     for (const [path, text] of Object.entries(files)) writeAtomically(path, text)
   } catch (error) {
-    throw new InputError(
-      `${folder}: the report cannot be written there (${messageOf(error)}); --out names another folder`,
-    )
+    throw notWritable(folder, error)
   }
   return Object.keys(files)
+}
+
+function notWritable(folder: string, error: unknown): InputError {
+  return new InputError(
+    `${folder}: the report cannot be written there (${messageOf(error)}); --out names another folder`,
+  )
 }

@@ -2,7 +2,7 @@ import { Presets, SingleBar } from 'cli-progress'
 import { type Command, Option } from 'commander'
 import { type BenchHooks, runBench } from '../../bench/index.ts'
 import { conditionLines } from '../../bench/markdown.ts'
-import { bundledModel, defaultResultsFolder, storeReport } from '../../bench/store.ts'
+import { bundledModel, defaultResultsFolder, prepareFolder, storeReport } from '../../bench/store.ts'
 import { remarks, sections } from '../../bench/table.ts'
 import type { BenchOptions, BenchReport } from '../../bench/types.ts'
 import { UsageError } from '../errors.ts'
@@ -56,9 +56,11 @@ export function registerBench(program: Command): void {
 
 async function bench(flags: Flags & GlobalOptions): Promise<void> {
   const options = benchOptions(flags)
+  const folder = flags.out ?? defaultResultsFolder()
+  prepareFolder(folder)
   await interruptible(async (signal) => {
     const report = await withProgress((onProgress) => runBench(options, { signal, onProgress }))
-    const files = storeReport(report, flags.out ?? defaultResultsFolder())
+    const files = storeReport(report, folder)
     await write(flags.json ? `${JSON.stringify(report)}\n` : printed(report, files))
   })
 }

@@ -5,7 +5,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { conclude } from '../../bench/conclusion.ts'
 import { gitCommit } from '../../bench/conditions.ts'
 import { markdown } from '../../bench/markdown.ts'
-import { defaultResultsFolder, packageRoot, reportName, storeReport } from '../../bench/store.ts'
+import {
+  defaultResultsFolder,
+  packageRoot,
+  prepareFolder,
+  reportName,
+  storeReport,
+} from '../../bench/store.ts'
 import { remarks, sections } from '../../bench/table.ts'
 import { report, row } from './rows.ts'
 
@@ -162,9 +168,9 @@ describe('storing', () => {
   test('a folder that cannot be made is one sentence', () => {
     const file = join(folder, 'a-file')
     writeFileSync(file, '')
-    expect(() => storeReport(report([]), join(file, 'x'))).toThrow(
-      /cannot be written there .* --out names another folder/,
-    )
+    const sentence = /cannot be written there .* --out names another folder/
+    expect(() => storeReport(report([]), join(file, 'x'))).toThrow(sentence)
+    expect(() => prepareFolder(join(file, 'x'))).toThrow(sentence)
   })
 
   test('goes to the checkout, or to the current folder where there is no bench/results', () => {
