@@ -150,7 +150,8 @@ function entropiesOf(scores: Float32Array, E: number, scoring: RouterConfig['sco
     const row = [...scores.subarray(t * E, (t + 1) * E)]
     const positive = scoring === 'none' ? row.map((z) => Math.exp(z - Math.max(...row))) : row
     const sum = positive.reduce((a, b) => a + b, 0)
-    return -positive.reduce((h, p) => (p > 0 ? h + (p / sum) * Math.log(p / sum) : h), 0)
+    const entropy = -positive.reduce((h, p) => (p > 0 ? h + (p / sum) * Math.log(p / sum) : h), 0)
+    return Math.max(0, entropy) // no negative zero
   })
 }
 

@@ -47,7 +47,7 @@ export function layerStatistics(layer: LayerTrace, rows: readonly TraceRow[]): L
 
 /**
  * E sum_e f_e P_e, with f_e the share of assignments that went to expert e (sum f = 1, dropped ones left out) and P_e its
- * mean score share. Balanced is 1, everything to one expert E. Switch Transformers (Fedus et al. 2021, eq. 4, without the
+ * mean score share. Balanced is 1; everything to one expert, with all of the score, is E. Switch Transformers (Fedus et al. 2021, eq. 4, without the
  * coefficient) for K = 1, and with sum f = 1 the convention of OLMoE (Muennighoff et al. 2024) for any K; transformers'
  * own function does not divide by K and gives K when balanced.
  */

@@ -44,7 +44,8 @@ lesson('5. Load balance', (tell) => {
 
   tell(
     'The load-balance loss is E · Σ f · P over the experts: f is the share of tokens an expert got, P its mean score. It is 1 when ' +
-      'balanced and grows to E when one expert takes all. (Switch Transformers, Fedus et al. 2021; training adds a little of it to the loss.) ' +
+      'balanced and grows to E when one expert takes all and the router is sure of it. (Switch Transformers, Fedus et al. 2021; training adds ' +
+      'a little of it to the loss.) ' +
       'The largest violation is how far the fullest expert is above the mean load.',
   )
   const row = (name: string, layer: typeof balanced, byHand: string) => [
