@@ -72,23 +72,19 @@ export class RecordedExecutor {
   private prepare(batch: Batch, cache: KvCache, options: ForwardOptions, pieces: Piece[]): Call {
     const last = pieces[pieces.length - 1]
     const needed = last.from + last.stepTokens
-    if (this.roomFor(cache.stored + needed) > this.roomFor(cache.stored)) cache.forgetHidden()
+    const columns = cache.stored + needed
+    // Cutting at two windows makes it rare; room for a window that no token has filled yet would be attended to for nothing.
+    const twoWindows = 2 * (this.model.config.attention.slidingWindow ?? 0)
+    if (columns > twoWindows && roomFor(columns) > roomFor(cache.stored)) cache.forgetHidden()
     return {
       batch,
       cache,
       extension: cache.extend(batch.mask),
       first: cache.stored,
-      capacity: this.roomFor(cache.stored + needed),
+      capacity: roomFor(cache.stored + needed),
       options,
       traced: options.trace ? this.mixtureLayers : [],
     }
-  }
-
-  /** Columns to have room for: a power of two, and with a sliding window twice the window, so that cutting is rare. */
-  private roomFor(columns: number): number {
-    let room = MIN_CAPACITY
-    while (room < Math.max(columns, 2 * (this.model.config.attention.slidingWindow ?? 0))) room *= 2
-    return room
   }
 
   /** One piece through its graph; adds `finite`, `logits` if wanted of it, and the traced layers' routing. */
@@ -196,6 +192,11 @@ export class RecordedExecutor {
     }
     return recorder.trace
   }
+}
+
+/** Columns of a cache to have room for: a power of two. */
+function roomFor(columns: number): number {
+  return Math.max(MIN_CAPACITY, 2 ** Math.ceil(Math.log2(columns)))
 }
 
 /** Rows [B stepTokens, n] of each piece as the rows of the call's real tokens, sequence after sequence. */

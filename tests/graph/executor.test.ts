@@ -142,6 +142,22 @@ describe('one model', () => {
   })
 })
 
+test.each([130, 2 ** 40])('a sliding window of %i, before and after columns are cut off', (slidingWindow) => {
+  const model = randomModel({ layers: 2, slidingWindow })
+  const recorded = new RecordedExecutor(model)
+  const caches = [model.createCache(), model.createCache()]
+  const calls = [250, 5, 5, 260, 3, 1] // rooms of 256, 512, 1024 columns
+  calls.forEach((length, i) => {
+    const tokens = randomTokens(length, V, i + 1)
+    const eager = logitsOf(model.forward(tokens, { cache: caches[0], logits: 'last' }))
+    const graph = logitsOf(recorded.forward(tokens, { cache: caches[1], logits: 'last' }))
+    expect(maxDifference(graph, eager)).toBeLessThan(5e-5)
+  })
+  for (const cache of caches) cache.dispose()
+  recorded.dispose()
+  model.dispose()
+})
+
 test('a NaN in a router is an error that names layer and token', () => {
   const model = randomModel()
   const { feedForward } = model.weights.blocks[1]
