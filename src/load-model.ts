@@ -13,6 +13,7 @@ import type { DispatchName } from './model/dispatch/index.ts'
 import { type ForwardOptions, type ForwardResult, MoeModel } from './model/transformer.ts'
 import type { ModelWeights } from './model/weights.ts'
 import { startRuntime } from './runtime/index.ts'
+import { onBackend } from './runtime/on-backend.ts'
 import type { Device, RuntimeReport } from './runtime/types.ts'
 
 export const EXECUTORS = ['recorded', 'eager'] as const
@@ -51,9 +52,11 @@ export class LoadedModel extends MoeModel {
 
   /** As `MoeModel.forward`, through the executor; what a graph cannot serve runs eagerly, on the same cache. */
   override forward(tokens: number[] | number[][], options: ForwardOptions = {}): ForwardResult {
-    return this.recorded && RecordedExecutor.serves(options)
-      ? this.recorded.forward(tokens, options)
-      : super.forward(tokens, options)
+    return onBackend(this.runtime.backend, () => {
+      if (!this.recorded || !RecordedExecutor.serves(options)) return super.forward(tokens, options)
+      this.assertServes(options)
+      return this.recorded.forward(tokens, options)
+    })
   }
 
   override dispose(): void {
@@ -78,7 +81,9 @@ export async function loadModel(dir: string, options: LoadOptions = {}): Promise
     const { report } = await startRuntime({ device: options.device, debug: options.debug })
     const executor = executorFor(options.executor, report)
     const tokenizer = await loadTokenizer(dir)
-    const weights = loadWeights(checkpoint, config, family, options.onProgress)
+    const weights = onBackend(report.backend, () =>
+      loadWeights(checkpoint, config, family, options.onProgress),
+    )
     return new LoadedModel(dir, config, weights, options.dispatch ?? 'auto', tokenizer, report, executor)
   } finally {
     checkpoint.close()

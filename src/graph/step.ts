@@ -8,6 +8,7 @@ import type { CacheHolder, KvCache } from '../model/kv-cache.ts'
 import { linear } from '../model/linear.ts'
 import type { RoutingTensors } from '../model/router-tensors.ts'
 import type { ModelWeights, MoeWeights } from '../model/weights.ts'
+import { onBackend } from '../runtime/on-backend.ts'
 import { DATA_TYPES } from './protobuf.ts'
 import { type Recorder, type Recording, record } from './recorder.ts'
 import { GraphSession } from './session.ts'
@@ -42,6 +43,7 @@ export interface StepInputs {
  * variables that are updated in place. Holds at most one cache at a time.
  */
 export class RecordedStep implements CacheHolder {
+  private readonly backend = tf.getBackend()
   private readonly session: GraphSession
   private readonly cacheHandles: string[]
   private readonly cacheReads: string[]
@@ -87,14 +89,16 @@ export class RecordedStep implements CacheHolder {
   }
 
   release(): KeysValues[] {
-    const values = this.session.fetch(this.cacheReads)
     const { batch } = this.shape
     const { numKeyValueHeads: Nk, headDim: d } = this.config.attention
-    const shaped = values.map((t) => {
-      const view = tf.reshape(t, [batch, Nk, this.shape.capacity, d]) as tf.Tensor4D
-      t.dispose()
-      return tf.keep(view) // it may be asked for inside an eager forward's tidy
-    })
+    // The owner may ask for it while another model's backend is active.
+    const shaped = onBackend(this.backend, () =>
+      this.session.fetch(this.cacheReads).map((t) => {
+        const view = tf.reshape(t, [batch, Nk, this.shape.capacity, d]) as tf.Tensor4D
+        t.dispose()
+        return tf.keep(view) // it may be asked for inside an eager forward's tidy
+      }),
+    )
     this.held = null
     return this.config.layers.map((_, i) => ({ keys: shaped[2 * i], values: shaped[2 * i + 1] }))
   }

@@ -8,6 +8,14 @@ export interface CacheHolder {
   release(): KeysValues[]
 }
 
+/** What a cache and the model that uses it have to agree on. */
+export interface CacheShape {
+  numLayers: number
+  numKeyValueHeads: number
+  headDim: number
+  slidingWindow: number | null
+}
+
 /** A cache as it will be after a call. */
 export interface CacheExtension {
   /** Each sequence's first new position. */
@@ -31,11 +39,18 @@ export class KvCache {
   /** Tokens seen by each sequence (padding not counted): the position of its next token. */
   private seen: number[] = []
 
-  constructor(
-    numLayers: number,
-    private readonly slidingWindow: number | null,
-  ) {
-    this.layers = new Array(numLayers).fill(null)
+  constructor(private readonly shape: CacheShape) {
+    this.layers = new Array(shape.numLayers).fill(null)
+  }
+
+  /** @throws InputError when it was made for a model of another shape */
+  assertFits(model: CacheShape): void {
+    for (const name of Object.keys(this.shape) as (keyof CacheShape)[]) {
+      if (this.shape[name] === model[name]) continue
+      throw new InputError(
+        `kvCache: was made for another model, with ${name}=${this.shape[name]}, expected ${model[name]}`,
+      )
+    }
   }
 
   /** Tokens seen by the longest sequence. */
@@ -102,7 +117,8 @@ export class KvCache {
 
   /** Forgets columns that no next token may look at. */
   forgetHidden(): void {
-    const surplus = this.slidingWindow === null ? 0 : this.stored - Math.max(1, this.slidingWindow - 1)
+    const surplus =
+      this.shape.slidingWindow === null ? 0 : this.stored - Math.max(1, this.shape.slidingWindow - 1)
     if (surplus <= 0) return
     this.park()
     this.columns = this.columns.map((row) => row.subarray(surplus))

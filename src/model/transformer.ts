@@ -1,12 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { InputError } from '../errors.ts'
 import { attentionMask } from './attention.ts'
 import { type Batch, toBatch } from './batch.ts'
 import { CallRouting, type Training } from './call-routing.ts'
 import type { ModelConfig } from './config.ts'
 import { type DecoderCall, decode, lastRows, unembed } from './decoder.ts'
-import type { DispatchName } from './dispatch/index.ts'
+import { DISPATCHES, type DispatchName } from './dispatch/index.ts'
 import { type Interventions, interventionsByLayer } from './interventions.ts'
-import { KvCache } from './kv-cache.ts'
+import { type CacheShape, KvCache } from './kv-cache.ts'
 import { ropeFrequencies, ropeTables } from './rope.ts'
 import { type RoutingTrace, type TraceOptions, TraceRecorder } from './trace.ts'
 import { allTensors, type ModelWeights } from './weights.ts'
@@ -47,15 +48,16 @@ export class MoeModel {
   }
 
   createCache(): KvCache {
-    return new KvCache(this.config.layers.length, this.config.attention.slidingWindow)
+    return new KvCache(this.cacheShape)
   }
 
   /**
    * Logits for one sequence or a batch. Sequences of different lengths are padded on the left.
-   * @throws InputError for an empty sequence, a token outside the vocabulary, a mask that does not fit, an intervention
-   * that the layers cannot follow, or router logits that are not finite
+   * @throws InputError for an empty sequence, a token outside the vocabulary, a mask that does not fit, another model's
+   * cache, an intervention that the layers cannot follow, or router logits that are not finite
    */
   forward(tokens: number[] | number[][], options: ForwardOptions = {}): ForwardResult {
+    this.assertServes(options)
     const batch = toBatch(tokens, this.config.vocabSize, options.attentionMask)
     if (options.training && options.interventions) throw new Error('forward: training takes no interventions')
     const interventions = options.interventions
@@ -104,6 +106,20 @@ export class MoeModel {
       }
     } finally {
       if (!options.cache) cache.dispose()
+    }
+  }
+
+  private get cacheShape(): CacheShape {
+    const { numKeyValueHeads, headDim, slidingWindow } = this.config.attention
+    return { numLayers: this.config.layers.length, numKeyValueHeads, headDim, slidingWindow }
+  }
+
+  /** Whatever runs the forward asks this first: TensorFlow's own words for these mistakes do not help. */
+  protected assertServes({ cache, dispatch = this.dispatch }: ForwardOptions): void {
+    if (this.weights.embedding.isDisposed) throw new Error('forward: the model was disposed of')
+    cache?.assertFits(this.cacheShape)
+    if (dispatch !== 'auto' && !DISPATCHES.includes(dispatch)) {
+      throw new InputError(`dispatch: is "${dispatch}", expected one of ${DISPATCHES.join(', ')}, auto`)
     }
   }
 

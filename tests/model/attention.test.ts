@@ -118,7 +118,7 @@ function definition(x: Matrix, qkv: Matrix, output: Matrix, config: AttentionCon
 
 function fast(x: Matrix, qkv: Matrix, output: Matrix, config: AttentionConfig): Float32Array {
   const T = x.length
-  const cache = new KvCache(1, config.slidingWindow)
+  const cache = new KvCache({ numLayers: 1, ...config })
   const { columns } = cache.extend([new Uint8Array(T).fill(1)])
   const values = tf.tidy(() => {
     const frequencies = ropeFrequencies({ theta: THETA, scaling: { type: 'default' } }, config.headDim)
