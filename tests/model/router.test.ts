@@ -39,9 +39,14 @@ const VARIANTS: Record<string, (E: number, K: number) => RouterConfig> = {
 
 const cases = Object.entries(VARIANTS)
 const E = 12
+/** Logits in -3..3, no two of a row closer than 0.1: closer ones may tie when a sigmoid near 1 is rounded to float32. */
 const logitRows = (T: number, seed: number) => {
   const next = randomNumbers(seed)
-  return Float32Array.from({ length: T * E }, () => next() * 3)
+  const row = () => {
+    const order = Array.from({ length: E }, (_, e) => ({ e, key: next() })).sort((a, b) => a.key - b.key)
+    return order.map(({ e }) => (e - (E - 1) / 2) / 2 + next() * 0.2)
+  }
+  return Float32Array.from(Array.from({ length: T }, row).flat())
 }
 const biasOf = (seed: number) => {
   const next = randomNumbers(seed + 77)
