@@ -16,6 +16,7 @@ import { measureCase } from './measure.ts'
 import { type BenchText, benchText, decodeCase, prefillCase } from './model-cases.ts'
 import { runPeers } from './peers.ts'
 import type { SamplingLimits } from './timing.ts'
+import { measureTracing } from './tracing.ts'
 import type { BenchOptions, BenchReport, Case, LayerDims, ModelFacts, Row } from './types.ts'
 
 /** Weights, inputs and token ids are the same on every run and machine. */
@@ -52,6 +53,8 @@ export async function runBench(options: BenchOptions, hooks: BenchHooks): Promis
   try {
     const text = checkedText(model)
     const rows = await measureCases(options, model, text, machine, limits, hooks)
+    hooks.onProgress(0.95, 'tracing')
+    const tracing = await measureTracing(model, text, halved(limits), hooks.signal)
     const peers = await comparePeers(options, runtime, hooks)
     return {
       format: 'tinymoe-bench',
@@ -74,11 +77,17 @@ export async function runBench(options: BenchOptions, hooks: BenchHooks): Promis
       model: modelFacts(model, text),
       layer: layerFacts(options.layer),
       rows,
+      tracing,
       peers,
     }
   } finally {
     model.dispose()
   }
+}
+
+/** Half the time of a case. */
+function halved(limits: SamplingLimits): SamplingLimits {
+  return { ...limits, budgetMs: limits.budgetMs / 2 }
 }
 
 async function measureCases(

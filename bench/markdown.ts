@@ -21,7 +21,7 @@ export function markdown(report: BenchReport): string {
 }
 
 /** What the numbers hold for, a line each. Unknown is said to be unknown. */
-export function conditionLines({ conditions, date, seconds, rows, peers }: BenchReport): string[] {
+export function conditionLines({ conditions, date, seconds, rows, tracing, peers }: BenchReport): string[] {
   const { runtime, machine } = conditions
   const known = (value: unknown) => value ?? 'unknown'
   const reads = rows.flatMap(({ readMs }) => (readMs === null ? [] : [readMs]))
@@ -37,6 +37,11 @@ export function conditionLines({ conditions, date, seconds, rows, peers }: Bench
     ...(reads.length > 0
       ? [
           `each call ends by reading its result: ${Math.min(...reads).toFixed(3)} to ${Math.max(...reads).toFixed(3)} ms, included`,
+        ]
+      : []),
+    ...(tracing
+      ? [
+          `tracing, ms a decoded token: ${tracing.absentMs.toFixed(2)} not asked for, ${tracing.offMs.toFixed(2)} off, ${tracing.onMs.toFixed(2)} on (medians of ${tracing.n})`,
         ]
       : []),
     ...(versions.length > 0 ? [`peers: ${versions.join(', ')}, ${peers?.report?.threads} threads`] : []),

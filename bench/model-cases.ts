@@ -102,7 +102,7 @@ function eagerly({ config, weights }: MoeModel): MoeModel {
 }
 
 /** A cache that holds the prompt, made anew for every run since a run grows it. */
-class PromptCaches {
+export class PromptCaches {
   current: KvCache | undefined
 
   constructor(

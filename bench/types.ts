@@ -113,6 +113,14 @@ export interface PeerReport {
   rows: PeerRow[]
 }
 
+/** Median milliseconds of a decoded token with the trace option left out, false and true; `n` samples each. */
+export interface TracingCost {
+  absentMs: number
+  offMs: number
+  onMs: number
+  n: number
+}
+
 export interface ModelFacts {
   /** Last part of the directory's path. */
   name: string
@@ -155,6 +163,8 @@ export interface BenchReport {
   model: ModelFacts
   layer: LayerFacts
   rows: Row[]
+  /** What handing out a trace costs; null when interrupted before it was measured. */
+  tracing: TracingCost | null
   /** Null when not asked for; `problem` says in a sentence why there is nothing. */
   peers: { report: PeerReport | null; problem: string | null } | null
 }

@@ -43,6 +43,8 @@ interface StepDefinition {
   /** Shown only where it applies; the router's own steps are always shown. */
   intervention?: true
   reads: readonly (keyof RouterState)[]
+  /** What else goes in: the same [E] numbers for every token. */
+  constants?(state: RouterState): Record<string, Float32Array>
   writes: readonly (keyof RouterState)[]
   applies(state: RouterState): boolean
   run(state: RouterState): Partial<RouterState>
@@ -108,9 +110,11 @@ export const ROUTER_STEPS: readonly StepDefinition[] = [
     reads: ['scores'],
     writes: ['compared'],
     applies: ({ scoreBias, intervention }) => scoreBias !== null || intervention.bias !== null,
-    run: ({ compared, scoreBias, intervention, E }) => ({
-      compared: compared.map((s, i) => s + (scoreBias?.[i % E] ?? 0) + (intervention.bias?.[i % E] ?? 0)),
-    }),
+    constants: (state) => ({ choosingBias: choosingBias(state) }),
+    run: (state) => {
+      const bias = choosingBias(state)
+      return { compared: state.compared.map((s, i) => s + bias[i % state.E]) }
+    },
     formula: () => 'c = s + bias',
     sentence: () => 'A bias per expert shifts the choice towards it; the weights below do not see it.',
     otherwise: 'Experts are compared by their scores alone.',
@@ -237,6 +241,11 @@ function scoresOf({ routerLogits, config, T, E }: RouterState): Float32Array {
   if (config.scoring === 'sigmoid') return routerLogits.map((z) => 1 / (1 + Math.exp(-z)))
   if (config.scoring === 'none') return routerLogits
   return perRow(T, E, Float32Array, (t) => softmax(routerLogits.subarray(t * E, (t + 1) * E)))
+}
+
+/** The layer's own choosing bias and an intervention's, together [E]. */
+function choosingBias({ scoreBias, intervention, E }: RouterState): Float32Array {
+  return Float32Array.from({ length: E }, (_, e) => (scoreBias?.[e] ?? 0) + (intervention.bias?.[e] ?? 0))
 }
 
 function withoutDisabled(scores: Float32Array, { intervention, E }: RouterState): Float32Array {

@@ -107,7 +107,10 @@ export function* stepsFromLogits(
       formula: step.formula(state),
       sentence: applies ? step.sentence(state) : step.otherwise,
       applies,
-      inputs: valuesOf(before, step.reads),
+      inputs: {
+        ...valuesOf(before, step.reads),
+        ...(applies ? constantsOf(step.constants?.(before) ?? {}) : {}),
+      },
       outputs: valuesOf(state, step.writes),
     }
   }
@@ -123,7 +126,8 @@ export function countTokens(expertIndices: Int32Array, numExperts: number): Int3
 }
 
 /**
- * A logit that is no number would route somewhere all the same.
+ * A logit that is no number would route somewhere all the same. A NaN that an earlier layer let in is named where a router
+ * first meets it: attention spreads it over a call's tokens, since 0 times NaN is NaN.
  * @throws InputError naming layer, sequence, token, expert and value
  */
 export function assertFinite(
@@ -159,6 +163,12 @@ function startState(routerLogits: Float32Array, config: RouterConfig, context: R
     expertIndices: new Int32Array(),
     expertWeights: new Float32Array(),
   }
+}
+
+function constantsOf(values: Record<string, Float32Array>): Record<string, RouterValue> {
+  return Object.fromEntries(
+    Object.entries(values).map(([name, data]) => [name, { shape: [data.length], data }]),
+  )
 }
 
 function valuesOf(state: RouterState, names: readonly (keyof RouterState)[]): Record<string, RouterValue> {

@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import type { RouterConfig } from './config.ts'
-import type { Intervention, RouterPlace } from './interventions.ts'
+import type { Intervention, Interventions, RouterPlace } from './interventions.ts'
 import { countTokens, type Routing, stepsFromLogits } from './router.ts'
 import { type RoutingTensors, routingToHost } from './router-tensors.ts'
 
@@ -44,6 +44,8 @@ export interface RoutingTrace {
   rows: TraceRow[]
   layers: LayerTrace[]
   hiddenStates: HiddenStates | null
+  /** What was changed about the routing, as it was given; absent where nobody intervened. */
+  interventions?: Interventions
 }
 
 export interface TraceOptions {
@@ -60,9 +62,11 @@ export class TraceRecorder {
     private readonly realRows: Int32Array,
     rows: TraceRow[],
     options: TraceOptions,
+    interventions?: Interventions,
   ) {
     const hiddenStates = { embed: new Float32Array(), layers: [], finalNorm: new Float32Array() }
     this.trace = { rows, layers: [], hiddenStates: options.hiddenStates ? hiddenStates : null }
+    if (interventions) this.trace.interventions = interventions
   }
 
   /** One layer's decision; padding rows never reach a router, so all arrays hold the trace's rows. */
@@ -175,6 +179,7 @@ export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
       }
     }),
     hiddenStates: null,
+    ...(first.interventions ? { interventions: first.interventions } : {}),
   }
 }
 

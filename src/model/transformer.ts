@@ -69,7 +69,12 @@ export class MoeModel {
       const { firstPositions, columns } = extension
       const rows = batch.rows(firstPositions)
       const recorder = options.trace
-        ? new TraceRecorder(batch.realRows, rows, options.trace === true ? {} : options.trace)
+        ? new TraceRecorder(
+            batch.realRows,
+            rows,
+            options.trace === true ? {} : options.trace,
+            options.interventions,
+          )
         : null
       const routing = new CallRouting(
         options.dispatch ?? this.dispatch,

@@ -10,7 +10,12 @@ export interface TextOptions {
 }
 
 /** What values are called in the formulas; these are one number an expert, all others one a rank. */
-const OF_EXPERTS: Record<string, string> = { routerLogits: 'z', scores: 's', compared: 'c' }
+const OF_EXPERTS: Record<string, string> = {
+  routerLogits: 'z',
+  scores: 's',
+  compared: 'c',
+  choosingBias: 'bias',
+}
 const OF_RANKS: Record<string, string> = { expertIndices: 'expert', expertWeights: 'w' }
 
 // Eight experts fit in 80 columns.

@@ -104,7 +104,9 @@ function stepOfRow(step: RouterStep, t: number): RouterStep {
     Object.fromEntries(
       Object.entries(values).map(([name, { shape, data }]) => [
         name,
-        { shape: [shape[1]], data: data.slice(t * shape[1], (t + 1) * shape[1]) },
+        shape.length === 1 // the same for every token
+          ? { shape, data }
+          : { shape: [shape[1]], data: data.slice(t * shape[1], (t + 1) * shape[1]) },
       ]),
     )
   return { ...step, inputs: cut(step.inputs), outputs: cut(step.outputs) }

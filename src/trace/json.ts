@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import { InputError, messageOf } from '../errors.ts'
+import type { Interventions } from '../model/interventions.ts'
 import { countTokens, type RouterStep } from '../model/router.ts'
 import type { HiddenStates, LayerTrace, RoutingTrace } from '../model/trace.ts'
 import type { Decision } from './decision.ts'
@@ -15,6 +16,7 @@ export function traceToJson(trace: RoutingTrace, texts: readonly string[] | null
   return [
     `{"format": "tinymoe-trace", "version": ${TRACE_VERSION},`,
     `"rows": [\n${rows.join(',\n')}\n],`,
+    ...(trace.interventions ? [`"interventions": ${interventionsToJson(trace.interventions)},`] : []),
     `"layers": [\n${layers.join(',\n')}\n],`,
     `"hiddenStates": ${trace.hiddenStates ? hiddenToJson(trace.hiddenStates, rows.length) : 'null'}}`,
   ].join('\n')
@@ -80,6 +82,11 @@ export function traceFromJson(
     },
     texts: texts.length === rows.length ? texts : null,
   }
+}
+
+/** Without a replayed trace's own numbers: the decisions in this trace are the same. */
+function interventionsToJson({ replace, ...rest }: Interventions): string {
+  return JSON.stringify({ ...rest, ...(replace ? { replace: { ...replace, trace: undefined } } : {}) })
 }
 
 function layerToJson(layer: LayerTrace, { rows }: RoutingTrace): string {

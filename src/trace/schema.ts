@@ -78,6 +78,12 @@ export const traceSchema = z
       .min(1)
       .describe('[T] the tokens, in the order of all [T] arrays'),
     layers: z.array(layer).min(1).describe('the mixture layers, first to last'),
+    interventions: z
+      .record(z.string(), z.unknown())
+      .optional()
+      .describe(
+        'what was changed about the routing, as it was given; a replayed trace is left out; not read back',
+      ),
     hiddenStates: hiddenStates.nullable(),
   })
   .meta({ title: 'tinymoe routing trace' })

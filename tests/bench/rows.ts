@@ -87,6 +87,7 @@ export function report(rows: Row[], values: Partial<BenchReport> = {}): BenchRep
     },
     layer: { D: 512, H: 1024, E: 16, K: 2, totalParameters: 25_174_016, activeParameters: 3_153_920 },
     rows,
+    tracing: { absentMs: 2, offMs: 2, onMs: 3, n: 5 },
     peers: null,
     ...values,
   }

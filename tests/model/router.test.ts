@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { type RouterConfig, softmaxTopK } from '../../src/model/config.ts'
+import { interventionFor } from '../../src/model/interventions.ts'
 import { type RouterStep, type Routing, route, stepRouter, stepsFromLogits } from '../../src/model/router.ts'
 import { routeTensors, routingToHost } from '../../src/model/router-tensors.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
@@ -202,6 +203,15 @@ test('a choosing bias changes who is chosen and not how the chosen are weighed',
   })
   expect([...expertIndices]).toEqual([2])
   expect(expertWeights[0]).toBeCloseTo(0.5, 6) // sigmoid(0), the bias left out
+})
+
+test('the choosing bias is shown as it goes in, the layer and the intervention together', () => {
+  const config = softmaxTopK(3, 1)
+  const intervention = interventionFor({ bias: [{ expert: 1, value: 2 }] }, config, 0)
+  const scoreBias = Float32Array.of(0.5, 0.25, 0)
+  const steps = [...stepsFromLogits(Float32Array.of(1, 0, 0, 0, 0, 1), config, { scoreBias, intervention })]
+  const step = steps.find(({ name }) => name === 'choosing-bias')!
+  expect(step.inputs.choosingBias).toEqual({ shape: [3], data: Float32Array.of(0.5, 2.25, 0) })
 })
 
 test('stepRouter starts from hidden states, names every step, and returns what route returns', () => {

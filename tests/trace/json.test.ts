@@ -44,6 +44,16 @@ test('the text is JSON of the documented form, statistics included', () => {
   expect(json.layers[1].statistics).toEqual(statistics)
 })
 
+test('the interventions of a run are in its trace, a replayed one without its numbers', () => {
+  const trace = smallTrace()
+  const given = { topK: 1, disable: [{ expert: 3 }] }
+  expect(JSON.parse(traceToJson({ ...trace, interventions: given })).interventions).toEqual(given)
+  const replayed = { ...trace, interventions: { replace: { by: 'trace' as const, trace } } }
+  expect(JSON.parse(traceToJson(replayed)).interventions).toEqual({ replace: { by: 'trace' } })
+  expect(JSON.parse(traceToJson(trace)).interventions).toBeUndefined()
+  expect(traceFromJson(traceToJson({ ...trace, interventions: given })).trace).toEqual(trace)
+})
+
 test('docs/trace.schema.json says what the reader checks', () => {
   const file = new URL('../../docs/trace.schema.json', import.meta.url)
   expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(z.toJSONSchema(traceSchema))

@@ -1,0 +1,36 @@
+import type { MoeModel } from '../src/model/transformer.ts'
+import { type BenchText, PromptCaches } from './model-cases.ts'
+import { quantile } from './statistics.ts'
+import { type SamplingLimits, sampleInterleaved } from './timing.ts'
+import type { TracingCost } from './types.ts'
+
+/** The ways to ask for a trace, or not to. */
+const ASKED = [undefined, false, true] as const
+
+/** Decode with the trace not asked for, off and on, in turn: off has to cost nothing. Null when interrupted before a sample. */
+export async function measureTracing(
+  model: MoeModel,
+  { prompt, continuation }: BenchText,
+  limits: SamplingLimits,
+  signal: AbortSignal,
+): Promise<TracingCost | null> {
+  const caches = new PromptCaches(model, prompt)
+  const variants = ASKED.map((trace) => ({
+    prepare: () => void caches.fresh(),
+    run: () => {
+      for (const token of continuation) {
+        const { logits } = model.forward([token], { cache: caches.current, trace, logits: 'last' })
+        logits.dataSync()
+        logits.dispose()
+      }
+    },
+  }))
+  try {
+    const { samples } = await sampleInterleaved(variants, limits, signal)
+    if (samples.some((list) => list.length === 0)) return null
+    const [absentMs, offMs, onMs] = samples.map((list) => quantile(list, 0.5) / continuation.length)
+    return { absentMs, offMs, onMs, n: samples[2].length }
+  } finally {
+    caches.dispose()
+  }
+}
