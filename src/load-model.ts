@@ -107,6 +107,7 @@ export function readConfig(dir: string) {
   }
   const file = join(dir, 'config.json')
   if (!existsSync(file)) throw new ConfigError(`${file}: not found, expected the model's config`)
+  if (!statSync(file).isFile()) throw new ConfigError(`${file}: is not a file, expected the model's config`)
   let json: unknown
   try {
     json = JSON.parse(readFileSync(file, 'utf8'))

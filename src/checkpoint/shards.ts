@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { CheckpointError, messageOf } from '../errors.ts'
 import { isJsonObject, parseStrictJson, quote } from './json.ts'
@@ -30,12 +30,19 @@ export interface Checkpoint {
  * on a single tensor. The index's `metadata.total_size` is not checked: nothing depends on it.
  */
 export function openCheckpoint(dir: string): Checkpoint {
+  for (const name of [SINGLE_FILE, INDEX_FILE]) refuseBrokenLink(join(dir, name))
   if (existsSync(join(dir, SINGLE_FILE))) {
     const file = openSafetensors(join(dir, SINGLE_FILE))
     return checkpointOf(dir, [file])
   }
   if (existsSync(join(dir, INDEX_FILE))) return openIndexed(dir)
   throw new CheckpointError(describeMissing(dir))
+}
+
+/** A cache of downloads holds links; one whose target is gone would read as a file that is there and not there. */
+function refuseBrokenLink(file: string): void {
+  const isLink = lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink()
+  if (isLink && !existsSync(file)) throw new CheckpointError(`${file}: is a link to a file that is not there`)
 }
 
 function openIndexed(dir: string): Checkpoint {

@@ -1,5 +1,4 @@
-import { text } from 'node:stream/consumers'
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { UsageError } from '../errors.ts'
 import { DEFAULT_MAX_TOKENS } from '../generate/generate.ts'
 import type { Generated, GenerateOptions, GenerateResult } from '../generate/types.ts'
@@ -16,6 +15,7 @@ import {
 } from './arguments.ts'
 import { interruptible } from './interrupt.ts'
 import { remark, write } from './output.ts'
+import { textFromStdin } from './stdin.ts'
 
 type Options = Omit<GenerateOptions, 'signal' | 'trace' | 'ignoreEos'> & Pick<LoadOptions, 'executor'>
 
@@ -59,11 +59,16 @@ export function registerGenerate(program: Command): void {
       decimal('a number above 0', (x) => x > 0),
     )
     .option('--seed <n>', 'of the draws: the same seed gives the same text', wholeNumber(0), 0)
-    .option('--stop <text>', 'end before this text; may be given several times', repeated(String))
+    .option('--stop <text>', 'end before this text; may be given several times', repeated(stopText))
     .addOption(dispatchOption())
     .addOption(executorOption())
     .addHelpText('after', EXAMPLES)
     .action((dir: string, _: unknown, command: Command) => runGenerate(dir, command))
+}
+
+function stopText(text: string): string {
+  if (text === '') throw new InvalidArgumentError('Expected a text of at least one character.')
+  return text
 }
 
 async function runGenerate(dir: string, command: Command): Promise<void> {
@@ -71,7 +76,7 @@ async function runGenerate(dir: string, command: Command): Promise<void> {
   if ((options.prompt === undefined) === (options.tokens === undefined)) {
     throw new UsageError('generate takes either --prompt or --tokens')
   }
-  const prompt = options.prompt === '-' ? (await text(process.stdin)).replace(/\r?\n$/, '') : options.prompt
+  const prompt = options.prompt === '-' ? await textFromStdin() : options.prompt
   await interruptible(async (signal) => {
     const model = await loadModel(dir, { device, debug, dispatch: options.dispatch, executor })
     try {

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { UsageError } from '../errors.ts'
+import { checkPromptLength } from '../generate/generate.ts'
 import { mostLikely } from '../generate/sampler.ts'
 import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
 import type { LayerTrace } from '../model/trace.ts'
@@ -43,6 +44,7 @@ async function runLogits(dir: string, command: Command): Promise<void> {
   if (!tokens) throw new UsageError('logits needs --tokens, at least once')
   const model = await loadModel(dir, { device, debug, dispatch, executor })
   try {
+    for (const sequence of tokens) checkPromptLength(sequence.length, model.config)
     const result = model.forward(tokens, { trace })
     const values = (await result.logits.data()) as Float32Array
     result.logits.dispose()

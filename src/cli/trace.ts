@@ -1,5 +1,4 @@
 import { basename, resolve } from 'node:path'
-import { text as textOf } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import { writeAtomically } from '../checkpoint/save.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
@@ -19,6 +18,7 @@ import { tokenTexts } from '../trace/token-text.ts'
 import { analyseCommand } from './analyse.ts'
 import { allOptions, dispatchOption, type GlobalOptions, tokenIds, wholeNumber } from './arguments.ts'
 import { remark, table, writeAll } from './output.ts'
+import { textFromStdin } from './stdin.ts'
 import {
   addInterventionOptions,
   checkInterventions,
@@ -142,7 +142,7 @@ function checkFlags(flags: Flags): void {
 
 async function promptTokens(prompt: string, { tokenizer, dir }: LoadedModel): Promise<number[]> {
   if (!tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --prompt with, give --tokens`)
-  const text = prompt === '-' ? (await textOf(process.stdin)).replace(/\r?\n$/, '') : prompt
+  const text = prompt === '-' ? await textFromStdin() : prompt
   const tokens = tokenizer.encode(text)
   if (tokens.length === 0)
     throw new UsageError(`--prompt ${JSON.stringify(text)}: has no tokens, expected some text`)

@@ -235,8 +235,8 @@ test('a megabyte of text is learned in seconds', () => {
     Array.from({ length: 1 + 4 * random() }, () => syllables[Math.floor(12 * random() ** 2)]).join('')
   const text = Array.from({ length: 160_000 }, word).join(' ')
   expect(text.length).toBeGreaterThan(1_000_000)
-  const start = performance.now()
+  const start = process.cpuUsage() // not the clock: other programs may keep the machine busy
   const { model } = trainBpe([text], { vocabSize: 1024, specialTokens })
-  expect(performance.now() - start).toBeLessThan(12_000)
+  expect(process.cpuUsage(start).user / 1000).toBeLessThan(12_000)
   expect(Object.keys(model.vocab)).toHaveLength(1024)
 })

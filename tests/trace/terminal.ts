@@ -33,7 +33,12 @@ function openTmux(command: string): Terminal {
   const socket = `tinymoe-test-${process.pid}-${Math.random().toString(36).slice(2)}`
   const tmux = (...args: string[]) =>
     execFileSync('tmux', ['-L', socket, '-f', '/dev/null', ...args], { encoding: 'utf8' })
-  tmux('new-session', '-d', '-x', String(SIZE.columns), '-y', String(SIZE.rows), command)
+  const start = () => tmux('new-session', '-d', '-x', String(SIZE.columns), '-y', String(SIZE.rows), command)
+  try {
+    start()
+  } catch {
+    start() // on a busy machine its server sometimes exits before the first session is there
+  }
   return {
     send: (keys) => tmux('send-keys', '-l', keys),
     waitFor: (pattern) => poll(() => tmux('capture-pane', '-p'), pattern),
