@@ -30,12 +30,13 @@ export interface Checkpoint {
  * on a single tensor. The index's `metadata.total_size` is not checked: nothing depends on it.
  */
 export function openCheckpoint(dir: string): Checkpoint {
-  for (const name of [SINGLE_FILE, INDEX_FILE]) refuseBrokenLink(join(dir, name))
   if (existsSync(join(dir, SINGLE_FILE))) {
     const file = openSafetensors(join(dir, SINGLE_FILE))
     return checkpointOf(dir, [file])
   }
   if (existsSync(join(dir, INDEX_FILE))) return openIndexed(dir)
+  if (statSync(dir, { throwIfNoEntry: false })?.isDirectory())
+    for (const name of [SINGLE_FILE, INDEX_FILE]) refuseBrokenLink(join(dir, name))
   throw new CheckpointError(describeMissing(dir))
 }
 

@@ -36,7 +36,7 @@ export function onBrokenOutput(): void {
 
 /** A remark for the person, dim, on stderr so that stdout stays the result alone. */
 export function remark(text: string): void {
-  const { dim } = pc.createColors(process.stderr.isTTY && pc.isColorSupported)
+  const { dim } = pc.createColors(process.stderr.isTTY === true && pc.isColorSupported)
   process.stderr.write(`${dim(text)}\n`)
 }
 
