@@ -1,5 +1,6 @@
 /** Makes models/random-mixtral: `npx tsx models/make-random-mixtral.ts [DIR]`. The same bytes every time. */
 import { join } from 'node:path'
+import { sizeOf } from '../src/checkpoint/layout.ts'
 import { saveCheckpoint } from '../src/checkpoint/save.ts'
 import { type ModelConfig, softmaxTopK } from '../src/model/config.ts'
 import { Random } from '../src/train/random.ts'
@@ -35,7 +36,7 @@ const random = new Random(SEED)
 
 /** Normal with variance 1/inputs, so that activations keep their size; norms start at one. */
 function values(_name: string, shape: number[]): Float32Array {
-  const size = shape.reduce((a, b) => a * b, 1)
+  const size = sizeOf(shape)
   if (shape.length === 1) return new Float32Array(size).fill(1)
   const scale = 1 / Math.sqrt(shape[1])
   return Float32Array.from({ length: size }, () => random.normal() * scale)

@@ -75,3 +75,8 @@ function withBias(name: string, shape: number[]): [string, number[]][] {
     [`${name}.bias`, [shape[0]]],
   ]
 }
+
+/** Values in a tensor of this shape. */
+export function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((product, n) => product * n, 1)
+}

@@ -11,7 +11,7 @@ import {
   type MoeWeights,
   stackExperts,
 } from '../model/weights.ts'
-import { expectedTensors } from './layout.ts'
+import { expectedTensors, sizeOf } from './layout.ts'
 import type { CheckpointTensor } from './safetensors.ts'
 import type { Checkpoint } from './shards.ts'
 
@@ -263,8 +263,4 @@ class WeightReader {
     this.made.push(tf.keep(tensor))
     return tensor
   }
-}
-
-function sizeOf(shape: number[]): number {
-  return shape.reduce((product, n) => product * n, 1)
 }

@@ -24,6 +24,10 @@ interface Call {
   first: number
   capacity: number
   options: ForwardOptions
+  /** Position of each of the call's rows [B T]. */
+  positions: Int32Array
+  /** Per sequence the validity of every column that the cache has room for. */
+  columns: Uint8Array[]
   /** The layers whose routing is to be fetched. */
   traced: number[]
 }
@@ -76,13 +80,21 @@ export class RecordedExecutor {
     // Cutting at two windows makes it rare; room for a window that no token has filled yet would be attended to for nothing.
     const twoWindows = 2 * (this.model.config.attention.slidingWindow ?? 0)
     if (columns > twoWindows && roomFor(columns) > roomFor(cache.stored)) cache.forgetHidden()
+    const extension = cache.extend(batch.mask)
+    const capacity = roomFor(cache.stored + needed)
     return {
       batch,
       cache,
-      extension: cache.extend(batch.mask),
+      extension,
       first: cache.stored,
-      capacity: roomFor(cache.stored + needed),
+      capacity,
       options,
+      positions: batch.positions(extension.firstPositions),
+      columns: extension.columns.map((row) => {
+        const room = new Uint8Array(capacity)
+        room.set(row)
+        return room
+      }),
       traced: options.trace ? this.mixtureLayers : [],
     }
   }
@@ -109,21 +121,15 @@ export class RecordedExecutor {
     if (!results[0].dataSync()[0]) this.explain(step, inputs, call, piece)
   }
 
-  private inputs(piece: Piece, { batch, extension, first, capacity }: Call): StepInputs {
+  private inputs(piece: Piece, { batch, first, positions: all, columns }: Call): StepInputs {
     const { size: B, length: T } = batch
     const { stepTokens, from, count } = piece
-    const all = batch.positions(extension.firstPositions)
     const tokens = new Int32Array(B * stepTokens)
     const positions = new Int32Array(B * stepTokens)
     for (let b = 0; b < B; b++) {
       tokens.set(batch.tokens.subarray(b * T + from, b * T + from + count), b * stepTokens)
       positions.set(all.subarray(b * T + from, b * T + from + count), b * stepTokens)
     }
-    const columns = extension.columns.map((row) => {
-      const room = new Uint8Array(capacity)
-      room.set(row)
-      return room
-    })
     return {
       tokens,
       ...ropeValues(positions, this.frequencies),

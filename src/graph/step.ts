@@ -2,10 +2,8 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { KeysValues } from '../model/attention.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
 import { decode, unembed } from '../model/decoder.ts'
-import { type DispatchName, routeAndDispatch } from '../model/dispatch/index.ts'
-import { applyExpert } from '../model/experts.ts'
+import { type DispatchName, mixtureLayer } from '../model/dispatch/index.ts'
 import type { CacheHolder, KvCache } from '../model/kv-cache.ts'
-import { linear } from '../model/linear.ts'
 import type { RoutingTensors } from '../model/router-tensors.ts'
 import type { ModelWeights, MoeWeights } from '../model/weights.ts'
 import { onBackend } from '../runtime/on-backend.ts'
@@ -226,14 +224,13 @@ class GraphRouting {
   constructor(private readonly dispatch: DispatchName | 'auto') {}
 
   run(x: tf.Tensor2D, weights: MoeWeights, config: MoeConfig, layer: number): tf.Tensor2D {
-    const routerLogits = linear(x, weights.router)
-    const context = { place: { layer } }
-    const { output, routing } = routeAndDispatch(x, routerLogits, weights, config, this.dispatch, context)
+    const place = { layer }
+    const { output, routing, routerLogits } = mixtureLayer(x, weights, config, this.dispatch, { place })
     if ('tokensPerExpert' in routing) throw new Error('recording: routing left the device')
     const { expertIndices, expertWeights } = routing
     const kept = { expertIndices: tf.keep(expertIndices), expertWeights: tf.keep(expertWeights) }
     this.layers.push({ layer, routerLogits: tf.keep(routerLogits), routing: kept })
-    return weights.shared ? tf.add(output, applyExpert(x, weights.shared)) : output
+    return output
   }
 
   dispose(): void {

@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { MoeConfig } from './config.ts'
-import { type DispatchName, routeAndDispatch, routeAndDispatchTrainable } from './dispatch/index.ts'
-import { applyExpert } from './experts.ts'
+import { type DispatchName, mixtureLayer, routeAndDispatchTrainable, withShared } from './dispatch/index.ts'
 import type { Intervention, RouterPlace } from './interventions.ts'
 import { linear } from './linear.ts'
 import { assertFinite, type Routing } from './router.ts'
@@ -29,11 +28,10 @@ export class CallRouting {
 
   /** Router, experts and shared expert of one layer. x [T, D] -> [T, D]. */
   run(x: tf.Tensor2D, weights: MoeWeights, config: MoeConfig, layer: number): tf.Tensor2D {
-    const routerLogits = linear(x, weights.router) // [T, E]
     const context = { place: { layer, rows: this.rows }, intervention: this.interventions?.[layer] }
-    const { output, routing } = this.training
-      ? this.train(this.training, x, routerLogits, weights, config, context.place)
-      : routeAndDispatch(x, routerLogits, weights, config, this.dispatch, context)
+    const { output, routing, routerLogits } = this.training
+      ? this.train(this.training, x, weights, config, context.place)
+      : mixtureLayer(x, weights, config, this.dispatch, context)
     this.recorder?.routing(
       routerLogits,
       routing,
@@ -41,20 +39,20 @@ export class CallRouting {
       context,
     )
     if (!('tokensPerExpert' in routing)) this.unseen.push({ layer, logits: tf.keep(routerLogits) })
-    return weights.shared ? tf.tidy(() => tf.add(output, applyExpert(x, weights.shared!))) : output
+    return output
   }
 
   private train(
     training: Training,
     x: tf.Tensor2D,
-    routerLogits: tf.Tensor2D,
     weights: MoeWeights,
     config: MoeConfig,
     place: RouterPlace,
-  ): { output: tf.Tensor2D; routing: Routing } {
-    const result = routeAndDispatchTrainable(x, routerLogits, weights, config, place)
-    training.onRouting(place.layer, routerLogits, result.routing)
-    return result
+  ): { output: tf.Tensor2D; routing: Routing; routerLogits: tf.Tensor2D } {
+    const routerLogits = linear(x, weights.router) // [T, E]
+    const { output, routing } = routeAndDispatchTrainable(x, routerLogits, weights, config, place)
+    training.onRouting(place.layer, routerLogits, routing)
+    return { output: withShared(output, x, weights), routing, routerLogits }
   }
 
   /**

@@ -1,4 +1,4 @@
-import { expectedTensors } from '../checkpoint/layout.ts'
+import { expectedTensors, sizeOf } from '../checkpoint/layout.ts'
 import { loadWeights } from '../checkpoint/load.ts'
 import type { CheckpointTensor } from '../checkpoint/safetensors.ts'
 import type { Checkpoint } from '../checkpoint/shards.ts'
@@ -60,8 +60,4 @@ function checkpointOf(tensors: CheckpointTensor[]): Checkpoint {
     get: (name) => byName.get(name)!,
     close: () => {},
   }
-}
-
-function sizeOf(shape: number[]): number {
-  return shape.reduce((product, n) => product * n, 1)
 }

@@ -1,7 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { type TensorflowOps, tensorflowOps } from '../../runtime/tensorflow-ops.ts'
 import type { MoeConfig } from '../config.ts'
+import { applyExpert } from '../experts.ts'
 import type { Intervention, RouterPlace } from '../interventions.ts'
+import { linear } from '../linear.ts'
 import { assertFinite, type Routing, route } from '../router.ts'
 import {
   type RoutingTensors,
@@ -57,6 +59,24 @@ export function routeAndDispatch(
     return { output: dispatchDense(x, experts, routingToTensors(routing, x.shape[0])), routing }
   }
   return { output: (name === 'gather' ? dispatchGather : dispatchSparse)(x, experts, routing), routing }
+}
+
+/** A whole mixture layer for x [T, D]: router, routed experts, and the shared expert where there is one. */
+export function mixtureLayer(
+  x: tf.Tensor2D,
+  weights: MoeWeights,
+  config: MoeConfig,
+  dispatch: DispatchName | 'auto',
+  context: DispatchContext,
+): { output: tf.Tensor2D; routing: Routing | RoutingTensors; routerLogits: tf.Tensor2D } {
+  const routerLogits = linear(x, weights.router) // [T, E]
+  const { output, routing } = routeAndDispatch(x, routerLogits, weights, config, dispatch, context)
+  return { output: withShared(output, x, weights), routing, routerLogits }
+}
+
+/** Adds what the shared expert makes of x, where the layer has one. */
+export function withShared(output: tf.Tensor2D, x: tf.Tensor2D, { shared }: MoeWeights): tf.Tensor2D {
+  return shared ? tf.tidy(() => tf.add(output, applyExpert(x, shared))) : output
 }
 
 function dispatchOnDevice(
