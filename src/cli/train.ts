@@ -14,7 +14,7 @@ import {
   startTraining,
   type Training,
 } from '../train/loop.ts'
-import { PRESET_NAMES, PRESETS, type PresetName } from '../train/presets.ts'
+import { PRESET_NAMES, type PresetName, presetOf, SIZE_NAMES, type SizeName } from '../train/presets.ts'
 import { type TrainSettings, trainSettings } from '../train/settings.ts'
 import type { ValidationResult } from '../train/trainer.ts'
 import { allOptions, decimal, type GlobalOptions, wholeNumber } from './arguments.ts'
@@ -23,6 +23,7 @@ import { remark, write } from './output.ts'
 
 interface Flags {
   preset?: PresetName
+  size?: SizeName
   corpus?: string[]
   steps?: number
   minutes?: number
@@ -41,7 +42,7 @@ const BAR = 'train [{bar}] {value}/{total}  {what}'
 
 const EXAMPLES = `
 Presets:
-${PRESET_NAMES.map((name) => `  ${name.padEnd(14)}${PRESETS[name].summary}`).join('\n')}
+${PRESET_NAMES.map((name) => `  ${name.padEnd(14)}${presetOf({ preset: name, size: 'full' }).summary}`).join('\n')}
 
 Examples:
   $ tinymoe train --preset moe --minutes 60
@@ -57,6 +58,7 @@ export function registerTrain(program: Command): void {
     .summary('train a small model')
     .description('Trains a small model from random weights and writes it as a Hugging Face directory.')
     .addOption(new Option('--preset <name>', 'what to train').choices(PRESET_NAMES))
+    .addOption(new Option('--size <name>', 'small: half as wide (default: full)').choices(SIZE_NAMES))
     .option('--corpus <path...>', "own text files or directories (default: the project's generated corpus)")
     .option('--steps <n>', `steps of the whole training (default: ${DEFAULT_STEPS})`, wholeNumber(1))
     .option('--minutes <m>', 'as many steps as fit in about so many minutes', positive)
@@ -64,7 +66,10 @@ export function registerTrain(program: Command): void {
     .option('--batch <n>', 'sequences of a step (default: 16)', wholeNumber(1))
     .option('--length <n>', 'tokens of a sequence (default: 256)', wholeNumber(2))
     .option('--learning-rate <x>', 'the highest one (default: 0.002)', positive)
-    .option('--out <dir>', 'folder for log, checkpoint and model (default: runs/<preset>)')
+    .option(
+      '--out <dir>',
+      'folder for log, checkpoint and model (default: runs/<preset>, runs/<preset>-small)',
+    )
     .option('--resume', 'go on from the checkpoint in --out')
     .addHelpText('after', EXAMPLES)
     .action((_options: unknown, command: Command) => runTrain(allOptions<Flags>(command)))
@@ -76,7 +81,7 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   if (!flags.preset && !(flags.resume && flags.out)) throw new UsageError('train needs --preset')
   if (flags.steps !== undefined && flags.minutes !== undefined)
     throw new UsageError('train takes either --steps or --minutes')
-  const out = flags.out ?? join('runs', flags.preset!)
+  const out = flags.out ?? defaultOut(flags)
   if (flags.resume) checkSameSettings(flags, readTrainingState(out).settings)
   else if (existsSync(checkpointDir(out)))
     throw new InputError(`${checkpointDir(out)} exists: --resume goes on with it, or choose another --out`)
@@ -100,8 +105,22 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   })
 }
 
-function prepare({ preset, corpus, steps, minutes, seed, batch, length, learningRate }: Flags): Training {
-  const chosen = { corpus, seed, rows: batch, length, peakLearningRate: learningRate }
+function defaultOut({ preset, size = 'full' }: Flags): string {
+  return join('runs', size === 'full' ? preset! : `${preset}-${size}`)
+}
+
+function prepare({
+  preset,
+  size,
+  corpus,
+  steps,
+  minutes,
+  seed,
+  batch,
+  length,
+  learningRate,
+}: Flags): Training {
+  const chosen = { size, corpus, seed, rows: batch, length, peakLearningRate: learningRate }
   const given = Object.fromEntries(Object.entries(chosen).filter(([, value]) => value !== undefined))
   const training = startTraining(trainSettings({ preset: preset!, steps: steps ?? DEFAULT_STEPS, ...given }))
   if (minutes !== undefined) {
@@ -117,6 +136,7 @@ function checkSameSettings(flags: Flags, stored: TrainSettings): void {
     throw new UsageError('--resume keeps the number of steps; leave out --minutes')
   const pairs: [flag: string, given: unknown, stored: unknown][] = [
     ['preset', flags.preset, stored.preset],
+    ['size', flags.size, stored.size],
     ['steps', flags.steps, stored.steps],
     ['seed', flags.seed, stored.seed],
     ['batch', flags.batch, stored.rows],

@@ -1,6 +1,6 @@
 import { countParameters } from '../cost/index.ts'
 import { isStep, isValidation, type LogRecord, type StepRecord } from './log.ts'
-import { PRESETS } from './presets.ts'
+import { presetOf } from './presets.ts'
 import { type TrainSettings, trainSettings } from './settings.ts'
 import type { TextSource } from './texts.ts'
 import { expertCounts } from './trainer.ts'
@@ -18,13 +18,13 @@ export interface CardContext {
 
 /** README.md of a trained model, every number from its own log. */
 export function modelCard({ settings, texts, log, device }: CardContext): string {
-  const { preset, steps, rows, length, seed } = settings
-  const { summary, config } = PRESETS[preset]
+  const { steps, rows, length, seed } = settings
+  const { summary, config } = presetOf(settings)
   const { total, active } = countParameters(config)
   const done = log.filter(isStep)
   const tokens = steps * rows * length
   const seconds = done.reduce((sum, { tokensPerSecond }) => sum + (rows * length) / tokensPerSecond, 0)
-  return `# ${preset}
+  return `# ${titleOf(settings)}
 
 A small language model trained by tinymoe itself, in TypeScript: ${summary}.
 
@@ -52,12 +52,17 @@ device gives the same model.
 `
 }
 
+/** `moe`, or `moe, small`: which model a card or a picture is about. */
+export function titleOf({ preset, size }: Pick<TrainSettings, 'preset' | 'size'>): string {
+  return size === 'full' ? preset : `${preset}, ${size}`
+}
+
 /** The command that repeats the training; what the settings would be anyway is left out. */
 export function trainCommand(settings: TrainSettings): string {
-  const { preset, steps, seed, corpus, rows, length, peakLearningRate } = settings
+  const { preset, size, steps, seed, corpus, rows, length, peakLearningRate } = settings
   const usual = trainSettings({ preset, steps })
   const flags = [
-    `--preset ${preset} --steps ${steps} --seed ${seed}`,
+    `--preset ${preset}${size === usual.size ? '' : ` --size ${size}`} --steps ${steps} --seed ${seed}`,
     corpus.length > 0 ? `--corpus ${corpus.join(' ')}` : '',
     rows === usual.rows ? '' : `--batch ${rows}`,
     length === usual.length ? '' : `--length ${length}`,
@@ -66,8 +71,9 @@ export function trainCommand(settings: TrainSettings): string {
   return `npm run train -- ${flags.filter(Boolean).join(' ')}`
 }
 
-function balancing({ preset, lossWeights, biasRate }: TrainSettings): string {
-  if (expertCounts(PRESETS[preset].config).length === 0) return ''
+function balancing(settings: TrainSettings): string {
+  if (expertCounts(presetOf(settings).config).length === 0) return ''
+  const { lossWeights, biasRate } = settings
   const how =
     biasRate === null
       ? `a balance loss over the whole batch (${lossWeights.balance})`

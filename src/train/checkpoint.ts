@@ -66,7 +66,8 @@ export function saveTraining(out: string, trainer: Trainer, tokenizer: Tokenizer
 export function readTrainingState(out: string): TrainingState {
   const file = join(existingDir(out), STATE_FILE)
   try {
-    return JSON.parse(readFileSync(file, 'utf8'))
+    const { step, settings }: TrainingState = JSON.parse(readFileSync(file, 'utf8'))
+    return { step, settings: { ...settings, size: settings.size ?? 'full' } } // older ones knew one size
   } catch (error) {
     throw new CheckpointError(`${file}: cannot be read: ${messageOf(error)}`, { cause: error })
   }

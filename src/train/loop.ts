@@ -2,12 +2,12 @@ import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { TokenizerJson } from '../text/bpe.ts'
 import { trainBpe } from '../text/bpe.ts'
-import { modelCard } from './card.ts'
+import { modelCard, titleOf } from './card.ts'
 import { saveModel, saveTraining, textsOf, tokenizerOf } from './checkpoint.ts'
 import { curveSvg } from './curve.ts'
 import { initWeights } from './initialize.ts'
 import { appendLog, readLog, type StepRecord, startLog } from './log.ts'
-import { PRESETS } from './presets.ts'
+import { presetOf } from './presets.ts'
 import { Random } from './random.ts'
 import { type TrainSettings, warmupSteps } from './settings.ts'
 import { SPECIAL_TOKENS, trainTokenizer, VOCAB_SIZE } from './tokenizer.ts'
@@ -27,7 +27,7 @@ export interface Training {
 export function startTraining(settings: TrainSettings): Training {
   const texts = textsOf(settings)
   const tokenizer = settings.corpus.length > 0 ? tokenizerOfTexts(settings) : trainTokenizer(TOKENIZER_SEED)
-  const { config } = PRESETS[settings.preset]
+  const { config } = presetOf(settings)
   const weights = initWeights(config, settings.seed)
   return { trainer: new Trainer(settings, config, weights, texts, tokenizerOf(tokenizer)), tokenizer }
 }
@@ -96,6 +96,6 @@ export function exportModel(out: string, { trainer, tokenizer }: Training, devic
   const log = readLog(out)
   saveModel(modelDir(out), trainer, tokenizer, 'BF16', {
     'README.md': modelCard({ settings, texts: textsOf(settings), log, device }),
-    'curve.svg': curveSvg(log, `${settings.preset}, seed ${settings.seed}`),
+    'curve.svg': curveSvg(log, `${titleOf(settings)}, seed ${settings.seed}`),
   })
 }

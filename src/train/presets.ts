@@ -9,81 +9,113 @@ export interface Preset {
   balancing: 'loss' | 'bias'
 }
 
+export const PRESET_NAMES = ['moe', 'dense-active', 'dense-total', 'deepseek'] as const
+export type PresetName = (typeof PRESET_NAMES)[number]
+
+export const SIZE_NAMES = ['full', 'small'] as const
+/** `full` is what is shipped; `small` trains in minutes, so that a comparison can be repeated with several seeds. */
+export type SizeName = (typeof SIZE_NAMES)[number]
+
+/** What a size decides. Layers, heads, E, K and the vocabulary are the same in all. */
+interface Widths {
+  /** D. */
+  hidden: number
+  head: number
+  /** H of one expert of `moe`; the dense twins follow from it. */
+  expert: number
+  /** H of a fine-grained expert: the shared and the chosen ones together are about as wide as the two of `moe`. */
+  fineExpert: number
+}
+
+const WIDTHS: Record<SizeName, Widths> = {
+  full: { hidden: 128, head: 32, expert: 256, fineExpert: 104 },
+  small: { hidden: 64, head: 16, expert: 128, fineExpert: 52 },
+}
+
 const BOS = 1
 const EOS = 2
 const LAYERS = 4
-
-/** What all presets share: width, attention and vocabulary. */
-const DECODER: Omit<ModelConfig, 'family' | 'layers'> = {
-  vocabSize: VOCAB_SIZE,
-  hiddenSize: 128,
-  maxPositionEmbeddings: 1024,
-  normEps: 1e-5,
-  tieWordEmbeddings: false,
-  attention: { numHeads: 4, numKeyValueHeads: 2, headDim: 32, bias: false, slidingWindow: null },
-  rope: { theta: 10000, scaling: { type: 'default' } },
-  bosTokenId: BOS,
-  eosTokenIds: [EOS],
-}
-
-/** H of one expert, E and K of `moe`; the twins follow from them. */
-const EXPERT = 256
 const EXPERTS = 8
 const TOP_K = 2
-
-/** Fine-grained experts: shared and chosen ones together are about as wide as the two of `moe`. */
-const FINE_EXPERT = 104
 const FINE_EXPERTS = 16
 const FINE_TOP_K = 4
 
-const dense = (intermediateSize: number): DenseConfig => ({ kind: 'dense', intermediateSize, bias: false })
-
-const mixture: MoeConfig = {
-  kind: 'moe',
-  intermediateSize: EXPERT,
-  router: softmaxTopK(EXPERTS, TOP_K),
+/** The preset of a name in a size. */
+export function presetOf({ preset, size }: { preset: PresetName; size: SizeName }): Preset {
+  return PRESETS[preset](WIDTHS[size])
 }
 
-const fineMixture: MoeConfig = {
-  kind: 'moe',
-  intermediateSize: FINE_EXPERT,
-  router: {
-    ...softmaxTopK(FINE_EXPERTS, FINE_TOP_K),
-    scoring: 'sigmoid',
-    normEpsilon: 1e-20,
-    scoreBias: true,
-  },
-  sharedExpert: { intermediateSize: FINE_EXPERT },
-}
-
-export const PRESETS = {
-  moe: {
+const PRESETS: Record<PresetName, (widths: Widths) => Preset> = {
+  moe: (widths) => ({
     summary: `Mixtral architecture, ${EXPERTS} experts, top-${TOP_K}`,
     balancing: 'loss',
-    config: { ...DECODER, family: 'mixtral', layers: new Array(LAYERS).fill(mixture) },
-  },
-  'dense-active': {
+    config: { ...decoder(widths), family: 'mixtral', layers: new Array(LAYERS).fill(mixture(widths)) },
+  }),
+  'dense-active': (widths) => ({
     summary: 'dense, with the parameters that one token of `moe` uses',
     balancing: 'loss',
-    config: { ...DECODER, family: 'llama', layers: new Array(LAYERS).fill(dense(TOP_K * EXPERT)) },
-  },
-  'dense-total': {
+    config: denseDecoder(widths, TOP_K * widths.expert),
+  }),
+  'dense-total': (widths) => ({
     summary: 'dense, with as many parameters as `moe` has in all',
     balancing: 'loss',
-    config: { ...DECODER, family: 'llama', layers: new Array(LAYERS).fill(dense(EXPERTS * EXPERT)) },
-  },
-  deepseek: {
+    config: denseDecoder(widths, EXPERTS * widths.expert),
+  }),
+  deepseek: (widths) => ({
     summary: `DeepSeek-V3's routing: ${FINE_EXPERTS} fine-grained experts, top-${FINE_TOP_K}, and a shared one`,
     balancing: 'bias',
-    config: {
-      ...DECODER,
-      family: 'glm4_moe',
-      attention: { ...DECODER.attention, outputBias: false, qkNorm: false },
-      rope: { ...DECODER.rope, rotaryDim: DECODER.attention.headDim / 2 },
-      layers: [dense(TOP_K * EXPERT), ...new Array(LAYERS - 1).fill(fineMixture)],
-    },
-  },
-} satisfies Record<string, Preset>
+    config: deepseek(widths),
+  }),
+}
 
-export type PresetName = keyof typeof PRESETS
-export const PRESET_NAMES = Object.keys(PRESETS) as PresetName[]
+/** What all presets of a size share: width, attention and vocabulary. */
+function decoder({ hidden, head }: Widths): Omit<ModelConfig, 'family' | 'layers'> {
+  return {
+    vocabSize: VOCAB_SIZE,
+    hiddenSize: hidden,
+    maxPositionEmbeddings: 1024,
+    normEps: 1e-5,
+    tieWordEmbeddings: false,
+    attention: { numHeads: 4, numKeyValueHeads: 2, headDim: head, bias: false, slidingWindow: null },
+    rope: { theta: 10000, scaling: { type: 'default' } },
+    bosTokenId: BOS,
+    eosTokenIds: [EOS],
+  }
+}
+
+function denseDecoder(widths: Widths, intermediateSize: number): ModelConfig {
+  return { ...decoder(widths), family: 'llama', layers: new Array(LAYERS).fill(dense(intermediateSize)) }
+}
+
+function deepseek(widths: Widths): ModelConfig {
+  const base = decoder(widths)
+  return {
+    ...base,
+    family: 'glm4_moe',
+    attention: { ...base.attention, outputBias: false, qkNorm: false },
+    rope: { ...base.rope, rotaryDim: widths.head / 2 },
+    layers: [dense(TOP_K * widths.expert), ...new Array(LAYERS - 1).fill(fineMixture(widths))],
+  }
+}
+
+function dense(intermediateSize: number): DenseConfig {
+  return { kind: 'dense', intermediateSize, bias: false }
+}
+
+function mixture({ expert }: Widths): MoeConfig {
+  return { kind: 'moe', intermediateSize: expert, router: softmaxTopK(EXPERTS, TOP_K) }
+}
+
+function fineMixture({ fineExpert }: Widths): MoeConfig {
+  return {
+    kind: 'moe',
+    intermediateSize: fineExpert,
+    router: {
+      ...softmaxTopK(FINE_EXPERTS, FINE_TOP_K),
+      scoring: 'sigmoid',
+      normEpsilon: 1e-20,
+      scoreBias: true,
+    },
+    sharedExpert: { intermediateSize: fineExpert },
+  }
+}

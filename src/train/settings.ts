@@ -1,10 +1,11 @@
 import type { AdamWSettings } from './adamw.ts'
 import type { LossWeights } from './gradients.ts'
-import { PRESETS, type PresetName } from './presets.ts'
+import { type PresetName, presetOf, type SizeName } from './presets.ts'
 
 /** All that decides a training: the same settings give the same losses. Stored with every checkpoint. */
 export interface TrainSettings {
   preset: PresetName
+  size: SizeName
   /** Of the weights at the start and of the order of the texts. */
   seed: number
   /** Files or directories of texts; none: the project's own corpus. */
@@ -36,8 +37,10 @@ export function warmupSteps(steps: number): number {
 }
 
 export function trainSettings(chosen: ChosenSettings): TrainSettings {
-  const byBias = PRESETS[chosen.preset].balancing === 'bias'
+  const { size = 'full' } = chosen
+  const byBias = presetOf({ preset: chosen.preset, size }).balancing === 'bias'
   return {
+    size,
     seed: 1,
     corpus: [],
     rows: 16,

@@ -46,6 +46,8 @@ test('Ctrl-C leaves a checkpoint, --resume ends with a model that generates', as
   const again = await tinymoe(...flags, '--steps', '12', '--out', out)
   expect(again.code).toBe(1)
   expect(again.stderr).toMatch(/checkpoint exists: --resume goes on with it/)
+  const small = await tinymoe('train', '--resume', '--size', 'small', '--out', out)
+  expect(small.stderr).toMatch(/--size is small, but the training to resume was started with full/)
   const other = await tinymoe('train', '--resume', '--seed', '9', '--out', out)
   expect(other.stderr).toMatch(/--seed is 9, but the training to resume was started with 1/)
 

@@ -1,46 +1,60 @@
 import { describe, expect, test } from 'vitest'
 import { countParameters, flopsPerToken, totalFlops } from '../../src/cost/index.ts'
 import { FAMILIES } from '../../src/families/index.ts'
-import { PRESET_NAMES, PRESETS, type PresetName } from '../../src/train/presets.ts'
+import { PRESET_NAMES, type PresetName, presetOf, SIZE_NAMES } from '../../src/train/presets.ts'
 
-const parameters = (name: PresetName) => countParameters(PRESETS[name].config)
 const apart = (a: number, b: number) => Math.abs(a / b - 1)
 
-test('moe has 3 to 4 million parameters, and a third of them work for a token', () => {
-  const { total, active } = parameters('moe')
-  expect(total).toBeGreaterThan(3e6)
-  expect(total).toBeLessThan(4e6)
-  expect(active / total).toBeLessThan(0.36)
-})
+describe.each(SIZE_NAMES)('size %s', (size) => {
+  const configOf = (preset: PresetName) => presetOf({ preset, size }).config
+  const parameters = (preset: PresetName) => countParameters(configOf(preset))
+  const flops = (preset: PresetName, context: number) =>
+    totalFlops(flopsPerToken(configOf(preset), context, 'sparse'))
 
-test('dense-active is moe in active parameters and FLOPs a token, within 2 %', () => {
-  expect(apart(parameters('dense-active').total, parameters('moe').active)).toBeLessThan(0.02)
-  const [dense, moe] = (['dense-active', 'moe'] as const).map((name) =>
-    totalFlops(flopsPerToken(PRESETS[name].config, 128, 'sparse')),
-  )
-  expect(apart(dense, moe)).toBeLessThan(0.02)
-})
-
-test('dense-total is moe in all its parameters, within 2 %', () => {
-  expect(apart(parameters('dense-total').total, parameters('moe').total)).toBeLessThan(0.02)
-})
-
-describe.each(PRESET_NAMES)('%s', (name) => {
-  const { config } = PRESETS[name]
-
-  test('is at most 8 MB in bfloat16', () => {
-    expect(2 * countParameters(config).total).toBeLessThan(8e6)
+  // Embeddings are the same in all and a large part of the small ones: without them the twins differ most.
+  test('dense-active is moe in active parameters, with embeddings and without, within 2 %', () => {
+    const [dense, moe] = [parameters('dense-active'), parameters('moe')]
+    expect(apart(dense.active, moe.active)).toBeLessThan(0.02)
+    expect(apart(dense.activeWithoutEmbeddings, moe.activeWithoutEmbeddings)).toBeLessThan(0.02)
   })
 
-  test('its config.json reads back to the same config', () => {
+  test('dense-total is moe in all its parameters, with embeddings and without, within 2 %', () => {
+    const [dense, moe] = [parameters('dense-total'), parameters('moe')]
+    expect(apart(dense.total, moe.total)).toBeLessThan(0.02)
+    expect(apart(dense.totalWithoutEmbeddings, moe.totalWithoutEmbeddings)).toBeLessThan(0.02)
+  })
+
+  test.each([1, 128, 288])('dense-active does what moe does for a token behind %i, within 2 %', (context) => {
+    expect(apart(flops('dense-active', context), flops('moe', context))).toBeLessThan(0.02)
+  })
+
+  test('deepseek is moe in FLOPs and active parameters within 3 %, with fewer parameters in all', () => {
+    expect(apart(flops('deepseek', 128), flops('moe', 128))).toBeLessThan(0.03)
+    const [deepseek, moe] = [parameters('deepseek'), parameters('moe')]
+    expect(apart(deepseek.activeWithoutEmbeddings, moe.activeWithoutEmbeddings)).toBeLessThan(0.03)
+    expect(deepseek.total).toBeLessThan(moe.total)
+  })
+
+  test('less than half of moe works for a token', () => {
+    const { active, total } = parameters('moe')
+    expect(active / total).toBeLessThan(0.4)
+  })
+
+  test.each(PRESET_NAMES)('config.json of %s reads back to the same config', (preset) => {
+    const config = configOf(preset)
     const family = FAMILIES.find(({ modelType }) => modelType === config.family)!
     expect(family.parseConfig(family.formatConfig(config), 'config.json')).toEqual(config)
   })
 })
 
-test('deepseek does about as much for a token as moe', () => {
-  const [deepseek, moe] = (['deepseek', 'moe'] as const).map((name) =>
-    totalFlops(flopsPerToken(PRESETS[name].config, 128, 'sparse')),
-  )
-  expect(apart(deepseek, moe)).toBeLessThan(0.1)
+test('moe has 3 to 4 million parameters, small a third of that at most', () => {
+  const [full, small] = SIZE_NAMES.map((size) => countParameters(presetOf({ preset: 'moe', size }).config))
+  expect(full.total).toBeGreaterThan(3e6)
+  expect(full.total).toBeLessThan(4e6)
+  expect(small.total).toBeLessThan(full.total / 3)
+})
+
+test.each(PRESET_NAMES)('%s is at most 8 MB in bfloat16', (preset) => {
+  const { total } = countParameters(presetOf({ preset, size: 'full' }).config)
+  expect(2 * total).toBeLessThan(8e6)
 })

@@ -56,6 +56,14 @@ test('the card says data, command, losses and loads, all from settings and log',
   expect(card).toContain('seed 7')
 })
 
+test('a small one says so, and counts its own parameters', () => {
+  const settings = trainSettings({ preset: 'moe', size: 'small', steps: 500 })
+  const card = modelCard({ settings, texts: generatedTexts(1), log: fakeLog(4), device: 'cpu' })
+  expect(card).toMatch(/^# moe, small\n/)
+  expect(card).toContain('--preset moe --size small --steps 500 --seed 1\n')
+  expect(card).toContain('969,280, of which one token uses 379,456')
+})
+
 test('the card of a dense model speaks of no experts', () => {
   const settings = trainSettings({ preset: 'dense-total', steps: 500 })
   const card = modelCard({ settings, texts: generatedTexts(1), log: fakeLog(0), device: 'cpu' })

@@ -1,4 +1,4 @@
-import { mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
@@ -177,6 +177,20 @@ test('a checkpoint replaces the one before, which serves where a crash came betw
   const { trainer: resumed } = resumeTraining(out)
   expect(resumed.step).toBe(2)
   resumed.dispose()
+})
+
+test('a checkpoint of the time before there were sizes is of the full one', () => {
+  const out = directory()
+  const trainer = tinyTrainer('mixtral')
+  saveTraining(out, trainer, tinyTokenizer)
+  const file = join(checkpointDir(out), 'training.json')
+  const { settings, step } = JSON.parse(readFileSync(file, 'utf8'))
+  delete settings.size
+  writeFileSync(file, JSON.stringify({ step, settings }))
+  const { trainer: resumed } = resumeTraining(out)
+  expect(resumed.settings).toEqual(trainer.settings)
+  expect(resumed.settings.size).toBe('full')
+  for (const each of [trainer, resumed]) each.dispose()
 })
 
 test('nothing to resume is one sentence', () => {
