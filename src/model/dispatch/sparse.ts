@@ -6,6 +6,18 @@ import { type RoutingTensors, routingToTensors } from '../router-tensors.ts'
 import type { ExpertWeights } from '../weights.ts'
 import { combine } from './combine.ts'
 
+/** Tokens sorted into one piece an expert. */
+export interface Grouped {
+  /** [tokens of expert, D] each; rows of a token stand in the piece of each of its experts. */
+  pieces: tf.Tensor2D[]
+  /** The expert of each piece. */
+  experts: number[]
+  /** [T K] where each assignment's output stands when the pieces' outputs are joined. */
+  place: tf.Tensor1D
+  /** Some assignments were dropped: their place is one past the end. */
+  dropped: boolean
+}
+
 /**
  * Tokens grouped by expert, only routed rows computed, in ops that every backend has. The grouping is done on the
  * host, so an expert without tokens costs nothing, and dropped assignments are never computed. `weights` [T, K] stand in
@@ -18,21 +30,72 @@ export function dispatchSparse(
   weights?: tf.Tensor2D,
 ): tf.Tensor2D {
   return tf.tidy(() => {
-    const [T, D] = x.shape
-    const K = routing.expertIndices.length / T
+    const grouped = group(x, routing)
+    if (grouped.pieces.length === 0) return tf.zerosLike(x)
+    const outputs = grouped.pieces.map((rows, i) => applyExpert(rows, experts[grouped.experts[i]]))
+    return combineGrouped(outputs, grouped, weights ?? routingToTensors(routing, x.shape[0]).expertWeights)
+  })
+}
+
+/** The same on the device without a read-back: group sizes stay a tensor, so every expert runs, some on no rows. */
+export function dispatchSparseTensorflow(
+  x: tf.Tensor2D,
+  experts: ExpertWeights[],
+  routing: RoutingTensors,
+  ops: TensorflowOps,
+): tf.Tensor2D {
+  return tf.tidy(() => {
+    const grouped = groupTensorflow(x, experts.length, routing, ops)
+    const outputs = grouped.pieces.map((rows, e) => applyExpertTensorflow(rows, experts[e], ops))
+    return combineGrouped(outputs, grouped, routing.expertWeights)
+  })
+}
+
+/** First part: sorts the assignments by expert and cuts out their rows. No piece is empty. */
+export function group(x: tf.Tensor2D, routing: Routing): Grouped {
+  return tf.tidy(() => {
+    const K = routing.expertIndices.length / x.shape[0]
     const { order, inverse } = groupByExpert(routing)
-    if (order.length === 0) return tf.zerosLike(x)
+    const used = [...routing.tokensPerExpert.keys()].filter((e) => routing.tokensPerExpert[e] > 0)
+    const place = tf.tensor1d(inverse, 'int32')
+    const dropped = order.length < inverse.length
+    if (order.length === 0) return { pieces: [], experts: [], place, dropped }
     const tokens = tf.tensor1d(
       order.map((assignment) => Math.floor(assignment / K)),
       'int32',
     )
-    const used = [...experts.keys()].filter((e) => routing.tokensPerExpert[e] > 0)
     const sizes = used.map((e) => routing.tokensPerExpert[e])
-    const groups = tf.split<tf.Tensor2D>(tf.gather(x, tokens), sizes, 0) // [tokens of expert, D] each
-    const outputs = groups.map((rows, i) => applyExpert(rows, experts[used[i]]))
-    if (order.length < inverse.length) outputs.push(tf.zeros([1, D])) // what dropped assignments read
-    const byToken = tf.gather(tf.concat(outputs, 0), tf.tensor1d(inverse, 'int32')) // [T K, D]
-    return combine(byToken, weights ?? routingToTensors(routing, T).expertWeights)
+    return { pieces: tf.split<tf.Tensor2D>(tf.gather(x, tokens), sizes, 0), experts: used, place, dropped }
+  })
+}
+
+/** The same on the device: one piece an expert, some of them empty. */
+export function groupTensorflow(
+  x: tf.Tensor2D,
+  numExperts: number,
+  { expertIndices }: RoutingTensors,
+  ops: TensorflowOps,
+): Grouped {
+  return tf.tidy(() => {
+    const [T, K] = expertIndices.shape
+    const expertOf = tf.reshape(expertIndices, [T * K]) as tf.Tensor1D
+    const order = argsort(expertOf)
+    const rows = tf.gather(x, tf.floorDiv(order, tf.scalar(K, 'int32'))) as tf.Tensor2D
+    const pieces = ops.splitRows(rows, ops.bincount(expertOf, numExperts), numExperts)
+    return { pieces, experts: [...pieces.keys()], place: argsort(order), dropped: false }
+  })
+}
+
+/** Last part: the pieces' outputs back in the order of tokens, weighted by [T, K] and summed: [T, D]. */
+export function combineGrouped(
+  outputs: tf.Tensor2D[],
+  { place, dropped }: Grouped,
+  weights: tf.Tensor2D,
+): tf.Tensor2D {
+  return tf.tidy(() => {
+    // What dropped assignments read.
+    const none = dropped ? [tf.zeros<tf.Rank.R2>([1, outputs[0].shape[1]])] : []
+    return combine(tf.gather(tf.concat([...outputs, ...none], 0), place), weights) // of [T K, D]
   })
 }
 
@@ -51,25 +114,6 @@ function groupByExpert({ expertIndices, tokensPerExpert }: Routing): {
     order[next[e]++] = assignment
   })
   return { order, inverse }
-}
-
-/** The same on the device without a read-back: group sizes stay a tensor, so every expert runs, some on no rows. */
-export function dispatchSparseTensorflow(
-  x: tf.Tensor2D,
-  experts: ExpertWeights[],
-  routing: RoutingTensors,
-  ops: TensorflowOps,
-): tf.Tensor2D {
-  return tf.tidy(() => {
-    const [T, K] = routing.expertIndices.shape
-    const expertOf = tf.reshape(routing.expertIndices, [T * K]) as tf.Tensor1D
-    const order = argsort(expertOf)
-    const rows = tf.gather(x, tf.floorDiv(order, tf.scalar(K, 'int32'))) as tf.Tensor2D
-    const groups = ops.splitRows(rows, ops.bincount(expertOf, experts.length), experts.length)
-    const outputs = groups.map((group, e) => applyExpertTensorflow(group, experts[e], ops))
-    const byToken = tf.gather(tf.concat(outputs, 0), argsort(order)) as tf.Tensor2D // [T K, D]
-    return combine(byToken, routing.expertWeights)
-  })
 }
 
 /** Indices that sort ascending; TensorFlow's top-k puts equal keys in index order, which makes this stable. */
