@@ -1,4 +1,5 @@
 import { BYTES_PER_WEIGHT, forwardWeightBytes } from '../cost/bytes.ts'
+import { expectedDistinct } from '../cost/experts.ts'
 import { expertParameters } from '../cost/parameters.ts'
 import { InputError } from '../errors.ts'
 import { expertCapacity } from '../model/capacity.ts'
@@ -193,14 +194,6 @@ function meanDistinct({ expertIndices, topK }: LayerTrace, tokens: number): numb
     expertIndices.subarray(b * size, (b + 1) * size).filter((expert) => expert >= 0),
   )
   return mean(batches.map((batch) => new Set(batch).size))
-}
-
-/**
- * E (1 - (1 - K/E)^T): a token leaves a given expert out with probability 1 - K/E. Assumes that each token chooses K
- * different experts, all equally likely, and independently of the other tokens; real tokens agree more than that.
- */
-export function expectedDistinct(numExperts: number, topK: number, tokens: number): number {
-  return numExperts * (1 - (1 - topK / numExperts) ** tokens)
 }
 
 function checkTrace(trace: RoutingTrace, config: ModelConfig): void {

@@ -2,19 +2,14 @@ import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { weightBytesPerToken } from '../../src/cost/bytes.ts'
+import { expectedDistinct } from '../../src/cost/experts.ts'
 import { InputError } from '../../src/errors.ts'
 import { type ModelConfig, softmaxTopK } from '../../src/model/config.ts'
 import { countTokens } from '../../src/model/router.ts'
 import { joinTraces, type RoutingTrace } from '../../src/model/trace.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
-import {
-  analyse,
-  cacheAnswer,
-  capacityAnswers,
-  expectedDistinct,
-  weightsAnswer,
-} from '../../src/trace/analyse.ts'
+import { analyse, cacheAnswer, capacityAnswers, weightsAnswer } from '../../src/trace/analyse.ts'
 import { klDivergence, topKAnswers } from '../../src/trace/analyse-top-k.ts'
 import { randomModel, randomTokens } from '../helpers/random.ts'
 
