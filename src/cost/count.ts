@@ -1,14 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { Recorder } from '../graph/recorder.ts'
+import { GraphSession } from '../graph/session.ts'
 import type { OpAttribute, TensorflowBackend } from '../runtime/tensorflow-ops.ts'
-
-/** One matrix product that ran: `batch` products [m, k] x [k, n]. */
-export interface Matmul {
-  op: string
-  batch: number
-  m: number
-  k: number
-  n: number
-}
+import { graphMatmuls } from './graph-matmuls.ts'
+import { einsumOf, flopsOf, isMatmul, type Matmul, matmulOf, tensorflowMatmul } from './matmul.ts'
 
 export interface MatmulCount<T> {
   result: T
@@ -19,8 +14,9 @@ export interface MatmulCount<T> {
 
 /**
  * Runs `f` and counts the matrix products that it really caused, with their actual shapes: on TensorFlow the ops sent to
- * the library, elsewhere the kernels that tfjs runs. What it does not count is what src/cost/flops.ts leaves out.
- * Calls may nest. `f` has to be synchronous, or its later work would be missed.
+ * the library, elsewhere the kernels that tfjs runs. Of a recorded graph it counts what each run multiplies, by fetching the
+ * operands too; the eager run that records a graph is no work of the call and not counted. What it leaves out is what
+ * src/cost/flops.ts leaves out. Calls may nest. `f` has to be synchronous, or its later work would be missed.
  */
 export function countMatmulFlops<T>(f: () => T): MatmulCount<T> {
   const matmuls: Matmul[] = []
@@ -34,24 +30,14 @@ export function countMatmulFlops<T>(f: () => T): MatmulCount<T> {
   }
 }
 
-function flopsOf({ batch, m, k, n }: Matmul): number {
-  return 2 * batch * m * k * n
-}
-
-/** Which attributes of a TensorFlow op transpose its operands. */
-const TENSORFLOW_MATMULS: Record<string, { a: string; b: string }> = {
-  MatMul: { a: 'transpose_a', b: 'transpose_b' },
-  _FusedMatMul: { a: 'transpose_a', b: 'transpose_b' },
-  BatchMatMul: { a: 'adj_x', b: 'adj_y' },
-  BatchMatMulV2: { a: 'adj_x', b: 'adj_y' },
-  BatchMatMulV3: { a: 'adj_x', b: 'adj_y' },
-}
-
 function watchTensorflow(matmuls: Matmul[]): () => void {
   const backend = tf.backend() as unknown as TensorflowBackend
+  let recording = false
   const inspect = (op: string, attributes: OpAttribute[], inputs: tf.Tensor[]) => {
-    const matmul = tensorflowMatmul(op, attributes, inputs)
-    if (matmul) matmuls.push(matmul)
+    if (recording || !isMatmul(op)) return
+    const attribute = (name: string) => attributes.find((a) => a.name === name)?.value
+    const shapes = inputs.map(({ shape }) => shape)
+    matmuls.push(tensorflowMatmul(op, attribute, shapes))
   }
   const restores = [
     replace(backend, 'executeSingleOutput', (original) => (op, attributes, inputs) => {
@@ -62,23 +48,26 @@ function watchTensorflow(matmuls: Matmul[]): () => void {
       inspect(op, attributes, inputs)
       return original(op, attributes, inputs, count)
     }),
+    replace(Recorder.prototype, 'watch', (original) => (f) => {
+      recording = true
+      try {
+        return original(f)
+      } finally {
+        recording = false
+      }
+    }),
+    replace(GraphSession.prototype, 'execute', (original, session) => (inputs, refs) => {
+      const { operands, resolve } = graphMatmuls(session.nodes, inputs, refs)
+      const results = original(inputs, [...refs, ...operands])
+      const values = results.splice(refs.length)
+      matmuls.push(...resolve(values))
+      tf.dispose(values)
+      return results
+    }),
   ]
   return () => {
     for (const restore of restores) restore()
   }
-}
-
-function tensorflowMatmul(op: string, attributes: OpAttribute[], inputs: tf.Tensor[]): Matmul | null {
-  const attribute = (name: string) => attributes.find((a) => a.name === name)?.value
-  const transposes = TENSORFLOW_MATMULS[op]
-  if (transposes) {
-    const [a, b] = inputs
-    return matmulOf(op, a.shape, b.shape, attribute(transposes.a) === true, attribute(transposes.b) === true)
-  }
-  if (op === 'Einsum') return einsumOf(String(attribute('equation')), inputs)
-  if (/matmul/i.test(op))
-    throw new Error(`countMatmulFlops: the op ${op} is not known, its FLOPs would be missed`)
-  return null
 }
 
 function watchKernels(matmuls: Matmul[]): () => void {
@@ -92,56 +81,28 @@ function watchKernels(matmuls: Matmul[]): () => void {
         if (name === tf.BatchMatMul || name === tf._FusedMatMul) {
           matmuls.push(matmulOf(name, a.shape, b.shape, transposeA === true, transposeB === true))
         }
-        if (name === tf.Einsum) matmuls.push(einsumOf(String(equation), Object.values(inputs) as tf.Tensor[]))
+        const shapes = (Object.values(inputs) as tf.Tensor[]).map(({ shape }) => shape)
+        if (name === tf.Einsum) matmuls.push(einsumOf(String(equation), shapes))
         return original(name, inputs, attributes)
       }) as typeof original,
   )
 }
 
-/** Shapes [..., rows, columns] with leading dimensions broadcast. */
-function matmulOf(op: string, a: number[], b: number[], transposeA: boolean, transposeB: boolean): Matmul {
-  const [aRows, aColumns] = a.slice(-2)
-  const [bRows, bColumns] = b.slice(-2)
-  const batch = tf.broadcast_util.assertAndGetBroadcastShape(a.slice(0, -2), b.slice(0, -2))
-  return {
-    op,
-    batch: batch.reduce((product, n) => product * n, 1),
-    m: transposeA ? aColumns : aRows,
-    k: transposeA ? aRows : aColumns,
-    n: transposeB ? bRows : bColumns,
-  }
-}
-
-/** Two operands: an index in both and in the result is batch, in both only is summed, in one only is a row or column. */
-function einsumOf(equation: string, inputs: tf.Tensor[]): Matmul {
-  const [operands, result] = equation.replaceAll(' ', '').split('->')
-  const [a, b] = operands.split(',')
-  if (inputs.length !== 2 || b === undefined || result === undefined || equation.includes('.')) {
-    throw new Error(
-      `countMatmulFlops: einsum "${equation}" is not a product of two operands with named indices`,
-    )
-  }
-  const size = new Map<string, number>()
-  ;[a, b].forEach((names, i) => {
-    for (const [d, name] of [...names].entries()) size.set(name, inputs[i].shape[d])
-  })
-  const matmul: Matmul = { op: 'Einsum', batch: 1, m: 1, k: 1, n: 1 }
-  for (const [name, n] of size) {
-    const shared = a.includes(name) && b.includes(name)
-    const kept = result.includes(name)
-    matmul[shared ? (kept ? 'batch' : 'k') : a.includes(name) ? 'm' : 'n'] *= n
-  }
-  return matmul
-}
-
-/** Replaces a method until the returned function is called; the method is then as it was, own or inherited. */
+/**
+ * Replaces a method, of one object or of all by their prototype, until the returned function is called; the method is then
+ * as it was, own or inherited. `wrap` gets the original bound to the object that was called.
+ */
 function replace<T extends object, M extends keyof T>(
   object: T,
   method: M,
-  wrap: (original: T[M]) => T[M],
+  wrap: (original: T[M], self: T) => T[M],
 ): () => void {
   const own = Object.getOwnPropertyDescriptor(object, method)
-  object[method] = wrap((object[method] as (...args: unknown[]) => unknown).bind(object) as T[M])
+  const original = object[method] as (...args: unknown[]) => unknown
+  object[method] = function (this: T, ...args: unknown[]) {
+    const wrapped = wrap(original.bind(this) as T[M], this) as typeof original
+    return wrapped(...args)
+  } as T[M]
   return () => {
     if (own) Object.defineProperty(object, method, own)
     else delete object[method]

@@ -1,10 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { messageOf } from '../errors.ts'
-import { DATA_TYPES, encodeSavedModel, type GraphDtype } from './protobuf.ts'
+import { DATA_TYPES, encodeSavedModel, type GraphDtype, type GraphNode } from './protobuf.ts'
 import type { Recording } from './recorder.ts'
+import { savedModelInMemory } from './saved-model-memory.ts'
 
 /** tfjs-node's backend as far as it runs SavedModels. */
 interface SessionBackend {
@@ -15,28 +13,44 @@ interface SessionBackend {
 
 /** A recorded graph loaded into TensorFlow. Owns the session: `dispose()` when done. */
 export class GraphSession {
+  /** What the graph consists of, for whoever asks what a run does. */
+  readonly nodes: readonly GraphNode[]
   private readonly backend = tf.backend() as unknown as SessionBackend
   private readonly id: number
   private readonly inputNames: string[]
   private readonly outputRefs: Record<string, string>
 
   constructor(recording: Recording) {
+    this.nodes = recording.nodes
     this.inputNames = Object.keys(recording.inputs)
     this.outputRefs = Object.fromEntries(
-      Object.entries(recording.outputs).map(([name, { ref }]) => [name, withPort(ref)]),
+      Object.entries(recording.outputs).map(([name, { ref }]) => [name, ref]),
     )
     this.id = this.load(recording)
-    this.assign(Object.fromEntries(recording.variables.map(({ name, tensor }) => [name, tensor])))
+    try {
+      this.assign(Object.fromEntries(recording.variables.map(({ name, tensor }) => [name, tensor])))
+    } catch (error) {
+      this.dispose()
+      throw error
+    }
   }
 
   /** Runs the graph: inputs by name, the named outputs back. The caller disposes them. */
   run(inputs: Record<string, tf.Tensor>, outputs: string[]): tf.Tensor[] {
+    return this.execute(
+      inputs,
+      outputs.map((name) => this.outputRefs[name]),
+    )
+  }
+
+  /** The same for any nodes of the graph, by their names there. Counting of FLOPs watches this method. */
+  execute(inputs: Record<string, tf.Tensor>, refs: string[]): tf.Tensor[] {
     const names = this.inputNames
     return this.backend.runSavedModel(
       this.id,
       names.map((name) => inputs[name]),
       names.map((name) => ({ name: `${name}:0` })),
-      outputs.map((name) => this.outputRefs[name]),
+      refs.map(withPort),
     )
   }
 
@@ -63,31 +77,25 @@ export class GraphSession {
   }
 
   private load({ nodes, inputs, outputs }: Recording): number {
-    const folder = mkdtempSync(join(tmpdir(), 'tinymoe-graph-'))
+    const signature = {
+      inputs: Object.fromEntries(
+        Object.entries(inputs).map(([name, { dtype, shape }]) => [
+          name,
+          { name: `${name}:0`, dtype: DATA_TYPES[dtype as GraphDtype], shape },
+        ]),
+      ),
+      outputs: Object.fromEntries(
+        Object.entries(outputs).map(([name, { ref, dtype, shape }]) => [
+          name,
+          { name: withPort(ref), dtype: DATA_TYPES[dtype], shape },
+        ]),
+      ),
+    }
+    const bytes = encodeSavedModel(nodes, signature.inputs, signature.outputs)
     try {
-      const signature = {
-        inputs: Object.fromEntries(
-          Object.entries(inputs).map(([name, { dtype, shape }]) => [
-            name,
-            { name: `${name}:0`, dtype: DATA_TYPES[dtype as GraphDtype], shape },
-          ]),
-        ),
-        outputs: Object.fromEntries(
-          Object.entries(outputs).map(([name, { ref, dtype, shape }]) => [
-            name,
-            { name: withPort(ref), dtype: DATA_TYPES[dtype], shape },
-          ]),
-        ),
-      }
-      writeFileSync(
-        join(folder, 'saved_model.pb'),
-        encodeSavedModel(nodes, signature.inputs, signature.outputs),
-      )
-      return this.backend.loadSavedModelMetaGraph(folder, 'serve')
+      return this.backend.loadSavedModelMetaGraph(savedModelInMemory(bytes), 'serve')
     } catch (error) {
       throw new Error(`recording: TensorFlow does not take the graph: ${messageOf(error)}`, { cause: error })
-    } finally {
-      rmSync(folder, { recursive: true, force: true }) // TensorFlow has read it
     }
   }
 }

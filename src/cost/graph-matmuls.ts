@@ -1,0 +1,91 @@
+import type { Tensor } from '@tensorflow/tfjs-core'
+import type { AttributeValue, GraphNode } from '../graph/protobuf.ts'
+import { isMatmul, type Matmul, tensorflowMatmul } from './matmul.ts'
+
+/** What a run of a graph multiplies, once the operands' shapes are known. */
+export interface GraphMatmuls {
+  /** The operands whose shapes only the run knows, by their names in the graph. */
+  operands: string[]
+  /** The products, given the values of `operands` in this order. */
+  resolve(values: Tensor[]): Matmul[]
+}
+
+/** Nodes that run a part of the graph or none of it, by what they are given: which products ran, nodes do not say. */
+const CONDITIONAL =
+  /^(Ref)?(Switch|Merge|Enter|Exit|NextIteration)$|^_SwitchN$|^(Stateless)?(If|Case|While)$|PartitionedCall$/
+
+/**
+ * The matrix products among the nodes that a run fed with `inputs` and fetching `refs` executes: those that `refs` depend on.
+ * @throws Error for a node that may run or not, and for a product that is not known
+ */
+export function graphMatmuls(
+  nodes: readonly GraphNode[],
+  inputs: Record<string, Tensor>,
+  refs: readonly string[],
+): GraphMatmuls {
+  const byName = new Map(nodes.map((node) => [node.name, node]))
+  const running = executed(byName, refs)
+  const products = nodes.filter((node) => running.has(node) && isMatmul(node.op))
+  const fixed = new Map<string, readonly number[]>()
+  const operands = new Set<string>()
+  for (const ref of products.flatMap(({ input }) => dataInputs(input))) {
+    const shape = inputs[nodeOf(ref)]?.shape ?? fixedShape(byName, ref)
+    if (shape) fixed.set(ref, shape)
+    else operands.add(ref)
+  }
+  return {
+    operands: [...operands],
+    resolve(values) {
+      const shapes = new Map(fixed)
+      for (const [i, ref] of [...operands].entries()) shapes.set(ref, values[i].shape)
+      return products.map(({ op, input, attr }) =>
+        tensorflowMatmul(
+          op,
+          (name) => plain(attr[name]),
+          dataInputs(input).map((ref) => shapes.get(ref) as readonly number[]),
+        ),
+      )
+    },
+  }
+}
+
+/** The nodes that `refs` depend on, themselves included. */
+function executed(byName: Map<string, GraphNode>, refs: readonly string[]): Set<GraphNode> {
+  const found = new Set<GraphNode>()
+  const open = [...refs]
+  for (let ref = open.pop(); ref !== undefined; ref = open.pop()) {
+    const node = byName.get(nodeOf(ref))
+    if (!node || found.has(node)) continue
+    if (CONDITIONAL.test(node.op)) {
+      throw new Error(
+        `countMatmulFlops: the graph has a ${node.op}, and what it ran cannot be seen from outside`,
+      )
+    }
+    found.add(node)
+    open.push(...node.input)
+  }
+  return found
+}
+
+/** The shape of a variable's value, which no run changes. */
+function fixedShape(byName: Map<string, GraphNode>, ref: string): number[] | null {
+  const read = byName.get(nodeOf(ref))
+  const variable = read?.op === 'ReadVariableOp' ? byName.get(nodeOf(read.input[0])) : undefined
+  const shape = variable?.op === 'VarHandleOp' ? variable.attr.shape : undefined
+  return shape && 'shape' in shape ? shape.shape.dim.map(({ size }) => size) : null
+}
+
+function dataInputs(input: string[]): string[] {
+  return input.filter((ref) => !ref.startsWith('^'))
+}
+
+/** `node`, `node:output` or `^node` without what is around the node's name. */
+function nodeOf(ref: string): string {
+  return ref.replace(/^\^/, '').split(':')[0]
+}
+
+function plain(value: AttributeValue | undefined): unknown {
+  if (value === undefined) return undefined
+  if ('b' in value) return value.b
+  return 's' in value ? value.s.toString() : value
+}
