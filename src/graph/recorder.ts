@@ -229,7 +229,8 @@ export class Recorder {
   }
 }
 
-function constant(
+/** A node that is its values. */
+export function constant(
   name: string,
   dtype: GraphDtype,
   shape: readonly number[],

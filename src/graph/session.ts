@@ -91,7 +91,7 @@ export class GraphSession {
         ]),
       ),
     }
-    const bytes = encodeSavedModel(nodes, signature.inputs, signature.outputs)
+    const bytes = encodeSavedModel({ nodes, signatures: { serving_default: signature } })
     try {
       return this.backend.loadSavedModelMetaGraph(savedModelInMemory(bytes), 'serve')
     } catch (error) {

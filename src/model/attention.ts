@@ -6,7 +6,7 @@ import { applyRope, type RopeTables } from './rope.ts'
 import type { AttentionWeights } from './weights.ts'
 
 /** Large enough to vanish in a softmax, finite so that a row with nothing to see stays a number. */
-const MASKED = -1e30
+export const MASKED = -1e30
 
 /** Up to this many query rows the keys go on the left of the product. */
 const FEW_ROWS = 128
