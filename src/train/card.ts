@@ -1,12 +1,9 @@
 import { countParameters } from '../cost/index.ts'
-import { isStep, isValidation, type LogRecord, type StepRecord } from './log.ts'
+import { isStep, isValidation, LAST_STEPS, type LogRecord, meanShares, type StepRecord } from './log.ts'
 import { presetOf } from './presets.ts'
 import { type TrainSettings, trainSettings } from './settings.ts'
 import type { TextSource } from './texts.ts'
 import { expertCounts } from './trainer.ts'
-
-/** Steps at the end over which shares and losses are averaged. */
-const LAST_STEPS = 100
 
 export interface CardContext {
   settings: TrainSettings
@@ -42,7 +39,7 @@ ${trainCommand(settings)}
 ## Results
 
 ${lossTable(log)}
-${loadLines(done, expertCounts(config))}
+${loadLines(done)}
 ![Curve of the training](curve.svg)
 
 ## Limits
@@ -97,15 +94,14 @@ function lossTable(log: LogRecord[]): string {
   return lines.map((cells) => `| ${cells.join(' | ')} |\n`).join('')
 }
 
-function loadLines(steps: StepRecord[], experts: number[]): string {
-  if (experts.length === 0) return ''
-  const last = steps.slice(-LAST_STEPS)
-  const rows = experts.map((E, layer) => {
-    const shares = Array.from({ length: E }, (_, e) => mean(last.map(({ load }) => load[layer][e])))
-    return `| ${layer + 1} | ${percent(Math.min(...shares))} | ${percent(Math.max(...shares))} | ${percent(1 / E)} |\n`
-  })
+function loadLines(steps: StepRecord[]): string {
+  if (meanShares(steps).length === 0) return ''
+  const rows = meanShares(steps).map(
+    (shares, layer) =>
+      `| ${layer + 1} | ${percent(Math.min(...shares))} | ${percent(Math.max(...shares))} | ${percent(1 / shares.length)} |\n`,
+  )
   return `
-Shares of the assignments, mean of the last ${last.length} steps:
+Shares of the assignments, mean of the last ${Math.min(steps.length, LAST_STEPS)} steps:
 
 | mixture layer | least used expert | most used | even |
 | --- | ---: | ---: | ---: |

@@ -39,6 +39,18 @@ export function isValidation(record: LogRecord): record is ValidationResult {
   return 'validation' in record
 }
 
+/** Steps at the end over which shares and losses are averaged. */
+export const LAST_STEPS = 100
+
+/** Share of the assignments of each expert [E], a row for each mixture layer: mean of the last steps. */
+export function meanShares(steps: StepRecord[]): number[][] {
+  const last = steps.slice(-LAST_STEPS)
+  const layers = last.at(-1)?.load ?? []
+  return layers.map((experts, layer) =>
+    experts.map((_, e) => last.reduce((sum, { load }) => sum + load[layer][e], 0) / last.length),
+  )
+}
+
 /** Six digits are more than a curve shows. */
 function lineOf(record: LogRecord): string {
   const rounded = (_: string, value: unknown) =>

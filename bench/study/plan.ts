@@ -1,0 +1,95 @@
+import { countParameters, flopsPerToken, totalFlops } from '../../src/cost/index.ts'
+import { PRESET_NAMES, type PresetName, presetOf } from '../../src/train/presets.ts'
+import { type TrainSettings, trainSettings } from '../../src/train/settings.ts'
+
+export const BUDGETS = ['tokens', 'compute'] as const
+/** What is the same for all presets: the tokens they train on, or the FLOPs that `moe` trains with. */
+export type Budget = (typeof BUDGETS)[number]
+
+export interface StudyOptions {
+  /** How many; they are 1, 2, 3 and so on. */
+  seeds: number
+  /** Of a training of `moe`, and of every preset at equal tokens; rounded to whole steps. */
+  tokens: number
+  /** B and T of a step. */
+  rows: number
+  length: number
+  peakLearningRate: number
+}
+
+/** A training of the study. */
+export interface PlannedRun {
+  /** Names its folder. */
+  id: string
+  /** Comparisons it is part of. */
+  budgets: Budget[]
+  settings: TrainSettings
+  tokens: number
+  /** Forward, one token with `length` keys. */
+  flopsPerToken: number
+  /** Forward and backward of the whole training. */
+  trainingFlops: number
+  totalParameters: number
+  activeParameters: number
+}
+
+/** Presets whose cost is this near to that of `moe` train on as many tokens in both comparisons: one run serves both. */
+export const SAME_COMPUTE = 0.01
+/** Backward costs two forwards: gradients of inputs and of weights. */
+const FORWARD_AND_BACKWARD = 3
+const CHECKPOINT_EVERY = 100
+
+/** All trainings, seed by seed, so that a study cut short has whole seeds. */
+export function planStudy(options: StudyOptions): PlannedRun[] {
+  const seeds = Array.from({ length: options.seeds }, (_, i) => i + 1)
+  return seeds.flatMap((seed) => PRESET_NAMES.flatMap((preset) => runsOf(preset, seed, options)))
+}
+
+function runsOf(preset: PresetName, seed: number, options: StudyOptions): PlannedRun[] {
+  const steps = Math.max(1, Math.round(options.tokens / (options.rows * options.length)))
+  const share = forwardFlops('moe', options.length) / forwardFlops(preset, options.length)
+  if (Math.abs(share - 1) <= SAME_COMPUTE)
+    return [plannedRun(preset, seed, steps, ['tokens', 'compute'], options)]
+  return [
+    plannedRun(preset, seed, steps, ['tokens'], options),
+    plannedRun(preset, seed, Math.max(1, Math.round(steps * share)), ['compute'], options),
+  ]
+}
+
+function plannedRun(
+  preset: PresetName,
+  seed: number,
+  steps: number,
+  budgets: Budget[],
+  { rows, length, peakLearningRate }: StudyOptions,
+): PlannedRun {
+  const settings = trainSettings({
+    preset,
+    size: 'small',
+    steps,
+    seed,
+    rows,
+    length,
+    peakLearningRate,
+    validateEvery: steps,
+    checkpointEvery: CHECKPOINT_EVERY,
+  })
+  const { total, active } = countParameters(presetOf(settings).config)
+  const flops = forwardFlops(preset, length)
+  const tokens = steps * rows * length
+  return {
+    id: `${preset}-seed${seed}-steps${steps}`,
+    budgets,
+    settings,
+    tokens,
+    flopsPerToken: flops,
+    trainingFlops: FORWARD_AND_BACKWARD * flops * tokens,
+    totalParameters: total,
+    activeParameters: active,
+  }
+}
+
+/** Every query meets all keys of its row: training masks the later ones, it does not skip them. */
+function forwardFlops(preset: PresetName, length: number): number {
+  return totalFlops(flopsPerToken(presetOf({ preset, size: 'small' }).config, length, 'sparse'))
+}
