@@ -6,6 +6,7 @@ import { DEVICES } from '../runtime/types.ts'
 import { registerBench } from './bench.ts'
 import { registerDoctor } from './doctor.ts'
 import { registerGenerate } from './generate.ts'
+import { registerInspect } from './inspect.ts'
 import { registerLogits } from './logits.ts'
 import { onBrokenOutput } from './output.ts'
 import { registerSetup } from './setup.ts'
@@ -41,6 +42,7 @@ function createProgram(): Command {
     registerGenerate,
     registerLogits,
     registerTrace,
+    registerInspect,
     registerBench,
     registerTrain,
     registerSetup,

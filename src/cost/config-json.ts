@@ -374,18 +374,29 @@ export const COUNTED_TYPES: readonly string[] = [
   ...new Set([...FAMILIES.map(({ modelType }) => modelType), ...Object.keys(COUNTED)]),
 ].sort()
 
+/** The part of a config that describes the decoder: a multimodal one has it in `text_config`. */
+function decoderOf(json: unknown): { model_type?: unknown } | null {
+  const outer = json as { model_type?: unknown; text_config?: { model_type?: unknown } } | null
+  return outer?.text_config?.model_type ? outer.text_config : outer
+}
+
+/** Whether the engine can run what this config describes. */
+export function isEngineType(json: unknown): boolean {
+  return FAMILIES.some(({ modelType }) => modelType === decoderOf(json)?.model_type)
+}
+
 /**
- * Counts what a config.json describes; a multimodal one by its `text_config`.
+ * Counts what a config.json describes.
  * @throws ConfigError naming `file` and the field
  */
 export function architectureFromJson(json: unknown, file: string): ArchitectureSpec {
-  const outer = json as { model_type?: unknown; text_config?: { model_type?: unknown } } | null
-  const inner = outer?.text_config?.model_type ? outer.text_config : outer
+  const inner = decoderOf(json)
   const modelType = inner?.model_type
   const engine = FAMILIES.find((f) => f.modelType === modelType)
   if (engine) return architectureOf(engine.parseConfig(inner, file))
-  if (typeof modelType === 'string' && Object.hasOwn(COUNTED, modelType))
+  if (typeof modelType === 'string' && Object.hasOwn(COUNTED, modelType)) {
     return COUNTED[modelType](inner, file)
+  }
   const found = modelType === undefined ? 'is missing' : `is ${JSON.stringify(modelType)}`
   throw new ConfigError(`${file}: "model_type" ${found}, expected one of ${COUNTED_TYPES.join(', ')}`)
 }

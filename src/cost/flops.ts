@@ -111,6 +111,12 @@ export function totalFlops(parts: FlopParts): number {
   return Object.values(parts).reduce((a, b) => a + b, 0)
 }
 
+/** Every part times `factor`. */
+export function scaled(parts: FlopParts, factor: number): FlopParts {
+  const entries = Object.entries(parts).map(([part, flops]) => [part, factor * flops])
+  return Object.fromEntries(entries) as unknown as FlopParts
+}
+
 /** One row through gate, up and down. */
 function expertFlops({ D, H }: Pick<Dims, 'D' | 'H'>): number {
   return 2 * expertParameters(D, H)

@@ -1,0 +1,216 @@
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { isJsonObject, parseStrictJson } from '../checkpoint/json.ts'
+import { writeAtomically } from '../checkpoint/save.ts'
+import type { ArchitectureSpec } from '../cost/architecture.ts'
+import { type CostDtype, DTYPE_BYTES } from '../cost/bytes.ts'
+import { architectureFromJson, isEngineType } from '../cost/config-json.ts'
+import {
+  compareTraining,
+  type Inspection,
+  inspectArchitecture,
+  type PublishedFacts,
+} from '../cost/inspection.ts'
+import { barPicture } from '../cost/picture.ts'
+import {
+  compareWithPublished,
+  findPublished,
+  nearNames,
+  type PublishedModel,
+  publishedArchitecture,
+  publishedModels,
+} from '../cost/published.ts'
+import { ConfigError, InputError, messageOf, UsageError } from '../errors.ts'
+import { loadModel } from '../load-model.ts'
+import { type WeightsAnswer, weightsAnswer } from '../trace/analyse.ts'
+import { allOptions, type GlobalOptions, wholeNumber } from './arguments.ts'
+import { barOf, comparisonText, inspectionText, listText } from './inspect-text.ts'
+import { remark, write } from './output.ts'
+import { textFromStdin } from './stdin.ts'
+
+interface Flags extends GlobalOptions {
+  compare?: string[]
+  list?: boolean
+  context: number
+  dtype?: CostDtype
+  batches: number[]
+  measure?: string
+  svg?: string
+}
+
+/** A model that was named, whatever by. */
+interface Subject {
+  name: string
+  spec: ArchitectureSpec
+  dtype: CostDtype
+  published: PublishedModel | null
+}
+
+/** Everything that is shown of one model. */
+export interface Inspected extends Inspection {
+  name: string
+  published: PublishedFacts | null
+  /** Distinct experts that a text really touched, by batch size; null without --measure. */
+  measured: { tokens: number; answers: WeightsAnswer[] } | null
+}
+
+const EXAMPLES = `
+<model> is a directory with a config.json, a config.json, or the name of a published model (--list), of which a part
+that no other has is enough. Only shapes are read; --measure also loads the weights. docs/cost.md explains every number.
+
+Examples:
+  $ tinymoe inspect deepseek-v3
+  $ tinymoe inspect models/my-model --context 512 --measure "Once upon a time there was a king"
+  $ tinymoe inspect --compare mixtral-8x7b llama-2-7b --svg bars.svg
+`
+
+export function registerInspect(program: Command): void {
+  program
+    .command('inspect')
+    .summary('parameters, FLOPs, bytes of a model from its shapes')
+    .description('Counts parameters, FLOPs and bytes a token, arithmetic intensity and experts touched.')
+    .argument('[model]', 'directory, config.json, or name of a published model')
+    .option('--compare <models...>', 'two or more models side by side')
+    .option('--list', 'the published models, with what is published and what is counted')
+    .option('--context <n>', 'tokens of the prompt, which a decoded token meets', wholeNumber(1), 4096)
+    .addOption(
+      new Option(
+        '--dtype <name>',
+        'of the weights (default: float32 for what the engine runs, else as published)',
+      ).choices(Object.keys(DTYPE_BYTES)),
+    )
+    .addOption(
+      new Option('--batches <list>', 'batch sizes of the tables')
+        .default([1, 8, 64, 512], '1,8,64,512')
+        .argParser(batchSizes),
+    )
+    .option('--measure <text>', 'run this text (- reads stdin) and count the experts it touches')
+    .option('--svg <file>', 'total against active parameters as a picture')
+    .addHelpText('after', EXAMPLES)
+    .action((model: string | undefined, _: unknown, command: Command) =>
+      runInspect(model, allOptions<Flags>(command)),
+    )
+}
+
+function batchSizes(text: string): number[] {
+  const sizes = [...new Set(text.split(',').map(wholeNumber(1)))]
+  if (sizes.some((size) => size > 1e9)) throw new InvalidArgumentError('Expected sizes up to 1000000000.')
+  return sizes
+}
+
+async function runInspect(model: string | undefined, flags: Flags): Promise<void> {
+  const names = [...(model === undefined ? [] : [model]), ...(flags.compare ?? [])]
+  checkFlags(names, flags)
+  if (flags.list) {
+    const models = publishedModels().map((m) => ({ ...m, comparisons: compareWithPublished(m) }))
+    await write(flags.json ? `${JSON.stringify(models)}\n` : listText(models))
+    return
+  }
+  const inspected = names.map((name) => inspectSubject(subjectOf(name), flags))
+  if (flags.measure !== undefined) inspected[0].measured = await measure(names[0], flags.measure, flags)
+  if (flags.svg !== undefined) writePicture(flags.svg, inspected)
+  await write(flags.json ? jsonOf(inspected, flags) : textOf(inspected, flags))
+}
+
+function checkFlags(names: string[], { compare, list, measure }: Flags): void {
+  if (list) {
+    if (names.length > 0) throw new UsageError('--list takes no model')
+    return
+  }
+  if (names.length === 0)
+    throw new UsageError('inspect needs a model: a directory, a config.json, or a name (--list)')
+  if (compare && names.length < 2) {
+    throw new UsageError(
+      `--compare ${compare.join(' ')}: expected two models, such as --compare mixtral-8x7b llama-2-7b`,
+    )
+  }
+  if (measure !== undefined && compare)
+    throw new UsageError('--measure is about one model: leave out --compare')
+}
+
+/** @throws ConfigError, CheckpointError or InputError, each one sentence */
+function subjectOf(name: string): Subject {
+  if (existsSync(name)) {
+    const file = statSync(name).isDirectory() ? join(name, 'config.json') : name
+    const json = readJson(file)
+    const dtype = isEngineType(json) ? 'float32' : 'bfloat16'
+    return { name, spec: architectureFromJson(json, file), dtype, published: null }
+  }
+  const published = findPublished(name)
+  if (!published) {
+    throw new InputError(
+      `${name}: no such directory or file, and no published model of that name; near: ${nearNames(name).join(', ')}`,
+    )
+  }
+  return { name: published.name, spec: publishedArchitecture(published), dtype: published.dtype, published }
+}
+
+function readJson(file: string): unknown {
+  let bytes: Uint8Array
+  try {
+    bytes = readFileSync(file)
+  } catch (error) {
+    throw new ConfigError(`${file}: cannot be read (${messageOf(error)}), expected the model's config`)
+  }
+  const json = parseStrictJson(file, bytes)
+  if (!isJsonObject(json)) throw new ConfigError(`${file}: is no JSON object, expected the model's config`)
+  return json
+}
+
+function inspectSubject({ name, spec, dtype, published }: Subject, flags: Flags): Inspected {
+  const { context, batches } = flags
+  return {
+    name,
+    ...inspectArchitecture(spec, { context, batches, dtype: flags.dtype ?? dtype }),
+    published: published && {
+      comparisons: compareWithPublished(published),
+      training: published.trainingFlops ? compareTraining(spec, published.trainingFlops) : null,
+      source: published.published.source,
+      configSource: published.configSource,
+      notes: published.notes ?? null,
+    },
+    measured: null,
+  }
+}
+
+/** Runs the text once, and counts the experts that batches of its consecutive tokens touch. */
+async function measure(dir: string, text: string, flags: Flags): Promise<Inspected['measured']> {
+  if (!existsSync(dir) || !statSync(dir).isDirectory()) {
+    throw new InputError(`${dir}: --measure needs a directory with weights and a tokenizer to run a text`)
+  }
+  const prompt = text === '-' ? await textFromStdin() : text
+  const model = await loadModel(dir, { device: flags.device, debug: flags.debug })
+  try {
+    if (!model.tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --measure with`)
+    if (model.config.layers.every(({ kind }) => kind === 'dense')) {
+      throw new InputError(`${dir}: every layer is dense, so there are no experts to count`)
+    }
+    const limit = model.config.maxPositionEmbeddings
+    const tokens = model.tokenizer.encode(prompt).slice(0, limit)
+    if (tokens.length === 0) throw new UsageError('--measure: the text has no tokens, expected some text')
+    const { logits, trace } = model.forward([tokens], { trace: true })
+    logits.dispose()
+    const sizes = [...new Set([...flags.batches.filter((size) => size <= tokens.length), tokens.length])]
+    return { tokens: tokens.length, answers: sizes.map((size) => weightsAnswer(trace!, model.config, size)) }
+  } finally {
+    model.dispose()
+  }
+}
+
+function writePicture(file: string, inspected: Inspected[]): void {
+  try {
+    writeAtomically(file, barPicture(inspected.map(barOf)))
+  } catch (error) {
+    throw new InputError(`--svg ${file}: cannot be written (${messageOf(error)})`)
+  }
+  remark(`[written: ${file}]`)
+}
+
+function jsonOf(inspected: Inspected[], { compare }: Flags): string {
+  return `${JSON.stringify(compare ? { models: inspected } : inspected[0])}\n`
+}
+
+function textOf(inspected: Inspected[], { compare }: Flags): string {
+  return compare ? comparisonText(inspected) : inspectionText(inspected[0])
+}

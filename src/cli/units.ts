@@ -1,0 +1,50 @@
+const PREFIXES = ['', 'k', 'M', 'G', 'T', 'P', 'E', 'Z', 'Y']
+
+/** Four digits and a decimal prefix: `si(4.194e9, 'FLOP')` is `4.194 GFLOP`. */
+export function si(value: number, unit: string): string {
+  const step = value < 1000 ? 0 : Math.min(PREFIXES.length - 1, Math.floor(Math.log10(value) / 3))
+  return `${fourDigits(value / 1000 ** step)} ${PREFIXES[step]}${unit}`
+}
+
+/** Parameters as they are quoted: `46.70B`, `429.5M`, `1.026T`. */
+export function parametersText(value: number): string {
+  const [size, letter] =
+    value >= 1e12
+      ? [1e12, 'T']
+      : value >= 1e9
+        ? [1e9, 'B']
+        : value >= 1e6
+          ? [1e6, 'M']
+          : value >= 1e3
+            ? [1e3, 'K']
+            : [1, '']
+  return `${fourDigits(value / (size as number))}${letter}`
+}
+
+/** Four significant digits; whole numbers below 1000 as they are. */
+export function fourDigits(value: number): string {
+  return Number.isInteger(value) && value < 1000 ? String(value) : value.toPrecision(4)
+}
+
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(1)}%`
+}
+
+/** With its sign: `+0.5%`. */
+export function signedPercent(share: number): string {
+  const text = (100 * share).toFixed(1)
+  return `${share >= 0 && !text.startsWith('-') ? '+' : ''}${text}%`
+}
+
+/** Thousands apart: `2,788,000`. */
+export function thousands(value: number): string {
+  return Math.round(value)
+    .toString()
+    .replace(/\B(?=(\d{3})+$)/g, ',')
+}
+
+/** `$5.576 million`. */
+export function dollars(value: number): string {
+  if (value >= 1e9) return `$${(value / 1e9).toFixed(3)} billion`
+  return value >= 1e6 ? `$${(value / 1e6).toFixed(3)} million` : `$${thousands(value)}`
+}

@@ -1,0 +1,172 @@
+import { createRequire } from 'node:module'
+import { InputError } from '../errors.ts'
+import type { ArchitectureSpec } from './architecture.ts'
+import type { CostDtype } from './bytes.ts'
+import { architectureFromJson } from './config-json.ts'
+import { countArchitecture } from './parameters.ts'
+
+export type Quantity = 'total' | 'active'
+
+/** A model whose owner published its config and its size; src/cost/published.json holds them with their sources. */
+export interface PublishedModel {
+  name: string
+  /** As in its config.json, what does not matter for counting left out. */
+  config: Record<string, unknown>
+  configSource: string
+  published: Record<Quantity, number | null> & {
+    /** The figures as their owner prints them, such as `46.7B`. */
+    printed: Record<Quantity, string | null>
+    source: string
+  }
+  /** Type of the published weights. */
+  dtype: CostDtype
+  /** Why a figure differs from the counted one by more than 1 % and more than rounding. */
+  differences?: Partial<Record<Quantity, string>>
+  /** Forward and backward of so many tokens in one sequence. */
+  trainingFlops?: { perTokens: number; flops: number; source: string }
+  notes?: string
+}
+
+/** All of them, in the order of the file. */
+export function publishedModels(): PublishedModel[] {
+  return createRequire(import.meta.url)('tinymoe/published-models.json')
+}
+
+export function publishedArchitecture({ name, config }: PublishedModel): ArchitectureSpec {
+  return architectureFromJson(config, name)
+}
+
+/** Names shown beside an unknown one. */
+const NEAR = 3
+
+/**
+ * The model of this name: the whole of it, or a part that only one has, such as `mixtral-8x7b` or `deepseek-v3`; case
+ * does not matter. Undefined for none.
+ * @throws InputError when several have it
+ */
+export function findPublished(name: string): PublishedModel | undefined {
+  const models = publishedModels()
+  const wanted = name.toLowerCase()
+  if (wanted === '') return undefined
+  const ways: ((candidate: string) => boolean)[] = [
+    (candidate) => candidate === wanted,
+    (candidate) => candidate.split('/')[1] === wanted,
+    (candidate) => candidate.endsWith(wanted),
+    (candidate) => candidate.includes(wanted),
+  ]
+  for (const fits of ways) {
+    const found = models.filter((model) => fits(model.name.toLowerCase()))
+    if (found.length === 1) return found[0]
+    if (found.length > 1) {
+      throw new InputError(
+        `${name}: several models have that in their name: ${found.map((m) => m.name).join(', ')}`,
+      )
+    }
+  }
+}
+
+/** The names most like this one, by the pairs of letters they share. */
+export function nearNames(name: string): string[] {
+  const wanted = letterPairs(name)
+  return publishedModels()
+    .map((model) => ({ name: model.name, likeness: likeness(wanted, letterPairs(model.name)) }))
+    .sort((a, b) => b.likeness - a.likeness)
+    .slice(0, NEAR)
+    .map((candidate) => candidate.name)
+}
+
+function letterPairs(text: string): Set<string> {
+  const last = text
+    .toLowerCase()
+    .split('/')
+    .at(-1)!
+    .replace(/[^a-z0-9]/g, '')
+  return new Set(Array.from({ length: Math.max(0, last.length - 1) }, (_, i) => last.slice(i, i + 2)))
+}
+
+/** Dice's coefficient: 1 for the same pairs, 0 for none in common. */
+function likeness(a: Set<string>, b: Set<string>): number {
+  const shared = [...a].filter((pair) => b.has(pair)).length
+  return (2 * shared) / (a.size + b.size || 1)
+}
+
+/** Ways to count active parameters that owners use; for tied tables the first two are the same. */
+export const CONVENTIONS = ['everything', 'without input table', 'without embeddings'] as const
+export type Convention = (typeof CONVENTIONS)[number]
+
+/** Parameters each way. A tied table is the unembedding too, so it stays until both are left out. */
+export function countsByConvention(spec: ArchitectureSpec): Record<Convention, Record<Quantity, number>> {
+  const { total, active, totalWithoutEmbeddings, activeWithoutEmbeddings, parts } = countArchitecture(spec)
+  const inputTable = spec.tied ? 0 : parts.embedding
+  return {
+    everything: { total, active },
+    'without input table': { total: total - inputTable, active: active - inputTable },
+    'without embeddings': { total: totalWithoutEmbeddings, active: activeWithoutEmbeddings },
+  }
+}
+
+/** A published figure beside the counted one. */
+export interface Comparison {
+  quantity: Quantity
+  published: number
+  printed: string
+  counted: number
+  /** The way of counting that comes nearest; totals always count everything. */
+  convention: Convention
+  /** counted / published - 1 */
+  difference: number
+  /** `rounding`: the counted one rounds to a printed figure of two digits or more; `explained`: by the data file. */
+  agreement: 'within 1 %' | 'rounding' | 'explained' | 'unexplained'
+  /** Null within 1 %. */
+  why: string | null
+}
+
+const TOLERANCE = 0.01
+
+/** Both figures beside the counted ones; one that its owner did not publish is left out. */
+export function compareWithPublished(model: PublishedModel): Comparison[] {
+  const counts = countsByConvention(publishedArchitecture(model))
+  const { published: figures } = model
+  return (['total', 'active'] as const).flatMap((quantity) => {
+    const [published, printed] = [figures[quantity], figures.printed[quantity]]
+    if (published === null || printed === null) return []
+    const away = (way: Convention) => Math.abs(counts[way][quantity] / published - 1)
+    const ways = quantity === 'total' ? CONVENTIONS.slice(0, 1) : CONVENTIONS
+    const convention = ways.reduce((best, way) => (away(way) < away(best) ? way : best))
+    const counted = counts[convention][quantity]
+    return [
+      {
+        quantity,
+        published,
+        printed,
+        counted,
+        convention,
+        difference: counted / published - 1,
+        ...agreementOf(counted, published, printed, model.differences?.[quantity]),
+      },
+    ]
+  })
+}
+
+function agreementOf(
+  counted: number,
+  published: number,
+  printed: string,
+  why: string | undefined,
+): Pick<Comparison, 'agreement' | 'why'> {
+  if (Math.abs(counted / published - 1) <= TOLERANCE) return { agreement: 'within 1 %', why: null }
+  if (why !== undefined) return { agreement: 'explained', why }
+  const digits = printed.replace(/\D/g, '').length
+  if (digits > 1 && printedLike(counted, printed) === printed) {
+    return { agreement: 'rounding', why: `${(counted / 1e9).toFixed(3)}B rounds to the printed ${printed}.` }
+  }
+  return { agreement: 'unexplained', why: null }
+}
+
+/** A number in the unit and with the decimals of a printed one: 12.88e9 like `12.9B` is `12.9B`. */
+export function printedLike(value: number, printed: string): string {
+  const [, , decimals = '', unit] = /^(\d+)(?:\.(\d+))?([MBT])$/.exec(printed) ?? []
+  const size = { M: 1e6, B: 1e9, T: 1e12 }[unit]
+  if (size === undefined) throw new Error(`printedLike: "${printed}" is no figure such as 46.7B`)
+  return `${(value / size).toFixed(decimals.length)}${unit}`
+}
