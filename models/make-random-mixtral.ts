@@ -2,25 +2,23 @@
 import { join } from 'node:path'
 import { sizeOf } from '../src/checkpoint/layout.ts'
 import { saveCheckpoint } from '../src/checkpoint/save.ts'
-import { type ModelConfig, softmaxTopK } from '../src/model/config.ts'
 import { Random } from '../src/train/random.ts'
 import { trainTokenizer, VOCAB_SIZE } from '../src/train/tokenizer.ts'
+import { mixtralConfig } from './mixtral.ts'
 
 const SEED = 1
 
-const config: ModelConfig = {
-  family: 'mixtral',
-  vocabSize: VOCAB_SIZE,
-  hiddenSize: 128,
-  maxPositionEmbeddings: 1024,
-  normEps: 1e-5,
-  tieWordEmbeddings: false,
-  attention: { numHeads: 4, numKeyValueHeads: 2, headDim: 32, bias: false, slidingWindow: null },
-  rope: { theta: 10000, scaling: { type: 'default' } },
-  layers: new Array(4).fill({ kind: 'moe', intermediateSize: 256, router: softmaxTopK(8, 2) }),
-  bosTokenId: 1,
-  eosTokenIds: [2],
-}
+const config = mixtralConfig({
+  D: 128,
+  H: 256,
+  layers: 4,
+  heads: 4,
+  keyValueHeads: 2,
+  E: 8,
+  K: 2,
+  V: VOCAB_SIZE,
+  positions: 1024,
+})
 
 const CARD = `# random-mixtral
 

@@ -1,0 +1,67 @@
+/**
+ * Makes a Mixtral of random weights to measure engines on: `npx tsx models/make-random.ts --size small --out DIR`.
+ * Float32, no tokenizer, the same bytes every time.
+ */
+import { parseArgs } from 'node:util'
+import { sizeOf } from '../src/checkpoint/layout.ts'
+import { saveCheckpoint } from '../src/checkpoint/save.ts'
+import { type MixtralSizes, mixtralConfig } from './mixtral.ts'
+
+/** By parameters: 15 million, 0.2 billion, 0.9 billion. */
+const SIZES: Record<string, MixtralSizes> = {
+  tiny: { D: 256, H: 512, layers: 4, heads: 8, keyValueHeads: 4, E: 8, K: 2, V: 512, positions: 4096 },
+  small: { D: 512, H: 1024, layers: 8, heads: 8, keyValueHeads: 4, E: 16, K: 2, V: 4096, positions: 4096 },
+  medium: {
+    D: 1024,
+    H: 2048,
+    layers: 8,
+    heads: 16,
+    keyValueHeads: 8,
+    E: 16,
+    K: 2,
+    V: 32000,
+    positions: 4096,
+  },
+}
+
+const usage = `usage: npx tsx models/make-random.ts --size ${Object.keys(SIZES).join('|')} --out DIR [--seed N]`
+
+/**
+ * Uniform numbers of variance 1/inputs, so that activations keep their size; norms of one. A plain 32-bit xorshift
+ * (Marsaglia 2003), because a billion normal draws would take a minute.
+ */
+function weightsFrom(seed: number): (name: string, shape: number[]) => Float32Array {
+  let state = (seed * 2654435761) >>> 0 || 1
+  return (_, shape) => {
+    const values = new Float32Array(sizeOf(shape))
+    if (shape.length === 1) return values.fill(1)
+    const step = Math.sqrt(3 / shape[1]) / 2 ** 31
+    for (let i = 0; i < values.length; i++) {
+      state ^= state << 13
+      state ^= state >>> 17
+      state ^= state << 5
+      values[i] = state * step
+    }
+    return values
+  }
+}
+
+function options(): { size: string; out: string; seed: number } {
+  const { values } = parseArgs({
+    options: { size: { type: 'string' }, out: { type: 'string' }, seed: { type: 'string', default: '1' } },
+  })
+  const { size = '', out, seed } = values
+  if (!out || !Object.hasOwn(SIZES, size) || !/^\d+$/.test(seed)) throw new Error(usage)
+  return { size, out, seed: Number(seed) }
+}
+
+try {
+  const { size, out, seed } = options()
+  saveCheckpoint(out, mixtralConfig(SIZES[size]), 'F32', weightsFrom(seed), {
+    'generation_config.json': { bos_token_id: 1, eos_token_id: 2 },
+  })
+  console.log(`wrote ${out}`)
+} catch (error) {
+  console.error((error as Error).message)
+  process.exitCode = 2
+}
