@@ -1,6 +1,10 @@
 /** Public API: load a model directory, run it, see what its routers chose, continue texts with it. */
 
 export * from './errors.ts'
+export type { MutualInformation } from './eval/mutual-information.ts'
+export type { Proportion } from './eval/proportion.ts'
+export { type EvalHooks, type EvalOptions, evaluate } from './eval/run.ts'
+export type * from './eval/types.ts'
 export { generate } from './generate/generate.ts'
 export { loadTokenizer, Tokenizer } from './generate/tokenizer.ts'
 export type {

@@ -4,7 +4,9 @@ import { Command, CommanderError, Option } from 'commander'
 import { messageOf, TinymoeError, UsageError } from '../errors.ts'
 import { DEVICES } from '../runtime/types.ts'
 import { registerBench } from './bench.ts'
+import { registerCost } from './cost.ts'
 import { registerDoctor } from './doctor.ts'
+import { registerEval } from './eval.ts'
 import { registerGenerate } from './generate.ts'
 import { registerInspect } from './inspect.ts'
 import { registerLogits } from './logits.ts'
@@ -43,8 +45,10 @@ function createProgram(): Command {
     registerLogits,
     registerTrace,
     registerInspect,
+    registerCost,
     registerBench,
     registerTrain,
+    registerEval,
     registerSetup,
     registerDoctor,
   ]

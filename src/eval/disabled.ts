@@ -1,0 +1,64 @@
+import { InputError } from '../errors.ts'
+import type { MoeConfig } from '../model/config.ts'
+import { interventionFor } from '../model/interventions.ts'
+import type { Document } from './documents.ts'
+import { documentLosses, domainsOf, type EvalForward, type Watch } from './loss.ts'
+import { ratioOfSums } from './ratio.ts'
+import type { DisabledLoss } from './types.ts'
+
+/**
+ * Losses of documents when one expert of one layer may not be chosen, less the intact ones (`intact`, nats a document):
+ * what the model loses with it while the others stand in. An entry an expert; null where too few would be left.
+ */
+export async function disabledLosses(
+  model: EvalForward,
+  documents: readonly Document[],
+  intact: readonly number[],
+  layer: number,
+  { signal, onShare }: Watch = {},
+): Promise<DisabledLoss[] | null> {
+  const { router } = model.config.layers[layer] as MoeConfig
+  if (!canDisable(router, layer)) return null
+  const results: DisabledLoss[] = []
+  for (let expert = 0; expert < router.numExperts; expert++) {
+    const losses = await documentLosses(model, documents, {
+      interventions: { disable: [{ expert, layer }] },
+      signal,
+      onShare: (share) => onShare?.((expert + share) / router.numExperts),
+    })
+    results.push(differences(expert, documents, losses, intact))
+  }
+  return results
+}
+
+/** The same documents with and without, so that what makes one easy or hard falls out of the difference. */
+function differences(
+  expert: number,
+  documents: readonly Document[],
+  losses: readonly number[],
+  intact: readonly number[],
+): DisabledLoss {
+  const result: DisabledLoss = { expert, mean: 0, byDomain: {}, standardError: {} }
+  const domains = domainsOf(documents)
+  for (const domain of domains) {
+    const own = [...documents.keys()].filter((i) => documents[i].domain === domain)
+    const { mean, standardError } = ratioOfSums(
+      own.map((i) => losses[i] - intact[i]),
+      own.map((i) => documents[i].tokens.length - 1),
+    )
+    result.byDomain[domain] = mean
+    result.standardError[domain] = standardError
+    result.mean += mean / domains.length
+  }
+  return result
+}
+
+function canDisable(router: MoeConfig['router'], layer: number): boolean {
+  try {
+    interventionFor({ disable: [{ expert: 0, layer }] }, router, layer)
+    return true
+  } catch (error) {
+    if (error instanceof InputError) return false
+    throw error
+  }
+}

@@ -1,0 +1,102 @@
+import { joinTraces, type RoutingTrace } from '../model/trace.ts'
+import type { Domain } from '../train/corpus/index.ts'
+import { disabledLosses } from './disabled.ts'
+import { type Document, type Draw, documentsOfTokens, type TextCodec } from './documents.ts'
+import { documentLosses, type EvalForward, type Watch } from './loss.ts'
+import { DEAD_SHARE, layerSpecialisation, type RoutedToken } from './specialisation.ts'
+import type { ByDomain, ExpertsReport } from './types.ts'
+
+/** Routed tokens of each domain for each sample: with equal numbers a frequent domain does not speak for all. */
+const TOKENS_A_SAMPLE = 64
+/** Of these, for the losses with a disabled expert: each needs a pass of its own. */
+const DISABLED_TOKENS_A_SAMPLE = 10
+/** Of the work, the pass that records the routing; the rest are passes with an expert disabled. */
+const ROUTING_SHARE = 0.25
+
+/** What each mixture layer's experts specialise in. */
+export async function expertsReport(
+  model: EvalForward,
+  codec: TextCodec,
+  domains: readonly Domain[],
+  draw: Draw,
+  samples: number,
+  { signal, onShare }: Watch = {},
+): Promise<ExpertsReport> {
+  const documents = domains.flatMap((domain) =>
+    documentsOfTokens(codec, domain, draw, TOKENS_A_SAMPLE * samples),
+  )
+  const { losses, trace, tokens } = await route(model, documents, {
+    signal,
+    onShare: (share) => onShare?.(ROUTING_SHARE * share),
+  })
+  const shorter = beginnings(documents, DISABLED_TOKENS_A_SAMPLE * samples)
+  const report: ExpertsReport = {
+    deadShare: DEAD_SHARE,
+    documents: countBy(documents, () => 1),
+    tokens: countBy(documents, routedTokens),
+    disabledTokens: countBy(
+      shorter.map((i) => documents[i]),
+      routedTokens,
+    ),
+    layers: [],
+  }
+  for (const [i, layer] of trace.layers.entries()) {
+    const disabled = await disabledLosses(
+      model,
+      shorter.map((index) => documents[index]),
+      shorter.map((index) => losses[index]),
+      layer.layer,
+      {
+        signal,
+        onShare: (share) =>
+          onShare?.(ROUTING_SHARE + ((1 - ROUTING_SHARE) * (i + share)) / trace.layers.length),
+      },
+    )
+    report.layers.push({ ...layerSpecialisation(layer, tokens, (id) => codec.tokenText(id)), disabled })
+  }
+  return report
+}
+
+/** One pass with the routers watched: intact losses, and all routed tokens in the order of the trace. */
+async function route(
+  model: EvalForward,
+  documents: readonly Document[],
+  watch: Watch,
+): Promise<{ losses: number[]; trace: RoutingTrace; tokens: RoutedToken[] }> {
+  const traces: RoutingTrace[] = []
+  const tokens: RoutedToken[] = []
+  const losses = await documentLosses(model, documents, {
+    ...watch,
+    onTrace: (trace, batch) => {
+      traces.push(trace)
+      for (const { token, sequence } of trace.rows) {
+        const document = batch[sequence]
+        tokens.push({ token, document, domain: documents[document].domain })
+      }
+    },
+  })
+  return { losses, trace: joinTraces(traces), tokens }
+}
+
+/** Indices of each domain's first documents with so many tokens, or a little more. */
+function beginnings(documents: readonly Document[], tokens: number): number[] {
+  const taken: ByDomain<number> = {}
+  return [...documents.keys()].filter((i) => {
+    const { domain } = documents[i]
+    const before = taken[domain] ?? 0
+    if (before >= tokens) return false
+    taken[domain] = before + routedTokens(documents[i])
+    return true
+  })
+}
+
+/** The last token is predicted, never read. */
+function routedTokens({ tokens }: Document): number {
+  return tokens.length - 1
+}
+
+function countBy(documents: readonly Document[], count: (document: Document) => number): ByDomain<number> {
+  const sums: ByDomain<number> = {}
+  for (const document of documents) sums[document.domain] = (sums[document.domain] ?? 0) + count(document)
+  return sums
+}

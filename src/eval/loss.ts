@@ -1,0 +1,157 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import * as tf from '@tensorflow/tfjs-core'
+import { InputError } from '../errors.ts'
+import type { Interventions } from '../model/interventions.ts'
+import type { RoutingTrace } from '../model/trace.ts'
+import type { MoeModel } from '../model/transformer.ts'
+import { DOMAINS, type Domain } from '../train/corpus/index.ts'
+import type { Document } from './documents.ts'
+import { ratioOfSums } from './ratio.ts'
+import type { ByDomain, DomainLoss, LossReport } from './types.ts'
+
+/** What evaluating needs of a model. */
+export type EvalForward = Pick<MoeModel, 'config' | 'forward' | 'createCache'>
+
+/** Tokens of a batch, padding included: more at once is no faster. */
+const BATCH_TOKENS = 4096
+/** Numbers of a batch's logits. */
+const BATCH_LOGITS = 2 ** 23
+
+/** Watches long work: called between batches, and ends it. */
+export interface Watch {
+  signal?: AbortSignal
+  /** The share of this work that is done, 0 to 1. */
+  onShare?(share: number): void
+}
+
+export interface LossOptions extends Watch {
+  interventions?: Interventions
+  /** Called with what the routers decided about a batch; `rows[].sequence` counts in `documents` (indices of the call). */
+  onTrace?(trace: RoutingTrace, documents: number[]): void
+}
+
+/**
+ * Cross-entropy in nats of each document: the sum of -ln p(token) over all but its first token, each predicted from what
+ * stands before it in the same document. Batches of like lengths are padded on the left, and padding is masked.
+ * @throws InputError when a loss is no number
+ */
+export async function documentLosses(
+  model: EvalForward,
+  documents: readonly Pick<Document, 'tokens'>[],
+  { signal, onShare, interventions, onTrace }: LossOptions = {},
+): Promise<number[]> {
+  const losses = new Array<number>(documents.length)
+  const batches = batchesOf(
+    documents.map(({ tokens }) => tokens.length - 1),
+    model.config.vocabSize,
+  )
+  for (const [i, batch] of batches.entries()) {
+    await nextTurn() // an interrupt is seen only between turns of the event loop
+    signal?.throwIfAborted()
+    const trace = onTrace !== undefined
+    const result = batchLosses(
+      model,
+      batch.map((index) => documents[index].tokens),
+      { interventions, trace },
+    )
+    batch.forEach((index, b) => {
+      losses[index] = result.losses[b]
+    })
+    if (result.trace) onTrace?.(result.trace, batch)
+    onShare?.((i + 1) / batches.length)
+  }
+  const broken = losses.findIndex((loss) => !Number.isFinite(loss))
+  if (broken >= 0) throw new InputError(`loss: of document ${broken} is ${losses[broken]}, expected a number`)
+  return losses
+}
+
+/** Indices of documents in batches, like lengths together, the longest first (memory that is not there shows at once). */
+function batchesOf(lengths: readonly number[], V: number): number[][] {
+  const order = [...lengths.keys()].sort((a, b) => lengths[b] - lengths[a])
+  const batches: number[][] = []
+  for (const index of order) {
+    const batch = batches.at(-1)
+    const tokens = batch && (batch.length + 1) * lengths[batch[0]]
+    if (tokens && tokens <= BATCH_TOKENS && tokens * V <= BATCH_LOGITS) batch.push(index)
+    else batches.push([index])
+  }
+  return batches
+}
+
+function batchLosses(
+  model: EvalForward,
+  documents: number[][],
+  options: { interventions?: Interventions; trace: boolean },
+): { losses: number[]; trace: RoutingTrace | null } {
+  const inputs = documents.map((tokens) => tokens.slice(0, -1))
+  const T = Math.max(...inputs.map(({ length }) => length))
+  const { logits, trace } = model.forward(inputs, options)
+  const targets = new Int32Array(documents.length * T) // padding predicts token 0, which is not summed
+  documents.forEach((tokens, b) => {
+    targets.set(tokens.slice(1), (b + 1) * T - tokens.length + 1)
+  })
+  const values = tokenLosses(logits as tf.Tensor3D, targets)
+  const losses = inputs.map(({ length }, b) => {
+    let sum = 0
+    for (let t = T - length; t < T; t++) sum += values[b * T + t]
+    return sum
+  })
+  return { losses, trace }
+}
+
+/** -ln softmax(logits)[target] of each row; logits [B, T, V], targets [B T]. Disposes the logits. */
+function tokenLosses(logits: tf.Tensor3D, targets: Int32Array): Float32Array {
+  const [B, T, V] = logits.shape
+  const losses = tf.tidy(() => {
+    const places = targets.map((target, row) => row * V + target)
+    const chosen = tf.gather(tf.reshape(logits, [B * T * V]), tf.tensor1d(places, 'int32'))
+    return tf.sub(tf.logSumExp(tf.reshape(logits, [B * T, V]), 1), chosen)
+  })
+  logits.dispose()
+  const values = losses.dataSync() as Float32Array
+  losses.dispose()
+  return values
+}
+
+/** Losses of documents by domain, every token of a domain counting the same, and their mean over domains. */
+export function lossReport(documents: readonly Document[], losses: readonly number[]): LossReport {
+  const byDomain: ByDomain<number> = {}
+  const details: ByDomain<DomainLoss> = {}
+  const present = domainsOf(documents)
+  for (const domain of present) {
+    const own = [...documents.keys()].filter((i) => documents[i].domain === domain)
+    const nats = own.map((i) => losses[i])
+    const predicted = own.map((i) => documents[i].tokens.length - 1)
+    const characters = sum(own.map((i) => documents[i].characters))
+    const { mean, standardError } = ratioOfSums(nats, predicted)
+    byDomain[domain] = mean
+    details[domain] = {
+      documents: own.length,
+      tokens: sum(predicted),
+      characters,
+      standardError,
+      bitsPerCharacter: sum(nats) / Math.LN2 / characters,
+    }
+  }
+  const mean = meanOf(present.map((domain) => byDomain[domain]!))
+  return {
+    mean,
+    byDomain,
+    perplexity: Math.exp(mean),
+    bitsPerCharacter: meanOf(present.map((domain) => details[domain]!.bitsPerCharacter)),
+    details,
+  }
+}
+
+/** The domains that occur, in the corpus's order. */
+export function domainsOf(documents: readonly Pick<Document, 'domain'>[]): Domain[] {
+  return DOMAINS.filter((domain) => documents.some((document) => document.domain === domain))
+}
+
+function meanOf(values: number[]): number {
+  return sum(values) / values.length
+}
+
+function sum(values: number[]): number {
+  return values.reduce((a, b) => a + b, 0)
+}

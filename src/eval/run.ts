@@ -1,0 +1,169 @@
+import { loadavg, platform } from 'node:os'
+import { basename, dirname, resolve } from 'node:path'
+import { countParameters, flopsPerToken, totalFlops, weightBytesPerToken } from '../cost/index.ts'
+import { InputError } from '../errors.ts'
+import type { LoadedModel } from '../load-model.ts'
+import type { ModelConfig } from '../model/config.ts'
+import { MoeModel } from '../model/transformer.ts'
+import { DOMAINS, type Domain } from '../train/corpus/index.ts'
+import { byDomainAndForm, headlineOf, type Quiz, quizzesOf, runQuizzes } from './answers.ts'
+import { documentsOf, TextCodec } from './documents.ts'
+import { expertsReport } from './experts.ts'
+import { documentLosses, lossReport, type Watch } from './loss.ts'
+import { measureSpeed, speedTokens } from './speed.ts'
+import type { CostReport, EvalConditions, EvalModel, EvalReport, EvalSplit } from './types.ts'
+
+export interface EvalOptions {
+  split?: EvalSplit
+  /** Documents of each domain for the loss, and questions of each form at most. */
+  samples?: number
+  /** Of the documents: one seed, the same documents. */
+  seed?: number
+  domains?: Domain[]
+  /** Also what the experts specialise in. */
+  experts?: boolean
+}
+
+/** What is left out means this; about a minute on two cores. */
+export const EVAL_DEFAULTS = { split: 'heldout', samples: 100, seed: 1 } as const
+
+export interface EvalHooks {
+  /** Aborting ends the evaluation between two calls of the model: it rejects with the signal's reason. */
+  signal?: AbortSignal
+  /** The share of the whole that is done, and what is being done. */
+  onProgress?(share: number, what: string): void
+}
+
+/** Keys in sight of the token whose FLOPs are counted; docs/training.md compares the presets there. */
+const FLOP_CONTEXT = 128
+/** Expected shares of the time. */
+const STAGES = { losses: 2, answers: 5, speed: 2, experts: 10 }
+
+/**
+ * Quality, cost and speed of a model on this project's corpus.
+ * @throws InputError for options out of range, a model without a usable tokenizer, or one without routers when `experts`
+ * are asked for
+ */
+export async function evaluate(
+  model: LoadedModel,
+  options: EvalOptions = {},
+  hooks: EvalHooks = {},
+): Promise<EvalReport> {
+  const { config, dir } = model
+  const { split, samples, seed, domains, experts } = checkedOptions(options, model)
+  const codec = new TextCodec(dir, config, model.tokenizer)
+  const draw = { split, seed }
+  const eager = new MoeModel(config, model.weights, model.dispatch) // see `EvalConditions.executor`
+  const stage = stages(experts, hooks)
+  const conditions = conditionsOf(model)
+  const started = performance.now()
+
+  const documents = domains.flatMap((domain) => documentsOf(codec, domain, draw, samples))
+  const losses = await documentLosses(eager, documents, stage('losses'))
+  const quizzes = quizzesOf(codec, config, domains, draw, samples)
+  const results = await runQuizzes(eager, codec, quizzes, stage('answers'))
+  const text = speedTokens(codec, domains[0], draw, config.maxPositionEmbeddings)
+  const speed = await measureSpeed(model, text, stage('speed'))
+  const exactMatch = byDomainAndForm(results, 'answer')
+  return {
+    format: 'tinymoe-eval',
+    version: 1,
+    date: new Date().toISOString(),
+    model: modelOf(dir, config),
+    split,
+    samples,
+    seed,
+    domains,
+    loss: lossReport(documents, losses),
+    exactMatch,
+    wellFormed: byDomainAndForm(results, 'text'),
+    headline: headlineOf(exactMatch),
+    cost: costOf(config),
+    speed,
+    experts: experts ? await expertsReport(eager, codec, domains, draw, samples, stage('experts')) : null,
+    conditions,
+    notes: [...codec.notes(), ...tooLong(documents, quizzes, config)],
+    seconds: (performance.now() - started) / 1000,
+  }
+}
+
+function checkedOptions(options: EvalOptions, { config, dir }: LoadedModel): Required<EvalOptions> {
+  const { split = EVAL_DEFAULTS.split, samples = EVAL_DEFAULTS.samples, seed = EVAL_DEFAULTS.seed } = options
+  const { experts = false, domains = DOMAINS } = options
+  if (!Number.isSafeInteger(samples) || samples < 1) {
+    throw new InputError(`samples: is ${samples}, expected a whole number from 1`)
+  }
+  const unknown = domains.find((domain) => !DOMAINS.includes(domain))
+  if (unknown !== undefined || domains.length === 0) {
+    throw new InputError(`domains: are [${domains}], expected some of ${DOMAINS.join(', ')}`)
+  }
+  if (experts && config.layers.every(({ kind }) => kind === 'dense')) {
+    throw new InputError(`${dir}: every layer is dense, so there are no experts to look at`)
+  }
+  return { split, samples, seed, experts, domains: DOMAINS.filter((domain) => domains.includes(domain)) }
+}
+
+type Stage = keyof typeof STAGES
+
+/** Watches for the parts of the work, each reporting its share of the whole. */
+function stages(experts: boolean, { signal, onProgress }: EvalHooks) {
+  const names = (Object.keys(STAGES) as Stage[]).filter((name) => experts || name !== 'experts')
+  const sum = (list: Stage[]) => list.reduce((total, name) => total + STAGES[name], 0)
+  return (name: Stage): Watch => {
+    const before = sum(names.slice(0, names.indexOf(name)))
+    return {
+      signal,
+      onShare: (share) => onProgress?.((before + share * STAGES[name]) / sum(names), name),
+    }
+  }
+}
+
+function modelOf(dir: string, config: ModelConfig): EvalModel {
+  const last = basename(resolve(dir))
+  const inTraining = last === 'checkpoint' || last === 'model'
+  return {
+    name: inTraining ? `${basename(dirname(resolve(dir)))}/${last}` : last,
+    family: config.family,
+    layers: config.layers.length,
+    vocabSize: config.vocabSize,
+    mixtures: config.layers.map((layer) =>
+      layer.kind === 'moe' ? { numExperts: layer.router.numExperts, topK: layer.router.topK } : null,
+    ),
+  }
+}
+
+function costOf(config: ModelConfig): CostReport {
+  const { parts: _, ...parameters } = countParameters(config)
+  const flopContext = Math.min(FLOP_CONTEXT, config.maxPositionEmbeddings)
+  const flopParts = flopsPerToken(config, flopContext, 'sparse')
+  return {
+    parameters,
+    flopsPerToken: totalFlops(flopParts),
+    flopContext,
+    flopParts,
+    weightBytesPerToken: weightBytesPerToken(config),
+  }
+}
+
+function conditionsOf({ runtime, executor }: LoadedModel): EvalConditions {
+  return {
+    runtime,
+    dtype: 'float32',
+    executor,
+    loadAverage: platform() === 'win32' ? null : Number(loadavg()[0].toFixed(2)), // Node gives 0 there
+  }
+}
+
+function tooLong(
+  documents: readonly { cut: boolean }[],
+  quizzes: readonly Quiz[],
+  { maxPositionEmbeddings }: ModelConfig,
+): string[] {
+  const cut = documents.filter((document) => document.cut).length
+  const leftOut = quizzes.reduce((sum, quiz) => sum + quiz.leftOut, 0)
+  const why = `the model has ${maxPositionEmbeddings} positions`
+  return [
+    ...(cut > 0 ? [`${cut} of ${documents.length} documents were cut: ${why}`] : []),
+    ...(leftOut > 0 ? [`${leftOut} questions were left out: ${why}`] : []),
+  ]
+}

@@ -1,0 +1,116 @@
+import type { LayerTrace } from '../model/trace.ts'
+import { chosenExperts, loadBalanceLoss, maxViolation, utilisation } from '../trace/statistics.ts'
+import { DOMAINS, type Domain } from '../train/corpus/index.ts'
+import { mutualInformation } from './mutual-information.ts'
+import type { ByDomain, ExpertLoad, LayerExperts, TypicalToken } from './types.ts'
+
+/** An expert that gets less of its layer's assignments than this is as good as absent. */
+export const DEAD_SHARE = 0.02
+/** A token that was routed fewer times says little about an expert. */
+const MIN_COUNT = 20
+/** Typical tokens listed an expert. */
+const TYPICAL = 8
+
+/** A routed token: a row of the trace. */
+export interface RoutedToken {
+  token: number
+  /** Index of its document. */
+  document: number
+  domain: Domain
+}
+
+/** What the trace of one layer says about its experts; `tokens` are the trace's rows. */
+export function layerSpecialisation(
+  layer: LayerTrace,
+  tokens: readonly RoutedToken[],
+  textOf: (token: number) => string,
+): Omit<LayerExperts, 'disabled'> {
+  return {
+    layer: layer.layer,
+    numExperts: layer.numExperts,
+    topK: layer.topK,
+    mutualInformation: layerInformation(layer, tokens),
+    tokenShare: tokenShares(layer, tokens),
+    baseline: layer.topK / layer.numExperts,
+    load: expertLoad(layer),
+    typicalTokens: typicalTokens(layer, tokens, textOf),
+  }
+}
+
+function layerInformation(layer: LayerTrace, tokens: readonly RoutedToken[]) {
+  const kinds = DOMAINS.filter((domain) => tokens.some((token) => token.domain === domain))
+  const documents = new Map<number, { kind: number; counts: number[] }>()
+  tokens.forEach(({ document, domain }, t) => {
+    const entry = documents.get(document) ?? { kind: kinds.indexOf(domain), counts: zeros(layer.numExperts) }
+    documents.set(document, entry)
+    for (const expert of chosenExperts(layer, t)) entry.counts[expert]++
+  })
+  return mutualInformation([...documents.values()], kinds.length)
+}
+
+/**
+ * Share of a domain's tokens that have an expert among their K; the shares of a domain sum to K. This is the domain
+ * specialisation of OLMoE (Muennighoff et al. 2024, arXiv 2409.02060, section 5.3).
+ */
+export function tokenShares(layer: LayerTrace, tokens: readonly RoutedToken[]): ByDomain<number[]> {
+  const counts: ByDomain<{ tokens: number; chosen: number[] }> = {}
+  tokens.forEach(({ domain }, t) => {
+    counts[domain] ??= { tokens: 0, chosen: zeros(layer.numExperts) }
+    counts[domain].tokens++
+    for (const expert of chosenExperts(layer, t)) counts[domain].chosen[expert]++
+  })
+  return Object.fromEntries(
+    Object.entries(counts).map(([domain, { tokens, chosen }]) => [domain, chosen.map((n) => n / tokens)]),
+  )
+}
+
+function expertLoad(layer: LayerTrace): ExpertLoad {
+  const shares = utilisation(layer)
+  const place = (share: number) => ({ expert: shares.indexOf(share), share })
+  return {
+    shares,
+    least: place(Math.min(...shares)),
+    most: place(Math.max(...shares)),
+    dead: [...shares.keys()].filter((expert) => shares[expert] < DEAD_SHARE),
+    maxViolation: maxViolation(layer),
+    loadBalanceLoss: loadBalanceLoss(layer),
+  }
+}
+
+/**
+ * Per expert the tokens that it gets most above chance: N(token, expert) / N(token), OLMoE's vocabulary specialisation
+ * (section 5.4, there without the division), by the same share of all tokens. By lift, the more frequent token first.
+ */
+function typicalTokens(
+  layer: LayerTrace,
+  tokens: readonly RoutedToken[],
+  textOf: (token: number) => string,
+): TypicalToken[][] {
+  const E = layer.numExperts
+  const byToken = new Map<number, { count: number; chosen: number[] }>()
+  const all = zeros(E)
+  tokens.forEach(({ token }, t) => {
+    const entry = byToken.get(token) ?? { count: 0, chosen: zeros(E) }
+    byToken.set(token, entry)
+    entry.count++
+    for (const expert of chosenExperts(layer, t)) {
+      entry.chosen[expert]++
+      all[expert]++
+    }
+  })
+  const frequent = [...byToken].filter(([, { count }]) => count >= MIN_COUNT)
+  return all.map((total, expert) =>
+    frequent
+      .map(([token, { count, chosen }]) => {
+        const share = chosen[expert] / count
+        return { token, text: textOf(token), count, share, lift: share / (total / tokens.length) }
+      })
+      .filter(({ lift }) => lift > 1) // NaN, of an expert without tokens, is not
+      .sort((a, b) => b.lift - a.lift || b.count - a.count || a.token - b.token)
+      .slice(0, TYPICAL),
+  )
+}
+
+function zeros(E: number): number[] {
+  return new Array<number>(E).fill(0)
+}

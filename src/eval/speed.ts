@@ -1,0 +1,79 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { type Summary, summarize } from '../../bench/statistics.ts'
+import { type Domain, generateSample } from '../train/corpus/index.ts'
+import type { Draw, TextCodec } from './documents.ts'
+import type { EvalForward, Watch } from './loss.ts'
+import type { SpeedReport } from './types.ts'
+
+const PROMPT_TOKENS = 128
+/** Tokens decoded one by one behind the prompt. */
+const STEPS = 32
+const ROUNDS = 12
+/** Rounds before those that count: the first records graphs and moves weights. */
+const WARM_UP = 2
+/** No further round is begun after this, on slow devices. */
+const BUDGET_MS = 15_000
+const MIN_ROUNDS = 3
+
+/** Prompt and continuation, real text: of stories, or what else there is, in a row. */
+export function speedTokens(codec: TextCodec, domain: Domain, draw: Draw, room: number): number[] {
+  const wanted = Math.min(PROMPT_TOKENS + STEPS, room)
+  const tokens: number[] = []
+  for (let index = 0; tokens.length < wanted; index++) {
+    tokens.push(...codec.document(domain, generateSample(domain, draw.split, index, draw.seed).text).tokens)
+  }
+  return tokens.slice(0, wanted)
+}
+
+/** Times a prompt read from an empty cache and then single tokens behind it; every call ends by reading its logits. */
+export async function measureSpeed(
+  model: EvalForward,
+  tokens: readonly number[],
+  { signal, onShare }: Watch = {},
+): Promise<SpeedReport> {
+  const steps = Math.min(STEPS, Math.floor(tokens.length / 2))
+  const prompt = tokens.slice(0, tokens.length - steps)
+  const prefillMs: number[] = []
+  const decodeMs: number[] = []
+  const started = performance.now()
+  for (let round = -WARM_UP; round < ROUNDS; round++) {
+    if (round >= MIN_ROUNDS && performance.now() - started > BUDGET_MS) break
+    await nextTurn() // an interrupt is seen only between turns of the event loop
+    signal?.throwIfAborted()
+    const times = timeRound(model, prompt, tokens.slice(prompt.length))
+    if (round >= 0) {
+      prefillMs.push(times[0])
+      decodeMs.push(...times.slice(1))
+    }
+    onShare?.((round + WARM_UP + 1) / (ROUNDS + WARM_UP))
+  }
+  const timing = (count: number, context: number, summary: Summary) => ({
+    tokens: count,
+    context,
+    n: summary.n,
+    medianMs: summary.medianMs,
+    p10Ms: summary.p10Ms,
+    p90Ms: summary.p90Ms,
+    tokensPerSecond: (1000 * count) / summary.medianMs,
+  })
+  return {
+    prefill: timing(prompt.length, prompt.length, summarize(prefillMs)),
+    decode: timing(1, prompt.length + Math.ceil(steps / 2), summarize(decodeMs)),
+  }
+}
+
+/** Milliseconds of the prompt, then of each step. */
+function timeRound(model: EvalForward, prompt: number[], continuation: number[]): number[] {
+  const cache = model.createCache()
+  try {
+    return [prompt, ...continuation.map((token) => [token])].map((call) => {
+      const start = performance.now()
+      const { logits } = model.forward(call, { cache, logits: 'last' })
+      logits.dataSync()
+      logits.dispose()
+      return performance.now() - start
+    })
+  } finally {
+    cache.dispose()
+  }
+}
