@@ -37,6 +37,18 @@ export function decimal(expected: string, accepts: (value: number) => boolean): 
   }
 }
 
+const SIZES: Record<string, number> = { '': 1, K: 1e3, M: 1e6, B: 1e9, T: 1e12 }
+
+/** A positive amount with a letter for its size, such as `37B`, `14.8T` or `2788000`. */
+export function amount(text: string): number {
+  const [, digits, letter] = /^(\d+(?:\.\d+)?)([KMBT]?)$/.exec(text) ?? []
+  const value = digits === undefined ? 0 : Number(digits) * SIZES[letter]
+  if (!(value > 0 && Number.isFinite(value))) {
+    throw new InvalidArgumentError('Expected a positive amount, such as 37B, 14.8T or 2788000.')
+  }
+  return value
+}
+
 /** Token ids such as `1,2,3`. */
 export function tokenIds(text: string): number[] {
   const entries = text.split(',').map((entry) => entry.trim())

@@ -116,8 +116,8 @@ function flopsTable({ flopsPerToken, parameters, distinctExperts }: Inspected): 
   const heading = ['prefill', 'decode', ...(sparse ? ['decode, all experts'] : []), 'training']
   return (
     table([['FLOPs a token', ...heading, 'share of decode'], ...rows], [0]) +
-    `Prefill: mean over a prompt of ${context} tokens, each meeting those before it; logits of the last only. ` +
-    `Decode: the token after ${context - 1} others.\n` +
+    `Prefill: mean over a prompt of ${context} tokens, each meeting those before it; logits of the last only.\n` +
+    `Decode: the token after ${context - 1} others. ` +
     `Twice the active parameters is ${si(2 * parameters.active, 'FLOP')}` +
     (sparse
       ? `; a decoded token costs ${percent(decode.total / decodeEveryExpert.total)} of what it would with every expert.\n`

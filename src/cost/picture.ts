@@ -79,7 +79,7 @@ export function barPicture(bars: Bar[]): string {
 const CURVE = { rows: 13, columns: 49 }
 
 /** Rows of the text curve, from the largest spend down; the middle one is "as much as before". */
-export function curveLines(curve: Rebound[], marked: Rebound): string[] {
+export function curveLines(curve: Rebound[], marked: Rebound[]): string[] {
   const { rows, columns } = CURVE
   const limit = Math.max(...curve.map(({ spend }) => Math.abs(Math.log(spend)))) || 1
   const max = curve[curve.length - 1].elasticity
@@ -94,7 +94,7 @@ export function curveLines(curve: Rebound[], marked: Rebound): string[] {
   }
   for (const point of curve) put(point, '*')
   put({ elasticity: BREAK_EVEN_ELASTICITY, use: 1, spend: 1 }, '+')
-  put(marked, 'o')
+  for (const point of marked) put(point, 'o')
   const label = (r: number) => multiple(Math.exp(limit - (2 * limit * r) / (rows - 1)))
   return [
     ...grid.map((cells, r) => `${(r % 3 === 0 ? label(r) : '').padStart(9)} |${cells.join('').trimEnd()}`),
@@ -111,7 +111,7 @@ export function multiple(value: number): string {
 const PLOT = { width: 640, height: 340, left: 70, right: 20, top: 44, bottom: 46 }
 
 /** The curve as SVG: spend on a logarithmic scale over elasticity. */
-export function curvePicture(curve: Rebound[], marked: Rebound, costFactor: number): string {
+export function curvePicture(curve: Rebound[], marked: Rebound[], costFactor: number): string {
   const { width, height, left, right, top, bottom } = PLOT
   const limit = Math.max(...curve.map(({ spend }) => Math.abs(Math.log(spend)))) || 1
   const max = curve[curve.length - 1].elasticity
@@ -129,7 +129,9 @@ export function curvePicture(curve: Rebound[], marked: Rebound, costFactor: numb
     `<line class="axis" x1="${left}" x2="${width - right}" y1="${y(1)}" y2="${y(1)}"/>`,
     `<line class="axis" x1="${x(BREAK_EVEN_ELASTICITY)}" x2="${x(BREAK_EVEN_ELASTICITY)}" y1="${top}" y2="${height - bottom}"/>`,
     `<polyline class="line" points="${points}"/>`,
-    `<circle class="active" cx="${x(marked.elasticity)}" cy="${y(marked.spend)}" r="5"/>`,
+    ...marked.map(
+      ({ elasticity, spend }) => `<circle class="active" cx="${x(elasticity)}" cy="${y(spend)}" r="5"/>`,
+    ),
     ...[0, BREAK_EVEN_ELASTICITY, max].map(
       (value) => `<text class="muted middle" x="${x(value)}" y="${height - bottom + 18}">${value}</text>`,
     ),

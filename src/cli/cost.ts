@@ -1,0 +1,229 @@
+import type { Command } from 'commander'
+import { writeAtomically } from '../checkpoint/save.ts'
+import { curvePicture } from '../cost/picture.ts'
+import { findPublished, nearNames, publishedArchitecture } from '../cost/published.ts'
+import {
+  BREAK_EVEN_ELASTICITY,
+  impliedElasticity,
+  type Rebound,
+  rebound,
+  reboundCurve,
+} from '../cost/rebound.ts'
+import { DEEPSEEK_V3, H800_PEAK, leftOut } from '../cost/report.ts'
+import { type TrainingCost, type TrainingRun, trainingCost, trainingFlops } from '../cost/training.ts'
+import { InputError, messageOf, UsageError } from '../errors.ts'
+import { allOptions, amount, decimal, type GlobalOptions, wholeNumber } from './arguments.ts'
+import { costText } from './cost-text.ts'
+import { remark, write } from './output.ts'
+
+interface Flags extends GlobalOptions {
+  model?: string
+  active?: number
+  total?: number
+  tokens?: number
+  gpuHours?: number
+  pretrainingHours?: number
+  sequence: number
+  price: number
+  peakTflops: number
+  fp8PeakTflops?: number
+  costFactor?: number
+  elasticity: number[]
+  useFactor?: number
+  svg?: string
+}
+
+/** Points of the curve, and how far it goes at least. */
+const CURVE_STEPS = 96
+const CURVE_MAX = 2
+
+/** All that is printed; `--json` prints it as it is. */
+export interface CostReport {
+  /** Whose parameters and attention; null where --active and --total describe some other model. */
+  model: string | null
+  run: TrainingRun & { sequence: number }
+  cost: TrainingCost
+  leftOut: { what: string; dollars: number | null }[]
+  rebound: {
+    costFactor: number
+    breakEvenElasticity: number
+    rows: Rebound[]
+    curve: Rebound[]
+    /** Of --use-factor; null without it. */
+    impliedElasticity: number | null
+  }
+}
+
+const EXAMPLES = `
+Defaults are DeepSeek-V3's training as its report gives it. Amounts may end in K, M, B or T. docs/cost.md has every formula
+and source.
+
+Examples:
+  $ tinymoe cost
+  $ tinymoe cost --price 3.5 --peak-tflops 312
+  $ tinymoe cost --active 70B --total 70B --tokens 15T --gpu-hours 6.4M
+  $ tinymoe cost --cost-factor 10 --elasticity 0.8,1.2 --svg rebound.svg
+  $ tinymoe cost --cost-factor 10 --use-factor 30
+`
+
+export function registerCost(program: Command): void {
+  const amounts: [flag: string, description: string][] = [
+    ['--active <n>', 'parameters a token uses (default: 37B)'],
+    ['--total <n>', 'parameters in all (default: 671B)'],
+    ['--tokens <n>', 'tokens of the pre-training (default: 14.8T)'],
+    ['--gpu-hours <n>', 'hours of one GPU that the whole run took (default: 2.788M)'],
+    ['--pretraining-hours <n>', 'those of the pre-training (default: the same share as 2.664M of 2.788M)'],
+  ]
+  const command = program
+    .command('cost')
+    .summary('what training costs, from its FLOPs, and what cheaper tokens do to spending')
+    .description("The arithmetic of a training run's price, and of the rebound effect.")
+    .option('--model <name>', 'published model whose parameters and attention to take (default: deepseek-v3)')
+  for (const [flag, description] of amounts) command.option(flag, description, amount)
+  command
+    .option(
+      '--sequence <n>',
+      'tokens of a training sequence, for the attention',
+      wholeNumber(1),
+      DEEPSEEK_V3.sequence,
+    )
+    .option('--price <dollars>', 'of one GPU hour', positive('dollars above 0'), DEEPSEEK_V3.price)
+    .option(
+      '--peak-tflops <n>',
+      'of one GPU, dense bfloat16',
+      positive('TFLOP/s above 0'),
+      H800_PEAK.bfloat16 / 1e12,
+    )
+    .option(
+      '--fp8-peak-tflops <n>',
+      'of one GPU, dense fp8 (default: twice that)',
+      positive('TFLOP/s above 0'),
+    )
+    .optionsGroup('Rebound:')
+    .option(
+      '--cost-factor <f>',
+      'cost a token falls to 1/f (default: what sparsity saves of the training)',
+      decimal('a factor from 1', (value) => value >= 1 && value <= 1e6),
+    )
+    .option('--elasticity <list>', 'of demand: use grows as price^-e', elasticities, [0.5, 1, 1.5])
+    .option('--use-factor <g>', 'use grew g times: which elasticity that is', positive('a factor above 0'))
+    .option('--svg <file>', 'the curve as a picture')
+    .addHelpText('after', EXAMPLES)
+    .action((_: unknown, self: Command) => runCost(allOptions<Flags>(self)))
+}
+
+function positive(expected: string): (text: string) => number {
+  return decimal(expected, (value) => value > 0)
+}
+
+function elasticities(text: string): number[] {
+  return [
+    ...new Set(text.split(',').map(decimal('elasticities from 0 to 10 such as 0.5,1,1.5', (e) => e <= 10))),
+  ].sort((a, b) => a - b)
+}
+
+async function runCost(flags: Flags): Promise<void> {
+  const report = costReport(flags)
+  const { curve, rows, costFactor } = report.rebound
+  if (flags.svg !== undefined) {
+    try {
+      writeAtomically(flags.svg, curvePicture(curve, rows, costFactor))
+    } catch (error) {
+      throw new InputError(`--svg ${flags.svg}: cannot be written (${messageOf(error)})`)
+    }
+    remark(`[written: ${flags.svg}]`)
+  }
+  await write(flags.json ? `${JSON.stringify(report)}\n` : costText(report))
+}
+
+/** @throws UsageError or InputError for values that do not go together */
+function costReport(flags: Flags): CostReport {
+  const model = modelOf(flags)
+  const run = runOf(flags, model)
+  const cost = trainingCost(run)
+  const costFactor = flags.costFactor ?? cost.dense.timesFlops
+  const { useFactor, elasticity, sequence, price } = flags
+  if (useFactor !== undefined && costFactor === 1) {
+    throw new UsageError(
+      '--use-factor needs a --cost-factor above 1: at the same price it says nothing about elasticity',
+    )
+  }
+  return {
+    model: model.name,
+    run: { ...run, sequence },
+    cost,
+    leftOut: model.name === DEEPSEEK_V3.model ? leftOut(price) : [],
+    rebound: {
+      costFactor,
+      breakEvenElasticity: BREAK_EVEN_ELASTICITY,
+      rows: elasticity.map((e) => rebound(costFactor, e)),
+      curve: reboundCurve(costFactor, Math.max(CURVE_MAX, ...elasticity), CURVE_STEPS),
+      impliedElasticity: useFactor === undefined ? null : impliedElasticity(costFactor, useFactor),
+    },
+  }
+}
+
+interface Model {
+  name: string | null
+  active: number
+  total: number
+  attentionPerToken: number | null
+}
+
+/** The published model, or one of which only the parameters are given. */
+function modelOf({ model, active, total, sequence, tokens, gpuHours }: Flags): Model {
+  const name = model ?? DEEPSEEK_V3.model
+  const published = findPublished(name)
+  if (!published) {
+    throw new InputError(
+      `--model ${name}: no published model of that name; near: ${nearNames(name).join(', ')}`,
+    )
+  }
+  if (published.name !== DEEPSEEK_V3.model && (tokens === undefined || gpuHours === undefined)) {
+    throw new UsageError(`--model ${name}: give --tokens and --gpu-hours too, the defaults are DeepSeek-V3's`)
+  }
+  if (model === undefined && (active !== undefined || total !== undefined)) {
+    if (active === undefined || total === undefined) {
+      throw new UsageError('--active and --total describe a model together: give both')
+    }
+    return { name: null, active, total, attentionPerToken: null }
+  }
+  const spec = publishedArchitecture(published)
+  const { attentionScores } = trainingFlops(spec, sequence, 'causal')
+  const figure = (quantity: 'active' | 'total') => {
+    const value = published.published[quantity]
+    if (value === null)
+      throw new InputError(
+        `--model ${name}: its ${quantity} parameters are not published, give --${quantity}`,
+      )
+    return value
+  }
+  return {
+    name: published.name,
+    active: active ?? figure('active'),
+    total: total ?? figure('total'),
+    attentionPerToken: attentionScores / sequence,
+  }
+}
+
+function runOf(flags: Flags, { active, total, attentionPerToken }: Model): TrainingRun {
+  const { pretraining, contextExtension, postTraining } = DEEPSEEK_V3.hours
+  const reported = pretraining + contextExtension + postTraining
+  const hours = flags.gpuHours ?? reported
+  const pretrainingHours = flags.pretrainingHours ?? (hours * pretraining) / reported
+  if (pretrainingHours > hours) {
+    throw new UsageError(`--pretraining-hours ${pretrainingHours}: expected at most --gpu-hours ${hours}`)
+  }
+  if (active > total) throw new UsageError(`--active ${active}: expected at most --total ${total}`)
+  const bfloat16 = flags.peakTflops * 1e12
+  return {
+    active,
+    total,
+    tokens: flags.tokens ?? DEEPSEEK_V3.tokens,
+    hours,
+    pretrainingHours,
+    price: flags.price,
+    peak: { bfloat16, fp8: flags.fp8PeakTflops === undefined ? 2 * bfloat16 : flags.fp8PeakTflops * 1e12 },
+    attentionPerToken,
+  }
+}
