@@ -10,8 +10,11 @@ import { writeSafetensors } from './write.ts'
 /** What goes into a directory beside the weights, by file name; objects are written as JSON. */
 export type ExtraFiles = Record<string, string | object>
 
+/** Added to scores to choose experts: rounding it changes choices. Published checkpoints keep it in float32 too. */
+const KEPT_IN_FLOAT32 = /\.scoreBias$/
+
 /**
- * Writes a Hugging Face directory: config.json, model.safetensors and `extra` files. `values` gives each tensor by our
+ * Writes a Hugging Face directory: config.json, model.safetensors (in `dtype`, choosing biases in F32) and `extra` files. `values` gives each tensor by our
  * name, row-major in its on-disk shape ([out, in] for a linear weight).
  */
 export function saveCheckpoint(
@@ -27,7 +30,8 @@ export function saveCheckpoint(
   const tensors = [...expectedTensors(config, false)].map(([ours, shape]) => {
     const name = publishedName(family.names, ours)
     if (name === null) throw new Error(`${config.family} has no published name for ${ours}`)
-    return { name, shape, dtype, data: () => values(ours, shape) }
+    const stored = KEPT_IN_FLOAT32.test(ours) ? 'F32' : dtype
+    return { name, shape, dtype: stored, data: () => values(ours, shape) }
   })
   writeSafetensors(join(dir, 'model.safetensors'), tensors, { format: 'pt' })
   const names = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' }

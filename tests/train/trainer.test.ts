@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { decodeBf16, encodeBf16 } from '../../src/checkpoint/dtype.ts'
+import { openSafetensors } from '../../src/checkpoint/safetensors.ts'
 import { CheckpointError } from '../../src/errors.ts'
 import { loadModel } from '../../src/load-model.ts'
 import { allTensors } from '../../src/model/weights.ts'
@@ -120,6 +122,52 @@ test('balancing by bias moves the choosing bias by its rate a step', () => {
   expect([...feedForward.scoreBias!]).toEqual(expected)
   expect(expected.some((bias) => bias > 0)).toBe(true)
   trainer.dispose()
+})
+
+describe('a bfloat16 export of a model with a choosing bias', () => {
+  /** So close together that bfloat16, with steps of 2^-7 above 1, makes them all equal. */
+  const BIAS = [1, 1.001, 1.002, 1.003]
+  const bf16 = (values: Float32Array) => {
+    const bits = new Uint16Array(values.length)
+    const rounded = new Float32Array(values.length)
+    encodeBf16(new Uint32Array(values.buffer, values.byteOffset, values.length), bits)
+    decodeBf16(bits, new Uint32Array(rounded.buffer), 0)
+    return rounded
+  }
+  const routes = (model: Trainer['model']) => {
+    const { logits, trace } = model.forward(TOKENS, { trace: true })
+    logits.dispose()
+    return trace!.layers.map(({ expertIndices }) => [...expertIndices])
+  }
+
+  test('has the bias in float32, and chooses as the model in memory with weights rounded', async () => {
+    const dir = directory()
+    const trainer = tinyTrainer('glm4_moe')
+    const { feedForward } = trainer.model.weights.blocks[1]
+    if (feedForward.kind !== 'moe') throw new Error('layer 1 is a mixture')
+    feedForward.scoreBias!.set(BIAS)
+    saveModel(dir, trainer, tinyTokenizer, 'BF16')
+
+    const file = openSafetensors(join(dir, 'model.safetensors'))
+    const dtypes = new Map(file.tensors.map(({ name, dtype }) => [name, dtype]))
+    file.close()
+    const inFloat32 = [...dtypes].filter(([, dtype]) => dtype !== 'BF16')
+    expect(inFloat32).toEqual([['model.layers.1.mlp.gate.e_score_correction_bias', 'F32']])
+
+    for (const parameter of trainer.parameters) {
+      parameter.values.set(bf16(parameter.values))
+      upload(parameter)
+    }
+    const loaded = await loadModel(dir, { device: 'cpu' })
+    expect(routes(loaded)).toEqual(routes(trainer.model))
+    expect(maxDifference(logitsOf(loaded), logitsOf(trainer.model))).toBeLessThan(1e-6)
+
+    const exact = routes(trainer.model)
+    feedForward.scoreBias!.set(bf16(new Float32Array(BIAS)))
+    expect(routes(trainer.model)).not.toEqual(exact) // what a rounded bias would have done
+    loaded.dispose()
+    trainer.dispose()
+  })
 })
 
 test('norms do not decay, matrices do', () => {
