@@ -45,7 +45,7 @@ const program = new Command('tsx bench/study.ts')
     '--learning-rate <x>',
     'the highest one',
     decimal('a number above 0', (x) => x > 0),
-    0.004,
+    0.008,
   )
   .option('--out <dir>', 'folder for the trainings', join('runs', 'study'))
   .option('--report <file>', 'where the results go', join(packageRoot(), 'bench', 'results', 'study.json'))
