@@ -121,7 +121,7 @@ export function curvePicture(curve: Rebound[], marked: Rebound[], costFactor: nu
   const points = curve.map(({ elasticity, spend }) => `${x(elasticity)},${y(spend)}`).join(' ')
   const levels = [-1, -0.5, 0, 0.5, 1].map((share) => Math.exp(share * limit))
   return svg(width, height, 'Total spend by elasticity of demand', [
-    `<text x="${left}" y="20">Total spend when cost per token falls to 1/${Number(costFactor.toPrecision(3))}</text>`,
+    `<text x="${left}" y="20">Total spend when cost per token falls to 1/${Number(costFactor.toPrecision(3))} (logarithmic)</text>`,
     ...levels.map(
       (level) =>
         `<text class="muted end" x="${left - 8}" y="${Number(y(level)) + 4}">${multiple(level)}</text>`,

@@ -1,0 +1,287 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { sizeOf } from '../../src/checkpoint/layout.ts'
+import { openCheckpoint } from '../../src/checkpoint/shards.ts'
+import {
+  type ArchitectureSpec,
+  type AttentionSpec,
+  everyExpert,
+  plainMixture,
+} from '../../src/cost/architecture.ts'
+import { cacheEntries, cacheNumbers, meanKeysMet, weightsRead } from '../../src/cost/bytes.ts'
+import { architectureFromJson, COUNTED_TYPES } from '../../src/cost/config-json.ts'
+import { expectedDistinct } from '../../src/cost/experts.ts'
+import { architectureFlops, totalFlops } from '../../src/cost/flops.ts'
+import { expectedWeightsRead, inspectArchitecture } from '../../src/cost/inspection.ts'
+import { countArchitecture } from '../../src/cost/parameters.ts'
+import { findPublished, publishedArchitecture, publishedModels } from '../../src/cost/published.ts'
+import { isStaleBuffer } from '../../src/families/names.ts'
+import { Xoshiro128 } from '../../src/generate/random.ts'
+import { FIXTURES } from '../helpers/golden.ts'
+
+const GROUPED: AttentionSpec = {
+  kind: 'grouped',
+  numHeads: 4,
+  numKeyValueHeads: 2,
+  headDim: 8,
+  biases: 0,
+  norms: 0,
+  window: null,
+}
+
+/** Two layers of E experts. */
+function mixtureOf(numExperts: number, topK: number, attention: AttentionSpec = GROUPED): ArchitectureSpec {
+  const layer = { attention, feedForward: plainMixture(numExperts, topK, 24), norms: 32 }
+  return { vocabSize: 50, hiddenSize: 16, tied: false, finalNorm: 16, layers: [layer, layer] }
+}
+
+/** One feed-forward in place of each mixture. */
+function denseOf(spec: ArchitectureSpec): ArchitectureSpec {
+  const feedForward = { kind: 'dense' as const, width: 24, biases: 0 }
+  return { ...spec, layers: spec.layers.map((layer) => ({ ...layer, feedForward })) }
+}
+
+function decode(spec: ArchitectureSpec, context: number) {
+  return architectureFlops(spec, {
+    tokens: 1,
+    logitRows: 1,
+    dispatch: 'sparse',
+    keys: () => context,
+    absorbed: false,
+  })
+}
+
+/** Directories of tests/fixtures with weights, by path. */
+function checkpoints(dir = ''): string[] {
+  const path = join(FIXTURES, dir)
+  const own = readdirSync(path).some((name) => name.endsWith('.safetensors')) ? [dir] : []
+  const inner = readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory())
+  return [...own, ...inner.flatMap(({ name }) => checkpoints(join(dir, name)))]
+}
+
+describe('counts equal the tensors of every checkpoint', () => {
+  test.each(checkpoints())('%s', (dir) => {
+    const path = join(FIXTURES, dir)
+    const file = join(path, 'config.json')
+    expect(existsSync(file)).toBe(true)
+    const spec = architectureFromJson(JSON.parse(readFileSync(file, 'utf8')), file)
+    const checkpoint = openCheckpoint(path)
+    const stored = [...checkpoint.names()]
+      .filter((name) => !isStaleBuffer(name))
+      .reduce((sum, name) => sum + sizeOf(checkpoint.get(name).shape), 0)
+    checkpoint.close()
+    expect(countArchitecture(spec).total).toBe(stored)
+  })
+})
+
+describe('identities', () => {
+  test('one expert is the feed-forward and a router', () => {
+    const [one, dense] = [mixtureOf(1, 1), denseOf(mixtureOf(1, 1))]
+    const router = 2 * 16 // two layers, D
+    expect(countArchitecture(one).total).toBe(countArchitecture(dense).total + router)
+    expect(countArchitecture(one).active).toBe(countArchitecture(one).total)
+    expect(totalFlops(decode(one, 9))).toBe(totalFlops(decode(dense, 9)) + 2 * router)
+  })
+
+  test('K = E uses everything, and runs what dense dispatch runs', () => {
+    const all = mixtureOf(6, 6)
+    expect(countArchitecture(all).active).toBe(countArchitecture(all).total)
+    expect(decode(everyExpert(mixtureOf(6, 2)), 5)).toEqual(decode(all, 5))
+    const denseDispatch = architectureFlops(mixtureOf(6, 2), {
+      tokens: 1,
+      logitRows: 1,
+      dispatch: 'dense',
+      keys: () => 5,
+      absorbed: false,
+    })
+    expect(denseDispatch).toEqual(decode(all, 5))
+  })
+
+  test('a token costs twice its active weights, plus the attention to its context, in every published model', () => {
+    for (const model of publishedModels()) {
+      const spec = publishedArchitecture(model)
+      const { flopsPerToken, parameters } = inspectArchitecture(spec, {
+        context: 7,
+        dtype: 'bfloat16',
+        batches: [1],
+      })
+      const { activeParts } = parameters
+      // Biases and sinks are weights but no products; a tied table multiplies as the unembedding.
+      const products = parameters.active - activeParts.norms - (spec.tied ? 0 : activeParts.embedding)
+      const flops = flopsPerToken.decode.total - flopsPerToken.decode.attentionScores
+      expect(Math.abs(flops / (2 * products) - 1), model.name).toBeLessThan(0.001)
+    }
+  })
+
+  test('one token reads its active weights, and of the input table a row', () => {
+    for (const model of publishedModels()) {
+      const spec = publishedArchitecture(model)
+      const { active, parts } = countArchitecture(spec)
+      const read = active - (spec.tied ? 0 : parts.embedding) + spec.hiddenSize
+      expect(expectedWeightsRead(spec, 1) / read, model.name).toBeCloseTo(1, 12)
+    }
+  })
+
+  test('touching every expert reads the model', () => {
+    const spec = publishedArchitecture(findPublished('jetmoe')!)
+    const every = { experts: new Array(24).fill(8), attention: new Array(24).fill(8) }
+    expect(weightsRead(spec, 1, every)).toBe(countArchitecture(spec).total + spec.hiddenSize)
+  })
+})
+
+describe('distinct experts', () => {
+  test.each([
+    [8, 2, 4],
+    [8, 2, 12],
+    [64, 6, 16],
+    [5, 5, 3],
+    [7, 1, 10],
+  ])('E=%i K=%i T=%i: the formula is the mean of random choices', (E, K, T) => {
+    const random = Xoshiro128.fromSeed(E * 1000 + K * 100 + T)
+    const rounds = 4000
+    const counts = Array.from({ length: rounds }, () => {
+      const experts = new Set<number>()
+      for (let t = 0; t < T; t++) for (const e of choice(E, K, random)) experts.add(e)
+      return experts.size
+    })
+    const mean = counts.reduce((a, b) => a + b) / rounds
+    const variance = counts.reduce((sum, count) => sum + (count - mean) ** 2, 0) / rounds
+    const fiveErrors = 5 * Math.sqrt(variance / rounds) // of a right formula, one seed in two million lies further
+    expect(Math.abs(mean - expectedDistinct(E, K, T))).toBeLessThanOrEqual(fiveErrors + 1e-9)
+  })
+
+  /** K different ones of E, all sets equally likely. */
+  function choice(E: number, K: number, random: Xoshiro128): number[] {
+    const experts = Array.from({ length: E }, (_, e) => e)
+    for (let k = 0; k < K; k++) {
+      const other = k + Math.floor(random.uniform() * (E - k))
+      ;[experts[k], experts[other]] = [experts[other], experts[k]]
+    }
+    return experts.slice(0, K)
+  }
+
+  test('at its ends', () => {
+    expect(expectedDistinct(1, 1, 1000)).toBe(1)
+    expect(expectedDistinct(8, 8, 1)).toBe(8)
+    expect(expectedDistinct(8, 3, 1)).toBeCloseTo(3, 12)
+    expect(expectedDistinct(8, 3, 0)).toBe(0)
+  })
+})
+
+describe('keys and values', () => {
+  const LATENT: AttentionSpec = {
+    kind: 'latent',
+    numHeads: 128,
+    queryRank: 1536,
+    keyValueRank: 512,
+    nopeDim: 128,
+    ropeDim: 64,
+    valueDim: 128,
+  }
+
+  test('latent attention stores the compressed vector and the rotated key', () => {
+    expect(cacheEntries(LATENT)).toBe(512 + 64)
+    const spec = publishedArchitecture(findPublished('deepseek-v3')!)
+    // DeepSeek-V2 report, table 1: (d_c + d_h^R) l, in bfloat16 70,272 bytes a token for 61 layers
+    const { cacheWritten, cacheRead } = inspectArchitecture(spec, {
+      context: 100,
+      dtype: 'fp8',
+      batches: [1],
+    }).bytesPerToken
+    expect(cacheWritten).toBe(2 * 61 * 576)
+    expect(cacheRead).toBe(100 * cacheWritten)
+  })
+
+  test('latent attention: absorbed scores reach for the compressed width', () => {
+    const spec = mixtureOf(1, 1, LATENT)
+    const scores = (absorbed: boolean) =>
+      architectureFlops(spec, { tokens: 1, logitRows: 1, dispatch: 'sparse', keys: () => 10, absorbed })
+        .attentionScores
+    expect(scores(false)).toBe(2 * 2 * 10 * 128 * (128 + 64 + 128))
+    expect(scores(true)).toBe(2 * 2 * 10 * 128 * (512 + 64 + 512))
+  })
+
+  test('a window stops growing; a prompt meets on average what its rows meet', () => {
+    const windowed: AttentionSpec = { ...GROUPED, window: 4 }
+    expect(cacheNumbers(mixtureOf(2, 1, windowed), 100)).toBe(2 * 4 * 2 * 2 * 8)
+    for (const [attention, context] of [
+      [windowed, 3],
+      [windowed, 4],
+      [windowed, 11],
+      [GROUPED, 11],
+    ] as const) {
+      const window = attention.window ?? Number.POSITIVE_INFINITY
+      const rows = Array.from({ length: context }, (_, i) => Math.min(i + 1, window))
+      expect(meanKeysMet(attention, context)).toBeCloseTo(rows.reduce((a, b) => a + b) / context, 12)
+    }
+  })
+
+  test('half of the layers of gpt-oss see 128 keys', () => {
+    const spec = publishedArchitecture(findPublished('gpt-oss-20b')!)
+    expect(cacheNumbers(spec, 1000)).toBe(12 * (128 + 1000) * 2 * 8 * 64)
+  })
+
+  test('lightning attention keeps a state, whatever the context', () => {
+    const spec = mixtureOf(2, 1, { kind: 'linear', numHeads: 3, headDim: 5 })
+    expect(cacheNumbers(spec, 10)).toBe(2 * 3 * 25)
+    expect(cacheNumbers(spec, 10_000)).toBe(2 * 3 * 25)
+    expect(decode(spec, 10).attentionScores).toBe(2 * 4 * 3 * 25)
+  })
+})
+
+describe('arithmetic intensity', () => {
+  const options = { context: 512, dtype: 'bfloat16' as const, batches: [1, 8, 64] }
+  const { intensity } = inspectArchitecture(publishedArchitecture(findPublished('mixtral-8x7b')!), options)
+
+  test('is FLOPs by bytes, and grows with the batch', () => {
+    for (const { flops, weightBytes, cacheBytes, flopsPerByte } of intensity.decode) {
+      expect(flopsPerByte).toBe(flops / (weightBytes + cacheBytes))
+    }
+    const [one, eight, many] = intensity.decode.map(({ flopsPerByte }) => flopsPerByte)
+    expect(one).toBeLessThan(eight)
+    expect(eight).toBeLessThan(many)
+  })
+
+  test('of one sequence is about one: two FLOPs for each weight of two bytes', () => {
+    expect(intensity.decode[0].flopsPerByte).toBeCloseTo(1, 1)
+  })
+
+  test('a batch of eight reads more experts than one, but fewer than eight times', () => {
+    const [one, eight] = intensity.decode
+    expect(eight.weightBytes / one.weightBytes).toBeCloseTo(7.2 / 2, 0)
+    expect(eight.cacheBytes).toBe(8 * one.cacheBytes)
+  })
+})
+
+describe('config.json of other families', () => {
+  test('a multimodal one is counted by its text_config', () => {
+    const scout = findPublished('scout')!
+    const wrapped = { model_type: 'llama4', text_config: scout.config, vision_config: {} }
+    expect(architectureFromJson(wrapped, 'config.json')).toEqual(publishedArchitecture(scout))
+  })
+
+  test('each published family is one of the counted types', () => {
+    for (const { config } of publishedModels()) expect(COUNTED_TYPES).toContain(config.model_type)
+  })
+
+  test.each([
+    [{}, '"model_type" is missing, expected one of dbrx, deepseek, '],
+    [{ model_type: 'toString' }, '"model_type" is "toString", expected one of '],
+    [{ num_hidden_layers: -1 }, '"num_hidden_layers" is -1, '],
+    [{ num_experts_per_tok: 65 }, '65 experts a token, expected at most the 64 there are'],
+    [{ moe_intermediate_size: 'wide' }, '"moe_intermediate_size" is "wide", '],
+  ])('%j', (change, message) => {
+    const { config } = findPublished('deepseek-v2-lite')!
+    const json = Object.keys(change).length === 0 ? change : { ...config, ...change }
+    expect(() => architectureFromJson(json, 'c.json')).toThrow(`c.json: ${message}`)
+  })
+
+  test('lists with one value a layer are read layer by layer', () => {
+    const { config } = findPublished('hunyuan')!
+    const lists = { ...config, moe_topk: new Array(32).fill(8), num_shared_expert: new Array(32).fill(1) }
+    expect(countArchitecture(architectureFromJson(lists, 'c.json'))).toEqual(
+      countArchitecture(architectureFromJson(config, 'c.json')),
+    )
+  })
+})
