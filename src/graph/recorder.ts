@@ -33,14 +33,16 @@ const MAX_CONSTANT_VALUES = 1024
 
 /**
  * Runs `build` once and records every TensorFlow op that it runs, whatever tfjs function it came through, as a graph.
- * Inputs become placeholders; large tensors from outside become variables, which share their memory.
+ * Inputs become placeholders; tensors from outside that `isVariable` (default: the large ones) become variables, which share
+ * their memory, the others constants.
  * @throws Error naming the op when something cannot be recorded: a read-back above all, because its value would freeze
  */
 export function record(
   inputs: Record<string, tf.Tensor>,
   build: (recorder: Recorder) => Record<string, tf.Tensor>,
+  isVariable?: (tensor: tf.Tensor) => boolean,
 ): Recording {
-  const recorder = new Recorder(inputs)
+  const recorder = new Recorder(inputs, isVariable)
   const outputs = recorder.watch(() => build(recorder))
   return recorder.finish(outputs)
 }
@@ -53,7 +55,10 @@ export class Recorder {
   private readonly variables: GraphVariable[] = []
   private count = 0
 
-  constructor(private readonly inputs: Record<string, tf.Tensor>) {
+  constructor(
+    private readonly inputs: Record<string, tf.Tensor>,
+    private readonly isVariable = ({ size }: tf.Tensor) => size > MAX_CONSTANT_VALUES,
+  ) {
     for (const [name, tensor] of Object.entries(inputs)) {
       const type = DATA_TYPES[tensor.dtype as GraphDtype]
       this.nodes.push({
@@ -185,7 +190,7 @@ export class Recorder {
 
   /** A tensor that no recorded op made: a constant if it is small, else a variable that shares its memory. */
   private capture(tensor: tf.Tensor, readSync: RecordableBackend['readSync']): Known {
-    if (tensor.size > MAX_CONSTANT_VALUES) {
+    if (this.isVariable(tensor)) {
       const name = `variable_${this.count++}`
       const dtype = tensor.dtype as GraphDtype
       const handle = this.declare(name, dtype, tensor.shape)

@@ -3,7 +3,7 @@ import type { KeysValues } from '../model/attention.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { decode, unembed } from '../model/decoder.ts'
 import { type DispatchName, mixtureLayer } from '../model/dispatch/index.ts'
-import type { ModelWeights } from '../model/weights.ts'
+import { allTensors, type ModelWeights } from '../model/weights.ts'
 import { type Recording, record } from './recorder.ts'
 
 /** Dispatches whose graph is the same for any number of tokens. */
@@ -44,7 +44,8 @@ export function recordServing(
       past_keys: tf.zeros<tf.Rank.R5>([L, B, Nk, S, headDim]),
       past_values: tf.zeros<tf.Rank.R5>([L, B, Nk, S, headDim]),
     }
-    return record(inputs, () => {
+    const all = new Set(allTensors(weights).map(({ dataId }) => dataId))
+    const build = () => {
       const cache = new PassedCache(inputs.past_keys, inputs.past_values)
       const x = decode(config, weights, {
         tokens: inputs.tokens,
@@ -59,7 +60,8 @@ export function recordServing(
       const outputs = { logits, keys: tf.stack(cache.keys), values: tf.stack(cache.values) }
       tf.dispose([cache.keys, cache.values])
       return outputs
-    })
+    }
+    return record(inputs, build, ({ dataId }) => all.has(dataId))
   } finally {
     scope.endScope()
   }

@@ -1,11 +1,11 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import * as tf from '@tensorflow/tfjs-core'
-import { DeviceError, InputError } from '../errors.ts'
+import { DeviceError, InputError, messageOf } from '../errors.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { MoeModel } from '../model/transformer.ts'
-import { DATA_TYPES, encodeSavedModel, type Signature, type SignatureTensor } from './protobuf.ts'
+import { DATA_TYPES, encodeSavedModel, type SignatureTensor } from './protobuf.ts'
 import type { GraphVariable, Recording } from './recorder.ts'
 import { GraphBuilder } from './saved-model-builder.ts'
 import { addInputs } from './saved-model-inputs.ts'
@@ -22,9 +22,20 @@ export interface SavedModelOptions {
   onProgress?: (share: number) => void
 }
 
+export interface ServedTensor {
+  dtype: 'int32' | 'float32'
+  /** null is a size that the caller chooses. */
+  shape: (number | null)[]
+}
+
+export interface ServedSignature {
+  inputs: Record<string, ServedTensor>
+  outputs: Record<string, ServedTensor>
+}
+
 export interface ExportedModel {
   dir: string
-  signatures: Record<string, Signature>
+  signatures: Record<string, ServedSignature>
   nodes: number
   /** Weights in the checkpoint files; smaller ones are constants of the graph. */
   variables: number
@@ -58,10 +69,15 @@ export async function exportSavedModel(
   }
   const { nodes, variables } = withNamedVariables(oneGraph(model.config, recordings), model.weights)
   const saving = saverOf(variables)
-  const signatures = signaturesOf(model.config, recordings[0])
+  const signatures = signaturesOf(model.config)
   const bytes = encodeSavedModel({
     nodes: [...nodes, ...saving.nodes],
-    signatures,
+    signatures: Object.fromEntries(
+      Object.entries(signatures).map(([name, { inputs, outputs }]) => [
+        name,
+        { inputs: located(inputs), outputs: located(outputs) },
+      ]),
+    ),
     restored: { saver: saving.saver, variables: saving.variables },
   })
   writeWhole(dir, bytes, variables)
@@ -89,26 +105,34 @@ function oneGraph(config: ModelConfig, recordings: Recording[]): Pick<Recording,
   return { nodes: [...graph.nodes, ...nodes], variables }
 }
 
-function signaturesOf(config: ModelConfig, { outputs }: Recording): Record<string, Signature> {
-  const { numKeyValueHeads: Nk, headDim: d } = config.attention
-  const tensor = (name: string, dtype: 'int32' | 'float32', shape: number[]): SignatureTensor => {
-    return { name: `${name}:0`, dtype: DATA_TYPES[dtype], shape }
+function signaturesOf({ attention, layers, vocabSize: V }: ModelConfig): Record<string, ServedSignature> {
+  const cache: ServedTensor = {
+    dtype: 'float32',
+    shape: [layers.length, null, attention.numKeyValueHeads, null, attention.headDim],
   }
-  const cache = [config.layers.length, -1, Nk, -1, d]
-  const ids = { input_ids: tensor('input_ids', 'int32', [-1, -1]) }
-  const logits = { logits: tensor('logits', 'float32', [-1, -1, config.vocabSize]) }
-  const caches = (...names: string[]) =>
-    Object.fromEntries(names.map((name) => [name, tensor(name, 'float32', cache)]))
+  const ids: Record<string, ServedTensor> = { input_ids: { dtype: 'int32', shape: [null, null] } }
+  const logits: Record<string, ServedTensor> = { logits: { dtype: 'float32', shape: [null, null, V] } }
   return {
     serving_default: { inputs: ids, outputs: logits },
     decode: {
-      inputs: { ...ids, ...caches('past_keys', 'past_values') },
-      outputs: { ...logits, ...caches(...Object.keys(outputs).filter((name) => name !== 'logits')) },
+      inputs: { ...ids, past_keys: cache, past_values: cache },
+      outputs: { ...logits, keys: cache, values: cache },
     },
   }
 }
 
-function assertFree(dir: string): void {
+/** A signature's tensors have their nodes' names. */
+function located(tensors: Record<string, ServedTensor>): Record<string, SignatureTensor> {
+  return Object.fromEntries(
+    Object.entries(tensors).map(([name, { dtype, shape }]) => [
+      name,
+      { name: `${name}:0`, dtype: DATA_TYPES[dtype], shape: shape.map((size) => size ?? -1) },
+    ]),
+  )
+}
+
+/** @throws InputError when something is at `dir` that an export would replace */
+export function assertFree(dir: string): void {
   if (!existsSync(dir)) return
   if (!statSync(dir).isDirectory()) throw new InputError(`${dir}: is a file, expected a directory to write`)
   if (readdirSync(dir).length > 0) {
@@ -123,8 +147,9 @@ function writeWhole(dir: string, savedModel: Uint8Array, variables: GraphVariabl
     mkdirSync(join(temporary, 'variables'), { recursive: true })
     saveVariables(variables, join(temporary, 'variables', 'variables'))
     writeFileSync(join(temporary, 'saved_model.pb'), savedModel)
-    mkdirSync(dirname(resolve(dir)), { recursive: true })
     renameSync(temporary, dir)
+  } catch (error) {
+    throw new InputError(`${dir}: cannot be written (${messageOf(error)})`, { cause: error })
   } finally {
     rmSync(temporary, { recursive: true, force: true })
   }
