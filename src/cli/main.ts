@@ -7,6 +7,7 @@ import { registerBench } from './bench.ts'
 import { registerCost } from './cost.ts'
 import { registerDoctor } from './doctor.ts'
 import { registerEval } from './eval.ts'
+import { registerExportSavedModel } from './export-savedmodel.ts'
 import { registerGenerate } from './generate.ts'
 import { registerInspect } from './inspect.ts'
 import { registerLogits } from './logits.ts'
@@ -48,6 +49,7 @@ function createProgram(): Command {
     registerCost,
     registerBench,
     registerTrain,
+    registerExportSavedModel,
     registerEval,
     registerSetup,
     registerDoctor,
