@@ -76,9 +76,7 @@ async function study(flags: Flags): Promise<void> {
         onStep,
         onResult: (result) => {
           report = keep(result)
-          remark(
-            `${result.id}: validation loss ${result.validation.toFixed(3)} (${results.size}/${plan.length})`,
-          )
+          remark(`${result.id}: loss ${result.loss.toFixed(3)} (${results.size}/${plan.length})`)
         },
       }),
     ),

@@ -1,3 +1,4 @@
+import type { Domain } from '../../src/train/corpus/index.ts'
 import { PRESET_NAMES, type PresetName } from '../../src/train/presets.ts'
 import { BUDGETS, type Budget, type PlannedRun, SAME_COMPUTE, type StudyOptions } from './plan.ts'
 import { meanInterval, spreadOf } from './statistics.ts'
@@ -12,7 +13,7 @@ const PAIRS: [PresetName, PresetName][] = [
 ]
 
 const METHOD =
-  'A seed gives all presets the same texts in the same order, so differences are taken seed by seed. Training FLOPs are ' +
+  'A seed gives all presets the same texts in the same order, so differences are taken seed by seed. Losses are of held-out documents, the ones that tinymoe eval takes. Training FLOPs are ' +
   'three times those of the forward. Equal compute: as many tokens as cost the FLOPs of the training of moe, on a ' +
   'schedule of that length; presets that cost about as much a token have one run for both comparisons.'
 
@@ -45,7 +46,7 @@ function cellOf(budget: Budget, preset: PresetName, runs: StudyRun[]): Cell[] {
   const own = runsOf(budget, preset, runs)
   if (own.length === 0) return []
   const { tokens, trainingFlops, flopsPerToken, totalParameters, activeParameters } = own[0]
-  const domains = Object.keys(own[0].byDomain)
+  const domains = Object.keys(own[0].byDomain) as Domain[]
   return [
     {
       budget,
@@ -55,9 +56,9 @@ function cellOf(budget: Budget, preset: PresetName, runs: StudyRun[]): Cell[] {
       flopsPerToken,
       totalParameters,
       activeParameters,
-      ...spreadOf(own.map(({ validation }) => validation)),
+      ...spreadOf(own.map(({ loss }) => loss)),
       byDomain: Object.fromEntries(
-        domains.map((domain) => [domain, spreadOf(own.map(({ byDomain }) => byDomain[domain])).mean]),
+        domains.map((domain) => [domain, spreadOf(own.map(({ byDomain }) => byDomain[domain]!)).mean]),
       ),
     },
   ]
@@ -65,10 +66,10 @@ function cellOf(budget: Budget, preset: PresetName, runs: StudyRun[]): Cell[] {
 
 /** Over the seeds that both have. */
 function differenceOf(budget: Budget, preset: PresetName, than: PresetName, runs: StudyRun[]): Difference[] {
-  const others = new Map(runsOf(budget, than, runs).map((run) => [run.seed, run.validation]))
+  const others = new Map(runsOf(budget, than, runs).map((run) => [run.seed, run.loss]))
   const own = runsOf(budget, preset, runs).filter(({ seed }) => others.has(seed))
   if (own.length === 0) return []
-  const spread = spreadOf(own.map(({ seed, validation }) => validation - others.get(seed)!))
+  const spread = spreadOf(own.map(({ seed, loss }) => loss - others.get(seed)!))
   const seeds = own.map(({ seed }) => seed)
   return [{ budget, preset, than, seeds, ...spread, ...meanInterval(spread) }]
 }

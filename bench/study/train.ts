@@ -3,27 +3,27 @@ import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { writeAtomically } from '../../src/checkpoint/save.ts'
 import { InputError } from '../../src/errors.ts'
+import { documentsOf, TextCodec } from '../../src/eval/documents.ts'
+import { documentLosses, lossReport } from '../../src/eval/loss.ts'
+import { EVAL_DEFAULTS } from '../../src/eval/run.ts'
+import type { LossReport } from '../../src/eval/types.ts'
+import type { Tokenizer } from '../../src/generate/tokenizer.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
-import { Batches } from '../../src/train/batches.ts'
+import { deviceLine } from '../../src/train/card.ts'
 import {
   checkpointDir,
   readTrainingState,
   resumeTraining,
-  textsOf,
+  type Training,
   tokenizerOf,
 } from '../../src/train/checkpoint.ts'
-import { evaluate } from '../../src/train/gradients.ts'
+import { DOMAINS } from '../../src/train/corpus/index.ts'
 import { isStep, meanShares, readLog } from '../../src/train/log.ts'
-import { runTraining, startTraining, type TrainHooks, type Training } from '../../src/train/loop.ts'
+import { runTraining, startTraining, type TrainHooks } from '../../src/train/loop.ts'
 import { gitCommit } from '../conditions.ts'
 import type { PlannedRun } from './plan.ts'
 import type { StudyRun } from './types.ts'
-
-/** Rows of each domain on which a finished model is measured: more than training's own validation, for less noise. */
-const VALIDATION_ROWS = 32
-/** Of those, computed at once. */
-const ROWS_AT_ONCE = 8
 
 const RESULT_FILE = 'result.json'
 
@@ -40,11 +40,11 @@ export function readResult(folder: string): StudyRun | null {
  */
 export async function trainOne(folder: string, run: PlannedRun, hooks: TrainHooks): Promise<StudyRun | null> {
   const { report } = await startRuntime({ device: 'cpu', threads: 1 })
+  const device = deviceLine(report)
   const training = existsSync(checkpointDir(folder)) ? resumed(folder, run) : startTraining(run.settings)
   try {
-    if (!(await runTraining(folder, training, hooks))) return null
-    const device = `${report.device} (${report.deviceName}, ${report.threads} thread)`
-    const result = await measured(folder, run, training, device)
+    if (!(await runTraining(folder, training, { ...hooks, device }))) return null
+    const result = await measured(folder, run, training)
     writeAtomically(join(folder, RESULT_FILE), `${JSON.stringify(result, null, 1)}\n`)
     return result
   } finally {
@@ -62,15 +62,12 @@ function resumed(folder: string, { settings }: PlannedRun): Training {
 async function measured(
   folder: string,
   { id, budgets, settings, ...planned }: PlannedRun,
-  { trainer, tokenizer }: Training,
-  device: string,
+  { trainer, tokenizer, devices }: Training,
 ): Promise<StudyRun> {
   const { preset, size, seed, steps, rows, length } = settings
   const log = readLog(folder).filter(isStep)
   const shares = meanShares(log).flat()
-  const texts = textsOf(settings)
-  const batches = new Batches(texts, tokenizerOf(tokenizer), { rows: VALIDATION_ROWS, length }, seed)
-  const losses = texts.domains.map((domain) => validationLoss(trainer.model, batches.validation(domain)))
+  const { mean: loss, byDomain } = await heldOutLoss(folder, trainer.model, tokenizerOf(tokenizer))
   return {
     id,
     budgets,
@@ -79,25 +76,20 @@ async function measured(
     seed,
     steps,
     ...planned,
-    validation: mean(losses),
-    byDomain: Object.fromEntries(texts.domains.map((domain, i) => [domain, losses[i]])),
-    validationTokens: texts.domains.length * VALIDATION_ROWS * length,
+    loss,
+    byDomain,
     leastUsed: shares.length > 0 ? Math.min(...shares) : null,
     mostUsed: shares.length > 0 ? Math.max(...shares) : null,
     seconds: log.reduce((sum, { tokensPerSecond }) => sum + (rows * length) / tokensPerSecond, 0),
-    device,
+    devices,
     commit: await gitCommit(),
   }
 }
 
-/** Parts of equal size, so their mean is that of all rows. */
-function validationLoss(model: MoeModel, rows: number[][]): number {
-  const parts = Array.from({ length: rows.length / ROWS_AT_ONCE }, (_, i) =>
-    evaluate(model, rows.slice(i * ROWS_AT_ONCE, (i + 1) * ROWS_AT_ONCE)),
-  )
-  return mean(parts)
-}
-
-function mean(values: number[]): number {
-  return values.reduce((a, b) => a + b, 0) / values.length
+/** As `tinymoe eval` measures it, on the same documents, so that losses compare with those of its reports. */
+async function heldOutLoss(folder: string, model: MoeModel, tokenizer: Tokenizer): Promise<LossReport> {
+  const codec = new TextCodec(folder, model.config, tokenizer)
+  const { split, seed, samples } = EVAL_DEFAULTS
+  const documents = DOMAINS.flatMap((domain) => documentsOf(codec, domain, { split, seed }, samples))
+  return lossReport(documents, await documentLosses(model, documents))
 }

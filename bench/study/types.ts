@@ -1,3 +1,4 @@
+import type { ByDomain } from '../../src/eval/types.ts'
 import type { PresetName, SizeName } from '../../src/train/presets.ts'
 import type { Budget, StudyOptions } from './plan.ts'
 
@@ -16,17 +17,16 @@ export interface StudyRun {
   trainingFlops: number
   totalParameters: number
   activeParameters: number
-  /** Nats a token on texts that no seed trains on; mean of the domains. */
-  validation: number
-  byDomain: Record<string, number>
-  validationTokens: number
+  /** Nats a token on held-out documents, mean of the domains: what `tinymoe eval` prints. */
+  loss: number
+  byDomain: ByDomain<number>
   /** Share of the assignments of the least and the most used expert of any layer at the end; null for a dense model. */
   leastUsed: number | null
   mostUsed: number | null
   /** Of the steps alone; a run that went on after an interruption counts all its steps. */
   seconds: number
-  /** Where: device, its name, and threads. */
-  device: string
+  /** Where, with threads; several where a run went on elsewhere. */
+  devices: string[]
   commit: string | null
 }
 
@@ -39,7 +39,7 @@ export interface Cell extends Spread {
   flopsPerToken: number
   totalParameters: number
   activeParameters: number
-  byDomain: Record<string, number>
+  byDomain: ByDomain<number>
 }
 
 export interface Spread {
@@ -52,7 +52,7 @@ export interface Spread {
   standardDeviation: number | null
 }
 
-/** Validation loss of `preset` less that of `than`, seed by seed: below zero, `preset` is better. */
+/** Loss of `preset` less that of `than`, seed by seed: below zero, `preset` is better. */
 export interface Difference extends Spread {
   budget: Budget
   preset: PresetName

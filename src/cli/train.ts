@@ -4,16 +4,10 @@ import { Presets, SingleBar } from 'cli-progress'
 import { type Command, Option } from 'commander'
 import { InputError, UsageError } from '../errors.ts'
 import { startRuntime } from '../runtime/index.ts'
-import { checkpointDir, readTrainingState, resumeTraining } from '../train/checkpoint.ts'
+import { deviceLine } from '../train/card.ts'
+import { checkpointDir, readTrainingState, resumeTraining, type Training } from '../train/checkpoint.ts'
 import type { StepRecord } from '../train/log.ts'
-import {
-  exportModel,
-  modelDir,
-  planMinutes,
-  runTraining,
-  startTraining,
-  type Training,
-} from '../train/loop.ts'
+import { exportModel, modelDir, planMinutes, runTraining, startTraining } from '../train/loop.ts'
 import { PRESET_NAMES, type PresetName, presetOf, SIZE_NAMES, type SizeName } from '../train/presets.ts'
 import { type TrainSettings, trainSettings } from '../train/settings.ts'
 import type { ValidationResult } from '../train/trainer.ts'
@@ -90,10 +84,9 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
     const training = flags.resume ? resumeTraining(out) : prepare(flags)
     try {
       const finished = await withProgress(training, (hooks) =>
-        runTraining(out, training, { signal, ...hooks }),
+        runTraining(out, training, { signal, device: deviceLine(report), ...hooks }),
       )
-      if (finished)
-        exportModel(out, training, `${report.device} (${report.deviceName}, ${report.threads} threads)`)
+      if (finished) exportModel(out, modelDir(out), training)
       await write(
         flags.json
           ? `${JSON.stringify(summary(out, training, finished))}\n`

@@ -1,4 +1,8 @@
 import { countParameters } from '../cost/index.ts'
+import type { EvalReport } from '../eval/types.ts'
+import type { RuntimeReport } from '../runtime/types.ts'
+import { evaluationSection } from './card-evaluation.ts'
+import { duration, percent, thousands } from './card-words.ts'
 import { isStep, isValidation, LAST_STEPS, type LogRecord, meanShares, type StepRecord } from './log.ts'
 import { presetOf } from './presets.ts'
 import { type TrainSettings, trainSettings } from './settings.ts'
@@ -9,12 +13,14 @@ export interface CardContext {
   settings: TrainSettings
   texts: TextSource
   log: LogRecord[]
-  /** Where it was trained, such as `cpu, 2 threads`. */
-  device: string
+  /** As in `Training`. */
+  devices: string[]
+  /** Of the model that the card is about, or null where it was not evaluated. */
+  evaluation: EvalReport | null
 }
 
-/** README.md of a trained model, every number from its own log. */
-export function modelCard({ settings, texts, log, device }: CardContext): string {
+/** README.md of a trained model, every number from its own log and evaluation. */
+export function modelCard({ settings, texts, log, devices, evaluation }: CardContext): string {
   const { steps, rows, length, seed } = settings
   const { summary, config } = presetOf(settings)
   const { total, active } = countParameters(config)
@@ -25,9 +31,10 @@ export function modelCard({ settings, texts, log, device }: CardContext): string
 
 A small language model trained by tinymoe itself, in TypeScript: ${summary}.
 
-- Parameters: ${thousands(total)}${active < total ? `, of which one token uses ${thousands(active)}` : ''}; stored as bfloat16.
+- Parameters: ${thousands(total)}${active < total ? `, of which one token uses ${thousands(active)}` : ''}; stored as bfloat16${settings.biasRate === null ? '' : ', the choosing bias as float32'}.
+- ${config.layers.length} layers of width ${config.hiddenSize}, ${thousands(config.vocabSize)} tokens (byte-level BPE), ${thousands(config.maxPositionEmbeddings)} positions.
 - Data: ${texts.description}. Batches hold ${texts.domains.length === 1 ? 'whole documents' : 'all domains in equal shares'}.
-- Training: ${thousands(steps)} steps of ${rows} x ${length} tokens (${thousands(tokens)} tokens) on ${device}, ${duration(seconds)}.
+- Training: ${thousands(steps)} steps of ${rows} x ${length} tokens (${thousands(tokens)} tokens) on ${devices.join(', then ') || 'a device that was not noted'}, ${duration(seconds)}.
 - AdamW, peak learning rate ${settings.peakLearningRate}, ${settings.warmup} steps of warm-up, cosine to ${settings.learningRateFloor} of the peak, weight
   decay ${settings.adamw.weightDecay}, gradients clipped at ${settings.clipNorm}.${balancing(settings)}
 - Made by:
@@ -36,17 +43,29 @@ A small language model trained by tinymoe itself, in TypeScript: ${summary}.
 ${trainCommand(settings)}
 \`\`\`
 
-## Results
+## Training's own numbers
 
 ${lossTable(log)}
 ${loadLines(done)}
 ![Curve of the training](curve.svg)
 
-## Limits
-
-It knows only texts like those it was trained on, and nothing of the world. Seed ${seed}; the same command on the same
-device gives the same model.
+${
+  evaluation
+    ? `${evaluationSection(evaluation)}
 `
+    : ''
+}## Limits
+
+It knows only texts like those it was trained on, and nothing of the world; it follows no instructions. It was trained on
+${length} tokens at a time: what it does with longer texts was not tried. Seed ${seed}; the same command on the same device with
+as many threads gives the same model.
+`
+}
+
+/** A device as cards name it, such as `cpu (AMD EPYC, 1 thread)`. */
+export function deviceLine({ device, deviceName, threads }: RuntimeReport): string {
+  const name = deviceName === null ? '' : `${deviceName}, `
+  return `${device} (${name}${threads} ${threads === 1 ? 'thread' : 'threads'})`
 }
 
 /** `moe`, or `moe, small`: which model a card or a picture is about. */
@@ -110,17 +129,4 @@ ${rows.join('')}`
 
 function mean(values: number[]): number {
   return values.reduce((a, b) => a + b, 0) / values.length
-}
-
-function percent(share: number): string {
-  return `${(100 * share).toFixed(1)} %`
-}
-
-function thousands(n: number): string {
-  return n.toLocaleString('en')
-}
-
-function duration(seconds: number): string {
-  if (seconds < 120) return `${seconds.toFixed(0)} seconds`
-  return seconds < 7200 ? `${(seconds / 60).toFixed(0)} minutes` : `${(seconds / 3600).toFixed(1)} hours`
 }

@@ -22,6 +22,16 @@ const STATE_FILE = 'training.json'
 interface TrainingState {
   step: number
   settings: TrainSettings
+  /** As in `Training`. */
+  devices: string[]
+}
+
+/** A training with what is stored beside its weights. */
+export interface Training {
+  trainer: Trainer
+  tokenizer: TokenizerJson
+  /** Where its steps were computed, in order, such as `cpu (AMD EPYC, 2 threads)`. Empty where nobody has said. */
+  devices: string[]
 }
 
 /** Where a training under `out` keeps what it needs to go on. */
@@ -43,7 +53,7 @@ export function tokenizerOf(json: TokenizerJson): Tokenizer {
  * Writes model (float32), optimizer and step as a Hugging Face directory that `loadModel` reads too. A new directory
  * takes the place of the old one once it is whole; a crash between leaves one of the two.
  */
-export function saveTraining(out: string, trainer: Trainer, tokenizer: TokenizerJson): void {
+export function saveTraining(out: string, { trainer, tokenizer, devices }: Training): void {
   const dir = checkpointDir(out)
   const fresh = `${dir}.new`
   const old = `${dir}.old`
@@ -54,7 +64,7 @@ export function saveTraining(out: string, trainer: Trainer, tokenizer: Tokenizer
     { name: `second.${name}`, shape, dtype: 'F32' as const, data: trainer.moments[i].second },
   ])
   writeSafetensors(join(fresh, OPTIMIZER_FILE), moments)
-  const state: TrainingState = { step: trainer.step, settings: trainer.settings }
+  const state: TrainingState = { step: trainer.step, settings: trainer.settings, devices }
   writeFileSync(join(fresh, STATE_FILE), `${JSON.stringify(state, null, 2)}\n`)
   rmSync(old, { recursive: true, force: true })
   if (existsSync(dir)) renameSync(dir, old)
@@ -66,17 +76,18 @@ export function saveTraining(out: string, trainer: Trainer, tokenizer: Tokenizer
 export function readTrainingState(out: string): TrainingState {
   const file = join(existingDir(out), STATE_FILE)
   try {
-    const { step, settings }: TrainingState = JSON.parse(readFileSync(file, 'utf8'))
-    return { step, settings: { ...settings, size: settings.size ?? 'full' } } // older ones knew one size
+    const { step, settings, devices = [] }: TrainingState = JSON.parse(readFileSync(file, 'utf8'))
+    // Older ones knew one size, and no devices.
+    return { step, settings: { ...settings, size: settings.size ?? 'full' }, devices }
   } catch (error) {
     throw new CheckpointError(`${file}: cannot be read: ${messageOf(error)}`, { cause: error })
   }
 }
 
 /** The training under `out` as it stood when it was saved, on the active backend. */
-export function resumeTraining(out: string): { trainer: Trainer; tokenizer: TokenizerJson } {
+export function resumeTraining(out: string): Training {
   const dir = existingDir(out)
-  const { step, settings } = readTrainingState(out)
+  const { step, settings, devices } = readTrainingState(out)
   const { config, family } = readConfig(dir)
   const tokenizer: TokenizerJson = JSON.parse(readFileSync(join(dir, 'tokenizer.json'), 'utf8'))
   const checkpoint = openCheckpoint(dir)
@@ -84,7 +95,7 @@ export function resumeTraining(out: string): { trainer: Trainer; tokenizer: Toke
     const weights = loadWeights(checkpoint, config, family)
     const trainer = new Trainer(settings, config, weights, textsOf(settings), tokenizerOf(tokenizer), step)
     readMoments(join(dir, OPTIMIZER_FILE), trainer)
-    return { trainer, tokenizer }
+    return { trainer, tokenizer, devices }
   } finally {
     checkpoint.close()
   }

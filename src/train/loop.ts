@@ -1,9 +1,10 @@
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { EvalReport } from '../eval/types.ts'
 import type { TokenizerJson } from '../text/bpe.ts'
 import { trainBpe } from '../text/bpe.ts'
 import { modelCard, titleOf } from './card.ts'
-import { saveModel, saveTraining, textsOf, tokenizerOf } from './checkpoint.ts'
+import { saveModel, saveTraining, type Training, textsOf, tokenizerOf } from './checkpoint.ts'
 import { curveSvg } from './curve.ts'
 import { initWeights } from './initialize.ts'
 import { appendLog, readLog, type StepRecord, startLog } from './log.ts'
@@ -18,18 +19,14 @@ const TOKENIZER_SEED = 1
 /** Texts of own files from which the tokenizer learns. */
 const TOKENIZER_TEXTS = 2000
 
-export interface Training {
-  trainer: Trainer
-  tokenizer: TokenizerJson
-}
-
 /** A training at its first step. InputError for a corpus that cannot be read. */
 export function startTraining(settings: TrainSettings): Training {
   const texts = textsOf(settings)
   const tokenizer = settings.corpus.length > 0 ? tokenizerOfTexts(settings) : trainTokenizer(TOKENIZER_SEED)
   const { config } = presetOf(settings)
   const weights = initWeights(config, settings.seed)
-  return { trainer: new Trainer(settings, config, weights, texts, tokenizerOf(tokenizer)), tokenizer }
+  const trainer = new Trainer(settings, config, weights, texts, tokenizerOf(tokenizer))
+  return { trainer, tokenizer, devices: [] }
 }
 
 /**
@@ -53,6 +50,8 @@ function tokenizerOfTexts(settings: TrainSettings): TokenizerJson {
 }
 
 export interface TrainHooks {
+  /** Where the steps are computed; kept for the model card. */
+  device?: string
   /** Aborted: the step is finished, a checkpoint written, and the run ends. */
   signal?: AbortSignal
   onStep?(record: StepRecord): void
@@ -64,9 +63,11 @@ export interface TrainHooks {
  * end the curve. Resolves to false where the signal ended it early.
  */
 export async function runTraining(out: string, training: Training, hooks: TrainHooks = {}): Promise<boolean> {
-  const { trainer, tokenizer } = training
+  const { trainer } = training
   const { steps, rows, length, validateEvery, checkpointEvery } = trainer.settings
   startLog(out, trainer.step)
+  if (hooks.device && trainer.step < steps)
+    training.devices = [...new Set([...training.devices, hooks.device])]
   while (trainer.step < steps && !hooks.signal?.aborted) {
     const start = performance.now()
     const result = trainer.train()
@@ -78,10 +79,10 @@ export async function runTraining(out: string, training: Training, hooks: TrainH
       appendLog(out, validation)
       hooks.onValidation?.(validation)
     }
-    if (trainer.step % checkpointEvery === 0) saveTraining(out, trainer, tokenizer)
+    if (trainer.step % checkpointEvery === 0) saveTraining(out, training)
     await nextTurn() // lets a Ctrl-C in
   }
-  if (trainer.step % checkpointEvery !== 0) saveTraining(out, trainer, tokenizer)
+  if (trainer.step % checkpointEvery !== 0) saveTraining(out, training)
   return trainer.step === steps
 }
 
@@ -90,12 +91,20 @@ export function modelDir(out: string): string {
   return join(out, 'model')
 }
 
-/** Writes the finished model as a Hugging Face directory in bfloat16, with its card and curve. */
-export function exportModel(out: string, { trainer, tokenizer }: Training, device: string): void {
+/**
+ * Writes the finished model as a Hugging Face directory in bfloat16, with its curve, and a card that has `evaluation` where
+ * there is one.
+ */
+export function exportModel(
+  out: string,
+  dir: string,
+  { trainer, tokenizer, devices }: Training,
+  evaluation: EvalReport | null = null,
+): void {
   const { settings } = trainer
   const log = readLog(out)
-  saveModel(modelDir(out), trainer, tokenizer, 'BF16', {
-    'README.md': modelCard({ settings, texts: textsOf(settings), log, device }),
+  saveModel(dir, trainer, tokenizer, 'BF16', {
+    'README.md': modelCard({ settings, texts: textsOf(settings), log, devices, evaluation }),
     'curve.svg': curveSvg(log, `${titleOf(settings)}, seed ${settings.seed}`),
   })
 }

@@ -93,8 +93,7 @@ describe('the report', () => {
     plan.map((run): StudyRun => {
       const { settings, ...rest } = run
       const { preset, size, seed, steps } = settings
-      const validation = loss(run)
-      const measured = { validation, byDomain: { story: validation }, validationTokens: 1, seconds: 1 }
+      const measured = { loss: loss(run), byDomain: { story: loss(run) }, seconds: 1 }
       return {
         ...rest,
         preset,
@@ -104,7 +103,7 @@ describe('the report', () => {
         ...measured,
         leastUsed: null,
         mostUsed: null,
-        device: 'cpu',
+        devices: ['cpu'],
         commit: null,
       }
     })
@@ -185,9 +184,9 @@ describe('processes', () => {
     const [result] = second.results
     expect(result).toEqual(readResult(join(out, run.id)))
     expect(result).toMatchObject({ id: run.id, preset: 'moe', seed: 1, steps: 4, tokens: 256 })
-    expect(result.validation).toBeGreaterThan(6) // four steps from log 1024 = 6.93
-    expect(result.validation).toBeLessThan(7)
-    expect(result.device).toMatch(/1 thread/)
+    expect(result.loss).toBeGreaterThan(6) // four steps from log 1024 = 6.93
+    expect(result.loss).toBeLessThan(7)
+    expect(result.devices).toEqual([expect.stringMatching(/^cpu \(.*1 thread\)$/)])
     expect(result.leastUsed!).toBeLessThan(1 / 8)
   })
 

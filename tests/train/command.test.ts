@@ -1,4 +1,5 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -6,6 +7,7 @@ import { readConfig } from '../../src/load-model.ts'
 import { generateSample } from '../../src/train/corpus/index.ts'
 import { isStep, readLog } from '../../src/train/log.ts'
 import { outcomeOf, startCli, tinymoe } from '../cli/run-cli.ts'
+import { exampleEvaluation } from './evaluation.ts'
 
 let dir: string
 let corpus: string
@@ -93,6 +95,43 @@ test('Ctrl-C leaves a checkpoint, --resume ends with a model that generates', as
   )
   expect(JSON.parse(text.stdout).tokens.length).toBeGreaterThan(0)
 })
+
+/** Needs the finished run of the test before. */
+test('models/export.ts makes the same model again, with an evaluation in its card', async () => {
+  const run = join(dir, 'run')
+  const model = join(dir, 'exported')
+  const evaluation = join(dir, 'eval.json')
+  writeFileSync(evaluation, JSON.stringify(exampleEvaluation()))
+  const { code, stderr } = await exported(run, model, evaluation)
+  expect(stderr).toBe('')
+  expect(code).toBe(0)
+  const weights = [join(run, 'model'), model].map((folder) => readFileSync(join(folder, 'model.safetensors')))
+  expect(weights[1].equals(weights[0])).toBe(true)
+  const [trained, card] = [join(run, 'model'), model].map((folder) =>
+    readFileSync(join(folder, 'README.md'), 'utf8'),
+  )
+  const before = card.slice(0, card.indexOf('## Evaluation'))
+  expect(trained.startsWith(before)).toBe(true)
+  expect(before).toMatch(/tokens\) on cpu \(.*\d threads?\), \d+ seconds/)
+  expect(card).toContain('| mean of domains | 0.500 |')
+
+  const other = exampleEvaluation()
+  other.model.family = 'llama'
+  writeFileSync(evaluation, JSON.stringify(other))
+  expect((await exported(run, model, evaluation)).stderr).toMatch(
+    /^error: .*eval.json: is of a llama with 3609728 parameters, but the training made a mixtral with 3609728\n$/,
+  )
+  writeFileSync(evaluation, '{}')
+  expect((await exported(run, model, evaluation)).stderr).toMatch(/is no evaluation of version 1/)
+  expect(await exported(run)).toMatchObject({ code: 2, stderr: expect.stringContaining('usage: ') })
+})
+
+function exported(...args: string[]) {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'models/export.ts', ...args], {
+    env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: '3' },
+  })
+  return outcomeOf(child)
+}
 
 test.each([
   [['train'], /train needs --preset/],

@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest'
-import { modelCard, trainCommand } from '../../src/train/card.ts'
+import { deviceLine, modelCard, trainCommand } from '../../src/train/card.ts'
 import { curveSvg } from '../../src/train/curve.ts'
 import type { LogRecord } from '../../src/train/log.ts'
 import { trainSettings } from '../../src/train/settings.ts'
 import { generatedTexts } from '../../src/train/texts.ts'
+import { exampleEvaluation } from './evaluation.ts'
 
 /** A log of 500 steps whose loss falls from 6 to 1; expert 0 of four layers gets more than its share. */
 function fakeLog(layers: number): LogRecord[] {
@@ -45,7 +46,13 @@ test('a dense model has no panel of experts', () => {
 
 test('the card says data, command, losses and loads, all from settings and log', () => {
   const settings = trainSettings({ preset: 'moe', steps: 500, seed: 7 })
-  const card = modelCard({ settings, texts: generatedTexts(7), log: fakeLog(4), device: 'cpu (two threads)' })
+  const card = modelCard({
+    settings,
+    texts: generatedTexts(7),
+    log: fakeLog(4),
+    devices: ['cpu (two threads)'],
+    evaluation: null,
+  })
   expect(card).toContain('npm run train -- --preset moe --steps 500 --seed 7\n')
   expect(card).toContain('3,609,728, of which one token uses 1,250,432')
   expect(card).toContain('| training, mean of the last 100 steps | 1.496 |') // 6 - 5 (449.5 / 499)
@@ -56,9 +63,45 @@ test('the card says data, command, losses and loads, all from settings and log',
   expect(card).toContain('seed 7')
 })
 
+test('an evaluated model has losses, answers, cost and speed of the report in its card', () => {
+  const settings = trainSettings({ preset: 'moe', steps: 500 })
+  const context = { settings, texts: generatedTexts(1), log: fakeLog(4), devices: ['cpu'] }
+  const card = modelCard({ ...context, evaluation: exampleEvaluation() })
+  expect(card).toContain('eval <this directory> --split heldout --samples 100 --seed 1\n')
+  expect(card).toContain('| story | 0.250 | 0.013 | 9 |')
+  expect(card).toContain('| arithmetic | 0.750 | - | 9 |')
+  expect(card).toContain('| mean of domains | 0.500 |')
+  expect(card).toContain('Perplexity 1.649, 0.432 bits a character')
+  expect(card).toContain('50.0 % (2 of 4) right with the working written out, 50.0 % (1 of 2) without')
+  expect(card).toContain('| arithmetic | plain | 50.0 % | 1/2 | 9.5 % to 90.5 % |') // Wilson's interval
+  expect(card).toContain('| story | story | 75.0 % | 3/4 |')
+  expect(card).toContain('2,498,560 matrix FLOPs a token at 128 keys')
+  expect(card).toContain('6400 tokens/s reading (128 tokens), 321 tokens/s writing')
+  expect(card).toContain('2 threads, TensorFlow 2.21.0, executor recorded, load average before unknown')
+  expect(card).toContain('3 of 12 documents were cut.')
+  expect(card.indexOf('## Limits')).toBeGreaterThan(card.indexOf('## Evaluation'))
+  expect(modelCard({ ...context, evaluation: null })).not.toContain('Evaluation')
+})
+
+test('a training that went on elsewhere names both devices', () => {
+  const settings = trainSettings({ preset: 'moe', steps: 500 })
+  const context = { settings, texts: generatedTexts(1), log: fakeLog(4), evaluation: null }
+  expect(modelCard({ ...context, devices: ['cpu (A)', 'cpu (B)'] })).toContain('on cpu (A), then cpu (B), ')
+  expect(modelCard({ ...context, devices: [] })).toContain('on a device that was not noted')
+  const { runtime } = exampleEvaluation().conditions
+  expect(deviceLine(runtime)).toBe('cpu (a processor, 2 threads)')
+  expect(deviceLine({ ...runtime, deviceName: null, threads: 1 })).toBe('cpu (1 thread)')
+})
+
 test('a small one says so, and counts its own parameters', () => {
   const settings = trainSettings({ preset: 'moe', size: 'small', steps: 500 })
-  const card = modelCard({ settings, texts: generatedTexts(1), log: fakeLog(4), device: 'cpu' })
+  const card = modelCard({
+    settings,
+    texts: generatedTexts(1),
+    log: fakeLog(4),
+    devices: ['cpu'],
+    evaluation: null,
+  })
   expect(card).toMatch(/^# moe, small\n/)
   expect(card).toContain('--preset moe --size small --steps 500 --seed 1\n')
   expect(card).toContain('969,280, of which one token uses 379,456')
@@ -66,7 +109,13 @@ test('a small one says so, and counts its own parameters', () => {
 
 test('the card of a dense model speaks of no experts', () => {
   const settings = trainSettings({ preset: 'dense-total', steps: 500 })
-  const card = modelCard({ settings, texts: generatedTexts(1), log: fakeLog(0), device: 'cpu' })
+  const card = modelCard({
+    settings,
+    texts: generatedTexts(1),
+    log: fakeLog(0),
+    devices: ['cpu'],
+    evaluation: null,
+  })
   expect(card).not.toMatch(/expert|balance/)
 })
 

@@ -63,7 +63,7 @@ describe.each(Object.keys(TINY))('%s', (family) => {
     const seen: number[] = []
     const finished = await runTraining(
       out,
-      { trainer: first, tokenizer: tinyTokenizer },
+      { trainer: first, tokenizer: tinyTokenizer, devices: [] },
       {
         signal: controller.signal,
         onStep: ({ step, loss }) => {
@@ -194,7 +194,7 @@ test('a loss that is no number ends the training with a sentence', () => {
 
 test('planning by minutes times steps that are not taken', () => {
   const [planned, plain] = [1, 1].map((seed) => tinyTrainer('mixtral', { seed }))
-  planMinutes({ trainer: planned, tokenizer: tinyTokenizer }, 1)
+  planMinutes({ trainer: planned, tokenizer: tinyTokenizer, devices: [] }, 1)
   expect(planned.settings.steps).toBeGreaterThan(20)
   expect(planned.settings.warmup).toBe(warmupSteps(planned.settings.steps))
   expect(planned.step).toBe(0)
@@ -217,9 +217,9 @@ test('a checkpoint replaces the one before, which serves where a crash came betw
   const out = directory()
   const trainer = tinyTrainer('mixtral')
   trainer.train()
-  saveTraining(out, trainer, tinyTokenizer)
+  saveTraining(out, { trainer, tokenizer: tinyTokenizer, devices: [] })
   trainer.train()
-  saveTraining(out, trainer, tinyTokenizer)
+  saveTraining(out, { trainer, tokenizer: tinyTokenizer, devices: [] })
   trainer.dispose()
   renameSync(checkpointDir(out), `${checkpointDir(out)}.old`)
   const { trainer: resumed } = resumeTraining(out)
@@ -230,7 +230,7 @@ test('a checkpoint replaces the one before, which serves where a crash came betw
 test('a checkpoint of the time before there were sizes is of the full one', () => {
   const out = directory()
   const trainer = tinyTrainer('mixtral')
-  saveTraining(out, trainer, tinyTokenizer)
+  saveTraining(out, { trainer, tokenizer: tinyTokenizer, devices: [] })
   const file = join(checkpointDir(out), 'training.json')
   const { settings, step } = JSON.parse(readFileSync(file, 'utf8'))
   delete settings.size

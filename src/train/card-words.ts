@@ -1,0 +1,14 @@
+/** Numbers as a model card has them. */
+
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`
+}
+
+export function thousands(n: number): string {
+  return n.toLocaleString('en')
+}
+
+export function duration(seconds: number): string {
+  if (seconds < 120) return `${seconds.toFixed(0)} seconds`
+  return seconds < 7200 ? `${(seconds / 60).toFixed(0)} minutes` : `${(seconds / 3600).toFixed(1)} hours`
+}
