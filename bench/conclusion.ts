@@ -1,5 +1,5 @@
-import type { DispatchName } from '../src/model/dispatch/index.ts'
-import type { CaseKind, Row } from './types.ts'
+import { firstCase, type Subject, tokenSweep } from './select.ts'
+import type { Dispatch, Row } from './types.ts'
 
 /** Nearer to dense than this is called as fast: medians of a busy machine differ by a few per cent of themselves. */
 const EVEN_WITHIN = 0.05
@@ -7,15 +7,16 @@ const EVEN_WITHIN = 0.05
 type Compared = Row & { speedup: number }
 
 /** What the rows say of sparse against dense, in one sentence. */
-export function conclude(rows: Row[]): string {
-  const clauses = [layerClause(rows), modelClause(rows)].filter((clause) => clause !== null)
+export function conclude(rows: Row[], subject: Subject): string {
+  const clauses = [layerClause(rows, subject), modelClause(rows, subject)].filter((clause) => clause !== null)
   if (clauses.length === 0) return 'Nothing was compared, so there is nothing to conclude.'
   const text = clauses.join('; ')
   return `${text[0].toUpperCase()}${text.slice(1)}.`
 }
 
-function layerClause(rows: Row[]): string | null {
-  const sparse = compared(rows, 'layer', 'sparse').sort((a, b) => b.tokens - a.tokens)
+function layerClause(rows: Row[], subject: Subject): string | null {
+  const of = (dispatch: Dispatch) => compared(tokenSweep(rows, subject, dispatch)).reverse()
+  const sparse = of('sparse')
   if (sparse.length === 0) return null
   const won = sparse.filter((row) => verdictOf(row) === 'faster')
   const even = sparse.filter((row) => verdictOf(row) === 'even')
@@ -23,11 +24,12 @@ function layerClause(rows: Row[]): string | null {
   if (won.length === 0) return neverFaster(sparse, lost)
   const best = fastest(won)!
   const others = won.filter((row) => row !== best)
+  const gathers = of('gather')
   const parts = [
     `on one layer sparse dispatch is ${times(best)} times as fast as dense at T=${best.tokens} (ideal ${round(best.idealSpeedup)})`,
     ...others.map((row) => `${times(row)} times at T=${row.tokens}`),
     ...(even.length > 0 ? [`no faster at ${sizes(even)}`] : []),
-    ...(lost.length > 0 ? [`slower at ${lost.map((row) => lossOf(row, rows)).join(', ')}`] : []),
+    ...(lost.length > 0 ? [`slower at ${lost.map((row) => lossOf(row, gathers)).join(', ')}`] : []),
   ]
   return joined(parts)
 }
@@ -39,16 +41,20 @@ function neverFaster(sparse: Compared[], lost: Compared[]): string {
 }
 
 /** What a loss was, and whether `gather`, which is for few tokens, did better. */
-function lossOf(row: Compared, rows: Row[]): string {
-  const gather = compared(rows, 'layer', 'gather').find(({ tokens }) => tokens === row.tokens)
+function lossOf(row: Compared, gathers: Compared[]): string {
+  const gather = gathers.find(({ tokens }) => tokens === row.tokens)
   const better =
     gather && gather.speedup > row.speedup ? `, where gather is ${times(gather)} times as fast as dense` : ''
   return `T=${row.tokens} (${times(row)}${better})`
 }
 
-function modelClause(rows: Row[]): string | null {
-  const best = (kind: CaseKind) =>
-    fastest([...compared(rows, kind, 'sparse'), ...compared(rows, kind, 'gather')])
+function modelClause(rows: Row[], { executor }: Subject): string | null {
+  const best = (kind: Row['kind']) => {
+    const routed = firstCase(rows, kind, executor).filter(
+      ({ dispatch }) => dispatch === 'sparse' || dispatch === 'gather',
+    )
+    return fastest(compared(routed))
+  }
   const prefill = best('prefill')
   const decode = best('decode')
   const clauses = [
@@ -66,14 +72,14 @@ function fastest(rows: Compared[]): Compared | undefined {
   return [...rows].sort((a, b) => b.speedup - a.speedup)[0]
 }
 
-function compared(rows: Row[], kind: CaseKind, dispatch: DispatchName): Compared[] {
-  return rows.filter(
-    (row): row is Compared => row.kind === kind && row.dispatch === dispatch && row.speedup !== null,
-  )
+function compared(rows: Row[]): Compared[] {
+  return rows.filter((row): row is Compared => row.speedup !== null)
 }
 
-function verdictOf({ speedup }: Compared): 'faster' | 'even' | 'slower' {
-  if (Math.abs(speedup - 1) <= EVEN_WITHIN) return 'even'
+/** Even, too, when the interval cannot tell which side it is on. */
+function verdictOf({ speedup, speedupLow, speedupHigh }: Compared): 'faster' | 'even' | 'slower' {
+  const undecided = speedupLow !== null && speedupHigh !== null && speedupLow <= 1 && speedupHigh >= 1
+  if (undecided || Math.abs(speedup - 1) <= EVEN_WITHIN) return 'even'
   return speedup > 1 ? 'faster' : 'slower'
 }
 

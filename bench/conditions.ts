@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process'
-import { realpathSync } from 'node:fs'
+import { readFileSync, realpathSync } from 'node:fs'
 import { loadavg, platform } from 'node:os'
 import { promisify } from 'node:util'
+import type { RuntimeReport } from '../src/runtime/index.ts'
 import { packageRoot } from './store.ts'
 
 const run = promisify(execFile)
@@ -24,4 +25,28 @@ export async function gitCommit(root = packageRoot()): Promise<string | null> {
 /** Busy threads on average over the last minute; Windows does not tell (Node gives 0 there). */
 export function loadAverage(): number | null {
   return platform() === 'win32' ? null : Number(loadavg()[0].toFixed(2))
+}
+
+/** Linux's frequency governor of the first processor, such as `performance` or `powersave`; null where none is to be seen. */
+export function governor(file = '/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor'): string | null {
+  try {
+    return readFileSync(file, 'utf8').trim() || null
+  } catch {
+    return null
+  }
+}
+
+/** NVIDIA's tensor cores know TensorFloat-32 from here on. */
+const TF32_FROM = 8
+
+/**
+ * Whether float32 products may be rounded to TensorFloat-32: TensorFlow lets cuBLAS do so on cards that can, unless the
+ * environment forbids it. Null where the card is not known.
+ */
+export function usesTf32(
+  { device, computeCapability }: RuntimeReport,
+  env: Record<string, string | undefined> = process.env,
+): boolean | null {
+  if (device !== 'cuda' || env.NVIDIA_TF32_OVERRIDE === '0') return false
+  return computeCapability === null ? null : Number.parseFloat(computeCapability) >= TF32_FROM
 }

@@ -1,7 +1,6 @@
-import * as tf from '@tensorflow/tfjs-core'
 import { flopsPerToken, weightBytesPerToken } from '../src/cost/index.ts'
-import { countParameters, expertParameters } from '../src/cost/parameters.ts'
-import { InputError } from '../src/errors.ts'
+import { countParameters } from '../src/cost/parameters.ts'
+import { DeviceError, InputError } from '../src/errors.ts'
 import { type LoadedModel, loadModel } from '../src/load-model.ts'
 import {
   type MachineReadings,
@@ -9,153 +8,187 @@ import {
   type RuntimeReport,
   startRuntime,
 } from '../src/runtime/index.ts'
+import { judge } from './assertion.ts'
 import { conclude } from './conclusion.ts'
-import { gitCommit, loadAverage } from './conditions.ts'
-import { layerCase, layerFacts, randomLayer } from './layer-cases.ts'
-import { measureCase } from './measure.ts'
-import { type BenchText, benchText, decodeCase, prefillCase } from './model-cases.ts'
-import { runPeers } from './peers.ts'
-import type { SamplingLimits } from './timing.ts'
-import { measureTracing } from './tracing.ts'
-import type { BenchOptions, BenchReport, Case, LayerDims, ModelFacts, Row } from './types.ts'
+import { gitCommit, governor, loadAverage, usesTf32 } from './conditions.ts'
+import { READ_WHOLE_UP_TO } from './finish.ts'
+import { layerFacts } from './layer-cases.ts'
+import type { LayerChoice } from './like.ts'
+import { MeasuredModel } from './measured-model.ts'
+import { gigabytes, layerBytes, type MemoryLimit, memoryLimit, memoryProblem } from './memory.ts'
+import { benchText } from './model-text.ts'
+import type { BenchHooks, BenchOptions } from './options.ts'
+import { measurePeers } from './peers.ts'
+import { executorsFor, makePlan } from './plan.ts'
+import { PRESET_PLANS } from './presets.ts'
+import { mostSeconds, runTasks } from './schedule.ts'
+import { INTERVAL_RULE, OUTLIER_RULE } from './statistics.ts'
+import { type Bench, type Findings, Layers, makeTasks } from './tasks.ts'
+import type { BenchReport, Conditions, LayerDims, ModelFacts } from './types.ts'
+
+export type { BenchHooks, BenchOptions } from './options.ts'
 
 /** Weights, inputs and token ids are the same on every run and machine. */
 const SEED = 1
-const DEFAULT_LIMITS: SamplingLimits = { budgetMs: 12_000, minSamples: 5, maxSamples: 200 }
-const QUICK_LIMITS: SamplingLimits = { budgetMs: 1_500, minSamples: 3, maxSamples: 50 }
-/** Weights of the layer may take this share of the memory, or the machine would be measured while it swaps. */
-const MEMORY_SHARE = 0.5
+/** Of a preset's seconds this much is kept back, for what cannot be planned. */
+const RESERVE = 0.05
 
-export interface BenchHooks {
-  /** Ends the bench after the current run; the report then holds what was done. */
-  signal: AbortSignal
-  /** Told what comes next, with the share (0..1) of the cases that is done. */
-  onProgress(share: number, what: string): void
-  /** For reports of another time. */
-  limits?: SamplingLimits
+const METHOD: Conditions['method'] = {
+  outliers: OUTLIER_RULE,
+  interval: INTERVAL_RULE,
+  reading: `every call ends by reading its result; of a result of more than ${READ_WHOLE_UP_TO} values, a sum over all of it`,
+}
+
+/** What stands before the first case. */
+interface Started {
+  date: Date
+  load: number | null
+  runtime: RuntimeReport
+  machine: MachineReadings
+  memory: MemoryLimit
+  layer: LayerChoice
 }
 
 /**
- * Compares dense, sparse and gather on a model and on a sweep of one layer.
+ * Compares dense, sparse and gather, and models without experts, on a model and on sweeps of one layer.
  * @throws InputError, CheckpointError, ConfigError or DeviceError, each one sentence
  */
 export async function runBench(options: BenchOptions, hooks: BenchHooks): Promise<BenchReport> {
+  const begun = performance.now()
+  const started = await start(options, hooks)
+  hooks.onProgress(0, 'loading the model')
+  const { device } = started.runtime
+  const model = await loadModel(options.model, { device, executor: options.executor })
+  try {
+    return await measure(options, hooks, started, model, begun)
+  } finally {
+    model.dispose()
+  }
+}
+
+async function start(options: BenchOptions, hooks: BenchHooks): Promise<Started> {
   const date = new Date()
   const load = loadAverage()
-  const limits = hooks.limits ?? (options.quick ? QUICK_LIMITS : DEFAULT_LIMITS)
+  const preset = PRESET_PLANS[options.preset]
   hooks.onProgress(0, 'starting the device')
   const { report: runtime } = await startRuntime({ device: options.device, debug: options.debug })
-  checkMemory(options.layer, runtime)
+  if (options.preset === 'gpu') checkGpu(runtime, options.device)
+  const memory = hooks.memory ?? memoryLimit(runtime)
+  if (options.layer) checkLayer(options.layer.dims, memory)
   hooks.onProgress(0, 'reading the machine')
-  const machine = await measureMachine(options.quick ? 0.5 : 1)
-  hooks.onProgress(0, 'loading the model')
-  const model = await loadModel(options.model, { device: runtime.device, executor: options.executor })
-  try {
-    const text = checkedText(model)
-    const rows = await measureCases(options, model, text, machine, limits, hooks)
-    hooks.onProgress(0.95, 'tracing')
-    const tracing = await measureTracing(model, text, halved(limits), hooks.signal)
-    const peers = await comparePeers(options, runtime, hooks)
-    return {
-      format: 'tinymoe-bench',
-      version: 1,
-      date: date.toISOString(),
-      interrupted: hooks.signal.aborted,
-      seconds: (Date.now() - date.getTime()) / 1000,
-      conclusion: conclude(rows),
-      conditions: {
-        runtime,
-        dtype: 'float32',
-        executor: model.executor,
-        machine,
-        commit: await gitCommit(),
-        loadAverage: load,
-        quick: options.quick,
-        budgetMsPerCase: limits.budgetMs,
-        seed: SEED,
-      },
-      model: modelFacts(model, text),
-      layer: layerFacts(options.layer),
-      rows,
-      tracing,
-      peers,
-    }
-  } finally {
-    model.dispose()
-  }
+  const machine = await measureMachine(options.preset === 'quick' ? 0.5 : 1)
+  const layer = options.layer ?? { dims: preset.layer, source: `the preset ${options.preset}` }
+  return { date, load, runtime, machine, memory, layer }
 }
 
-/** Half the time of a case. */
-function halved(limits: SamplingLimits): SamplingLimits {
-  return { ...limits, budgetMs: limits.budgetMs / 2 }
-}
-
-async function measureCases(
-  { layer: dims, tokens }: BenchOptions,
+async function measure(
+  options: BenchOptions,
+  hooks: BenchHooks,
+  { date, load, runtime, machine, memory, layer }: Started,
   model: LoadedModel,
-  text: BenchText,
-  machine: MachineReadings,
-  limits: SamplingLimits,
-  { signal, onProgress }: BenchHooks,
-): Promise<Row[]> {
-  const layer = randomLayer(dims, SEED)
-  const plan: { what: string; make: () => Case }[] = [
-    { what: 'model, prefill', make: () => prefillCase(model, text) },
-    { what: 'model, decode', make: () => decodeCase(model, text) },
-    ...tokens.map((T) => ({ what: `layer, T=${T}`, make: () => layerCase(layer, T, SEED + T) })),
-  ]
-  const rows: Row[] = []
-  try {
-    for (const [i, { what, make }] of plan.entries()) {
-      if (signal.aborted) break
-      onProgress(i / plan.length, what)
-      const work = make()
-      try {
-        rows.push(...(await measureCase(work, limits, machine.matmulGflops, signal)))
-      } finally {
-        work.dispose()
-      }
-    }
-  } finally {
-    layer.dispose()
-  }
-  return rows
-}
-
-async function comparePeers(
-  { python, layer, tokens, quick }: BenchOptions,
-  { threads }: RuntimeReport,
-  { signal, onProgress, limits }: BenchHooks,
-): Promise<BenchReport['peers']> {
-  if (python === null || signal.aborted) return null
-  onProgress(1, 'transformers, the same layer')
-  const budgetMs = (limits ?? (quick ? QUICK_LIMITS : DEFAULT_LIMITS)).budgetMs
-  return runPeers({ python, layer, tokens, threads, budgetMs, seed: SEED, signal })
-}
-
-function checkedText(model: LoadedModel): BenchText {
+  begun: number,
+): Promise<BenchReport> {
+  const preset = PRESET_PLANS[options.preset]
   if (!model.config.layers.some(({ kind }) => kind === 'moe')) {
-    model.dispose()
     throw new InputError(`${model.dir}: has no layer with experts, so there is no dispatch to compare`)
   }
-  return benchText(model.config, model.tokenizer, SEED)
+  const text = benchText(model.config, model.tokenizer, SEED)
+  const { dims } = layer
+  const plan = makePlan(preset, dims, options.tokens ?? preset.tokens, model.config)
+  const measured = new MeasuredModel(model.config, model.weights)
+  const executors = executorsFor(runtime.backend, options.executor, preset)
+  const { signal, limits } = hooks
+  const common = { preset, plan, dims, model, measured, text, executors, machine, memory }
+  const bench: Bench = { ...common, seed: SEED, signal, limits }
+  const findings: Findings = { rows: [], breakdown: [], capacity: [], loading: null, tracing: null }
+  const layers = new Layers(dims, SEED, memory)
+  try {
+    await runAll(bench, layers, findings, hooks, begun)
+  } finally {
+    layers.dispose()
+    measured.dispose()
+  }
+  const peers = signal.aborted
+    ? []
+    : await measurePeers(
+        options,
+        { dims, tokens: options.tokens ?? preset.tokens, model, plan, seed: SEED },
+        hooks,
+      )
+  const { rows, ...found } = findings
+  const subject = { dims, executor: executors[0] }
+  return {
+    format: 'tinymoe-bench',
+    version: 2,
+    date: date.toISOString(),
+    interrupted: signal.aborted,
+    seconds: (performance.now() - begun) / 1000,
+    conclusion: conclude(rows, subject),
+    conditions: {
+      runtime,
+      preset: options.preset,
+      dtype: 'float32',
+      tf32: usesTf32(runtime),
+      executor: executors[0],
+      machine,
+      commit: await gitCommit(),
+      loadAverage: load,
+      governor: governor(),
+      secondsPlanned: preset.seconds,
+      seed: SEED,
+      method: METHOD,
+    },
+    model: modelFacts(model, Math.max(...plan.models.map(({ context }) => context)), text.source),
+    layer: layerFacts(dims, layer.source),
+    rows,
+    sweeps: plan.sweeps,
+    ...found,
+    peers,
+    assertion: options.assertFactor === null ? null : judge(rows, options.assertFactor, subject),
+  }
 }
 
-function modelFacts({ config, dir }: LoadedModel, { prompt, source }: BenchText): ModelFacts {
+async function runAll(
+  bench: Bench,
+  layers: Layers,
+  findings: Findings,
+  { signal, onProgress, onNotice }: BenchHooks,
+  begun: number,
+): Promise<void> {
+  const tasks = makeTasks(bench, layers, findings)
+  const { seconds } = bench.preset
+  if (seconds === null) {
+    onNotice?.(`${tasks.length} tasks, at most about ${Math.ceil(mostSeconds(tasks) / 60)} minutes`)
+  }
+  const end = seconds === null ? null : begun + 1000 * seconds * (1 - RESERVE)
+  await runTasks(tasks, { end, signal, onProgress })
+}
+
+function modelFacts({ config, dir }: LoadedModel, context: number, text: string): ModelFacts {
   return {
     name: dir.replace(/[\\/]+$/, '').replace(/^.*[\\/]/, ''),
     parameters: countParameters(config),
-    flopsPerToken: flopsPerToken(config, prompt.length, 'sparse'),
+    flopsPerToken: flopsPerToken(config, context, 'sparse'),
     weightBytesPerToken: weightBytesPerToken(config),
-    text: source,
+    text,
   }
 }
 
-function checkMemory({ D, H, E }: LayerDims, { memoryBytes }: RuntimeReport): void {
-  const needed = tf.util.bytesPerElement('float32') * E * expertParameters(D, H)
-  if (memoryBytes === null || needed <= MEMORY_SHARE * memoryBytes) return
-  const gigabytes = (bytes: number) => (bytes / 1e9).toPrecision(3)
+/** Sizes made for a card would keep a processor busy for hours: that has to be asked for. */
+function checkGpu({ device, candidates }: RuntimeReport, asked: string | undefined): void {
+  if (device === 'cuda' || asked !== undefined) return
+  const why = candidates.find((candidate) => candidate.device === 'cuda')?.reason ?? 'there is no CUDA device'
+  throw new DeviceError(
+    `--preset gpu needs a CUDA device: ${why}; with --device cpu it measures what fits on the processor`,
+  )
+}
+
+/** A layer that was asked for has to fit; one of a preset is left out with the reason. */
+function checkLayer(dims: LayerDims, memory: MemoryLimit): void {
+  const problem = memoryProblem(layerBytes(dims), memory)
+  if (problem === null) return
+  const { D, H, E } = dims
   throw new InputError(
-    `--experts ${E} --dim ${D} --hidden ${H}: the layer's weights take ${gigabytes(needed)} GB, and the device has ${gigabytes(memoryBytes)} GB`,
+    `--experts ${E} --dim ${D} --hidden ${H}: the layer ${problem} (its weights take ${gigabytes(layerBytes(dims) / 2)} GB)`,
   )
 }

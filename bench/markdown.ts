@@ -1,7 +1,8 @@
-import { type Cells, remarks, sections } from './table.ts'
-import type { BenchReport } from './types.ts'
+import { remarks } from './remarks.ts'
+import { type Cells, details, sections } from './table.ts'
+import type { BenchReport, Loading, PeerReport } from './types.ts'
 
-/** The stored report for people: conclusion, tables, conditions. */
+/** The stored report for people: conclusion, tables, conditions, every row. */
 export function markdown(report: BenchReport): string {
   const tables = sections(report).map(
     ({ title, cells }) => `${title.replace('\n', '\n\n')}\n\n${markdownTable(cells)}\n`,
@@ -16,36 +17,72 @@ export function markdown(report: BenchReport): string {
     `${conditionLines(report)
       .map((line) => `- ${line}`)
       .join('\n')}\n`,
+    `## Every row\n`,
+    `${markdownTable(details(report))}\n`,
     'docs/bench.md says how to read this and how it was measured.\n',
   ].join('\n')
 }
 
 /** What the numbers hold for, a line each. Unknown is said to be unknown. */
-export function conditionLines({ conditions, date, seconds, rows, tracing, peers }: BenchReport): string[] {
-  const { runtime, machine } = conditions
-  const known = (value: unknown) => value ?? 'unknown'
-  const reads = rows.flatMap(({ readMs }) => (readMs === null ? [] : [readMs]))
-  const versions = Object.entries(peers?.report?.versions ?? {}).map(
-    ([name, version]) => `${name} ${version}`,
-  )
+export function conditionLines(report: BenchReport): string[] {
+  const { conditions, date, seconds, rows, loading, tracing, peers } = report
+  const { runtime, machine, preset, secondsPlanned, method } = conditions
+  const reads = rows.flatMap(({ readMs }) => readMs ?? [])
+  const planned =
+    secondsPlanned === null ? 'as long as it takes' : `${secondsPlanned} s planned without peers`
   return [
     `device: ${runtime.device}, ${known(runtime.deviceName)} (${runtime.reason}); backend ${runtime.backend}, ${runtime.threads} threads, ${runtime.platform}`,
     `versions: TensorFlow ${runtime.tensorflowVersion ?? 'not used'}, tfjs ${runtime.tfjsVersion}, Node ${runtime.nodeVersion}; driver ${runtime.driver ?? 'none'}`,
-    `machine: ${machine.matmulGflops.toFixed(1)} GFLOP/s in a ${machine.matmulSize}-square matrix product, ${machine.memoryGbPerS.toFixed(1)} GB/s read from memory, load average before ${known(conditions.loadAverage)}`,
-    `weights and arithmetic ${conditions.dtype}; seed ${conditions.seed}; commit ${known(conditions.commit)}`,
-    `${date}, ${seconds.toFixed(0)} s in all, ${(conditions.budgetMsPerCase / 1000).toFixed(1)} s a case${conditions.quick ? ' (quick: expect noise)' : ''}`,
+    `machine: ${machine.matmulGflops.toFixed(1)} GFLOP/s in a ${machine.matmulSize}-square matrix product, ${machine.memoryGbPerS.toFixed(1)} GB/s read from memory; load average before ${known(conditions.loadAverage)}, frequency governor ${known(conditions.governor)}`,
+    `weights and arithmetic ${conditions.dtype}, TensorFloat-32 ${tf32Words(conditions.tf32)}; seed ${conditions.seed}; commit ${known(conditions.commit)}`,
+    `${date}, preset ${preset}, ${seconds.toFixed(0)} s in all (${planned})${preset === 'quick' ? '; expect noise' : ''}`,
+    `"95 %" is of the speed-up: ${method.interval}`,
     ...(reads.length > 0
       ? [
-          `each call ends by reading its result: ${Math.min(...reads).toFixed(3)} to ${Math.max(...reads).toFixed(3)} ms, included`,
+          `${method.reading}; that takes ${Math.min(...reads).toFixed(3)} to ${Math.max(...reads).toFixed(3)} ms, included`,
         ]
       : []),
+    ...outlierLine(report),
+    ...(loading ? [loadingLine(loading)] : []),
     ...(tracing
       ? [
           `tracing, ms a decoded token: ${tracing.absentMs.toFixed(2)} not asked for, ${tracing.offMs.toFixed(2)} off, ${tracing.onMs.toFixed(2)} on (medians of ${tracing.n})`,
         ]
       : []),
-    ...(versions.length > 0 ? [`peers: ${versions.join(', ')}, ${peers?.report?.threads} threads`] : []),
+    ...peers.flatMap(({ report: peer }) => (peer ? [peerLine(peer)] : [])),
   ]
+}
+
+function outlierLine({ rows, conditions }: BenchReport): string[] {
+  const samples = rows.reduce((sum, { n }) => sum + n, 0)
+  if (samples === 0) return []
+  const outliers = rows.reduce((sum, row) => sum + row.outliers, 0)
+  return [`${outliers} of ${samples} samples are outliers: ${conditions.method.outliers}`]
+}
+
+function loadingLine({ medianMs, samplesMs, weightBytes, peakBytes, baseBytes }: Loading): string {
+  const held =
+    peakBytes === null || baseBytes === null
+      ? 'memory unknown'
+      : `at most ${megabytes(peakBytes)} MB held, ${megabytes(baseBytes)} MB of it before loading`
+  return `loading the model: ${medianMs.toFixed(0)} ms (median of ${samplesMs.length}, each in a new process), ${megabytes(weightBytes)} MB of weights; ${held}`
+}
+
+function peerLine({ library, what, versions, threads }: PeerReport): string {
+  const named = Object.entries(versions).map(([name, version]) => `${name} ${version}`)
+  return `peer ${library}: ${what}; ${named.join(', ')}, ${threads} threads`
+}
+
+function known(value: string | number | null): string | number {
+  return value ?? 'unknown'
+}
+
+function tf32Words(tf32: boolean | null): string {
+  return tf32 === null ? 'unknown' : tf32 ? 'allowed' : 'not used'
+}
+
+function megabytes(bytes: number): string {
+  return (bytes / 1e6).toPrecision(3)
 }
 
 function markdownTable(cells: Cells): string {

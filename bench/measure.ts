@@ -1,84 +1,202 @@
 import { countMatmulFlops } from '../src/cost/index.ts'
-import { quantile, summarize } from './statistics.ts'
-import { type SamplingLimits, sampleInterleaved } from './timing.ts'
-import type { Case, Row, Variant } from './types.ts'
+import type { MachineReadings } from '../src/runtime/index.ts'
+import type { Case, CaseFacts, OpenVariant, Variant } from './cases.ts'
+import { isTwin } from './feed-forward.ts'
+import { type MemoryLimit, memoryProblem } from './memory.ts'
+import { quantile, ratioInterval, summarize } from './statistics.ts'
+import { MIN_WARMUP_ROUNDS, type SamplingLimits, sampleInterleaved } from './timing.ts'
+import type { RoutingSpread, Row } from './types.ts'
 
 /** Reads that are timed to say what the read at the end of a call costs. */
 const TIMED_READS = 7
-/** A variant is left out when its samples alone would take this many budgets. */
-const TOO_LONG = 2
+/** The fewest samples of a case's variants may take this many budgets; a variant beyond it is left out. */
+const TOO_LONG = 1.5
+/** The first variants of a case, dense and sparse, are what it is about: they may take longer, up to `mostMs`. */
+const TELLING = 2
 
-/** Times the variants of a case in turn and describes each in a row. `gflops` is what the machine's matmul reaches. */
-export async function measureCase(
-  work: Case,
-  limits: SamplingLimits,
-  gflops: number,
-  signal: AbortSignal,
-): Promise<Row[]> {
-  const skipped = work.variants.map((variant) => reasonToSkip(variant, limits, gflops))
-  const measured = work.variants.filter((_, i) => skipped[i] === null)
-  const counted = measured.map(countOnce)
-  const sampling = await sampleInterleaved(measured, limits, signal)
-  const readMs = timeReads(work)
-  const rows = work.variants.map((variant, i): Row => {
-    const place = measured.indexOf(variant)
-    const samplesMs = (sampling.samples[place] ?? []).map((ms) => ms / work.callsPerRun)
-    const flopsCounted = place < 0 ? null : counted[place] / work.callsPerRun
-    const summary =
-      samplesMs.length > 0 ? summarize(samplesMs) : { n: 0, medianMs: null, p10Ms: null, p90Ms: null }
+export interface MeasureOptions {
+  limits: SamplingLimits
+  /** What dense and sparse of the first executor may take; the others have to do with the limits. */
+  mostMs: number
+  machine: MachineReadings
+  memory: MemoryLimit
+  seed: number
+  signal: AbortSignal
+}
+
+/** A variant on its way: opened and counted, or left out. */
+interface Tried {
+  variant: Omit<Variant, 'open'>
+  open: OpenVariant | null
+  /** Of one run. */
+  flopsCounted: number | null
+  /** What one run takes, about; 0 when left out. */
+  runMs: number
+  skipped: string | null
+}
+
+/** Times the variants of a case in turn and describes each in a row. */
+export async function measureCase(work: Case, options: MeasureOptions): Promise<Row[]> {
+  const { limits, signal } = options
+  const started = performance.now()
+  const tried = openVariants(work, options)
+  try {
+    const opened = tried.flatMap(({ open }) => open ?? [])
+    const budgetMs = Math.max(0, limits.budgetMs - (performance.now() - started))
+    const sampling = await sampleInterleaved(opened, { ...limits, budgetMs }, signal)
+    const readMs = timeReads(work)
+    const rows = tried.map((one) => {
+      const samples = one.open ? sampling.samples[opened.indexOf(one.open)] : []
+      const { warmupRounds, stable: warmupStable } = sampling
+      return rowOf(work, one, samples, { readMs, warmupRounds, warmupStable }, options.machine)
+    })
+    return withSpeedups(rows, options.seed)
+  } finally {
+    for (const { open } of tried) open?.dispose()
+  }
+}
+
+/** Opens and counts one variant after the other while memory and time last. */
+function openVariants(work: Case, options: MeasureOptions): Tried[] {
+  const { limits, mostMs, memory, signal } = options
+  const runs = limits.minSamples + MIN_WARMUP_ROUNDS
+  let needed = 0
+  const tried: Tried[] = []
+  try {
+    for (const [i, variant] of work.variants.entries()) {
+      const most = Math.max(TOO_LONG * limits.budgetMs, i < TELLING ? mostMs : 0)
+      const allowed = most - needed
+      const problem = signal.aborted ? 'interrupted' : memoryProblem(variant.bytes, memory)
+      const one: Tried =
+        problem === null
+          ? tryVariant(variant, { runs, allowed, most }, options.machine)
+          : { variant, open: null, flopsCounted: null, runMs: 0, skipped: problem }
+      needed += runs * one.runMs
+      tried.push(one)
+    }
+    return tried
+  } catch (error) {
+    for (const { open } of tried) open?.dispose()
+    throw error
+  }
+}
+
+/** Opens a variant and counts its products, unless so many runs of it would take more than `allowed` ms. */
+function tryVariant(
+  variant: Variant,
+  { runs, allowed, most }: { runs: number; allowed: number; most: number },
+  machine: MachineReadings,
+): Tried {
+  const tooLong = (ms: number, how: string): Tried | null => {
+    if (runs * ms <= allowed) return null
+    const skipped = `about ${seconds(ms)} a run ${how}, too long to repeat ${runs} times in ${seconds(most)} together with the others`
+    return { variant, open: null, flopsCounted: null, runMs: 0, skipped }
+  }
+  const least = variant.flops / machine.matmulGflops / 1e6
+  const hopeless = tooLong(least, "at the speed of the machine's matrix product")
+  if (hopeless) return hopeless
+  const open = variant.open()
+  let flopsCounted = 0
+  let runMs = timed(() => {
+    flopsCounted = count(open)
+  })
+  // The first run makes and moves what later ones find, and counting costs something: it may mislead.
+  if (runs * runMs > allowed && runMs < allowed / 2) {
+    open.prepare?.()
+    runMs = Math.min(runMs, timed(open.run))
+  }
+  const measured = tooLong(runMs, 'when tried')
+  if (!measured) return { variant, open, flopsCounted, runMs, skipped: null }
+  open.dispose()
+  return measured
+}
+
+function timed(work: () => void): number {
+  const start = performance.now()
+  work()
+  return performance.now() - start
+}
+
+/** Rows of a case that could not be made, so that it is known to be missing. */
+export function leftOut(facts: CaseFacts, variants: Omit<Variant, 'open'>[], why: string): Row[] {
+  const nothing = { open: null, flopsCounted: null, runMs: 0, skipped: why }
+  const unmeasured = { readMs: null, warmupRounds: 0, warmupStable: false }
+  return variants.map((variant) => rowOf({ ...facts, spread: null }, { variant, ...nothing }, [], unmeasured))
+}
+
+function count(open: OpenVariant): number {
+  if (open.plain) open.preparePlain?.()
+  else open.prepare?.()
+  return countMatmulFlops(open.plain ?? open.run).flops
+}
+
+function rowOf(
+  work: CaseFacts & { spread: RoutingSpread | null },
+  { variant, flopsCounted: counted, skipped }: Tried,
+  samples: number[],
+  measured: Pick<Row, 'readMs' | 'warmupRounds' | 'warmupStable'>,
+  machine?: MachineReadings,
+): Row {
+  const { dispatch, executor, idealSpeedup, weightBytes } = variant
+  const { group, kind, routing, dims, tokens, batch, context, callsPerRun } = work
+  const samplesMs = samples.map((ms) => ms / callsPerRun)
+  const summary = samplesMs.length > 0 ? summarize(samplesMs) : null
+  const flopsCounted = counted === null ? null : counted / callsPerRun
+  const medianMs = summary?.medianMs ?? null
+  const perMs = (amount: number | null) => (amount === null || medianMs === null ? null : amount / medianMs)
+  const over = (value: number | null, divisor = 1) => (value === null ? null : value / divisor)
+  const gflopsPerSecond = over(perMs(flopsCounted), 1e6)
+  return {
+    id: `${group}/${dispatch}/${executor}`,
+    group,
+    kind,
+    dispatch,
+    executor,
+    routing,
+    dims,
+    tokens,
+    batch,
+    context,
+    flops: variant.flops / callsPerRun,
+    flopsCounted,
+    weightBytes: Math.round(weightBytes),
+    spread: isTwin(dispatch) ? null : work.spread,
+    ...(summary ?? { n: 0, medianMs: null, p10Ms: null, p90Ms: null, p99Ms: null, outliers: 0 }),
+    tokensPerSecond: over(perMs(tokens), 1e-3),
+    gflopsPerSecond,
+    shareOfMatmul: over(gflopsPerSecond, machine?.matmulGflops),
+    shareOfBandwidth: over(perMs(weightBytes), machine && machine.memoryGbPerS * 1e6),
+    speedup: null,
+    speedupLow: null,
+    speedupHigh: null,
+    idealSpeedup,
+    read: work.readBy,
+    ...measured,
+    samplesMs,
+    skipped,
+  }
+}
+
+/** Against the dense row of the same executor. */
+function withSpeedups(rows: Row[], seed: number): Row[] {
+  return rows.map((row) => {
+    const dense = rows.find(({ dispatch, executor }) => dispatch === 'dense' && executor === row.executor)
+    if (!dense || dense.medianMs === null || row.medianMs === null) return row
+    const interval = row === dense ? null : ratioInterval(dense.samplesMs, row.samplesMs, seed)
     return {
-      kind: work.kind,
-      dispatch: variant.dispatch,
-      tokens: work.tokens,
-      context: work.context,
-      flops: variant.flops / work.callsPerRun,
-      flopsCounted,
-      weightBytes: variant.weightBytes,
-      spread: work.spread,
-      ...summary,
-      gflopsPerSecond:
-        flopsCounted !== null && summary.medianMs !== null ? flopsCounted / summary.medianMs / 1e6 : null,
-      speedup: null,
-      idealSpeedup: variant.idealSpeedup,
-      readMs,
-      warmupRounds: sampling.warmupRounds,
-      warmupStable: sampling.stable,
-      samplesMs,
-      skipped: skipped[i],
+      ...row,
+      speedup: dense.medianMs / row.medianMs,
+      speedupLow: interval?.low ?? null,
+      speedupHigh: interval?.high ?? null,
     }
   })
-  return withSpeedups(rows)
-}
-
-/** Against the dense row of the same case. */
-function withSpeedups(rows: Row[]): Row[] {
-  const dense = rows.find(({ dispatch }) => dispatch === 'dense')?.medianMs ?? null
-  return rows.map((row) => ({
-    ...row,
-    speedup: dense !== null && row.medianMs !== null ? dense / row.medianMs : null,
-  }))
-}
-
-function countOnce(variant: Variant): number {
-  variant.prepare?.()
-  return countMatmulFlops(variant.eager ?? variant.run).flops
-}
-
-function reasonToSkip(
-  { flops }: Variant,
-  { minSamples, budgetMs }: SamplingLimits,
-  gflops: number,
-): string | null {
-  const runMs = flops / gflops / 1e6
-  if (runMs * minSamples <= TOO_LONG * budgetMs) return null
-  return `about ${(runMs / 1000).toPrecision(2)} s a run at this machine's ${gflops.toPrecision(2)} GFLOP/s, too long to repeat ${minSamples} times`
 }
 
 function timeReads(work: Case): number {
-  const times = Array.from({ length: TIMED_READS }, () => {
-    const start = performance.now()
-    work.read()
-    return performance.now() - start
-  })
+  const times = Array.from({ length: TIMED_READS }, () => timed(() => work.read()))
   return quantile(times, 0.5)
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toPrecision(2)} s`
 }

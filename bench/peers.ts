@@ -1,95 +1,176 @@
-import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { messageOf } from '../src/errors.ts'
+import type { RuntimeReport } from '../src/runtime/index.ts'
+import { usesTf32 } from './conditions.ts'
+import { llamaBench } from './llama-bench.ts'
+import type { BenchHooks, BenchOptions } from './options.ts'
+import { longestPrompt, type PeerWork, peerRow } from './peer-work.ts'
+import { type Finished, lastLine, runCommand } from './processes.ts'
 import { packageRoot } from './store.ts'
-import type { BenchReport, LayerDims } from './types.ts'
+import type { PeerName, PeerOutcome, PeerReport } from './types.ts'
 
-export interface PeerOptions {
-  python: string
-  layer: LayerDims
-  tokens: number[]
-  threads: number
-  /** For all implementations of one T together. */
-  budgetMs: number
-  seed: number
-  signal: AbortSignal
-}
+/** Time of all implementations of one T of the layer together. */
+const LAYER_BUDGET_MS = { quick: 1500, default: 6000, full: 12_000, gpu: 6000 } as const
+const MODEL_SAMPLES = 5
+
+const Versions = z.record(z.string(), z.string())
+const Samples = z.array(z.number()).min(1)
+const Problem = z.object({ problem: z.string() })
 
 /** The last line that bench/peers/transformers.py prints. */
-const Output = z.union([
-  z.object({ problem: z.string() }),
-  z.object({
-    library: z.string(),
-    versions: z.record(z.string(), z.string()),
-    threads: z.number(),
-    rows: z.array(
-      z.object({
-        implementation: z.string(),
-        tokens: z.number(),
-        n: z.number(),
-        medianMs: z.number(),
-        p10Ms: z.number(),
-        p90Ms: z.number(),
-      }),
-    ),
-  }),
-])
+const LayerOutput = z.object({
+  library: z.string(),
+  versions: Versions,
+  threads: z.number(),
+  rows: z.array(z.object({ implementation: z.string(), tokens: z.number(), samplesMs: Samples })),
+})
 
-/** Times transformers' own implementations of the same layer in a Python process. A missing part is a sentence. */
-export async function runPeers(options: PeerOptions): Promise<NonNullable<BenchReport['peers']>> {
-  const { python, layer, tokens, threads, budgetMs, seed } = options
-  const script = join(packageRoot(), 'bench', 'peers', 'transformers.py')
-  const values = {
-    tokens: tokens.join(','),
-    dim: layer.D,
-    hidden: layer.H,
-    experts: layer.E,
-    'top-k': layer.K,
-    threads,
-    'budget-ms': budgetMs,
-    seed,
+/** The last line that bench/peers/whole_model.py prints: decode's samples are of all steps, its tokens of all calls. */
+const ModelOutput = z.object({
+  library: z.string(),
+  versions: Versions,
+  threads: z.number(),
+  rows: z.array(
+    z.object({
+      kind: z.enum(['prefill', 'decode']),
+      implementation: z.string(),
+      batch: z.number(),
+      tokens: z.number(),
+      samplesMs: Samples,
+    }),
+  ),
+})
+
+/** Times the peers that were asked for, each in a process of its own. A missing part is a sentence. */
+export async function measurePeers(
+  options: Pick<BenchOptions, 'python' | 'llamaBench' | 'preset'>,
+  work: PeerWork,
+  hooks: Pick<BenchHooks, 'signal' | 'onProgress' | 'limits'>,
+): Promise<PeerOutcome[]> {
+  const { python, llamaBench: llama, preset } = options
+  const { signal, onProgress, limits } = hooks
+  const outcomes: PeerOutcome[] = []
+  if (python !== null) {
+    const budgetMs = limits?.budgetMs ?? LAYER_BUDGET_MS[preset]
+    onProgress(1, 'transformers, the same layer')
+    outcomes.push(await transformersLayer(python, work, budgetMs, signal))
+    onProgress(1, 'transformers, the same model')
+    outcomes.push(await transformersModel(python, work, signal))
   }
-  const flags = Object.entries(values).flatMap(([name, value]) => [`--${name}`, String(value)])
-  const { code, stdout, stderr, failure } = await runCommand(python, [script, ...flags], options.signal)
-  const none = (why: string) => ({ report: null, problem: `The peers were not measured: ${why}.` })
-  if (options.signal.aborted) return none('the bench was interrupted')
-  if (failure) return none(`${python} cannot be started (${failure}); --python names another interpreter`)
-  const output = parseOutput(stdout)
-  if (!output) return none(`${python} ended with code ${code} (${lastLine(stderr) || 'it said nothing'})`)
-  return 'problem' in output ? none(output.problem) : { report: output, problem: null }
+  if (llama) {
+    onProgress(1, 'llama.cpp')
+    outcomes.push(await llamaBench(llama, work, signal))
+  }
+  return outcomes
 }
 
-function parseOutput(stdout: string): z.infer<typeof Output> | null {
+async function transformersLayer(
+  python: string,
+  { dims, tokens, model, seed }: PeerWork,
+  budgetMs: number,
+  signal: AbortSignal,
+): Promise<PeerOutcome> {
+  const { D, H, E, K } = dims
+  const { runtime } = model
+  const flags = {
+    tokens: tokens.join(','),
+    dim: D,
+    hidden: H,
+    experts: E,
+    'top-k': K,
+    threads: runtime.threads,
+    'budget-ms': budgetMs,
+    seed,
+    device: runtime.device === 'cuda' ? 'cuda' : 'cpu',
+    ...(usesTf32(runtime) ? { tf32: 1 } : {}),
+  }
+  const finished = await runScript(python, 'transformers.py', flags, signal)
+  return outcome('transformers-layer', python, finished, LayerOutput, signal, ({ rows, ...facts }) => ({
+    ...facts,
+    what: `a Mixtral block of D=${D} H=${H} E=${E} K=${K} with random weights`,
+    rows: rows.map(({ implementation, tokens: T, samplesMs }) =>
+      peerRow({ implementation, kind: 'layer', tokens: T, batch: 1, context: null }, samplesMs),
+    ),
+  }))
+}
+
+async function transformersModel(
+  python: string,
+  { model: { dir, runtime }, plan }: PeerWork,
+  signal: AbortSignal,
+): Promise<PeerOutcome> {
+  const { steps, baseContext } = plan
+  if (runtime.device === 'cuda') return onlyOnProcessor(runtime)
+  const longest = longestPrompt(plan)
+  const flags = {
+    model: dir,
+    prefill: longest,
+    decode: steps,
+    prompt: baseContext,
+    threads: runtime.threads,
+    samples: MODEL_SAMPLES,
+  }
+  const finished = await runScript(python, 'whole_model.py', flags, signal, ['--json'])
+  return outcome('transformers-model', python, finished, ModelOutput, signal, ({ rows, ...facts }) => ({
+    ...facts,
+    what: `the model's files in ${facts.library}`,
+    rows: rows.map(({ kind, implementation, batch, tokens, samplesMs }) => {
+      const calls = kind === 'decode' ? steps : 1
+      const context = kind === 'decode' ? baseContext + Math.floor(steps / 2) + 1 : longest
+      return peerRow(
+        { implementation, kind, tokens: tokens / calls, batch, context },
+        samplesMs.map((ms) => ms / calls),
+      )
+    }),
+  }))
+}
+
+function onlyOnProcessor({ device }: RuntimeReport): PeerOutcome {
+  return {
+    peer: 'transformers-model',
+    report: null,
+    problem: `The model by transformers was not measured: bench/peers/whole_model.py runs on the processor, and the device here is ${device}.`,
+  }
+}
+
+function runScript(
+  python: string,
+  name: string,
+  flags: Record<string, string | number>,
+  signal: AbortSignal,
+  more: string[] = [],
+): Promise<Finished> {
+  const script = join(packageRoot(), 'bench', 'peers', name)
+  const values = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, String(value)])
+  return runCommand(python, [script, ...values, ...more], signal)
+}
+
+/** A report from what a script printed last, or the sentence that says why there is none. */
+function outcome<T>(
+  peer: PeerName,
+  python: string,
+  { code, stdout, stderr, failure }: Finished,
+  schema: z.ZodType<T>,
+  signal: AbortSignal,
+  report: (output: T) => PeerReport,
+): PeerOutcome {
+  const none = (why: string) => ({
+    peer,
+    report: null,
+    problem: `The ${peer === 'transformers-layer' ? 'layer' : 'model'} by transformers was not measured: ${why}.`,
+  })
+  if (signal.aborted) return none('the bench was interrupted')
+  if (failure) return none(`${python} cannot be started (${failure}); --python names another interpreter`)
+  const said = parsed(z.union([Problem, schema]), stdout)
+  if (!said) return none(`${python} ended with code ${code} (${lastLine(stderr) || 'it said nothing'})`)
+  const { problem } = said as { problem?: string }
+  return problem === undefined ? { peer, report: report(said as T), problem: null } : none(problem)
+}
+
+function parsed<T>(schema: z.ZodType<T>, stdout: string): T | null {
   try {
-    return Output.parse(JSON.parse(lastLine(stdout)))
+    return schema.parse(JSON.parse(lastLine(stdout)))
   } catch {
     return null
   }
-}
-
-function lastLine(text: string): string {
-  return text.trim().split('\n').at(-1) ?? ''
-}
-
-interface Finished {
-  code: number | null
-  stdout: string
-  stderr: string
-  failure: string | null
-}
-
-function runCommand(command: string, args: string[], signal: AbortSignal): Promise<Finished> {
-  return new Promise((resolve) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], signal })
-    const finished: Finished = { code: null, stdout: '', stderr: '', failure: null }
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      finished.stdout += text
-    })
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      finished.stderr += text
-    })
-    child.on('error', (error) => resolve({ ...finished, failure: messageOf(error) }))
-    child.on('close', (code) => resolve({ ...finished, code }))
-  })
 }

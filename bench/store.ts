@@ -34,9 +34,10 @@ export function defaultResultsFolder(root = packageRoot()): string {
   }
 }
 
-/** A quick report has a name of its own, so that it does not replace the careful one. */
+/** A preset but the default one is in the name, so that a quick report does not replace the careful one. */
 export function reportName({ conditions }: BenchReport): string {
-  return conditions.quick ? `${conditions.runtime.device}-quick` : conditions.runtime.device
+  const { preset, runtime } = conditions
+  return preset === 'default' ? runtime.device : `${runtime.device}-${preset}`
 }
 
 /** Makes the folder for a report: asked before the measuring, so that no result is lost for want of a place. */

@@ -29,7 +29,7 @@ const STABLE_WITHIN = 0.1
 /** A warm-up may take this share of the budget. */
 const WARMUP_SHARE = 0.3
 /** At least two runs, to compare; the very first also uploads weights. */
-const MIN_WARMUP_ROUNDS = 2
+export const MIN_WARMUP_ROUNDS = 2
 const MAX_WARMUP_ROUNDS = 20
 
 /**

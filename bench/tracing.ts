@@ -1,5 +1,6 @@
-import type { MoeModel } from '../src/model/transformer.ts'
-import { type BenchText, PromptCaches } from './model-cases.ts'
+import type { LoadedModel } from '../src/load-model.ts'
+import { PromptCaches } from './measured-model.ts'
+import type { BenchText } from './model-text.ts'
 import { quantile } from './statistics.ts'
 import { type SamplingLimits, sampleInterleaved } from './timing.ts'
 import type { TracingCost } from './types.ts'
@@ -9,16 +10,18 @@ const ASKED = [undefined, false, true] as const
 
 /** Decode with the trace not asked for, off and on, in turn: off has to cost nothing. Null when interrupted before a sample. */
 export async function measureTracing(
-  model: MoeModel,
-  { prompt, continuation }: BenchText,
+  model: LoadedModel,
+  text: BenchText,
+  { context, steps }: { context: number; steps: number },
   limits: SamplingLimits,
   signal: AbortSignal,
 ): Promise<TracingCost | null> {
-  const caches = new PromptCaches(model, prompt)
+  const [ids] = text.sequences(1, context + steps)
+  const caches = new PromptCaches(model, 1, [ids.slice(0, context)])
   const variants = ASKED.map((trace) => ({
     prepare: () => void caches.fresh(),
     run: () => {
-      for (const token of continuation) {
+      for (const token of ids.slice(context)) {
         const { logits } = model.forward([token], { cache: caches.current, trace, logits: 'last' })
         logits.dataSync()
         logits.dispose()
@@ -28,7 +31,7 @@ export async function measureTracing(
   try {
     const { samples } = await sampleInterleaved(variants, limits, signal)
     if (samples.some((list) => list.length === 0)) return null
-    const [absentMs, offMs, onMs] = samples.map((list) => quantile(list, 0.5) / continuation.length)
+    const [absentMs, offMs, onMs] = samples.map((list) => quantile(list, 0.5) / steps)
     return { absentMs, offMs, onMs, n: samples[2].length }
   } finally {
     caches.dispose()

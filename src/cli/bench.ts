@@ -1,52 +1,86 @@
 import { Presets, SingleBar } from 'cli-progress'
-import { type Command, Option } from 'commander'
-import { type BenchHooks, runBench } from '../../bench/index.ts'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type BenchHooks, type BenchOptions, runBench } from '../../bench/index.ts'
+import { type LayerChoice, layerLike } from '../../bench/like.ts'
 import { conditionLines } from '../../bench/markdown.ts'
+import { PRESET_PLANS } from '../../bench/presets.ts'
+import { remarks } from '../../bench/remarks.ts'
 import { bundledModel, defaultResultsFolder, prepareFolder, storeReport } from '../../bench/store.ts'
-import { remarks, sections } from '../../bench/table.ts'
-import type { BenchOptions, BenchReport } from '../../bench/types.ts'
+import { sections } from '../../bench/table.ts'
+import { type BenchReport, type LayerDims, PRESETS, type Preset } from '../../bench/types.ts'
 import { UsageError } from '../errors.ts'
 import type { Executor } from '../load-model.ts'
-import { allOptions, executorOption, type GlobalOptions, wholeNumber } from './arguments.ts'
+import { allOptions, decimal, executorOption, type GlobalOptions, wholeNumber } from './arguments.ts'
 import { interruptible } from './interrupt.ts'
-import { table, write } from './output.ts'
+import { remark, table, write } from './output.ts'
+
+/** Exit code when `--assert` finds too little. */
+const ASSERTION_FAILED = 3
 
 /** The bench's own flags. */
-interface Flags {
+export interface Flags {
+  preset: Preset
+  quick?: boolean
   model?: string
   executor?: Executor
-  tokens: number[]
-  dim: number
-  hidden: number
-  experts: number
-  topK: number
-  quick?: boolean
+  tokens?: number[]
+  dim?: number
+  hidden?: number
+  experts?: number
+  topK?: number
+  like?: string
+  scale?: number
+  assert?: number
   out?: string
   peers?: boolean
   python?: string
+  llamaBench?: string
+  gguf?: string
 }
 
 export function registerBench(program: Command): void {
   program
     .command('bench')
     .description('measure what sparse expert dispatch saves against dense: FLOPs, bytes and time')
-    .option('--quick', 'under half a minute, with more noise; the report gets a name of its own')
+    .addOption(
+      new Option(
+        '--preset <name>',
+        'quick: 30 s, more noise; default: 3 min; full: every combination, as long as it takes; gpu: sizes that fill a large card',
+      )
+        .choices(PRESETS)
+        .default('default'),
+    )
+    .option('--quick', 'the same as --preset quick')
     .option('--model <dir>', 'checkpoint directory (default: the bundled model)')
     .addOption(executorOption())
     .addOption(
-      new Option('--tokens <list>', 'tokens of each case of the layer sweep')
-        .default([1, 16, 256, 1024], '1,16,256,1024')
-        .argParser((text) => [...new Set(text.split(',').map(wholeNumber(1)))]),
+      new Option('--tokens <list>', "T of each case of the layer sweep (default: the preset's)").argParser(
+        (text) => [...new Set(text.split(',').map(wholeNumber(1)))],
+      ),
     )
-    .addOption(countOption('--dim <n>', 'D, width of the layer', 512))
-    .addOption(countOption('--hidden <n>', 'H, width of one expert', 1024))
-    .addOption(countOption('--experts <n>', 'E, experts of the layer', 16))
-    .addOption(countOption('--top-k <n>', 'K, experts a token goes to', 2))
+    .addOption(countOption('--dim <n>', 'D, width of the layer'))
+    .addOption(countOption('--hidden <n>', 'H, width of one expert'))
+    .addOption(countOption('--experts <n>', 'E, experts of the layer'))
+    .addOption(countOption('--top-k <n>', 'K, experts a token goes to'))
     .option(
-      '--peers',
-      "also time transformers' implementations of the layer (Python with torch and transformers)",
+      '--like <model>',
+      'sizes of the layer from a model: a published name, a directory or a config.json',
     )
+    .addOption(
+      new Option('--scale <share>', 'with --like: D and H times this, such as 1/16; E and K stay').argParser(
+        share,
+      ),
+    )
+    .addOption(
+      new Option(
+        '--assert <factor>',
+        `exit ${ASSERTION_FAILED} unless sparse is surely this many times as fast as dense at the largest T`,
+      ).argParser(decimal('a factor above 0, such as 1.5', (value) => value > 0)),
+    )
+    .option('--peers', "also time transformers' layer and model (Python with torch and transformers)")
     .option('--python <path>', 'interpreter for --peers (default: PYTHON, or python3)')
+    .option('--llama-bench <path>', "also time llama.cpp by this llama-bench, on --gguf's model")
+    .option('--gguf <file>', 'the model for --llama-bench')
     .option(
       '--out <dir>',
       'folder for the report (default: bench/results in a checkout, else tinymoe-results)',
@@ -59,33 +93,62 @@ async function bench(flags: Flags & GlobalOptions): Promise<void> {
   const folder = flags.out ?? defaultResultsFolder()
   prepareFolder(folder)
   await interruptible(async (signal) => {
-    const report = await withProgress((onProgress) => runBench(options, { signal, onProgress }))
+    const report = await withProgress((onProgress) =>
+      runBench(options, { signal, onProgress, onNotice: remark }),
+    )
     const files = storeReport(report, folder)
     await write(flags.json ? `${JSON.stringify(report)}\n` : printed(report, files))
+    if (report.assertion && !report.assertion.passed && !report.interrupted)
+      process.exitCode = ASSERTION_FAILED
   })
 }
 
-/** @throws UsageError for numbers that do not go together */
+/** @throws UsageError for flags that do not go together */
 export function benchOptions(flags: Flags & GlobalOptions): BenchOptions {
-  const { dim: D, hidden: H, experts: E, topK: K, tokens, quick, device, debug, executor } = flags
-  if (K > E)
-    throw new UsageError(`--top-k ${K}: a token cannot go to more experts than there are (--experts ${E})`)
+  const { device, debug, executor, peers, python, llamaBench: binary, gguf } = flags
+  if (flags.quick && flags.preset !== 'default' && flags.preset !== 'quick')
+    throw new UsageError(`--quick is --preset quick: leave out one of --quick and --preset ${flags.preset}`)
+  if ((binary === undefined) !== (gguf === undefined))
+    throw new UsageError('--llama-bench and --gguf belong together: the program, and the model that it runs')
+  const preset = flags.quick ? 'quick' : flags.preset
   return {
     device,
     debug,
+    preset,
     model: flags.model ?? bundledModel(),
     executor,
-    tokens,
-    layer: { D, H, E, K },
-    quick: quick === true,
-    python: flags.peers ? (flags.python ?? (process.env.PYTHON || 'python3')) : null,
+    tokens: flags.tokens ?? null,
+    layer: layerOf(flags, PRESET_PLANS[preset].layer),
+    python: peers ? (python ?? (process.env.PYTHON || 'python3')) : null,
+    llamaBench: binary !== undefined && gguf !== undefined ? { binary, gguf } : null,
+    assertFactor: flags.assert ?? null,
   }
+}
+
+/** The layer by flags or by `--like`; null when neither says anything. */
+function layerOf(flags: Flags, preset: LayerDims): LayerChoice | null {
+  const { dim, hidden, experts, topK, like, scale } = flags
+  const given = [dim, hidden, experts, topK].some((value) => value !== undefined)
+  if (like !== undefined) {
+    if (given)
+      throw new UsageError('--like names all sizes: leave out --dim, --hidden, --experts and --top-k')
+    return layerLike(like, scale ?? 1)
+  }
+  if (scale !== undefined) throw new UsageError('--scale needs --like: the model whose layer is scaled')
+  if (!given) return null
+  const dims = { D: dim ?? preset.D, H: hidden ?? preset.H, E: experts ?? preset.E, K: topK ?? preset.K }
+  if (dims.K > dims.E) {
+    throw new UsageError(
+      `--top-k ${dims.K}: a token cannot go to more experts than there are (--experts ${dims.E})`,
+    )
+  }
+  return { dims, source: 'flags' }
 }
 
 /** The report for the terminal: tables, remarks, conditions, the conclusion last. */
 function printed(report: BenchReport, files: string[]): string {
   return [
-    ...sections(report).map(({ title, cells }) => `${title}\n\n${table(cells, [0])}`),
+    ...sections(report).map(({ title, cells }) => `${title}\n\n${table(cells, [0, 1])}`),
     [...remarks(report), ...conditionLines(report), `report: ${files.join(', ')}`].join('\n'),
     '',
     `${report.conclusion}\n`,
@@ -106,7 +169,17 @@ async function withProgress<T>(work: (onProgress: BenchHooks['onProgress']) => P
   }
 }
 
-/** An option that is a whole number from 1. */
-function countOption(flags: string, description: string, value: number): Option {
-  return new Option(flags, description).default(value).argParser(wholeNumber(1))
+/** An option that is a whole number from 1; what it is by default, the preset says. */
+function countOption(flags: string, description: string): Option {
+  return new Option(flags, `${description} (default: the preset's)`).argParser(wholeNumber(1))
+}
+
+/** A share above 0 and up to 1, as `1/16` or `0.0625`. */
+function share(text: string): number {
+  const [numerator, denominator = '1'] = text.split('/')
+  const value = Number(numerator) / Number(denominator)
+  if (!/^(\d+\/\d+|\d*\.?\d+)$/.test(text) || !(value > 0 && value <= 1)) {
+    throw new InvalidArgumentError('Expected a share above 0 and up to 1, such as 1/16 or 0.25.')
+  }
+  return value
 }

@@ -1,0 +1,38 @@
+import type { Executor } from '../src/load-model.ts'
+import type { LayerChoice } from './like.ts'
+import type { MemoryLimit } from './memory.ts'
+import type { SamplingLimits } from './timing.ts'
+import type { Preset } from './types.ts'
+
+export interface BenchOptions {
+  device?: string
+  debug?: boolean
+  preset: Preset
+  /** A checkpoint directory. */
+  model: string
+  /** How forwards and layers run; left out: both ways where the device has both. */
+  executor?: Executor
+  /** T of each case of the layer sweep; null: the preset's. */
+  tokens: number[] | null
+  /** The layer's sizes; null: the preset's. */
+  layer: LayerChoice | null
+  /** Python with torch and transformers that times the same layer and model, or null for no such peers. */
+  python: string | null
+  /** llama.cpp's bench and a model file, or null. */
+  llamaBench: { binary: string; gguf: string } | null
+  /** Sparse has to be this many times as fast as dense at the largest T; null: nothing is asked. */
+  assertFactor: number | null
+}
+
+export interface BenchHooks {
+  /** Ends the bench after the current run; the report then holds what was done. */
+  signal: AbortSignal
+  /** Told what comes next, with the share (0..1) of the time that is gone. */
+  onProgress(share: number, what: string): void
+  /** Told before a long run how long it will take. */
+  onNotice?(text: string): void
+  /** For reports of another time: what every case gets. */
+  limits?: SamplingLimits
+  /** What tensors may take; default: as the device or system tells. */
+  memory?: MemoryLimit
+}
