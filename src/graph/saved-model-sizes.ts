@@ -56,9 +56,10 @@ class SizeNumbers {
 
   /** Adds a node that has the constant's name and, at every size, its value. */
   replace(variants: readonly GraphNode[]): void {
-    const [{ name, op, attr }] = variants
+    const [{ name, op }] = variants
     const values = variants.map(wholeNumbers)
-    if (values.some((list) => list?.length !== values[0]?.length)) {
+    const shapes = variants.map(shapeOf)
+    if (values.includes(null) || shapes.some((shape) => !isDeepStrictEqual(shape, shapes[0]))) {
       throw new Error(`export: the ${op} ${name} depends on the sizes in another way than by its numbers`)
     }
     const lists = values as Int32Array[]
@@ -68,8 +69,7 @@ class SizeNumbers {
         lists.map((list) => list[i]),
       ),
     )
-    const shape = 'tensor' in attr.value ? attr.value.tensor.tensor_shape.dim.map(({ size }) => size) : []
-    this.graph.reshape(this.graph.vector(entries), 'int32', shape, name)
+    this.graph.reshape(this.graph.vector(entries), 'int32', shapes[0], name)
   }
 
   /** The sum of products that has these values at the corners. */
@@ -116,6 +116,10 @@ function wholeNumbers({ op, attr: { value } }: GraphNode): Int32Array | null {
   if (!('tensor_content' in value.tensor)) return null
   const { buffer, byteOffset, byteLength } = Uint8Array.from(value.tensor.tensor_content)
   return new Int32Array(buffer, byteOffset, byteLength / 4)
+}
+
+function shapeOf({ attr: { value } }: GraphNode): number[] {
+  return value && 'tensor' in value ? value.tensor.tensor_shape.dim.map(({ size }) => size) : []
 }
 
 /** Coefficients of 1, B, T, BT, S, BS, TS, BTS from the values at the corners: along each size in turn a line. */

@@ -145,12 +145,14 @@ function writeWhole(dir: string, savedModel: Uint8Array, variables: GraphVariabl
   const temporary = `${resolve(dir)}.${process.pid}.tmp`
   try {
     mkdirSync(join(temporary, 'variables'), { recursive: true })
-    saveVariables(variables, join(temporary, 'variables', 'variables'))
-    writeFileSync(join(temporary, 'saved_model.pb'), savedModel)
-    renameSync(temporary, dir)
+    try {
+      saveVariables(variables, join(temporary, 'variables', 'variables'))
+      writeFileSync(join(temporary, 'saved_model.pb'), savedModel)
+      renameSync(temporary, dir)
+    } finally {
+      rmSync(temporary, { recursive: true, force: true })
+    }
   } catch (error) {
     throw new InputError(`${dir}: cannot be written (${messageOf(error)})`, { cause: error })
-  } finally {
-    rmSync(temporary, { recursive: true, force: true })
   }
 }
