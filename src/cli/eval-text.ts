@@ -17,7 +17,7 @@ import { table } from './output.ts'
 export function evalText(report: EvalReport): string {
   const { model, split, samples, seed, seconds, notes, experts } = report
   return [
-    `Model ${model.name} (${model.family}, ${model.layers} layers), split ${split}, ${samples} samples, seed ${seed}\n`,
+    `Model ${model.name} (${model.family}, ${model.layers} ${model.layers === 1 ? 'layer' : 'layers'}), split ${split}, ${samples} samples, seed ${seed}\n`,
     lossText(report),
     ...(Object.keys(report.exactMatch).length > 0 ? [answersText(report)] : []),
     ...(Object.keys(report.wellFormed).length > 0 ? [textsText(report)] : []),

@@ -29,7 +29,7 @@ export interface Quiz {
 /** All that is asked of a model: at most `samples` questions of each form, and a quarter as many texts. */
 export function quizzesOf(
   codec: TextCodec,
-  config: Pick<ModelConfig, 'maxPositionEmbeddings'>,
+  config: Pick<ModelConfig, 'maxPositionEmbeddings' | 'eosTokenIds'>,
   domains: readonly Domain[],
   draw: Draw,
   samples: number,
@@ -41,7 +41,7 @@ export function quizzesOf(
       fitting({ domain, form, kind: 'answer', items: questions.map((q) => answerItem(codec, q)) }, room),
     )
     if (texts === null) return answers
-    const items = texts.openings.map((opening) => textItem(codec, domain, opening))
+    const items = texts.openings.map((opening) => textItem(codec, config, domain, opening))
     return [...answers, fitting({ domain, form: texts.form, kind: 'text', items }, room)]
   })
 }
@@ -56,13 +56,22 @@ function answerItem(codec: TextCodec, question: Question): Quiz['items'][0] {
   }
 }
 
-function textItem(codec: TextCodec, domain: Domain, opening: string): Quiz['items'][0] {
+/** A text is right when the model wrote something, ended it, and the verifier finds nothing wrong in the whole. */
+function textItem(
+  codec: TextCodec,
+  { eosTokenIds }: Pick<ModelConfig, 'eosTokenIds'>,
+  domain: Domain,
+  opening: string,
+): Quiz['items'][0] {
   const prompt = codec.prompt(opening)
   return {
     prompt,
     limit: TEXT_TOKENS,
-    isRight: (continuation) =>
-      verifyText(domain, opening + continuationText(codec, prompt, continuation)).length === 0,
+    isRight: (continuation) => {
+      const written = continuationText(codec, prompt, continuation)
+      const ended = eosTokenIds.includes(continuation.at(-1) ?? -1)
+      return ended && written !== '' && verifyText(domain, opening + written).length === 0
+    },
   }
 }
 

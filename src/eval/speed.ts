@@ -47,6 +47,7 @@ export async function measureSpeed(
     }
     onShare?.((round + WARM_UP + 1) / (ROUNDS + WARM_UP))
   }
+  onShare?.(1) // the budget may have ended it before
   const timing = (count: number, context: number, summary: Summary) => ({
     tokens: count,
     context,

@@ -1,0 +1,33 @@
+import { cpSync, mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { saveCheckpoint } from '../../src/checkpoint/save.ts'
+import { type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
+import { randomNumbers } from '../helpers/random.ts'
+import { TEXT_CONFIG } from './oracle.ts'
+
+const mixture: MoeConfig = { kind: 'moe', intermediateSize: 8, router: softmaxTopK(4, 2) }
+
+/** A directory with random weights of next to no size and the project's tokenizer; the caller removes it. */
+export function tinyModel(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'tinymoe-eval-'))
+  const next = randomNumbers(1)
+  saveCheckpoint(
+    dir,
+    {
+      ...TEXT_CONFIG,
+      maxPositionEmbeddings: 96, // texts that never end are soon over
+      family: 'mixtral',
+      hiddenSize: 8,
+      normEps: 1e-5,
+      tieWordEmbeddings: false,
+      attention: { numHeads: 2, numKeyValueHeads: 1, headDim: 4, bias: false, slidingWindow: null },
+      rope: { theta: 10000, scaling: { type: 'default' } },
+      layers: [mixture],
+    },
+    'F32',
+    (_, shape) => Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, next),
+  )
+  cpSync('models/random-mixtral/tokenizer.json', join(dir, 'tokenizer.json'))
+  return dir
+}
