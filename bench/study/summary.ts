@@ -74,33 +74,40 @@ function differenceOf(budget: Budget, preset: PresetName, than: PresetName, runs
   return [{ budget, preset, than, seeds, ...spread, ...meanInterval(spread) }]
 }
 
-/** A sentence for each question, whichever way it comes out. */
-function conclude(differences: Difference[]): string {
-  const find = (budget: Budget, than: PresetName) =>
-    differences.find((d) => d.budget === budget && d.preset === 'moe' && d.than === than)
-  const questions: [Difference | undefined, string][] = [
-    [
-      find('tokens', 'dense-active'),
-      'a dense model of as many active parameters, equal tokens (and so equal compute)',
-    ],
-    [find('tokens', 'dense-total'), 'a dense model of as many parameters in all, equal tokens'],
-    [find('compute', 'dense-total'), 'that model at equal training compute'],
-  ]
-  const sentences = questions.flatMap(([difference, against]) =>
-    difference ? [`Against ${against}: ${verdict(difference)}.`] : [],
-  )
-  return sentences.length > 0 ? sentences.join(' ') : 'No pair of trainings is finished.'
+const QUESTIONS: { budget: Budget; than: PresetName; against: string }[] = [
+  {
+    budget: 'tokens',
+    than: 'dense-active',
+    against: 'a dense model with as many active parameters at equal tokens',
+  },
+  {
+    budget: 'tokens',
+    than: 'dense-total',
+    against: 'a dense model with as many parameters in all at equal tokens',
+  },
+  { budget: 'compute', than: 'dense-total', against: 'the latter at equal training compute' },
+]
+
+/** One sentence on what the mixture gains or loses, whichever way it comes out. */
+export function conclude(differences: Difference[]): string {
+  const parts = QUESTIONS.flatMap(({ budget, than, against }) => {
+    const difference = differences.find((d) => d.budget === budget && d.preset === 'moe' && d.than === than)
+    return difference ? [`${verdict(difference)} ${against} (${evidence(difference)})`] : []
+  })
+  if (parts.length === 0) return 'No pair of trainings is finished.'
+  return `In the small size the mixture's loss is ${parts.join('; ')}.`
 }
 
-/** Better or worse only where every seed agrees and the interval excludes zero. */
-export function verdict({ mean, low, high, values }: Difference): string {
-  const size = `${Math.abs(mean).toFixed(3)} nats a token ${mean < 0 ? 'lower' : 'higher'} loss`
-  const seeds = `${values.length} ${values.length === 1 ? 'seed' : 'seeds'}`
-  if (low === null || high === null)
-    return `the mixture has ${size} in the one seed, which says nothing about others`
-  const interval = `95 % interval ${signed(low)} to ${signed(high)}, ${seeds}`
-  if (low > 0 || high < 0) return `the mixture has ${size} (${interval})`
-  return `no difference that ${seeds} can tell: the mixture has ${size} on average (${interval})`
+/** Lower or higher only where the interval excludes zero. */
+function verdict({ mean, low, high }: Difference): string {
+  const size = `${Math.abs(mean).toFixed(3)} nats a token ${mean < 0 ? 'below' : 'above'} that of`
+  if (low === null || high === null || low > 0 || high < 0) return size
+  return `not told apart from that of`
+}
+
+function evidence({ mean, low, high, values }: Difference): string {
+  if (low === null || high === null) return 'one seed, which says nothing about others'
+  return `${values.length} seeds, mean ${signed(mean)}, 95 % interval ${signed(low)} to ${signed(high)}`
 }
 
 export function signed(value: number): string {

@@ -10,6 +10,7 @@ import { readResult } from '../../bench/study/train.ts'
 import type { StudyRun } from '../../bench/study/types.ts'
 import { countParameters } from '../../src/cost/index.ts'
 import { presetOf } from '../../src/train/presets.ts'
+import { finishedRuns } from './study-runs.ts'
 
 const OPTIONS: StudyOptions = { seeds: 3, tokens: 800_000, rows: 8, length: 288, peakLearningRate: 4e-3 }
 
@@ -88,25 +89,7 @@ describe('statistics', () => {
 
 describe('the report', () => {
   const plan = planStudy(OPTIONS)
-  /** A result with a loss by preset, budget and seed. */
-  const finished = (loss: (run: PlannedRun) => number) =>
-    plan.map((run): StudyRun => {
-      const { settings, ...rest } = run
-      const { preset, size, seed, steps } = settings
-      const measured = { loss: loss(run), byDomain: { story: loss(run) }, seconds: 1 }
-      return {
-        ...rest,
-        preset,
-        size,
-        seed,
-        steps,
-        ...measured,
-        leastUsed: null,
-        mostUsed: null,
-        devices: ['cpu'],
-        commit: null,
-      }
-    })
+  const finished = (loss: (run: PlannedRun) => number) => finishedRuns(plan, loss)
   const byPreset: Record<string, number> = { moe: 1, 'dense-active': 1.1, 'dense-total': 0.9, deepseek: 1.05 }
 
   test('takes differences within a seed, so what a seed does to all presets falls out', () => {
@@ -126,12 +109,18 @@ describe('the report', () => {
       plan,
       finished(({ settings }) => byPreset[settings.preset]),
     )
-    expect(clear.conclusion).toMatch(/active parameters.*: the mixture has 0\.100 nats a token lower loss/)
-    expect(clear.conclusion).toMatch(/parameters in all.*: the mixture has 0\.100 nats a token higher loss/)
+    expect(clear.conclusion).toMatch(
+      /loss is 0\.100 nats a token below that of a dense model with as many active parameters/,
+    )
+    expect(clear.conclusion).toMatch(
+      /0\.100 nats a token above that of a dense model with as many parameters in all/,
+    )
     const noisy = finished(({ settings: { preset, seed } }) =>
       preset === 'moe' ? 1 + [0.5, -0.6, 0.2][seed - 1] : 1,
     )
-    expect(studyReport(OPTIONS, plan, noisy).conclusion).toMatch(/no difference that 3 seeds can tell/)
+    expect(studyReport(OPTIONS, plan, noisy).conclusion).toMatch(
+      /loss is not told apart from that of a dense model with as many active .* \(3 seeds, mean \+0\.033, 95 %/,
+    )
   })
 
   test('of a study that has begun holds what there is', () => {
@@ -140,7 +129,7 @@ describe('the report', () => {
     expect(report.planned).toBe(15)
     expect(report.cells.map(({ preset }) => preset)).toEqual(['moe', 'dense-active', 'moe', 'dense-active'])
     expect(report.differences[0]).toMatchObject({ seeds: [1], low: null, high: null })
-    expect(report.conclusion).toMatch(/in the one seed, which says nothing about others/)
+    expect(report.conclusion).toMatch(/below that of .* \(one seed, which says nothing about others\)/)
     expect(studyReport(OPTIONS, plan, []).conclusion).toBe('No pair of trainings is finished.')
   })
 })

@@ -1,0 +1,167 @@
+import * as Plot from '@observablehq/plot'
+import { parseHTML } from 'linkedom'
+import { PRESET_NAMES, type PresetName } from '../../src/train/presets.ts'
+import type { Budget } from '../study/plan.ts'
+import type { Quality } from './read.ts'
+
+/** Of middle lightness and on no background, so that the picture reads on a light and a dark page. */
+const COLORS: Record<PresetName, string> = {
+  moe: '#3d8fd1',
+  deepseek: '#a371d8',
+  'dense-active': '#d9822b',
+  'dense-total': '#3aa06b',
+}
+const LINE = '#7d8590'
+const FONT = { fontFamily: 'system-ui, sans-serif', fontSize: '13px' }
+const PANEL = { width: 400, height: 250 }
+const MARGIN = { top: 34, bottom: 44, left: 52, right: 16 }
+/** Title and legend above the panels. */
+const HEAD = 58
+/** Names of three presets that cost the same would lie on one another: each has its place around the true one. */
+const SIDESTEP: Record<PresetName, number> = { moe: -8, deepseek: 0, 'dense-active': 8, 'dense-total': 0 }
+/** Pixels of a line at a mean, either way. */
+const HALF_LINE = 9
+
+/** A preset in a panel. */
+interface Point {
+  preset: PresetName
+  /** What the seeds had in common. The shipped models had the same tokens. */
+  budget: Budget
+  /** One a seed. */
+  losses: number[]
+  flopsPerToken: number
+  totalParameters: number
+}
+
+const AXES = [
+  { x: 'flopsPerToken', label: 'million matrix FLOPs a token' },
+  { x: 'totalParameters', label: 'million parameters in all' },
+] as const
+
+/** Loss against FLOPs a token (left) and against all parameters (right): shipped models above, seeds of the small ones below. */
+export function qualityPicture(quality: Quality): string {
+  const rows = [
+    { title: 'Shipped models, one training each, equal tokens', points: shippedPoints(quality) },
+    { title: studyTitle(quality), points: studyPoints(quality) },
+  ].filter(({ points }) => points.length > 0)
+  const width = AXES.length * PANEL.width
+  const height = HEAD + rows.length * PANEL.height
+  const panels = rows.flatMap(({ title, points }, row) =>
+    AXES.map(({ x, label }, column) =>
+      placed(
+        panel(points, x, label, column === 0 ? title : ''),
+        column * PANEL.width,
+        HEAD + row * PANEL.height,
+      ),
+    ),
+  )
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="${FONT.fontFamily}" font-size="13" fill="${LINE}">
+<text x="12" y="20" font-size="15" font-weight="bold">Loss on held-out texts, nats a token (lower is better)</text>
+<text x="${width - 12}" y="20" text-anchor="end" font-size="12">models at one place are drawn side by side</text>
+${legend(rows.flatMap(({ points }) => points))}
+${panels.join('\n')}
+</svg>
+`
+}
+
+function shippedPoints({ shipped }: Quality): Point[] {
+  return shipped.map(({ preset, report: { loss, cost } }) => ({
+    preset,
+    budget: 'tokens',
+    losses: [loss.mean],
+    flopsPerToken: cost.flopsPerToken,
+    totalParameters: cost.parameters.total,
+  }))
+}
+
+/** At equal compute only those that trained on other tokens than at equal tokens: the others would lie on themselves. */
+function studyPoints({ study }: Quality): Point[] {
+  const tokens = new Map(
+    study?.cells.filter(({ budget }) => budget === 'tokens').map((cell) => [cell.preset, cell.tokens]),
+  )
+  return (study?.cells ?? [])
+    .filter(({ budget, preset, tokens: own }) => budget === 'tokens' || tokens.get(preset) !== own)
+    .map(({ values, ...cell }) => ({ ...cell, losses: values }))
+}
+
+function studyTitle({ study }: Quality): string {
+  const seeds = Math.max(0, ...(study?.cells ?? []).map(({ values }) => values.length))
+  return `Half as wide, ${seeds} ${seeds === 1 ? 'seed' : 'seeds'} (dots) and mean (line)`
+}
+
+/** One chart as an SVG element. */
+function panel(points: Point[], x: (typeof AXES)[number]['x'], label: string, title: string): string {
+  const { document } = parseHTML('<html></html>')
+  const losses = points.flatMap((point) => point.losses)
+  const margin = Math.max(0.02, 0.15 * (Math.max(...losses) - Math.min(...losses)))
+  const million = (point: Point) => point[x] / 1e6
+  const end = 1.12 * Math.max(...points.map(million))
+  const halfLine = (HALF_LINE * end) / (PANEL.width - MARGIN.left - MARGIN.right)
+  const svg = Plot.plot({
+    document,
+    ...PANEL,
+    marginTop: MARGIN.top,
+    marginBottom: MARGIN.bottom,
+    marginLeft: MARGIN.left,
+    marginRight: MARGIN.right,
+    style: { ...FONT, color: LINE, background: 'none' },
+    x: {
+      domain: [0, end],
+      label,
+      labelAnchor: 'center',
+      labelArrow: 'none',
+      ticks: 5,
+    },
+    y: {
+      domain: [Math.min(...losses) - margin, Math.max(...losses) + margin],
+      label: null,
+      ticks: 5,
+      tickFormat: '.2f',
+      grid: true,
+    },
+    marks: [
+      Plot.frame({ stroke: LINE, strokeOpacity: 0.3 }),
+      ...points.flatMap((point) => pointMarks(point, million(point), halfLine)),
+      Plot.text([title], {
+        frameAnchor: 'top-left',
+        dx: -40,
+        dy: -26,
+        textAnchor: 'start',
+        fill: 'currentColor',
+      }),
+    ],
+  })
+  return svg.outerHTML
+}
+
+/** Dots of the seeds, filled at equal tokens and hollow at equal compute, and a short line at their mean. */
+function pointMarks({ preset, budget, losses }: Point, x: number, halfLine: number): Plot.Markish[] {
+  const color = COLORS[preset]
+  const mean = losses.reduce((a, b) => a + b, 0) / losses.length
+  const dx = SIDESTEP[preset]
+  const at = { x: () => x, dx }
+  const fill = budget === 'tokens' ? { fill: color, fillOpacity: 0.75 } : { fill: 'none' }
+  return [
+    Plot.dot(losses, { ...at, y: (loss: number) => loss, r: 4, stroke: color, strokeWidth: 1.5, ...fill }),
+    ...(losses.length > 1
+      ? [Plot.ruleY([mean], { x1: x - halfLine, x2: x + halfLine, dx, stroke: color, strokeWidth: 2 })]
+      : []),
+  ]
+}
+
+function legend(points: Point[]): string {
+  const names = PRESET_NAMES.filter((name) => points.some(({ preset }) => preset === name))
+  const entries = names.map(
+    (name, i) => `<text x="${12 + 120 * i}" y="44" fill="${COLORS[name]}">● ${name}</text>`,
+  )
+  if (points.some(({ budget }) => budget === 'compute'))
+    entries.push(
+      `<text x="${12 + 120 * names.length}" y="44">○ at equal training compute, else equal tokens</text>`,
+    )
+  return entries.join('\n')
+}
+
+/** Plot's element moved to its place in the whole. */
+function placed(svg: string, x: number, y: number): string {
+  return `<g transform="translate(${x},${y})">${svg}</g>`
+}

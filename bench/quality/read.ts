@@ -1,0 +1,52 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { InputError, messageOf } from '../../src/errors.ts'
+import type { EvalReport } from '../../src/eval/types.ts'
+import { PRESET_NAMES, type PresetName } from '../../src/train/presets.ts'
+import type { StudyReport } from '../study/types.ts'
+
+/** What is known of the models' quality. What was not measured is missing. */
+export interface Quality {
+  /** Evaluations of the shipped models, one training each. */
+  shipped: { preset: PresetName; report: EvalReport }[]
+  study: StudyReport | null
+}
+
+/**
+ * Reads `eval-<preset>.json` and `study.json` of a folder.
+ * @throws InputError where there is none of them, one cannot be read, or the evaluations are not of the same texts
+ */
+export function readQuality(folder: string): Quality {
+  const shipped = PRESET_NAMES.flatMap((preset) => {
+    const report = readReport<EvalReport>(join(folder, `eval-${preset}.json`), 'tinymoe-eval')
+    return report ? [{ preset, report }] : []
+  })
+  const study = readReport<StudyReport>(join(folder, 'study.json'), 'tinymoe-study')
+  if (shipped.length === 0 && study === null)
+    throw new InputError(`${folder}: has neither study.json nor an eval-<model>.json to draw`)
+  const drawn = shipped.map(
+    ({ report: { split, samples, seed, domains } }) => `${split}, ${samples}, ${seed}, ${domains}`,
+  )
+  const other = drawn.findIndex((texts) => texts !== drawn[0])
+  if (other > 0)
+    throw new InputError(
+      `${folder}: eval-${shipped[other].preset}.json is of other texts (${drawn[other]}) than eval-${shipped[0].preset}.json (${drawn[0]})`,
+    )
+  return { shipped, study }
+}
+
+function readReport<T extends { format: string; version: number }>(
+  file: string,
+  format: T['format'],
+): T | null {
+  if (!existsSync(file)) return null
+  let report: T
+  try {
+    report = JSON.parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    throw new InputError(`${file}: cannot be read: ${messageOf(error)}`, { cause: error })
+  }
+  if (report?.format !== format || report.version !== 1)
+    throw new InputError(`${file}: is no ${format} of version 1`)
+  return report
+}
