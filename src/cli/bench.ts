@@ -11,6 +11,7 @@ import { type BenchReport, type LayerDims, PRESETS, type Preset } from '../../be
 import { UsageError } from '../errors.ts'
 import type { Executor } from '../load-model.ts'
 import { allOptions, decimal, executorOption, type GlobalOptions, wholeNumber } from './arguments.ts'
+import { registerBenchCompare } from './bench-compare.ts'
 import { interruptible } from './interrupt.ts'
 import { remark, table, write } from './output.ts'
 
@@ -39,7 +40,7 @@ export interface Flags {
 }
 
 export function registerBench(program: Command): void {
-  program
+  const command = program
     .command('bench')
     .description('measure what sparse expert dispatch saves against dense: FLOPs, bytes and time')
     .addOption(
@@ -86,6 +87,7 @@ export function registerBench(program: Command): void {
       'folder for the report (default: bench/results in a checkout, else tinymoe-results)',
     )
     .action(async (_options: unknown, command: Command) => bench(allOptions<Flags>(command)))
+  registerBenchCompare(command)
 }
 
 async function bench(flags: Flags & GlobalOptions): Promise<void> {

@@ -55,12 +55,18 @@ function createProgram(): Command {
     registerDoctor,
   ]
   for (const register of commands) register(program)
-  for (const command of program.commands) command.showHelpAfterError(usage(command))
-  return program.showHelpAfterError(usage(program))
+  return withUsageAfterErrors(program)
+}
+
+function withUsageAfterErrors(command: Command): Command {
+  for (const subcommand of command.commands) withUsageAfterErrors(subcommand)
+  return command.showHelpAfterError(usage(command))
 }
 
 function usage(command: Command): string {
-  const name = command.parent ? `tinymoe ${command.name()}` : 'tinymoe'
+  const names: string[] = []
+  for (let at: Command | null = command; at; at = at.parent) names.unshift(at.name())
+  const name = names.join(' ')
   return `usage: ${name} ${command.usage()}\n(${name} --help lists arguments and options)`
 }
 

@@ -1,0 +1,49 @@
+import { readFileSync } from 'node:fs'
+import type { z } from 'zod'
+import { InputError, messageOf } from '../src/errors.ts'
+import { BENCH_VERSION, benchSchema } from './schema.ts'
+import type { BenchReport } from './types.ts'
+
+/** @throws InputError for a file that is not there, no JSON, no bench report, or one of another version */
+export function readReport(file: string): BenchReport {
+  let json: string
+  try {
+    json = readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new InputError(`${file}: cannot be read (${messageOf(error)}), expected a report of tinymoe bench`)
+  }
+  return reportFromJson(json, file)
+}
+
+/** `source` names the text in errors, such as its file. */
+export function reportFromJson(json: string, source: string): BenchReport {
+  let value: unknown
+  try {
+    value = JSON.parse(json)
+  } catch (error) {
+    throw new InputError(
+      `${source}: not JSON (${messageOf(error).replace(/\s+/g, ' ')}), expected a report of tinymoe bench`,
+    )
+  }
+  const { format, version } = (value ?? {}) as Partial<Record<string, unknown>>
+  if (format !== 'tinymoe-bench') {
+    throw new InputError(
+      `${source}: is no report of tinymoe bench: format is ${JSON.stringify(format) ?? 'missing'}, expected "tinymoe-bench"`,
+    )
+  }
+  if (version === 1) {
+    throw new InputError(
+      `${source}: a report of version 1, whose rows have no names to match them by, expected version ${BENCH_VERSION}: run tinymoe bench again`,
+    )
+  }
+  const read = benchSchema.safeParse(value)
+  if (read.success) return read.data
+  const [issue] = read.error.issues
+  throw new InputError(`${source}: ${placeOf(issue)}${issue.message}`)
+}
+
+/** `rows[3].medianMs: `, or nothing for the whole. */
+function placeOf({ path }: z.core.$ZodIssue): string {
+  const place = path.map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('')
+  return place === '' ? '' : `${place.replace(/^\./, '')}: `
+}
