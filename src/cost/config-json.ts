@@ -4,114 +4,34 @@ import { FAMILIES } from '../families/index.ts'
 import { layerCount, parseFields, positiveInt } from '../families/schema.ts'
 import {
   type ArchitectureSpec,
-  type AttentionSpec,
   architectureOf,
   type DenseSpec,
-  type GroupedAttention,
   type LatentAttention,
-  type LayerSpec,
   type MixtureSpec,
   plainMixture,
 } from './architecture.ts'
+import {
+  at,
+  count,
+  type Decoder,
+  family,
+  flag,
+  grouped,
+  headNorms,
+  layerOf,
+  localExperts,
+  localMixture,
+  perLayer,
+  projectionBiases,
+  type Reader,
+  swiglu,
+  wideNorms,
+} from './config-parts.ts'
 
 /*
  * A published config.json as an ArchitectureSpec: one entry a `model_type`. What the engine runs goes through the engine's
  * own reading; the others are counted only. Left out everywhere: modules for multi-token prediction, vision, audio.
  */
-
-const count = z.int().nonnegative()
-const flag = z.boolean().nullish()
-
-/** What most families call alike. */
-const decoder = {
-  vocab_size: positiveInt,
-  hidden_size: positiveInt,
-  num_hidden_layers: layerCount,
-  num_attention_heads: positiveInt,
-  num_key_value_heads: positiveInt.nullish(),
-  head_dim: positiveInt.nullish(),
-  attention_bias: flag,
-  tie_word_embeddings: flag,
-}
-type Decoder = z.output<z.ZodObject<typeof decoder>>
-
-type Reader = (json: unknown, file: string) => ArchitectureSpec
-
-/** Reads the fields of a family and describes its layers; `tied` is what a config without the field means. */
-function family<Shape extends z.ZodRawShape>(
-  shape: Shape,
-  layer: (c: Decoder & z.output<z.ZodObject<Shape>>, i: number) => LayerSpec,
-  { tied = false, finalNorm = 1 } = {},
-): Reader {
-  const schema = z.looseObject({ ...decoder, ...shape })
-  return (json, file) => {
-    const c = parseFields(schema, json, file) as unknown as Decoder & z.output<z.ZodObject<Shape>>
-    const { vocab_size: vocabSize, hidden_size: D, num_hidden_layers: L } = c
-    return {
-      vocabSize,
-      hiddenSize: D,
-      tied: c.tie_word_embeddings ?? tied,
-      finalNorm: finalNorm * D,
-      layers: Array.from({ length: L }, (_, i) => checked(layer(c, i), file)),
-    }
-  }
-}
-
-function checked(layer: LayerSpec, file: string): LayerSpec {
-  for (const part of [layer.attention, layer.feedForward]) {
-    if ('topK' in part && part.topK > part.numExperts) {
-      throw new ConfigError(
-        `${file}: ${part.topK} experts a token, expected at most the ${part.numExperts} there are`,
-      )
-    }
-  }
-  return layer
-}
-
-/** Grouped-query attention as most families have it. */
-function grouped(c: Decoder, more: Partial<GroupedAttention> = {}): GroupedAttention {
-  const numHeads = c.num_attention_heads
-  return {
-    kind: 'grouped',
-    numHeads,
-    numKeyValueHeads: c.num_key_value_heads ?? numHeads,
-    headDim: c.head_dim ?? Math.floor(c.hidden_size / numHeads),
-    biases: 0,
-    norms: 0,
-    window: null,
-    ...more,
-  }
-}
-
-/** Biases of queries, keys and values, and of the output where it has one. */
-function projectionBiases(c: Decoder, output: boolean): number {
-  const { numHeads, numKeyValueHeads, headDim } = grouped(c)
-  return (numHeads + 2 * numKeyValueHeads) * headDim + (output ? c.hidden_size : 0)
-}
-
-/** Norms on every query and key head alike ([d] each), or over all heads at once. */
-function headNorms(c: Decoder): number {
-  return 2 * grouped(c).headDim
-}
-
-function wideNorms(c: Decoder): number {
-  const { numHeads, numKeyValueHeads, headDim } = grouped(c)
-  return (numHeads + numKeyValueHeads) * headDim
-}
-
-function swiglu(width: number): DenseSpec {
-  return { kind: 'dense', width, biases: 0 }
-}
-
-/** Two norms of [D] a layer unless said otherwise. */
-function layerOf(
-  c: Decoder,
-  attention: AttentionSpec,
-  feedForward: DenseSpec | MixtureSpec,
-  norms = 2,
-): LayerSpec {
-  return { attention, feedForward, norms: norms * c.hidden_size }
-}
 
 const deepseekFields = {
   intermediate_size: positiveInt,
@@ -178,24 +98,6 @@ function qwenFeedForward(
   return { ...plainMixture(c.num_experts, c.num_experts_per_tok, c.moe_intermediate_size), ...shared }
 }
 
-/** Mixtral's layout with its field names. */
-const localExperts = {
-  intermediate_size: positiveInt,
-  num_local_experts: positiveInt,
-  num_experts_per_tok: positiveInt,
-}
-
-function localMixture(c: z.output<z.ZodObject<typeof localExperts>>): MixtureSpec {
-  return plainMixture(c.num_local_experts, c.num_experts_per_tok, c.intermediate_size)
-}
-
-/** One value, or one a layer. */
-const perLayer = z.union([count, z.array(count)])
-
-function at(value: z.output<typeof perLayer>, i: number): number {
-  return Array.isArray(value) ? value[Math.min(i, value.length - 1)] : value
-}
-
 const minimax = family(
   { ...localExperts, layer_types: z.array(z.string()).nullish(), attn_type_list: z.array(count).nullish() },
   (c, i) => {
@@ -214,6 +116,7 @@ const hunyuan = family(
     attention_head_dim: positiveInt.nullish(),
     use_qk_norm: flag,
     use_mixed_mlp_moe: flag,
+    use_cla: z.literal(false).nullish(), // layers that share keys and values would be counted too high
   },
   (c, i) => {
     const shape = { ...c, head_dim: c.head_dim ?? c.attention_head_dim }
