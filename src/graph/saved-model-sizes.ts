@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { DATA_TYPES, type GraphNode } from './protobuf.ts'
+import { DATA_TYPES, type GraphNode, shapeProto } from './protobuf.ts'
 import type { GraphBuilder } from './saved-model-builder.ts'
 import type { SizeNodes } from './saved-model-inputs.ts'
 import type { Sizes } from './saved-model-record.ts'
@@ -22,8 +22,9 @@ export const RECORDED_SIZES: readonly Sizes[] = [...CORNERS, CHECK]
 
 /**
  * The nodes of one graph for all sizes, from recordings with `RECORDED_SIZES`: they may differ in whole-number constants
- * only (shapes, counts, bounds), and each such number has to be a sum of products of B, T and S. It is then computed
- * from the call's sizes, by nodes added to `graph`. Placeholders are left out.
+ * only (shapes, counts, bounds), and each such number has to be a sum of products of B, T and S; or in the shape of a
+ * constant whose elements are all equal (zeros, ones). Such constants are then computed from the call's sizes, by nodes
+ * added to `graph`. Placeholders are left out.
  * @throws Error naming the node whose dependence on the sizes is another one
  */
 export function withFreeSizes(
@@ -57,19 +58,43 @@ class SizeNumbers {
   /** Adds a node that has the constant's name and, at every size, its value. */
   replace(variants: readonly GraphNode[]): void {
     const [{ name, op }] = variants
-    const values = variants.map(wholeNumbers)
-    const shapes = variants.map(shapeOf)
-    if (values.includes(null) || shapes.some((shape) => !isDeepStrictEqual(shape, shapes[0]))) {
+    const constants = variants.map(constantOf)
+    const [first] = constants
+    if (
+      first &&
+      constants.every((c) => c !== null && isDeepStrictEqual(c.shape, first.shape) && isWhole(c))
+    ) {
+      const entries = this.entries(
+        name,
+        constants.map((c) => wholeNumbers(c as ConstantValue)),
+      )
+      this.graph.reshape(this.graph.vector(entries), 'int32', first.shape, name)
+      return
+    }
+    const element = first && elementOf(first)
+    if (!element || !constants.every((c) => c && c.dtype === first.dtype && elementOf(c)?.equals(element))) {
       throw new Error(`export: the ${op} ${name} depends on the sizes in another way than by its numbers`)
     }
-    const lists = values as Int32Array[]
-    const entries = Array.from(lists[0], (_, i) =>
-      this.entry(
+    const shape = this.graph.vector(
+      this.entries(
         name,
-        lists.map((list) => list[i]),
+        constants.map((c) => (c as ConstantValue).shape),
       ),
     )
-    this.graph.reshape(this.graph.vector(entries), 'int32', shapes[0], name)
+    const value = { ...variants[0], name: `${name}/value`, attr: scalarAttributes(first.dtype, element) }
+    this.graph.nodes.push(value)
+    const attr = { T: { type: first.dtype }, index_type: { type: DATA_TYPES.int32 } }
+    this.graph.node('Fill', [shape, value.name], attr, name)
+  }
+
+  /** Lists of numbers, one list a recording, entry by entry. */
+  private entries(name: string, lists: ArrayLike<number>[]): (string | number)[] {
+    return Array.from(lists[0], (_, i) => {
+      return this.entry(
+        name,
+        lists.map((list) => list[i]),
+      )
+    })
   }
 
   /** The sum of products that has these values at the corners. */
@@ -110,16 +135,42 @@ class SizeNumbers {
   }
 }
 
-/** The values of a constant of whole numbers; null for any other node. */
-function wholeNumbers({ op, attr: { value } }: GraphNode): Int32Array | null {
-  if (op !== 'Const' || !value || !('tensor' in value) || value.tensor.dtype !== DATA_TYPES.int32) return null
-  if (!('tensor_content' in value.tensor)) return null
-  const { buffer, byteOffset, byteLength } = Uint8Array.from(value.tensor.tensor_content)
+interface ConstantValue {
+  dtype: number
+  shape: number[]
+  bytes: Buffer
+}
+
+function constantOf({ op, attr: { value } }: GraphNode): ConstantValue | null {
+  if (op !== 'Const' || !value || !('tensor' in value) || !('tensor_content' in value.tensor)) return null
+  const { dtype, tensor_shape, tensor_content: bytes } = value.tensor
+  return { dtype, shape: tensor_shape.dim.map(({ size }) => size), bytes }
+}
+
+function isWhole({ dtype }: ConstantValue): boolean {
+  return dtype === DATA_TYPES.int32
+}
+
+function wholeNumbers({ bytes }: ConstantValue): Int32Array {
+  const { buffer, byteOffset, byteLength } = Uint8Array.from(bytes)
   return new Int32Array(buffer, byteOffset, byteLength / 4)
 }
 
-function shapeOf({ attr: { value } }: GraphNode): number[] {
-  return value && 'tensor' in value ? value.tensor.tensor_shape.dim.map(({ size }) => size) : []
+/** The one value that all of a constant's elements have; null when they differ. */
+function elementOf({ shape, bytes }: ConstantValue): Buffer | null {
+  const size = bytes.length / shape.reduce((a, b) => a * b, 1)
+  const element = bytes.subarray(0, size)
+  for (let at = size; at < bytes.length; at += size) {
+    if (!bytes.subarray(at, at + size).equals(element)) return null
+  }
+  return element
+}
+
+function scalarAttributes(dtype: number, element: Buffer): GraphNode['attr'] {
+  return {
+    dtype: { type: dtype },
+    value: { tensor: { dtype, tensor_shape: shapeProto([]), tensor_content: element } },
+  }
 }
 
 /** Coefficients of 1, B, T, BT, S, BS, TS, BTS from the values at the corners: along each size in turn a line. */

@@ -75,13 +75,30 @@ test.each([[[]], [[1]], [[2, 1]]])('a constant keeps its shape %j', (shape) => {
   graph.dispose()
 })
 
+test('zeros and ones of a shape that depends on the sizes are filled in at any size', () => {
+  const graph = evaluator(({ batch, tokens, past }) => {
+    const shape = [batch, 2, tokens + past]
+    return numbers(shape, new Array(shape[0] * shape[1] * shape[2]).fill(7))
+  })
+  expect(graph.at({ batch: 1, tokens: 2, past: 1 })).toEqual({
+    shape: [1, 2, 3],
+    values: new Array(6).fill(7),
+  })
+  expect(graph.at({ batch: 4, tokens: 0, past: 0 })).toEqual({ shape: [4, 2, 0], values: [] })
+  graph.dispose()
+  const other = ({ tokens }: Sizes) => numbers([tokens], new Array(tokens).fill(tokens > 9 ? 1 : 2))
+  expect(() => evaluator(other)).toThrow('depends on the sizes in another way')
+})
+
 test('what depends on the sizes in another way is an error that names the node', () => {
   const failing = (nodesAt: (sizes: Sizes) => GraphNode[]) => () => evaluator(nodesAt)
   expect(failing(({ tokens }) => numbers([1], [tokens * tokens]))).toThrow(
     'a number of x is no sum of products',
   )
   expect(failing(({ tokens }) => numbers([1], [Math.floor(tokens / 2)]))).toThrow('x is no sum of products')
-  expect(failing(({ tokens }) => numbers([tokens], new Array(tokens).fill(0)))).toThrow('the Const x depends')
+  expect(failing(({ tokens }) => numbers([tokens], [...new Array(tokens).keys()]))).toThrow(
+    'the Const x depends',
+  )
   expect(failing(({ tokens }) => [constant('x', 'float32', [1], Float32Array.of(tokens))])).toThrow(
     'the Const x',
   )
