@@ -113,12 +113,14 @@ function timingText({ tokens, context, n, medianMs, p10Ms, p90Ms, tokensPerSecon
 
 function expertsText(experts: ExpertsReport, domains: Domain[]): string {
   const tokens = Object.values(experts.tokens).reduce((a, b) => a + b, 0)
-  const dead = experts.layers.flatMap(({ layer, load }) => load.dead.map((expert) => `${layer}:${expert}`))
+  const dead = experts.layers
+    .filter(({ load }) => load.dead.length > 0)
+    .map(({ layer, load }) => `layer ${layer}: ${load.dead.join(', ')}`)
   return [
     `Experts: ${tokens} tokens routed, about the same number of each domain\n`,
     table([LAYER_HEADING, ...experts.layers.map(layerRow)]),
     'information: between domain and expert, jackknife over documents; share: of the entropy of domain',
-    `dead (less than ${percent(experts.deadShare)} of a layer's assignments): ${dead.length === 0 ? 'none' : dead.map((place) => `expert ${place} (layer:expert)`).join(', ')}`,
+    `dead experts (less than ${percent(experts.deadShare)} of their layer's assignments): ${dead.join('; ') || 'none'}`,
     ...experts.layers.flatMap((layer) => ['', ...layerText(layer, domains)]),
     '',
   ].join('\n')

@@ -114,7 +114,7 @@ describe('a report', () => {
       /\nparameters: [\d,]+, active a token [\d,]+ /,
       /\nprefill: \d+ tokens\/s \(64 tokens: median .+\)\ndecode: +\d+ tokens\/s \(1 token, 80 keys in sight: .+\)\n/,
       /\nfloat32, executor eager, load average before \S+\n/,
-      /\ndead \(less than 2\.0% of a layer's assignments\): /,
+      /\ndead experts \(less than 2\.0% of their layer's assignments\): /,
       /\nLayer 0: share of assignments; share of each domain's tokens \(no preference: 50\.0%\); .+\n/,
       /\nLayer 0: loss with the expert disabled less the intact loss, nats a token\n/,
       /\nnote: 2 of 4 documents were cut: the model has 96 positions\n/,
@@ -128,7 +128,7 @@ describe('a report', () => {
     const [layer] = report.experts!.layers
     const experts = { ...report.experts!, layers: [{ ...layer, load: { ...layer.load, dead: [1, 3] } }] }
     const text = evalText({ ...report, experts })
-    expect(text).toContain('assignments): expert 0:1 (layer:expert), expert 0:3 (layer:expert)\n')
+    expect(text).toContain('assignments): layer 0: 1, 3\n')
     expect(text).toMatch(/\n3 dead +\d/)
   })
 })
