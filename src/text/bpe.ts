@@ -9,7 +9,7 @@ export interface TokenizerJson {
   added_tokens: AddedToken[]
   normalizer: null
   pre_tokenizer: object
-  post_processor: null
+  post_processor: TemplateProcessing | null
   decoder: object
   model: {
     type: 'BPE'
@@ -25,6 +25,18 @@ export interface TokenizerJson {
     merges: [string, string][]
   }
 }
+
+/** What goes round a text, or round two, when special tokens are asked for. */
+interface TemplateProcessing {
+  type: 'TemplateProcessing'
+  single: TemplatePiece[]
+  pair: TemplatePiece[]
+  special_tokens: Record<string, { id: string; ids: number[]; tokens: string[] }>
+}
+
+type TemplatePiece =
+  | { SpecialToken: { id: string; type_id: 0 | 1 } }
+  | { Sequence: { id: 'A' | 'B'; type_id: 0 | 1 } }
 
 interface AddedToken {
   id: number
@@ -88,6 +100,25 @@ export function trainBpe(texts: readonly string[], options: BpeOptions): Tokeniz
     pairs.merge(best, id)
   }
   return tokenizerJson(tokens, merges, options)
+}
+
+/**
+ * The tokenizer that puts `token` in front of every text where special tokens are asked for, as those of Llama and
+ * Mixtral do: a model whose documents all began with it knows no other beginning.
+ */
+export function beginningWith(tokenizer: TokenizerJson, token: string): TokenizerJson {
+  const begin = (type_id: 0 | 1): TemplatePiece => ({ SpecialToken: { id: token, type_id } })
+  const text = (id: 'A' | 'B', type_id: 0 | 1): TemplatePiece => ({ Sequence: { id, type_id } })
+  const special = { id: token, ids: [tokenizer.model.vocab[token]], tokens: [token] }
+  return {
+    ...tokenizer,
+    post_processor: {
+      type: 'TemplateProcessing',
+      single: [begin(0), text('A', 0)],
+      pair: [begin(0), text('A', 0), begin(1), text('B', 1)],
+      special_tokens: { [token]: special },
+    },
+  }
 }
 
 function checkOptions({ vocabSize, specialTokens }: BpeOptions): void {

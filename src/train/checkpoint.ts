@@ -9,7 +9,7 @@ import { writeSafetensors } from '../checkpoint/write.ts'
 import { CheckpointError, messageOf } from '../errors.ts'
 import { Tokenizer } from '../generate/tokenizer.ts'
 import { readConfig } from '../load-model.ts'
-import type { TokenizerJson } from '../text/bpe.ts'
+import { beginningWith, type TokenizerJson } from '../text/bpe.ts'
 import { storedValues } from './parameters.ts'
 import type { TrainSettings } from './settings.ts'
 import { generatedTexts, type TextSource, textsOfFiles } from './texts.ts'
@@ -101,7 +101,7 @@ export function resumeTraining(out: string): Training {
   }
 }
 
-/** Weights and tokenizer in the form that is shipped. */
+/** Weights and tokenizer in the form that is shipped: a prompt begins with `<s>`, as every document in training did. */
 export function saveModel(
   dir: string,
   { model, parameters }: Trainer,
@@ -112,7 +112,7 @@ export function saveModel(
   const { config, weights } = model
   const [pad, bos, eos] = SPECIAL_TOKENS
   saveCheckpoint(dir, config, dtype, storedValues(config, parameters, weights), {
-    'tokenizer.json': JSON.stringify(tokenizer),
+    'tokenizer.json': JSON.stringify(beginningWith(tokenizer, bos)),
     'tokenizer_config.json': {
       tokenizer_class: 'PreTrainedTokenizerFast',
       bos_token: bos,

@@ -2,7 +2,7 @@ import { Tokenizer } from '@huggingface/tokenizers'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { InputError } from '../../src/errors.ts'
-import { type BpeOptions, trainBpe } from '../../src/text/bpe.ts'
+import { type BpeOptions, beginningWith, trainBpe } from '../../src/text/bpe.ts'
 
 const specialTokens = ['<pad>', '<s>', '</s>']
 const none: string[] = []
@@ -196,6 +196,16 @@ describe('the tokenizer', () => {
       1, 165, 248, 101, 165, 253, 108, 223, 129, 258, 175, 256, 242, 105, 161, 225, 238, 175, 256, 251, 225, 129, 257, 90, 2,
     ])
   })
+})
+
+test('beginningWith puts its token in front of a text, and of each of two', () => {
+  const json = beginningWith(trainBpe(sennrich, { vocabSize: 267, specialTokens }), '<s>')
+  const tokenizer = new Tokenizer(JSON.parse(JSON.stringify(json)), {})
+  // tokenizers 0.23.3, Tokenizer.from_str(json): encode('low'), encode('low', 'est'), encode(''), and without special tokens
+  expect(tokenizer.encode('low').ids).toEqual([1, 262])
+  expect(tokenizer.encode('low', { text_pair: 'est' }).ids).toEqual([1, 262, 1, 260])
+  expect(tokenizer.encode('').ids).toEqual([1])
+  expect(tokenizer.encode('low', { add_special_tokens: false }).ids).toEqual([262])
 })
 
 describe('options out of range', () => {
