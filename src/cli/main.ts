@@ -3,18 +3,8 @@ import { createRequire } from 'node:module'
 import { Command, CommanderError, Option } from 'commander'
 import { messageOf, TinymoeError, UsageError } from '../errors.ts'
 import { DEVICES } from '../runtime/types.ts'
-import { registerBench } from './bench.ts'
-import { registerCost } from './cost.ts'
-import { registerDoctor } from './doctor.ts'
-import { registerEval } from './eval.ts'
-import { registerExportSavedModel } from './export-savedmodel.ts'
-import { registerGenerate } from './generate.ts'
-import { registerInspect } from './inspect.ts'
-import { registerLogits } from './logits.ts'
+import { addCommands } from './commands.ts'
 import { onBrokenOutput } from './output.ts'
-import { registerSetup } from './setup.ts'
-import { registerTrace } from './trace.ts'
-import { registerTrain } from './train.ts'
 
 const { version, description } = createRequire(import.meta.url)('tinymoe/package.json')
 
@@ -29,6 +19,7 @@ Wrong usage exits 2, any other error 1, Ctrl-C 130. \`tinymoe <command> --help\`
 function createProgram(): Command {
   const program = new Command('tinymoe')
     .description(description)
+    .usage('[options] [command]') // also before any command is loaded
     .version(version)
     .option('--json', 'print one JSON value on stdout instead of text')
     .option('--debug', "show stack traces and TensorFlow's own messages")
@@ -41,26 +32,12 @@ function createProgram(): Command {
     .hook('preAction', (_, command) => {
       if (command.optsWithGlobals().debug) process.env.TF_CPP_MIN_LOG_LEVEL ??= '0'
     })
-  const commands = [
-    registerGenerate,
-    registerLogits,
-    registerTrace,
-    registerInspect,
-    registerCost,
-    registerBench,
-    registerTrain,
-    registerExportSavedModel,
-    registerEval,
-    registerSetup,
-    registerDoctor,
-  ]
-  for (const register of commands) register(program)
-  return withUsageAfterErrors(program)
+  return program.showHelpAfterError(usage(program))
 }
 
-function withUsageAfterErrors(command: Command): Command {
-  for (const subcommand of command.commands) withUsageAfterErrors(subcommand)
-  return command.showHelpAfterError(usage(command))
+function showUsageAfterErrors(command: Command): void {
+  for (const subcommand of command.commands) showUsageAfterErrors(subcommand)
+  command.showHelpAfterError(usage(command))
 }
 
 function usage(command: Command): string {
@@ -79,6 +56,8 @@ async function main(): Promise<void> {
   })
   onBrokenOutput()
   try {
+    await addCommands(program, process.argv.slice(2))
+    showUsageAfterErrors(program)
     await program.parseAsync()
   } catch (error) {
     process.exitCode = report(error, program.opts().debug === true, current)
