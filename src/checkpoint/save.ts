@@ -35,13 +35,23 @@ export function saveCheckpoint(
   })
   writeSafetensors(join(dir, 'model.safetensors'), tensors, { format: 'pt' })
   const names = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' }
-  const files = { 'config.json': { ...family.formatConfig(config), dtype: names[dtype] }, ...extra }
+  const files = {
+    'config.json': configText({ ...family.formatConfig(config), dtype: names[dtype] }),
+    ...extra,
+  }
   for (const [name, content] of Object.entries(files)) {
     writeAtomically(
       join(dir, name),
       typeof content === 'string' ? content : `${JSON.stringify(content, null, 2)}\n`,
     )
   }
+}
+
+/** JSON has one kind of number, Python two: transformers 5 refuses these without a decimal point. */
+const PYTHON_FLOATS = /^( *"(?:routed_scaling_factor|rms_norm_eps)": -?\d+)(?=,?$)/gm
+
+function configText(config: object): string {
+  return `${JSON.stringify(config, null, 2).replace(PYTHON_FLOATS, '$1.0')}\n`
 }
 
 /** The file appears whole or not at all. A link, pipe or device is written into, and stays what it is. */
