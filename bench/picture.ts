@@ -1,9 +1,10 @@
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as Plot from '@observablehq/plot'
 import { parseHTML } from 'linkedom'
 import { writeAtomically } from '../src/checkpoint/save.ts'
+import { readReport } from './read-report.ts'
+import { subjectOf, tokenSweep } from './select.ts'
 import { packageRoot } from './store.ts'
 import type { BenchReport, Row } from './types.ts'
 
@@ -12,12 +13,13 @@ import type { BenchReport, Row } from './types.ts'
  * The background is transparent and every colour is of middle lightness, so that it reads on a light and a dark page.
  */
 
-const COLORS = { sparse: '#3d8fd1', gather: '#d9822b', line: '#7d8590' }
+const COLORS = { sparse: '#2f8cc9', gather: '#d97a1f', line: '#7d8590' }
 const FONT = { fontFamily: 'system-ui, sans-serif', fontSize: '13px' }
 
 /** Speed-up over dense against T, bars by dispatch, with dense (1) and the ideal (E / K) as lines. */
-export function speedupPicture({ rows, layer, conditions, date }: BenchReport): string {
-  const bars = rows.filter((row): row is Row & { speedup: number } => isBar(row))
+export function speedupPicture(report: BenchReport): string {
+  const { layer, conditions, date } = report
+  const bars = barsOf(report)
   const ideal = layer.E / layer.K
   const device = conditions.runtime.deviceName ?? conditions.runtime.device
   const { document } = parseHTML('<html></html>')
@@ -63,7 +65,7 @@ export function speedupPicture({ rows, layer, conditions, date }: BenchReport): 
       }),
       ...caption(
         `How much faster than running every expert: one layer, E = ${layer.E}, K = ${layer.K}`,
-        `D = ${layer.D}, H = ${layer.H}, float32 on ${device}, ${conditions.runtime.threads} threads, ${date.slice(0, 10)}`,
+        `D = ${layer.D}, H = ${layer.H}, ${conditions.executor}, float32 on ${device}, ${conditions.runtime.threads} threads, ${date.slice(0, 10)}`,
       ),
       ...lineNames(ideal),
       ...legend(bars),
@@ -73,8 +75,13 @@ export function speedupPicture({ rows, layer, conditions, date }: BenchReport): 
   return `${svg.outerHTML}\n`
 }
 
-function isBar({ kind, dispatch, speedup }: Row): boolean {
-  return kind === 'layer' && dispatch !== 'dense' && speedup !== null
+type Bar = Row & { speedup: number }
+
+/** The sweep over T by the executor that models run by. */
+function barsOf(report: BenchReport): Bar[] {
+  const subject = subjectOf(report)
+  const rows = (['sparse', 'gather'] as const).flatMap((name) => tokenSweep(report.rows, subject, name))
+  return rows.filter((row): row is Bar => row.speedup !== null).sort((a, b) => a.tokens - b.tokens)
 }
 
 function caption(title: string, conditions: string): Plot.Markish[] {
@@ -117,7 +124,7 @@ function legend(bars: Row[]): Plot.Markish[] {
 }
 
 function main([reportFile, pictureFile]: string[]): void {
-  const report = JSON.parse(readFileSync(reportFile ?? join(packageRoot(), 'bench/results/cpu.json'), 'utf8'))
+  const report = readReport(reportFile ?? join(packageRoot(), 'bench/results/cpu.json'))
   writeAtomically(pictureFile ?? join(packageRoot(), 'docs/bench.svg'), speedupPicture(report))
 }
 

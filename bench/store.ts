@@ -3,6 +3,8 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { writeAtomically } from '../src/checkpoint/save.ts'
 import { InputError, messageOf } from '../src/errors.ts'
+import { benchCsv } from './csv.ts'
+import { evaluationsIn } from './evaluations.ts'
 import { markdown } from './markdown.ts'
 import type { BenchReport } from './types.ts'
 
@@ -50,16 +52,27 @@ export function prepareFolder(folder: string): void {
   }
 }
 
-/** Writes the report as JSON and as Markdown, each whole or not at all; returns both paths. */
-export function storeReport(report: BenchReport, folder: string): string[] {
+/**
+ * Writes the report as JSON, Markdown, CSV and a page, each whole or not at all; returns their paths. The page shows the
+ * evaluations (`eval-*.json`) that lie in the folder too.
+ */
+export async function storeReport(report: BenchReport, folder: string): Promise<string[]> {
   const base = join(folder, reportName(report))
-  const files = { [`${base}.json`]: `${JSON.stringify(report, null, 1)}\n`, [`${base}.md`]: markdown(report) }
+  // Drawing takes a second to load, which no other command should pay for.
+  const { benchPage } = await import('./html/page.ts')
+  prepareFolder(folder)
+  const files = {
+    [`${base}.json`]: `${JSON.stringify(report, null, 1)}\n`,
+    [`${base}.md`]: markdown(report),
+    [`${base}.csv`]: benchCsv(report),
+    [`${base}.html`]: benchPage(report, evaluationsIn(folder)),
+  }
   try {
     for (const [path, text] of Object.entries(files)) writeAtomically(path, text)
+    return Object.keys(files)
   } catch (error) {
     throw notWritable(folder, error)
   }
-  return Object.keys(files)
 }
 
 function notWritable(folder: string, error: unknown): InputError {

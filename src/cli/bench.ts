@@ -98,7 +98,7 @@ async function bench(flags: Flags & GlobalOptions): Promise<void> {
     const report = await withProgress((onProgress) =>
       runBench(options, { signal, onProgress, onNotice: remark }),
     )
-    const files = storeReport(report, folder)
+    const files = await storeReport(report, folder)
     await write(flags.json ? `${JSON.stringify(report)}\n` : printed(report, files))
     if (report.assertion && !report.assertion.passed && !report.interrupted)
       process.exitCode = ASSERTION_FAILED

@@ -1,0 +1,122 @@
+import { escapeXml } from '../../src/trace/picture.ts'
+import type { EvalSummary } from '../evaluations.ts'
+import { conditionLines } from '../markdown.ts'
+import { remarks } from '../remarks.ts'
+import { details, sections } from '../table.ts'
+import type { BenchReport, Dispatch } from '../types.ts'
+import { latencySection } from './latency.ts'
+import { folded, htmlTable } from './markup.ts'
+import { colourOf, LOOKS } from './palette.ts'
+import { parametersSection } from './parameters.ts'
+import { qualitySection } from './quality.ts'
+import { rooflineSection } from './roofline.ts'
+import type { PageSection, Panel } from './section.ts'
+import { speedupSection } from './speedup.ts'
+import { STYLE } from './style.ts'
+import { sweepsSection } from './sweeps.ts'
+import { workSection } from './work.ts'
+
+/** What was found of evaluations beside the report. */
+export interface Evaluations {
+  found: EvalSummary[]
+  problems: string[]
+}
+
+/** The report as a page of one file that asks for nothing else: conclusion, conditions, pictures, and all tables. */
+export function benchPage(report: BenchReport, evaluations: Evaluations): string {
+  const parts = [
+    latencySection(report),
+    speedupSection(report),
+    rooflineSection(report),
+    workSection(report),
+    sweepsSection(report),
+    parametersSection(report),
+    qualitySection(evaluations),
+  ]
+  const { runtime } = report.conditions
+  const title = `tinymoe bench on ${runtime.deviceName ?? runtime.device}`
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>${escapeXml(title)}</title>
+<style>${STYLE}</style>
+</head>
+<body>
+${headerOf(report, title)}
+<nav aria-label="Parts of this page">${parts.map(({ id, title: name }) => `<a href="#${id}">${escapeXml(name)}</a>`).join('\n')}<a href="#tables">All tables</a></nav>
+<main>
+${parts.map(sectionOf).join('\n')}
+${tablesOf(report)}
+</main>
+</body>
+</html>
+`
+}
+
+function headerOf(report: BenchReport, title: string): string {
+  const { runtime, preset } = report.conditions
+  const meta = `${report.date}, preset ${preset}, ${runtime.device}, ${runtime.threads} threads, model ${report.model.name}`
+  const marked = (remark: string) => `<p class="remark">${escapeXml(remark)}</p>`
+  // There may be many of these, and they change nothing about what is shown.
+  const isLeftOut = (remark: string) => remark.includes(' left out: ')
+  const all = remarks(report)
+  const leftOut = all.filter(isLeftOut)
+  const conditions = conditionLines(report).map((line) => `<li>${escapeXml(line)}</li>`)
+  return [
+    '<header>',
+    `<h1>${escapeXml(title)}</h1>`,
+    `<p class="meta">${escapeXml(meta)}</p>`,
+    `<p class="conclusion">${escapeXml(report.conclusion)}</p>`,
+    ...all.filter((remark) => !isLeftOut(remark)).map(marked),
+    ...(leftOut.length > 0 ? [folded('Rows left out, and why', leftOut.map(marked).join('\n'))] : []),
+    folded('Conditions', `<ul>${conditions.join('\n')}</ul>`),
+    '</header>',
+  ].join('\n')
+}
+
+function sectionOf({ id, title, sentence, note, dispatches, panels, table }: PageSection): string {
+  return [
+    `<section id="${id}">`,
+    `<h2>${escapeXml(title)}</h2>`,
+    `<p>${escapeXml(sentence)}</p>`,
+    ...(dispatches.length > 0 ? [dispatchLegend(dispatches)] : []),
+    ...(panels.length > 0 ? [`<div class="panels">${panels.map(figureOf).join('\n')}</div>`] : []),
+    ...(note === '' ? [] : [`<p class="note">${escapeXml(note)}</p>`]),
+    ...(table.length > 1 ? [folded('The numbers', htmlTable(table))] : []),
+    '</section>',
+  ].join('\n')
+}
+
+function figureOf({ caption, svg, legend }: Panel): string {
+  const keys = (legend ?? []).map(
+    ({ colour, words }) =>
+      `<span class="key" style="--key: ${colour}"><span class="swatch"></span>${escapeXml(words)}</span>`,
+  )
+  const under = keys.length > 0 ? `<div class="legend">${keys.join('\n')}</div>` : ''
+  return `<figure><figcaption>${escapeXml(caption)}</figcaption>${svg}${under}</figure>`
+}
+
+function dispatchLegend(dispatches: Dispatch[]): string {
+  const keys = dispatches.map(
+    (name) =>
+      `<span class="key" style="--key: ${colourOf(name)}"><span class="sign">${LOOKS[name].sign}</span>${escapeXml(LOOKS[name].words)}</span>`,
+  )
+  return `<div class="legend">${keys.join('\n')}</div>`
+}
+
+/** The tables that the terminal prints, and every row. */
+function tablesOf(report: BenchReport): string {
+  const tables = sections(report).map(({ title, cells }) =>
+    folded(title.replace('\n', '. '), htmlTable(cells)),
+  )
+  return [
+    '<section id="tables">',
+    '<h2>All tables</h2>',
+    ...tables,
+    folded('Every row', htmlTable(details(report))),
+    '</section>',
+  ].join('\n')
+}

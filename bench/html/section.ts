@@ -1,0 +1,26 @@
+import type { Cells } from '../table.ts'
+import type { Dispatch } from '../types.ts'
+
+/** One picture with its words; several stand side by side where there is room. */
+export interface Panel {
+  caption: string
+  /** An `<svg>` as text. */
+  svg: string
+  /** What its colours mean, where they are not dispatches. */
+  legend?: { colour: string; words: string }[]
+}
+
+/** A part of the page: what was asked, what the data says to it, pictures, and their numbers as a table. */
+export interface PageSection {
+  /** For links into the page. */
+  id: string
+  title: string
+  /** Made from the data, whichever way it went. */
+  sentence: string
+  /** How to read the pictures, or why there are none. */
+  note: string
+  /** Dispatches that appear, for the legend. */
+  dispatches: Dispatch[]
+  panels: Panel[]
+  table: Cells
+}

@@ -1,0 +1,169 @@
+import * as Plot from '@observablehq/plot'
+import type { Cells } from '../table.ts'
+import type { BenchReport, Dispatch, Sweep } from '../types.ts'
+import { centred, draw, short } from './draw.ts'
+import { listed } from './markup.ts'
+import { colourOf, LOOKS } from './palette.ts'
+import type { PageSection, Panel } from './section.ts'
+import { type ComparedRow, dispatchesIn, isCompared } from './select.ts'
+
+const AXIS_WORDS: Record<Exclude<Sweep['axis'], 'T' | 'grid'>, string> = {
+  E: 'experts E',
+  K: 'experts a token K',
+  D: 'width D',
+  H: 'width of an expert H',
+  routing: 'how tokens are routed',
+  batch: 'sequences of a call',
+  context: 'keys in sight',
+}
+type Axis = keyof typeof AXIS_WORDS
+
+interface Along {
+  sweep: Sweep & { axis: Axis }
+  rows: ComparedRow[]
+}
+
+/** Speed-up along every other axis that was swept, by the executor that conclusions are about. */
+export function sweepsSection(report: BenchReport): PageSection {
+  const swept = report.sweeps.flatMap((sweep): Along[] => {
+    if (sweep.axis === 'T' || sweep.axis === 'grid') return []
+    const rows = rowsOf(report, sweep)
+    return new Set(rows.map(({ group }) => group)).size > 1
+      ? [{ sweep: { ...sweep, axis: sweep.axis }, rows }]
+      : []
+  })
+  const rows = swept.flatMap((one) => one.rows)
+  return {
+    id: 'sweeps',
+    title: 'Speed-up along the other sizes',
+    sentence: sentenceOf(swept),
+    note: 'One size is changed, the others stay as they are in the layer above; for the model it is the batch or the context. The dash over each place is the ideal there, 1 is dense, lines at the points are 95 % intervals.',
+    dispatches: dispatchesIn(rows),
+    panels: swept.map(sweepPanel),
+    table: tableOf(swept),
+  }
+}
+
+function rowsOf({ rows, conditions }: BenchReport, { groups }: Sweep): ComparedRow[] {
+  const shown: Dispatch[] = ['sparse', 'gather']
+  return groups.flatMap((group) =>
+    rows.filter(
+      (row): row is ComparedRow =>
+        row.group === group &&
+        row.executor === conditions.executor &&
+        shown.includes(row.dispatch) &&
+        isCompared(row),
+    ),
+  )
+}
+
+function placeOf(axis: Axis, { dims, routing, batch, context }: ComparedRow): string {
+  return String({ ...dims, routing, batch, context }[axis as 'batch'])
+}
+
+function sweepPanel({ sweep: { kind, axis }, rows }: Along): Panel {
+  const place = (row: ComparedRow) => placeOf(axis, row)
+  const top =
+    1.08 *
+    Math.max(
+      1,
+      ...rows.map(({ idealSpeedup, speedup, speedupHigh }) => Math.max(idealSpeedup, speedupHigh ?? speedup)),
+    )
+  const caption = `${kind}: ${AXIS_WORDS[axis]}`
+  const ideal = rows.filter(({ dispatch }) => dispatch === 'sparse')
+  const svg = draw(
+    {
+      height: 240,
+      x: {
+        type: 'band',
+        domain: [...new Set(rows.map(place))],
+        ...centred(AXIS_WORDS[axis]),
+        padding: 0.5,
+      },
+      y: { label: 'times as fast as dense', labelArrow: 'none', domain: [0, top], ticks: 5, grid: true },
+      marks: [
+        Plot.ruleY([1], { stroke: 'var(--muted)', strokeDasharray: '5 4' }),
+        Plot.tickY(ideal, {
+          x: place,
+          y: 'idealSpeedup',
+          stroke: 'var(--muted)',
+          strokeWidth: 2,
+
+          title: ({ idealSpeedup }) => `ideal ${short(idealSpeedup)}`,
+        }),
+        ...dispatchesIn(rows).flatMap((dispatch) => {
+          const line = rows.filter((row) => row.dispatch === dispatch)
+          const known = line.filter(
+            ({ speedupLow, speedupHigh }) => speedupLow !== null && speedupHigh !== null,
+          )
+          const color = colourOf(dispatch)
+          return [
+            Plot.ruleX(known, {
+              x: place,
+              y1: 'speedupLow',
+              y2: 'speedupHigh',
+              stroke: color,
+              strokeWidth: 2,
+            }),
+            Plot.dot(line, {
+              x: place,
+              y: 'speedup',
+              fill: color,
+              symbol: LOOKS[dispatch].symbol,
+              r: 4,
+              title: hint,
+            }),
+          ]
+        }),
+      ],
+    },
+    {
+      id: `sweep-${kind}-${axis}`,
+      title: `Speed-up over dense along ${AXIS_WORDS[axis]}, ${kind}`,
+      description: listed(rows.map((row) => `${place(row)} ${row.dispatch} ${row.speedup.toFixed(2)}`)),
+    },
+  )
+  return { caption, svg }
+}
+
+function hint({ id, speedup, idealSpeedup }: ComparedRow): string {
+  return `${id}: ${speedup.toFixed(2)} times as fast as dense, ideal ${short(idealSpeedup)}`
+}
+
+function sentenceOf(swept: Along[]): string {
+  if (swept.length === 0) return 'No other size was measured at more than one value.'
+  const sparse = swept.flatMap(({ sweep: { kind, axis }, rows }) =>
+    rows
+      .filter(({ dispatch }) => dispatch === 'sparse')
+      .map((row) => ({ ...row, place: `${kind} ${axis}=${placeOf(axis, row)}` })),
+  )
+  const unique = [...new Map(sparse.map((row) => [row.id, row])).values()]
+  if (unique.length === 0) return 'Sparse was not timed along them.'
+  const slower = unique.filter(({ speedup }) => speedup < 1)
+  const best = unique.reduce((most, row) => (row.speedup > most.speedup ? row : most))
+  const lost =
+    slower.length === 0
+      ? 'slower than dense in none'
+      : slower.length === unique.length
+        ? 'slower than dense in all'
+        : `slower than dense in ${slower.length} (${listed(slower.map(({ place }) => place))})`
+  return `Of ${unique.length} cases, sparse is ${lost}; it does best at ${best.place}, ${best.speedup.toFixed(2)} times as fast (ideal ${short(best.idealSpeedup)}).`
+}
+
+function tableOf(swept: Along[]): Cells {
+  return [
+    ['along', 'value', 'dispatch', 'times as fast', '95 %', 'ideal'],
+    ...swept.flatMap(({ sweep, rows }) =>
+      rows.map((row) => [
+        `${sweep.kind}, ${sweep.axis}`,
+        placeOf(sweep.axis, row),
+        row.dispatch,
+        row.speedup.toFixed(2),
+        row.speedupLow === null || row.speedupHigh === null
+          ? '-'
+          : `${row.speedupLow.toFixed(2)}..${row.speedupHigh.toFixed(2)}`,
+        short(row.idealSpeedup),
+      ]),
+    ),
+  ]
+}
