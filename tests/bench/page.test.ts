@@ -1,0 +1,185 @@
+import { parseHTML } from 'linkedom'
+import { describe, expect, test } from 'vitest'
+import type { EvalSummary } from '../../bench/evaluations.ts'
+import { benchPage } from '../../bench/html/page.ts'
+import { LOOKS, PARTS } from '../../bench/html/palette.ts'
+import { publishedModels } from '../../src/cost/published.ts'
+import { fullReport } from './full-report.ts'
+import { report, row } from './rows.ts'
+
+const MOE: EvalSummary = {
+  name: 'moe', mixture: true, split: 'heldout', loss: 1.2, flopsPerToken: 9e6, total: 12e6, active: 4e6,
+} // biome-ignore format: an evaluation
+const DENSE: EvalSummary = {
+  ...MOE,
+  name: 'dense',
+  mixture: false,
+  loss: 1.3,
+  flopsPerToken: 18e6,
+  total: 4e6,
+}
+const NONE = { found: [], problems: [] }
+
+const html = benchPage(fullReport(), { found: [MOE, DENSE], problems: ['eval-x.json is no evaluation'] })
+const { document } = parseHTML(html)
+/** Titles of the marks in a picture, as a pointer over them shows them. */
+function marks(id: string): string[] {
+  const svg = document.getElementById(`${id}-title`)?.parentElement
+  return [...(svg?.querySelectorAll('title') ?? [])].slice(1).map(({ textContent }) => textContent ?? '')
+}
+const sentence = (id: string, page = document) => page.querySelector(`#${id} h2 + p`)?.textContent ?? ''
+
+describe('pictures', () => {
+  test('all are there, each with a title and a description', () => {
+    const svgs = [...document.querySelectorAll('svg')]
+    const ids = svgs.map((svg) => svg.querySelector('title')?.id.replace(/-title$/, ''))
+    expect(ids).toEqual([
+      'latency-recorded', 'latency-eager', 'speed-up-recorded', 'speed-up-eager', 'gap',
+      'roofline-layer-recorded', 'roofline-layer-eager', 'roofline-model-recorded',
+      'flops-layer', 'bytes-layer', 'flops-model', 'bytes-model',
+      'sweep-layer-E', 'sweep-layer-K', 'sweep-layer-D', 'sweep-layer-H', 'sweep-layer-routing', 'sweep-prefill-batch', 'sweep-decode-batch',
+      'sizes', 'loss',
+    ]) // biome-ignore format: one a section
+    for (const svg of svgs) {
+      const [title, description] = (svg.getAttribute('aria-labelledby') ?? '').split(' ')
+      expect(document.getElementById(title)?.textContent).toBeTruthy()
+      expect(document.getElementById(description)?.textContent).toBeTruthy()
+    }
+    const all = [...document.querySelectorAll('[id]')].map(({ id }) => id)
+    expect(new Set(all).size).toBe(all.length)
+  })
+
+  test('latency has a mark a timed row of the sweep, with its numbers', () => {
+    // Four sizes by dense, sparse and two twins; gather at the two smallest.
+    expect(marks('latency-recorded')).toHaveLength(18)
+    expect(marks('latency-recorded')[0]).toBe('dense, recorded, T=1: 10.4 ms (9.56 to 11.2, n=21)')
+  })
+
+  test('speed-up has all of these but dense, and the ideal', () => {
+    expect(marks('speed-up-eager')).toHaveLength(14)
+    expect(document.getElementById('speed-up-eager-title')?.parentElement?.textContent).toContain('ideal 8')
+  })
+
+  test('the gap has the ideal and five parts for each breakdown', () => {
+    expect(marks('gap')).toHaveLength(12)
+    expect(marks('gap')[0]).toMatch(/^T=1, ideal: K\/E of dense: 12\.5 % of dense's time \(/)
+  })
+
+  test('roofline has every timed row', () => {
+    const count = marks('roofline-layer-recorded').length + marks('roofline-layer-eager').length
+    expect(count + marks('roofline-model-recorded').length).toBe(fullReport().rows.length)
+  })
+
+  test('FLOPs have a bar a dispatch, bytes a bar a dispatch and size', () => {
+    expect(marks('flops-layer')).toEqual([
+      'layer, dense: 50.3 MFLOP', 'layer, sparse: 6.31 MFLOP', 'layer, gather: 6.31 MFLOP',
+      'layer, twin-active: 6.29 MFLOP', 'layer, twin-total: 50.3 MFLOP',
+    ]) // biome-ignore format: bars
+    expect(marks('bytes-layer')).toHaveLength(18)
+    expect(marks('bytes-model')).toHaveLength(4)
+  })
+
+  test('sizes have two points for the model, the layer and each published model; loss one an evaluation', () => {
+    expect(marks('sizes')).toHaveLength(2 * (2 + publishedModels().length))
+    expect(marks('sizes')).toContain('here: the layer: 3.15M active of 25.2M, 13 %')
+    expect(marks('loss')).toHaveLength(2)
+  })
+})
+
+describe('sentences say what the data says', () => {
+  const slow = parseHTML(benchPage(fullReport(12), NONE)).document
+
+  test('where sparse is faster', () => {
+    expect(sentence('speed-up')).toMatch(/^Sparse is at best 7\.98 times as fast as dense, at T=1 /)
+    expect(sentence('sweeps')).toContain('sparse is slower than dense in none')
+    expect(sentence('latency')).toMatch(
+      /^Dense against sparse, recorded as one graph: 10\.4 against 1\.30 ms at T=1/,
+    )
+  })
+
+  test('where it is slower', () => {
+    expect(sentence('speed-up', slow)).toMatch(
+      /^Sparse is slower than dense at every size measured \(recorded as one graph\), at best 0\.67 times as fast/,
+    )
+    expect(sentence('speed-up', slow)).toMatch(/sparse takes 161 % of dense's time where 12\.5 % is ideal/)
+    expect(sentence('sweeps', slow)).toContain('sparse is slower than dense in 11 (')
+  })
+
+  test('where a mixture is better or worse than a model without experts', () => {
+    expect(sentence('quality')).toBe(
+      'The best mixture, moe, has a loss of 1.200: lower than the 1.300 of dense at 0.5 times its FLOPs a token. Left out: eval-x.json is no evaluation.',
+    )
+    const worse = benchPage(report([]), { found: [{ ...MOE, loss: 1.5 }, DENSE], problems: [] })
+    expect(sentence('quality', parseHTML(worse).document)).toContain('higher than the 1.300 of dense')
+    const alone = benchPage(report([]), { found: [MOE], problems: [] })
+    expect(sentence('quality', parseHTML(alone).document)).toContain(
+      'no model without experts to compare it with',
+    )
+  })
+
+  test('where nothing was measured', () => {
+    const empty = parseHTML(benchPage(report([row({ medianMs: null, p10Ms: null, p90Ms: null, gflopsPerSecond: null, speedup: null, n: 0, samplesMs: [], skipped: 'x < y' })]), NONE)).document // biome-ignore format: a row
+    expect(sentence('latency', empty)).toBe('No call of the layer was timed, so there is no latency to show.')
+    expect(sentence('speed-up', empty)).toBe(
+      'Sparse and dense were not both timed, so there is no speed-up to show. The gap is not explained by part: the parts were not timed.',
+    )
+    expect(sentence('roofline', empty)).toContain('No case was timed')
+    expect(sentence('sweeps', empty)).toBe('No other size was measured at more than one value.')
+    expect(sentence('quality', empty)).toContain('tinymoe eval <dir> --out')
+  })
+})
+
+describe('the file', () => {
+  test('asks for nothing else: no script, no link out, and a policy that forbids loading', () => {
+    expect(html).not.toMatch(/https?:|src=|@import|<script|<link|url\(/)
+    expect(html).toContain(`content="default-src 'none'; style-src 'unsafe-inline'"`)
+    for (const a of document.querySelectorAll('a')) {
+      expect(document.querySelector(a.getAttribute('href') ?? '')).not.toBeNull()
+    }
+  })
+
+  test('has every colour for light and for dark, and uses no other for dispatches', () => {
+    const [light, dark] = html.split('@media (prefers-color-scheme: dark)')
+    for (const [name, look] of Object.entries({ ...LOOKS, ...PARTS })) {
+      expect(light).toContain(`--${name}: ${look.light}`)
+      expect(dark).toContain(`--${name}: ${look.dark}`)
+    }
+    const fills = [...document.querySelectorAll('#latency svg [fill], #work svg [fill]')].map((mark) =>
+      mark.getAttribute('fill'),
+    )
+    const dispatches = new Set(fills.filter((fill) => fill?.startsWith('var(')))
+    expect([...dispatches].sort()).toEqual(
+      Object.keys(LOOKS)
+        .map((name) => `var(--${name})`)
+        .sort(),
+    )
+    expect(fills.filter((fill) => fill?.startsWith('#'))).toEqual([])
+  })
+
+  test('texts from the report are escaped everywhere', () => {
+    const evil = '<img src=x onerror=alert(1)>&"'
+    const { conditions, model } = report([])
+    const page = benchPage(
+      report([row({ id: evil, skipped: evil })], {
+        conclusion: evil,
+        model: { ...model, name: evil, text: evil },
+        conditions: {
+          ...conditions,
+          commit: evil,
+          runtime: { ...conditions.runtime, deviceName: evil, reason: evil },
+        },
+      }),
+      { found: [{ ...MOE, name: evil }], problems: [evil] },
+    )
+    expect(page).not.toContain('<img')
+    expect(parseHTML(page).document.querySelector('.conclusion')?.textContent).toBe(evil)
+    expect(parseHTML(page).document.querySelector('img')).toBeNull()
+  })
+
+  test('conclusion, conditions and remarks stand before the pictures, the tables behind', () => {
+    const order = ['class="conclusion"', 'class="remark"', 'TensorFlow 2.21.0, tfjs', '<svg', 'Every row']
+    const places = order.map((text) => html.indexOf(text))
+    expect(places).toEqual(places.toSorted((a, b) => a - b))
+    expect(places[0]).toBeGreaterThan(0)
+  })
+})
