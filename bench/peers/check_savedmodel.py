@@ -6,15 +6,13 @@
 
 Both signatures are run: the whole prompt at once, and token by token with the kv-cache handed in and out. Several
 --tokens, all of one length, are one batch, as for `tinymoe logits`. Exit code 1 when a logit differs by more than
-1e-5, absolutely and in proportion to its value. Without TensorFlow for Python it says so and exits 0.
+--tolerance, absolutely and in proportion to its value. Without TensorFlow for Python it says so and exits 0.
 """
 
 import argparse
 import json
 import os
 import sys
-
-TOLERANCE = 1e-5
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 try:
@@ -30,6 +28,7 @@ def arguments():
     parser.add_argument("saved_model", help="directory of the SavedModel")
     parser.add_argument("--tokens", action="append", required=True, help="token ids such as 1,5,34; once a sequence")
     parser.add_argument("--logits", required=True, help="what `tinymoe logits` printed for the same tokens with --json")
+    parser.add_argument("--tolerance", type=float, default=1e-5, help="default: %(default)s")
     args = parser.parse_args()
     args.tokens = [[int(token) for token in sequence.split(",")] for sequence in args.tokens]
     if len({len(sequence) for sequence in args.tokens}) > 1:
@@ -67,7 +66,7 @@ def main():
             failed = True
             continue
         difference = numpy.abs(actual - expected)
-        wrong = not (difference <= TOLERANCE * (1 + numpy.abs(expected))).all()
+        wrong = not (difference <= args.tolerance * (1 + numpy.abs(expected))).all()
         print(f"{name}: largest difference {difference.max():.2e} {'WRONG' if wrong else 'ok'}")
         failed = failed or wrong
     print(f"TensorFlow {tensorflow.__version__}, Python {sys.version.split()[0]}")

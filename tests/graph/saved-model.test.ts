@@ -68,27 +68,31 @@ function decoded(served: Served, { config }: MoeModel, tokens: number[][]): Floa
   return values(joined)
 }
 
-/** Within 1e-5, absolutely and in proportion to the value. */
-function expectClose(actual: Float32Array, expected: Float32Array): void {
+/** Float32 sums in another order: the engine's own tokens one by one differ from its prompt by 1.3e-5 on `mixtral`. */
+const ROUNDING = 3e-5
+
+/** Within `tolerance`, absolutely and in proportion to the value. */
+function expectClose(actual: Float32Array, expected: Float32Array, tolerance = ROUNDING): void {
   expect(actual.length).toBe(expected.length)
   const worst = expected.reduce((max, x, i) => Math.max(max, Math.abs(actual[i] - x) / (1 + Math.abs(x))), 0)
-  expect(worst).toBeLessThan(1e-5)
+  expect(worst).toBeLessThan(tolerance)
 }
 
-const MODELS: [string, () => MoeModel | Promise<MoeModel>][] = [
+const MODELS: [string, () => MoeModel | Promise<MoeModel>, tolerance?: number][] = [
   [
     'the bundled random-mixtral',
     () => loadModel('models/random-mixtral', { device: 'cpu', executor: 'eager' }),
+    1e-5,
   ],
   ['mixtral', () => fixtureModel('mixtral')],
-  ['glm4_moe', () => fixtureModel('glm4_moe')],
-  ['llama', () => fixtureModel('llama')],
+  ['glm4_moe', () => fixtureModel('glm4_moe'), 1e-5],
+  ['llama', () => fixtureModel('llama'), 1e-5],
   ['a sliding window', () => randomModel({ slidingWindow: 5, E: 5 })],
   ['a window that hides nothing', () => randomModel({ slidingWindow: 2 ** 40, E: 1, K: 1 })],
   ['tied embeddings, every head with keys of its own', () => randomModel({ tied: true, kvHeads: 4, K: 3 })],
 ]
 
-describe.each(MODELS)('%s', (_, make) => {
+describe.each(MODELS)('%s', (_, make, tolerance) => {
   test.each(['sparse', 'dense'] as const)(
     'gives the logits of the engine at any batch and length (%s)',
     async (dispatch) => {
@@ -101,8 +105,8 @@ describe.each(MODELS)('%s', (_, make) => {
       const batches = [[[3]], [randomTokens(13, 40, 1)], [randomTokens(6, 40, 2), randomTokens(6, 40, 3)]]
       for (const tokens of batches) {
         const expected = values(model.forward(tokens).logits)
-        expectClose(logitsOf(served, tokens), expected)
-        expectClose(decoded(decoder, model, tokens), expected)
+        expectClose(logitsOf(served, tokens), expected, tolerance)
+        expectClose(decoded(decoder, model, tokens), expected, tolerance)
       }
       for (const loaded of [served, decoder]) loaded.dispose()
       expect(tf.memory().numTensors).toBe(before)
