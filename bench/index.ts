@@ -1,6 +1,6 @@
 import { flopsPerToken, weightBytesPerToken } from '../src/cost/index.ts'
 import { countParameters } from '../src/cost/parameters.ts'
-import { DeviceError, InputError } from '../src/errors.ts'
+import { InputError } from '../src/errors.ts'
 import { type LoadedModel, loadModel } from '../src/load-model.ts'
 import {
   type MachineReadings,
@@ -12,6 +12,7 @@ import { judge } from './assertion.ts'
 import { conclude } from './conclusion.ts'
 import { gitCommit, governor, loadAverage, usesTf32 } from './conditions.ts'
 import { READ_WHOLE_UP_TO } from './finish.ts'
+import { checkGpu } from './gpu.ts'
 import { layerFacts } from './layer-cases.ts'
 import type { LayerChoice } from './like.ts'
 import { MeasuredModel } from './measured-model.ts'
@@ -88,7 +89,7 @@ async function measure(
   model: LoadedModel,
   begun: number,
 ): Promise<BenchReport> {
-  const preset = PRESET_PLANS[options.preset]
+  const preset = { ...PRESET_PLANS[options.preset], ...hooks.extent }
   if (!model.config.layers.some(({ kind }) => kind === 'moe')) {
     throw new InputError(`${model.dir}: has no layer with experts, so there is no dispatch to compare`)
   }
@@ -172,15 +173,6 @@ function modelFacts({ config, dir }: LoadedModel, context: number, text: string)
     weightBytesPerToken: weightBytesPerToken(config),
     text,
   }
-}
-
-/** Sizes made for a card would keep a processor busy for hours: that has to be asked for. */
-function checkGpu({ device, candidates }: RuntimeReport, asked: string | undefined): void {
-  if (device === 'cuda' || asked !== undefined) return
-  const why = candidates.find((candidate) => candidate.device === 'cuda')?.reason ?? 'there is no CUDA device'
-  throw new DeviceError(
-    `--preset gpu needs a CUDA device: ${why}; with --device cpu it measures what fits on the processor`,
-  )
 }
 
 /** A layer that was asked for has to fit; one of a preset is left out with the reason. */

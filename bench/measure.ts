@@ -9,15 +9,13 @@ import type { RoutingSpread, Row } from './types.ts'
 
 /** Reads that are timed to say what the read at the end of a call costs. */
 const TIMED_READS = 7
-/** The fewest samples of a case's variants may take this many budgets; a variant beyond it is left out. */
-const TOO_LONG = 1.5
-/** The first variants of a case, dense and sparse, are what it is about: they may take longer, up to `mostMs`. */
+/** The first variants of a case, dense and sparse, are what it is about: they may take longer. */
 const TELLING = 2
 
 export interface MeasureOptions {
   limits: SamplingLimits
-  /** What dense and sparse of the first executor may take; the others have to do with the limits. */
-  mostMs: number
+  /** What the fewest samples may take: of dense and sparse of the first executor, and of all. A variant beyond it is left out. */
+  most: { tellingMs: number; allMs: number }
   machine: MachineReadings
   memory: MemoryLimit
   seed: number
@@ -58,18 +56,18 @@ export async function measureCase(work: Case, options: MeasureOptions): Promise<
 
 /** Opens and counts one variant after the other while memory and time last. */
 function openVariants(work: Case, options: MeasureOptions): Tried[] {
-  const { limits, mostMs, memory, signal } = options
+  const { limits, most, memory, signal } = options
   const runs = limits.minSamples + MIN_WARMUP_ROUNDS
   let needed = 0
   const tried: Tried[] = []
   try {
     for (const [i, variant] of work.variants.entries()) {
-      const most = Math.max(TOO_LONG * limits.budgetMs, i < TELLING ? mostMs : 0)
-      const allowed = most - needed
+      const mostMs = Math.max(most.allMs, i < TELLING ? most.tellingMs : 0)
+      const allowed = mostMs - needed
       const problem = signal.aborted ? 'interrupted' : memoryProblem(variant.bytes, memory)
       const one: Tried =
         problem === null
-          ? tryVariant(variant, { runs, allowed, most }, options.machine)
+          ? tryVariant(variant, { runs, allowed, mostMs }, options.machine)
           : { variant, open: null, flopsCounted: null, runMs: 0, skipped: problem }
       needed += runs * one.runMs
       tried.push(one)
@@ -84,12 +82,12 @@ function openVariants(work: Case, options: MeasureOptions): Tried[] {
 /** Opens a variant and counts its products, unless so many runs of it would take more than `allowed` ms. */
 function tryVariant(
   variant: Variant,
-  { runs, allowed, most }: { runs: number; allowed: number; most: number },
+  { runs, allowed, mostMs }: { runs: number; allowed: number; mostMs: number },
   machine: MachineReadings,
 ): Tried {
   const tooLong = (ms: number, how: string): Tried | null => {
     if (runs * ms <= allowed) return null
-    const skipped = `about ${seconds(ms)} a run ${how}, too long to repeat ${runs} times in ${seconds(most)} together with the others`
+    const skipped = `about ${seconds(ms)} a run ${how}, too long to repeat ${runs} times in ${seconds(mostMs)} together with the others`
     return { variant, open: null, flopsCounted: null, runMs: 0, skipped }
   }
   const least = variant.flops / machine.matmulGflops / 1e6

@@ -82,8 +82,8 @@ export function twinBytes(config: ModelConfig, twin: Twin): number {
 }
 
 /**
- * Caches that hold a prompt: one is filled by a forward, the others share its keys and values, so that a fresh one, which
- * every decode run needs, costs next to nothing. `dispose()` ends the current one too.
+ * Caches that hold a prompt: one is filled by a forward, the others take its keys and values over when they are first
+ * used, sharing their memory, so that a fresh one, which every decode run needs, costs next to nothing.
  */
 export class PromptCaches {
   current: KvCache | undefined
@@ -104,21 +104,22 @@ export class PromptCaches {
     this.current?.dispose()
     const cache = this.model.createCache()
     // With a sliding window fewer columns are left than there were tokens; positions then count from the first of them.
-    const rows = Array.from({ length: this.batch }, () =>
-      new Uint8Array(this.layers[0].keys.shape[2]).fill(1),
-    )
-    const extension = cache.extend(rows)
-    tf.tidy(() => {
-      this.layers.forEach(({ keys, values }, layer) => void cache.append(layer, keys, values))
-    })
+    const stored = this.layers[0].keys.shape[2]
+    const extension = cache.extend(Array.from({ length: this.batch }, () => new Uint8Array(stored).fill(1)))
+    cache.handOver({ release: () => this.layers.map(shared) })
     cache.commit(extension)
     this.current = cache
     return cache
   }
 
+  /** Ends the current cache too. */
   dispose(): void {
     this.current?.dispose()
     this.current = undefined
     this.filled.dispose()
   }
+}
+
+function shared({ keys, values }: KeysValues): KeysValues {
+  return { keys: tf.keep(tf.clone(keys)), values: tf.keep(tf.clone(values)) }
 }

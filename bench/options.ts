@@ -1,6 +1,7 @@
 import type { Executor } from '../src/load-model.ts'
 import type { LayerChoice } from './like.ts'
 import type { MemoryLimit } from './memory.ts'
+import type { PresetPlan } from './presets.ts'
 import type { SamplingLimits } from './timing.ts'
 import type { Preset } from './types.ts'
 
@@ -31,8 +32,10 @@ export interface BenchHooks {
   onProgress(share: number, what: string): void
   /** Told before a long run how long it will take. */
   onNotice?(text: string): void
-  /** For reports of another time: what every case gets. */
+  /** For reports of another time: what every case gets, however long its fewest samples take. */
   limits?: SamplingLimits
+  /** For reports of another extent: instead of what the preset says. */
+  extent?: Partial<PresetPlan>
   /** What tensors may take; default: as the device or system tells. */
   memory?: MemoryLimit
 }

@@ -156,6 +156,9 @@ function detailTasks(bench: Bench, layers: Layers, findings: Findings): Task[] {
   ]
 }
 
+/** The fewest samples of a case's variants may take this many times its share of the time. */
+const TOO_LONG = 1.5
+
 /** Measures a case in what is left of its time after making it, which began at `started`. */
 async function measuredAndFreed(
   bench: Bench,
@@ -166,8 +169,11 @@ async function measuredAndFreed(
   const { preset, machine, memory, seed, signal } = bench
   const left = Math.max(0, budgetMs - (performance.now() - started))
   const limits = bench.limits ?? { ...preset.sampling, budgetMs: left }
+  const most = bench.limits
+    ? { tellingMs: Number.POSITIVE_INFINITY, allMs: Number.POSITIVE_INFINITY }
+    : { tellingMs: mostMs, allMs: TOO_LONG * left }
   try {
-    return await measureCase(work, { limits, mostMs, machine, memory, seed, signal })
+    return await measureCase(work, { limits, most, machine, memory, seed, signal })
   } finally {
     work.dispose()
   }

@@ -1,148 +1,198 @@
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
-import { describe, expect, test } from 'vitest'
-import { type BenchHooks, runBench } from '../../bench/index.ts'
-import { layerCase, randomLayer } from '../../bench/layer-cases.ts'
-import { measureCase } from '../../bench/measure.ts'
-import { benchText, decodeCase, prefillCase } from '../../bench/model-cases.ts'
-import type { BenchOptions, Row } from '../../bench/types.ts'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { isTwin } from '../../bench/feed-forward.ts'
+import { type BenchHooks, type BenchOptions, runBench } from '../../bench/index.ts'
+import type { BenchReport } from '../../bench/types.ts'
 import { InputError } from '../../src/errors.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
 import { FIXTURES } from '../helpers/golden.ts'
-import { randomModel } from '../helpers/random.ts'
 
-const LIMITS = { budgetMs: 100, minSamples: 3, maxSamples: 5 }
+const LIMITS = { budgetMs: 100, minSamples: 5, maxSamples: 5 }
+const DIMS = { D: 16, H: 8, E: 4, K: 2 }
 const OPTIONS: BenchOptions = {
   device: 'cpu',
+  preset: 'quick',
   model: join(FIXTURES, 'mixtral'),
   tokens: [1, 4],
-  layer: { D: 16, H: 8, E: 4, K: 2 },
-  quick: true,
+  layer: { dims: DIMS, source: 'flags' },
   python: null,
+  llamaBench: null,
+  assertFactor: null,
 }
 
-function hooks(signal = new AbortController().signal): BenchHooks & { steps: string[] } {
-  const steps: string[] = []
-  return { signal, steps, limits: LIMITS, onProgress: (_, what) => steps.push(what) }
+/** Each kind of case, and few of each. */
+const FEW = {
+  seconds: null,
+  sides: { E: [2], D: [2], H: [], K: [1] },
+  batches: [2],
+  contexts: [],
+  baseContext: 12,
+  loads: 1,
 }
 
-function named(rows: Row[]): string[] {
-  return rows.map(({ kind, tokens, dispatch }) => `${kind} ${tokens} ${dispatch}`)
+function hooks(signal = new AbortController().signal): BenchHooks {
+  return { signal, limits: LIMITS, extent: { seconds: null }, onProgress: () => {} }
 }
 
-describe.each(['cpu', 'wasm'])('a small bench on %s', (device) => {
-  test('measures model and layer by every dispatch, counts as the formula says, and leaves nothing behind', async () => {
+describe.each(['cpu', 'wasm'])('the default preset, small, on %s', (device) => {
+  let report: BenchReport
+  let tensorsLeft: number
+
+  beforeAll(async () => {
     await startRuntime({ device })
     const before = tf.memory().numTensors
-    const { signal, steps, ...rest } = hooks()
-    const report = await runBench({ ...OPTIONS, device }, { signal, ...rest })
-    expect(tf.memory().numTensors).toBe(before)
+    report = await runBench(
+      { ...OPTIONS, device, preset: 'default', assertFactor: 1e9 },
+      { ...hooks(), extent: FEW },
+    )
+    tensorsLeft = tf.memory().numTensors - before
+  }, 600_000)
 
-    expect(report.interrupted).toBe(false)
-    expect(report.conditions.runtime.device).toBe(device)
+  test('leaves no tensor behind', () => {
+    expect(tensorsLeft).toBe(0)
+  })
+
+  test('every row of every kind multiplies exactly what the formula says', () => {
+    for (const row of report.rows) {
+      expect(row.skipped, row.id).toBeNull()
+      expect(row.flopsCounted, row.id).toBe(row.flops)
+    }
+    const kinds = new Set(report.rows.map(({ kind, dispatch }) => `${kind} ${dispatch}`))
+    const all = ['dense', 'sparse', 'gather', 'twin-active', 'twin-total']
+    expect(kinds).toEqual(
+      new Set(['prefill', 'decode', 'layer'].flatMap((kind) => all.map((name) => `${kind} ${name}`))),
+    )
+  })
+
+  test('has rows by each executor that the device has, with ids of their own', () => {
+    const executors = new Set(report.rows.map(({ executor }) => executor))
+    expect(executors).toEqual(new Set(device === 'cpu' ? ['recorded', 'eager'] : ['eager']))
+    expect(report.conditions.executor).toBe(device === 'cpu' ? 'recorded' : 'eager')
+    expect(new Set(report.rows.map(({ id }) => id)).size).toBe(report.rows.length)
+  })
+
+  test('samples, percentiles and ratios of a row fit together; dense is measured against itself', () => {
+    for (const row of report.rows) {
+      expect(row.samplesMs).toHaveLength(row.n)
+      expect(row.n).toBe(5)
+      expect(row.p10Ms).toBeLessThanOrEqual(row.medianMs!)
+      expect(row.medianMs).toBeLessThanOrEqual(row.p90Ms!)
+      expect(row.p90Ms).toBeLessThanOrEqual(row.p99Ms!)
+      expect(row.tokensPerSecond).toBeCloseTo((1000 * row.tokens) / row.medianMs!, 6)
+      const dense = report.rows.find(
+        (other) => other.group === row.group && other.executor === row.executor && other.dispatch === 'dense',
+      )!
+      expect(row.speedup).toBeCloseTo(dense.medianMs! / row.medianMs!, 9)
+      if (row === dense) expect(row.speedupLow).toBeNull()
+      else expect(row.speedupLow).toBeLessThanOrEqual(row.speedupHigh!)
+    }
+  })
+
+  test('sweeps name groups that have rows, one axis changing', () => {
+    const layerAxes = report.sweeps.filter(({ kind }) => kind === 'layer').map(({ axis }) => axis)
+    expect(layerAxes).toEqual(['T', 'E', 'K', 'D', 'routing'])
+    for (const { axis, groups } of report.sweeps) {
+      const rows = groups.map((group) => report.rows.find((row) => row.group === group)!)
+      const values = rows.map((row) =>
+        String(
+          { ...row.dims, T: row.tokens, routing: row.routing, batch: row.batch, context: row.context }[
+            axis as 'T'
+          ],
+        ),
+      )
+      expect(new Set(values).size, axis).toBe(groups.length)
+    }
+  })
+
+  test('uniform routing is even, the worst goes to K experts', () => {
+    const spreads = (routing: string) =>
+      report.rows
+        .filter((row) => row.routing === routing && !isTwin(row.dispatch))
+        .map(({ spread }) => spread!)
+    for (const { minTokens, maxTokens, meanTokens } of spreads('uniform')) {
+      expect([minTokens, maxTokens, meanTokens]).toEqual([2, 2, 2])
+    }
+    for (const { expertsTouched, maxTokens } of spreads('worst')) {
+      expect([expertsTouched, maxTokens]).toEqual([[DIMS.K], 4])
+    }
+  })
+
+  test('the parts of a dispatch, limited capacity, tracing and loading are there', () => {
+    expect(report.breakdown.map(({ tokens }) => tokens)).toEqual([1, 4])
+    for (const part of report.breakdown) {
+      expect(part.sumMs).toBeCloseTo(part.routerMs + part.groupMs + part.matmulMs + part.combineMs, 9)
+      expect(part.totalMs).toBeGreaterThan(0)
+    }
+    const worst = report.capacity.filter(({ routing }) => routing === 'worst')
+    // T=4, K=2, E=4: factor 1 seats 2 tokens an expert, and 2 experts are asked for 4 each.
+    expect(worst.map(({ factor, droppedShare }) => [factor, droppedShare])).toEqual([
+      [1, 0.5],
+      [1.25, 0.25],
+      [1.5, 0.25],
+      [2, 0],
+      [null, 0],
+    ])
+    const router = 2 * 4 * DIMS.D * DIMS.E
+    const row = 2 * 3 * DIMS.D * DIMS.H
+    expect(worst.map(({ flopsCounted }) => flopsCounted)).toEqual(
+      [4, 6, 6, 8, 8].map((n) => router + n * row),
+    )
+    expect(report.tracing?.n).toBe(5)
+    expect(report.loading?.medianMs).toBeGreaterThan(0)
+    if (process.platform === 'linux') {
+      expect(report.loading?.peakBytes).toBeGreaterThan(report.loading!.weightBytes)
+    }
+  })
+
+  test('concludes in one sentence, and an assertion that cannot hold fails', () => {
     expect(report.conclusion).toMatch(
       /^On one layer sparse dispatch .*; the whole model against dense is .*\.$/,
     )
-    expect(steps).toEqual(
-      expect.arrayContaining(['model, prefill', 'model, decode', 'layer, T=1', 'layer, T=4']),
-    )
-    const layer = [1, 4].flatMap((T) => ['dense', 'sparse', 'gather'].map((name) => `layer ${T} ${name}`))
-    expect(named(report.rows)).toEqual(expect.arrayContaining(layer))
-    expect(named(report.rows)).toEqual(
-      expect.arrayContaining(['decode 1 dense', 'decode 1 sparse', 'decode 1 gather']),
-    )
-    for (const row of report.rows) {
-      expect(row.flopsCounted).toBe(row.flops)
-      expect(row.n).toBeGreaterThanOrEqual(3)
-      expect(row.samplesMs).toHaveLength(row.n)
-      expect(row.p10Ms).toBeLessThanOrEqual(row.p90Ms!)
-      expect(row.speedup).toBeGreaterThan(0)
-    }
-    const speedups = report.rows.filter(({ dispatch }) => dispatch === 'dense').map(({ speedup }) => speedup)
-    expect(new Set(speedups)).toEqual(new Set([1]))
+    expect(report.assertion).toMatchObject({ factor: 1e9, passed: false })
+    expect(report.assertion?.sentence).toMatch(/^At T=4 .* does not reach the 1000000000 asked for\.$/)
   })
+})
+
+test('quick measures the same rows, only fewer, by the usual executor', async () => {
+  const report = await runBench({ ...OPTIONS, device: 'js' }, hooks())
+  expect(report.conditions).toMatchObject({
+    preset: 'quick',
+    executor: 'eager',
+    tf32: false,
+  })
+  expect(new Set(report.rows.map(({ dispatch }) => dispatch))).toEqual(new Set(['dense', 'sparse', 'gather']))
+  expect(report.rows.every(({ batch }) => batch === 1)).toBe(true)
 })
 
 test('an interrupt before the first case leaves a report without rows, marked', async () => {
   const controller = new AbortController()
   controller.abort()
   const report = await runBench(OPTIONS, hooks(controller.signal))
-  expect(report).toMatchObject({ interrupted: true, rows: [], peers: null })
+  expect(report).toMatchObject({ interrupted: true, rows: [], peers: [], loading: null, tracing: null })
   expect(report.conclusion).toContain('nothing to conclude')
 })
 
 test('an interrupt in the middle keeps what was measured', async () => {
   const controller = new AbortController()
-  const { limits } = hooks()
   const report = await runBench(OPTIONS, {
-    signal: controller.signal,
-    limits,
+    ...hooks(controller.signal),
     onProgress: (_, what) => {
-      if (what === 'layer, T=1') controller.abort()
+      if (what.startsWith('layer')) controller.abort()
     },
   })
   expect(report.interrupted).toBe(true)
-  expect(new Set(report.rows.filter(({ n }) => n > 0).map(({ kind }) => kind))).toEqual(
-    new Set(['prefill', 'decode']),
-  )
+  const measured = report.rows.filter(({ n }) => n > 0)
+  expect(new Set(measured.map(({ kind }) => kind))).toEqual(new Set(['prefill', 'decode']))
 })
 
-test('a model without experts, or a layer larger than the memory, is one sentence', async () => {
+test('a model without experts, or a layer that was asked for and does not fit, is one sentence', async () => {
   const llama = runBench({ ...OPTIONS, model: join(FIXTURES, 'llama') }, hooks())
   await expect(llama).rejects.toThrow(InputError)
   await expect(llama).rejects.toThrow('no layer with experts')
-  const huge = runBench({ ...OPTIONS, layer: { D: 1e5, H: 1e5, E: 1e4, K: 1 } }, hooks())
+  const dims = { D: 1e5, H: 1e5, E: 1e4, K: 1 }
+  const huge = runBench({ ...OPTIONS, layer: { dims, source: 'flags' } }, hooks())
   await expect(huge).rejects.toThrow(
-    /--experts 10000 --dim 100000 --hidden 100000: the layer's weights take .* GB/,
+    /^--experts 10000 --dim 100000 --hidden 100000: the layer needs about .* GB of memory, and .* GB may be used/,
   )
-})
-
-test('a variant that would take far too long is left out with the reason, the others stay', async () => {
-  await startRuntime({ device: 'cpu' })
-  const layer = randomLayer({ D: 16, H: 8, E: 4, K: 1 }, 1)
-  const work = layerCase(layer, 64, 1)
-  // At a pretended 1e-6 GFLOP/s dense would take 197 s a run, and sparse 51 s.
-  const rows = await measureCase(
-    work,
-    { ...LIMITS, budgetMs: 100_000, maxSamples: 3 },
-    1e-6,
-    new AbortController().signal,
-  )
-  const [dense, sparse] = rows
-  expect(dense).toMatchObject({ n: 0, medianMs: null, flopsCounted: null, speedup: null })
-  expect(dense.skipped).toMatch(
-    /^about \S+ s a run at this machine's .* GFLOP\/s, too long to repeat 3 times$/,
-  )
-  expect(sparse.skipped).toBeNull()
-  expect(sparse.n).toBe(3)
-  expect(sparse.speedup).toBeNull()
-  work.dispose()
-  layer.dispose()
-})
-
-test('weights, routing and FLOPs are the same at every start', async () => {
-  await startRuntime({ device: 'js' })
-  const spreads = [1, 2].map(() => {
-    const layer = randomLayer({ D: 16, H: 8, E: 8, K: 2 }, 3)
-    const work = layerCase(layer, 32, 4)
-    work.dispose()
-    layer.dispose()
-    return work.spread
-  })
-  expect(spreads[0]).toEqual(spreads[1])
-  expect(spreads[0].meanTokens).toBe(8)
-  expect(spreads[0].maxTokens).toBeGreaterThan(spreads[0].minTokens)
-})
-
-test('a model of short context gets a prompt that fits, and decodes within it', async () => {
-  await startRuntime({ device: 'js' })
-  const model = randomModel({ slidingWindow: 4 })
-  const config = { ...model.config, maxPositionEmbeddings: 10 }
-  const text = benchText(config, null, 1)
-  expect([text.prompt.length, text.continuation.length]).toEqual([5, 5])
-  expect(prefillCase(model, text)).toMatchObject({ tokens: 5, context: 5 })
-  const decode = decodeCase(model, text)
-  expect(decode).toMatchObject({ tokens: 1, context: 4, callsPerRun: 5 })
-  decode.dispose()
-  model.dispose()
 })

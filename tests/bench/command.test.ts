@@ -17,7 +17,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true }))
 
-const FLAGS = { tokens: [1, 16], dim: 512, hidden: 1024, experts: 16, topK: 2 }
+const FLAGS = { preset: 'default' as const }
 
 describe('flags', () => {
   /** Parses as the command line does; the bench itself does not run when a flag is wrong. */
@@ -55,8 +55,54 @@ describe('flags', () => {
     )
   })
 
-  test('defaults: the bundled model, no peers', () => {
-    expect(benchOptions(FLAGS)).toMatchObject({ model: bundledModel(), python: null, quick: false })
+  test.each([
+    ['--scale', '0'],
+    ['--scale', '3/2'],
+    ['--scale', '1/'],
+    ['--scale', 'half'],
+    ['--assert', '0'],
+    ['--preset', 'huge'],
+  ])('%s %j is refused', async (flag, value) => {
+    await expect(parse(flag, value)).rejects.toThrow(/argument '.*' is invalid\./)
+  })
+
+  test.each([
+    [['--quick', '--preset', 'full'], /--quick is --preset quick: leave out one/],
+    [['--scale', '1/2'], /--scale needs --like/],
+    [['--like', 'mixtral-8x7b', '--dim', '8'], /--like names all sizes/],
+    [['--llama-bench', 'x'], /--llama-bench and --gguf belong together/],
+    [['--gguf', 'x'], /--llama-bench and --gguf belong together/],
+  ])('%j do not go together', async (flags, sentence) => {
+    const parsing = parse(...flags)
+    await expect(parsing).rejects.toThrow(UsageError)
+    await expect(parsing).rejects.toThrow(sentence)
+  })
+
+  test('--quick is a preset; flags and --like make the layer, the preset what they leave open', () => {
+    expect(benchOptions({ ...FLAGS, quick: true }).preset).toBe('quick')
+    expect(benchOptions({ ...FLAGS, dim: 64, experts: 4 }).layer).toEqual({
+      dims: { D: 64, H: 1024, E: 4, K: 2 },
+      source: 'flags',
+    })
+    expect(benchOptions({ ...FLAGS, like: 'mixtral-8x7b', scale: 1 / 16 }).layer).toMatchObject({
+      dims: { D: 256, H: 896, E: 8, K: 2 },
+    })
+    expect(benchOptions({ ...FLAGS, llamaBench: 'a', gguf: 'b' }).llamaBench).toEqual({
+      binary: 'a',
+      gguf: 'b',
+    })
+  })
+
+  test("defaults: the bundled model, the preset's layer, no peers", () => {
+    expect(benchOptions(FLAGS)).toMatchObject({
+      model: bundledModel(),
+      python: null,
+      llamaBench: null,
+      preset: 'default',
+      layer: null,
+      tokens: null,
+      assertFactor: null,
+    })
     expect(existsSync(join(bundledModel(), 'config.json'))).toBe(true)
   })
 
@@ -95,15 +141,23 @@ describe('as a process', () => {
     expect([await code, stderr]).toEqual([0, 'listening\n'])
     const stored = JSON.parse(readFileSync(join(folder, 'js-quick.json'), 'utf8'))
     expect(stdout.endsWith(`\n\n${stored.conclusion}\n`)).toBe(true)
-    expect(stdout).toContain('One layer, op by op: D=16 H=8 E=4 K=2')
+    expect(stdout).toContain('One layer over tokens T: D=16 H=8 E=4 K=2')
     expect(readFileSync(join(folder, 'js-quick.md'), 'utf8')).toContain(stored.conclusion)
+  })
+
+  test('an assertion that does not hold ends with code 3 and its sentence', async () => {
+    const child = start(...small, '--quick', '--tokens', '4', '--assert', '1000', '--out', folder)
+    const code = new Promise((resolve) => child.on('close', resolve))
+    const stdout = await text(child.stdout)
+    expect(await code).toBe(3)
+    expect(stdout).toMatch(/^At T=4 \(eager\) sparse is .*1000/m)
   })
 
   test('Ctrl-C stores and prints what is done, marked as interrupted, and exits 130', async () => {
     const child = start(...small, '--json', '--tokens', '1,2,4,8,16,32', '--out', folder)
     const code = new Promise((resolve) => child.on('close', resolve))
     const output = Promise.all([text(child.stdout), text(child.stderr)])
-    // Six sizes of a layer and a model at 12 s each: the signal comes long before the end.
+    // The default preset takes minutes: the signal comes long before the end.
     child.stderr.once('data', () => setTimeout(() => child.kill('SIGINT'), 2000))
     const [stdout, stderr] = await output
     expect([await code, stderr]).toEqual([130, 'listening\n'])

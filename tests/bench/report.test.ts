@@ -1,21 +1,19 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { conclude } from '../../bench/conclusion.ts'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { conclude as concludeOn } from '../../bench/conclusion.ts'
 import { gitCommit } from '../../bench/conditions.ts'
 import { markdown } from '../../bench/markdown.ts'
-import {
-  defaultResultsFolder,
-  packageRoot,
-  prepareFolder,
-  reportName,
-  storeReport,
-} from '../../bench/store.ts'
-import { remarks, sections } from '../../bench/table.ts'
+import { remarks } from '../../bench/remarks.ts'
+import { subjectOf } from '../../bench/select.ts'
+import { packageRoot } from '../../bench/store.ts'
+import { details, oursFor, sections } from '../../bench/table.ts'
+import type { BenchReport, Row } from '../../bench/types.ts'
 import { report, row } from './rows.ts'
 
-const sparse = (tokens: number, speedup: number) => row({ tokens, speedup })
+const sparse = (tokens: number, speedup: number) =>
+  row({ tokens, speedup, speedupLow: null, speedupHigh: null })
+const conclude = (rows: Row[]) => concludeOn(rows, subjectOf(report([])))
 
 describe('the conclusion is one sentence', () => {
   test('when sparse wins at every size', () => {
@@ -45,12 +43,29 @@ describe('the conclusion is one sentence', () => {
 
   test('with a model: the faster of sparse and gather, whichever way it went', () => {
     const rows = [
-      row({ kind: 'prefill', tokens: 128, speedup: 0.9, idealSpeedup: 2.2 }),
-      row({ kind: 'decode', tokens: 1, speedup: 1.1, idealSpeedup: 2.7 }),
-      row({ kind: 'decode', tokens: 1, dispatch: 'gather', speedup: 1.95, idealSpeedup: 2.7 }),
+      row({ kind: 'prefill', group: 'p', tokens: 128, speedup: 0.9, idealSpeedup: 2.2 }),
+      row({ kind: 'prefill', group: 'another', tokens: 512, speedup: 7 }),
+      row({ kind: 'decode', group: 'd', tokens: 1, speedup: 1.1, idealSpeedup: 2.7 }),
+      row({ kind: 'decode', group: 'd', tokens: 1, dispatch: 'gather', speedup: 1.95, idealSpeedup: 2.7 }),
     ]
     expect(conclude(rows)).toBe(
       'The whole model against dense is 0.90 times as fast (sparse, ideal 2.2) at reading a prompt of 128 tokens and 1.9 times as fast (gather, ideal 2.7) at writing token by token.',
+    )
+  })
+
+  test('one whose interval cannot tell which side it is on counts as even', () => {
+    const undecided = row({ tokens: 16, speedup: 1.2, speedupLow: 0.9, speedupHigh: 1.5 })
+    expect(conclude([undecided, sparse(1024, 6)])).toContain('and no faster at T=16')
+  })
+
+  test('about the layer asked for and the usual executor, not about the sweeps around it', () => {
+    const others = [
+      row({ tokens: 256, routing: 'uniform', speedup: 99 }),
+      row({ tokens: 256, executor: 'recorded', speedup: 98 }),
+      row({ tokens: 256, dims: { D: 8, H: 8, E: 16, K: 2 }, speedup: 97 }),
+    ]
+    expect(conclude([...others, sparse(256, 3)])).toBe(
+      'On one layer sparse dispatch is 3.0 times as fast as dense at T=256 (ideal 8).',
     )
   })
 
@@ -61,121 +76,184 @@ describe('the conclusion is one sentence', () => {
 })
 
 describe('tables', () => {
-  const dense = row({ dispatch: 'dense', speedup: 1, idealSpeedup: 1, medianMs: 4 })
+  const dense = row({
+    dispatch: 'dense',
+    speedup: 1,
+    speedupLow: null,
+    speedupHigh: null,
+    idealSpeedup: 1,
+    medianMs: 4,
+  })
+  const T = { kind: 'layer' as const, axis: 'T' as const, groups: [dense.group] }
 
-  test('one a kind of case, each row as long as the header', () => {
-    const all = sections(
-      report([row({ kind: 'prefill' }), row({ kind: 'decode', context: 120 }), dense, row({})]),
+  test('have a line a case and executor, variants side by side, and no column that nothing fills', () => {
+    const rows = [dense, row({}), row({ dispatch: 'twin-active', medianMs: 1.25, spread: null })]
+    const other = rows.map((r): Row => ({ ...r, executor: 'recorded', medianMs: 1 }))
+    const [{ title, cells }] = sections(report([...rows, ...other], { sweeps: [T] }))
+    expect(title).toBe(
+      'One layer over tokens T: D=512 H=1024 E=16 K=2, 25.17M parameters, 3.15M active a token (flags)',
     )
-    expect(all.map(({ title }) => title)).toEqual([
-      expect.stringContaining('Model tiny'),
-      'Decode, recorded: one token a call, 120 keys in sight',
-      'One layer, op by op: D=512 H=1024 E=16 K=2, 25.17M parameters, 3.15M active a token',
+    expect(cells).toEqual([
+      [
+        'T',
+        'executor',
+        'dense ms',
+        'sparse ms',
+        'speed-up',
+        '95 %',
+        'ideal',
+        'as active ms',
+        'GFLOP/s',
+        'of matmul',
+        'of memory',
+      ],
+      ['16', 'eager', '4.00', '2.00', '2.00x', '1.80..2.20', '8.00x', '1.25', '0.50', '0.5 %', '20 %'],
+      ['16', 'recorded', '1.00', '1.00', '2.00x', '1.80..2.20', '8.00x', '1.00', '0.50', '0.5 %', '20 %'],
     ])
-    for (const { cells } of all) expect(new Set(cells.map((line) => line.length)).size).toBe(1)
-    expect(all[2].cells[2]).toEqual([
-      'sparse',
-      '16',
-      '1.00',
-      '1.00',
-      '2.00',
-      '1.50',
-      '2.50',
-      '3',
-      '0.50',
-      '2.00x',
-      '8.00x',
-      '4.00',
-      '1..9 (4)',
+  })
+
+  test('of the model are sorted by batch and keys, of a sweep in its order', () => {
+    const cases = [
+      [8, 128],
+      [1, 512],
+      [1, 32],
+    ].map(([batch, context]) => row({ kind: 'prefill', group: `${batch}/${context}`, batch, context }))
+    const experts = [16, 4].map((E) => row({ group: `E${E}`, dims: { D: 512, H: 1024, E, K: 2 } }))
+    const sweep = { kind: 'layer' as const, axis: 'E' as const, groups: ['E4', 'E16'] }
+    const [model, layer] = sections(report([...cases, ...experts], { sweeps: [sweep] }))
+    expect(model.title).toMatch(/^Model tiny: .*\nPrefill: /)
+    expect(model.cells.map(([name]) => name)).toEqual(['batch x keys', '1 x 32', '1 x 512', '8 x 128'])
+    expect(layer.title).toBe('One layer over experts E: D=512 H=1024 K=2 T=16')
+    expect(layer.cells.map(([name]) => name)).toEqual(['E', '4', '16'])
+  })
+
+  test('show parts of a dispatch and limited capacity', () => {
+    const dims = { D: 8, H: 8, E: 4, K: 2 }
+    const parts = { routerMs: 1, groupMs: 2, matmulMs: 3, combineMs: 4, sumMs: 10, totalMs: 9, n: 5 }
+    const times = { medianMs: 2, p10Ms: 1, p90Ms: 3, n: 5 }
+    const all = sections(
+      report([], {
+        breakdown: [{ id: 'b', group: 'g', tokens: 16, dims, ...parts }],
+        capacity: [
+          {
+            id: 'c',
+            tokens: 16,
+            dims,
+            routing: 'worst',
+            factor: null,
+            droppedShare: 0.25,
+            flopsCounted: 1e6,
+            ...times,
+          },
+        ],
+      }),
+    )
+    expect(all.map(({ cells }) => cells[1])).toEqual([
+      ['16', '1.00', '2.00', '3.00', '4.00', '10.00', '9.00', '5'],
+      ['none', 'worst', '16', '25 %', '1.00', '2.00', '1.00', '3.00', '5'],
     ])
   })
 
   test('what is not known is a dash, not a zero', () => {
     const unknown = {
-      n: 0,
-      medianMs: null,
-      p10Ms: null,
-      p90Ms: null,
-      gflopsPerSecond: null,
-      speedup: null,
-      flopsCounted: null,
+      n: 0, medianMs: null, p10Ms: null, p90Ms: null, p99Ms: null, gflopsPerSecond: null, tokensPerSecond: null,
+      speedup: null, speedupLow: null, speedupHigh: null, flopsCounted: null,
+    } // biome-ignore format: a list of names
+    const [header, line] = details(report([row({ ...unknown, skipped: 'too long' })]))
+    expect(line).toHaveLength(header.length)
+    expect(line.filter((cell) => cell === '-')).toHaveLength(9)
+  })
+
+  test('peers stand beside our fastest time for the same work', () => {
+    const facts = {
+      kind: 'layer' as const,
+      tokens: 16,
+      batch: 1,
+      context: null,
+      n: 5,
+      p10Ms: 0.9,
+      p90Ms: 1.2,
     }
-    const [{ cells }] = sections(report([row({ ...unknown, skipped: 'too long' })]))
-    expect(cells[1].filter((cell) => cell === '-')).toHaveLength(6)
-  })
-
-  test('peers stand beside the layer, measured against its dense', () => {
-    const peer = { implementation: 'grouped_mm', tokens: 16, n: 5, medianMs: 1, p10Ms: 0.9, p90Ms: 1.2 }
-    const peers = {
-      report: { library: 'transformers', versions: { torch: '2.13.0' }, threads: 2, rows: [peer] },
-      problem: null,
+    const peer = {
+      ...facts,
+      implementation: 'grouped_mm',
+      medianMs: 1,
+      tokensPerSecond: 16_000,
+      samplesMs: [1],
     }
-    const [{ cells }] = sections(report([dense, row({})], { peers }))
-    expect(cells.at(-1)?.slice(0, 2)).toEqual(['transformers grouped_mm', '16'])
-    expect(cells.at(-1)).toContain('4.00x')
-    expect(markdown(report([dense], { peers }))).toContain('peers: torch 2.13.0, 2 threads')
-  })
-
-  test('remarks name what was left out, cut short, miscounted or not to be had', () => {
-    const rows = [row({ skipped: 'about 50 s a run' }), row({ flopsCounted: 2e6 })]
-    const peers = { report: null, problem: 'The peers were not measured: no Python.' }
-    expect(remarks(report(rows, { interrupted: true, peers }))).toEqual([
-      'Interrupted: only what was done until then is here.',
-      'layer T=16 sparse left out: about 50 s a run.',
-      'Counted FLOPs differ from the formula: layer T=16 sparse.',
-      'The peers were not measured: no Python.',
-    ])
-    expect(remarks(report([row({})]))).toEqual([])
-  })
-
-  test('a busy machine, and a speed-up that no dispatch can give, are remarked on', () => {
-    const { conditions } = report([])
-    const busy = report([row({ speedup: 9.5 }), row({ tokens: 1, speedup: 8.5 })], {
-      conditions: { ...conditions, loadAverage: 1.5 },
-    })
-    expect(remarks(busy)).toEqual([
-      'Faster than the ideal, so disturbed by something else: layer T=16 sparse.',
-      'The machine was busy before the start (load average 1.5 on 2 threads): repeat on an idle one before believing these times.',
-    ])
-    expect(remarks(report([], { conditions: { ...conditions, loadAverage: 0.9 } }))).toEqual([])
+    const found = {
+      library: 'transformers',
+      what: 'a block',
+      versions: { torch: '2.13.0' },
+      threads: 2,
+      rows: [peer],
+    }
+    const peers: BenchReport['peers'] = [{ peer: 'transformers-layer', report: found, problem: null }]
+    const rows = [
+      dense,
+      row({}),
+      row({ dispatch: 'twin-active', medianMs: 0.1 }),
+      row({ routing: 'worst', medianMs: 0.2 }),
+    ]
+    const full = report(rows, { peers })
+    expect(sections(full).at(-1)?.cells[1]).toEqual([
+      'transformers grouped_mm', 'layer', '16', '1.00', '0.90', '1.20', '5', '16000', '2.00',
+    ]) // biome-ignore format: as it is printed
+    expect(oursFor(full, { ...peer, tokens: 4 })).toBeNull()
+    expect(markdown(full)).toContain('peer transformers: a block; torch 2.13.0, 2 threads')
   })
 })
 
-describe('storing', () => {
-  let folder: string
-  beforeAll(() => {
-    folder = mkdtempSync(join(tmpdir(), 'bench-'))
-  })
-  afterAll(() => rmSync(folder, { recursive: true }))
+describe('remarks', () => {
+  const nothingMissing = {
+    breakdown: [{} as BenchReport['breakdown'][number]],
+    capacity: [{} as BenchReport['capacity'][number]],
+    loading: { medianMs: 1, samplesMs: [1], weightBytes: 4, peakBytes: null, baseBytes: null },
+  }
 
-  test('writes JSON that reads back the same, and Markdown with the conclusion and the conditions', () => {
-    const written = report([row({})])
-    const [json, md] = storeReport(written, join(folder, 'new', 'results'))
-    expect(JSON.parse(readFileSync(json, 'utf8'))).toEqual(written)
-    const text = readFileSync(md, 'utf8')
-    expect(text).toContain('It is so.')
-    expect(text).toContain('commit unknown')
-    expect(text).toContain('TensorFlow 2.21.0, tfjs 4.22.0, Node 20.0.0')
-    expect(readdirSync(join(folder, 'new', 'results'))).toEqual(['cpu.json', 'cpu.md'])
-  })
-
-  test('a quick report does not replace the careful one', () => {
-    const careful = report([])
-    const quick = report([], { conditions: { ...careful.conditions, quick: true } })
-    expect([reportName(careful), reportName(quick)]).toEqual(['cpu', 'cpu-quick'])
-  })
-
-  test('a folder that cannot be made is one sentence', () => {
-    const file = join(folder, 'a-file')
-    writeFileSync(file, '')
-    const sentence = /cannot be written there .* --out names another folder/
-    expect(() => storeReport(report([]), join(file, 'x'))).toThrow(sentence)
-    expect(() => prepareFolder(join(file, 'x'))).toThrow(sentence)
+  test('name what was left out, cut short, miscounted, missing or not to be had', () => {
+    const rows = [
+      ...['a', 'b', 'c', 'd', 'e'].map((id) => row({ id, skipped: 'about 50 s a run' })),
+      row({ id: 'f', flopsCounted: 2e6 }),
+    ]
+    const peers: BenchReport['peers'] = [
+      { peer: 'llama.cpp', report: null, problem: 'llama.cpp was not measured: no.' },
+    ]
+    const assertion = { factor: 2, passed: false, sentence: 'It is not.' }
+    expect(remarks(report(rows, { interrupted: true, peers, assertion }))).toEqual([
+      'Interrupted: only what was done until then is here.',
+      'a, b, c, d and 1 more left out: about 50 s a run.',
+      'Counted FLOPs differ from the formula: f.',
+      'llama.cpp was not measured: no.',
+      'It is not.',
+    ])
+    expect(remarks(report([row({})], nothingMissing))).toEqual([])
+    expect(remarks(report([], { ...nothingMissing, loading: null, tracing: null }))).toEqual([
+      'Not measured, for want of time or because it failed: tracing, loading.',
+    ])
   })
 
-  test('goes to the checkout, or to the current folder where there is no bench/results', () => {
-    expect(defaultResultsFolder()).toBe(join(packageRoot(), 'bench', 'results'))
-    expect(defaultResultsFolder(folder)).toBe(resolve('tinymoe-results'))
+  test('name a busy machine, and a speed-up that no dispatch can give', () => {
+    const { conditions } = report([])
+    const rows = [
+      row({ id: 'x', speedup: 9.5 }),
+      row({ speedup: 8.5 }),
+      row({ dispatch: 'twin-active', speedup: 9.5 }),
+    ]
+    const busy = { ...conditions, loadAverage: 1.5 }
+    expect(remarks(report(rows, { ...nothingMissing, conditions: busy }))).toEqual([
+      'Faster than the ideal, so disturbed by something else: x.',
+      'The machine was busy before the start (load average 1.5 on 2 threads): repeat on an idle one before believing these times.',
+    ])
+    const idle = { ...conditions, loadAverage: 0.9 }
+    expect(remarks(report([], { ...nothingMissing, conditions: idle }))).toEqual([])
+  })
+
+  test('of the gpu preset say that half precision is absent', () => {
+    const { conditions } = report([])
+    expect(remarks(report([], { ...nothingMissing, conditions: { ...conditions, preset: 'gpu' } }))).toEqual([
+      'Half precision and bfloat16 are not here: the engine computes in float32.',
+    ])
   })
 })
 

@@ -1,6 +1,6 @@
 import type { BenchReport, Row } from '../../bench/types.ts'
 import { countParameters, flopsPerToken } from '../../src/cost/index.ts'
-import { softmaxTopK } from '../../src/model/config.ts'
+import { type ModelConfig, softmaxTopK } from '../../src/model/config.ts'
 
 /** A row with made-up times; only what a test is about has to be given. */
 export function row(values: Partial<Row>): Row {
@@ -43,9 +43,9 @@ export function row(values: Partial<Row>): Row {
   }
 }
 
-/** A report around rows, with made-up conditions. */
-export function report(rows: Row[], values: Partial<BenchReport> = {}): BenchReport {
-  const config = {
+/** Of a tiny model. */
+export function config(): ModelConfig {
+  return {
     family: 'mixtral',
     vocabSize: 10,
     hiddenSize: 4,
@@ -53,11 +53,15 @@ export function report(rows: Row[], values: Partial<BenchReport> = {}): BenchRep
     normEps: 1e-5,
     tieWordEmbeddings: true,
     attention: { numHeads: 2, numKeyValueHeads: 1, headDim: 2, bias: false, slidingWindow: null },
-    rope: { theta: 1e4, scaling: { type: 'default' as const } },
-    layers: [{ kind: 'moe' as const, intermediateSize: 6, router: softmaxTopK(4, 2) }],
+    rope: { theta: 1e4, scaling: { type: 'default' } },
+    layers: [{ kind: 'moe', intermediateSize: 6, router: softmaxTopK(4, 2) }],
     bosTokenId: null,
     eosTokenIds: [],
   }
+}
+
+/** A report around rows, with made-up conditions. */
+export function report(rows: Row[], values: Partial<BenchReport> = {}): BenchReport {
   return {
     format: 'tinymoe-bench',
     version: 2,
@@ -86,7 +90,7 @@ export function report(rows: Row[], values: Partial<BenchReport> = {}): BenchRep
       preset: 'default',
       dtype: 'float32',
       tf32: false,
-      executor: 'recorded',
+      executor: 'eager',
       machine: { matmulGflops: 100, memoryGbPerS: 10, matmulSize: 1024, vectorBytes: 2 ** 27 },
       commit: null,
       loadAverage: null,
@@ -97,8 +101,8 @@ export function report(rows: Row[], values: Partial<BenchReport> = {}): BenchRep
     },
     model: {
       name: 'tiny',
-      parameters: countParameters(config),
-      flopsPerToken: flopsPerToken(config, 8, 'sparse'),
+      parameters: countParameters(config()),
+      flopsPerToken: flopsPerToken(config(), 8, 'sparse'),
       weightBytesPerToken: 100,
       text: 'random token ids',
     },

@@ -1,0 +1,17 @@
+import { DeviceError } from '../src/errors.ts'
+import type { RuntimeReport } from '../src/runtime/index.ts'
+
+/**
+ * Sizes made for a card would keep a processor busy for long: that has to be asked for.
+ * @throws DeviceError when there is no CUDA device and no other was asked for
+ */
+export function checkGpu(
+  { device, candidates }: Pick<RuntimeReport, 'device' | 'candidates'>,
+  asked: string | undefined,
+): void {
+  if (device === 'cuda' || asked !== undefined) return
+  const why = candidates.find((candidate) => candidate.device === 'cuda')?.reason ?? 'there is no CUDA device'
+  throw new DeviceError(
+    `--preset gpu needs a CUDA device: ${why}; with --device cpu it measures what fits on the processor`,
+  )
+}
