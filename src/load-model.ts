@@ -10,7 +10,7 @@ import type { GenerateOptions, GenerateResult } from './generate/types.ts'
 import { RecordedExecutor } from './graph/executor.ts'
 import type { ModelConfig } from './model/config.ts'
 import type { DispatchName } from './model/dispatch/index.ts'
-import { type ForwardOptions, type ForwardResult, MoeModel } from './model/transformer.ts'
+import { type ForwardOptions, type ForwardResult, type GreedyResult, MoeModel } from './model/transformer.ts'
 import type { ModelWeights } from './model/weights.ts'
 import { startRuntime } from './runtime/index.ts'
 import { onBackend } from './runtime/on-backend.ts'
@@ -56,6 +56,15 @@ export class LoadedModel extends MoeModel {
       if (!this.recorded || !RecordedExecutor.serves(options)) return super.forward(tokens, options)
       this.assertServes(options)
       return this.recorded.forward(tokens, options)
+    })
+  }
+
+  /** As `MoeModel.greedy`; where a graph runs, only the tokens leave the device. */
+  override greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'> = {}): GreedyResult {
+    return onBackend(this.runtime.backend, () => {
+      if (!this.recorded || !RecordedExecutor.serves(options)) return super.greedy(tokens, options)
+      this.assertServes(options)
+      return this.recorded.greedy(tokens, options)
     })
   }
 

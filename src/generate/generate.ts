@@ -3,7 +3,7 @@ import { InputError } from '../errors.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { KvCache } from '../model/kv-cache.ts'
 import type { RoutingTrace } from '../model/trace.ts'
-import type { ForwardOptions, ForwardResult } from '../model/transformer.ts'
+import type { ForwardOptions, ForwardResult, GreedyResult } from '../model/transformer.ts'
 import { type Random, Xoshiro128 } from './random.ts'
 import { GenerateRun } from './run.ts'
 import { nextToken, parseSampling, type Sampling } from './sampler.ts'
@@ -21,6 +21,7 @@ export interface GenerativeModel {
   readonly config: Pick<ModelConfig, 'maxPositionEmbeddings' | 'eosTokenIds'>
   createCache(): KvCache
   forward(tokens: number[], options: ForwardOptions): ForwardResult
+  greedy(tokens: number[], options: Omit<ForwardOptions, 'logits'>): GreedyResult
 }
 
 /**
@@ -72,10 +73,10 @@ class Generation {
   async *steps(): AsyncGenerator<GeneratedToken, void> {
     const cache = this.model.createCache()
     try {
-      let logits = await this.prefill(cache)
-      while (logits) {
-        yield this.take(logits)
-        logits = await this.decode(cache)
+      let token = await this.prefill(cache)
+      while (token !== null) {
+        yield this.take(token)
+        token = await this.decode(cache)
       }
     } finally {
       cache.dispose()
@@ -97,42 +98,58 @@ class Generation {
     }
   }
 
-  /** Logits [V] after the prompt, or null if nothing is to be generated. */
-  private async prefill(cache: KvCache): Promise<Float32Array | null> {
+  /** The first new token, or null if nothing is to be generated. */
+  private async prefill(cache: KvCache): Promise<number | null> {
     if (this.maxTokens === 0) this.finishReason = 'length'
     const started = performance.now()
-    let logits: Float32Array | null = null
+    let token: number | null = null
     for (let from = 0; from < this.prompt.length; from += PREFILL_CHUNK) {
       await otherTasks()
       if (this.ended) return null
-      logits = await this.forward(this.prompt.slice(from, from + PREFILL_CHUNK), cache)
+      const chunk = this.prompt.slice(from, from + PREFILL_CHUNK)
+      if (from + PREFILL_CHUNK < this.prompt.length) this.logitsAfter(chunk, cache).dispose()
+      else token = await this.tokenAfter(chunk, cache)
     }
     this.prefillMs = performance.now() - started
-    return logits
+    return token
   }
 
-  /** Feeds the last token back: logits [V] for the next one, or null if it was the last. */
-  private async decode(cache: KvCache): Promise<Float32Array | null> {
+  /** Feeds the last token back: the next one, or null if it was the last. */
+  private async decode(cache: KvCache): Promise<number | null> {
     await otherTasks()
     if (this.ended) return null
     const started = performance.now()
-    const logits = await this.forward(this.tokens.slice(-1), cache)
+    const token = await this.tokenAfter(this.tokens.slice(-1), cache)
     this.decodeMs += performance.now() - started
-    return logits
+    return token
   }
 
-  private async forward(tokens: number[], cache: KvCache): Promise<Float32Array> {
-    const { dispatch, trace, interventions } = this.options
-    const result = this.model.forward(tokens, { cache, dispatch, trace, interventions, logits: 'last' })
+  private logitsAfter(tokens: number[], cache: KvCache): tf.Tensor {
+    const result = this.model.forward(tokens, { ...this.callOptions, cache, logits: 'last' })
     if (result.trace) this.traces.push(result.trace)
-    return readAndDispose(result.logits)
+    return result.logits
   }
 
-  /** Chooses the next token from logits [V], and what of the text it makes certain. */
-  private take(logits: Float32Array): GeneratedToken {
+  private async tokenAfter(tokens: number[], cache: KvCache): Promise<number> {
+    const { temperature, repetitionPenalty } = this.sampling
+    if (temperature === 0 && repetitionPenalty === 1) {
+      const result = this.model.greedy(tokens, { ...this.callOptions, cache })
+      if (result.trace) this.traces.push(result.trace)
+      return result.tokens[0]
+    }
+    const seen = repetitionPenalty === 1 ? [] : [...this.prompt, ...this.tokens]
+    const logits = await readAndDispose(this.logitsAfter(tokens, cache))
+    return nextToken(logits, seen, this.sampling, this.random)
+  }
+
+  private get callOptions(): Omit<ForwardOptions, 'logits' | 'cache'> {
+    const { dispatch, trace, interventions } = this.options
+    return { dispatch, trace, interventions }
+  }
+
+  /** Takes a new token in, and says what of the text it makes certain. */
+  private take(token: number): GeneratedToken {
     const started = performance.now()
-    const seen = this.sampling.repetitionPenalty === 1 ? [] : [...this.prompt, ...this.tokens]
-    const token = nextToken(logits, seen, this.sampling, this.random)
     this.tokens.push(token)
     const isEos = !this.options.ignoreEos && this.model.config.eosTokenIds.includes(token)
     if (isEos) this.finishReason = 'eos'

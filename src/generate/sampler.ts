@@ -1,4 +1,5 @@
 import { InputError } from '../errors.ts'
+import { argmax, checkLogits } from '../model/most-likely.ts'
 import type { Random } from './random.ts'
 import type { SamplingOptions } from './types.ts'
 
@@ -44,26 +45,6 @@ export function nextToken(
   checkLogits(logits)
   const penalised = penalise(logits, seen, sampling.repetitionPenalty)
   return sampling.temperature === 0 ? argmax(penalised) : draw(distribution(penalised, sampling), random)
-}
-
-function checkLogits(logits: Float32Array): void {
-  let finite = 0
-  for (let token = 0; token < logits.length; token++) {
-    const logit = logits[token]
-    if (Number.isFinite(logit)) finite++
-    else if (logit !== Number.NEGATIVE_INFINITY) {
-      throw new InputError(`sampler: the logit of token ${token} is ${logit}, expected a finite number`)
-    }
-  }
-  if (finite === 0)
-    throw new InputError('sampler: every logit is minus infinity, expected at least one finite number')
-}
-
-/** Index of the largest value; a tie goes to the lower index. */
-export function argmax(values: Float32Array): number {
-  let best = 0
-  for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i
-  return best
 }
 
 /** Makes seen tokens less likely: a positive logit is divided by the penalty, a negative one multiplied (Keskar et al. 2019, CTRL). */

@@ -57,7 +57,7 @@ export interface GeneratedToken {
 export type FinishReason = 'eos' | 'stop' | 'length' | 'aborted'
 
 export interface GenerateTimings {
-  /** Milliseconds from the start to the logits after the prompt. */
+  /** Milliseconds from the start to the first new token. */
   prefillMs: number
   /** Milliseconds of all steps after that; time the reader of the iterator takes is not counted. */
   decodeMs: number

@@ -1,29 +1,37 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { maskValues } from '../model/attention.ts'
 import { type Batch, toBatch } from '../model/batch.ts'
 import type { MoeConfig } from '../model/config.ts'
 import type { CacheExtension, KvCache } from '../model/kv-cache.ts'
-import { ropeFrequencies, ropeValues } from '../model/rope.ts'
+import { mostLikelyTokens } from '../model/most-likely.ts'
 import { assertFinite } from '../model/router.ts'
-import { TraceRecorder } from '../model/trace.ts'
-import type { ForwardOptions, ForwardResult, MoeModel } from '../model/transformer.ts'
+import { type RoutingTrace, TraceRecorder } from '../model/trace.ts'
+import type { ForwardOptions, ForwardResult, GreedyResult, MoeModel } from '../model/transformer.ts'
 import { cutInPieces, type Piece } from './pieces.ts'
-import { RecordedStep, type StepInputs, type StepShape } from './step.ts'
+import { RecordedStep, type StepShape } from './step.ts'
+import type { StepInputs } from './step-inputs.ts'
 
 /** Columns that a cache has room for at first; doubled as needed. */
 const MIN_CAPACITY = 256
 /** Graphs kept; the one longest unused goes. */
 const MAX_STEPS = 12
 
+/** What a call is after: the logits, or each sequence's most likely next token. */
+type Wanted = 'logits' | 'greedy'
+
 /** One call on its way through the graphs. */
 interface Call {
   batch: Batch
   cache: KvCache
   extension: CacheExtension
+  pieces: Piece[]
+  /** What each piece that has run gave, by name. */
+  outputs: Record<string, tf.Tensor>[]
+  wanted: Wanted
   /** Column of the cache that the call's first column takes. */
   first: number
   capacity: number
-  options: ForwardOptions
+  dispatch: StepShape['dispatch']
+  logits: StepShape['logits']
   /** Position of each of the call's rows [B T]. */
   positions: Int32Array
   /** Per sequence the validity of every column that the cache has room for. */
@@ -35,12 +43,10 @@ interface Call {
 /** Runs a model's forward as recorded graphs, made when first needed: one a shape of step. */
 export class RecordedExecutor {
   private readonly steps = new Map<string, RecordedStep>()
-  private readonly frequencies: Float32Array
   private readonly mixtureLayers: number[]
 
   constructor(private readonly model: MoeModel) {
-    const { rope, attention, layers } = model.config
-    this.frequencies = ropeFrequencies(rope, attention.headDim)
+    const { layers } = model.config
     this.mixtureLayers = [...layers.keys()].filter((i) => layers[i].kind === 'moe')
   }
 
@@ -51,21 +57,20 @@ export class RecordedExecutor {
 
   /** As `MoeModel.forward`. */
   forward(tokens: number[] | number[][], options: ForwardOptions): ForwardResult {
-    const { model } = this
-    const batch = toBatch(tokens, model.config.vocabSize, options.attentionMask)
-    const cache = options.cache ?? model.createCache()
-    const outputs: Record<string, tf.Tensor>[] = []
-    try {
-      const pieces = cutInPieces(batch.length)
-      const call = this.prepare(batch, cache, options, pieces)
-      for (const piece of pieces) this.run(piece, call, outputs, outputs.length === pieces.length - 1)
-      cache.commit(call.extension)
-      const trace = options.trace ? this.trace(call, pieces, outputs) : null
-      return { logits: joinLogits(call, pieces, outputs, Array.isArray(tokens[0])), trace }
-    } finally {
-      for (const output of outputs) tf.dispose(output)
-      if (!options.cache) cache.dispose()
-    }
+    return this.execute(tokens, options, 'logits', (call) => ({
+      logits: joinLogits(call, Array.isArray(tokens[0])),
+      trace: this.traceOf(call, options),
+    }))
+  }
+
+  /** As `MoeModel.greedy`: the logits stay on the device, unless something about them is not finite. */
+  greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'>): GreedyResult {
+    return this.execute(tokens, { ...options, logits: 'last' }, 'greedy', (call) => {
+      const { greedy } = call.outputs[call.outputs.length - 1]
+      const [, magnitude, ...largest] = greedy.dataSync()
+      const chosen = Number.isFinite(magnitude) ? largest : this.greedyOnHost(call)
+      return { tokens: chosen, trace: this.traceOf(call, options) }
+    })
   }
 
   dispose(): void {
@@ -73,7 +78,30 @@ export class RecordedExecutor {
     this.steps.clear()
   }
 
-  private prepare(batch: Batch, cache: KvCache, options: ForwardOptions, pieces: Piece[]): Call {
+  /** Runs a call piece by piece, hands it to `take`, and frees what the pieces gave. */
+  private execute<R>(
+    tokens: number[] | number[][],
+    options: ForwardOptions,
+    wanted: Wanted,
+    take: (call: Call) => R,
+  ): R {
+    const { model } = this
+    const batch = toBatch(tokens, model.config.vocabSize, options.attentionMask)
+    const cache = options.cache ?? model.createCache()
+    const outputs: Call['outputs'] = []
+    try {
+      const call = { ...this.prepare(batch, cache, options), outputs, wanted }
+      for (const piece of call.pieces) this.run(piece, call)
+      cache.commit(call.extension)
+      return take(call)
+    } finally {
+      for (const output of outputs) tf.dispose(output)
+      if (!options.cache) cache.dispose()
+    }
+  }
+
+  private prepare(batch: Batch, cache: KvCache, options: ForwardOptions): Omit<Call, 'outputs' | 'wanted'> {
+    const pieces = cutInPieces(batch.length)
     const last = pieces[pieces.length - 1]
     const needed = last.from + last.stepTokens
     const columns = cache.stored + needed
@@ -86,9 +114,11 @@ export class RecordedExecutor {
       batch,
       cache,
       extension,
+      pieces,
       first: cache.stored,
       capacity,
-      options,
+      dispatch: options.dispatch ?? this.model.dispatch,
+      logits: options.logits ?? 'all',
       positions: batch.positions(extension.firstPositions),
       columns: extension.columns.map((row) => {
         const room = new Uint8Array(capacity)
@@ -99,44 +129,32 @@ export class RecordedExecutor {
     }
   }
 
-  /** One piece through its graph; adds `finite`, `logits` if wanted of it, and the traced layers' routing. */
-  private run(piece: Piece, call: Call, outputs: Record<string, tf.Tensor>[], isLast: boolean): void {
-    const { batch, capacity, options } = call
-    const shape: StepShape = {
-      batch: batch.size,
-      tokens: piece.stepTokens,
-      capacity,
-      dispatch: options.dispatch ?? this.model.dispatch,
-      logits: options.logits ?? 'all',
-    }
-    const wanted = [
-      'finite',
-      ...(isLast || shape.logits === 'all' ? ['logits'] : []),
+  /** One piece through its graph; adds to the outputs what is wanted of it. */
+  private run(piece: Piece, call: Call): void {
+    const isLast = call.outputs.length === call.pieces.length - 1
+    const result = resultOf(call, isLast)
+    const names = [
+      result,
+      ...(this.mixtureLayers.length > 0 && result !== 'greedy' ? ['finite'] : []), // greedy has it
       ...call.traced.flatMap((l) => [`${l}/routerLogits`, `${l}/expertIndices`, `${l}/expertWeights`]),
     ]
-    const step = this.step(shape)
-    const inputs = this.inputs(piece, call)
-    const results = step.run(call.cache, inputs, wanted)
-    outputs.push(Object.fromEntries(wanted.map((name, i) => [name, results[i]])))
-    if (!results[0].dataSync()[0]) this.explain(step, inputs, call, piece)
+    const results = this.fetch(piece, call, names)
+    const output = Object.fromEntries(names.map((name, i) => [name, results[i]]))
+    call.outputs.push(output)
+    const [check] = (output.greedy ?? output.finite)?.dataSync() ?? [0]
+    if (!Number.isFinite(check)) this.explain(piece, call)
   }
 
-  private inputs(piece: Piece, { batch, first, positions: all, columns }: Call): StepInputs {
-    const { size: B, length: T } = batch
-    const { stepTokens, from, count } = piece
-    const tokens = new Int32Array(B * stepTokens)
-    const positions = new Int32Array(B * stepTokens)
-    for (let b = 0; b < B; b++) {
-      tokens.set(batch.tokens.subarray(b * T + from, b * T + from + count), b * stepTokens)
-      positions.set(all.subarray(b * T + from, b * T + from + count), b * stepTokens)
-    }
-    return {
-      tokens,
-      ...ropeValues(positions, this.frequencies),
-      mask: maskValues(columns, first + from, stepTokens, this.model.config.attention),
-      firstColumn: first + from,
-      lastRows: Int32Array.from({ length: B }, (_, b) => b * stepTokens + count - 1),
-    }
+  /** Runs a piece's step; again, if it has run before, which writes the same columns. */
+  private fetch(piece: Piece, call: Call, names: string[]): tf.Tensor[] {
+    const step = this.step({
+      batch: call.batch.size,
+      tokens: piece.stepTokens,
+      capacity: call.capacity,
+      dispatch: call.dispatch,
+      logits: call.logits,
+    })
+    return step.run(call.cache, stepInputs(piece, call), names)
   }
 
   /** The graph of a shape, made when first asked for. */
@@ -154,21 +172,19 @@ export class RecordedExecutor {
     return step
   }
 
-  /** Something was not finite: if a router saw it, say where. Running the step again writes the same columns. */
-  private explain(step: RecordedStep, inputs: StepInputs, call: Call, { from, count }: Piece): void {
+  /** Something was not finite: if a router saw it, say where. */
+  private explain(piece: Piece, call: Call): void {
     const layers = this.mixtureLayers
-    const logits = step.run(
-      call.cache,
-      inputs,
+    const logits = this.fetch(
+      piece,
+      call,
       layers.map((l) => `${l}/routerLogits`),
     )
-    const rows = Array.from({ length: call.batch.size * step.shape.tokens }, (_, row) => ({
-      sequence: Math.floor(row / step.shape.tokens),
-      position:
-        call.extension.firstPositions[Math.floor(row / step.shape.tokens)] +
-        from +
-        Math.min(row % step.shape.tokens, count - 1),
-    }))
+    const rows = Array.from({ length: call.batch.size * piece.stepTokens }, (_, row) => {
+      const sequence = Math.floor(row / piece.stepTokens)
+      const inPiece = Math.min(row % piece.stepTokens, piece.count - 1)
+      return { sequence, position: call.extension.firstPositions[sequence] + piece.from + inPiece }
+    })
     try {
       layers.forEach((layer, i) => {
         assertFinite(logits[i].dataSync() as Float32Array, logits[i].shape[1] as number, { layer, rows })
@@ -178,8 +194,19 @@ export class RecordedExecutor {
     }
   }
 
-  private trace(call: Call, pieces: Piece[], outputs: Record<string, tf.Tensor>[]) {
-    const { batch, extension } = call
+  /** The choice from the logits of the last piece, looked at one by one. */
+  private greedyOnHost(call: Call): number[] {
+    const [logits] = this.fetch(call.pieces[call.pieces.length - 1], call, ['logits'])
+    try {
+      return mostLikelyTokens(logits)
+    } finally {
+      logits.dispose()
+    }
+  }
+
+  private traceOf(call: Call, options: ForwardOptions): RoutingTrace | null {
+    if (!options.trace) return null
+    const { batch, extension, outputs } = call
     const recorder = new TraceRecorder(batch.realRows, batch.rows(extension.firstPositions), {})
     for (const layer of this.mixtureLayers) {
       const { router } = this.model.config.layers[layer] as MoeConfig
@@ -188,7 +215,6 @@ export class RecordedExecutor {
       const gather = (name: string) =>
         realRows(
           call,
-          pieces,
           outputs.map((o) => o[`${layer}/${name}`]),
         )
       tf.tidy(() => {
@@ -200,13 +226,39 @@ export class RecordedExecutor {
   }
 }
 
+/** What a piece's step is fetched for: of pieces before the last only that all of it runs, unless all logits are wanted. */
+function resultOf({ wanted, logits }: Call, isLast: boolean): string {
+  if (logits === 'all') return 'logits'
+  return isLast ? wanted : 'hidden'
+}
+
+function stepInputs(
+  { stepTokens, from, count }: Piece,
+  { batch, first, positions: all, columns }: Call,
+): StepInputs {
+  const { size: B, length: T } = batch
+  const tokens = new Int32Array(B * stepTokens)
+  const positions = new Int32Array(B * stepTokens)
+  for (let b = 0; b < B; b++) {
+    tokens.set(batch.tokens.subarray(b * T + from, b * T + from + count), b * stepTokens)
+    positions.set(all.subarray(b * T + from, b * T + from + count), b * stepTokens)
+  }
+  return {
+    tokens,
+    positions,
+    columns,
+    firstColumn: first + from,
+    lastRows: Int32Array.from({ length: B }, (_, b) => b * stepTokens + count - 1),
+  }
+}
+
 /** Columns of a cache to have room for: a power of two. */
 function roomFor(columns: number): number {
   return Math.max(MIN_CAPACITY, 2 ** Math.ceil(Math.log2(columns)))
 }
 
 /** Rows [B stepTokens, n] of each piece as the rows of the call's real tokens, sequence after sequence. */
-function realRows({ batch }: Call, pieces: Piece[], parts: tf.Tensor[]): tf.Tensor2D {
+function realRows({ batch, pieces }: Call, parts: tf.Tensor[]): tf.Tensor2D {
   const columns = byColumn(batch, pieces, parts) // [B, T, n]
   const flat = tf.reshape(columns, [batch.size * batch.length, -1])
   return tf.gather(flat, tf.tensor1d(batch.realRows, 'int32')) as tf.Tensor2D
@@ -224,14 +276,9 @@ function byColumn(batch: Batch, pieces: Piece[], parts: tf.Tensor[]): tf.Tensor3
 }
 
 /** The logits in the shape that `forward` promises. */
-function joinLogits(
-  { batch, options }: Call,
-  pieces: Piece[],
-  outputs: Record<string, tf.Tensor>[],
-  batched: boolean,
-): tf.Tensor {
+function joinLogits({ batch, pieces, outputs, logits: which }: Call, batched: boolean): tf.Tensor {
   return tf.tidy(() => {
-    if (options.logits === 'last') {
+    if (which === 'last') {
       const { logits } = outputs[outputs.length - 1]
       return batched ? tf.reshape(logits, [batch.size, 1, -1]) : tf.clone(logits)
     }

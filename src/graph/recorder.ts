@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import * as tf from '@tensorflow/tfjs-core'
 import type { OpAttribute, TensorflowBackend } from '../runtime/tensorflow-ops.ts'
 import { missingAttributes } from './op-attributes.ts'
@@ -146,6 +147,29 @@ export class Recorder {
     return name
   }
 
+  /** The same as a variable of TensorFlow's first kind, whose name stands for its value and which can be read without a copy. */
+  declareInPlace(name: string, dtype: GraphDtype, shape: readonly number[]): void {
+    const type = { type: DATA_TYPES[dtype] }
+    const text = (s: string) => ({ s: Buffer.from(s) })
+    const proto = { shape: shapeProto(shape) }
+    this.nodes.push(
+      {
+        name,
+        op: 'VariableV2',
+        input: [],
+        attr: { dtype: type, shape: proto, shared_name: text(name), container: text('') },
+      },
+      { name: `${name}/value`, op: 'Placeholder', input: [], attr: { dtype: type, shape: proto } },
+      {
+        name: `${name}/assign`,
+        op: 'Assign',
+        input: [name, `${name}/value`],
+        attr: { T: type, validate_shape: { b: true }, use_locking: { b: true } },
+      },
+      constant(`${name}/assigned`, 'int32', [], new Int32Array(1), [`^${name}/assign`]),
+    )
+  }
+
   finish(outputs: Record<string, tf.Tensor>): Recording {
     return {
       nodes: this.nodes,
@@ -170,6 +194,10 @@ export class Recorder {
     const name = `${op}_${this.count++}`
     const attributes = [...given, ...missingAttributes(op, given, inputs, this.backend.binding)]
     const attr = Object.fromEntries(attributes.map((a) => [a.name, this.attribute(op, a)]))
+    if (op === 'Cast' && isDeepStrictEqual(attr.SrcT, attr.DstT)) {
+      this.known.set(outputs[0].dataId, { ref: refs[0], shape: outputs[0].shape }) // tfjs's mean and sum cast floats to floats
+      return
+    }
     this.nodes.push({ name, op, input: refs, attr })
     outputs.forEach((output, i) => {
       this.known.set(output.dataId, { ref: i === 0 ? name : `${name}:${i}`, shape: output.shape })

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { KeysValues } from '../model/attention.ts'
+import { type KeysValues, keysAndValues } from '../model/attention.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { decode, unembed } from '../model/decoder.ts'
 import { type DispatchName, mixtureLayer } from '../model/dispatch/index.ts'
@@ -77,7 +77,8 @@ class PassedCache {
     this.past = { keys: tf.unstack(keys) as tf.Tensor4D[], values: tf.unstack(values) as tf.Tensor4D[] }
   }
 
-  append(layer: number, keys: tf.Tensor4D, values: tf.Tensor4D): KeysValues {
+  append(layer: number, added: tf.Tensor4D): KeysValues {
+    const { keys, values } = keysAndValues(added)
     // Kept: the block's tidy would take them before they are stacked.
     this.keys.push(tf.keep(tf.concat([this.past.keys[layer], keys], 2)))
     this.values.push(tf.keep(tf.concat([this.past.values[layer], values], 2)))

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { AttentionConfig } from './config.ts'
 import { linear } from './linear.ts'
 import { rmsNorm } from './norm.ts'
-import { applyRope, type RopeTables } from './rope.ts'
+import { applyRope, type HeadTables } from './rope.ts'
 import type { AttentionWeights } from './weights.ts'
 
 /** Large enough to vanish in a softmax, finite so that a row with nothing to see stays a number. */
@@ -23,11 +23,11 @@ export interface KeysValues {
 export interface AttentionContext {
   /** B */
   batch: number
-  rope: RopeTables
+  turn: HeadTables
   /** Added to the scores: [B or 1, 1, G T, S] for G query heads a key-value head; null when everything is visible. */
   mask: tf.Tensor4D | null
-  /** Takes a layer's new keys and values [B, Nk, T, d], gives all that its queries may see. */
-  cache: { append(layer: number, keys: tf.Tensor4D, values: tf.Tensor4D): KeysValues }
+  /** Takes a layer's new keys and values [B, T, 2 Nk, d], keys first, and gives all that its queries may see. */
+  cache: { append(layer: number, added: tf.Tensor4D): KeysValues }
   normEps: number
 }
 
@@ -48,23 +48,28 @@ export function attention(
     const T = x.shape[0] / B
     const heads = numHeads + 2 * numKeyValueHeads
     const qkv = tf.reshape(linear(x, weights.qkv), [B, T, heads, headDim]) as tf.Tensor4D
-    const [q, k, v] = tf.split(
-      rotated(qkv, weights, config, context),
-      [numHeads, numKeyValueHeads, numKeyValueHeads],
-      2,
-    )
-    const queries = tf.reshape(tf.transpose(q, [0, 2, 1, 3]), [B, numKeyValueHeads, -1, headDim]) // [B, Nk, G T, d]
-    const { keys, values } = context.cache.append(
-      layer,
-      tf.transpose(k, [0, 2, 1, 3]) as tf.Tensor4D,
-      tf.transpose(v, [0, 2, 1, 3]) as tf.Tensor4D,
-    )
-    const raw = tf.mul(similarities(queries as tf.Tensor4D, keys), headDim ** -0.5) // [B, Nk, G T, S]
+    const turned = applyRope(normed(qkv, weights, config, context.normEps), context.turn)
+    const [q, added] = tf.split<tf.Tensor4D>(turned, [numHeads, 2 * numKeyValueHeads], 2)
+    const queries = tf.reshape(headsFirst(q), [B, numKeyValueHeads, -1, headDim]) as tf.Tensor4D // [B, Nk, G T, d]
+    const { keys, values } = context.cache.append(layer, added)
+    const raw = similarities(queries, keys) // [B, Nk, G T, S]
     const scores = tf.softmax(context.mask ? tf.add(raw, context.mask) : raw)
-    const mixed = tf.reshape(tf.matMul(scores, values), [B, numHeads, T, headDim])
-    const joined = tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [B * T, numHeads * headDim]) as tf.Tensor2D
+    const mixed = tf.reshape(tf.matMul(scores, values), [B, numHeads, T, headDim]) as tf.Tensor4D
+    const joined = tf.reshape(headsFirst(mixed), [B * T, numHeads * headDim]) as tf.Tensor2D
     return linear(joined, weights.output) // [B T, D]
   })
+}
+
+/** [B, T, N, d] -> [B, N, T, d], and back. Of one token, or one head, nothing has to move. */
+export function headsFirst(x: tf.Tensor4D): tf.Tensor4D {
+  const [B, T, N, d] = x.shape
+  return T === 1 || N === 1 ? tf.reshape(x, [B, N, T, d]) : tf.transpose(x, [0, 2, 1, 3])
+}
+
+/** Keys and values [B, T, 2 Nk, d], keys first, each as [B, Nk, T, d]. */
+export function keysAndValues(added: tf.Tensor4D): KeysValues {
+  const [keys, values] = tf.split<tf.Tensor4D>(added, 2, 2).map(headsFirst)
+  return { keys, values }
 }
 
 /** q k^T for queries [B, Nk, rows, d] and keys [B, Nk, S, d] -> [B, Nk, rows, S]. */
@@ -75,20 +80,16 @@ function similarities(queries: tf.Tensor4D, keys: tf.Tensor4D): tf.Tensor {
   return tf.transpose(tf.matMul(keys, queries, false, true), [0, 1, 3, 2])
 }
 
-/** Queries and keys are normed (where the family does) and rotate; values do neither. qkv [B, T, Nq + 2 Nk, d]. */
-function rotated(
+/** Queries and keys are normed where the family does it. qkv [B, T, Nq + 2 Nk, d]. */
+function normed(
   qkv: tf.Tensor4D,
   { qkNorm }: AttentionWeights,
   { numHeads, numKeyValueHeads }: AttentionConfig,
-  { rope, normEps }: AttentionContext,
+  eps: number,
 ): tf.Tensor4D {
-  if (!qkNorm) {
-    const [qk, v] = tf.split<tf.Tensor4D>(qkv, [numHeads + numKeyValueHeads, numKeyValueHeads], 2)
-    return tf.concat([applyRope(qk, rope), v], 2)
-  }
+  if (!qkNorm) return qkv
   const [q, k, v] = tf.split<tf.Tensor4D>(qkv, [numHeads, numKeyValueHeads, numKeyValueHeads], 2)
-  const qk = tf.concat([rmsNorm(q, qkNorm.query, normEps), rmsNorm(k, qkNorm.key, normEps)], 2)
-  return tf.concat([applyRope(qk, rope), v], 2)
+  return tf.concat([rmsNorm(q, qkNorm.query, eps), rmsNorm(k, qkNorm.key, eps), v], 2)
 }
 
 /**

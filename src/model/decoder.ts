@@ -2,8 +2,9 @@ import * as tf from '@tensorflow/tfjs-core'
 import { type AttentionContext, attention } from './attention.ts'
 import type { ModelConfig, MoeConfig } from './config.ts'
 import { applyExpert } from './experts.ts'
-import { linear } from './linear.ts'
+import { leftProduct, linear } from './linear.ts'
 import { rmsNorm } from './norm.ts'
+import { headTables, type RopeTables } from './rope.ts'
 import type { TraceRecorder } from './trace.ts'
 import type { ModelWeights, MoeWeights } from './weights.ts'
 
@@ -11,7 +12,7 @@ import type { ModelWeights, MoeWeights } from './weights.ts'
 export interface DecoderCall {
   /** [B T] int32 */
   tokens: tf.Tensor1D
-  attention: AttentionContext
+  attention: Omit<AttentionContext, 'turn'> & { rope: RopeTables }
   /** Which of the B T rows hold tokens, and where each row's result then stands; null when all do. */
   padding: { realRows: tf.Tensor1D; place: tf.Tensor1D } | null
   /** Router and experts of a mixture layer: x [T, D] -> [T, D]. */
@@ -23,10 +24,11 @@ export interface DecoderCall {
 export function decode(config: ModelConfig, weights: ModelWeights, call: DecoderCall): tf.Tensor2D {
   let x = tf.gather(weights.embedding, call.tokens) as tf.Tensor2D // [B T, D]
   call.recorder?.embed(x)
+  const context = { ...call.attention, turn: headTables(call.attention.rope, config.attention) }
   weights.blocks.forEach((block, layer) => {
     x = tf.tidy(() => {
       const normed = rmsNorm(x, block.attentionNorm, config.normEps)
-      const mixed = attention(normed, block.attention, config.attention, call.attention, layer) // [B T, D]
+      const mixed = attention(normed, block.attention, config.attention, context, layer) // [B T, D]
       const attended = tf.add(x, mixed) as tf.Tensor2D
       const fedIn = rmsNorm(attended, block.feedForwardNorm, config.normEps)
       const fed = withoutPadding(fedIn, call, (real) =>
@@ -46,7 +48,7 @@ export function decode(config: ModelConfig, weights: ModelWeights, call: Decoder
 
 /** Hidden states [T, D] to logits [T, V]; the tied form puts the large matrix on the left, where none is transposed. */
 export function unembed(x: tf.Tensor2D, { unembedding, embedding }: ModelWeights): tf.Tensor2D {
-  return unembedding ? linear(x, unembedding) : tf.transpose(tf.matMul(embedding, x, false, true))
+  return unembedding ? linear(x, unembedding) : tf.transpose(leftProduct(embedding, x))
 }
 
 /** The last row of each of B sequences of T: [B T, D] -> [B, D]. Padding is on the left, so it is always a token. */

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { InputError } from '../errors.ts'
-import type { KeysValues } from './attention.ts'
+import { type KeysValues, keysAndValues } from './attention.ts'
 
 /** Someone who keeps a cache's tensors in a place of his own (a graph's variables) while he works on it. */
 export interface CacheHolder {
@@ -96,9 +96,10 @@ export class KvCache {
     }
   }
 
-  /** Adds a call's keys and values [B, Nk, T, d] of one layer; returns all that its queries may see. */
-  append(layer: number, keys: tf.Tensor4D, values: tf.Tensor4D): KeysValues {
+  /** Adds a call's keys and values [B, T, 2 Nk, d] of one layer; returns all that its queries may see. */
+  append(layer: number, added: tf.Tensor4D): KeysValues {
     this.park()
+    const { keys, values } = keysAndValues(added)
     const old = this.layers[layer] && cut(this.layers[layer], 0, this.stored) // a call that failed may have left more
     const all = old
       ? { keys: tf.concat([old.keys, keys], 2), values: tf.concat([old.values, values], 2) }

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { RopeConfig } from './config.ts'
+import type { AttentionConfig, RopeConfig } from './config.ts'
 
 /** Cosines and signed sines of a call's positions, shared by all its layers: both [B, T, 1, n], n channels rotate. */
 export interface RopeTables {
@@ -64,15 +64,52 @@ export function ropeTables(positions: Int32Array, batch: number, frequencies: Fl
   return { cos: tf.tensor4d(cos, shape), sin: tf.tensor4d(sin, shape) }
 }
 
-/** Rotates pairs (x_i, x_{i + n/2}) of every head's first n channels; the rest pass. x [B, T, heads, d]. */
-export function applyRope(x: tf.Tensor4D, { cos, sin }: RopeTables): tf.Tensor4D {
+/**
+ * The tables spread over the heads of a fused projection, [B, T, Nq + 2 Nk, d]: queries rotate and are scaled by d^(-1/2), so
+ * that scores need no scaling; keys rotate; values, and channels from n on, stay as they are.
+ */
+export interface HeadTables {
+  cos: tf.Tensor4D
+  sin: tf.Tensor4D
+  /** n */
+  rotaryDim: number
+}
+
+/** Once a call; all its layers share them. */
+export function headTables(
+  { cos, sin }: RopeTables,
+  { numHeads, numKeyValueHeads, headDim }: AttentionConfig,
+): HeadTables {
   return tf.tidy(() => {
-    const d = x.shape[3]
-    const n = cos.shape[3]
-    const [rotating, passing] = n < d ? tf.split(x, [n, d - n], 3) : [x]
-    const [first, second] = tf.split(rotating, 2, 3)
-    const swapped = tf.concat([second, first], 3)
-    const rotated = tf.add(tf.mul(rotating, cos), tf.mul(swapped, sin))
-    return (passing ? tf.concat([rotated, passing], 3) : rotated) as tf.Tensor4D
+    const [B, T, , n] = cos.shape
+    const still = headDim - n
+    const wide = (rotating: tf.Tensor4D, rest: tf.Tensor4D) =>
+      still > 0 ? tf.concat([rotating, rest], 3) : rotating
+    const perHead = (query: number, key: number, value: number) =>
+      tf.tensor2d(
+        [
+          ...new Array(numHeads).fill(query),
+          ...new Array(numKeyValueHeads).fill(key),
+          ...new Array(numKeyValueHeads).fill(value),
+        ],
+        [numHeads + 2 * numKeyValueHeads, 1],
+      )
+    const scale = perHead(headDim ** -0.5, 1, 0)
+    const cosines = tf.mul(wide(cos, tf.ones([B, T, 1, still])), scale) // [B, T, Nq + 2 Nk, d]
+    return {
+      cos: tf.add<tf.Tensor4D>(cosines, perHead(0, 0, 1)),
+      sin: tf.mul<tf.Tensor4D>(wide(sin, tf.zeros([B, T, 1, still])), scale),
+      rotaryDim: n,
+    }
+  })
+}
+
+/** Rotates pairs (x_i, x_{i + n/2}) of every head as the tables say. x [B, T, Nq + 2 Nk, d]. */
+export function applyRope(x: tf.Tensor4D, { cos, sin, rotaryDim: n }: HeadTables): tf.Tensor4D {
+  return tf.tidy(() => {
+    const still = x.shape[3] - n
+    const [first, second, rest] = tf.split(x, still > 0 ? [n / 2, n / 2, still] : 2, 3)
+    const swapped = tf.concat(rest ? [second, first, rest] : [second, first], 3)
+    return tf.add(tf.mul(x, cos), tf.mul(swapped, sin))
   })
 }

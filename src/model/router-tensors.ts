@@ -85,7 +85,8 @@ function weightTensors(
   if (weighting === 'scores') return scaled(own)
   if (weighting === 'softmax-of-chosen')
     return scaled(tf.softmax(scoring === 'none' ? own : pickColumns(logits, indices)))
-  return scaled(tf.div(own, tf.add(tf.sum(own, 1, true), normEpsilon)))
+  const sum = tf.sum(own, 1, true)
+  return scaled(tf.div(own, normEpsilon === 0 ? sum : tf.add(sum, normEpsilon)))
 }
 
 /**

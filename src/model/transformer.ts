@@ -8,6 +8,7 @@ import { type DecoderCall, decode, lastRows, unembed } from './decoder.ts'
 import { DISPATCHES, type DispatchName } from './dispatch/index.ts'
 import { type Interventions, interventionsByLayer } from './interventions.ts'
 import { type CacheShape, KvCache } from './kv-cache.ts'
+import { mostLikelyTokens } from './most-likely.ts'
 import { ropeFrequencies, ropeTables } from './rope.ts'
 import { type RoutingTrace, type TraceOptions, TraceRecorder } from './trace.ts'
 import { allTensors, type ModelWeights } from './weights.ts'
@@ -32,6 +33,12 @@ export interface ForwardOptions {
 export interface ForwardResult {
   /** [T, V] for one sequence, [B, T, V] for a batch (padding rows included); T = 1 with `logits: 'last'`. The caller disposes it. */
   logits: tf.Tensor
+  trace: RoutingTrace | null
+}
+
+export interface GreedyResult {
+  /** For each sequence the token with the largest logit after its last one. */
+  tokens: number[]
   trace: RoutingTrace | null
 }
 
@@ -111,6 +118,19 @@ export class MoeModel {
       }
     } finally {
       if (!options.cache) cache.dispose()
+    }
+  }
+
+  /**
+   * The most likely next token of each sequence: `forward`, and then the largest logit, a tie going to the lower index.
+   * @throws InputError as `forward`, and when a logit is NaN or plus infinity
+   */
+  greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'> = {}): GreedyResult {
+    const { logits, trace } = this.forward(tokens, { ...options, logits: 'last' })
+    try {
+      return { tokens: mostLikelyTokens(logits), trace }
+    } finally {
+      logits.dispose()
     }
   }
 

@@ -27,10 +27,17 @@ export interface TensorflowOps {
   bincount(values: tf.Tensor1D, size: number): tf.Tensor1D
   /** Rows cut in `count` pieces whose sizes are themselves a tensor [count] int32. */
   splitRows(x: tf.Tensor2D, sizes: tf.Tensor1D, count: number): tf.Tensor2D[]
-  /** The matrices of a stack [E, a, b] at indices [n] int32, as views: a cut along the first axis copies nothing. */
-  pickMatrices(stack: tf.Tensor3D, indices: tf.Tensor1D): tf.Tensor2D[]
+  /** The entries [...] of a stack [E, ...] at indices [n] int32, as views: a cut along the first axis copies nothing. */
+  pick(stack: tf.Tensor, indices: tf.Tensor1D): tf.Tensor[]
+  /** Half the sum of squares: one op that a NaN or an infinity anywhere in x cannot pass. */
+  halfSquares(x: tf.Tensor): tf.Scalar
   /** `down(silu(gate(x)) * up(x))`, x [n, D], gateUp [2H, D], down [H, D]. Cheaper to call than tfjs's kernels; no gradient. */
   swiglu(x: tf.Tensor2D, gateUp: tf.Tensor2D, down: tf.Tensor2D): tf.Tensor2D
+  /**
+   * The same of one row [1, D] in P parts [P, 1, D] that have to be added up, with the matrices cut in as many: gateUp
+   * [2P, H/P, D], down [P, H/P, D].
+   */
+  swigluParts(x: tf.Tensor2D, gateUp: tf.Tensor, down: tf.Tensor): tf.Tensor
 }
 
 /** The raw ops of the active backend, or null when that is not TensorFlow. */
@@ -41,6 +48,23 @@ export function tensorflowOps(): TensorflowOps | null {
   const type = (name: string, value: number): OpAttribute => ({ name, type: binding.TF_ATTR_TYPE, value })
   const int = (name: string, value: number): OpAttribute => ({ name, type: binding.TF_ATTR_INT, value })
   const bool = (name: string, value: boolean): OpAttribute => ({ name, type: binding.TF_ATTR_BOOL, value })
+  const float = type('T', binding.TF_FLOAT)
+  const op = (name: string, ...inputs: tf.Tensor[]) => backend.executeSingleOutput(name, [float], inputs)
+  const product =
+    (name: string, a: string, b: string) => (left: tf.Tensor, right: tf.Tensor, transposed: 'a' | 'b') =>
+      backend.executeSingleOutput(
+        name,
+        [float, bool(a, transposed === 'a'), bool(b, transposed === 'b')],
+        [left, right],
+      )
+  const matMul = product('MatMul', 'transpose_a', 'transpose_b')
+  const batchMatMul = product('BatchMatMulV2', 'adj_x', 'adj_y')
+  /** silu of the first half times the second half, along the first axis. */
+  const gated = (both: tf.Tensor) => {
+    const halves = [tf.scalar(0, 'int32'), both]
+    const [gate, up] = backend.executeMultipleOutputs('Split', [float, int('num_split', 2)], halves, 2)
+    return op('Mul', op('Mul', gate, op('Sigmoid', gate)), up)
+  }
   return {
     bincount: (values, size) =>
       tf.tidy(() => {
@@ -58,33 +82,24 @@ export function tensorflowOps(): TensorflowOps | null {
         const inputs = [x, sizes, tf.scalar(0, 'int32')]
         return backend.executeMultipleOutputs('SplitV', attributes, inputs, count) as tf.Tensor2D[]
       }),
-    pickMatrices: (stack, indices) =>
+    pick: (stack, indices) =>
       tf.tidy(() => {
         const [n] = indices.shape
-        const [, a, b] = stack.shape
-        const size = tf.tensor1d([1, a, b], 'int32')
-        const starts = tf.concat([tf.reshape(indices, [n, 1]), tf.zeros([n, 2], 'int32')], 1) // [n, 3]
-        const attributes = [type('T', binding.TF_FLOAT), type('Index', binding.TF_INT32)]
-        return tf.unstack(starts).map((start) => {
-          const picked = backend.executeSingleOutput('Slice', attributes, [stack, start, size])
-          return tf.reshape(picked, [a, b]) as tf.Tensor2D
-        })
+        const masks = ['begin_mask', 'end_mask', 'ellipsis_mask', 'new_axis_mask'].map((name) => int(name, 0))
+        const attributes = [float, type('Index', binding.TF_INT32), ...masks, int('shrink_axis_mask', 1)]
+        const one = tf.tensor1d([1], 'int32')
+        // The end counts for nothing where the axis is dropped.
+        return tf
+          .split(indices, n)
+          .map((at) => backend.executeSingleOutput('StridedSlice', attributes, [stack, at, at, one]))
       }),
+    halfSquares: (x) => backend.executeSingleOutput('L2Loss', [float], [x]) as tf.Scalar,
     swiglu: (x, gateUp, down) =>
+      tf.tidy(() => matMul(gated(matMul(gateUp, x, 'b')), down, 'a') as tf.Tensor2D),
+    swigluParts: (x, gateUp, down) =>
       tf.tidy(() => {
-        const float = type('T', binding.TF_FLOAT)
-        const op = (name: string, ...inputs: tf.Tensor[]) =>
-          backend.executeSingleOutput(name, [float], inputs)
-        const matMul = (a: tf.Tensor, b: tf.Tensor, transposed: 'a' | 'b') =>
-          backend.executeSingleOutput(
-            'MatMul',
-            [float, bool('transpose_a', transposed === 'a'), bool('transpose_b', transposed === 'b')],
-            [a, b],
-          )
-        const halves = [tf.scalar(0, 'int32'), matMul(gateUp, x, 'b')] // [2H, n]
-        const [gate, up] = backend.executeMultipleOutputs('Split', [float, int('num_split', 2)], halves, 2)
-        const hidden = op('Mul', op('Mul', gate, op('Sigmoid', gate)), up)
-        return matMul(hidden, down, 'a') as tf.Tensor2D
+        const row = tf.reshape(x, [1, 1, x.size])
+        return batchMatMul(gated(batchMatMul(gateUp, row, 'b')), down, 'a')
       }),
   }
 }

@@ -11,6 +11,7 @@ import { loadTokenizer, type Tokenizer } from '../../src/generate/tokenizer.ts'
 import type { GeneratedToken, GenerateOptions, GenerateResult } from '../../src/generate/types.ts'
 import { DISPATCHES } from '../../src/model/dispatch/index.ts'
 import { KvCache } from '../../src/model/kv-cache.ts'
+import { mostLikelyTokens } from '../../src/model/most-likely.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
 import { fixtureModel, readGolden } from '../helpers/golden.ts'
@@ -30,6 +31,12 @@ function scripted(script: readonly number[], maxPositionEmbeddings = 4096) {
       const isPrompt = fed.length === 1 || tokens.length > 1
       written = isPrompt ? 0 : written + 1
       return { logits: tf.oneHot([script[written % script.length]], 600), trace: null }
+    },
+    greedy(tokens, options) {
+      const { logits, trace } = this.forward(tokens, options)
+      const chosen = mostLikelyTokens(logits)
+      logits.dispose()
+      return { tokens: chosen, trace }
     },
   }
   return { model, fed }

@@ -3,7 +3,6 @@ import { describe, expect, test } from 'vitest'
 import { InputError } from '../../src/errors.ts'
 import { Xoshiro128 } from '../../src/generate/random.ts'
 import {
-  argmax,
   distribution,
   draw,
   mostLikely,
@@ -12,6 +11,7 @@ import {
   penalise,
 } from '../../src/generate/sampler.ts'
 import type { SamplingOptions } from '../../src/generate/types.ts'
+import { argmax } from '../../src/model/most-likely.ts'
 
 const on = (options: SamplingOptions) => parseSampling({ temperature: 1, ...options })
 

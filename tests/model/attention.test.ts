@@ -12,7 +12,7 @@ import {
   ropeReference,
   rowTimes,
 } from '../../src/model/reference.ts'
-import { ropeFrequencies, ropeTables } from '../../src/model/rope.ts'
+import { headTables, ropeFrequencies, ropeTables } from '../../src/model/rope.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { randomMatrix, randomNumbers } from '../helpers/random.ts'
@@ -124,10 +124,13 @@ function fast(x: Matrix, qkv: Matrix, output: Matrix, config: AttentionConfig): 
     const frequencies = ropeFrequencies({ theta: THETA, scaling: { type: 'default' } }, config.headDim)
     const context = {
       batch: 1,
-      rope: ropeTables(
-        Int32Array.from({ length: T }, (_, t) => t),
-        1,
-        frequencies,
+      turn: headTables(
+        ropeTables(
+          Int32Array.from({ length: T }, (_, t) => t),
+          1,
+          frequencies,
+        ),
+        config,
       ),
       mask: attentionMask(columns, T, config),
       cache,
