@@ -143,6 +143,9 @@ function conclude(rows: ComparedRow[], flops: ChangedFlops[], medianRatio: numbe
   const number = (verdict: Verdict) => rows.filter((row) => row.verdict === verdict).length
   if (rows.length === 0) return 'No row is in both reports, so nothing was compared.'
   const known = rows.length - number('not known')
+  if (known === 0) {
+    return `None of the ${rows.length} rows in both reports has enough samples on both sides, so nothing was compared.`
+  }
   const unknown = number('not known') > 0 ? `, ${number('not known')} without enough samples` : ''
   const typical = medianRatio === null ? '' : ` The median row takes ${medianRatio.toFixed(3)} times as long.`
   const work = flops.length > 0 ? ` The work itself changed: FLOPs of ${flops.length} entries differ.` : ''

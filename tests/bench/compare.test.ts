@@ -161,6 +161,9 @@ describe('two reports', () => {
     expect(compared(report([row({ id: 'x' })]), report([row({ id: 'y' })])).conclusion).toBe(
       'No row is in both reports, so nothing was compared.',
     )
+    expect(compared(report([row({})]), report([row({})])).conclusion).toBe(
+      'None of the 1 rows in both reports has enough samples on both sides, so nothing was compared.',
+    )
   })
 })
 
