@@ -1,4 +1,5 @@
 import { freemem } from 'node:os'
+import * as tf from '@tensorflow/tfjs-core'
 import { BYTES_PER_WEIGHT } from '../src/cost/index.ts'
 import { expertParameters } from '../src/cost/parameters.ts'
 import type { Executor } from '../src/load-model.ts'
@@ -13,9 +14,13 @@ const SHARE = 0.8
 /** Bytes that tensors may take now; null where nobody tells. */
 export type MemoryLimit = () => number | null
 
-/** Of the card, its memory as nvidia-smi lists it; elsewhere what the system has free at that moment. */
-export function memoryLimit({ device, memoryBytes }: RuntimeReport, free = freemem): MemoryLimit {
-  if (device === 'cuda') return () => (memoryBytes === null ? null : SHARE * memoryBytes)
+/** Of the card, its memory as nvidia-smi lists it less what tensors hold; elsewhere what the system has free then. */
+export function memoryLimit(
+  { device, memoryBytes }: RuntimeReport,
+  free = freemem,
+  held = () => tf.memory().numBytes,
+): MemoryLimit {
+  if (device === 'cuda') return () => (memoryBytes === null ? null : SHARE * memoryBytes - held())
   return () => SHARE * free()
 }
 
@@ -37,8 +42,16 @@ export function layerBytes({ D, H, E }: LayerDims): number {
 
 /** What a variant of a layer holds at most while it runs on T tokens: activations, and a twin's weights. */
 export function variantBytes(dims: LayerDims, T: number, dispatch: Dispatch, executor: Executor): number {
-  const own = isTwin(dispatch) ? expertParameters(dims.D, twinWidth(dims, dispatch)) : 0
-  return BYTES_PER_WEIGHT * (own + variantActivations(dims, T, dispatch, executor))
+  const { D, H, E } = dims
+  const own = isTwin(dispatch) ? expertParameters(D, twinWidth(dims, dispatch)) : 0
+  const inGraph = executor === 'recorded' && onGpu() ? own || E * expertParameters(D, H) : 0
+  return BYTES_PER_WEIGHT * (own + inGraph + variantActivations(dims, T, dispatch, executor))
+}
+
+/** On a card a graph's variables are copies of the weights; on a processor they share their memory. */
+function onGpu(): boolean {
+  const backend = tf.findBackend('tensorflow') as { isUsingGpuDevice?: boolean } | null
+  return backend?.isUsingGpuDevice === true
 }
 
 /** In numbers. Inside a feed-forward a row has gate and up together, their halves, and the hidden values. */
