@@ -52,12 +52,16 @@ function digits(value: number): string {
   return String(Number(value.toPrecision(3)))
 }
 
-/** A logarithmic axis from `least` to `most`, marked at 1, 2 and 5 of each power of ten, at powers alone, or at each third. */
+/**
+ * A logarithmic axis from `least` to `most`. The wider it is, the fewer of 1, 2, 3 and 5 of each power of ten are marked: d3
+ * leaves a mark without its label where it thinks there are too many.
+ */
 export function logScale(least: number, most: number): Plot.ScaleOptions {
   const [from, to] = [Math.floor(Math.log10(least)), Math.ceil(Math.log10(most))]
   const powers = Array.from({ length: to - from + 1 }, (_, i) => from + i)
   const kept = to - from > 7 ? powers.filter((power) => power % 3 === 0) : powers
-  const steps = to - from > 3 ? [1] : [1, 2, 5]
+  const width = Math.log10(most / least)
+  const steps = width < 1.5 ? [1, 2, 5] : width < 3 ? [1, 3] : [1]
   const marks = kept.flatMap((power) => steps.map((step) => step * 10 ** power))
   const ticks = marks.filter((tick) => tick >= least && tick <= most)
   return { type: 'log', domain: [least, most], ticks, tickFormat: short }

@@ -31,7 +31,7 @@ export function speedupSection(report: BenchReport): PageSection {
   return {
     id: 'speed-up',
     title: 'Speed-up against the ideal E/K',
-    sentence: `${speedupSentence(report, found[0]?.rows ?? [])} ${gapSentence(report, gaps)}`,
+    sentence: `${speedupSentence(found[0]?.rows ?? [])} ${gapSentence(report, gaps)}`,
     note: `A mixture runs K=${K} of E=${E} experts for a token, so the ideal is ${short(E / K)}; 1 is dense. Lines at the points are 95 % intervals. The bars show how far sparse stays above its ideal share of dense's time, and why; docs/report.md defines the parts.`,
     dispatches: dispatchesIn(rows),
     panels: [
@@ -183,12 +183,12 @@ function gapPanel(gaps: Gap[]): Panel {
   return { caption: "sparse, op by op: its time as a share of dense's, by part", svg, legend }
 }
 
-function speedupSentence({ conditions }: BenchReport, rows: ComparedRow[]): string {
+function speedupSentence(rows: ComparedRow[]): string {
   const sparse = rows.filter(({ dispatch }) => dispatch === 'sparse')
   if (sparse.length === 0) return 'Sparse and dense were not both timed, so there is no speed-up to show.'
   const slower = sparse.filter(({ speedup }) => speedup < 1)
   const best = sparse.reduce((most, row) => (row.speedup > most.speedup ? row : most))
-  const how = EXECUTOR_WORDS[conditions.executor]
+  const how = EXECUTOR_WORDS[sparse[0].executor]
   const share = `${(100 * (best.speedup / best.idealSpeedup)).toFixed(0)} % of the ideal ${short(best.idealSpeedup)}`
   if (slower.length === sparse.length) {
     return `Sparse is slower than dense at every size measured (${how}), at best ${best.speedup.toFixed(2)} times as fast at T=${best.tokens}: ${share}.`

@@ -49,6 +49,12 @@ describe('pictures', () => {
     expect(new Set(all).size).toBe(all.length)
   })
 
+  test('every mark of an axis has its label, on logarithmic ones too', () => {
+    const labels = [...document.querySelectorAll('svg [aria-label$="tick label"] text')]
+    expect(labels.length).toBeGreaterThan(100)
+    expect(labels.filter(({ textContent }) => textContent === '')).toEqual([])
+  })
+
   test('latency has a mark a timed row of the sweep, with its numbers', () => {
     // Four sizes by dense, sparse and two twins; gather at the two smallest.
     expect(marks('latency-recorded')).toHaveLength(18)
