@@ -126,6 +126,26 @@ export class KvCache {
     this.layers = this.layers.map((layer) => layer && cut(layer, surplus, this.stored))
   }
 
+  /**
+   * A new cache of these sequences, in this order, copied: one that is named several times can be continued in several
+   * ways. This one stays as it is.
+   * @throws InputError for a sequence that the cache does not hold, or none
+   */
+  select(sequences: readonly number[]): KvCache {
+    const bad = sequences.find((b) => !Number.isInteger(b) || b < 0 || b >= this.batch)
+    if (bad !== undefined || sequences.length === 0) {
+      throw new InputError(
+        `kvCache.select: was asked for sequence ${bad ?? 'none'}, and the cache holds ${this.batch}, counted from 0`,
+      )
+    }
+    this.park()
+    const taken = new KvCache(this.shape)
+    taken.columns = sequences.map((b) => this.columns[b])
+    taken.seen = sequences.map((b) => this.seen[b])
+    taken.layers = this.layers.map((layer) => layer && rows(layer, sequences, this.stored))
+    return taken
+  }
+
   /** Hands the tensors over to `holder` (null while empty); what it later releases counts up to the columns then stored. */
   handOver(holder: CacheHolder): (KeysValues | null)[] {
     this.park()
@@ -153,6 +173,16 @@ export class KvCache {
     this.columns = []
     this.seen = []
   }
+}
+
+/** These sequences' first columns, as new tensors. */
+function rows({ keys, values }: KeysValues, sequences: readonly number[], columns: number): KeysValues {
+  return tf.tidy(() => {
+    const indices = tf.tensor1d([...sequences], 'int32')
+    const of = (x: tf.Tensor4D) =>
+      tf.keep(tf.gather(tf.slice(x, [0, 0, 0, 0], [-1, -1, columns, -1]), indices))
+    return { keys: of(keys), values: of(values) }
+  })
 }
 
 function joined(a: Uint8Array, b: Uint8Array): Uint8Array {

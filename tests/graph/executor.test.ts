@@ -6,7 +6,6 @@ import { cutInPieces } from '../../src/graph/pieces.ts'
 import { DISPATCHES } from '../../src/model/dispatch/index.ts'
 import type { Interventions } from '../../src/model/interventions.ts'
 import type { KvCache } from '../../src/model/kv-cache.ts'
-import { argmax } from '../../src/model/most-likely.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
 import { maxDifference } from '../helpers/golden.ts'
@@ -142,60 +141,6 @@ describe('one model', () => {
     tf.dispose([eager.logits, graph.logits])
   })
 })
-
-test('greedy chooses the largest logit of forward, the lower index of a tie, alone and in a batch', () => {
-  const model = randomModel({ E: 5, K: 2 })
-  const table = model.weights.embedding.arraySync() as number[][]
-  for (let token = 0; token < V / 2; token++) table[token + V / 2] = table[token] // tied weights: every logit occurs twice
-  model.weights.embedding.dispose()
-  model.weights.embedding = tf.tensor2d(table)
-  model.weights.unembedding?.weight.dispose()
-  model.weights.unembedding = null
-  const recorded = new RecordedExecutor(model)
-  const before = tf.memory().numTensors
-  for (const prompts of [[[1, 2, 3]], [[4, 5, 6, 7, 8], [9], [10, 11]]]) {
-    const caches = [model.createCache(), model.createCache()]
-    let tokens = prompts
-    for (let step = 0; step < 12; step++) {
-      const logits = logitsOf(model.forward(tokens, { cache: caches[0], logits: 'last' }))
-      const { tokens: chosen, trace } = recorded.greedy(tokens, { cache: caches[1], trace: true })
-      const rows = prompts.map((_, b) => logits.subarray(b * V, (b + 1) * V))
-      expect(chosen).toEqual(rows.map(argmax))
-      expect(Math.max(...chosen)).toBeLessThan(V / 2)
-      expect(trace?.layers).toHaveLength(model.config.layers.length)
-      tokens = chosen.map((token) => [token])
-    }
-    for (const cache of caches) cache.dispose()
-  }
-  expect(tf.memory().numTensors).toBe(before)
-  recorded.dispose()
-  model.dispose()
-})
-
-test.each([Number.NEGATIVE_INFINITY, Number.NaN])(
-  'greedy with a logit of %d: what the host makes of it',
-  (odd) => {
-    const model = randomModel({ tied: false })
-    const bias = new Float32Array(V)
-    const best = model.greedy([1, 2]).tokens[0]
-    bias[best] = odd
-    model.weights.unembedding!.bias = tf.tensor1d(bias)
-    const recorded = new RecordedExecutor(model)
-    const before = tf.memory().numTensors
-    for (const greedy of [() => recorded.greedy([1, 2], {}), () => model.greedy([1, 2])]) {
-      if (Number.isNaN(odd)) {
-        expect(greedy).toThrow(`sampler: the logit of token ${best} is NaN, expected a finite number`)
-      } else {
-        const rest = logitsOf(model.forward([1, 2], { logits: 'last' }))
-        expect(greedy().tokens).toEqual([argmax(rest)])
-        expect(greedy().tokens).not.toEqual([best])
-      }
-    }
-    expect(tf.memory().numTensors).toBe(before)
-    recorded.dispose()
-    model.dispose()
-  },
-)
 
 test.each([130, 2 ** 40])('a sliding window of %i, before and after columns are cut off', (slidingWindow) => {
   const model = randomModel({ layers: 2, slidingWindow })
