@@ -6,7 +6,7 @@ import { InputError, messageOf, TinymoeError, UsageError } from '../src/errors.t
 import type { EvalReport } from '../src/eval/types.ts'
 import type { ModelConfig } from '../src/model/config.ts'
 import { startRuntime } from '../src/runtime/index.ts'
-import { deviceLine } from '../src/train/card.ts'
+import { deviceLine } from '../src/train/card-words.ts'
 import { resumeTraining } from '../src/train/checkpoint.ts'
 import { exportModel } from '../src/train/loop.ts'
 

@@ -10,7 +10,7 @@ import type { LossReport } from '../../src/eval/types.ts'
 import type { Tokenizer } from '../../src/generate/tokenizer.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
-import { deviceLine } from '../../src/train/card.ts'
+import { deviceLine } from '../../src/train/card-words.ts'
 import {
   checkpointDir,
   readTrainingState,

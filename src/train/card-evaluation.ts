@@ -1,6 +1,6 @@
 import type { Proportion } from '../eval/proportion.ts'
 import type { ByDomain, EvalReport, FormsPooled } from '../eval/types.ts'
-import { percent, thousands } from './card-words.ts'
+import { deviceLine, percent, thousands } from './card-words.ts'
 
 /** The card's section on what `tinymoe eval` found, with the command that finds it again. */
 export function evaluationSection(report: EvalReport): string {
@@ -55,8 +55,8 @@ function costText({ cost, speed, conditions }: EvalReport): string {
   return (
     `${thousands(cost.flopsPerToken)} matrix FLOPs a token at ${cost.flopContext} keys; ${thousands(cost.weightBytesPerToken)} bytes of ` +
     `float32 weights read for one token.\nSpeed: ${prefill.tokensPerSecond.toFixed(0)} tokens/s reading (${prefill.tokens} tokens), ` +
-    `${decode.tokensPerSecond.toFixed(0)} tokens/s writing, medians; ${runtime.device}, ${runtime.deviceName ?? 'unknown'}, ` +
-    `${runtime.threads} threads, TensorFlow ${runtime.tensorflowVersion ?? 'not used'}, executor ${executor}, load average before ${loadAverage ?? 'unknown'}.`
+    `${decode.tokensPerSecond.toFixed(0)} tokens/s writing, medians on ${deviceLine(runtime)}, ` +
+    `TensorFlow ${runtime.tensorflowVersion ?? 'not used'}, executor ${executor}, load average before ${loadAverage ?? 'unknown'}.`
   )
 }
 

@@ -1,6 +1,5 @@
 import { countParameters } from '../cost/index.ts'
 import type { EvalReport } from '../eval/types.ts'
-import type { RuntimeReport } from '../runtime/types.ts'
 import { evaluationSection } from './card-evaluation.ts'
 import { duration, percent, thousands } from './card-words.ts'
 import { isStep, isValidation, LAST_STEPS, type LogRecord, meanShares, type StepRecord } from './log.ts'
@@ -45,8 +44,7 @@ ${trainCommand(settings)}
 
 ## Training's own numbers
 
-${lossTable(log)}
-${loadLines(done)}
+${lossTable(log)}${loadLines(done)}
 ![Curve of the training](curve.svg)
 
 ${
@@ -60,12 +58,6 @@ It knows only texts like those it was trained on, and nothing of the world; it f
 ${length} tokens at a time: what it does with longer texts was not tried. Seed ${seed}; the same command on the same device with
 as many threads gives the same model.
 `
-}
-
-/** A device as cards name it, such as `cpu (AMD EPYC, 1 thread)`. */
-export function deviceLine({ device, deviceName, threads }: RuntimeReport): string {
-  const name = deviceName === null ? '' : `${deviceName}, `
-  return `${device} (${name}${threads} ${threads === 1 ? 'thread' : 'threads'})`
 }
 
 /** `moe`, or `moe, small`: which model a card or a picture is about. */

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { deviceLine, modelCard, trainCommand } from '../../src/train/card.ts'
+import { modelCard, trainCommand } from '../../src/train/card.ts'
+import { deviceLine } from '../../src/train/card-words.ts'
 import { curveSvg } from '../../src/train/curve.ts'
 import type { LogRecord } from '../../src/train/log.ts'
 import { trainSettings } from '../../src/train/settings.ts'
@@ -77,7 +78,9 @@ test('an evaluated model has losses, answers, cost and speed of the report in it
   expect(card).toContain('| story | story | 75.0 % | 3/4 |')
   expect(card).toContain('2,498,560 matrix FLOPs a token at 128 keys')
   expect(card).toContain('6400 tokens/s reading (128 tokens), 321 tokens/s writing')
-  expect(card).toContain('2 threads, TensorFlow 2.21.0, executor recorded, load average before unknown')
+  expect(card).toContain(
+    'cpu (a processor, 2 threads), TensorFlow 2.21.0, executor recorded, load average before unknown',
+  )
   expect(card).toContain('3 of 12 documents were cut.')
   expect(card.indexOf('## Limits')).toBeGreaterThan(card.indexOf('## Evaluation'))
   expect(modelCard({ ...context, evaluation: null })).not.toContain('Evaluation')
