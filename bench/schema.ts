@@ -145,6 +145,7 @@ const runtime = z.object({
   cpuModel: text.nullable(),
   cpuFeatures: z.array(text),
   threads: count,
+  threadsReason: text.optional(),
 })
 
 const conditions = z.object({

@@ -27,6 +27,8 @@ export interface LoadOptions {
   dispatch?: DispatchName | 'auto'
   /** How a forward is run; default `recorded` on TensorFlow, `eager` elsewhere. */
   executor?: Executor
+  /** Threads of TensorFlow's ops, fixed by the first start in a process; default: all (`TINYMOE_THREADS` overrides). */
+  threads?: number
   /** Lets TensorFlow's own messages through. */
   debug?: boolean
   /** Called with the share (0..1) that has been read. */
@@ -87,7 +89,11 @@ export async function loadModel(dir: string, options: LoadOptions = {}): Promise
   const { config, family } = readConfig(dir)
   const checkpoint = openCheckpoint(dir)
   try {
-    const { report } = await startRuntime({ device: options.device, debug: options.debug })
+    const { report } = await startRuntime({
+      device: options.device,
+      threads: options.threads,
+      debug: options.debug,
+    })
     const executor = executorFor(options.executor, report)
     const tokenizer = await loadTokenizer(dir)
     const weights = onBackend(report.backend, () =>

@@ -46,7 +46,7 @@ function formatReport(report: RuntimeReport, readings: MachineReadings, cacheFol
       'memory reading',
       `${readings.memoryGbPerS.toFixed(1)} GB/s (sum of ${Math.round(vectorBytes / 1e6)} MB)`,
     ],
-    ['threads', String(report.threads)],
+    ['threads', `${report.threads} (${report.threadsReason})`],
     ['processor', report.cpuModel ?? 'unknown'],
     ['features', report.cpuFeatures.join(' ') || 'unknown'],
     ['TensorFlow', report.tensorflowVersion ?? 'not used'],

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { Command, CommanderError, Option } from 'commander'
 import { messageOf, TinymoeError, UsageError } from '../errors.ts'
 import { DEVICES } from '../runtime/types.ts'
+import { wholeNumber } from './arguments.ts'
 import { addCommands } from './commands.ts'
 import { onBrokenOutput } from './output.ts'
 
@@ -26,11 +27,16 @@ function createProgram(): Command {
     .addOption(
       new Option('--device <name>', 'where to compute; default: the best that works').choices(DEVICES),
     )
+    .addOption(
+      new Option('--threads <n>', "threads of TensorFlow's ops; default: all").argParser(wholeNumber(1)),
+    )
     .configureHelp({ showGlobalOptions: true })
     .addHelpText('after', EXAMPLES)
     .exitOverride()
     .hook('preAction', (_, command) => {
-      if (command.optsWithGlobals().debug) process.env.TF_CPP_MIN_LOG_LEVEL ??= '0'
+      const { debug, threads } = command.optsWithGlobals()
+      if (debug) process.env.TF_CPP_MIN_LOG_LEVEL ??= '0'
+      if (threads) process.env.TINYMOE_THREADS = String(threads) // read by whatever starts the runtime
     })
   return program.showHelpAfterError(usage(program))
 }

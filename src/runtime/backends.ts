@@ -7,6 +7,7 @@ import { repairGather } from './kernel-repairs.ts'
 import { repairNodeUtil } from './node-repair.ts'
 import type { Prepared } from './prepared.ts'
 import { ADDON_PACKAGES, type Variant } from './release.ts'
+import type { ThreadChoice } from './threads.ts'
 import type { Device } from './types.ts'
 
 /** The tfjs backend that serves a device. */
@@ -20,11 +21,13 @@ export const BACKENDS: Record<Device, string> = {
 /** What tinymoe reads of tfjs-node's backend object. */
 interface NativeBackend extends tf.KernelBackend {
   isUsingGpuDevice: boolean
+  /** Written by tinymoe when it loads TensorFlow, which reads the number once. */
+  threadChoice?: ThreadChoice
   binding: { TF_Version: string }
 }
 
 export interface NativeSettings {
-  threads?: number
+  threads: ThreadChoice
   debug?: boolean
 }
 
@@ -52,6 +55,11 @@ export function tensorflowVersion(): string | null {
   return nativeBackend()?.binding.TF_Version ?? null
 }
 
+/** What TensorFlow was loaded with; null before. */
+export function runningThreads(): ThreadChoice | null {
+  return nativeBackend()?.threadChoice ?? null
+}
+
 function nativeBackend(): NativeBackend | null {
   return tf.findBackend('tensorflow') as NativeBackend | null
 }
@@ -68,6 +76,7 @@ function openNative(
       loadNative(variant, prepared[variant].addon!),
     )
     repairGather()
+    nativeBackend()!.threadChoice = settings.threads
   }
   const onGpu = nativeBackend()?.isUsingGpuDevice
   if (device === 'cuda' && !onGpu) {
@@ -88,7 +97,8 @@ function nativeEnvironment(visibleDevices: string | undefined, { threads, debug 
   return {
     TF_FORCE_GPU_ALLOW_GROWTH: env.TF_FORCE_GPU_ALLOW_GROWTH ?? 'true', // else it takes all of the card's memory
     TF_CPP_MIN_LOG_LEVEL: env.TF_CPP_MIN_LOG_LEVEL ?? (debug ? '0' : '3'),
-    TF_NUM_INTRAOP_THREADS: threads ? String(threads) : env.TF_NUM_INTRAOP_THREADS,
+    TF_NUM_INTRAOP_THREADS: String(threads.threads),
+    TF_NUM_INTEROP_THREADS: env.TF_NUM_INTEROP_THREADS ?? '-1', // a graph's ops in the calling thread, one after the other
     CUDA_DEVICE_ORDER: env.CUDA_DEVICE_ORDER ?? 'PCI_BUS_ID', // nvidia-smi's order
     CUDA_VISIBLE_DEVICES: visibleDevices ?? env.CUDA_VISIBLE_DEVICES,
   }

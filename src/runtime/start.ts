@@ -1,16 +1,20 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { InputError, messageOf } from '../errors.ts'
-import { activate, BACKENDS, tensorflowVersion } from './backends.ts'
+import { activate, BACKENDS, runningThreads, tensorflowVersion } from './backends.ts'
 import { chooseDevice, type DeviceChoice, parseDevice } from './choose.ts'
 import { type Host, systemHost } from './host.ts'
 import { describeMachine, type MachineDescription } from './machine.ts'
 import { readPrepared } from './prepared.ts'
+import { chooseThreads, type ThreadChoice } from './threads.ts'
 import type { Device, Runtime, RuntimeReport } from './types.ts'
 
 export interface RuntimeOptions {
   /** cuda, cpu, wasm, js, or auto; left out, `TINYMOE_DEVICE` counts, then the best that works. */
   device?: string
-  /** Threads of one TensorFlow op; fixed by the first start in a process. */
+  /**
+   * Threads that TensorFlow's ops may use; left out, `TINYMOE_THREADS` counts, then all there are. Fixed by the first start
+   * in a process: another number is an error then.
+   */
   threads?: number
   /** Lets TensorFlow's own messages through. */
   debug?: boolean
@@ -23,18 +27,22 @@ export async function startRuntime(
   options: RuntimeOptions = {},
   host: Host = systemHost(),
 ): Promise<Runtime> {
-  const { threads, onMessage } = options
-  if (threads !== undefined && !(Number.isInteger(threads) && threads > 0)) {
-    throw new InputError(`threads: ${threads} is no number of threads; expected a whole number from 1`)
-  }
+  const { onMessage, debug } = options
   const request = parseDevice(options.device, host.env)
   const [machine, prepared] = await Promise.all([describeMachine(host), readPrepared(host)])
+  const threads = chooseThreads(options.threads, host.env, machine.threads)
+  const running = runningThreads()
+  if (running && options.threads !== undefined && running.threads !== options.threads) {
+    throw new InputError(
+      `threads: ${options.threads} were asked for, and TensorFlow already runs with ${running.threads} in this process`,
+    )
+  }
   const failures = new Map<Device, string>()
   for (;;) {
     const choice = chooseDevice(machine, prepared, request, failures)
     try {
-      await activate(choice, prepared, options)
-      return { report: describeRuntime(choice, machine) }
+      await activate(choice, prepared, { threads, debug })
+      return { report: describeRuntime(choice, machine, runningThreads() ?? threads) }
     } catch (error) {
       failures.set(choice.device, messageOf(error)) // the next round takes the next best, or throws for a request
       if (!request) onMessage?.(`${choice.device} skipped: ${messageOf(error)}`)
@@ -42,7 +50,11 @@ export async function startRuntime(
   }
 }
 
-function describeRuntime(choice: DeviceChoice, machine: MachineDescription): RuntimeReport {
+function describeRuntime(
+  choice: DeviceChoice,
+  machine: MachineDescription,
+  { threads, reason: threadsReason }: ThreadChoice,
+): RuntimeReport {
   const { device, reason, candidates } = choice
   const native = device === 'cuda' || device === 'cpu'
   const gpu = choice.gpu?.gpu
@@ -61,6 +73,7 @@ function describeRuntime(choice: DeviceChoice, machine: MachineDescription): Run
     platform: `${machine.platform} ${machine.arch}`,
     cpuModel: machine.cpuModel,
     cpuFeatures: machine.cpuFeatures,
-    threads: native ? Number(process.env.TF_NUM_INTRAOP_THREADS) || machine.threads : 1,
+    threads: native ? threads : 1,
+    threadsReason: native ? threadsReason : `${device} has one`,
   }
 }

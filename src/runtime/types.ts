@@ -29,7 +29,10 @@ export interface RuntimeReport {
   platform: string
   cpuModel: string | null
   cpuFeatures: string[]
+  /** Of TensorFlow's ops. */
   threads: number
+  /** Who said so; absent in reports of versions before it was told. */
+  threadsReason?: string
 }
 
 /** A prepared device. The tfjs engine is global to the process, so only one runtime is active at a time. */

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { DeviceError, InputError } from '../../src/errors.ts'
 import { type Device, measureMachine, startRuntime } from '../../src/runtime/index.ts'
 import { readPrepared } from '../../src/runtime/prepared.ts'
+import { chooseThreads } from '../../src/runtime/threads.ts'
 import { fakeHost } from './fake-host.ts'
 
 const { cpu, cuda } = await readPrepared()
@@ -109,12 +110,34 @@ test('wrong values are refused', async () => {
   await expect(startRuntime({}, host)).rejects.toThrow('TINYMOE_DEVICE cuda cannot be used')
 })
 
-test.runIf(native)('the number of threads is TensorFlow’s own', async () => {
-  const script = `
+test.runIf(native)(
+  'the number of threads is set before TensorFlow is loaded, and holds for the process',
+  async () => {
+    const script = `
     const { startRuntime } = await import('./src/runtime/index.ts')
     const { report } = await startRuntime({ device: 'cpu', threads: 1 })
-    console.log(report.threads, process.env.TF_NUM_INTRAOP_THREADS, process.env.TF_FORCE_GPU_ALLOW_GROWTH)`
-  expect((await runScript(script)).stdout).toBe('1 1 true\n')
+    console.log(report.threads, report.threadsReason, process.env.TF_NUM_INTRAOP_THREADS, process.env.TF_FORCE_GPU_ALLOW_GROWTH)
+    const again = await startRuntime({ device: 'cpu' })
+    console.log(again.report.threads, again.report.threadsReason)
+    await startRuntime({ device: 'cpu', threads: 3 }).catch((error) => console.log(error.message))`
+    expect((await runScript(script)).stdout.split('\n')).toEqual([
+      '1 asked for (threads) 1 true',
+      '1 asked for (threads)',
+      'threads: 3 were asked for, and TensorFlow already runs with 1 in this process',
+      '',
+    ])
+  },
+)
+
+test('who says how many threads: the caller, then tinymoe’s variable, then TensorFlow’s, then the machine', () => {
+  const env = { TINYMOE_THREADS: '3', TF_NUM_INTRAOP_THREADS: '4' }
+  expect(chooseThreads(2, env, 8)).toEqual({ threads: 2, reason: 'asked for (threads)' })
+  expect(chooseThreads(undefined, env, 8)).toEqual({ threads: 3, reason: 'asked for (TINYMOE_THREADS)' })
+  expect(chooseThreads(undefined, { TF_NUM_INTRAOP_THREADS: '4' }, 8).threads).toBe(4)
+  expect(chooseThreads(undefined, {}, 8)).toEqual({ threads: 8, reason: 'all that this process may use' })
+  expect(() => chooseThreads(undefined, { TINYMOE_THREADS: 'many' }, 8)).toThrow(
+    'TINYMOE_THREADS: many is no number of threads; expected a whole number from 1',
+  )
 })
 
 async function runScript(script: string, cwd = process.cwd()): Promise<{ stdout: string; stderr: string }> {
