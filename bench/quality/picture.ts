@@ -56,6 +56,7 @@ export function qualityPicture(quality: Quality): string {
     ),
   )
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="${FONT.fontFamily}" font-size="13" fill="${LINE}">
+<title>Loss of the models against FLOPs a token and against parameters</title>
 <text x="12" y="20" font-size="15" font-weight="bold">Loss on held-out texts, nats a token (lower is better)</text>
 <text x="${width - 12}" y="20" text-anchor="end" font-size="12">models at one place are drawn side by side</text>
 ${legend(rows.flatMap(({ points }) => points))}

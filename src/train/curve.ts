@@ -30,6 +30,7 @@ export function curveSvg(log: LogRecord[], title: string): string {
   ]
   const height = panels.length * PANEL_HEIGHT + 24
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">
+<title>Losses and expert loads of a training: ${escapeXml(title)}</title>
 <rect width="${WIDTH}" height="${height}" fill="#fff"/>
 <text x="${MARGIN.left}" y="18" font-size="14" font-weight="bold">${escapeXml(title)}</text>
 ${panels.join('\n')}
