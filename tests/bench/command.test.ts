@@ -134,23 +134,16 @@ describe('as a process', () => {
     })
   }
 
-  test('prints tables and the conclusion last, stores both files, and shows no progress off a terminal', async () => {
-    const child = start(...small, '--quick', '--tokens', '4', '--out', folder)
+  test('prints tables and the conclusion last, stores files, shows no progress off a terminal; a failed assertion is code 3', async () => {
+    const child = start(...small, '--quick', '--tokens', '4', '--assert', '1000', '--out', folder)
     const code = new Promise((resolve) => child.on('close', resolve))
     const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)])
-    expect([await code, stderr]).toEqual([0, 'listening\n'])
+    expect([await code, stderr]).toEqual([3, 'listening\n'])
     const stored = JSON.parse(readFileSync(join(folder, 'js-quick.json'), 'utf8'))
     expect(stdout.endsWith(`\n\n${stored.conclusion}\n`)).toBe(true)
     expect(stdout).toContain('One layer over tokens T: D=16 H=8 E=4 K=2')
-    expect(readFileSync(join(folder, 'js-quick.md'), 'utf8')).toContain(stored.conclusion)
-  })
-
-  test('an assertion that does not hold ends with code 3 and its sentence', async () => {
-    const child = start(...small, '--quick', '--tokens', '4', '--assert', '1000', '--out', folder)
-    const code = new Promise((resolve) => child.on('close', resolve))
-    const stdout = await text(child.stdout)
-    expect(await code).toBe(3)
     expect(stdout).toMatch(/^At T=4 \(eager\) sparse is .*1000/m)
+    expect(readFileSync(join(folder, 'js-quick.md'), 'utf8')).toContain(stored.conclusion)
   })
 
   test('Ctrl-C stores and prints what is done, marked as interrupted, and exits 130', async () => {
