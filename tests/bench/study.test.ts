@@ -9,6 +9,7 @@ import { studyReport } from '../../bench/study/summary.ts'
 import { readResult } from '../../bench/study/train.ts'
 import type { StudyRun } from '../../bench/study/types.ts'
 import { countParameters } from '../../src/cost/index.ts'
+import { generateSample } from '../../src/train/corpus/index.ts'
 import { presetOf } from '../../src/train/presets.ts'
 import { finishedRuns } from './study-runs.ts'
 
@@ -136,7 +137,14 @@ describe('the report', () => {
 
 describe('processes', () => {
   const tiny = planStudy({ seeds: 1, tokens: 4 * 64, rows: 2, length: 32, peakLearningRate: 4e-3 })
-  const run = tiny.find(({ settings }) => settings.preset === 'moe')!
+  const planned = tiny.find(({ settings }) => settings.preset === 'moe')!
+  /** On own texts: their tokenizer takes no time. */
+  const runOn = (dir: string): PlannedRun => {
+    const file = join(dir, 'texts.txt')
+    const texts = Array.from({ length: 60 }, (_, i) => generateSample('story', 'train', i, 1).text)
+    writeFileSync(file, texts.join('\n\n'))
+    return { ...planned, settings: { ...planned.settings, corpus: [file] } }
+  }
   const hooks = () => {
     const steps: number[] = []
     const results: StudyRun[] = []
@@ -157,6 +165,7 @@ describe('processes', () => {
 
   test('one that is interrupted leaves a checkpoint, and the next call goes on to the result', async () => {
     const out = directory()
+    const run = runOn(out)
     const first = hooks()
     const abort = (_: PlannedRun, step: number) => {
       first.steps.push(step)
@@ -181,6 +190,7 @@ describe('processes', () => {
 
   test('one that fails is named with its reason', async () => {
     const out = directory()
+    const run = runOn(out)
     writeFileSync(join(out, run.id), 'a file where a folder should be')
     await expect(runJobs(out, [run], 1, hooks())).rejects.toThrow(
       new RegExp(`^${run.id} failed: .*(EEXIST|ENOTDIR)`, 's'),
