@@ -9,7 +9,7 @@ import { markdown } from './markdown.ts'
 import type { BenchReport } from './types.ts'
 
 /** The model that comes with the package. */
-const BUNDLED_MODEL = 'random-mixtral'
+const BUNDLED_MODEL = 'moe'
 
 /** The folder of tinymoe's package.json, from source files as from `dist/`. */
 export function packageRoot(): string {

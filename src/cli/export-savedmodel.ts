@@ -16,8 +16,8 @@ const EXAMPLES = `
 TensorFlow Serving and TensorFlow for Python load the directory; docs/savedmodel.md says how.
 
 Examples:
-  $ tinymoe export-savedmodel models/my-model served/my-model/1
-  $ tinymoe export-savedmodel models/my-model /tmp/my-model --dispatch dense --json
+  $ tinymoe export-savedmodel models/moe served/moe/1
+  $ tinymoe export-savedmodel models/moe /tmp/moe --dispatch dense --json
 `
 
 export function registerExportSavedModel(program: Command): void {

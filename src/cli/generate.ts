@@ -21,10 +21,10 @@ type Options = Omit<GenerateOptions, 'signal' | 'trace' | 'ignoreEos'> & Pick<Lo
 
 const EXAMPLES = `
 Examples:
-  $ tinymoe generate models/my-model --prompt "Once upon a time" --max-tokens 100
-  $ tinymoe generate models/my-model --prompt "Once" --temperature 0.8 --top-p 0.95 --seed 7
-  $ cat prompt.txt | tinymoe generate models/my-model --prompt - --stop "The end" --json
-  $ tinymoe generate models/my-model --tokens 1,5,34 --json
+  $ tinymoe generate models/moe --prompt "Once upon a time" --max-tokens 100
+  $ tinymoe generate models/moe --prompt "Once" --temperature 0.8 --top-p 0.95 --seed 7
+  $ cat prompt.txt | tinymoe generate models/moe --prompt - --stop "The end" --json
+  $ tinymoe generate models/moe --tokens 1,5,34 --json
 `
 
 export function registerGenerate(program: Command): void {

@@ -61,7 +61,7 @@ that no other has is enough. Only shapes are read; --measure also loads the weig
 
 Examples:
   $ tinymoe inspect deepseek-v3
-  $ tinymoe inspect models/my-model --context 512 --measure "Once upon a time there was a king"
+  $ tinymoe inspect models/moe --context 512 --measure "Once upon a time there was a king"
   $ tinymoe inspect --compare mixtral-8x7b llama-2-7b --svg bars.svg
 `
 

@@ -19,8 +19,8 @@ const LISTED = 5
 
 const EXAMPLES = `
 Examples:
-  $ tinymoe logits models/my-model --tokens 1,5,34
-  $ tinymoe logits models/my-model --tokens 1,5,34 --tokens 1,7 --trace --json > logits.json
+  $ tinymoe logits models/moe --tokens 1,5,34
+  $ tinymoe logits models/moe --tokens 1,5,34 --tokens 1,7 --trace --json > logits.json
 `
 
 export function registerLogits(program: Command): void {

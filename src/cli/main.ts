@@ -11,8 +11,8 @@ const { version, description } = createRequire(import.meta.url)('tinymoe/package
 
 const EXAMPLES = `
 Examples:
-  $ tinymoe generate models/my-model --prompt "Once upon a time"
-  $ tinymoe logits models/my-model --tokens 1,5,34 --trace --json
+  $ tinymoe generate models/moe --prompt "Once upon a time"
+  $ tinymoe logits models/moe --tokens 1,5,34 --trace --json
 
 Wrong usage exits 2, any other error 1, Ctrl-C 130. \`tinymoe <command> --help\` has more.
 `

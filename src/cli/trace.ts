@@ -61,12 +61,12 @@ Without --layer and --token, prints tokens down, layers and experts across, and 
 Layers, experts and positions count from 0. docs/trace.md explains the views, the files and the keys.
 
 Examples:
-  $ tinymoe trace models/my-model --prompt "Once upon a time"
-  $ tinymoe trace models/my-model --prompt "Once upon a time" --step
-  $ tinymoe trace models/my-model --prompt "Once upon a time" --layer 1 --token 2
-  $ tinymoe trace models/my-model --tokens 1,5,34 --max-tokens 20 --html trace.html --out trace.json
-  $ tinymoe trace models/my-model --prompt "Once upon a time" --max-tokens 60 --analyse --batch 8
-  $ tinymoe trace models/my-model --tokens 1,5,34 --top-k 1 --disable 3,1:7 --bias 2=0.5 --csv > trace.csv
+  $ tinymoe trace models/moe --prompt "Once upon a time"
+  $ tinymoe trace models/moe --prompt "Once upon a time" --step
+  $ tinymoe trace models/moe --prompt "Once upon a time" --layer 1 --token 2
+  $ tinymoe trace models/moe --tokens 1,5,34 --max-tokens 20 --html trace.html --out trace.json
+  $ tinymoe trace models/moe --prompt "Once upon a time" --max-tokens 60 --analyse --batch 8
+  $ tinymoe trace models/moe --tokens 1,5,34 --top-k 1 --disable 3,1:7 --bias 2=0.5 --csv > trace.csv
 `
 
 export function registerTrace(program: Command): void {
