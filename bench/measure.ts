@@ -64,7 +64,11 @@ function openVariants(work: Case, options: MeasureOptions): Tried[] {
     for (const [i, variant] of work.variants.entries()) {
       const mostMs = Math.max(most.allMs, i < TELLING ? most.tellingMs : 0)
       const allowed = mostMs - needed
-      const problem = signal.aborted ? 'interrupted' : memoryProblem(variant.bytes, memory)
+      const problem = signal.aborted
+        ? 'interrupted'
+        : allowed <= 0
+          ? 'the time of its case was spent'
+          : memoryProblem(variant.bytes, memory)
       const one: Tried =
         problem === null
           ? tryVariant(variant, { runs, allowed, mostMs }, options.machine)

@@ -169,6 +169,15 @@ describe('a case', () => {
     expect(sparse).toMatchObject({ skipped: null, n: 3, speedup: null, speedupLow: null })
   })
 
+  test('leaves out what the variants before it have left no time for', async () => {
+    const rows = await measured(() => ({}), { most: { tellingMs: 1e6, allMs: 0 } })
+    expect(rows.map(({ dispatch, skipped }) => [dispatch, skipped])).toEqual([
+      ['dense', null],
+      ['sparse', null],
+      ['gather', 'the time of its case was spent'],
+    ])
+  })
+
   test('leaves out what there is no memory for, with the reason', async () => {
     const rows = await measured(() => ({}), { memory: () => 10 })
     for (const { skipped, n } of rows) {
