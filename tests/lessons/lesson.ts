@@ -9,14 +9,18 @@ declare module 'vitest' {
 }
 
 /**
- * A test that tells what it shows; a text may hold Markdown. Runs in plain JavaScript, which is there on every machine.
- * `--reporter=verbose` prints what was told.
+ * A test that tells what it shows; a text may hold Markdown. Runs in plain JavaScript, which is there on every machine,
+ * or, where a trained model has to read, in WebAssembly, which is too. `--reporter=verbose` prints what was told.
  */
-export function lesson(title: string, story: (tell: (text: string) => void) => void): void {
+export function lesson(
+  title: string,
+  story: (tell: (text: string) => void) => void | Promise<void>,
+  device: 'js' | 'wasm' = 'js',
+): void {
   test(title, async ({ task, annotate }) => {
-    await startRuntime({ device: 'js' })
+    await startRuntime({ device })
     const told: string[] = []
-    story((text) => told.push(text))
+    await story((text) => told.push(text))
     task.meta.told = told
     for (const text of told) await annotate(text)
   })
