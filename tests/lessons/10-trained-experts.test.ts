@@ -99,7 +99,7 @@ lesson(
     )
     tell(table(['text', 'without expert 1', 'without expert 5', 'untrained, without expert 1'], lost))
     tell(
-      'Expert 1 carries English stories, German ones a little, and nothing else misses it; expert 5 carries what is full of digits; the untrained one ' +
+      'Expert 1 carries English stories, German ones a little, and hardly anything else misses it; expert 5 carries what is full of digits; the untrained one ' +
         'carries nothing. Yet experts are specialists, not departments: each kind of text uses the other experts too. `tinymoe trace models/moe --prompt "47+85:"` shows single tokens, ' +
         '`tinymoe eval models/moe --experts` measures all experts on more text.',
     )
