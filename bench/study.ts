@@ -64,8 +64,8 @@ async function study(flags: Flags): Promise<void> {
     return report
   }
   let report = studyReport(options, plan, [])
-  for (const { id } of plan) {
-    const result = readResult(join(out, id))
+  for (const run of plan) {
+    const result = readResult(join(out, run.id), run)
     if (result) report = keep(result)
   }
   const left = plan.filter(({ id }) => !results.has(id))

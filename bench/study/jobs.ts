@@ -78,7 +78,7 @@ async function runOne(
   })
   children.delete(child)
   if (code === INTERRUPTED) return null
-  const result = code === 0 ? readResult(folder) : null
+  const result = code === 0 ? readResult(folder, run) : null
   if (!result) return said.trim() || `its process ended with ${signal ?? `code ${code}`}`
   onResult(result)
   return null

@@ -27,10 +27,15 @@ import type { StudyRun } from './types.ts'
 
 const RESULT_FILE = 'result.json'
 
-/** What the run's process left, or null while it is not finished. */
-export function readResult(folder: string): StudyRun | null {
+/**
+ * What the run's process left in `folder`, or null while it is not finished.
+ * @throws InputError where the folder holds a training with other settings
+ */
+export function readResult(folder: string, run: PlannedRun): StudyRun | null {
   const file = join(folder, RESULT_FILE)
-  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : null
+  if (!existsSync(file)) return null
+  checkSettings(folder, run)
+  return JSON.parse(readFileSync(file, 'utf8'))
 }
 
 /**
@@ -52,11 +57,15 @@ export async function trainOne(folder: string, run: PlannedRun, hooks: TrainHook
   }
 }
 
-function resumed(folder: string, { settings }: PlannedRun): Training {
-  if (!isDeepStrictEqual(readTrainingState(folder).settings, settings)) {
-    throw new InputError(`${folder}: holds a training with other settings; choose another --out`)
-  }
+function resumed(folder: string, run: PlannedRun): Training {
+  checkSettings(folder, run)
   return resumeTraining(folder)
+}
+
+/** A folder's name says preset, seed and steps; a run with another learning rate has the same. */
+function checkSettings(folder: string, { settings }: PlannedRun): void {
+  if (!isDeepStrictEqual(readTrainingState(folder).settings, settings))
+    throw new InputError(`${folder}: holds a training with other settings; choose another --out`)
 }
 
 async function measured(

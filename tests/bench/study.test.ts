@@ -173,19 +173,22 @@ describe('processes', () => {
     }
     await runJobs(out, [run], 1, { ...first, onStep: abort })
     expect(first.results).toEqual([])
-    expect(readResult(join(out, run.id))).toBeNull()
+    expect(readResult(join(out, run.id), run)).toBeNull()
     expect(first.steps.length).toBeLessThan(4)
 
     const second = hooks()
     await runJobs(out, [run], 2, second)
     expect(second.steps).toEqual([1, 2, 3, 4].slice(first.steps.length))
     const [result] = second.results
-    expect(result).toEqual(readResult(join(out, run.id)))
+    expect(result).toEqual(readResult(join(out, run.id), run))
     expect(result).toMatchObject({ id: run.id, preset: 'moe', seed: 1, steps: 4, tokens: 256 })
     expect(result.loss).toBeGreaterThan(6) // four steps from log 1024 = 6.93
     expect(result.loss).toBeLessThan(7)
     expect(result.devices).toEqual([expect.stringMatching(/^cpu \(.*1 thread\)$/)])
     expect(result.leastUsed!).toBeLessThan(1 / 8)
+
+    const other = { ...run, settings: { ...run.settings, peakLearningRate: 1 } }
+    expect(() => readResult(join(out, run.id), other)).toThrow(/holds a training with other settings/)
   })
 
   test('one that fails is named with its reason', async () => {
