@@ -81,10 +81,12 @@ export function headTables(
   { numHeads, numKeyValueHeads, headDim }: AttentionConfig,
 ): HeadTables {
   return tf.tidy(() => {
-    const [B, T, , n] = cos.shape
+    const n = cos.shape[3]
     const still = headDim - n
-    const wide = (rotating: tf.Tensor4D, rest: tf.Tensor4D) =>
-      still > 0 ? tf.concat([rotating, rest], 3) : rotating
+    const none: [number, number] = [0, 0]
+    // Padded by an op, not by a tensor of that size from the host, which a recording could not hold.
+    const wide = (rotating: tf.Tensor4D, rest: number) =>
+      still > 0 ? tf.pad(rotating, [none, none, none, [0, still]], rest) : rotating
     const perHead = (query: number, key: number, value: number) =>
       tf.tensor2d(
         [
@@ -95,10 +97,10 @@ export function headTables(
         [numHeads + 2 * numKeyValueHeads, 1],
       )
     const scale = perHead(headDim ** -0.5, 1, 0)
-    const cosines = tf.mul(wide(cos, tf.ones([B, T, 1, still])), scale) // [B, T, Nq + 2 Nk, d]
+    const cosines = tf.mul(wide(cos, 1), scale) // [B, T, Nq + 2 Nk, d]
     return {
       cos: tf.add<tf.Tensor4D>(cosines, perHead(0, 0, 1)),
-      sin: tf.mul<tf.Tensor4D>(wide(sin, tf.zeros([B, T, 1, still])), scale),
+      sin: tf.mul<tf.Tensor4D>(wide(sin, 0), scale),
       rotaryDim: n,
     }
   })
