@@ -98,15 +98,10 @@ function tryVariant(
   const hopeless = tooLong(least, "at the speed of the machine's matrix product")
   if (hopeless) return hopeless
   const open = variant.open()
-  let flopsCounted = 0
-  let runMs = timed(() => {
-    flopsCounted = count(open)
-  })
+  const { flopsCounted, ms } = count(open)
   // The first run makes and moves what later ones find, and counting costs something: it may mislead.
-  if (runs * runMs > allowed && runMs < allowed / 2) {
-    open.prepare?.()
-    runMs = Math.min(runMs, timed(open.run))
-  }
+  const again = runs * ms > allowed && ms < allowed / 2
+  const runMs = again ? Math.min(ms, timedRun(open)) : ms
   const measured = tooLong(runMs, 'when tried')
   if (!measured) return { variant, open, flopsCounted, runMs, skipped: null }
   open.dispose()
@@ -126,10 +121,24 @@ export function leftOut(facts: CaseFacts, variants: Omit<Variant, 'open'>[], why
   return variants.map((variant) => rowOf({ ...facts, spread: null }, { variant, ...nothing }, [], unmeasured))
 }
 
-function count(open: OpenVariant): number {
-  if (open.plain) open.preparePlain?.()
-  else open.prepare?.()
-  return countMatmulFlops(open.plain ?? open.run).flops
+/** FLOPs of one run, and what a run takes. */
+function count(open: OpenVariant): { flopsCounted: number; ms: number } {
+  if (open.plain) {
+    open.preparePlain?.()
+    const { flops } = countMatmulFlops(open.plain)
+    return { flopsCounted: flops, ms: timedRun(open) }
+  }
+  open.prepare?.()
+  let flopsCounted = 0
+  const ms = timed(() => {
+    flopsCounted = countMatmulFlops(open.run).flops
+  })
+  return { flopsCounted, ms }
+}
+
+function timedRun(open: OpenVariant): number {
+  open.prepare?.()
+  return timed(open.run)
 }
 
 function rowOf(

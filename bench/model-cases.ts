@@ -108,7 +108,8 @@ function prefillCase(model: MeasuredModel, text: BenchText, options: ModelCaseOp
   const spread = spreadOf(trace!.layers.map((layer) => layer.tokensPerExpert))
   const open = (by: MeasuredModel, dispatch: Dispatch, executor: Executor): OpenVariant => {
     const run = (how: Executor) => readLogits(by, prompts, dispatch, how)
-    return { run: () => run(executor), plain: () => run('eager'), dispose: () => {} }
+    const plain = executor === 'eager' ? {} : { plain: () => run('eager') }
+    return { run: () => run(executor), ...plain, dispose: () => {} }
   }
   return {
     ...modelCaseFacts(model.config, 'prefill', options),
@@ -126,22 +127,22 @@ function decodeCase(model: MeasuredModel, text: BenchText, options: ModelCaseOpt
   const columns = text.sequences(batch, context + count)
   const prompts = columns.map((ids) => ids.slice(0, context))
   const steps = Array.from({ length: count }, (_, s) => columns.map((ids) => [ids[context + s]]))
-  const open = (by: MeasuredModel, dispatch: Dispatch, executor: Executor): OpenVariant => {
-    const caches = new PromptCaches(by.eager, batch, prompts)
+  const open = (of: MeasuredModel, dispatch: Dispatch, executor: Executor): OpenVariant => {
+    const caches = new PromptCaches(of.eager, batch, prompts)
     const take = (from: number, to: number, how: Executor) => {
-      for (const tokens of steps.slice(from, to)) readLogits(by, tokens, dispatch, how, caches.current)
+      for (const tokens of steps.slice(from, to)) readLogits(of, tokens, dispatch, how, caches.current)
     }
-    return {
+    const by = (how: Executor) => ({
       prepare: () => {
         caches.fresh()
-        take(0, UNTIMED_STEPS, executor)
+        take(0, UNTIMED_STEPS, how)
       },
-      run: () => take(UNTIMED_STEPS, count, executor),
-      preparePlain: () => {
-        caches.fresh()
-        take(0, UNTIMED_STEPS, 'eager')
-      },
-      plain: () => take(UNTIMED_STEPS, count, 'eager'),
+      run: () => take(UNTIMED_STEPS, count, how),
+    })
+    const { prepare: preparePlain, run: plain } = by('eager')
+    return {
+      ...by(executor),
+      ...(executor === 'eager' ? {} : { preparePlain, plain }),
       dispose: () => caches.dispose(),
     }
   }

@@ -40,14 +40,15 @@ const COLUMNS: { heading: string; cell(row: Partial<Record<Dispatch, Row>>): str
   { heading: 'of memory', cell: ({ sparse }) => percent(sparse?.shareOfBandwidth ?? null) },
 ]
 
-/** A line a group and executor; columns that no line fills are left out. */
+/** A line a group and executor; lines and columns without a measured time are left out, remarks name what is missing. */
 function compact(name: string, rows: Row[], nameOf: (row: Row) => string): Cells {
   const lines = new Map<string, Row[]>()
   for (const row of rows) {
     const key = `${row.group} ${row.executor}`
     lines.set(key, [...(lines.get(key) ?? []), row])
   }
-  const filled = [...lines.values()].map((line) => {
+  const measured = [...lines.values()].filter((line) => line.some(({ medianMs }) => medianMs !== null))
+  const filled = measured.map((line) => {
     const byDispatch: Partial<Record<Dispatch, Row>> = Object.fromEntries(
       line.map((row) => [row.dispatch, row]),
     )

@@ -112,6 +112,15 @@ describe('tables', () => {
     ])
   })
 
+  test('have no line for what was not measured, and are not there when nothing was', () => {
+    const missing = { n: 0, medianMs: null, skipped: 'too long' }
+    const other = row({ group: 'E4', executor: 'recorded', ...missing })
+    expect(
+      sections(report([dense, row({}), other], { sweeps: [{ ...T, groups: [dense.group, 'E4'] }] }))[0].cells,
+    ).toHaveLength(2)
+    expect(sections(report([other], { sweeps: [{ ...T, groups: ['E4'] }] }))).toEqual([])
+  })
+
   test('of the model are sorted by batch and keys, of a sweep in its order', () => {
     const cases = [
       [8, 128],
