@@ -98,7 +98,6 @@ function nativeEnvironment(visibleDevices: string | undefined, { threads, debug 
     TF_FORCE_GPU_ALLOW_GROWTH: env.TF_FORCE_GPU_ALLOW_GROWTH ?? 'true', // else it takes all of the card's memory
     TF_CPP_MIN_LOG_LEVEL: env.TF_CPP_MIN_LOG_LEVEL ?? (debug ? '0' : '3'),
     TF_NUM_INTRAOP_THREADS: String(threads.threads),
-    TF_NUM_INTEROP_THREADS: env.TF_NUM_INTEROP_THREADS ?? '-1', // a graph's ops in the calling thread, one after the other
     CUDA_DEVICE_ORDER: env.CUDA_DEVICE_ORDER ?? 'PCI_BUS_ID', // nvidia-smi's order
     CUDA_VISIBLE_DEVICES: visibleDevices ?? env.CUDA_VISIBLE_DEVICES,
   }
