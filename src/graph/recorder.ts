@@ -21,6 +21,7 @@ export interface Recording {
 /** tfjs-node's backend with the parts that a recording has to watch. */
 interface RecordableBackend extends TensorflowBackend {
   readSync(dataId: object): unknown
+  write(values: ArrayBufferView, shape: number[], dtype: tf.DataType): object
   tensorMap: { get(dataId: object): { values: ArrayBufferView | null } }
 }
 
@@ -29,13 +30,13 @@ interface Known {
   shape: readonly number[]
 }
 
-/** Tensors captured from outside up to this many values become constants of the graph, larger ones variables. */
+/** Tensors that were there before the recording become constants of the graph up to this many values, larger ones variables. */
 const MAX_CONSTANT_VALUES = 1024
 
 /**
  * Runs `build` once and records every TensorFlow op that it runs, whatever tfjs function it came through, as a graph.
- * Inputs become placeholders; tensors from outside that `isVariable` (default: the large ones) become variables, which share
- * their memory, the others constants.
+ * Inputs become placeholders; tensors from before that `isVariable` (default: the large ones) become variables, which share
+ * their memory, the others constants. So do tensors that the host makes on the way: they may be gone when the run is over.
  * @throws Error naming the op when something cannot be recorded: a read-back above all, because its value would freeze
  */
 export function record(
@@ -54,6 +55,8 @@ export class Recorder {
   private readonly nodes: GraphNode[] = []
   private readonly known = new WeakMap<object, Known>()
   private readonly variables: GraphVariable[] = []
+  /** Data that the host made during the recording. */
+  private readonly madeHere = new WeakSet<object>()
   private count = 0
 
   constructor(
@@ -75,7 +78,7 @@ export class Recorder {
   /** Runs `f` with the backend watched; puts everything back whatever happens. */
   watch<T>(f: () => T): T {
     const { backend } = this
-    const { executeSingleOutput, executeMultipleOutputs, readSync } = backend
+    const { executeSingleOutput, executeMultipleOutputs, readSync, write } = backend
     backend.executeSingleOutput = (op, attributes, inputs) => {
       const refs = inputs.map((tensor) => this.refOf(tensor, readSync))
       const output = executeSingleOutput.call(backend, op, attributes, inputs)
@@ -95,10 +98,15 @@ export class Recorder {
         `recording: the value of ${this.opOf(known.ref)} was read back, so it would freeze in the graph`,
       )
     }
+    backend.write = (values, shape, dtype) => {
+      const dataId = write.call(backend, values, shape, dtype)
+      this.madeHere.add(dataId)
+      return dataId
+    }
     try {
       return f()
     } finally {
-      Object.assign(backend, { executeSingleOutput, executeMultipleOutputs, readSync })
+      Object.assign(backend, { executeSingleOutput, executeMultipleOutputs, readSync, write })
     }
   }
 
@@ -126,48 +134,32 @@ export class Recorder {
   /** A variable and the nodes that assign it: feed `NAME/value`, fetch `NAME/assigned`. Returns the handle's name. */
   declare(name: string, dtype: GraphDtype, shape: readonly number[]): string {
     const type = { type: DATA_TYPES[dtype] }
-    const text = (s: string) => ({ s: Buffer.from(s) })
-    const proto = { shape: shapeProto(shape) }
-    this.nodes.push(
-      {
-        name,
-        op: 'VarHandleOp',
-        input: [],
-        attr: { dtype: type, shape: proto, shared_name: text(name), container: text('') },
-      },
-      { name: `${name}/value`, op: 'Placeholder', input: [], attr: { dtype: type, shape: proto } },
-      {
-        name: `${name}/assign`,
-        op: 'AssignVariableOp',
-        input: [name, `${name}/value`],
-        attr: { dtype: type },
-      },
-      constant(`${name}/assigned`, 'int32', [], new Int32Array(1), [`^${name}/assign`]),
-    )
-    return name
+    return this.variable('VarHandleOp', name, dtype, shape, 'AssignVariableOp', { dtype: type })
   }
 
   /** The same as a variable of TensorFlow's first kind, whose name stands for its value and which can be read without a copy. */
-  declareInPlace(name: string, dtype: GraphDtype, shape: readonly number[]): void {
-    const type = { type: DATA_TYPES[dtype] }
+  declareInPlace(name: string, dtype: GraphDtype, shape: readonly number[]): string {
+    const attr = { T: { type: DATA_TYPES[dtype] }, validate_shape: { b: true }, use_locking: { b: true } }
+    return this.variable('VariableV2', name, dtype, shape, 'Assign', attr)
+  }
+
+  private variable(
+    op: string,
+    name: string,
+    dtype: GraphDtype,
+    shape: readonly number[],
+    assignOp: string,
+    assignAttr: Record<string, AttributeValue>,
+  ): string {
+    const placed = { dtype: { type: DATA_TYPES[dtype] }, shape: { shape: shapeProto(shape) } }
     const text = (s: string) => ({ s: Buffer.from(s) })
-    const proto = { shape: shapeProto(shape) }
     this.nodes.push(
-      {
-        name,
-        op: 'VariableV2',
-        input: [],
-        attr: { dtype: type, shape: proto, shared_name: text(name), container: text('') },
-      },
-      { name: `${name}/value`, op: 'Placeholder', input: [], attr: { dtype: type, shape: proto } },
-      {
-        name: `${name}/assign`,
-        op: 'Assign',
-        input: [name, `${name}/value`],
-        attr: { T: type, validate_shape: { b: true }, use_locking: { b: true } },
-      },
+      { name, op, input: [], attr: { ...placed, shared_name: text(name), container: text('') } },
+      { name: `${name}/value`, op: 'Placeholder', input: [], attr: placed },
+      { name: `${name}/assign`, op: assignOp, input: [name, `${name}/value`], attr: assignAttr },
       constant(`${name}/assigned`, 'int32', [], new Int32Array(1), [`^${name}/assign`]),
     )
+    return name
   }
 
   finish(outputs: Record<string, tf.Tensor>): Recording {
@@ -216,9 +208,9 @@ export class Recorder {
     })
   }
 
-  /** A tensor that no recorded op made: a constant if it is small, else a variable that shares its memory. */
+  /** A tensor that no recorded op made: a variable that shares its memory if it was there before and is large, else a constant. */
   private capture(tensor: tf.Tensor, readSync: RecordableBackend['readSync']): Known {
-    if (this.isVariable(tensor)) {
+    if (!this.madeHere.has(tensor.dataId) && this.isVariable(tensor)) {
       const name = `variable_${this.count++}`
       const dtype = tensor.dtype as GraphDtype
       const handle = this.declare(name, dtype, tensor.shape)

@@ -84,7 +84,6 @@ export function headTables(
     const n = cos.shape[3]
     const still = headDim - n
     const none: [number, number] = [0, 0]
-    // Padded by an op, not by a tensor of that size from the host, which a recording could not hold.
     const wide = (rotating: tf.Tensor4D, rest: number) =>
       still > 0 ? tf.pad(rotating, [none, none, none, [0, still]], rest) : rotating
     const perHead = (query: number, key: number, value: number) =>

@@ -66,6 +66,11 @@ test('small tensors from outside are constants, large ones variables that can be
   })
 })
 
+test('a large tensor that the host makes on the way is in the graph, though it is gone before the graph is loaded', () => {
+  const factors = Float32Array.from({ length: 2000 }, (_, i) => i / 2000)
+  expectReplay((x) => tf.tidy(() => tf.mul(x, tf.tensor1d(factors))), 2, 2000)
+})
+
 test('a read-back is an error that names the op, not a frozen constant, and leaves the backend as it was', () => {
   tf.tidy(() => {
     const x = matrix(2, 3)
