@@ -1,6 +1,5 @@
-import { Presets, SingleBar } from 'cli-progress'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { type BenchHooks, type BenchOptions, runBench } from '../../bench/index.ts'
+import { type BenchOptions, runBench } from '../../bench/index.ts'
 import { type LayerChoice, layerLike } from '../../bench/like.ts'
 import { conditionLines } from '../../bench/markdown.ts'
 import { PRESET_PLANS } from '../../bench/presets.ts'
@@ -14,6 +13,7 @@ import { allOptions, decimal, executorOption, type GlobalOptions, wholeNumber } 
 import { registerBenchCompare } from './bench-compare.ts'
 import { interruptible } from './interrupt.ts'
 import { remark, table, write } from './output.ts'
+import { withProgress } from './progress.ts'
 
 /** Exit code when `--assert` finds too little. */
 const ASSERTION_FAILED = 3
@@ -95,7 +95,7 @@ async function bench(flags: Flags & GlobalOptions): Promise<void> {
   const folder = flags.out ?? defaultResultsFolder()
   prepareFolder(folder)
   await interruptible(async (signal) => {
-    const report = await withProgress((onProgress) =>
+    const report = await withProgress('bench', (onProgress) =>
       runBench(options, { signal, onProgress, onNotice: remark }),
     )
     const files = await storeReport(report, folder)
@@ -155,20 +155,6 @@ function printed(report: BenchReport, files: string[]): string {
     '',
     `${report.conclusion}\n`,
   ].join('\n')
-}
-
-/** A bar on stderr, on a terminal only. */
-async function withProgress<T>(work: (onProgress: BenchHooks['onProgress']) => Promise<T>): Promise<T> {
-  const bar = new SingleBar(
-    { format: 'bench [{bar}] {what}', stream: process.stderr, clearOnComplete: true, hideCursor: true },
-    Presets.rect,
-  )
-  bar.start(1, 0, { what: '' })
-  try {
-    return await work((share, what) => bar.update(share, { what }))
-  } finally {
-    bar.stop()
-  }
 }
 
 /** An option that is a whole number from 1; what it is by default, the preset says. */

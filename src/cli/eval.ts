@@ -1,10 +1,9 @@
 import { accessSync, constants, mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { Presets, SingleBar } from 'cli-progress'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { writeAtomically } from '../checkpoint/save.ts'
 import { InputError, messageOf } from '../errors.ts'
-import { EVAL_DEFAULTS, type EvalHooks, type EvalOptions, evaluate } from '../eval/run.ts'
+import { EVAL_DEFAULTS, type EvalOptions, evaluate } from '../eval/run.ts'
 import { EVAL_SPLITS } from '../eval/types.ts'
 import { type LoadOptions, loadModel } from '../load-model.ts'
 import { DOMAINS, type Domain } from '../train/corpus/index.ts'
@@ -12,6 +11,7 @@ import { allOptions, dispatchOption, executorOption, type GlobalOptions, wholeNu
 import { evalText } from './eval-text.ts'
 import { interruptible } from './interrupt.ts'
 import { remark, write } from './output.ts'
+import { withProgress } from './progress.ts'
 
 interface Flags extends EvalOptions, Pick<LoadOptions, 'executor' | 'dispatch'> {
   out?: string
@@ -64,7 +64,9 @@ async function runEval(dir: string, flags: Flags & GlobalOptions): Promise<void>
   await interruptible(async (signal) => {
     const model = await loadModel(dir, flags)
     try {
-      const report = await withProgress((onProgress) => evaluate(model, flags, { signal, onProgress }))
+      const report = await withProgress('eval', (onProgress) =>
+        evaluate(model, flags, { signal, onProgress }),
+      )
       const line = `${JSON.stringify(report)}\n`
       if (out !== undefined) writeReport(out, line)
       await write(json ? line : evalText(report))
@@ -99,18 +101,4 @@ function writeReport(file: string, content: string): void {
 
 function notWritable(file: string, why: string): InputError {
   return new InputError(`--out ${file}: cannot be written (${why})`)
-}
-
-/** A bar on stderr, on a terminal only. */
-async function withProgress<T>(work: (onProgress: EvalHooks['onProgress']) => Promise<T>): Promise<T> {
-  const bar = new SingleBar(
-    { format: 'eval [{bar}] {what}', stream: process.stderr, clearOnComplete: true, hideCursor: true },
-    Presets.rect,
-  )
-  bar.start(1, 0, { what: '' })
-  try {
-    return await work((share, what) => bar.update(share, { what }))
-  } finally {
-    bar.stop()
-  }
 }
