@@ -17,7 +17,7 @@ const Versions = z.record(z.string(), z.string())
 const Samples = z.array(z.number()).min(1)
 const Problem = z.object({ problem: z.string() })
 
-/** The last line that bench/peers/transformers.py prints. */
+/** The last line that bench/peers/moe_layer.py prints. */
 const LayerOutput = z.object({
   library: z.string(),
   versions: Versions,
@@ -84,7 +84,7 @@ async function transformersLayer(
     device: runtime.device === 'cuda' ? 'cuda' : 'cpu',
     ...(usesTf32(runtime) ? { tf32: 1 } : {}),
   }
-  const finished = await runScript(python, 'transformers.py', flags, signal)
+  const finished = await runScript(python, 'moe_layer.py', flags, signal)
   return outcome('transformers-layer', python, finished, LayerOutput, signal, ({ rows, ...facts }) => ({
     ...facts,
     what: `a Mixtral block of D=${D} H=${H} E=${E} K=${K} with random weights`,

@@ -12,10 +12,9 @@ import os
 import subprocess
 import sys
 
-# Python looks for modules beside the script first, and would take transformers.py for the library of the same name.
-here = os.path.dirname(os.path.abspath(__file__))
-sys.path = [path for path in sys.path if os.path.abspath(path) != here]
-ROOT = os.path.dirname(os.path.dirname(here))
+from peer import needed
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 # The corpus's kinds of text, and what it does not have: other scripts, an emoji, spaces in a row.
 TEXTS = [
@@ -33,15 +32,8 @@ def skip(problem):
     sys.exit(0)
 
 
-try:
-    import torch
-except ImportError as error:
-    skip(f"this Python has no usable torch ({error})")
-try:
-    import transformers
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-except ImportError as error:
-    skip(f"this Python has no usable transformers ({error})")
+torch = needed("torch", otherwise=skip)
+transformers = needed("transformers", otherwise=skip)
 
 
 def tinymoe(script, *arguments, given=None):
@@ -55,14 +47,14 @@ def tinymoe(script, *arguments, given=None):
 
 def compare(directory):
     """Number of texts whose ids differ, of all; largest difference of a logit; tokens compared."""
-    tokenizer = AutoTokenizer.from_pretrained(directory)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
     theirs = [tokenizer(text).input_ids for text in TEXTS]
     ours = tinymoe("bench/peers/token-ids.ts", directory, given=json.dumps(TEXTS))
     different = sum(a != b for a, b in zip(ours, theirs, strict=True))
 
     flags = [flag for ids in theirs for flag in ("--tokens", ",".join(map(str, ids)))]
     logits = tinymoe("src/cli/main.ts", "logits", directory, *flags, "--json")["logits"]
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+    model = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
     worst = 0.0
     with torch.no_grad():
         for ids, own in zip(theirs, logits, strict=True):

@@ -5,34 +5,13 @@ processor. Runs of the implementations take turns, so that a busy moment meets t
 """
 
 import argparse
-import json
-import os
 import statistics
-import sys
 import time
 
-# Python looks for modules beside the script first, and would take transformers.py for the library of the same name.
-here = os.path.dirname(os.path.abspath(__file__))
-sys.path = [path for path in sys.path if os.path.abspath(path) != here]
+from peer import IMPLEMENTATIONS, needed, print_report, stop
 
-# `batched_mm` copies an expert's weights for every assignment and is far slower on a processor; the others are rivals.
-IMPLEMENTATIONS = ["eager", "grouped_mm"]
-
-
-def stop(problem):
-    print(json.dumps({"problem": problem}))
-    sys.exit(0)
-
-
-try:
-    import torch
-except ImportError as error:
-    stop(f"this Python has no usable torch ({error})")
-try:
-    import transformers
-    from transformers import AutoModelForCausalLM
-except ImportError as error:
-    stop(f"this Python has no usable transformers ({error})")
+torch = needed("torch")
+transformers = needed("transformers")
 
 
 def prompt_ids(length, sequence, vocab_size):
@@ -140,14 +119,14 @@ def main():
     torch.set_num_threads(args.threads)
     transformers.utils.logging.disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32, local_files_only=True).eval()
+        load = transformers.AutoModelForCausalLM.from_pretrained
+        model = load(args.model, dtype=torch.float32, local_files_only=True).eval()
     except (OSError, ValueError) as error:
         stop(f"transformers does not load {args.model} ({str(error).splitlines()[0]})")
     with torch.inference_mode():
         rows = measure(model, args)
-    versions = {"transformers": transformers.__version__, "torch": torch.__version__, "python": sys.version.split()[0]}
     if args.json:
-        print(json.dumps({"library": "transformers", "versions": versions, "threads": args.threads, "rows": rows}))
+        print_report(args.threads, rows, [transformers, torch])
         return
     for row in rows:
         median = statistics.median(row["samplesMs"])

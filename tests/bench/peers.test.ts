@@ -52,7 +52,7 @@ function measure(
 
 /** Prints one line for the layer and another for the whole model. */
 function fakePython(layer: string, model = layer): string {
-  return fake(`case "$1" in *transformers.py) echo remark; echo '${layer}';; *) echo '${model}';; esac`)
+  return fake(`case "$1" in *moe_layer.py) echo remark; echo '${layer}';; *) echo '${model}';; esac`)
 }
 
 describe('transformers', () => {
@@ -105,7 +105,7 @@ describe('transformers', () => {
       expect.objectContaining({ kind: 'decode', tokens: 1, context: 131, medianMs: 3, samplesMs: [2, 3, 4] }),
     ])
     expect(flagsGiven()).toMatch(
-      /bench\/peers\/transformers\.py --tokens 1,2 --dim 8 --hidden 4 --experts 4 --top-k 2 --threads 2 .* --device cpu$/m,
+      /bench\/peers\/moe_layer\.py --tokens 1,2 --dim 8 --hidden 4 --experts 4 --top-k 2 --threads 2 .* --device cpu$/m,
     )
     expect(flagsGiven()).toMatch(
       /bench\/peers\/whole_model\.py --model \/models\/tiny --prefill 512 --decode 4 --prompt 128 --threads 2 --samples 5 --json$/m,

@@ -6,17 +6,14 @@ implementation is timed in turn, as the bench does with its dispatches, and repo
 """
 
 import argparse
-import json
-import os
-import sys
 import time
 
-# Python looks for modules beside the script first, and would take this file for the library of the same name.
-here = os.path.dirname(os.path.abspath(__file__))
-sys.path = [path for path in sys.path if os.path.abspath(path) != here]
+from peer import IMPLEMENTATIONS, needed, print_report, stop
 
-# `batched_mm` copies an expert's weights for every assignment and is far slower on a processor; the others are rivals.
-IMPLEMENTATIONS = ["eager", "grouped_mm"]
+torch = needed("torch")
+transformers = needed("transformers")
+mixtral = needed("transformers.models.mixtral.modeling_mixtral", "transformers with Mixtral")
+
 WARMUP_RUNS = 3
 MIN_SAMPLES = 5
 MAX_SAMPLES = 200
@@ -24,25 +21,8 @@ MAX_SAMPLES = 200
 READ_WHOLE_UP_TO = 2**20
 
 
-def stop(problem):
-    print(json.dumps({"problem": problem}))
-    sys.exit(0)
-
-
-try:
-    import torch
-except ImportError as error:
-    stop(f"this Python has no usable torch ({error})")
-try:
-    import transformers
-    from transformers import MixtralConfig
-    from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
-except ImportError as error:
-    stop(f"this Python has no usable transformers with Mixtral ({error})")
-
-
 def make_block(args, implementation):
-    config = MixtralConfig(
+    config = mixtral.MixtralConfig(
         hidden_size=args.dim,
         intermediate_size=args.hidden,
         num_local_experts=args.experts,
@@ -50,7 +30,7 @@ def make_block(args, implementation):
     )
     config._experts_implementation = implementation
     torch.manual_seed(args.seed)
-    block = MixtralSparseMoeBlock(config).eval()
+    block = mixtral.MixtralSparseMoeBlock(config).eval()
     for parameter in block.parameters():
         # Uniform with the variance of 1 / inputs, as the bench's own weights.
         limit = (3 / parameter.shape[-1]) ** 0.5
@@ -111,8 +91,7 @@ def main():
             check_alike(blocks, x, atol=1e-2 if args.tf32 else 1e-4)
             for name, samples in measure(blocks, x, args.budget_ms).items():
                 rows.append({"implementation": name, "tokens": tokens, "samplesMs": samples})
-    versions = {"transformers": transformers.__version__, "torch": torch.__version__, "python": sys.version.split()[0]}
-    print(json.dumps({"library": "transformers", "versions": versions, "threads": args.threads, "rows": rows}))
+    print_report(args.threads, rows, [transformers, torch])
 
 
 main()
