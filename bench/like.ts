@@ -1,10 +1,6 @@
-import { existsSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
-import { parseStrictJson } from '../src/checkpoint/json.ts'
-import { type ArchitectureSpec, type MixtureSpec, mixturesOf } from '../src/cost/architecture.ts'
-import { architectureFromJson } from '../src/cost/config-json.ts'
-import { findPublished, nearNames, publishedArchitecture } from '../src/cost/published.ts'
-import { ConfigError, InputError, messageOf } from '../src/errors.ts'
+import { type MixtureSpec, mixturesOf } from '../src/cost/architecture.ts'
+import { modelNamed, type NamedModel } from '../src/cost/named.ts'
+import { InputError, TinymoeError } from '../src/errors.ts'
 import type { LayerDims } from './types.ts'
 
 /** Scaled widths are rounded to multiples of this, so that products stay of sizes that kernels like. */
@@ -19,10 +15,10 @@ export interface LayerChoice {
 /**
  * The mixture layer of a model, D and H scaled, E and K kept. `model` is a published one's name, a directory, or a
  * config.json. Where its mixture layers differ, the most common one.
- * @throws InputError or ConfigError for a model that is not known or has no mixture layer
+ * @throws InputError for a model that is not known, cannot be read or has no mixture layer
  */
 export function layerLike(model: string, scale: number): LayerChoice {
-  const { name, spec } = architectureNamed(model)
+  const { name, spec } = modelLike(model)
   const { numExperts: E, topK: K, width } = mostCommon(mixturesOf(spec), name)
   const scaled = (size: number) => Math.max(MULTIPLE, MULTIPLE * Math.round((size * scale) / MULTIPLE))
   if (scale === 1) {
@@ -34,23 +30,18 @@ export function layerLike(model: string, scale: number): LayerChoice {
   }
 }
 
-function architectureNamed(model: string): { name: string; spec: ArchitectureSpec } {
-  if (existsSync(model)) {
-    const file = statSync(model).isDirectory() ? join(model, 'config.json') : model
-    return { name: model, spec: architectureFromJson(readConfig(file), file) }
-  }
-  const published = findPublished(model)
-  if (published) return { name: published.name, spec: publishedArchitecture(published) }
-  throw new InputError(
-    `--like ${model}: no such directory or file, and no published model of that name; near: ${nearNames(model).join(', ')}`,
-  )
-}
-
-function readConfig(file: string): unknown {
+/** `modelNamed`, its errors naming the flag. */
+function modelLike(model: string): NamedModel {
   try {
-    return parseStrictJson(file, readFileSync(file))
+    return modelNamed(model)
   } catch (error) {
-    throw new ConfigError(`--like ${file}: cannot be read as a config.json (${messageOf(error)})`)
+    if (!(error instanceof TinymoeError)) throw error
+    const { message } = error
+    const unknown = error instanceof InputError
+    throw new InputError(
+      unknown ? `--like ${message}` : `--like ${model}: cannot be read as a config.json (${message})`,
+      { cause: error },
+    )
   }
 }
 

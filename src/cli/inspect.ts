@@ -1,27 +1,17 @@
-import { existsSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, statSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { isJsonObject, parseStrictJson } from '../checkpoint/json.ts'
 import { writeAtomically } from '../checkpoint/save.ts'
-import type { ArchitectureSpec } from '../cost/architecture.ts'
 import { type CostDtype, DTYPE_BYTES } from '../cost/bytes.ts'
-import { architectureFromJson, isEngineType } from '../cost/config-json.ts'
 import {
   compareTraining,
   type Inspection,
   inspectArchitecture,
   type PublishedFacts,
 } from '../cost/inspection.ts'
+import { modelNamed, type NamedModel } from '../cost/named.ts'
 import { barPicture } from '../cost/picture.ts'
-import {
-  compareWithPublished,
-  findPublished,
-  nearNames,
-  type PublishedModel,
-  publishedArchitecture,
-  publishedModels,
-} from '../cost/published.ts'
-import { ConfigError, InputError, messageOf, UsageError } from '../errors.ts'
+import { compareWithPublished, publishedModels } from '../cost/published.ts'
+import { InputError, messageOf, UsageError } from '../errors.ts'
 import { loadModel } from '../load-model.ts'
 import { type WeightsAnswer, weightsAnswer } from '../trace/analyse.ts'
 import { allOptions, type GlobalOptions, wholeNumber } from './arguments.ts'
@@ -37,14 +27,6 @@ interface Flags extends GlobalOptions {
   batches: number[]
   measure?: string
   svg?: string
-}
-
-/** A model that was named, whatever by. */
-interface Subject {
-  name: string
-  spec: ArchitectureSpec
-  dtype: CostDtype
-  published: PublishedModel | null
 }
 
 /** Everything that is shown of one model. */
@@ -107,7 +89,7 @@ async function runInspect(model: string | undefined, flags: Flags): Promise<void
     await write(flags.json ? `${JSON.stringify(models)}\n` : listText(models))
     return
   }
-  const inspected = names.map((name) => inspectSubject(subjectOf(name), flags))
+  const inspected = names.map((name) => inspectNamed(modelNamed(name), flags))
   if (flags.measure !== undefined) inspected[0].measured = await measure(names[0], flags.measure, flags)
   if (flags.svg !== undefined) writePicture(flags.svg, inspected)
   await write(flags.json ? jsonOf(inspected, flags) : textOf(inspected, flags))
@@ -129,36 +111,7 @@ function checkFlags(names: string[], { compare, list, measure }: Flags): void {
     throw new UsageError('--measure is about one model: leave out --compare')
 }
 
-/** @throws ConfigError, CheckpointError or InputError, each one sentence */
-function subjectOf(name: string): Subject {
-  if (existsSync(name)) {
-    const file = statSync(name).isDirectory() ? join(name, 'config.json') : name
-    const json = readJson(file)
-    const dtype = isEngineType(json) ? 'float32' : 'bfloat16'
-    return { name, spec: architectureFromJson(json, file), dtype, published: null }
-  }
-  const published = findPublished(name)
-  if (!published) {
-    throw new InputError(
-      `${name}: no such directory or file, and no published model of that name; near: ${nearNames(name).join(', ')}`,
-    )
-  }
-  return { name: published.name, spec: publishedArchitecture(published), dtype: published.dtype, published }
-}
-
-function readJson(file: string): unknown {
-  let bytes: Uint8Array
-  try {
-    bytes = readFileSync(file)
-  } catch (error) {
-    throw new ConfigError(`${file}: cannot be read (${messageOf(error)}), expected the model's config`)
-  }
-  const json = parseStrictJson(file, bytes)
-  if (!isJsonObject(json)) throw new ConfigError(`${file}: is no JSON object, expected the model's config`)
-  return json
-}
-
-function inspectSubject({ name, spec, dtype, published }: Subject, flags: Flags): Inspected {
+function inspectNamed({ name, spec, dtype, published }: NamedModel, flags: Flags): Inspected {
   const { context, batches } = flags
   return {
     name,

@@ -1,0 +1,51 @@
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { isJsonObject, parseStrictJson } from '../checkpoint/json.ts'
+import { ConfigError, InputError, messageOf } from '../errors.ts'
+import type { ArchitectureSpec } from './architecture.ts'
+import type { CostDtype } from './bytes.ts'
+import { architectureFromJson, isEngineType } from './config-json.ts'
+import { findPublished, nearNames, type PublishedModel, publishedArchitecture } from './published.ts'
+
+/** A model that was named, whatever by. */
+export interface NamedModel {
+  /** Of a published one its whole name, else the path as it was given. */
+  name: string
+  spec: ArchitectureSpec
+  /** Of its weights: float32 for what the engine runs, else as published, or bfloat16. */
+  dtype: CostDtype
+  published: PublishedModel | null
+}
+
+/**
+ * The model that a directory, a config.json, or a published model's name (as `findPublished` takes it) stands for.
+ * @throws InputError for a name that none or several have; ConfigError or CheckpointError, naming the file, for a config
+ * that cannot be read or counted
+ */
+export function modelNamed(name: string): NamedModel {
+  if (existsSync(name)) {
+    const file = statSync(name).isDirectory() ? join(name, 'config.json') : name
+    const json = readConfig(file)
+    const dtype = isEngineType(json) ? 'float32' : 'bfloat16'
+    return { name, spec: architectureFromJson(json, file), dtype, published: null }
+  }
+  const published = findPublished(name)
+  if (!published) {
+    throw new InputError(
+      `${name}: no such directory or file, and no published model of that name; near: ${nearNames(name).join(', ')}`,
+    )
+  }
+  return { name: published.name, spec: publishedArchitecture(published), dtype: published.dtype, published }
+}
+
+function readConfig(file: string): unknown {
+  let bytes: Uint8Array
+  try {
+    bytes = readFileSync(file)
+  } catch (error) {
+    throw new ConfigError(`${file}: cannot be read (${messageOf(error)}), expected the model's config`)
+  }
+  const json = parseStrictJson(file, bytes)
+  if (!isJsonObject(json)) throw new ConfigError(`${file}: is no JSON object, expected the model's config`)
+  return json
+}
