@@ -5,6 +5,7 @@ import { usesTf32 } from './conditions.ts'
 import { llamaBench } from './llama-bench.ts'
 import type { BenchHooks, BenchOptions } from './options.ts'
 import { longestPrompt, type PeerWork, peerRow } from './peer-work.ts'
+import { ModelOutput, PeerOutput, readOutput, Samples } from './peers/output.ts'
 import { type Finished, lastLine, runCommand } from './processes.ts'
 import { packageRoot } from './store.ts'
 import type { PeerName, PeerOutcome, PeerReport } from './types.ts'
@@ -13,32 +14,9 @@ import type { PeerName, PeerOutcome, PeerReport } from './types.ts'
 const LAYER_BUDGET_MS = { quick: 1500, default: 6000, full: 12_000, gpu: 6000 } as const
 const MODEL_SAMPLES = 5
 
-const Versions = z.record(z.string(), z.string())
-const Samples = z.array(z.number()).min(1)
-const Problem = z.object({ problem: z.string() })
-
 /** The last line that bench/peers/moe_layer.py prints. */
-const LayerOutput = z.object({
-  library: z.string(),
-  versions: Versions,
-  threads: z.number(),
+const LayerOutput = PeerOutput.extend({
   rows: z.array(z.object({ implementation: z.string(), tokens: z.number(), samplesMs: Samples })),
-})
-
-/** The last line that bench/peers/whole_model.py prints: decode's samples are of all steps, its tokens of all calls. */
-const ModelOutput = z.object({
-  library: z.string(),
-  versions: Versions,
-  threads: z.number(),
-  rows: z.array(
-    z.object({
-      kind: z.enum(['prefill', 'decode']),
-      implementation: z.string(),
-      batch: z.number(),
-      tokens: z.number(),
-      samplesMs: Samples,
-    }),
-  ),
 })
 
 /** Times the peers that were asked for, each in a process of its own. A missing part is a sentence. */
@@ -84,7 +62,7 @@ async function transformersLayer(
     device: runtime.device === 'cuda' ? 'cuda' : 'cpu',
     ...(usesTf32(runtime) ? { tf32: 1 } : {}),
   }
-  const finished = await runScript(python, 'moe_layer.py', flags, signal)
+  const finished = await runPeer(python, 'moe_layer.py', flags, signal)
   return outcome('transformers-layer', python, finished, LayerOutput, signal, ({ rows, ...facts }) => ({
     ...facts,
     what: `a Mixtral block of D=${D} H=${H} E=${E} K=${K} with random weights`,
@@ -110,7 +88,7 @@ async function transformersModel(
     threads: runtime.threads,
     samples: MODEL_SAMPLES,
   }
-  const finished = await runScript(python, 'whole_model.py', flags, signal, ['--json'])
+  const finished = await runPeer(python, 'whole_model.py', flags, signal, ['--json'])
   return outcome('transformers-model', python, finished, ModelOutput, signal, ({ rows, ...facts }) => ({
     ...facts,
     what: `the model's files in ${facts.library}`,
@@ -133,7 +111,7 @@ function onlyOnProcessor({ device }: RuntimeReport): PeerOutcome {
   }
 }
 
-function runScript(
+function runPeer(
   python: string,
   name: string,
   flags: Record<string, string | number>,
@@ -149,7 +127,7 @@ function runScript(
 function outcome<T>(
   peer: PeerName,
   python: string,
-  { code, stdout, stderr, failure }: Finished,
+  finished: Finished,
   schema: z.ZodType<T>,
   signal: AbortSignal,
   report: (output: T) => PeerReport,
@@ -160,17 +138,9 @@ function outcome<T>(
     problem: `The ${peer === 'transformers-layer' ? 'layer' : 'model'} by transformers was not measured: ${why}.`,
   })
   if (signal.aborted) return none('the bench was interrupted')
+  const { code, stderr, failure } = finished
   if (failure) return none(`${python} cannot be started (${failure}); --python names another interpreter`)
-  const said = parsed(z.union([Problem, schema]), stdout)
+  const said = readOutput(finished, schema)
   if (!said) return none(`${python} ended with code ${code} (${lastLine(stderr) || 'it said nothing'})`)
-  const { problem } = said as { problem?: string }
-  return problem === undefined ? { peer, report: report(said as T), problem: null } : none(problem)
-}
-
-function parsed<T>(schema: z.ZodType<T>, stdout: string): T | null {
-  try {
-    return schema.parse(JSON.parse(lastLine(stdout)))
-  } catch {
-    return null
-  }
+  return 'output' in said ? { peer, report: report(said.output), problem: null } : none(said.problem)
 }

@@ -14,24 +14,10 @@ import { table } from '../../src/cli/output.ts'
 import { gitCommit, loadAverage } from '../conditions.ts'
 import { lastLine, runCommand } from '../processes.ts'
 import { summarize } from '../statistics.ts'
-import type { WholeModelRow } from './whole-model.ts'
+import { ChosenRow, ModelOutput } from './output.ts'
 
 /** The last line of both scripts. */
-const Side = z.object({
-  library: z.string(),
-  versions: z.record(z.string(), z.string()),
-  threads: z.number(),
-  rows: z.array(
-    z.object({
-      kind: z.enum(['prefill', 'decode']),
-      implementation: z.string(),
-      batch: z.number(),
-      tokens: z.number(),
-      samplesMs: z.array(z.number()).min(1),
-      chosen: z.array(z.array(z.number())),
-    }),
-  ),
-})
+const Side = ModelOutput.extend({ rows: z.array(ChosenRow) })
 
 /** What is measured, as flags of both scripts. */
 const CASES = [
@@ -42,7 +28,7 @@ const CASES = [
 const USAGE =
   'usage: npx tsx bench/peers/alternate.ts --model DIR [--threads N] [--python PATH] [--rounds N] [--samples N] [--out FILE]'
 
-type Merged = WholeModelRow & { library: string }
+type Merged = ChosenRow & { library: string }
 
 /** One process's rows, or null with its words on stderr. */
 async function turn(command: string, args: string[]): Promise<z.infer<typeof Side> | null> {

@@ -4,18 +4,7 @@
  */
 import { parseArgs } from 'node:util'
 import { EXECUTORS, type Executor, type LoadedModel, loadModel } from '../../src/load-model.ts'
-
-/** A row of the JSON: samples of a case by one executor, and the tokens that it chose. */
-export interface WholeModelRow {
-  kind: 'prefill' | 'decode'
-  implementation: string
-  batch: number
-  /** In all sequences and steps of one sample. */
-  tokens: number
-  samplesMs: number[]
-  /** Per call the token of each sequence. */
-  chosen: number[][]
-}
+import type { ChosenRow } from './output.ts'
 
 interface Run {
   ms: number
@@ -62,7 +51,7 @@ function runDecode(model: LoadedModel, prompts: number[][], steps: number): Run 
 }
 
 /** The first run warms up. */
-function sample(run: () => Run, samples: number): Pick<WholeModelRow, 'samplesMs' | 'chosen'> {
+function sample(run: () => Run, samples: number): Pick<ChosenRow, 'samplesMs' | 'chosen'> {
   run()
   const runs = Array.from({ length: samples }, run)
   return { samplesMs: runs.map(({ ms }) => ms), chosen: runs[0].chosen }
@@ -92,7 +81,7 @@ const model = await loadModel(values.model as string, {
   threads: values.threads === undefined ? undefined : Number(values.threads),
 })
 const V = model.config.vocabSize
-const rows: WholeModelRow[] = []
+const rows: ChosenRow[] = []
 if (prefill > 0) {
   const ids = promptIds(prefill, 0, V)
   const facts = { kind: 'prefill', implementation: executor, batch: 1, tokens: prefill } as const
