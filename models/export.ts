@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { countParameters } from '../src/cost/index.ts'
 import { InputError, messageOf, TinymoeError, UsageError } from '../src/errors.ts'
+import { readEvaluation } from '../src/eval/read.ts'
 import type { EvalReport } from '../src/eval/types.ts'
 import type { ModelConfig } from '../src/model/config.ts'
 import { startRuntime } from '../src/runtime/index.ts'
@@ -31,7 +31,7 @@ async function exportRun([run, dir, evaluationFile, ...more]: string[]): Promise
     if (trainer.step < steps)
       throw new InputError(`${run}: is at step ${trainer.step} of ${steps}; finish it with train --resume`)
     const evaluation =
-      evaluationFile === undefined ? null : readEvaluation(evaluationFile, trainer.model.config)
+      evaluationFile === undefined ? null : evaluationOf(trainer.model.config, evaluationFile)
     const known = devices.length > 0 ? devices : [deviceLine(report)]
     exportModel(run, dir, { trainer, tokenizer, devices: known }, evaluation)
     process.stdout.write(`model: ${resolve(dir)}\n`)
@@ -41,15 +41,8 @@ async function exportRun([run, dir, evaluationFile, ...more]: string[]): Promise
 }
 
 /** @throws InputError for a file that is no evaluation, or one of another model */
-function readEvaluation(file: string, config: ModelConfig): EvalReport {
-  let report: EvalReport
-  try {
-    report = JSON.parse(readFileSync(file, 'utf8'))
-  } catch (error) {
-    throw new InputError(`${file}: cannot be read: ${messageOf(error)}`, { cause: error })
-  }
-  if (report?.format !== 'tinymoe-eval' || report.version !== 1)
-    throw new InputError(`${file}: is no evaluation of version 1, as \`tinymoe eval --out\` writes it`)
+function evaluationOf(config: ModelConfig, file: string): EvalReport {
+  const report = readEvaluation(file)
   const [evaluated, own] = [report.cost.parameters.total, countParameters(config).total]
   if (report.model.family !== config.family || evaluated !== own)
     throw new InputError(

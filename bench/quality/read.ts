@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { InputError, messageOf } from '../../src/errors.ts'
+import { readEvaluation } from '../../src/eval/read.ts'
 import type { EvalReport } from '../../src/eval/types.ts'
 import { PRESET_NAMES, type PresetName } from '../../src/train/presets.ts'
 import type { StudyReport } from '../study/types.ts'
@@ -18,10 +19,11 @@ export interface Quality {
  */
 export function readQuality(folder: string): Quality {
   const shipped = PRESET_NAMES.flatMap((preset) => {
-    const report = readReport<EvalReport>(join(folder, `eval-${preset}.json`), 'tinymoe-eval')
-    return report ? [{ preset, report }] : []
+    const file = join(folder, `eval-${preset}.json`)
+    return existsSync(file) ? [{ preset, report: readEvaluation(file) }] : []
   })
-  const study = readReport<StudyReport>(join(folder, 'study.json'), 'tinymoe-study')
+  const studyFile = join(folder, 'study.json')
+  const study = existsSync(studyFile) ? readStudy(studyFile) : null
   if (shipped.length === 0 && study === null)
     throw new InputError(`${folder}: has neither study.json nor an eval-<model>.json to draw`)
   const drawn = shipped.map(
@@ -35,18 +37,14 @@ export function readQuality(folder: string): Quality {
   return { shipped, study }
 }
 
-function readReport<T extends { format: string; version: number }>(
-  file: string,
-  format: T['format'],
-): T | null {
-  if (!existsSync(file)) return null
-  let report: T
+function readStudy(file: string): StudyReport {
+  let report: StudyReport
   try {
     report = JSON.parse(readFileSync(file, 'utf8'))
   } catch (error) {
     throw new InputError(`${file}: cannot be read: ${messageOf(error)}`, { cause: error })
   }
-  if (report?.format !== format || report.version !== 1)
-    throw new InputError(`${file}: is no ${format} of version 1`)
+  if (report?.format !== 'tinymoe-study' || report.version !== 1)
+    throw new InputError(`${file}: is no tinymoe-study of version 1`)
   return report
 }

@@ -25,6 +25,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 
 const EVALUATION = {
   format: 'tinymoe-eval',
+  version: 1,
   model: { name: 'moe', mixtures: [null, { numExperts: 8, topK: 2 }] },
   split: 'heldout',
   loss: { mean: 1.25 },
@@ -81,6 +82,7 @@ describe('evaluations', () => {
     writeFileSync(join(place, 'eval-a.json'), JSON.stringify(dense))
     writeFileSync(join(place, 'eval-c.json'), JSON.stringify({ ...EVALUATION, loss: {} }))
     writeFileSync(join(place, 'eval-d.json'), '{')
+    writeFileSync(join(place, 'eval-e.json'), JSON.stringify({ ...EVALUATION, version: 2 }))
     writeFileSync(join(place, 'other.json'), '{')
     const { found, problems } = evaluationsIn(place)
     expect(found).toEqual([
@@ -90,6 +92,7 @@ describe('evaluations', () => {
     expect(problems).toEqual([
       'eval-c.json is no evaluation (loss.mean)',
       expect.stringMatching(/^eval-d\.json cannot be read \(/),
+      'eval-e.json is no evaluation of version 1, as `tinymoe eval --out` writes it',
     ])
   })
 })

@@ -1,0 +1,34 @@
+import { readFileSync } from 'node:fs'
+import { z } from 'zod'
+import { InputError, messageOf } from '../errors.ts'
+import type { EvalReport } from './types.ts'
+
+/** What tells an evaluation from another file: the numbers that every reader takes from it. */
+const evalSchema = z.object({
+  model: z.object({ name: z.string(), mixtures: z.array(z.unknown()) }),
+  split: z.string(),
+  loss: z.object({ mean: z.number() }),
+  cost: z.object({
+    parameters: z.object({ total: z.number(), active: z.number() }),
+    flopsPerToken: z.number().positive(),
+  }),
+})
+
+/**
+ * Reads what `tinymoe eval --out` wrote; `source` names the file in errors. The parts that `evalSchema` has are checked,
+ * the others taken as they are.
+ * @throws InputError for a file that cannot be read, or is no evaluation of version 1
+ */
+export function readEvaluation(file: string, source = file): EvalReport {
+  let report: EvalReport
+  try {
+    report = JSON.parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    throw new InputError(`${source} cannot be read (${messageOf(error)})`, { cause: error })
+  }
+  if (report?.format !== 'tinymoe-eval' || report.version !== 1)
+    throw new InputError(`${source} is no evaluation of version 1, as \`tinymoe eval --out\` writes it`)
+  const { error } = evalSchema.safeParse(report)
+  if (error) throw new InputError(`${source} is no evaluation (${error.issues[0].path.join('.')})`)
+  return report
+}
