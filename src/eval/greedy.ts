@@ -1,11 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { Xoshiro128 } from '../generate/random.ts'
-import { nextToken, parseSampling } from '../generate/sampler.ts'
 import type { EvalForward, Watch } from './loss.ts'
 
 /** Prompts that are continued at once. */
 const BATCH = 64
-const GREEDY = parseSampling({ temperature: 0 })
 
 export interface Continuation {
   prompt: readonly number[]
@@ -49,7 +46,6 @@ async function continueBatch(
   signal?: AbortSignal,
 ): Promise<void> {
   const cache = model.createCache()
-  const random = Xoshiro128.fromSeed(0) // not drawn from at temperature 0
   const goesOn = ({ tokens, limit }: Row) =>
     tokens.length < limit && (tokens.length === 0 || !isEnd(tokens.at(-1)!))
   try {
@@ -57,14 +53,11 @@ async function continueBatch(
     while (rows.some(goesOn)) {
       await nextTurn() // an interrupt is seen only between turns of the event loop
       signal?.throwIfAborted()
-      const { logits } = model.forward(next, { cache, logits: 'last' }) // [B, 1, V]
-      const V = logits.shape[2] as number
-      const values = logits.dataSync() as Float32Array
-      logits.dispose()
+      const { tokens: chosen } = model.greedy(next, { cache })
       next = rows.map((row, b) => {
         if (!goesOn(row)) return [row.tokens.at(-1) ?? row.prompt[0]]
-        row.tokens.push(nextToken(values.subarray(b * V, (b + 1) * V), [], GREEDY, random))
-        return row.tokens.slice(-1)
+        row.tokens.push(chosen[b])
+        return [chosen[b]]
       })
     }
   } finally {

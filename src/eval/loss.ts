@@ -10,7 +10,7 @@ import { ratioOfSums } from './ratio.ts'
 import type { ByDomain, DomainLoss, LossReport } from './types.ts'
 
 /** What evaluating needs of a model. */
-export type EvalForward = Pick<MoeModel, 'config' | 'forward' | 'createCache'>
+export type EvalForward = Pick<MoeModel, 'config' | 'forward' | 'greedy' | 'createCache'>
 
 /** Tokens of a batch, padding included: more at once is no faster. */
 const BATCH_TOKENS = 4096

@@ -1,4 +1,3 @@
-import * as tf from '@tensorflow/tfjs-core'
 import { TextCodec } from '../../src/eval/documents.ts'
 import type { EvalForward } from '../../src/eval/loss.ts'
 import { loadTokenizer } from '../../src/generate/tokenizer.ts'
@@ -27,13 +26,12 @@ export function oracle(
     const document = documents.find((d) => d.length > seen.length && seen.every((token, i) => token === d[i]))
     return document ? change(document[seen.length]) : END
   }
-  const forward = (tokens: number[][], { cache }: { cache: { seen: number[][] } }) => {
+  const greedy = (tokens: number[][], { cache }: { cache: { seen: number[][] } }) => {
     cache.seen = tokens.map((row, b) => [...(cache.seen[b] ?? []), ...row])
-    const best = cache.seen.map(nextOf)
-    return { logits: tf.oneHot(tf.tensor2d(best, [best.length, 1], 'int32'), V), trace: null }
+    return { tokens: cache.seen.map(nextOf), trace: null }
   }
   const createCache = () => ({ seen: [], dispose: () => {} })
-  return { config: TEXT_CONFIG, createCache, forward } as unknown as EvalForward
+  return { config: TEXT_CONFIG, createCache, greedy } as unknown as EvalForward
 }
 
 /** The first documents of every domain. */
