@@ -1,3 +1,4 @@
+import { escapeXml } from '../trace/picture.ts'
 import { isStep, isValidation, type LogRecord, type StepRecord } from './log.ts'
 
 const WIDTH = 800
@@ -125,8 +126,4 @@ function ticksFor(max: number): number[] {
   const power = 10 ** Math.floor(Math.log10(rough))
   const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough)!
   return Array.from({ length: Math.ceil(max / step) + 1 }, (_, i) => Number((i * step).toPrecision(6)))
-}
-
-function escapeXml(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
 }
