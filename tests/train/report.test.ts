@@ -26,7 +26,7 @@ function pointsOf(svg: string): [x: number, y: number][][] {
 
 test('the curve has the losses, and for each mixture layer its most and least used expert', () => {
   const svg = curveSvg(fakeLog(4), 'moe <1>')
-  expect(svg).toContain('moe &lt;1>')
+  expect(svg).toContain('moe &lt;1&gt;')
   const lines = pointsOf(svg)
   expect(lines).toHaveLength(2 + 4 * 2 + 1)
   const [training] = lines
