@@ -12,13 +12,16 @@ export class RecordedComputation {
   private readonly inputs: Record<string, tf.Tensor>
 
   /** `compute` runs once, to be recorded. */
-  constructor(x: tf.Tensor, compute: () => tf.Tensor) {
+  constructor(x: tf.Tensor2D, compute: () => tf.Tensor) {
     // As a constant a small x would let TensorFlow compute the result once and for all.
     this.inputs = x.size <= FED_UP_TO ? { x } : {}
     const scope = tf.engine()
     scope.startScope('recording')
     try {
-      this.session = new GraphSession(record(this.inputs, () => ({ y: digest(compute()) })))
+      this.session = new GraphSession(
+        record(this.inputs, () => ({ y: digest(compute()) })),
+        { rows: x.shape[0] },
+      )
     } finally {
       scope.endScope()
     }

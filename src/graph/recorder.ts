@@ -10,9 +10,19 @@ export interface GraphVariable {
   tensor: tf.Tensor
 }
 
+/** A product of matrices, with what its node alone does not say. */
+export interface Product {
+  node: GraphNode
+  left: { ref: string; shape: readonly number[]; transposed: boolean }
+  right: { ref: string; shape: readonly number[]; transposed: boolean }
+  /** Of the result. */
+  shape: readonly number[]
+}
+
 /** What was recorded. Names are those of the graph's nodes. */
 export interface Recording {
   nodes: GraphNode[]
+  products: Product[]
   inputs: Record<string, tf.Tensor>
   outputs: Record<string, { ref: string; shape: readonly number[]; dtype: GraphDtype }>
   variables: GraphVariable[]
@@ -28,6 +38,12 @@ interface RecordableBackend extends TensorflowBackend {
 interface Known {
   ref: string
   shape: readonly number[]
+}
+
+/** The ops that multiply matrices, and the attributes by which each operand is transposed. */
+const PRODUCTS: Record<string, [left: string, right: string]> = {
+  MatMul: ['transpose_a', 'transpose_b'],
+  BatchMatMulV2: ['adj_x', 'adj_y'],
 }
 
 /** Tensors that were there before the recording become constants of the graph up to this many values, larger ones variables. */
@@ -54,6 +70,7 @@ export class Recorder {
   private readonly backend = tf.backend() as unknown as RecordableBackend
   private readonly nodes: GraphNode[] = []
   private readonly known = new WeakMap<object, Known>()
+  private readonly products: Product[] = []
   private readonly variables: GraphVariable[] = []
   /** Data that the host made during the recording. */
   private readonly madeHere = new WeakSet<object>()
@@ -165,6 +182,7 @@ export class Recorder {
   finish(outputs: Record<string, tf.Tensor>): Recording {
     return {
       nodes: this.nodes,
+      products: this.products,
       inputs: this.inputs,
       outputs: Object.fromEntries(
         Object.entries(outputs).map(([name, tensor]) => [
@@ -190,7 +208,17 @@ export class Recorder {
       this.known.set(outputs[0].dataId, { ref: refs[0], shape: outputs[0].shape }) // tfjs's mean and sum cast floats to floats
       return
     }
-    this.nodes.push({ name, op, input: refs, attr })
+    const node = { name, op, input: refs, attr }
+    this.nodes.push(node)
+    const transposed = PRODUCTS[op]
+    if (transposed) {
+      const [left, right] = inputs.map(({ shape }, i) => ({
+        ref: refs[i],
+        shape,
+        transposed: given.some((a) => a.name === transposed[i] && Boolean(a.value)),
+      }))
+      this.products.push({ node, left, right, shape: outputs[0].shape })
+    }
     outputs.forEach((output, i) => {
       this.known.set(output.dataId, { ref: i === 0 ? name : `${name}:${i}`, shape: output.shape })
     })

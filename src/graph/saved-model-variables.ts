@@ -131,6 +131,7 @@ export function saveVariables(variables: GraphVariable[], prefix: string): void 
     nodes: [...texts, ...graph.nodes, done],
     inputs,
     outputs: { done: { ref: 'done', shape: [], dtype: 'int32' } },
+    products: [],
     variables: [],
   })
   try {

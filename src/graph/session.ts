@@ -1,8 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { messageOf } from '../errors.ts'
+import { processorThreads } from '../runtime/backends.ts'
+import { withOneThreadAnOp } from '../runtime/session-options.ts'
 import { DATA_TYPES, encodeSavedModel, type GraphDtype, type GraphNode } from './protobuf.ts'
 import type { Recording } from './recorder.ts'
 import { savedModelInMemory } from './saved-model-memory.ts'
+import { FEW_ROWS, sideBySide } from './side-by-side.ts'
 
 /** tfjs-node's backend as far as it runs SavedModels. */
 interface SessionBackend {
@@ -20,13 +23,17 @@ export class GraphSession {
   private readonly inputNames: string[]
   private readonly outputRefs: Record<string, string>
 
-  constructor(recording: Recording) {
+  /** `rows`: of the products in it. Few on a processor are run with one thread an op, side by side. */
+  constructor(given: Recording, { rows = Number.POSITIVE_INFINITY }: { rows?: number } = {}) {
+    const threads = rows <= FEW_ROWS ? processorThreads() : null
+    const recording = threads ? sideBySide(given, threads) : given
     this.nodes = recording.nodes
     this.inputNames = Object.keys(recording.inputs)
     this.outputRefs = Object.fromEntries(
       Object.entries(recording.outputs).map(([name, { ref }]) => [name, ref]),
     )
-    this.id = this.load(recording)
+    const load = () => this.load(recording)
+    this.id = threads ? withOneThreadAnOp(load) : load()
     try {
       this.assign(Object.fromEntries(recording.variables.map(({ name, tensor }) => [name, tensor])))
     } catch (error) {

@@ -44,7 +44,7 @@ export class RecordedStep implements CacheHolder {
     try {
       const { recording, cache } = recordStep(config, weights, shape)
       this.cache = cache
-      this.session = new GraphSession(recording)
+      this.session = new GraphSession(recording, { rows: shape.batch * shape.tokens })
     } finally {
       scope.endScope()
     }

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { type AttentionContext, attention } from './attention.ts'
 import type { ModelConfig, MoeConfig } from './config.ts'
 import { applyExpert } from './experts.ts'
-import { leftProduct, linear } from './linear.ts'
+import { linear } from './linear.ts'
 import { rmsNorm } from './norm.ts'
 import { headTables, type RopeTables } from './rope.ts'
 import type { TraceRecorder } from './trace.ts'
@@ -48,7 +48,7 @@ export function decode(config: ModelConfig, weights: ModelWeights, call: Decoder
 
 /** Hidden states [T, D] to logits [T, V]; the tied form puts the large matrix on the left, where none is transposed. */
 export function unembed(x: tf.Tensor2D, { unembedding, embedding }: ModelWeights): tf.Tensor2D {
-  return unembedding ? linear(x, unembedding) : tf.transpose(leftProduct(embedding, x))
+  return unembedding ? linear(x, unembedding) : tf.transpose(tf.matMul(embedding, x, false, true))
 }
 
 /** The last row of each of B sequences of T: [B T, D] -> [B, D]. Padding is on the left, so it is always a token. */

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
-import { copyFile, mkdir, readFile, rename, rm } from 'node:fs/promises'
+import { copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { SetupError } from '../errors.ts'
 import type { Host, NpmPackage } from './host.ts'
 import { libraryNames } from './release.ts'
+import { SESSION_OPTIONS_HEADER } from './session-options.ts'
 
 /** Where tfjs-node itself looks for its addon. */
 export function placedAddon({ folder }: NpmPackage): string {
@@ -12,11 +13,15 @@ export function placedAddon({ folder }: NpmPackage): string {
 
 /**
  * Where the cache keeps the addon. It carries the libraries' absolute path, since its copy in node_modules lies
- * elsewhere; so the path is part of its key, and a cache that was moved gets a new one.
+ * elsewhere; so the path is part of its key, and a cache that was moved gets a new one. So is what is compiled into it.
  */
 export function cachedAddon(variantFolder: string, { version }: NpmPackage): string {
-  const place = createHash('sha256').update(variantFolder).digest('hex').slice(0, 8)
-  return join(variantFolder, 'addon', `tfjs-node-${version}-${place}`, 'tfjs_binding.node')
+  const key = createHash('sha256')
+    .update(variantFolder)
+    .update(SESSION_OPTIONS_HEADER)
+    .digest('hex')
+    .slice(0, 8)
+  return join(variantFolder, 'addon', `tfjs-node-${version}-${key}`, 'tfjs_binding.node')
 }
 
 export function installedPackage(host: Host, name: string): NpmPackage {
@@ -59,6 +64,8 @@ export async function buildAddon(
   const { folder } = npmPackage
   const napi = installedPackage(host, 'node-api-headers').folder
   await mkdir(dirname(target), { recursive: true })
+  const header = join(dirname(target), 'session-options.h')
+  await writeFile(header, SESSION_OPTIONS_HEADER)
   const { code, stderr } = await host.run(compiler, [
     ...compilerArgs,
     ...['-std=c++17', '-O2', '-shared', '-fPIC'],
@@ -67,6 +74,7 @@ export async function buildAddon(
     ...[join(napi, 'include'), join(folder, '..'), folder, join(libraries, 'include')].map(
       (path) => `-I${path}`,
     ),
+    ...['-include', header],
     ...['tfjs_backend.cc', 'tfjs_binding.cc'].map((name) => join(folder, 'binding', name)),
     ...libraryNames(host.platform).map((name) => join(libraries, name)),
     `-Wl,-rpath,${libraries}`,

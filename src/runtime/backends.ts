@@ -60,6 +60,12 @@ export function runningThreads(): ThreadChoice | null {
   return nativeBackend()?.threadChoice ?? null
 }
 
+/** How many threads compute when TensorFlow's ops run on the processor; null when they do not. */
+export function processorThreads(): number | null {
+  const native = nativeBackend()
+  return native && !native.isUsingGpuDevice ? (native.threadChoice?.threads ?? null) : null
+}
+
 function nativeBackend(): NativeBackend | null {
   return tf.findBackend('tensorflow') as NativeBackend | null
 }
@@ -98,6 +104,7 @@ function nativeEnvironment(visibleDevices: string | undefined, { threads, debug 
     TF_FORCE_GPU_ALLOW_GROWTH: env.TF_FORCE_GPU_ALLOW_GROWTH ?? 'true', // else it takes all of the card's memory
     TF_CPP_MIN_LOG_LEVEL: env.TF_CPP_MIN_LOG_LEVEL ?? (debug ? '0' : '3'),
     TF_NUM_INTRAOP_THREADS: String(threads.threads),
+    TF_OVERRIDE_GLOBAL_THREADPOOL: env.TF_OVERRIDE_GLOBAL_THREADPOOL ?? '1', // so that a session may have its own number
     CUDA_DEVICE_ORDER: env.CUDA_DEVICE_ORDER ?? 'PCI_BUS_ID', // nvidia-smi's order
     CUDA_VISIBLE_DEVICES: visibleDevices ?? env.CUDA_VISIBLE_DEVICES,
   }

@@ -32,12 +32,7 @@ export interface TensorflowOps {
   /** Half the sum of squares: one op that a NaN or an infinity anywhere in x cannot pass. */
   halfSquares(x: tf.Tensor): tf.Scalar
   /** `down(silu(gate(x)) * up(x))`, x [n, D], gateUp [2H, D], down [H, D]. Cheaper to call than tfjs's kernels; no gradient. */
-  swiglu(x: tf.Tensor2D, gateUp: tf.Tensor2D, down: tf.Tensor2D): tf.Tensor2D
-  /**
-   * The same of one row [1, D] in P parts [P, 1, D] that have to be added up, with the matrices cut in as many: gateUp
-   * [2P, H/P, D], down [P, H/P, D].
-   */
-  swigluParts(x: tf.Tensor2D, gateUp: tf.Tensor, down: tf.Tensor): tf.Tensor
+  swiglu(x: tf.Tensor2D, gateUp: tf.Tensor, down: tf.Tensor): tf.Tensor2D
 }
 
 /** The raw ops of the active backend, or null when that is not TensorFlow. */
@@ -50,15 +45,12 @@ export function tensorflowOps(): TensorflowOps | null {
   const bool = (name: string, value: boolean): OpAttribute => ({ name, type: binding.TF_ATTR_BOOL, value })
   const float = type('T', binding.TF_FLOAT)
   const op = (name: string, ...inputs: tf.Tensor[]) => backend.executeSingleOutput(name, [float], inputs)
-  const product =
-    (name: string, a: string, b: string) => (left: tf.Tensor, right: tf.Tensor, transposed: 'a' | 'b') =>
-      backend.executeSingleOutput(
-        name,
-        [float, bool(a, transposed === 'a'), bool(b, transposed === 'b')],
-        [left, right],
-      )
-  const matMul = product('MatMul', 'transpose_a', 'transpose_b')
-  const batchMatMul = product('BatchMatMulV2', 'adj_x', 'adj_y')
+  const matMul = (left: tf.Tensor, right: tf.Tensor, transposed: 'a' | 'b') =>
+    backend.executeSingleOutput(
+      'MatMul',
+      [float, bool('transpose_a', transposed === 'a'), bool('transpose_b', transposed === 'b')],
+      [left, right],
+    )
   /** silu of the first half times the second half, along the first axis. */
   const gated = (both: tf.Tensor) => {
     const halves = [tf.scalar(0, 'int32'), both]
@@ -96,10 +88,5 @@ export function tensorflowOps(): TensorflowOps | null {
     halfSquares: (x) => backend.executeSingleOutput('L2Loss', [float], [x]) as tf.Scalar,
     swiglu: (x, gateUp, down) =>
       tf.tidy(() => matMul(gated(matMul(gateUp, x, 'b')), down, 'a') as tf.Tensor2D),
-    swigluParts: (x, gateUp, down) =>
-      tf.tidy(() => {
-        const row = tf.reshape(x, [1, 1, x.size])
-        return batchMatMul(gated(batchMatMul(gateUp, row, 'b')), down, 'a')
-      }),
   }
 }

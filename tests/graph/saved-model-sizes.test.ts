@@ -27,6 +27,7 @@ function evaluator(nodesAt: (sizes: Sizes) => GraphNode[]) {
     nodes: [...graph.nodes, ...nodes],
     inputs,
     outputs: { x: { ref: 'x', shape: [], dtype: 'int32' } },
+    products: [],
     variables: [],
   })
   return {

@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { TensorflowOps } from '../../runtime/tensorflow-ops.ts'
 import { applyExpert } from '../experts.ts'
-import { partsOf } from '../parts.ts'
 import type { Routing } from '../router.ts'
 import { type RoutingTensors, routingToTensors } from '../router-tensors.ts'
 import type { ExpertWeights, StackedExperts } from '../weights.ts'
@@ -21,10 +20,7 @@ export function dispatchGather(x: tf.Tensor2D, experts: ExpertWeights[], routing
   })
 }
 
-/**
- * The same without a read-back: the chosen experts are cut out of the stack by a tensor of indices, and not copied. Each
- * expert's products are cut into parts, which are added up together with the experts.
- */
+/** The same without a read-back: the chosen experts are cut out of the stack by a tensor of indices, and not copied. */
 export function dispatchGatherTensorflow(
   x: tf.Tensor2D,
   { gateUp, down }: StackedExperts,
@@ -33,15 +29,12 @@ export function dispatchGatherTensorflow(
 ): tf.Tensor2D {
   return tf.tidy(() => {
     const [T, K] = expertIndices.shape
-    const [E, H, D] = down.shape
-    const P = partsOf(H, H * D)
     const rows = T === 1 ? [x] : tf.split<tf.Tensor2D>(x, T, 0)
     const flat = tf.reshape(expertIndices, [T * K]) as tf.Tensor1D
-    const downs = ops.pick(tf.reshape(down, [E, P, H / P, D]), flat)
+    const downs = ops.pick(down, flat)
     const outputs = ops
-      .pick(tf.reshape(gateUp, [E, 2 * P, H / P, D]), flat)
-      .map((weight, i) => ops.swigluParts(rows[Math.floor(i / K)], weight, downs[i])) // [P, 1, D] each
-    const perToken = tf.reshape(tf.stack(outputs), [T, K, P, D])
-    return tf.sum(tf.mul(perToken, tf.reshape(expertWeights, [T, K, 1, 1])), [1, 2]) as tf.Tensor2D
+      .pick(gateUp, flat)
+      .map((weight, i) => ops.swiglu(rows[Math.floor(i / K)], weight, downs[i])) // [1, D] each
+    return combine(tf.concat(outputs, 0), expertWeights)
   })
 }

@@ -1,0 +1,118 @@
+import { DATA_TYPES, type GraphNode } from './protobuf.ts'
+import { constant, type Product, type Recording } from './recorder.ts'
+
+/** Up to this many rows a product takes as long as reading its weights, and one thread an op serves best. */
+export const FEW_ROWS = 16
+/** A product whose large operand has fewer numbers gains nothing from a second thread. */
+const LEAST_NUMBERS = 2 ** 20
+/** More threads than this read memory no faster. */
+const MOST_PARTS = 8
+
+/**
+ * Cuts products with few rows into nodes that TensorFlow's scheduler runs at the same time, each on one thread. Such a product
+ * only reads its weights; handing pieces of it to the threads of one op costs more than that (docs/log.md). The large
+ * operand is cut along its first axis, which copies nothing. Products that stand side by side already, as the chosen
+ * experts' do, are cut into accordingly fewer.
+ */
+export function sideBySide(recording: Recording, threads: number): Recording {
+  const products = new Map(recording.products.map((product) => [product.node, product]))
+  const depths = depthsOf(recording.nodes)
+  const neighbours = new Map<number, number>()
+  for (const node of products.keys()) {
+    const depth = depths.get(node.name) as number
+    neighbours.set(depth, (neighbours.get(depth) ?? 0) + 1)
+  }
+  const nodes = recording.nodes.flatMap((node) => {
+    const product = products.get(node)
+    if (!product) return [node]
+    const beside = neighbours.get(depths.get(node.name) as number) as number
+    return cut(product, Math.floor(Math.min(threads, MOST_PARTS) / beside))
+  })
+  return { ...recording, nodes }
+}
+
+/** How many nodes stand in a row before each. Nodes are in an order in which inputs come first. */
+function depthsOf(nodes: GraphNode[]): Map<string, number> {
+  const depths = new Map<string, number>()
+  for (const { name, input } of nodes) {
+    const before = input.map((ref) => depths.get(ref.replace(/^\^/, '').split(':')[0]) ?? 0)
+    depths.set(name, 1 + Math.max(0, ...before))
+  }
+  return depths
+}
+
+/** The product in `parts` parts, or as it is where that does not pay, does not come out even, or is one of many already. */
+function cut(product: Product, parts: number): GraphNode[] {
+  const { node, left, right } = product
+  const large = size(left) >= size(right) ? left : right
+  const [length] = large.shape.slice(-2)
+  if (parts < 2 || size(large) < LEAST_NUMBERS || length % parts !== 0) return [node]
+  if ([left, right].some(({ shape }) => size({ shape: shape.slice(0, -2) }) > 1)) return [node]
+  return new Cut(product, parts).nodes
+}
+
+const size = ({ shape }: { shape: readonly number[] }) => shape.reduce((a, b) => a * b, 1)
+
+/** The nodes that a product of two matrices becomes. The last one has its name. */
+class Cut {
+  readonly nodes: GraphNode[] = []
+
+  constructor(
+    private readonly product: Product,
+    private readonly parts: number,
+  ) {
+    const { node, left, right, shape } = product
+    const leftIsLarge = size(left) >= size(right)
+    // Left is [m, k] or [k, m], right [k, n] or [n, k]. Cut along k, the parts are added up; along m or n, they are joined.
+    const alongK = leftIsLarge ? left.transposed : !right.transposed
+    const parted = {
+      left: leftIsLarge ? 0 : alongK ? (left.transposed ? 0 : 1) : null,
+      right: !leftIsLarge ? 0 : alongK ? (right.transposed ? 1 : 0) : null,
+    } as const
+    const a = this.operand('left', parted.left)
+    const b = this.operand('right', parted.right)
+    const transposed = { transpose_a: { b: left.transposed }, transpose_b: { b: right.transposed } }
+    const results = Array.from({ length: parts }, (_, i) =>
+      this.add('MatMul', `part${i}`, [a(i), b(i)], { T: FLOAT, ...transposed }),
+    )
+    const stacked = shape.length > 2 // [1, m, n], as a product of stacks of one has it
+    const suffix = stacked ? 'matrix' : ''
+    if (alongK) this.add('AddN', suffix, results, { T: FLOAT, N: { i: parts } })
+    else {
+      const axis = this.numbers('axis', [leftIsLarge ? 0 : 1], [])
+      this.add('ConcatV2', suffix, [...results, axis], { T: FLOAT, Tidx: INT, N: { i: parts } })
+    }
+    if (stacked) this.reshape('', `${node.name}/matrix`, shape)
+  }
+
+  /** Which input the i-th product takes: its part of the matrix, cut along `axis`, or the whole. */
+  private operand(side: 'left' | 'right', axis: 0 | 1 | null): (i: number) => string {
+    const { ref, shape } = this.product[side]
+    const matrix = shape.length === 2 ? ref : this.reshape(side, ref, shape.slice(-2))
+    if (axis === null) return () => matrix
+    const inputs = [this.numbers(`${side}/axis`, [axis], []), matrix]
+    const split = this.add('Split', `${side}/parts`, inputs, { T: FLOAT, num_split: { i: this.parts } })
+    return (i) => (i === 0 ? split : `${split}:${i}`)
+  }
+
+  private reshape(suffix: string, ref: string, shape: readonly number[]): string {
+    const sizes = this.numbers(`${suffix || 'result'}/shape`, shape, [shape.length])
+    return this.add('Reshape', suffix, [ref, sizes], { T: FLOAT, Tshape: INT })
+  }
+
+  private numbers(suffix: string, values: readonly number[], shape: number[]): string {
+    const name = `${this.product.node.name}/${suffix}`
+    this.nodes.push(constant(name, 'int32', shape, Int32Array.from(values)))
+    return name
+  }
+
+  private add(op: string, suffix: string, input: string[], attr: GraphNode['attr']): string {
+    const { name: whole } = this.product.node
+    const name = suffix ? `${whole}/${suffix}` : whole
+    this.nodes.push({ name, op, input, attr })
+    return name
+  }
+}
+
+const FLOAT = { type: DATA_TYPES.float32 }
+const INT = { type: DATA_TYPES.int32 }
