@@ -2,6 +2,7 @@ import type { Intensity, PublishedFacts } from '../cost/inspection.ts'
 import type { ParameterParts } from '../cost/parameters.ts'
 import { type Bar, barLines, multiple } from '../cost/picture.ts'
 import { CONVENTIONS, type Comparison, type PublishedModel } from '../cost/published.ts'
+import { mean } from '../sums.ts'
 import type { Inspected } from './inspect.ts'
 import { table } from './output.ts'
 import { fourDigits, parametersText, percent, si, signedPercent } from './units.ts'
@@ -192,10 +193,6 @@ function measuredTable({ tokens, answers }: NonNullable<Inspected['measured']>):
     table([['tokens together', 'measured', 'expected', 'difference'], ...rows]) +
     `Mean over the mixture layers and the batches of consecutive tokens of a text of ${tokens} tokens.\n`
   )
-}
-
-function mean(values: number[]): number {
-  return values.reduce((a, b) => a + b, 0) / values.length
 }
 
 /** Models side by side; with two, how many times the first is the second. */

@@ -1,4 +1,5 @@
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
+import { sum } from '../sums.ts'
 import {
   type ArchitectureSpec,
   type AttentionSpec,
@@ -159,8 +160,4 @@ function attentionNorms(attention: AttentionSpec): number {
     case 'mixture':
       return 0
   }
-}
-
-function sum(values: number[]): number {
-  return values.reduce((a, b) => a + b, 0)
 }

@@ -4,6 +4,7 @@ import { InputError } from '../errors.ts'
 import type { Interventions } from '../model/interventions.ts'
 import type { RoutingTrace } from '../model/trace.ts'
 import type { MoeModel } from '../model/transformer.ts'
+import { mean, sum } from '../sums.ts'
 import { DOMAINS, type Domain } from '../train/corpus/index.ts'
 import type { Document } from './documents.ts'
 import { ratioOfSums } from './ratio.ts'
@@ -123,22 +124,22 @@ export function lossReport(documents: readonly Document[], losses: readonly numb
     const nats = own.map((i) => losses[i])
     const predicted = own.map((i) => documents[i].tokens.length - 1)
     const characters = sum(own.map((i) => documents[i].characters))
-    const { mean, standardError } = ratioOfSums(nats, predicted)
-    byDomain[domain] = mean
+    const loss = ratioOfSums(nats, predicted)
+    byDomain[domain] = loss.mean
     details[domain] = {
       documents: own.length,
       tokens: sum(predicted),
       characters,
-      standardError,
+      standardError: loss.standardError,
       bitsPerCharacter: sum(nats) / Math.LN2 / characters,
     }
   }
-  const mean = meanOf(present.map((domain) => byDomain[domain]!))
+  const loss = mean(present.map((domain) => byDomain[domain]!))
   return {
-    mean,
+    mean: loss,
     byDomain,
-    perplexity: Math.exp(mean),
-    bitsPerCharacter: meanOf(present.map((domain) => details[domain]!.bitsPerCharacter)),
+    perplexity: Math.exp(loss),
+    bitsPerCharacter: mean(present.map((domain) => details[domain]!.bitsPerCharacter)),
     details,
   }
 }
@@ -146,12 +147,4 @@ export function lossReport(documents: readonly Document[], losses: readonly numb
 /** The domains that occur, in the corpus's order. */
 export function domainsOf(documents: readonly Pick<Document, 'domain'>[]): Domain[] {
   return DOMAINS.filter((domain) => documents.some((document) => document.domain === domain))
-}
-
-function meanOf(values: number[]): number {
-  return sum(values) / values.length
-}
-
-function sum(values: number[]): number {
-  return values.reduce((a, b) => a + b, 0)
 }

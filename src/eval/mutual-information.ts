@@ -1,3 +1,5 @@
+import { mean, sum } from '../sums.ts'
+
 /** How much one assignment to an expert says about the kind of text, over documents of several kinds. */
 export interface MutualInformation {
   /** I(kind; expert) in bits, bias taken off. Near 0 it may come out a little below. */
@@ -23,13 +25,13 @@ export interface DocumentCounts {
 /** -sum p log2 p of counts, in bits (Shannon 1948). */
 export function entropyBits(counts: Iterable<number>): number {
   const values = [...counts]
-  const total = values.reduce((a, b) => a + b, 0)
+  const total = sum(values)
   return values.reduce((h, n) => (n > 0 ? h - (n / total) * Math.log2(n / total) : h), 0)
 }
 
 /** I = H(rows) + H(columns) - H(cells) of a table of counts, in bits, without any correction. */
 export function mutualInformationBits(table: readonly ArrayLike<number>[]): number {
-  const rows = table.map((row) => Array.from(row).reduce((a, b) => a + b, 0))
+  const rows = table.map((row) => sum(Array.from(row)))
   const columns = Array.from(table[0], (_, e) => table.reduce((sum, row) => sum + row[e], 0))
   const cells = table.flatMap((row) => Array.from(row))
   return entropyBits(rows) + entropyBits(columns) - entropyBits(cells)
@@ -57,11 +59,11 @@ export function mutualInformation(
       .map(({ counts }) => informationWithout(table, kind, counts))
     const n = without.length
     if (n < 2) continue // one document alone shows no spread
-    const mean = without.reduce((a, b) => a + b, 0) / n
-    bias += (n - 1) * (mean - plugInBits)
-    variance += ((n - 1) / n) * without.reduce((sum, value) => sum + (value - mean) ** 2, 0)
+    const centre = mean(without)
+    bias += (n - 1) * (centre - plugInBits)
+    variance += ((n - 1) / n) * sum(without.map((value) => (value - centre) ** 2))
   }
-  const kindEntropyBits = entropyBits(table.map((row) => row.reduce((a, b) => a + b, 0)))
+  const kindEntropyBits = entropyBits(table.map(sum))
   const bits = plugInBits - bias
   return {
     bits,
@@ -80,9 +82,8 @@ function tableOf(documents: readonly DocumentCounts[], kinds: number): number[][
 }
 
 function informationWithout(table: number[][], kind: number, counts: ArrayLike<number>): number {
-  const sum = (values: ArrayLike<number>) => Array.from(values).reduce((a, b) => a + b, 0)
   const whole = sum(table[kind])
-  const scale = whole / (whole - sum(counts))
+  const scale = whole / (whole - sum(Array.from(counts)))
   return mutualInformationBits(
     table.map((row, k) => (k === kind ? row.map((n, e) => scale * (n - counts[e])) : row)),
   )

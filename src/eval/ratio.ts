@@ -1,3 +1,5 @@
+import { sum } from '../sums.ts'
+
 /** A mean over tokens, from documents that were drawn whole. */
 export interface TokenMean {
   mean: number
@@ -10,7 +12,6 @@ export interface TokenMean {
  * documents, not their tokens, as the independent draws (Cochran, Sampling Techniques, 1977, chapter 6).
  */
 export function ratioOfSums(values: readonly number[], weights: readonly number[]): TokenMean {
-  const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0)
   const total = sum(weights)
   const mean = sum(values) / total
   const n = values.length

@@ -1,5 +1,6 @@
 import { InputError } from '../errors.ts'
 import { argmax, checkLogits } from '../model/most-likely.ts'
+import { sum } from '../sums.ts'
 import type { Random } from './random.ts'
 import type { SamplingOptions } from './types.ts'
 
@@ -111,12 +112,6 @@ function keepOnly(weights: Float64Array, tokens: number[]): void {
   tokens.forEach((token, i) => {
     weights[token] = kept[i]
   })
-}
-
-function sum(values: Float64Array): number {
-  let total = 0
-  for (const value of values) total += value
-  return total
 }
 
 /** A token drawn with the given probabilities. */

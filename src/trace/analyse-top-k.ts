@@ -3,6 +3,7 @@ import type { ModelConfig, MoeConfig } from '../model/config.ts'
 import { type Interventions, interventionFor } from '../model/interventions.ts'
 import type { RoutingTrace } from '../model/trace.ts'
 import type { MoeModel } from '../model/transformer.ts'
+import { mean } from '../sums.ts'
 import { chosenExperts } from './statistics.ts'
 
 /** What another K does to a run of the same tokens. */
@@ -164,8 +165,4 @@ function largest(values: ArrayLike<number>): number {
   let max = Number.NEGATIVE_INFINITY
   for (let i = 0; i < values.length; i++) max = Math.max(max, values[i])
   return max
-}
-
-function mean(values: number[]): number {
-  return values.reduce((a, b) => a + b, 0) / values.length
 }

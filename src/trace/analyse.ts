@@ -8,6 +8,7 @@ import { type Interventions, interventionFor } from '../model/interventions.ts'
 import { route } from '../model/router.ts'
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
 import type { MoeModel } from '../model/transformer.ts'
+import { mean, sum } from '../sums.ts'
 import { sequencesOf, type TopKAnswer, topKAnswers } from './analyse-top-k.ts'
 import { CACHE_POLICIES, type CachePolicy, type LayerCaches, layerCaches } from './expert-cache.ts'
 
@@ -216,12 +217,4 @@ function moeConfig(config: ModelConfig, layer: number): MoeConfig {
 
 function ratio(part: number, whole: number): number {
   return whole === 0 ? 0 : part / whole
-}
-
-function mean(values: number[]): number {
-  return sum(values) / values.length
-}
-
-function sum(values: number[]): number {
-  return values.reduce((a, b) => a + b, 0)
 }

@@ -1,5 +1,6 @@
 import { softmax } from '../model/router-steps.ts'
 import type { LayerTrace, TraceRow } from '../model/trace.ts'
+import { mean, sum } from '../sums.ts'
 
 /** What one mixture layer did over the T tokens of a trace, in numbers. Shares are of one; entropies in nats. */
 export interface LayerStatistics {
@@ -136,14 +137,4 @@ function meanScoreShares({ scores, numExperts: E, entropies: { length: T } }: La
     })
   }
   return shares
-}
-
-function sum(values: Iterable<number>): number {
-  let total = 0
-  for (const value of values) total += value
-  return total
-}
-
-function mean(values: number[]): number {
-  return sum(values) / values.length
 }

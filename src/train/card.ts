@@ -1,5 +1,6 @@
 import { countParameters } from '../cost/index.ts'
 import type { EvalReport } from '../eval/types.ts'
+import { mean } from '../sums.ts'
 import { evaluationSection } from './card-evaluation.ts'
 import { duration, percent, thousands } from './card-words.ts'
 import { isStep, isValidation, LAST_STEPS, type LogRecord, meanShares, type StepRecord } from './log.ts'
@@ -117,8 +118,4 @@ Shares of the assignments, mean of the last ${Math.min(steps.length, LAST_STEPS)
 | mixture layer | least used expert | most used | even |
 | --- | ---: | ---: | ---: |
 ${rows.join('')}`
-}
-
-function mean(values: number[]): number {
-  return values.reduce((a, b) => a + b, 0) / values.length
 }

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { RouterConfig } from '../model/config.ts'
+import { sum } from '../sums.ts'
 
 /** Smallest normal float32: a probability that underflows counts as 87 nats, not as infinity. */
 const SMALLEST = 2 ** -126
@@ -44,7 +45,7 @@ export function balanceLoss(
 ): tf.Scalar {
   return tf.tidy(() => {
     const E = logits.shape[1]
-    const assignments = tokensPerExpert.reduce((a, b) => a + b, 0)
+    const assignments = sum(tokensPerExpert)
     const scaledShares = Float32Array.from(tokensPerExpert, (count) => (E * count) / assignments)
     const meanProbability = tf.mean(probabilities(logits, scoring), 0) // [E]
     return tf.sum(tf.mul(meanProbability, tf.tensor1d(scaledShares)))
@@ -67,6 +68,6 @@ export function zLoss(logits: tf.Tensor2D): tf.Scalar {
  * the mean are chosen a little more easily from the next step on. In place: `bias_e += rate sign(mean - load_e)`.
  */
 export function updateScoreBias(bias: Float32Array, tokensPerExpert: Int32Array, rate: number): void {
-  const mean = tokensPerExpert.reduce((a, b) => a + b, 0) / tokensPerExpert.length
+  const mean = sum(tokensPerExpert) / tokensPerExpert.length
   for (let e = 0; e < bias.length; e++) bias[e] += rate * Math.sign(mean - tokensPerExpert[e])
 }

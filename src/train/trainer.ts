@@ -4,6 +4,7 @@ import type { Tokenizer } from '../generate/tokenizer.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
 import { MoeModel } from '../model/transformer.ts'
 import type { ModelWeights } from '../model/weights.ts'
+import { mean, sum } from '../sums.ts'
 import { adamwStep, clipByGlobalNorm, type Moments, zeroMoments } from './adamw.ts'
 import { Batches } from './batches.ts'
 import { evaluate, gradientsOf, type Losses } from './gradients.ts'
@@ -109,7 +110,7 @@ export class Trainer {
     const losses = domains.map((domain) => evaluate(this.model, this.batches.validation(domain)))
     return {
       step: this.step,
-      validation: losses.reduce((a, b) => a + b, 0) / losses.length,
+      validation: mean(losses),
       byDomain: Object.fromEntries(domains.map((domain, i) => [domain, losses[i]])),
     }
   }
@@ -140,6 +141,6 @@ export function expertCounts({ layers }: ModelConfig): number[] {
 }
 
 function shares(counts: Int32Array): number[] {
-  const total = counts.reduce((a, b) => a + b, 0)
+  const total = sum(counts)
   return Array.from(counts, (count) => count / total)
 }
