@@ -1,5 +1,6 @@
 import type { RoutingTrace } from '../model/trace.ts'
 import type { MoeModel } from '../model/transformer.ts'
+import { mean } from '../sums.ts'
 import {
   type AnalyseOptions,
   type Analysis,
@@ -10,6 +11,7 @@ import {
 } from '../trace/analyse.ts'
 import { representative, type TopKAnswer } from '../trace/analyse-top-k.ts'
 import { table } from './output.ts'
+import { percent, si } from './units.ts'
 
 /** `tinymoe trace --analyse`: the answers, for `--json`, and their text. */
 export async function analyseCommand(
@@ -61,7 +63,7 @@ function cacheText({ sizes, layers }: CacheAnswer, trace: RoutingTrace): string 
   const body = shown.map(({ size, hitRate, bytesPerToken }) => [
     String(size),
     ...[hitRate.lru, hitRate.lfu, hitRate.optimal, hitRate.static].map(percent),
-    ...[bytesPerToken.lru, bytesPerToken.optimal].map(byteText),
+    ...[bytesPerToken.lru, bytesPerToken.optimal].map((bytes) => si(bytes, 'B')),
   ])
   const half = sizes[Math.ceil(sizes.length / 2) - 1]
   const firstUses = layers.reduce((total, { distinct }) => total + distinct, 0)
@@ -69,7 +71,7 @@ function cacheText({ sizes, layers }: CacheAnswer, trace: RoutingTrace): string 
     `Expert cache: requests found in fast memory when each layer keeps so many experts, ${tokens(trace.rows.length)} one at a time\n` +
     table([['kept', 'LRU', 'LFU', 'optimal', 'static', 'LRU loads/token', 'optimal loads/token'], ...body]) +
     `Keeping ${half.size} of ${sizes.length}, LRU finds ${percent(half.hitRate.lru)} of the experts asked for and loads ` +
-    `${byteText(half.bytesPerToken.lru)} a token; ${firstUses} first uses are misses in any of them but static, which is filled ` +
+    `${si(half.bytesPerToken.lru, 'B')} a token; ${firstUses} first uses are misses in any of them but static, which is filled ` +
     'beforehand with the most used experts of this same run.\n'
   )
 }
@@ -101,10 +103,10 @@ function topKText(answers: TopKAnswer[], { layers }: RoutingTrace): string {
 function weightsText(answers: WeightsAnswer[], { layers }: RoutingTrace): string {
   const body = answers.map((answer) => [
     String(answer.tokens),
-    average(answer.expertsTouched).toFixed(2),
-    average(answer.expertsExpected).toFixed(2),
-    byteText(answer.bytesPerToken),
-    byteText(answer.denseBytesPerToken),
+    mean(answer.expertsTouched).toFixed(2),
+    mean(answer.expertsExpected).toFixed(2),
+    si(answer.bytesPerToken, 'B'),
+    si(answer.denseBytesPerToken, 'B'),
     percent(answer.bytesPerToken / answer.denseBytesPerToken),
   ])
   const [one, last] = [answers[0], answers[answers.length - 1]]
@@ -114,7 +116,7 @@ function weightsText(answers: WeightsAnswer[], { layers }: RoutingTrace): string
     table([heading, ...body]) +
     `One token alone reads ${percent(one.bytesPerToken / one.denseBytesPerToken)} of what it would with every expert; ` +
     `${tokens(last.tokens)} together read ${percent(last.bytesPerToken / last.denseBytesPerToken)}, because between them they touch ` +
-    `${average(last.expertsTouched).toFixed(2)} experts a layer. "if uniform" is E(1-(1-K/E)^T): every choice equally likely, tokens independent.\n`
+    `${mean(last.expertsTouched).toFixed(2)} experts a layer. "if uniform" is E(1-(1-K/E)^T): every choice equally likely, tokens independent.\n`
   )
 }
 
@@ -126,19 +128,4 @@ function tokens(count: number): string {
 function span(values: number[]): string {
   const [min, max] = [Math.min(...values), Math.max(...values)]
   return min === max ? String(min) : `${min} to ${max}`
-}
-
-function average(values: number[]): number {
-  return values.reduce((a, b) => a + b, 0) / values.length
-}
-
-function percent(share: number): string {
-  return `${(100 * share).toFixed(1)}%`
-}
-
-/** Bytes in the largest decimal unit that leaves at least 1. */
-function byteText(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB']
-  const step = Math.min(units.length - 1, bytes < 1 ? 0 : Math.floor(Math.log10(bytes) / 3))
-  return `${(bytes / 1000 ** step).toFixed(step === 0 ? 0 : 1)} ${units[step]}`
 }

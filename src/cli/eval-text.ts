@@ -12,6 +12,7 @@ import type {
 import { quoted } from '../trace/token-text.ts'
 import type { Domain } from '../train/corpus/index.ts'
 import { table } from './output.ts'
+import { percent, thousands } from './units.ts'
 
 /** The report for people, part by part. */
 export function evalText(report: EvalReport): string {
@@ -91,9 +92,9 @@ function costText(cost: CostReport, { prefill, decode }: SpeedReport, conditions
   return [
     'Cost and speed',
     '',
-    `parameters: ${count(parameters.total)}, active a token ${count(parameters.active)} ` +
-      `(without embeddings ${count(parameters.totalWithoutEmbeddings)} and ${count(parameters.activeWithoutEmbeddings)})`,
-    `matrix FLOPs a token: ${count(cost.flopsPerToken)} at ${cost.flopContext} keys; weights read for one token ${count(cost.weightBytesPerToken)} bytes`,
+    `parameters: ${thousands(parameters.total)}, active a token ${thousands(parameters.active)} ` +
+      `(without embeddings ${thousands(parameters.totalWithoutEmbeddings)} and ${thousands(parameters.activeWithoutEmbeddings)})`,
+    `matrix FLOPs a token: ${thousands(cost.flopsPerToken)} at ${cost.flopContext} keys; weights read for one token ${thousands(cost.weightBytesPerToken)} bytes`,
     `prefill: ${timingText(prefill)}`,
     `decode:  ${timingText(decode)}`,
     `on ${runtime.device}, ${runtime.deviceName ?? 'unknown'}; backend ${runtime.backend}, ${runtime.threads} threads; ` +
@@ -186,14 +187,6 @@ function layerText(layer: LayerExperts, domains: Domain[]): string[] {
   ]
 }
 
-function percent(share: number): string {
-  return `${(100 * share).toFixed(1)}%`
-}
-
 function signed(value: number): string {
   return `${value < 0 ? '' : '+'}${value.toFixed(4)}`
-}
-
-function count(value: number): string {
-  return value.toLocaleString('en')
 }

@@ -38,9 +38,7 @@ export function signedPercent(share: number): string {
 
 /** Thousands apart: `2,788,000`. */
 export function thousands(value: number): string {
-  return Math.round(value)
-    .toString()
-    .replace(/\B(?=(\d{3})+$)/g, ',')
+  return Math.round(value).toLocaleString('en')
 }
 
 /** `$5.576 million`. */
