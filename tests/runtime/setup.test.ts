@@ -34,7 +34,12 @@ describe('the cpu variant', () => {
     expect(kept).toContain('tensorflow/libtensorflow_cc.so.2')
     expect(kept).toContain('tensorflow/include/tensorflow/c/c_api.h')
     expect(kept.join()).not.toMatch(/keras|external/)
-    expect(readFileSync(placed(host), 'utf8')).toContain(`-Wl,-rpath,${cpuFolder(host)}/tensorflow`)
+    const compiled = readFileSync(placed(host), 'utf8')
+    expect(compiled).toContain(`-Wl,-rpath,${cpuFolder(host)}/tensorflow`)
+    const [header] = /(?<=-include )\S+/.exec(compiled) ?? []
+    expect(readFileSync(String(header), 'utf8')).toContain(
+      '#define TF_NewSessionOptions tinymoe_session_options',
+    )
     expect(readdirSync(join(host.folder, 'cache'))).toEqual(['tensorflow-2.21.0-cpu'])
     expect((await readPrepared(host)).cpu.addon).toMatch(/tensorflow-2\.21\.0-cpu\/addon\/.*\.node$/)
   })
