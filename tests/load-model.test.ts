@@ -5,6 +5,7 @@ import { type LoadedModel, loadModel } from '../src/load-model.ts'
 import type { KvCache } from '../src/model/kv-cache.ts'
 import { startRuntime } from '../src/runtime/index.ts'
 import { FIXTURES, maxDifference } from './helpers/golden.ts'
+import { logitsOf } from './helpers/logits.ts'
 
 const MIXTRAL = join(FIXTURES, 'mixtral')
 
@@ -13,10 +14,7 @@ beforeAll(async () => {
 })
 
 function lastLogits(model: LoadedModel, tokens: number[], cache?: KvCache): Float32Array {
-  const { logits } = model.forward(tokens, { cache, logits: 'last' })
-  const values = logits.dataSync() as Float32Array
-  logits.dispose()
-  return values
+  return logitsOf(model.forward(tokens, { cache, logits: 'last' }))
 }
 
 describe('models on two devices in one process', () => {

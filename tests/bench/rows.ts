@@ -1,6 +1,7 @@
 import type { BenchReport, Row } from '../../bench/types.ts'
 import { countParameters, flopsPerToken } from '../../src/cost/index.ts'
 import { type ModelConfig, softmaxTopK } from '../../src/model/config.ts'
+import { runtimeReport } from '../helpers/runtime-report.ts'
 
 /** A row with made-up times; only what a test is about has to be given. */
 export function row(values: Partial<Row>): Row {
@@ -70,23 +71,7 @@ export function report(rows: Row[], values: Partial<BenchReport> = {}): BenchRep
     seconds: 12,
     conclusion: 'It is so.',
     conditions: {
-      runtime: {
-        device: 'cpu',
-        backend: 'tensorflow',
-        reason: 'native TensorFlow on the processor',
-        candidates: [],
-        deviceName: 'Some Processor',
-        memoryBytes: null,
-        driver: null,
-        computeCapability: null,
-        tensorflowVersion: '2.21.0',
-        tfjsVersion: '4.22.0',
-        nodeVersion: '20.0.0',
-        platform: 'linux x64',
-        cpuModel: null,
-        cpuFeatures: [],
-        threads: 2,
-      },
+      runtime: runtimeReport(),
       preset: 'default',
       dtype: 'float32',
       tf32: false,

@@ -4,6 +4,7 @@ import { RecordedExecutor } from '../../src/graph/executor.ts'
 import { argmax } from '../../src/model/most-likely.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
 import { maxDifference } from '../helpers/golden.ts'
+import { logitsOf } from '../helpers/logits.ts'
 import { randomModel, randomTokens } from '../helpers/random.ts'
 
 const V = 40
@@ -11,12 +12,6 @@ const V = 40
 beforeAll(async () => {
   await startRuntime({ device: 'cpu' })
 })
-
-function logitsOf({ logits }: { logits: tf.Tensor }): Float32Array {
-  const values = logits.dataSync() as Float32Array
-  logits.dispose()
-  return values
-}
 
 test('greedy chooses the largest logit of forward, the lower index of a tie, alone and in a batch', () => {
   const model = randomModel({ E: 5, K: 2 })

@@ -9,6 +9,7 @@ import type { KvCache } from '../../src/model/kv-cache.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
 import { maxDifference } from '../helpers/golden.ts'
+import { logitsOf } from '../helpers/logits.ts'
 import { randomModel, randomTokens } from '../helpers/random.ts'
 
 const V = 40
@@ -16,12 +17,6 @@ const V = 40
 beforeAll(async () => {
   await startRuntime({ device: 'cpu' })
 })
-
-function logitsOf({ logits }: { logits: tf.Tensor }): Float32Array {
-  const values = logits.dataSync() as Float32Array
-  logits.dispose()
-  return values
-}
 
 test('recorded equals eager for random shapes, batches and cuts of the prompt', () => {
   const shapes = fc.record({

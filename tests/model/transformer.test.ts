@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { DISPATCHES } from '../../src/model/dispatch/index.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
 import { maxDifference } from '../helpers/golden.ts'
+import { logitsOf } from '../helpers/logits.ts'
 import { randomModel, randomTokens } from '../helpers/random.ts'
 
 const V = 40
@@ -147,9 +148,3 @@ test.each([
   ).toThrow(message)
   model.dispose()
 })
-
-function logitsOf({ logits }: { logits: tf.Tensor }): Float32Array {
-  const values = logits.dataSync() as Float32Array
-  logits.dispose()
-  return values
-}

@@ -1,5 +1,6 @@
 import { pooled, proportion } from '../../src/eval/proportion.ts'
 import type { EvalReport } from '../../src/eval/types.ts'
+import { runtimeReport } from '../helpers/runtime-report.ts'
 
 const half = proportion(1, 2)
 
@@ -60,23 +61,7 @@ export function exampleEvaluation(changes: Partial<EvalReport> = {}): EvalReport
     speed: { prefill: timing, decode: { ...timing, tokens: 1, tokensPerSecond: 321 } },
     experts: null,
     conditions: {
-      runtime: {
-        device: 'cpu',
-        backend: 'tensorflow',
-        reason: 'native TensorFlow on the processor',
-        candidates: [],
-        deviceName: 'a processor',
-        memoryBytes: null,
-        driver: null,
-        computeCapability: null,
-        tensorflowVersion: '2.21.0',
-        tfjsVersion: '4.22.0',
-        nodeVersion: '20.0.0',
-        platform: 'linux x64',
-        cpuModel: 'a processor',
-        cpuFeatures: [],
-        threads: 2,
-      },
+      runtime: { ...runtimeReport(), deviceName: 'a processor' },
       dtype: 'float32',
       executor: 'recorded',
       loadAverage: null,
