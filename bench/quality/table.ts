@@ -1,5 +1,5 @@
 import type { EvalReport } from '../../src/eval/types.ts'
-import { signed } from '../study/summary.ts'
+import { concludeDomains, domainDifferences, signed } from '../study/summary.ts'
 import type { Cell, Difference, StudyReport } from '../study/types.ts'
 import type { Quality } from './read.ts'
 
@@ -67,7 +67,17 @@ function studySection({ conditions, cells, differences, conclusion, runs, planne
     '',
     'Differences, seed by seed (below zero: the first has the lower loss):',
     '',
-    ...tableLines(DIFFERENCE_HEAD, differences.map(differenceRow)),
+    ...tableLines(
+      ['equal', ...DIFFERENCE_HEAD],
+      differences.map((d) => [d.budget, ...differenceRow(d)]),
+    ),
+    '',
+    concludeDomains(runs),
+    '',
+    ...tableLines(
+      ['domain', ...DIFFERENCE_HEAD],
+      domainDifferences(runs).map(({ domain, difference }) => [domain, ...differenceRow(difference)]),
+    ),
   ]
 }
 
@@ -96,11 +106,11 @@ function cellRow(cell: Cell): string[] {
   ]
 }
 
-const DIFFERENCE_HEAD = ['equal', 'difference', 'mean', '95 % interval', 'each seed']
+const DIFFERENCE_HEAD = ['difference', 'mean', '95 % interval', 'each seed']
 
-function differenceRow({ budget, preset, than, mean, low, high, values }: Difference): string[] {
+function differenceRow({ preset, than, mean, low, high, values }: Difference): string[] {
   const interval = low === null || high === null ? '-' : `${signed(low)} to ${signed(high)}`
-  return [budget, `${preset} less ${than}`, signed(mean), interval, values.map(signed).join(', ')]
+  return [`${preset} less ${than}`, signed(mean), interval, values.map(signed).join(', ')]
 }
 
 /** The first column left, the others right. */

@@ -65,13 +65,42 @@ function cellOf(budget: Budget, preset: PresetName, runs: StudyRun[]): Cell[] {
 }
 
 /** Over the seeds that both have. */
-function differenceOf(budget: Budget, preset: PresetName, than: PresetName, runs: StudyRun[]): Difference[] {
-  const others = new Map(runsOf(budget, than, runs).map((run) => [run.seed, run.loss]))
+function differenceOf(
+  budget: Budget,
+  preset: PresetName,
+  than: PresetName,
+  runs: StudyRun[],
+  lossOf = ({ loss }: StudyRun) => loss,
+): Difference[] {
+  const others = new Map(runsOf(budget, than, runs).map((run) => [run.seed, lossOf(run)]))
   const own = runsOf(budget, preset, runs).filter(({ seed }) => others.has(seed))
   if (own.length === 0) return []
-  const spread = spreadOf(own.map(({ seed, loss }) => loss - others.get(seed)!))
+  const spread = spreadOf(own.map((run) => lossOf(run) - others.get(run.seed)!))
   const seeds = own.map(({ seed }) => seed)
   return [{ budget, preset, than, seeds, ...spread, ...meanInterval(spread) }]
+}
+
+/** The mixture less the dense model that costs as much a token, at equal tokens, in each domain by itself. */
+export function domainDifferences(runs: StudyRun[]): { domain: Domain; difference: Difference }[] {
+  const domains = runs.length > 0 ? (Object.keys(runs[0].byDomain) as Domain[]) : []
+  return domains.flatMap((domain) =>
+    differenceOf('tokens', 'moe', 'dense-active', runs, ({ byDomain }) => byDomain[domain]!).map(
+      (difference) => ({ domain, difference }),
+    ),
+  )
+}
+
+/** In which domains the mixture is better, and in which worse, where the interval excludes zero. */
+export function concludeDomains(runs: StudyRun[]): string {
+  const all = domainDifferences(runs)
+  const named = (is: (d: Difference) => boolean) =>
+    all.flatMap(({ domain, difference }) =>
+      is(difference) ? [`${domain} (${signed(difference.mean)})`] : [],
+    )
+  const lower = named(({ high }) => high !== null && high < 0)
+  const higher = named(({ low }) => low !== null && low > 0)
+  const list = (domains: string[]) => domains.join(', ') || 'none'
+  return `Domain by domain, moe less dense-active at equal tokens: below zero with its whole interval in ${list(lower)}; above in ${list(higher)}; not told apart in the others.`
 }
 
 const QUESTIONS: { budget: Budget; than: PresetName; against: string }[] = [

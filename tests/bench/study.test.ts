@@ -5,7 +5,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { runJobs } from '../../bench/study/jobs.ts'
 import { type PlannedRun, planStudy, type StudyOptions } from '../../bench/study/plan.ts'
 import { meanInterval, spreadOf } from '../../bench/study/statistics.ts'
-import { studyReport } from '../../bench/study/summary.ts'
+import { concludeDomains, domainDifferences, studyReport } from '../../bench/study/summary.ts'
 import { readResult } from '../../bench/study/train.ts'
 import type { StudyRun } from '../../bench/study/types.ts'
 import { countParameters } from '../../src/cost/index.ts'
@@ -199,4 +199,26 @@ describe('processes', () => {
       new RegExp(`^${run.id} failed: .*(EEXIST|ENOTDIR)`, 's'),
     )
   })
+})
+
+test('domain by domain: only differences whose interval excludes zero are called lower or higher', () => {
+  const plan = planStudy(OPTIONS)
+  const runs = finishedRuns(plan, () => 1).map((run) => {
+    const noise = [0.01, -0.01, 0.02][run.seed - 1]
+    const moe = run.preset === 'moe'
+    const byDomain = {
+      story: moe ? 0.9 + noise / 10 : 1,
+      arithmetic: moe ? 1.2 + noise / 10 : 1,
+      code: 1 + (moe ? noise : 0),
+    }
+    return { ...run, byDomain }
+  })
+  expect(domainDifferences(runs).map(({ domain, difference: { mean } }) => [domain, mean])).toEqual([
+    ['story', expect.closeTo(-0.0993, 3)],
+    ['arithmetic', expect.closeTo(0.2007, 3)],
+    ['code', expect.closeTo(0.0067, 3)],
+  ])
+  expect(concludeDomains(runs)).toContain('below zero with its whole interval in story (-0.099)')
+  expect(concludeDomains(runs)).toContain('above in arithmetic (+0.201); not told apart in the others')
+  expect(concludeDomains([])).toContain('in none; above in none')
 })
