@@ -1,8 +1,7 @@
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { Command } from 'commander'
 import { writeAtomically } from '../src/checkpoint/save.ts'
-import { messageOf, TinymoeError } from '../src/errors.ts'
+import { runScript } from '../src/cli/run-script.ts'
 import { qualityPicture } from './quality/picture.ts'
 import { readQuality } from './quality/read.ts'
 import { qualityMarkdown } from './quality/table.ts'
@@ -13,23 +12,23 @@ import { packageRoot } from './store.ts'
  * the study over seeds (study.json) in DIR, draws docs/quality.svg and writes DIR/quality.md.
  */
 
-function main(): void {
-  const { values } = parseArgs({ options: { results: { type: 'string' }, picture: { type: 'string' } } })
-  const folder = values.results ?? join(packageRoot(), 'bench', 'results')
-  const picture = values.picture ?? join(packageRoot(), 'docs', 'quality.svg')
-  const quality = readQuality(folder)
+function draw({ results, picture }: { results: string; picture: string }): void {
+  const quality = readQuality(results)
   writeAtomically(picture, qualityPicture(quality))
-  writeAtomically(join(folder, 'quality.md'), qualityMarkdown(quality))
-  process.stdout.write(`${picture}\n${join(folder, 'quality.md')}\n`)
+  writeAtomically(join(results, 'quality.md'), qualityMarkdown(quality))
+  process.stdout.write(`${picture}\n${join(results, 'quality.md')}\n`)
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  try {
-    main()
-  } catch (error) {
-    const usage = error instanceof TypeError && 'code' in error
-    if (!usage && !(error instanceof TinymoeError)) throw error
-    process.stderr.write(`error: ${messageOf(error)}\n`)
-    process.exitCode = usage ? 2 : 1
-  }
-}
+const program = new Command('tsx bench/quality.ts')
+  .description(
+    'Draws the losses of the shipped models and of the study over seeds, and writes them as a page.',
+  )
+  .option(
+    '--results <dir>',
+    'where the evaluations and the study are',
+    join(packageRoot(), 'bench', 'results'),
+  )
+  .option('--picture <file>', 'where the picture goes', join(packageRoot(), 'docs', 'quality.svg'))
+  .action(draw)
+
+await runScript(program)

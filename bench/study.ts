@@ -1,13 +1,12 @@
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { Presets, SingleBar } from 'cli-progress'
-import { Command, CommanderError } from 'commander'
+import { Command } from 'commander'
 import { writeAtomically } from '../src/checkpoint/save.ts'
 import { decimal, wholeNumber } from '../src/cli/arguments.ts'
 import { interruptible } from '../src/cli/interrupt.ts'
 import { remark, table, write } from '../src/cli/output.ts'
-import { messageOf, TinymoeError } from '../src/errors.ts'
+import { runScript } from '../src/cli/run-script.ts'
 import { packageRoot } from './store.ts'
 import { type JobHooks, runJobs } from './study/jobs.ts'
 import { type PlannedRun, planStudy } from './study/plan.ts'
@@ -49,7 +48,7 @@ const program = new Command('tsx bench/study.ts')
   )
   .option('--out <dir>', 'folder for the trainings', join('runs', 'study'))
   .option('--report <file>', 'where the results go', join(packageRoot(), 'bench', 'results', 'study.json'))
-  .exitOverride()
+  .action(study)
 
 async function study(flags: Flags): Promise<void> {
   const { seeds, tokens, batch: rows, length, learningRate: peakLearningRate, out, jobs } = flags
@@ -139,18 +138,4 @@ function printed({ cells, differences, conclusion, runs, planned }: StudyReport,
   ].join('\n')
 }
 
-async function main(): Promise<void> {
-  try {
-    program.parse()
-    await study(program.opts<Flags>())
-  } catch (error) {
-    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
-    else {
-      if (!(error instanceof TinymoeError)) throw error
-      process.stderr.write(`error: ${messageOf(error)}\n`)
-      process.exitCode = 1
-    }
-  }
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) await main()
+await runScript(program)

@@ -1,7 +1,8 @@
 import { resolve } from 'node:path'
-import { parseArgs } from 'node:util'
+import { Command } from 'commander'
+import { runScript } from '../src/cli/run-script.ts'
 import { countParameters } from '../src/cost/index.ts'
-import { InputError, messageOf, TinymoeError, UsageError } from '../src/errors.ts'
+import { InputError } from '../src/errors.ts'
 import { readEvaluation } from '../src/eval/read.ts'
 import type { EvalReport } from '../src/eval/types.ts'
 import type { ModelConfig } from '../src/model/config.ts'
@@ -18,11 +19,7 @@ import { exportModel } from '../src/train/loop.ts'
  * The weights are the same bytes each time. A training that did not note its device gets the one that this runs on.
  */
 
-const USAGE = 'usage: tsx models/export.ts RUN DIR [EVAL.json]'
-
-async function exportRun([run, dir, evaluationFile, ...more]: string[]): Promise<void> {
-  if (run === undefined || dir === undefined || more.length > 0)
-    throw new UsageError('export takes a folder of a training and one for the model')
+async function exportRun(run: string, dir: string, evaluationFile?: string): Promise<void> {
   const { report } = await startRuntime({ device: 'cpu' })
   const training = resumeTraining(run)
   try {
@@ -51,11 +48,11 @@ function evaluationOf(config: ModelConfig, file: string): EvalReport {
   return report
 }
 
-try {
-  await exportRun(parseArgs({ allowPositionals: true }).positionals)
-} catch (error) {
-  const usage = error instanceof UsageError || (error instanceof TypeError && 'code' in error)
-  if (!usage && !(error instanceof TinymoeError)) throw error
-  process.stderr.write(`error: ${messageOf(error)}\n${usage ? `${USAGE}\n` : ''}`)
-  process.exitCode = usage ? 2 : 1
-}
+const program = new Command('tsx models/export.ts')
+  .description("Makes a model's directory from a finished training.")
+  .argument('<run>', 'folder of the training')
+  .argument('<dir>', 'folder for the model')
+  .argument('[evaluation]', 'what `tinymoe eval DIR --out` wrote, for the card')
+  .action((run: string, dir: string, evaluation?: string) => exportRun(run, dir, evaluation))
+
+await runScript(program)

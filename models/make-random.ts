@@ -2,9 +2,11 @@
  * Makes a Mixtral of random weights to measure engines on: `npx tsx models/make-random.ts --size small --out DIR`.
  * Float32, no tokenizer, the same bytes every time.
  */
-import { parseArgs } from 'node:util'
+import { Command, Option } from 'commander'
 import { sizeOf } from '../src/checkpoint/layout.ts'
 import { saveCheckpoint } from '../src/checkpoint/save.ts'
+import { wholeNumber } from '../src/cli/arguments.ts'
+import { runScript } from '../src/cli/run-script.ts'
 import { type MixtralSizes, mixtralConfig } from './mixtral.ts'
 
 /** By parameters: 15 million, 0.2 billion, 0.9 billion. */
@@ -23,8 +25,6 @@ const SIZES: Record<string, MixtralSizes> = {
     positions: 4096,
   },
 }
-
-const usage = `usage: npx tsx models/make-random.ts --size ${Object.keys(SIZES).join('|')} --out DIR [--seed N]`
 
 /**
  * Uniform numbers of variance 1/inputs, so that activations keep their size; norms of one. A plain 32-bit xorshift
@@ -46,22 +46,23 @@ function weightsFrom(seed: number): (name: string, shape: number[]) => Float32Ar
   }
 }
 
-function options(): { size: string; out: string; seed: number } {
-  const { values } = parseArgs({
-    options: { size: { type: 'string' }, out: { type: 'string' }, seed: { type: 'string', default: '1' } },
-  })
-  const { size = '', out, seed } = values
-  if (!out || !Object.hasOwn(SIZES, size) || !/^\d+$/.test(seed)) throw new Error(usage)
-  return { size, out, seed: Number(seed) }
-}
-
-try {
-  const { size, out, seed } = options()
+function make({ size, out, seed }: { size: string; out: string; seed: number }): void {
   saveCheckpoint(out, mixtralConfig(SIZES[size]), 'F32', weightsFrom(seed), {
     'generation_config.json': { bos_token_id: 1, eos_token_id: 2 },
   })
-  console.log(`wrote ${out}`)
-} catch (error) {
-  console.error((error as Error).message)
-  process.exitCode = 2
+  process.stdout.write(`wrote ${out}\n`)
 }
+
+const program = new Command('tsx models/make-random.ts')
+  .description('Makes a Mixtral of random weights to measure engines on.')
+  .usage('--size NAME --out DIR [--seed N]')
+  .addOption(
+    new Option('--size <name>', '15 million, 0.2 billion or 0.9 billion parameters')
+      .choices(Object.keys(SIZES))
+      .makeOptionMandatory(),
+  )
+  .requiredOption('--out <dir>', 'folder for the model')
+  .option('--seed <n>', 'the same seed gives the same bytes', wholeNumber(0), 1)
+  .action(make)
+
+await runScript(program)

@@ -1,8 +1,8 @@
 import { mkdirSync } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
-import { parseArgs } from 'node:util'
+import { Command } from 'commander'
 import { writeAtomically } from '../src/checkpoint/save.ts'
-import { messageOf, TinymoeError } from '../src/errors.ts'
+import { runScript } from '../src/cli/run-script.ts'
 import { loadModel } from '../src/load-model.ts'
 import { measurePin, modelDir, pinFile, trainedModels } from '../tests/shipped/pins.ts'
 
@@ -23,12 +23,11 @@ async function pin(dir: string): Promise<void> {
   }
 }
 
-try {
-  const { positionals } = parseArgs({ allowPositionals: true })
-  for (const dir of positionals.length > 0 ? positionals : trainedModels().map(modelDir)) await pin(dir)
-} catch (error) {
-  const usage = error instanceof TypeError && 'code' in error
-  if (!usage && !(error instanceof TinymoeError)) throw error
-  process.stderr.write(`error: ${messageOf(error)}\n${usage ? 'usage: tsx models/pin.ts [DIR...]\n' : ''}`)
-  process.exitCode = usage ? 2 : 1
-}
+const program = new Command('tsx models/pin.ts')
+  .description('Writes what the tests of the shipped models hold them to.')
+  .argument('[dirs...]', 'models; default: all in models/')
+  .action(async (dirs: string[]) => {
+    for (const dir of dirs.length > 0 ? dirs : trainedModels().map(modelDir)) await pin(dir)
+  })
+
+await runScript(program)

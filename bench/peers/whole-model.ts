@@ -2,9 +2,25 @@
  * Times a whole model of tinymoe: prefill, and greedy decode through its cache. The twin of whole_model.py: the same flags,
  * the same prompts, the same JSON as last line. `npx tsx bench/peers/whole-model.ts --model DIR --threads 2`
  */
-import { parseArgs } from 'node:util'
-import { EXECUTORS, type Executor, type LoadedModel, loadModel } from '../../src/load-model.ts'
+import { Command } from 'commander'
+import { executorOption, wholeNumber } from '../../src/cli/arguments.ts'
+import { write } from '../../src/cli/output.ts'
+import { runScript } from '../../src/cli/run-script.ts'
+import { type Executor, type LoadedModel, loadModel } from '../../src/load-model.ts'
+import { summarize } from '../statistics.ts'
 import type { ChosenRow } from './output.ts'
+
+interface Flags {
+  model: string
+  prefill: number
+  decode: number
+  prompt: number
+  batch: number
+  threads?: number
+  samples: number
+  executor?: Executor
+  json?: boolean
+}
 
 interface Run {
   ms: number
@@ -57,50 +73,57 @@ function sample(run: () => Run, samples: number): Pick<ChosenRow, 'samplesMs' | 
   return { samplesMs: runs.map(({ ms }) => ms), chosen: runs[0].chosen }
 }
 
-const number = (fallback: number) => ({ type: 'string', default: String(fallback) }) as const
-const { values } = parseArgs({
-  options: {
-    model: { type: 'string' },
-    prefill: number(512),
-    decode: number(64),
-    prompt: number(64),
-    batch: number(1),
-    threads: { type: 'string' },
-    samples: number(5),
-    executor: { type: 'string', default: 'recorded' },
-    json: { type: 'boolean', default: false },
-  },
-})
-const [prefill, steps, prompt, batch, samples] = (
-  ['prefill', 'decode', 'prompt', 'batch', 'samples'] as const
-).map((name) => Number(values[name]))
-const executor = EXECUTORS.find((name) => name === values.executor) as Executor
-const model = await loadModel(values.model as string, {
-  device: 'cpu',
-  executor,
-  threads: values.threads === undefined ? undefined : Number(values.threads),
-})
-const V = model.config.vocabSize
-const rows: ChosenRow[] = []
-if (prefill > 0) {
-  const ids = promptIds(prefill, 0, V)
-  const facts = { kind: 'prefill', implementation: executor, batch: 1, tokens: prefill } as const
-  rows.push({ ...facts, ...sample(() => runPrefill(model, ids), samples) })
+function measure(model: LoadedModel, { prefill, decode, prompt, batch, samples }: Flags): ChosenRow[] {
+  const { executor: implementation, config } = model
+  const rows: ChosenRow[] = []
+  if (prefill > 0) {
+    const ids = promptIds(prefill, 0, config.vocabSize)
+    const facts = { kind: 'prefill', implementation, batch: 1, tokens: prefill } as const
+    rows.push({ ...facts, ...sample(() => runPrefill(model, ids), samples) })
+  }
+  if (decode > 0) {
+    const prompts = promptLengths(prompt, batch).map((length, b) => promptIds(length, b, config.vocabSize))
+    const facts = { kind: 'decode', implementation, batch, tokens: decode * batch } as const
+    rows.push({ ...facts, ...sample(() => runDecode(model, prompts, decode), samples) })
+  }
+  return rows
 }
-if (steps > 0) {
-  const prompts = promptLengths(prompt, batch).map((length, b) => promptIds(length, b, V))
-  const facts = { kind: 'decode', implementation: executor, batch, tokens: steps * batch } as const
-  rows.push({ ...facts, ...sample(() => runDecode(model, prompts, steps), samples) })
+
+function printed(rows: ChosenRow[]): string {
+  const lines = rows.map(({ kind, implementation, batch, tokens, samplesMs }) => {
+    const { medianMs } = summarize(samplesMs)
+    const rate = (tokens * 1000) / medianMs
+    return `${kind} ${implementation} batch ${batch}: ${medianMs.toFixed(1)} ms, ${rate.toFixed(1)} tokens/s\n`
+  })
+  return lines.join('')
 }
-const { tensorflowVersion, nodeVersion, threads, threadsReason } = model.runtime
-if (values.json) {
-  const versions = { tensorflow: tensorflowVersion, node: nodeVersion }
-  console.log(JSON.stringify({ library: 'tinymoe', versions, threads, threadsReason, rows }))
-} else {
-  for (const { kind, batch, tokens, samplesMs } of rows) {
-    const median = samplesMs.toSorted((a, b) => a - b)[Math.floor(samplesMs.length / 2)]
-    const rate = (tokens * 1000) / median
-    console.log(`${kind} ${executor} batch ${batch}: ${median.toFixed(1)} ms, ${rate.toFixed(1)} tokens/s`)
+
+async function timeModel(flags: Flags): Promise<void> {
+  const { executor, threads } = flags
+  const model = await loadModel(flags.model, { device: 'cpu', executor, threads })
+  try {
+    const rows = measure(model, flags)
+    const { tensorflowVersion, nodeVersion, threads, threadsReason } = model.runtime
+    const versions = { tensorflow: tensorflowVersion, node: nodeVersion }
+    const report = { library: 'tinymoe', versions, threads, threadsReason, rows }
+    await write(flags.json ? `${JSON.stringify(report)}\n` : printed(rows))
+  } finally {
+    model.dispose()
   }
 }
-model.dispose()
+
+const program = new Command('tsx bench/peers/whole-model.ts')
+  .description('Times a whole model: prefill, and greedy decode through its cache, on the processor.')
+  .usage('--model DIR [options]')
+  .requiredOption('--model <dir>', 'a Hugging Face directory')
+  .option('--prefill <n>', 'tokens of the prefill case; 0 leaves it out', wholeNumber(0), 512)
+  .option('--decode <n>', 'steps of the decode case; 0 leaves it out', wholeNumber(0), 64)
+  .option('--prompt <n>', 'tokens in the cache before the first step', wholeNumber(1), 64)
+  .option('--batch <n>', 'sequences of the decode case, of different lengths', wholeNumber(1), 1)
+  .option('--threads <n>', "threads of TensorFlow's ops; default: all", wholeNumber(1))
+  .option('--samples <n>', 'timed runs of each case', wholeNumber(1), 5)
+  .addOption(executorOption())
+  .option('--json', 'print one JSON value')
+  .action(timeModel)
+
+await runScript(program)

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module'
-import { Command, CommanderError, Option } from 'commander'
-import { messageOf, TinymoeError, UsageError } from '../errors.ts'
+import { Command, Option } from 'commander'
 import { DEVICES } from '../runtime/types.ts'
 import { wholeNumber } from './arguments.ts'
 import { addCommands } from './commands.ts'
+import { report, usage } from './failure.ts'
 import { onBrokenOutput } from './output.ts'
 
 const { version, description } = createRequire(import.meta.url)('tinymoe/package.json')
@@ -46,13 +46,6 @@ function showUsageAfterErrors(command: Command): void {
   command.showHelpAfterError(usage(command))
 }
 
-function usage(command: Command): string {
-  const names: string[] = []
-  for (let at: Command | null = command; at; at = at.parent) names.unshift(at.name())
-  const name = names.join(' ')
-  return `usage: ${name} ${command.usage()}\n(${name} --help lists arguments and options)`
-}
-
 /** Runs the command line; the exit code is 0 unless a command sets another. */
 async function main(): Promise<void> {
   const program = createProgram()
@@ -68,18 +61,6 @@ async function main(): Promise<void> {
   } catch (error) {
     process.exitCode = report(error, program.opts().debug === true, current)
   }
-}
-
-/** Says on stderr what went wrong, and returns the exit code. */
-function report(error: unknown, debug: boolean, command: Command): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2 // commander has printed it
-  const known = error instanceof TinymoeError
-  const hint = known ? '' : ' (a fault of tinymoe; --debug shows where)'
-  process.stderr.write(
-    debug && error instanceof Error ? `${error.stack}\n` : `error: ${messageOf(error)}${hint}\n`,
-  )
-  if (error instanceof UsageError) process.stderr.write(`${usage(command)}\n`)
-  return known ? error.exitCode : 1
 }
 
 await main()
