@@ -1,48 +1,43 @@
 import { remarks } from './remarks.ts'
-import { type Cells, details, sections } from './table.ts'
+import { type Cells, details, leftOut, sections } from './table.ts'
 import type { BenchReport, Loading, PeerReport } from './types.ts'
 
-/** The stored report for people: conclusion, tables, conditions, every row. */
+/** The stored report for people: conclusion, remarks, tables, conditions, every row. */
 export function markdown(report: BenchReport): string {
   const tables = sections(report).map(
-    ({ title, cells }) => `${title.replace('\n', '\n\n')}\n\n${markdownTable(cells)}\n`,
+    ({ title, note, cells }) => `## ${title}\n\n${note}\n\n${markdownTable(cells)}\n`,
   )
-  const notes = remarks(report).map((remark) => `- ${remark}\n`)
+  const missing = leftOut(report)
   return [
     `# Bench on ${report.conditions.runtime.deviceName ?? report.conditions.runtime.device}\n`,
     `${report.conclusion}\n`,
+    ...list(remarks(report)),
     ...tables,
-    ...(notes.length > 0 ? [notes.join('')] : []),
-    `## Conditions\n`,
-    `${conditionLines(report)
-      .map((line) => `- ${line}`)
-      .join('\n')}\n`,
-    `## Every row\n`,
+    '## Conditions\n',
+    ...list([...conditionLines(report), ...methodLines(report)]),
+    '## Every row\n',
     `${markdownTable(details(report))}\n`,
+    ...(missing.length > 1 ? ['## Rows left out\n', `${markdownTable(missing, ['---', '---'])}\n`] : []),
     'docs/bench.md says how to read this and how it was measured.\n',
   ].join('\n')
 }
 
+function list(lines: string[]): string[] {
+  return lines.length > 0 ? [lines.map((line) => `- ${line}\n`).join('')] : []
+}
+
 /** What the numbers hold for, a line each. Unknown is said to be unknown. */
 export function conditionLines(report: BenchReport): string[] {
-  const { conditions, date, seconds, rows, loading, tracing, peers } = report
-  const { runtime, machine, preset, secondsPlanned, method } = conditions
-  const reads = rows.flatMap(({ readMs }) => readMs ?? [])
+  const { conditions, layer, date, seconds, loading, tracing, peers } = report
+  const { runtime, machine, preset, secondsPlanned } = conditions
   const planned =
     secondsPlanned === null ? 'as long as it takes' : `${secondsPlanned} s planned without peers`
   return [
     `device: ${runtime.device}, ${known(runtime.deviceName)} (${runtime.reason}); backend ${runtime.backend}, ${runtime.threads} threads, ${runtime.platform}`,
     `versions: TensorFlow ${runtime.tensorflowVersion ?? 'not used'}, tfjs ${runtime.tfjsVersion}, Node ${runtime.nodeVersion}; driver ${runtime.driver ?? 'none'}`,
     `machine: ${machine.matmulGflops.toFixed(1)} GFLOP/s in a ${machine.matmulSize}-square matrix product, ${machine.memoryGbPerS.toFixed(1)} GB/s read from memory; load average before ${known(conditions.loadAverage)}, frequency governor ${known(conditions.governor)}`,
-    `weights and arithmetic ${conditions.dtype}, TensorFloat-32 ${tf32Words(conditions.tf32)}; seed ${conditions.seed}; commit ${known(conditions.commit)}`,
+    `weights and arithmetic ${conditions.dtype}, TensorFloat-32 ${tf32Words(conditions.tf32)}; sizes of the layer: ${layer.source}; seed ${conditions.seed}; commit ${known(conditions.commit)}`,
     `${date}, preset ${preset}, ${seconds.toFixed(0)} s in all (${planned})${preset === 'quick' ? '; expect noise' : ''}`,
-    `"95 %" is of the speed-up: ${method.interval}`,
-    ...(reads.length > 0
-      ? [
-          `${method.reading}; that takes ${Math.min(...reads).toFixed(3)} to ${Math.max(...reads).toFixed(3)} ms, included`,
-        ]
-      : []),
-    ...outlierLine(report),
     ...(loading ? [loadingLine(loading)] : []),
     ...(tracing
       ? [
@@ -53,11 +48,20 @@ export function conditionLines(report: BenchReport): string[] {
   ]
 }
 
-function outlierLine({ rows, conditions }: BenchReport): string[] {
+/** How the numbers were made, a line each. */
+export function methodLines({ rows, conditions: { method } }: BenchReport): string[] {
+  const reads = rows.flatMap(({ readMs }) => readMs ?? [])
   const samples = rows.reduce((sum, { n }) => sum + n, 0)
-  if (samples === 0) return []
   const outliers = rows.reduce((sum, row) => sum + row.outliers, 0)
-  return [`${outliers} of ${samples} samples are outliers: ${conditions.method.outliers}`]
+  return [
+    `"95 %" is of the speed-up: ${method.interval}`,
+    ...(reads.length > 0
+      ? [
+          `${method.reading}; that takes ${Math.min(...reads).toFixed(3)} to ${Math.max(...reads).toFixed(3)} ms, included`,
+        ]
+      : []),
+    ...(samples > 0 ? [`${outliers} of ${samples} samples are outliers: ${method.outliers}`] : []),
+  ]
 }
 
 function loadingLine({ medianMs, samplesMs, weightBytes, peakBytes, baseBytes }: Loading): string {
@@ -85,8 +89,12 @@ function megabytes(bytes: number): string {
   return (bytes / 1e6).toPrecision(3)
 }
 
-function markdownTable(cells: Cells): string {
-  const [header, ...rows] = cells
-  const line = (row: string[]) => `| ${row.join(' | ')} |`
-  return [line(header), line(header.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n')
+/** Columns but the first hold numbers, unless `rule` says otherwise. */
+function markdownTable(
+  [header, ...rows]: Cells,
+  rule = header.map((_, i) => (i === 0 ? '---' : '---:')),
+): string {
+  return [header, rule, ...rows]
+    .map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`)
+    .join('\n')
 }

@@ -1,22 +1,31 @@
 import { isTwin } from './feed-forward.ts'
+import { count, fixed, intervalOf, percent, ratio, time, UNKNOWN } from './format.ts'
 import { subjectOf } from './select.ts'
 import type { BenchReport, Dispatch, PeerRow, Row, Sweep } from './types.ts'
 
 /** Cells of one table, header first. */
 export type Cells = string[][]
 
-/** A section of the report: what was measured, in a line, and its table. The first column is a name. */
+/** A section of the report: what was measured, its conditions, and its table. The first column is a name. */
 export interface Section {
   title: string
+  note: string
   cells: Cells
 }
 
-/** The report as a person reads it: a line a case and executor, variants side by side. */
+/** What was measured of a case by one executor. */
+export interface Line {
+  /** Any row of it: all have the case's sizes. */
+  row: Row
+  by: Partial<Record<Dispatch, Row>>
+}
+
+/** The whole report as tables: a line a case and executor, variants side by side. */
 export function sections(report: BenchReport): Section[] {
   const all = [
     ...(['prefill', 'decode'] as const).map((kind) => modelSection(report, kind)),
     ...report.sweeps
-      .filter(({ kind, axis }) => kind === 'layer' && axis !== 'grid')
+      .filter((sweep) => sweep.kind === 'layer' && sweep.axis !== 'grid' && saysMore(report, sweep))
       .map((sweep) => sweepSection(report, sweep)),
     gridSection(report),
     breakdownSection(report),
@@ -26,78 +35,132 @@ export function sections(report: BenchReport): Section[] {
   return all.filter((section) => section !== null && section.cells.length > 1) as Section[]
 }
 
-const COLUMNS: { heading: string; cell(row: Partial<Record<Dispatch, Row>>): string }[] = [
+/** Not of a sweep of which only the place that it shares with the one over T was measured. */
+export function saysMore({ rows, sweeps }: BenchReport, { axis, groups }: Sweep): boolean {
+  const overTokens = sweeps.find((sweep) => sweep.axis === 'T')?.groups ?? []
+  const isOwn = ({ group }: Row) => groups.includes(group) && (axis === 'T' || !overTokens.includes(group))
+  return rows.some((row) => isOwn(row) && row.medianMs !== null)
+}
+
+/** Rows by case and executor, in their order. */
+export function linesOf(rows: Row[]): Line[] {
+  const lines = new Map<string, Line>()
+  for (const row of rows) {
+    const key = `${row.group} ${row.executor}`
+    const line = lines.get(key) ?? { row, by: {} }
+    line.by[row.dispatch] = row
+    lines.set(key, line)
+  }
+  return [...lines.values()]
+}
+
+export function isMeasured({ by }: Line): boolean {
+  return Object.values(by).some(({ medianMs }) => medianMs !== null)
+}
+
+/** Columns but the first that nothing fills are left out. */
+export function filledColumns(cells: Cells, names = 1): Cells {
+  const kept = cells[0].map(
+    (_, column) => column < names || cells.slice(1).some((line) => line[column] !== UNKNOWN),
+  )
+  return cells.map((line) => line.filter((_, column) => kept[column]))
+}
+
+const COLUMNS: { heading: string; cell(by: Line['by']): string }[] = [
   { heading: 'dense ms', cell: ({ dense }) => time(dense) },
   { heading: 'sparse ms', cell: ({ sparse }) => time(sparse) },
   { heading: 'gather ms', cell: ({ gather }) => time(gather) },
   { heading: 'speed-up', cell: ({ sparse }) => ratio(sparse?.speedup ?? null) },
   { heading: '95 %', cell: ({ sparse }) => intervalOf(sparse) },
+  { heading: 'by gather', cell: ({ gather }) => ratio(gather?.speedup ?? null) },
   { heading: 'ideal', cell: ({ sparse }) => ratio(sparse?.idealSpeedup ?? null) },
-  { heading: 'as active ms', cell: (row) => time(row['twin-active']) },
-  { heading: 'as total ms', cell: (row) => time(row['twin-total']) },
+  { heading: 'as active ms', cell: (by) => time(by['twin-active']) },
+  { heading: 'as total ms', cell: (by) => time(by['twin-total']) },
   { heading: 'GFLOP/s', cell: ({ sparse }) => fixed(sparse?.gflopsPerSecond ?? null) },
   { heading: 'of matmul', cell: ({ sparse }) => percent(sparse?.shareOfMatmul ?? null) },
   { heading: 'of memory', cell: ({ sparse }) => percent(sparse?.shareOfBandwidth ?? null) },
 ]
 
-/** A line a group and executor; lines and columns without a measured time are left out, remarks name what is missing. */
+/** Lines and columns without a measured time are left out; the report lists what is missing. */
 function compact(name: string, rows: Row[], nameOf: (row: Row) => string): Cells {
-  const lines = new Map<string, Row[]>()
-  for (const row of rows) {
-    const key = `${row.group} ${row.executor}`
-    lines.set(key, [...(lines.get(key) ?? []), row])
-  }
-  const measured = [...lines.values()].filter((line) => line.some(({ medianMs }) => medianMs !== null))
-  const filled = measured.map((line) => {
-    const byDispatch: Partial<Record<Dispatch, Row>> = Object.fromEntries(
-      line.map((row) => [row.dispatch, row]),
-    )
-    return [nameOf(line[0]), line[0].executor, ...COLUMNS.map(({ cell }) => cell(byDispatch))]
-  })
-  const cells = [[name, 'executor', ...COLUMNS.map(({ heading }) => heading)], ...filled]
-  const kept = cells[0].map((_, column) => column < 2 || filled.some((line) => line[column] !== UNKNOWN))
-  return cells.map((line) => line.filter((_, column) => kept[column]))
+  const lines = linesOf(rows).filter(isMeasured)
+  return filledColumns(
+    [
+      [name, 'executor', ...COLUMNS.map(({ heading }) => heading)],
+      ...lines.map(({ row, by }) => [nameOf(row), row.executor, ...COLUMNS.map(({ cell }) => cell(by))]),
+    ],
+    2,
+  )
 }
 
-function modelSection({ rows, model }: BenchReport, kind: 'prefill' | 'decode'): Section {
-  const of = rows.filter((row) => row.kind === kind)
-  const { total, active, totalWithoutEmbeddings, activeWithoutEmbeddings } = model.parameters
-  const facts = `Model ${model.name}: ${count(total)} parameters, ${count(active)} active a token (without embeddings ${count(totalWithoutEmbeddings)} and ${count(activeWithoutEmbeddings)}); ${model.text}`
-  const title =
+/** Of the model's cases of a kind, by batch and keys. */
+export function modelRows({ rows }: BenchReport, kind: 'prefill' | 'decode'): Row[] {
+  return sorted(
+    rows.filter((row) => row.kind === kind),
+    ({ batch, context }) => [batch, context ?? 0],
+  )
+}
+
+export function modelCaseName({ batch, context }: Pick<Row, 'batch' | 'context'>): string {
+  return `${batch} x ${context}`
+}
+
+export function modelFacts({ model: { parameters } }: BenchReport): string {
+  return `${count(parameters.total)} parameters, ${count(parameters.active)} active a token`
+}
+
+function modelSection(report: BenchReport, kind: 'prefill' | 'decode'): Section {
+  const { name, text, parameters } = report.model
+  const { totalWithoutEmbeddings: total, activeWithoutEmbeddings: active } = parameters
+  const facts = `${modelFacts(report)} (without embeddings ${count(total)} and ${count(active)}); ${text}.`
+  const [title, note] =
     kind === 'prefill'
-      ? `${facts}\nPrefill: whole prompts, logits of each one's last token`
-      : `Model ${model.name}\nDecode: one token a sequence and call, behind prompts in the cache; times are of one call`
+      ? [`Model ${name}: prefill`, "Whole prompts, logits of each one's last token."]
+      : [
+          `Model ${name}: decode`,
+          'One token a sequence and call, behind prompts in the cache; times are of one call.',
+        ]
   return {
     title,
-    cells: compact(
-      'batch x keys',
-      sorted(of, ({ batch, context }) => [batch, context ?? 0]),
-      ({ batch, context }) => `${batch} x ${context}`,
-    ),
+    note: `${note} ${facts}`,
+    cells: compact('batch x keys', modelRows(report, kind), modelCaseName),
   }
 }
 
-const AXIS_TITLES: Record<Exclude<Sweep['axis'], 'grid' | 'batch' | 'context'>, string> = {
-  T: 'over tokens T',
-  E: 'over experts E',
-  K: 'over experts a token K',
-  D: 'over width D',
-  H: 'over width of an expert H',
-  routing: 'over how tokens are routed',
+export const AXIS_WORDS: Record<Exclude<Sweep['axis'], 'grid' | 'batch' | 'context'>, string> = {
+  T: 'tokens T',
+  E: 'experts E',
+  K: 'experts a token K',
+  D: 'width D',
+  H: 'width of an expert H',
+  routing: 'how tokens are routed',
+}
+export type LayerAxis = keyof typeof AXIS_WORDS
+
+/** Where a row of the layer stands along an axis. */
+export function placeOf({ dims, tokens, routing }: Row, axis: LayerAxis): string {
+  return String({ ...dims, T: tokens, routing }[axis as 'T'])
 }
 
-function sweepSection({ rows, layer }: BenchReport, { axis, groups }: Sweep): Section {
-  const of = groups.flatMap((group) => rows.filter((row) => row.group === group))
-  const { D, H, E, K } = layer
-  const fixedSizes = Object.entries({ D, H, E, K, T: axis === 'T' ? null : (of[0]?.tokens ?? null) })
+export function layerFacts({ layer }: BenchReport): string {
+  return `${count(layer.totalParameters)} parameters, ${count(layer.activeParameters)} active a token`
+}
+
+function sweepSection(report: BenchReport, sweep: Sweep): Section {
+  const axis = sweep.axis as LayerAxis
+  const of = sweep.groups.flatMap((group) => report.rows.filter((row) => row.group === group))
+  const { D, H, E, K } = report.layer
+  const sizes = Object.entries({ D, H, E, K, T: axis === 'T' ? null : (of[0]?.tokens ?? null) })
     .filter(([name, value]) => name !== axis && value !== null)
     .map(([name, value]) => `${name}=${value}`)
-  const title = `One layer ${AXIS_TITLES[axis as keyof typeof AXIS_TITLES]}: ${fixedSizes.join(' ')}`
-  const whole = `${title}, ${count(layer.totalParameters)} parameters, ${count(layer.activeParameters)} active a token (${layer.source})`
-  const nameOf = (row: Row) => String({ ...row.dims, T: row.tokens, routing: row.routing }[axis as 'T'])
+    .join(' ')
   // The twins are the same in every sweep: once is enough.
   const shown = axis === 'T' ? of : of.filter(({ dispatch }) => !isTwin(dispatch))
-  return { title: axis === 'T' ? whole : title, cells: compact(axis, shown, nameOf) }
+  return {
+    title: `One layer over ${AXIS_WORDS[axis]}`,
+    note: axis === 'T' ? `${sizes}, ${layerFacts(report)}.` : `${sizes}.`,
+    cells: compact(axis, shown, (row) => placeOf(row, axis)),
+  }
 }
 
 function gridSection({ rows, sweeps }: BenchReport): Section | null {
@@ -105,12 +168,17 @@ function gridSection({ rows, sweeps }: BenchReport): Section | null {
   if (!grid) return null
   const of = rows.filter(({ group }) => grid.groups.includes(group))
   const nameOf = ({ dims, tokens }: Row) => `E${dims?.E} K${dims?.K} D${dims?.D} H${dims?.H} T${tokens}`
-  return { title: 'One layer, every combination', cells: compact('sizes', of, nameOf) }
+  return {
+    title: 'One layer, every combination',
+    note: 'A line a combination of sizes.',
+    cells: compact('sizes', of, nameOf),
+  }
 }
 
-function breakdownSection({ breakdown }: BenchReport): Section {
+export function breakdownSection({ breakdown }: BenchReport): Section {
   return {
-    title: 'Where a sparse dispatch spends its time, op by op; ms, each part timed by itself',
+    title: 'Where a sparse dispatch spends its time',
+    note: 'Op by op, ms; each part timed by itself, and the same work in one go.',
     cells: [
       ['T', 'router', 'group', 'experts', 'combine', 'sum', 'in one go', 'n'],
       ...breakdown.map((b) => [
@@ -124,8 +192,8 @@ function breakdownSection({ breakdown }: BenchReport): Section {
 
 function capacitySection({ capacity }: BenchReport): Section {
   return {
-    title:
-      'One layer with room for so many times the fair share of tokens an expert, what is over dropped; routed on the host',
+    title: 'One layer with limited capacity',
+    note: 'Room for so many times the fair share of tokens an expert, what is over is dropped; routed on the host.',
     cells: [
       ['factor', 'routing', 'T', 'dropped', 'MFLOP', 'median ms', 'p10', 'p90', 'n'],
       ...capacity.map((row) => [
@@ -147,7 +215,8 @@ function capacitySection({ capacity }: BenchReport): Section {
 function peerSection(report: BenchReport): Section {
   const found = report.peers.flatMap(({ report: peer }) => peer ?? [])
   return {
-    title: 'Peers, in the same session but not in turn with our rows',
+    title: 'Peers',
+    note: 'In the same session but not in turn with our rows.',
     cells: [
       ['peer', 'work', 'T', 'median ms', 'p10', 'p90', 'n', 'tokens/s', 'ours, fastest ms'],
       ...found.flatMap(({ library, rows }) =>
@@ -187,6 +256,12 @@ export function oursFor(
   return times.length > 0 ? Math.min(...times) : null
 }
 
+/** Rows without times, and the reason of each. */
+export function leftOut({ rows }: BenchReport): Cells {
+  const missing = rows.filter(({ skipped }) => skipped !== null)
+  return [['row', 'why'], ...missing.map(({ id, skipped }) => [id, skipped ?? UNKNOWN])]
+}
+
 /** Every row with everything that is a number, for the stored page. */
 export function details({ rows }: BenchReport): Cells {
   const header = [
@@ -212,36 +287,6 @@ export function details({ rows }: BenchReport): Cells {
         : UNKNOWN,
     ]),
   ]
-}
-
-const UNKNOWN = '-'
-
-function time(row: Row | undefined): string {
-  return fixed(row?.medianMs ?? null)
-}
-
-function intervalOf(row: Row | undefined): string {
-  if (!row || row.speedupLow === null || row.speedupHigh === null) return UNKNOWN
-  return `${row.speedupLow.toFixed(2)}..${row.speedupHigh.toFixed(2)}`
-}
-
-/** Two decimals below 100, none from 1000; '-' for unknown. */
-function fixed(value: number | null): string {
-  if (value === null) return UNKNOWN
-  return value.toFixed(value < 100 ? 2 : value < 1000 ? 1 : 0)
-}
-
-function ratio(value: number | null): string {
-  return value === null ? UNKNOWN : `${value.toFixed(2)}x`
-}
-
-function percent(share: number | null): string {
-  return share === null ? UNKNOWN : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`
-}
-
-function count(parameters: number): string {
-  if (parameters >= 1e9) return `${(parameters / 1e9).toFixed(2)}B`
-  return parameters >= 1e6 ? `${(parameters / 1e6).toFixed(2)}M` : `${(parameters / 1e3).toFixed(1)}K`
 }
 
 function sorted(rows: Row[], keys: (row: Row) => number[]): Row[] {

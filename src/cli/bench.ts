@@ -1,18 +1,16 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type BenchOptions, runBench } from '../../bench/index.ts'
 import { type LayerChoice, layerLike } from '../../bench/like.ts'
-import { conditionLines } from '../../bench/markdown.ts'
 import { PRESET_PLANS } from '../../bench/presets.ts'
-import { remarks } from '../../bench/remarks.ts'
 import { bundledModel, defaultResultsFolder, prepareFolder, storeReport } from '../../bench/store.ts'
-import { sections } from '../../bench/table.ts'
-import { type BenchReport, type LayerDims, PRESETS, type Preset } from '../../bench/types.ts'
+import { terminalReport } from '../../bench/terminal.ts'
+import { type LayerDims, PRESETS, type Preset } from '../../bench/types.ts'
 import { UsageError } from '../errors.ts'
 import type { Executor } from '../load-model.ts'
 import { allOptions, decimal, executorOption, type GlobalOptions, wholeNumber } from './arguments.ts'
 import { registerBenchCompare } from './bench-compare.ts'
 import { interruptible } from './interrupt.ts'
-import { remark, table, write } from './output.ts'
+import { remark, write } from './output.ts'
 import { withProgress } from './progress.ts'
 
 /** Exit code when `--assert` finds too little. */
@@ -99,7 +97,7 @@ async function bench(flags: Flags & GlobalOptions): Promise<void> {
       runBench(options, { signal, onProgress, onNotice: remark }),
     )
     const files = await storeReport(report, folder)
-    await write(flags.json ? `${JSON.stringify(report)}\n` : printed(report, files))
+    await write(flags.json ? `${JSON.stringify(report)}\n` : terminalReport(report, files))
     if (report.assertion && !report.assertion.passed && !report.interrupted)
       process.exitCode = ASSERTION_FAILED
   })
@@ -145,16 +143,6 @@ function layerOf(flags: Flags, preset: LayerDims): LayerChoice | null {
     )
   }
   return { dims, source: 'flags' }
-}
-
-/** The report for the terminal: tables, remarks, conditions, the conclusion last. */
-function printed(report: BenchReport, files: string[]): string {
-  return [
-    ...sections(report).map(({ title, cells }) => `${title}\n\n${table(cells, [0, 1])}`),
-    [...remarks(report), ...conditionLines(report), `report: ${files.join(', ')}`].join('\n'),
-    '',
-    `${report.conclusion}\n`,
-  ].join('\n')
 }
 
 /** An option that is a whole number from 1; what it is by default, the preset says. */

@@ -89,10 +89,9 @@ describe('tables', () => {
   test('have a line a case and executor, variants side by side, and no column that nothing fills', () => {
     const rows = [dense, row({}), row({ dispatch: 'twin-active', medianMs: 1.25, spread: null })]
     const other = rows.map((r): Row => ({ ...r, executor: 'recorded', medianMs: 1 }))
-    const [{ title, cells }] = sections(report([...rows, ...other], { sweeps: [T] }))
-    expect(title).toBe(
-      'One layer over tokens T: D=512 H=1024 E=16 K=2, 25.17M parameters, 3.15M active a token (flags)',
-    )
+    const [{ title, note, cells }] = sections(report([...rows, ...other], { sweeps: [T] }))
+    expect(title).toBe('One layer over tokens T')
+    expect(note).toBe('D=512 H=1024 E=16 K=2, 25.17M parameters, 3.15M active a token.')
     expect(cells).toEqual([
       [
         'T',
@@ -130,10 +129,32 @@ describe('tables', () => {
     const experts = [16, 4].map((E) => row({ group: `E${E}`, dims: { D: 512, H: 1024, E, K: 2 } }))
     const sweep = { kind: 'layer' as const, axis: 'E' as const, groups: ['E4', 'E16'] }
     const [model, layer] = sections(report([...cases, ...experts], { sweeps: [sweep] }))
-    expect(model.title).toMatch(/^Model tiny: .*\nPrefill: /)
+    expect(model.title).toBe('Model tiny: prefill')
+    expect(model.note).toMatch(
+      /^Whole prompts, .* \d.* parameters, .*\(without embeddings .*; random token ids\.$/,
+    )
     expect(model.cells.map(([name]) => name)).toEqual(['batch x keys', '1 x 32', '1 x 512', '8 x 128'])
-    expect(layer.title).toBe('One layer over experts E: D=512 H=1024 K=2 T=16')
+    expect([layer.title, layer.note]).toEqual(['One layer over experts E', 'D=512 H=1024 K=2 T=16.'])
     expect(layer.cells.map(([name]) => name)).toEqual(['E', '4', '16'])
+  })
+
+  test('of a sweep are there only when something of its own was measured', () => {
+    const own = row({
+      group: 'E4',
+      dims: { D: 512, H: 1024, E: 4, K: 2 },
+      medianMs: null,
+      skipped: 'too long',
+    })
+    const E = { kind: 'layer' as const, axis: 'E' as const, groups: ['E4', dense.group] }
+    const titles = (rows: Row[]) => sections(report(rows, { sweeps: [T, E] })).map(({ title }) => title)
+    expect(titles([dense, own])).toEqual(['One layer over tokens T'])
+    expect(titles([dense, { ...own, medianMs: 1 }])).toContain('One layer over experts E')
+  })
+
+  test('gather has its speed-up beside that of sparse', () => {
+    const gather = row({ dispatch: 'gather', speedup: 3 })
+    const [{ cells }] = sections(report([dense, row({}), gather], { sweeps: [T] }))
+    expect(cells[1][cells[0].indexOf('by gather')]).toBe('3.00x')
   })
 
   test('show parts of a dispatch and limited capacity', () => {
@@ -222,8 +243,9 @@ describe('remarks', () => {
 
   test('name what was left out, cut short, miscounted, missing or not to be had', () => {
     const rows = [
-      ...['a', 'b', 'c', 'd', 'e'].map((id) => row({ id, skipped: 'about 50 s a run' })),
-      row({ id: 'f', flopsCounted: 2e6 }),
+      ...[9.5, 50, 12].map((s) => row({ id: `a${s}`, skipped: `about ${s} s a run, too long for 25 s` })),
+      row({ kind: 'prefill', skipped: 'the time was spent' }),
+      ...['f', 'g', 'h', 'i', 'j', 'k'].map((id) => row({ id, flopsCounted: 2e6 })),
     ]
     const peers: BenchReport['peers'] = [
       { peer: 'llama.cpp', report: null, problem: 'llama.cpp was not measured: no.' },
@@ -231,8 +253,8 @@ describe('remarks', () => {
     const assertion = { factor: 2, passed: false, sentence: 'It is not.' }
     expect(remarks(report(rows, { interrupted: true, peers, assertion }))).toEqual([
       'Interrupted: only what was done until then is here.',
-      'a, b, c, d and 1 more left out: about 50 s a run.',
-      'Counted FLOPs differ from the formula: f.',
+      'Counted FLOPs differ from the formula: f, g, h, i and 2 more.',
+      'Rows left out: 1 of 1 of prefill, 3 of 9 of layer. Why: about 9.5 to 50 s a run, too long for 25 s (3); the time was spent (1).',
       'llama.cpp was not measured: no.',
       'It is not.',
     ])
@@ -251,11 +273,21 @@ describe('remarks', () => {
     ]
     const busy = { ...conditions, loadAverage: 1.5 }
     expect(remarks(report(rows, { ...nothingMissing, conditions: busy }))).toEqual([
-      'Faster than the ideal, so disturbed by something else: x.',
       'The machine was busy before the start (load average 1.5 on 2 threads): repeat on an idle one before believing these times.',
+      "Faster than fewer FLOPs explain (disturbed, or its weights stay in a cache and dense's do not): x.",
     ])
     const idle = { ...conditions, loadAverage: 0.9 }
     expect(remarks(report([], { ...nothingMissing, conditions: idle }))).toEqual([])
+  })
+
+  test('say that TensorFlow was not used, and why', () => {
+    const { conditions } = report([])
+    const reason = 'TensorFlow is not set up'
+    const candidates = [{ device: 'cpu' as const, taken: false, reason }]
+    const runtime = { ...conditions.runtime, device: 'wasm' as const, candidates }
+    expect(remarks(report([], { ...nothingMissing, conditions: { ...conditions, runtime } }))).toEqual([
+      'Run by wasm, not by native TensorFlow on the processor: TensorFlow is not set up.',
+    ])
   })
 
   test('of the gpu preset say that half precision is absent', () => {
@@ -264,6 +296,14 @@ describe('remarks', () => {
       'Half precision and bfloat16 are not here: the engine computes in float32.',
     ])
   })
+})
+
+test('the Markdown page lists every row that was left out, with its own reason', () => {
+  const rows = ['a', 'b'].map((id, i) => row({ id, skipped: `about ${i} s | a run` }))
+  expect(markdown(report(rows))).toContain(
+    '## Rows left out\n\n| row | why |\n| --- | --- |\n| a | about 0 s \\| a run |\n| b | about 1 s \\| a run |\n',
+  )
+  expect(markdown(report([row({})]))).not.toContain('Rows left out')
 })
 
 test('outside a checkout of its own the commit is unknown', async () => {
