@@ -1,8 +1,8 @@
 import * as Plot from '@observablehq/plot'
 import { parseHTML } from 'linkedom'
 
-/** Panels are drawn at this width and scaled by the page: readable on a telephone, and two side by side on a desk. */
-export const PANEL_WIDTH = 440
+/** Panels are drawn at this width and scaled by the page: readable on a telephone, and three side by side on a desk. */
+export const PANEL_WIDTH = 380
 
 export interface Label {
   /** Unique on the page. */
@@ -72,6 +72,9 @@ export function tokenScale(tokens: readonly number[]): Plot.ScaleOptions {
   const domain = [tokens[0] / 1.4, tokens[tokens.length - 1] * 1.4]
   return { type: 'log', domain, ticks: [...tokens], tickFormat: String, ...centred('tokens T') }
 }
+
+/** Text that stays readable over lines and marks. */
+export const HALO = { stroke: 'var(--paper)', strokeWidth: 4, fill: 'currentColor' } as const
 
 /** An axis's name in its middle. */
 export function centred(label: string): Plot.ScaleOptions {

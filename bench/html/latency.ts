@@ -1,22 +1,34 @@
 import * as Plot from '@observablehq/plot'
-import type { Executor } from '../../src/load-model.ts'
+import { EXECUTORS, type Executor } from '../../src/load-model.ts'
 import type { Cells } from '../table.ts'
 import type { BenchReport } from '../types.ts'
 import { draw, logScale, tokenScale } from './draw.ts'
 import { listed } from './markup.ts'
 import { colourOf, LOOKS } from './palette.ts'
 import type { PageSection, Panel } from './section.ts'
-import { dispatchesIn, distinct, EXECUTOR_WORDS, executorsOf, sweepOf, type TimedRow } from './select.ts'
+import {
+  dispatchesIn,
+  distinct,
+  EXECUTOR_WORDS,
+  executorsOf,
+  isTimed,
+  notShown,
+  plannedSweep,
+  sweepOf,
+  type TimedRow,
+} from './select.ts'
 
 /** Latency of the layer against tokens, a panel an executor. */
 export function latencySection(report: BenchReport): PageSection {
   const executors = executorsOf(report, 'layer').filter((name) => sweepOf(report, name).length > 0)
   const all = executors.flatMap((executor) => sweepOf(report, executor))
+  const planned = EXECUTORS.flatMap((executor) => plannedSweep(report, executor))
   const { D, H, E, K } = report.layer
   return {
     id: 'latency',
     title: 'Latency against tokens',
     sentence: sentenceOf(report, executors),
+    missing: executors.length > 0 ? notShown('Not measured', planned, isTimed) : '',
     note: `Time of one call of one layer (D=${D} H=${H} E=${E} K=${K}) on T tokens: the line is the median, the band runs from the tenth to the ninetieth percentile. Both axes are logarithmic: a slope of 1 is time in proportion to tokens, a flat line is time that does not depend on them.`,
     dispatches: dispatchesIn(all),
     panels: executors.map((executor) => latencyPanel(report, executor, all)),
@@ -28,7 +40,7 @@ export function latencySection(report: BenchReport): PageSection {
 function latencyPanel(report: BenchReport, executor: Executor, all: TimedRow[]): Panel {
   const rows = sweepOf(report, executor)
   const times = all.flatMap(({ p10Ms, p90Ms }) => [p10Ms, p90Ms])
-  const tokens = distinct(all.map((row) => row.tokens))
+  const tokens = distinct(plannedSweep(report, executor).map((row) => row.tokens))
   const svg = draw(
     {
       x: tokenScale(tokens),
@@ -51,7 +63,13 @@ function latencyPanel(report: BenchReport, executor: Executor, all: TimedRow[]):
               fillOpacity: 0.18,
               className: 'band',
             }),
-            Plot.lineY(line, { x: 'tokens', y: 'medianMs', stroke: color, strokeWidth: 2 }),
+            Plot.lineY(line, {
+              x: 'tokens',
+              y: 'medianMs',
+              stroke: color,
+              strokeWidth: 2,
+              strokeDasharray: LOOKS[dispatch].dashes,
+            }),
             Plot.dot(line, {
               x: 'tokens',
               y: 'medianMs',
@@ -70,7 +88,7 @@ function latencyPanel(report: BenchReport, executor: Executor, all: TimedRow[]):
       description: `Median milliseconds of one call by dispatch at ${listed(tokens.map((T) => `T=${T}`))}; the table below has the numbers.`,
     },
   )
-  return { caption: `layer, ${EXECUTOR_WORDS[executor]}`, svg }
+  return { caption: `Layer, ${EXECUTOR_WORDS[executor]}`, svg }
 }
 
 function hint({ dispatch, executor, tokens, medianMs, p10Ms, p90Ms, n }: TimedRow): string {

@@ -1,13 +1,13 @@
 import { escapeXml } from '../../src/trace/picture.ts'
 import type { Cells } from '../table.ts'
 
-/** A table whose first row is its heading and whose first column names the rows. */
-export function htmlTable([header, ...rows]: Cells): string {
+/** A table whose first row is its heading and whose first column names the rows; of numbers, or of words. */
+export function htmlTable([header, ...rows]: Cells, holds: 'numbers' | 'words' = 'numbers'): string {
   const head = header.map((cell) => `<th scope="col">${escapeXml(cell)}</th>`).join('')
   const body = rows.map(([name, ...cells]) => {
     return `<tr><th scope="row">${escapeXml(name)}</th>${cells.map((cell) => `<td>${escapeXml(cell)}</td>`).join('')}</tr>`
   })
-  return `<div class="wide"><table><thead><tr>${head}</tr></thead><tbody>\n${body.join('\n')}\n</tbody></table></div>`
+  return `<div class="wide"><table class="${holds}"><thead><tr>${head}</tr></thead><tbody>\n${body.join('\n')}\n</tbody></table></div>`
 }
 
 /** Shown on demand. */

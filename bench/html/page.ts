@@ -1,8 +1,8 @@
 import { escapeXml } from '../../src/trace/picture.ts'
 import type { EvalSummary } from '../evaluations.ts'
-import { conditionLines } from '../markdown.ts'
+import { conditionLines, methodLines } from '../markdown.ts'
 import { remarks } from '../remarks.ts'
-import { details, sections } from '../table.ts'
+import { details, leftOut, sections } from '../table.ts'
 import type { BenchReport, Dispatch } from '../types.ts'
 import { latencySection } from './latency.ts'
 import { folded, htmlTable } from './markup.ts'
@@ -10,7 +10,7 @@ import { colourOf, LOOKS } from './palette.ts'
 import { parametersSection } from './parameters.ts'
 import { qualitySection } from './quality.ts'
 import { rooflineSection } from './roofline.ts'
-import type { PageSection, Panel } from './section.ts'
+import type { LegendEntry, PageSection, Panel } from './section.ts'
 import { speedupSection } from './speedup.ts'
 import { STYLE } from './style.ts'
 import { sweepsSection } from './sweeps.ts'
@@ -25,8 +25,8 @@ export interface Evaluations {
 /** The report as a page of one file that asks for nothing else: conclusion, conditions, pictures, and all tables. */
 export function benchPage(report: BenchReport, evaluations: Evaluations): string {
   const parts = [
-    latencySection(report),
     speedupSection(report),
+    latencySection(report),
     rooflineSection(report),
     workSection(report),
     sweepsSection(report),
@@ -59,58 +59,66 @@ ${tablesOf(report)}
 function headerOf(report: BenchReport, title: string): string {
   const { runtime, preset } = report.conditions
   const meta = `${report.date}, preset ${preset}, ${runtime.device}, ${runtime.threads} threads, model ${report.model.name}`
-  const marked = (remark: string) => `<p class="remark">${escapeXml(remark)}</p>`
-  // There may be many of these, and they change nothing about what is shown.
-  const isLeftOut = (remark: string) => remark.includes(' left out: ')
-  const all = remarks(report)
-  const leftOut = all.filter(isLeftOut)
-  const conditions = conditionLines(report).map((line) => `<li>${escapeXml(line)}</li>`)
+  const missing = leftOut(report)
+  const conditions = [...conditionLines(report), ...methodLines(report)].map(
+    (line) => `<li>${escapeXml(line)}</li>`,
+  )
   return [
     '<header>',
     `<h1>${escapeXml(title)}</h1>`,
     `<p class="meta">${escapeXml(meta)}</p>`,
     `<p class="conclusion">${escapeXml(report.conclusion)}</p>`,
-    ...all.filter((remark) => !isLeftOut(remark)).map(marked),
-    ...(leftOut.length > 0 ? [folded('Rows left out, and why', leftOut.map(marked).join('\n'))] : []),
+    ...remarks(report).map((remark) => `<p class="remark">${escapeXml(remark)}</p>`),
+    ...(missing.length > 1 ? [folded('Rows left out, and why', htmlTable(missing, 'words'))] : []),
     folded('Conditions', `<ul>${conditions.join('\n')}</ul>`),
     '</header>',
   ].join('\n')
 }
 
-function sectionOf({ id, title, sentence, note, dispatches, panels, table }: PageSection): string {
+function sectionOf({ id, title, sentence, missing, note, dispatches, panels, table }: PageSection): string {
   return [
     `<section id="${id}">`,
     `<h2>${escapeXml(title)}</h2>`,
     `<p>${escapeXml(sentence)}</p>`,
+    ...(missing ? [`<p class="missing">${escapeXml(missing)}</p>`] : []),
     ...(dispatches.length > 0 ? [dispatchLegend(dispatches)] : []),
-    ...(panels.length > 0 ? [`<div class="panels">${panels.map(figureOf).join('\n')}</div>`] : []),
+    ...(panels.length > 0
+      ? [`<div class="panels ${columnsOf(panels.length)}">${panels.map(figureOf).join('\n')}</div>`]
+      : []),
     ...(note === '' ? [] : [`<p class="note">${escapeXml(note)}</p>`]),
     ...(table.length > 1 ? [folded('The numbers', htmlTable(table))] : []),
     '</section>',
   ].join('\n')
 }
 
+/** Rows of three, unless that leaves gaps. */
+function columnsOf(panels: number): 'single' | 'pairs' | 'triples' {
+  if (panels === 1) return 'single'
+  return panels === 2 || panels === 4 ? 'pairs' : 'triples'
+}
+
 function figureOf({ caption, svg, legend }: Panel): string {
-  const keys = (legend ?? []).map(
-    ({ colour, words }) =>
-      `<span class="key" style="--key: ${colour}"><span class="swatch"></span>${escapeXml(words)}</span>`,
-  )
-  const under = keys.length > 0 ? `<div class="legend">${keys.join('\n')}</div>` : ''
+  const under = legend ? legendOf(legend) : ''
   return `<figure><figcaption>${escapeXml(caption)}</figcaption>${svg}${under}</figure>`
 }
 
 function dispatchLegend(dispatches: Dispatch[]): string {
-  const keys = dispatches.map(
-    (name) =>
-      `<span class="key" style="--key: ${colourOf(name)}"><span class="sign">${LOOKS[name].sign}</span>${escapeXml(LOOKS[name].words)}</span>`,
-  )
+  return legendOf(dispatches.map((name) => ({ colour: colourOf(name), ...LOOKS[name] })))
+}
+
+/** A key an entry, in its colour; a swatch where there is no shape to tell it by. */
+function legendOf(entries: LegendEntry[]): string {
+  const keys = entries.map(({ colour, sign, words }) => {
+    const mark = sign ? `<span class="sign">${sign}</span>` : '<span class="swatch"></span>'
+    return `<span class="key" style="--key: ${colour}">${mark}${escapeXml(words)}</span>`
+  })
   return `<div class="legend">${keys.join('\n')}</div>`
 }
 
-/** The tables that the terminal prints, and every row. */
+/** The tables of the Markdown report, and every row. */
 function tablesOf(report: BenchReport): string {
-  const tables = sections(report).map(({ title, cells }) =>
-    folded(title.replace('\n', '. '), htmlTable(cells)),
+  const tables = sections(report).map(({ title, note, cells }) =>
+    folded(title, `<p class="note">${escapeXml(note)}</p>${htmlTable(cells)}`),
   )
   return [
     '<section id="tables">',

@@ -10,6 +10,8 @@ interface Look {
   /** The same shape as text, for legends. */
   sign: string
   words: string
+  /** Dashes of its line: a twin often lies on the dispatch that it is as large as, and both are to be seen. */
+  dashes?: string
 }
 
 export const LOOKS: Record<Dispatch, Look> = {
@@ -27,14 +29,16 @@ export const LOOKS: Record<Dispatch, Look> = {
     dark: '#3fc79a',
     symbol: 'diamond',
     sign: '◆',
-    words: 'plain feed-forward of the active width',
+    words: 'twin-active: plain feed-forward, K H wide',
+    dashes: '5 3',
   },
   'twin-total': {
     light: '#a8478b',
     dark: '#e08fc0',
     symbol: 'star',
     sign: '★',
-    words: 'plain feed-forward of the total width',
+    words: 'twin-total: plain feed-forward, E H wide',
+    dashes: '5 3',
   },
 }
 

@@ -60,6 +60,7 @@ function sizesPanel(sizes: Size[]): Panel {
   const amounts = sizes.flatMap(({ total, active }) => [total, active])
   const svg = draw(
     {
+      width: 420,
       height: 64 + 21 * sizes.length,
       marginLeft: 22 + NAME_CHARACTER * Math.max(...sizes.map(({ name }) => name.length)),
       marginRight: 48,
@@ -99,11 +100,11 @@ function sizesPanel(sizes: Size[]): Panel {
     },
   )
   return {
-    caption: 'active and total parameters, and the share that is active',
+    caption: 'Active and total parameters, and the share that is active',
     svg,
     legend: [
-      { colour: 'var(--sparse)', words: '● active for one token' },
-      { colour: 'var(--dense)', words: '□ in all' },
+      { colour: 'var(--sparse)', sign: '●', words: 'active for one token' },
+      { colour: 'var(--dense)', sign: '□', words: 'in all' },
     ],
   }
 }

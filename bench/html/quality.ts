@@ -1,6 +1,6 @@
 import * as Plot from '@observablehq/plot'
 import type { EvalSummary } from '../evaluations.ts'
-import { centred, draw, short } from './draw.ts'
+import { centred, draw, HALO, short } from './draw.ts'
 import { listed } from './markup.ts'
 import type { PageSection, Panel } from './section.ts'
 
@@ -26,7 +26,7 @@ export function qualitySection({
     note:
       found.length === 0
         ? ''
-        : 'Loss in nats a token, lower is better, mean over domains of held-out texts; FLOPs of one token by formula, only the chosen experts. Losses compare only between models with the same tokenizer and the same texts.',
+        : 'Loss in nats a token, lower is better, mean over domains of held-out texts; FLOPs of one token by formula, only the chosen experts. Losses compare only between models with the same tokenizer and the same texts. The axis of the loss is cut to the range of these.',
     dispatches: [],
     panels: found.length === 0 ? [] : [qualityPanel(found)],
     table: [
@@ -43,24 +43,57 @@ export function qualitySection({
   }
 }
 
+const [HEIGHT, TOP, BOTTOM] = [300, 24, 40]
+/** Pixels from one name to the next at least. */
+const NAME_HEIGHT = 15
+
+type Point = EvalSummary & { mflop: number }
+
+/** Names beside their points, moved down where one would lie on another; left of the points that are far right. */
+function namesOf(points: Point[], [least, most]: number[], farRight: number): Plot.Markish[] {
+  const pixels = (HEIGHT - TOP - BOTTOM) / (most - least)
+  let free = 0
+  return points
+    .toSorted((a, b) => b.loss - a.loss)
+    .map((point) => {
+      const own = (most - point.loss) * pixels
+      const at = Math.max(own, free)
+      free = at + NAME_HEIGHT
+      const left = point.mflop > 0.6 * farRight
+      return Plot.text([point], {
+        ...HALO,
+        x: 'mflop',
+        y: 'loss',
+        text: 'name',
+        textAnchor: left ? 'end' : 'start',
+        dx: left ? -10 : 10,
+        dy: at - own,
+      })
+    })
+}
+
 function qualityPanel(found: EvalSummary[]): Panel {
   const points = found.map((one) => ({ ...one, mflop: one.flopsPerToken / 1e6 }))
   const [losses, work] = [points.map(({ loss }) => loss), points.map(({ mflop }) => mflop)]
   const room = 0.15 * (Math.max(...losses) - Math.min(...losses)) || 0.1
+  const x = [0, 1.25 * Math.max(...work)]
+  const y = [Math.min(...losses) - room, Math.max(...losses) + room]
   const colour = ({ mixture }: EvalSummary) => `var(--${mixture ? 'sparse' : 'dense'})`
   const svg = draw(
     {
-      marginRight: 30,
+      height: HEIGHT,
+      marginTop: TOP,
+      marginBottom: BOTTOM,
       x: {
         ...centred('MFLOP a token'),
-        domain: [0, 1.25 * Math.max(...work)],
+        domain: x,
         ticks: 6,
         tickFormat: short,
       },
       y: {
         label: 'loss, nats a token',
         labelArrow: 'none',
-        domain: [Math.min(...losses) - room, Math.max(...losses) + room],
+        domain: y,
         grid: true,
         ticks: 6,
       },
@@ -73,7 +106,7 @@ function qualityPanel(found: EvalSummary[]): Panel {
           points.filter(({ mixture }) => !mixture),
           { x: 'mflop', y: 'loss', r: 5, fill: colour, symbol: 'square', title: hint },
         ),
-        Plot.text(points, { x: 'mflop', y: 'loss', text: 'name', dy: -12 }),
+        ...namesOf(points, y, x[1]),
       ],
     },
     {
@@ -85,11 +118,11 @@ function qualityPanel(found: EvalSummary[]): Panel {
     },
   )
   return {
-    caption: 'loss against FLOPs of one token',
+    caption: 'Loss against FLOPs of one token',
     svg,
     legend: [
-      { colour: 'var(--sparse)', words: '● mixture' },
-      { colour: 'var(--dense)', words: '■ without experts' },
+      { colour: 'var(--sparse)', sign: '●', words: 'mixture' },
+      { colour: 'var(--dense)', sign: '■', words: 'without experts' },
     ],
   }
 }

@@ -2,7 +2,7 @@ import * as Plot from '@observablehq/plot'
 import type { MachineReadings } from '../../src/runtime/index.ts'
 import type { Cells } from '../table.ts'
 import type { BenchReport, Row } from '../types.ts'
-import { centred, draw, logScale, short } from './draw.ts'
+import { centred, draw, HALO, logScale, short } from './draw.ts'
 import { listed } from './markup.ts'
 import { colourOf, LOOKS } from './palette.ts'
 import type { PageSection, Panel } from './section.ts'
@@ -86,36 +86,25 @@ function rooflinePanel(
       },
       marks: [
         Plot.lineY(roofs, { x: 'intensity', y: 'gflops', stroke: 'currentColor', strokeWidth: 1.5 }),
-        Plot.text(roofs.slice(-1), {
+        Plot.text(roofs.slice(1, 2), {
+          ...HALO,
           x: 'intensity',
           y: 'gflops',
           text: () => `${short(machine.matmulGflops)} GFLOP/s`,
-          textAnchor: 'end',
+          textAnchor: 'start',
+          dx: 4,
           dy: -9,
         }),
-        Plot.text([Math.sqrt(least * ridge)], {
-          x: (intensity: number) => intensity,
-          y: (intensity: number) => roofAt(intensity, machine),
+        Plot.text(roofs.slice(1, 2), {
+          ...HALO,
+          x: 'intensity',
+          y: 'gflops',
           text: () => `${short(machine.memoryGbPerS)} GB/s`,
           textAnchor: 'end',
-          dx: -8,
-          dy: -4,
+          dx: -14,
+          dy: 8,
         }),
-        ...dispatchesIn(points.map(({ row }) => row)).map((dispatch) =>
-          Plot.dot(
-            points.filter(({ row }) => row.dispatch === dispatch),
-            {
-              x: 'intensity',
-              y: 'gflops',
-              fill: colourOf(dispatch),
-              fillOpacity: 0.7,
-              symbol: LOOKS[dispatch].symbol,
-              r: 3.5,
-              title: hint,
-              className: 'case',
-            },
-          ),
-        ),
+        ...pointsOf(points),
       ],
     },
     {
@@ -124,7 +113,26 @@ function rooflinePanel(
       description: `GFLOP/s against FLOP per weight byte for ${points.length} cases, under ${short(machine.matmulGflops)} GFLOP/s and ${short(machine.memoryGbPerS)} GB/s.`,
     },
   )
-  return { caption: what, svg }
+  return { caption: `${what[0].toUpperCase()}${what.slice(1)}`, svg }
+}
+
+/** Half of them show through: many lie on each other. */
+function pointsOf(points: RooflinePoint[]): Plot.Markish[] {
+  return dispatchesIn(points.map(({ row }) => row)).map((dispatch) =>
+    Plot.dot(
+      points.filter(({ row }) => row.dispatch === dispatch),
+      {
+        x: 'intensity',
+        y: 'gflops',
+        fill: colourOf(dispatch),
+        fillOpacity: 0.7,
+        symbol: LOOKS[dispatch].symbol,
+        r: 3.5,
+        title: hint,
+        className: 'case',
+      },
+    ),
+  )
 }
 
 function hint({ row, intensity, gflops, roof }: RooflinePoint): string {
@@ -150,9 +158,16 @@ function sentenceOf(points: RooflinePoint[], machine: MachineReadings): string {
       : []
   })
   const layer = said.length > 0 ? ` In the layer ${listed(said)}.` : ''
-  const above =
-    cached.length > 0 ? ` ${cached.length} of them lie above the slope: their weights came from a cache.` : ''
-  return `${memory.length} of ${points.length} cases do fewer than ${short(ridge)} FLOPs for a byte of weights, so memory bounds them.${above}${layer}`
+  const over = points.filter((point) => !memory.includes(point) && point.gflops > point.roof)
+  const above = [
+    ...(cached.length > 0
+      ? [` ${cached.length} of them lie above the slope: their weights came from a cache.`]
+      : []),
+    ...(over.length > 0
+      ? [` ${over.length} lie above the flat part: the reading of the matrix product was disturbed.`]
+      : []),
+  ].join('')
+  return `${memory.length} of ${points.length} timed cases do fewer than ${short(ridge)} FLOPs for a byte of weights, so memory bounds them.${above}${layer}`
 }
 
 function tableOf(points: RooflinePoint[]): Cells {

@@ -1,13 +1,20 @@
 import type { Cells } from '../table.ts'
 import type { Dispatch } from '../types.ts'
 
+/** What a colour means; its shape as a character where there is one. */
+export interface LegendEntry {
+  colour: string
+  sign?: string
+  words: string
+}
+
 /** One picture with its words; several stand side by side where there is room. */
 export interface Panel {
   caption: string
   /** An `<svg>` as text. */
   svg: string
   /** What its colours mean, where they are not dispatches. */
-  legend?: { colour: string; words: string }[]
+  legend?: LegendEntry[]
 }
 
 /** A part of the page: what was asked, what the data says to it, pictures, and their numbers as a table. */
@@ -17,6 +24,8 @@ export interface PageSection {
   title: string
   /** Made from the data, whichever way it went. */
   sentence: string
+  /** What should be in the pictures and was not measured; empty when all was. */
+  missing?: string
   /** How to read the pictures, or why there are none. */
   note: string
   /** Dispatches that appear, for the legend. */

@@ -1,6 +1,7 @@
 import { EXECUTORS, type Executor } from '../../src/load-model.ts'
 import { subjectOf, tokenSweep } from '../select.ts'
 import { type BenchReport, type Dispatch, type Row, TWINS } from '../types.ts'
+import { listed } from './markup.ts'
 
 /** A row that was timed. */
 export type TimedRow = Row & { medianMs: number; p10Ms: number; p90Ms: number }
@@ -16,10 +17,34 @@ export function isCompared(row: Row): row is ComparedRow {
   return isTimed(row) && row.speedup !== null
 }
 
-/** Timed rows of the sweep over T by one executor, all dispatches, fewest tokens first. */
-export function sweepOf(report: BenchReport, executor: Executor): TimedRow[] {
+/** Rows of the sweep over T by one executor, timed or not, all dispatches, fewest tokens first. */
+export function plannedSweep(report: BenchReport, executor: Executor): Row[] {
   const subject = { ...subjectOf(report), executor }
-  return ALL_DISPATCHES.flatMap((dispatch) => tokenSweep(report.rows, subject, dispatch)).filter(isTimed)
+  return ALL_DISPATCHES.flatMap((dispatch) => tokenSweep(report.rows, subject, dispatch))
+}
+
+/** Those of them that were timed. */
+export function sweepOf(report: BenchReport, executor: Executor): TimedRow[] {
+  return plannedSweep(report, executor).filter(isTimed)
+}
+
+/** A sentence an executor that says which rows of the sweep over T are not shown; empty when all are. */
+export function notShown(what: string, rows: readonly Row[], isShown: (row: Row) => boolean): string {
+  const sentences = EXECUTORS.flatMap((executor) => {
+    const own = rows.filter((row) => row.executor === executor)
+    const dispatches = new Map<string, Dispatch[]>()
+    for (const dispatch of dispatchesIn(own)) {
+      const all = own.filter((row) => row.dispatch === dispatch)
+      const left = all.filter((row) => !isShown(row))
+      if (left.length === 0) continue
+      const where =
+        left.length === all.length ? 'at all sizes' : `at ${listed(left.map(({ tokens }) => `T=${tokens}`))}`
+      dispatches.set(where, [...(dispatches.get(where) ?? []), dispatch])
+    }
+    const missing = [...dispatches].map(([where, names]) => `${listed(names)} ${where}`)
+    return missing.length > 0 ? [`${what} (${EXECUTOR_WORDS[executor]}): ${missing.join('; ')}.`] : []
+  })
+  return sentences.join(' ')
 }
 
 /** Executors that have timed rows of a kind; the one that conclusions are about first. */

@@ -1,5 +1,5 @@
 import * as Plot from '@observablehq/plot'
-import type { Executor } from '../../src/load-model.ts'
+import { EXECUTORS, type Executor } from '../../src/load-model.ts'
 import type { Cells } from '../table.ts'
 import type { BenchReport } from '../types.ts'
 import { centred, draw, short, tokenScale } from './draw.ts'
@@ -15,6 +15,8 @@ import {
   EXECUTOR_WORDS,
   executorsOf,
   isCompared,
+  notShown,
+  plannedSweep,
   sweepOf,
 } from './select.ts'
 
@@ -27,12 +29,21 @@ export function speedupSection(report: BenchReport): PageSection {
   }))
   const found = all.filter(({ rows }) => rows.length > 0)
   const rows = found.flatMap((one) => one.rows)
+  const planned = EXECUTORS.flatMap((executor) => plannedSweep(report, executor))
   const { E, K } = report.layer
   return {
     id: 'speed-up',
     title: 'Speed-up against the ideal E/K',
+    missing:
+      rows.length > 0
+        ? notShown(
+            'Not compared with dense',
+            planned.filter(({ dispatch }) => dispatch !== 'dense'),
+            isCompared,
+          )
+        : '',
     sentence: `${speedupSentence(found[0]?.rows ?? [])} ${gapSentence(report, gaps)}`,
-    note: `A mixture runs K=${K} of E=${E} experts for a token, so the ideal is ${short(E / K)}; 1 is dense. Lines at the points are 95 % intervals. The bars show how far sparse stays above its ideal share of dense's time, and why; docs/report.md defines the parts.`,
+    note: `A mixture runs K=${K} of E=${E} experts for a token, so the ideal is ${short(E / K)}; 1 is dense. Lines at the points are 95 % intervals.${gaps.length > 0 ? " The bars show how far sparse stays above its ideal share of dense's time, and why; docs/report.md defines the parts." : ''}`,
     dispatches: dispatchesIn(rows),
     panels: [
       ...found.map((one) => speedupPanel(report, one.executor, one.rows, rows)),
@@ -49,13 +60,13 @@ function comparedOf(report: BenchReport, executor: Executor): ComparedRow[] {
 }
 
 function speedupPanel(
-  { layer }: BenchReport,
+  report: BenchReport,
   executor: Executor,
   rows: ComparedRow[],
   all: ComparedRow[],
 ): Panel {
-  const ideal = layer.E / layer.K
-  const tokens = distinct(all.map((row) => row.tokens))
+  const ideal = report.layer.E / report.layer.K
+  const tokens = distinct(plannedSweep(report, executor).map((row) => row.tokens))
   const top = 1.1 * Math.max(ideal, 1, ...all.map(({ speedup, speedupHigh }) => speedupHigh ?? speedup))
   const svg = draw(
     {
@@ -78,7 +89,13 @@ function speedupPanel(
             ({ speedupLow, speedupHigh }) => speedupLow !== null && speedupHigh !== null,
           )
           return [
-            Plot.lineY(line, { x: 'tokens', y: 'speedup', stroke: color, strokeOpacity: 0.5 }),
+            Plot.lineY(line, {
+              x: 'tokens',
+              y: 'speedup',
+              stroke: color,
+              strokeOpacity: 0.5,
+              strokeDasharray: LOOKS[dispatch].dashes,
+            }),
             Plot.ruleX(known, {
               x: 'tokens',
               y1: 'speedupLow',
@@ -104,7 +121,7 @@ function speedupPanel(
       description: `How many times as fast as dense each dispatch is, beside the ideal ${short(ideal)}.`,
     },
   )
-  return { caption: `layer, ${EXECUTOR_WORDS[executor]}`, svg }
+  return { caption: `Layer, ${EXECUTOR_WORDS[executor]}`, svg }
 }
 
 function hint({ dispatch, tokens, speedup, speedupLow, speedupHigh, idealSpeedup }: ComparedRow): string {
@@ -180,7 +197,7 @@ function gapPanel(gaps: Gap[]): Panel {
     },
   )
   const legend = PART_NAMES.map((part) => ({ colour: colourOf(part), words: PARTS[part].words }))
-  return { caption: "sparse, op by op: its time as a share of dense's, by part", svg, legend }
+  return { caption: "Where sparse's time goes, op by op", svg, legend }
 }
 
 function speedupSentence(rows: ComparedRow[]): string {

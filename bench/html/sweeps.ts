@@ -1,6 +1,6 @@
 import * as Plot from '@observablehq/plot'
 import type { Cells } from '../table.ts'
-import type { BenchReport, Dispatch, Sweep } from '../types.ts'
+import type { BenchReport, Dispatch, Row, Sweep } from '../types.ts'
 import { centred, draw, short } from './draw.ts'
 import { listed } from './markup.ts'
 import { colourOf, LOOKS } from './palette.ts'
@@ -21,27 +21,43 @@ type Axis = keyof typeof AXIS_WORDS
 interface Along {
   sweep: Sweep & { axis: Axis }
   rows: ComparedRow[]
+  /** Every place along the axis, measured or not. */
+  places: string[]
 }
 
 /** Speed-up along every other axis that was swept, by the executor that conclusions are about. */
 export function sweepsSection(report: BenchReport): PageSection {
-  const swept = report.sweeps.flatMap((sweep): Along[] => {
-    if (sweep.axis === 'T' || sweep.axis === 'grid') return []
-    const rows = rowsOf(report, sweep)
-    return new Set(rows.map(({ group }) => group)).size > 1
-      ? [{ sweep: { ...sweep, axis: sweep.axis }, rows }]
-      : []
-  })
+  const all = report.sweeps.flatMap((sweep) => along(report, sweep))
+  const swept = all.filter(({ rows }) => new Set(rows.map(({ group }) => group)).size > 1)
   const rows = swept.flatMap((one) => one.rows)
   return {
     id: 'sweeps',
     title: 'Speed-up along the other sizes',
     sentence: sentenceOf(swept),
+    missing: missingOf(all),
     note: 'One size is changed, the others stay as they are in the layer above; for the model it is the batch or the context. The dash over each place is the ideal there, 1 is dense, lines at the points are 95 % intervals.',
     dispatches: dispatchesIn(rows),
     panels: swept.map(sweepPanel),
     table: tableOf(swept),
   }
+}
+
+function along(report: BenchReport, sweep: Sweep): Along[] {
+  const { axis } = sweep
+  if (axis === 'T' || axis === 'grid') return []
+  const planned = sweep.groups.flatMap((group) => report.rows.find((row) => row.group === group) ?? [])
+  const places = planned.map((row) => placeOf(axis, row))
+  return [{ sweep: { ...sweep, axis }, rows: rowsOf(report, sweep), places }]
+}
+
+/** Places where sparse was not compared with dense. */
+function missingOf(all: Along[]): string {
+  const missing = all.flatMap(({ sweep: { kind, axis }, rows, places }) => {
+    const found = rows.filter(({ dispatch }) => dispatch === 'sparse').map((row) => placeOf(axis, row))
+    const left = places.filter((place) => !found.includes(place))
+    return left.length > 0 ? [`${kind}, ${wordsOf(kind, axis)}: ${listed(left)}`] : []
+  })
+  return missing.length > 0 ? `Sparse and dense were not both measured at: ${missing.join('; ')}.` : ''
 }
 
 function rowsOf({ rows, conditions }: BenchReport, { groups }: Sweep): ComparedRow[] {
@@ -57,11 +73,16 @@ function rowsOf({ rows, conditions }: BenchReport, { groups }: Sweep): ComparedR
   )
 }
 
-function placeOf(axis: Axis, { dims, routing, batch, context }: ComparedRow): string {
+/** A prompt that is read is all the keys there are. */
+function wordsOf(kind: Sweep['kind'], axis: Axis): string {
+  return kind === 'prefill' && axis === 'context' ? 'tokens of the prompt' : AXIS_WORDS[axis]
+}
+
+function placeOf(axis: Axis, { dims, routing, batch, context }: Row): string {
   return String({ ...dims, routing, batch, context }[axis as 'batch'])
 }
 
-function sweepPanel({ sweep: { kind, axis }, rows }: Along): Panel {
+function sweepPanel({ sweep: { kind, axis }, rows, places }: Along): Panel {
   const place = (row: ComparedRow) => placeOf(axis, row)
   const top =
     1.08 *
@@ -69,15 +90,15 @@ function sweepPanel({ sweep: { kind, axis }, rows }: Along): Panel {
       1,
       ...rows.map(({ idealSpeedup, speedup, speedupHigh }) => Math.max(idealSpeedup, speedupHigh ?? speedup)),
     )
-  const caption = `${kind}: ${AXIS_WORDS[axis]}`
+  const words = wordsOf(kind, axis)
   const ideal = rows.filter(({ dispatch }) => dispatch === 'sparse')
   const svg = draw(
     {
       height: 240,
       x: {
         type: 'band',
-        domain: [...new Set(rows.map(place))],
-        ...centred(AXIS_WORDS[axis]),
+        domain: places,
+        ...centred(words),
         padding: 0.5,
       },
       y: { label: 'times as fast as dense', labelArrow: 'none', domain: [0, top], ticks: 5, grid: true },
@@ -88,7 +109,6 @@ function sweepPanel({ sweep: { kind, axis }, rows }: Along): Panel {
           y: 'idealSpeedup',
           stroke: 'var(--muted)',
           strokeWidth: 2,
-
           title: ({ idealSpeedup }) => `ideal ${short(idealSpeedup)}`,
         }),
         ...dispatchesIn(rows).flatMap((dispatch) => {
@@ -119,11 +139,11 @@ function sweepPanel({ sweep: { kind, axis }, rows }: Along): Panel {
     },
     {
       id: `sweep-${kind}-${axis}`,
-      title: `Speed-up over dense along ${AXIS_WORDS[axis]}, ${kind}`,
+      title: `Speed-up over dense along ${words}, ${kind}`,
       description: listed(rows.map((row) => `${place(row)} ${row.dispatch} ${row.speedup.toFixed(2)}`)),
     },
   )
-  return { caption, svg }
+  return { caption: `${kind[0].toUpperCase()}${kind.slice(1)}: ${words}`, svg }
 }
 
 function hint({ id, speedup, idealSpeedup }: ComparedRow): string {

@@ -22,25 +22,25 @@ export function workSection(report: BenchReport): PageSection {
   const panels = [
     ...panel(
       'flops-layer',
-      'layer: MFLOP a token',
+      'Layer: MFLOP a token',
       'MFLOP',
       flopBars(largestOfEach(layer), () => 'layer'),
     ),
     ...panel(
       'bytes-layer',
-      'layer: MB of weights read in a call',
+      'Layer: MB of weights read in a call',
       'MB',
       byteBars(layer, ({ tokens }) => `T=${tokens}`),
     ),
     ...panel(
       'flops-model',
-      `model ${report.model.name}: MFLOP a token`,
+      `Model ${report.model.name}: MFLOP a token`,
       'MFLOP',
       flopBars(model, ({ kind }) => kind),
     ),
     ...panel(
       'bytes-model',
-      `model ${report.model.name}: MB of weights read in a call`,
+      `Model ${report.model.name}: MB of weights read in a call`,
       'MB',
       byteBars(model, ({ kind }) => kind),
     ),

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { EvalSummary } from '../../bench/evaluations.ts'
 import { benchPage } from '../../bench/html/page.ts'
 import { LOOKS, PARTS } from '../../bench/html/palette.ts'
+import type { Row } from '../../bench/types.ts'
 import { publishedModels } from '../../src/cost/published.ts'
 import { fullReport } from './full-report.ts'
 import { report, row } from './rows.ts'
@@ -34,7 +35,7 @@ describe('pictures', () => {
     const svgs = [...document.querySelectorAll('svg')]
     const ids = svgs.map((svg) => svg.querySelector('title')?.id.replace(/-title$/, ''))
     expect(ids).toEqual([
-      'latency-recorded', 'latency-eager', 'speed-up-recorded', 'speed-up-eager', 'gap',
+      'speed-up-recorded', 'speed-up-eager', 'gap', 'latency-recorded', 'latency-eager',
       'roofline-layer-recorded', 'roofline-layer-eager', 'roofline-model-recorded',
       'flops-layer', 'bytes-layer', 'flops-model', 'bytes-model',
       'sweep-layer-E', 'sweep-layer-K', 'sweep-layer-D', 'sweep-layer-H', 'sweep-layer-routing', 'sweep-prefill-batch', 'sweep-decode-batch',
@@ -85,6 +86,21 @@ describe('pictures', () => {
     expect(marks('bytes-model')).toHaveLength(4)
   })
 
+  test('names of evaluations do not lie on each other', () => {
+    const near = ['a', 'b', 'c'].map((name, i) => ({ ...MOE, name, loss: 1.2 + 1e-6 * i }))
+    const page = parseHTML(benchPage(report([]), { found: [...near, DENSE], problems: [] })).document
+    const svg = page.getElementById('loss-title')?.parentElement
+    const names = [...(svg?.querySelectorAll('g[aria-label="text"]') ?? [])]
+    const heights = names.map((name) => {
+      const shift = (element: { getAttribute(name: string): string | null } | null) =>
+        Number(/translate\([^,]+,([^)]+)\)/.exec(element?.getAttribute('transform') ?? '')?.[1] ?? 0)
+      return shift(name) + shift(name.querySelector('text'))
+    })
+    const sorted = heights.toSorted((a, b) => a - b)
+    expect(sorted).toHaveLength(4)
+    for (let i = 1; i < sorted.length; i++) expect(sorted[i] - sorted[i - 1]).toBeGreaterThan(12)
+  })
+
   test('sizes have two points for the model, the layer and each published model; loss one an evaluation', () => {
     expect(marks('sizes')).toHaveLength(2 * (2 + publishedModels().length))
     expect(marks('sizes')).toContain('here: the layer: 3.15M active of 25.2M, 13 %')
@@ -109,6 +125,43 @@ describe('sentences say what the data says', () => {
     )
     expect(sentence('speed-up', slow)).toMatch(/sparse takes 161 % of dense's time where 12\.5 % is ideal/)
     expect(sentence('sweeps', slow)).toContain('sparse is slower than dense in 11 (')
+  })
+
+  test('what was not measured, and only then', () => {
+    const full = fullReport()
+    const left = ({ dispatch, executor, tokens }: Row) =>
+      (executor === 'recorded' && dispatch === 'dense' && tokens === 1024) ||
+      (executor === 'eager' && (dispatch === 'gather' || tokens === 256))
+    const rows = full.rows.map((one) =>
+      one.kind === 'layer' && left(one)
+        ? { ...one, medianMs: null, p10Ms: null, p90Ms: null, speedup: null, gflopsPerSecond: null }
+        : one,
+    )
+    const gaps = parseHTML(benchPage({ ...full, rows }, NONE)).document
+    const missing = (id: string, page = gaps) => page.querySelector(`#${id} .missing`)?.textContent
+    expect(missing('latency')).toBe(
+      'Not measured (recorded as one graph): dense at T=1024. Not measured (op by op): dense, sparse, twin-active and twin-total at T=256; gather at all sizes.',
+    )
+    expect(missing('speed-up')).toContain('Not compared with dense (op by op): sparse')
+    expect(['latency', 'speed-up', 'sweeps'].map((id) => missing(id, document))).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ])
+  })
+
+  test('which places of a sweep were not measured, whose places stay on the axis', () => {
+    const full = fullReport()
+    const rows = full.rows.map((one) =>
+      one.dims?.E === 32 ? { ...one, medianMs: null, p10Ms: null, p90Ms: null, speedup: null } : one,
+    )
+    const page = parseHTML(benchPage({ ...full, rows }, NONE)).document
+    expect(page.querySelector('#sweeps .missing')?.textContent).toBe(
+      'Sparse and dense were not both measured at: layer, experts E: 32.',
+    )
+    const panel = page.getElementById('sweep-layer-E-title')?.parentElement
+    const labels = [...(panel?.querySelectorAll('[aria-label="x-axis tick label"] text') ?? [])]
+    expect(labels.map(({ textContent }) => textContent)).toEqual(['4', '8', '16', '32'])
   })
 
   test('where a mixture is better or worse than a model without experts', () => {
