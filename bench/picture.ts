@@ -13,111 +13,169 @@ import type { BenchReport, Row } from './types.ts'
  * The background is transparent and every colour is of middle lightness, so that it reads on a light and a dark page.
  */
 
-const COLORS = { sparse: '#2f8cc9', gather: '#d97a1f', line: '#7d8590' }
+const COLORS = { sparse: '#1f77b4', gather: '#c25e00', line: '#7d8590' }
 const FONT = { fontFamily: 'system-ui, sans-serif', fontSize: '13px' }
+const SIZE = { width: 720, height: 370, marginTop: 82, marginBottom: 40, marginLeft: 48, marginRight: 92 }
+/** Of the distance from one number of tokens to the next. */
+const BAR_WIDTH = 0.36
+/** Pixels of a bar that its number fits into. */
+const NUMBER_HEIGHT = 22
 
-/** Speed-up over dense against T, bars by dispatch, with dense (1) and the ideal (E / K) as lines. */
+/** A bar at its place among `tokens`; those of one number of tokens stand around it. */
+interface Bar extends Row {
+  speedup: number
+  x1: number
+  x2: number
+}
+
+/** Speed-up over dense against T, bars by dispatch with 95 % intervals, with dense (1) and the ideal (E / K) as lines. */
 export function speedupPicture(report: BenchReport): string {
-  const { layer, conditions, date } = report
-  const bars = barsOf(report)
+  const { layer } = report
+  const rows = DISPATCHES.flatMap((name) => tokenSweep(report.rows, subjectOf(report), name))
+  const tokens = [...new Set(rows.map((row) => row.tokens))].sort((a, b) => a - b)
+  const bars = tokens.flatMap((T, place) =>
+    barsAt(
+      place,
+      rows.filter((row) => row.tokens === T),
+    ),
+  )
   const ideal = layer.E / layer.K
-  const device = conditions.runtime.deviceName ?? conditions.runtime.device
+  const top = 1.1 * Math.max(ideal, ...bars.map(({ speedup, speedupHigh }) => speedupHigh ?? speedup))
   const { document } = parseHTML('<html></html>')
   const svg = Plot.plot({
     document,
-    width: 720,
-    height: 360,
-    marginTop: 62,
-    marginBottom: 44,
-    marginLeft: 48,
-    marginRight: 92,
+    ...SIZE,
     style: { ...FONT, color: COLORS.line, background: 'none' },
-    fx: {
+    x: {
       label: null,
-      padding: 0.12,
-      domain: [...new Set(bars.map(({ tokens }) => tokens))],
-      tickFormat: (T: number) => `T = ${T}`,
+      domain: [-0.5, tokens.length - 0.5],
+      ticks: tokens.map((_, place) => place),
+      tickSize: 0,
+      tickFormat: (place: number) => `T = ${tokens[place]}`,
     },
-    x: { axis: null, domain: ['sparse', 'gather'] },
-    y: {
-      label: null,
-      domain: [0, Math.ceil(1.08 * ideal)],
-      ticks: 5,
-      tickFormat: (value: number) => `${value}x`,
-    },
+    y: { label: null, domain: [0, top], ticks: 5, tickFormat: (value: number) => `${value}x` },
     marks: [
-      Plot.axisFx({ anchor: 'bottom', tickFormat: (T: number) => `T = ${T}`, label: null }),
-      Plot.ruleY([1, ideal], { stroke: COLORS.line, strokeDasharray: '5 4' }),
-      Plot.barY(bars, {
-        fx: 'tokens',
-        x: 'dispatch',
+      Plot.rectY(bars, {
+        x1: 'x1',
+        x2: 'x2',
         y: 'speedup',
-        fill: ({ dispatch }: Row) => COLORS[dispatch as 'sparse'],
+        fill: ({ dispatch }) => COLORS[dispatch as 'sparse'],
         inset: 1,
       }),
-      Plot.text(bars, {
-        fx: 'tokens',
-        x: 'dispatch',
-        y: 'speedup',
-        text: ({ speedup }) => speedup.toFixed(1),
-        dy: -8,
-        fill: 'currentColor',
-      }),
-      ...caption(
-        `How much faster than running every expert: one layer, E = ${layer.E}, K = ${layer.K}`,
-        `D = ${layer.D}, H = ${layer.H}, ${conditions.executor}, float32 on ${device}, ${conditions.runtime.threads} threads, ${date.slice(0, 10)}`,
-      ),
+      Plot.ruleY([1, ideal], { stroke: COLORS.line, strokeDasharray: '5 4' }),
+      ...intervals(bars),
+      ...numbers(bars, top),
+      ...unmeasured(tokens, bars),
       ...lineNames(ideal),
       ...legend(bars),
+      ...caption(report),
     ],
   })
   svg.setAttribute('xmlns', 'http://www.w3.org/2000/svg')
   return `${svg.outerHTML}\n`
 }
 
-type Bar = Row & { speedup: number }
+const DISPATCHES = ['sparse', 'gather'] as const
 
-/** The sweep over T by the executor that models run by. */
-function barsOf(report: BenchReport): Bar[] {
-  const subject = subjectOf(report)
-  const rows = (['sparse', 'gather'] as const).flatMap((name) => tokenSweep(report.rows, subject, name))
-  return rows.filter((row): row is Bar => row.speedup !== null).sort((a, b) => a.tokens - b.tokens)
+function barsAt(place: number, rows: Row[]): Bar[] {
+  const timed = rows.filter((row): row is Row & { speedup: number } => row.speedup !== null)
+  return timed.map((row, i) => {
+    const x1 = place + (i - timed.length / 2) * BAR_WIDTH
+    return { ...row, x1, x2: x1 + BAR_WIDTH }
+  })
 }
 
-function caption(title: string, conditions: string): Plot.Markish[] {
-  const at = { frameAnchor: 'top-left' as const, textAnchor: 'start' as const, fill: 'currentColor', dx: -40 }
+function middle({ x1, x2 }: Bar): number {
+  return (x1 + x2) / 2
+}
+
+function intervals(bars: Bar[]): Plot.Markish[] {
+  const known = bars.filter(({ speedupLow, speedupHigh }) => speedupLow !== null && speedupHigh !== null)
   return [
-    Plot.text([title], { ...at, facet: 'super' as const, dy: -52, fontSize: 15, fontWeight: 'bold' }),
-    Plot.text([conditions], { ...at, facet: 'super' as const, dy: -32 }),
+    Plot.ruleX(known, {
+      x: middle,
+      y1: 'speedupLow',
+      y2: 'speedupHigh',
+      stroke: COLORS.line,
+      strokeWidth: 2,
+    }),
+  ]
+}
+
+/** At the foot of the bar, where no line crosses it; above one that is too short. */
+function numbers(bars: Bar[], top: number): Plot.Markish[] {
+  const pixels = (SIZE.height - SIZE.marginTop - SIZE.marginBottom) / top
+  const text = ({ speedup }: Bar) => speedup.toFixed(1)
+  const [tall, short] = [true, false].map((fits) =>
+    bars.filter(({ speedup }) => speedup * pixels >= NUMBER_HEIGHT === fits),
+  )
+  return [
+    Plot.text(tall, { x: middle, y: 0, dy: -12, text, fill: 'white', fontWeight: 'bold' }),
+    Plot.text(short, {
+      x: middle,
+      y: ({ speedup, speedupHigh }: Bar) => speedupHigh ?? speedup,
+      dy: -9,
+      text,
+      fill: 'currentColor',
+    }),
+  ]
+}
+
+/** A number of tokens without a bar says why it is empty. */
+function unmeasured(tokens: number[], bars: Bar[]): Plot.Markish[] {
+  const places = [...tokens.keys()].filter((place) => !bars.some(({ tokens: T }) => T === tokens[place]))
+  return [
+    Plot.text(places, {
+      x: (place: number) => place,
+      y: 0,
+      dy: -12,
+      text: () => 'not measured',
+      fill: 'currentColor',
+    }),
+  ]
+}
+
+function caption({ layer, conditions, date }: BenchReport): Plot.Markish[] {
+  const { runtime, executor } = conditions
+  const at = {
+    frameAnchor: 'top-left' as const,
+    textAnchor: 'start' as const,
+    fill: 'currentColor',
+    dx: -40,
+  }
+  const title = `Times as fast as running every expert: one layer, E = ${layer.E}, K = ${layer.K}, on T tokens`
+  const words = executor === 'recorded' ? 'recorded as one graph' : 'op by op'
+  const what = `D = ${layer.D}, H = ${layer.H}, float32, ${words}; lines at the bars: 95 % intervals`
+  const where = `${runtime.deviceName ?? runtime.device}, ${runtime.threads} threads, ${date.slice(0, 10)}`
+  return [
+    Plot.text([title], { ...at, dy: -70, fontSize: 15, fontWeight: 'bold' }),
+    Plot.text([what], { ...at, dy: -50 }),
+    Plot.text([where], { ...at, dy: -32 }),
   ]
 }
 
 /** Names of the two lines, right of the frame. */
 function lineNames(ideal: number): Plot.Markish[] {
-  const at = {
-    facetAnchor: 'right' as const,
-    frameAnchor: 'right' as const,
-    textAnchor: 'start' as const,
-    dx: 8,
-    fill: 'currentColor',
-  }
   return [
-    Plot.text([ideal], { ...at, y: (value: number) => value, text: (value: number) => `ideal ${value}x` }),
-    Plot.text([1], { ...at, y: (value: number) => value, text: () => 'dense 1x' }),
+    Plot.text([1, ideal], {
+      frameAnchor: 'right',
+      textAnchor: 'start',
+      dx: 8,
+      fill: 'currentColor',
+      y: (value: number) => value,
+      text: (value: number) => (value === 1 ? 'dense 1x' : `ideal ${Number(value.toFixed(2))}x`),
+    }),
   ]
 }
 
 function legend(bars: Row[]): Plot.Markish[] {
-  const names = (['sparse', 'gather'] as const).filter((name) =>
-    bars.some(({ dispatch }) => dispatch === name),
-  )
+  const names = DISPATCHES.filter((name) => bars.some(({ dispatch }) => dispatch === name))
   return names.map((name, i) =>
     Plot.text([`■ ${name}`], {
-      facet: 'super' as const,
-      frameAnchor: 'bottom-right',
+      frameAnchor: 'right',
       textAnchor: 'start',
       dx: 8,
-      dy: -110 - 22 * i,
+      dy: -11 + 22 * i,
       fill: COLORS[name],
     }),
   )
