@@ -65,7 +65,10 @@ function modelClause(rows: Row[], { executor }: Subject): string | null {
 }
 
 function described(row: Compared): string {
-  return `${times(row)} times as fast (${row.dispatch}, ideal ${round(row.idealSpeedup)})`
+  const ideal = `ideal ${round(row.idealSpeedup)}`
+  return verdictOf(row) === 'even'
+    ? `no faster (${row.dispatch} ${times(row)} times, ${ideal})`
+    : `${times(row)} times as fast (${row.dispatch}, ${ideal})`
 }
 
 function fastest(rows: Compared[]): Compared | undefined {

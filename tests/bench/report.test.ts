@@ -53,6 +53,13 @@ describe('the conclusion is one sentence', () => {
     )
   })
 
+  test('with a model whose interval cannot tell which side it is on', () => {
+    const prefill = { kind: 'prefill' as const, group: 'p', tokens: 128, idealSpeedup: 3.1 }
+    expect(conclude([row({ ...prefill, speedup: 1.6, speedupLow: 0.4, speedupHigh: 2.4 })])).toBe(
+      'The whole model against dense is no faster (sparse 1.6 times, ideal 3.1) at reading a prompt of 128 tokens.',
+    )
+  })
+
   test('one whose interval cannot tell which side it is on counts as even', () => {
     const undecided = row({ tokens: 16, speedup: 1.2, speedupLow: 0.9, speedupHigh: 1.5 })
     expect(conclude([undecided, sparse(1024, 6)])).toContain('and no faster at T=16')
