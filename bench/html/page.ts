@@ -85,7 +85,7 @@ function sectionOf({ id, title, sentence, missing, note, dispatches, panels, tab
     ...(panels.length > 0
       ? [`<div class="panels ${columnsOf(panels.length)}">${panels.map(figureOf).join('\n')}</div>`]
       : []),
-    ...(note === '' ? [] : [`<p class="note">${escapeXml(note)}</p>`]),
+    ...(panels.length === 0 ? [] : [`<p class="note">${escapeXml(note)}</p>`]),
     ...(table.length > 1 ? [folded('The numbers', htmlTable(table))] : []),
     '</section>',
   ].join('\n')

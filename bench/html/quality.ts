@@ -23,10 +23,7 @@ export function qualitySection({
       found.length === 0
         ? `No evaluation of a model lies beside this report. ${HOW}${left}`
         : `${sentenceOf(found)}${left}`,
-    note:
-      found.length === 0
-        ? ''
-        : 'Loss in nats a token, lower is better, mean over domains of held-out texts; FLOPs of one token by formula, only the chosen experts. Losses compare only between models with the same tokenizer and the same texts. The axis of the loss is cut to the range of these.',
+    note: 'Loss in nats a token, lower is better, mean over domains of held-out texts; FLOPs of one token by formula, only the chosen experts. Losses compare only between models with the same tokenizer and the same texts. The axis of the loss is cut to the range of these.',
     dispatches: [],
     panels: found.length === 0 ? [] : [qualityPanel(found)],
     table: [

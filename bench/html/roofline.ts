@@ -160,11 +160,9 @@ function sentenceOf(points: RooflinePoint[], machine: MachineReadings): string {
   const layer = said.length > 0 ? ` In the layer ${listed(said)}.` : ''
   const over = points.filter((point) => !memory.includes(point) && point.gflops > point.roof)
   const above = [
-    ...(cached.length > 0
-      ? [` ${cached.length} of them lie above the slope: their weights came from a cache.`]
-      : []),
+    ...(cached.length > 0 ? [` Above the slope, with weights from a cache: ${cached.length}.`] : []),
     ...(over.length > 0
-      ? [` ${over.length} lie above the flat part: the reading of the matrix product was disturbed.`]
+      ? [` Above the flat part, since the reading of the matrix product was disturbed: ${over.length}.`]
       : []),
   ].join('')
   return `${memory.length} of ${points.length} timed cases do fewer than ${short(ridge)} FLOPs for a byte of weights, so memory bounds them.${above}${layer}`

@@ -26,7 +26,7 @@ export interface PageSection {
   sentence: string
   /** What should be in the pictures and was not measured; empty when all was. */
   missing?: string
-  /** How to read the pictures, or why there are none. */
+  /** How to read the pictures; shown where there are some. */
   note: string
   /** Dispatches that appear, for the legend. */
   dispatches: Dispatch[]

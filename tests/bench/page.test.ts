@@ -183,6 +183,7 @@ describe('sentences say what the data says', () => {
       'Sparse and dense were not both timed, so there is no speed-up to show. The gap is not explained by part: the parts were not timed.',
     )
     expect(sentence('roofline', empty)).toContain('No case was timed')
+    expect(empty.querySelector('#roofline .note')).toBeNull()
     expect(sentence('sweeps', empty)).toBe('No other size was measured at more than one value.')
     expect(sentence('quality', empty)).toContain('tinymoe eval <dir> --out')
   })
