@@ -57,7 +57,7 @@ function watchTensorflow(matmuls: Matmul[]): () => void {
       }
     }),
     replace(GraphSession.prototype, 'execute', (original, session) => (inputs, refs) => {
-      const { operands, resolve } = graphMatmuls(session.nodes, inputs, refs)
+      const { operands, resolve } = graphMatmuls(session.nodes, inputs, refs, session.shapes)
       const results = original(inputs, [...refs, ...operands])
       const values = results.splice(refs.length)
       matmuls.push(...resolve(values))

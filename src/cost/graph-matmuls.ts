@@ -16,33 +16,36 @@ const CONDITIONAL =
 
 /**
  * The matrix products among the nodes that a run fed with `inputs` and fetching `refs` executes: those that `refs` depend on.
+ * `shapes`: of operands that cannot be fetched.
  * @throws Error for a node that may run or not, and for a product that is not known
  */
 export function graphMatmuls(
   nodes: readonly GraphNode[],
   inputs: Record<string, Tensor>,
   refs: readonly string[],
+  shapes: Readonly<Record<string, readonly number[]>> = {},
 ): GraphMatmuls {
   const byName = new Map(nodes.map((node) => [node.name, node]))
   const running = executed(byName, refs)
   const products = nodes.filter((node) => running.has(node) && isMatmul(node.op))
-  const fixed = new Map<string, readonly number[]>()
+  const fixed = new Map<string, readonly number[]>(Object.entries(shapes))
   const operands = new Set<string>()
-  for (const ref of products.flatMap(({ input }) => dataInputs(input))) {
-    const shape = inputs[nodeOf(ref)]?.shape ?? fixedShape(byName, ref)
+  const operandsOf = ({ input }: GraphNode) => dataInputs(input).map((ref) => beforeCast(byName, ref))
+  for (const ref of products.flatMap(operandsOf)) {
+    const shape = fixed.get(ref) ?? inputs[nodeOf(ref)]?.shape ?? fixedShape(byName, ref)
     if (shape) fixed.set(ref, shape)
     else operands.add(ref)
   }
   return {
     operands: [...operands],
     resolve(values) {
-      const shapes = new Map(fixed)
-      for (const [i, ref] of [...operands].entries()) shapes.set(ref, values[i].shape)
-      return products.map(({ op, input, attr }) =>
+      const all = new Map(fixed)
+      for (const [i, ref] of [...operands].entries()) all.set(ref, values[i].shape)
+      return products.map((product) =>
         tensorflowMatmul(
-          op,
-          (name) => plain(attr[name]),
-          dataInputs(input).map((ref) => shapes.get(ref) as readonly number[]),
+          product.op,
+          (name) => plain(product.attr[name]),
+          operandsOf(product).map((ref) => all.get(ref) as readonly number[]),
         ),
       )
     },
@@ -65,6 +68,12 @@ function executed(byName: Map<string, GraphNode>, refs: readonly string[]): Set<
     open.push(...node.input)
   }
   return found
+}
+
+/** What was cast to `ref`, which has the same shape and, unlike a half-precision one, can be fetched. */
+function beforeCast(byName: Map<string, GraphNode>, ref: string): string {
+  const node = byName.get(nodeOf(ref))
+  return node?.op === 'Cast' ? beforeCast(byName, node.input[0]) : ref
 }
 
 /** The shape of a variable's value, which no run changes. */

@@ -24,7 +24,16 @@ message MetaGraph { MetaInfo meta_info_def = 1; GraphDef graph_def = 2; Saver sa
 message SavedModel { int64 saved_model_schema_version = 1; repeated MetaGraph meta_graphs = 2; }`
 
 /** TensorFlow's DataType numbers. */
-export const DATA_TYPES = { float32: 1, float64: 2, int32: 3, string: 7, bool: 10, resource: 20 } as const
+export const DATA_TYPES = {
+  float32: 1,
+  float64: 2,
+  int32: 3,
+  string: 7,
+  bool: 10,
+  bfloat16: 14,
+  float16: 19,
+  resource: 20,
+} as const
 export type GraphDtype = keyof typeof DATA_TYPES
 
 export type ShapeProto = { dim: { size: number }[] }

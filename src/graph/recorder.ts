@@ -23,9 +23,11 @@ export interface Product {
 export interface Recording {
   nodes: GraphNode[]
   products: Product[]
-  inputs: Record<string, tf.Tensor>
+  inputs: Record<string, Pick<tf.Tensor, 'shape' | 'dtype'>>
   outputs: Record<string, { ref: string; shape: readonly number[]; dtype: GraphDtype }>
   variables: GraphVariable[]
+  /** Of operands of products whose type tfjs has not, so that they cannot be fetched; by their refs. */
+  shapes?: Record<string, readonly number[]>
 }
 
 /** tfjs-node's backend with the parts that a recording has to watch. */

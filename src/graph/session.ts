@@ -18,6 +18,8 @@ interface SessionBackend {
 export class GraphSession {
   /** What the graph consists of, for whoever asks what a run does. */
   readonly nodes: readonly GraphNode[]
+  /** As in `Recording`. */
+  readonly shapes: Readonly<Record<string, readonly number[]>>
   private readonly backend = tf.backend() as unknown as SessionBackend
   private readonly id: number
   private readonly inputNames: string[]
@@ -28,6 +30,7 @@ export class GraphSession {
     const threads = rows <= FEW_ROWS ? processorThreads() : null
     const recording = threads ? sideBySide(given, threads) : given
     this.nodes = recording.nodes
+    this.shapes = recording.shapes ?? {}
     this.inputNames = Object.keys(recording.inputs)
     this.outputRefs = Object.fromEntries(
       Object.entries(recording.outputs).map(([name, { ref }]) => [name, ref]),

@@ -1,0 +1,149 @@
+import { HalfWeights } from './half-weights.ts'
+import { DATA_TYPES, type GraphNode, shapeProto } from './protobuf.ts'
+import { constant, type GraphVariable, type Product, type Recording } from './recorder.ts'
+
+/** Ops that give the same numbers in another shape, or some of them. The attribute T is the numbers' type. */
+const VIEWS = new Set(['Reshape', 'Slice', 'StridedSlice', 'SplitV', 'Unpack'])
+
+/**
+ * Makes products with weights multiply in half precision: the weight is a variable of that type, the other operand is
+ * rounded before and the result widened after. Only weights that nothing but products use, as they are or cut: what else
+ * a graph computes stays float32. So do the weights in `exact`, by their `dataId`.
+ */
+export function inHalf(recording: Recording, halves: HalfWeights, exact: ReadonlySet<object>): Recording {
+  const views = new Map<GraphVariable, string[]>()
+  const users = new Users(recording)
+  for (const variable of recording.variables) {
+    if (exact.has(variable.tensor.dataId) || !HalfWeights.takes(variable.tensor)) continue
+    const found = users.viewsToProducts(variable.name)
+    if (found) views.set(variable, found)
+  }
+  return new Halving(recording, halves, views).result
+}
+
+/** Who reads what in a recording. */
+class Users {
+  private readonly readers = new Map<string, GraphNode[]>()
+  private readonly products: Set<GraphNode>
+  private readonly fetched: Set<string>
+
+  constructor({ nodes, products, outputs }: Recording) {
+    for (const { name } of nodes) this.readers.set(name, [])
+    for (const node of nodes) for (const ref of node.input) this.of(nodeOf(ref)).push(node)
+    this.products = new Set(products.map(({ node }) => node))
+    this.fetched = new Set(Object.values(outputs).map(({ ref }) => nodeOf(ref)))
+  }
+
+  /** The nodes from a variable to the products that use it; null if anything else uses it. */
+  viewsToProducts(variable: string): string[] | null {
+    const found = this.of(variable).filter(({ op }) => op === 'ReadVariableOp')
+    for (const node of found) {
+      if (this.fetched.has(node.name)) return null
+      const others = this.of(node.name).filter((reader) => !this.products.has(reader))
+      if (!others.every(({ op }) => VIEWS.has(op))) return null
+      found.push(...others)
+    }
+    return found.map(({ name }) => name)
+  }
+
+  private of(name: string): GraphNode[] {
+    return this.readers.get(name) as GraphNode[]
+  }
+}
+
+/** The recording again, with the variables of `views` in half precision. */
+class Halving {
+  readonly result: Recording
+  private readonly half: { type: number }
+  private readonly views: Set<string>
+  private readonly products = new Map<GraphNode, Product>()
+  /** The nodes that a variable's own become, by their names. */
+  private readonly replaced = new Map<string, GraphNode[]>()
+  private readonly rounded = new Set<string>()
+  private readonly shapes: Record<string, readonly number[]> = {}
+
+  constructor(recording: Recording, halves: HalfWeights, views: Map<GraphVariable, string[]>) {
+    this.half = { type: DATA_TYPES[halves.dtype] }
+    this.views = new Set([...views.values()].flat())
+    const isHalf = ({ ref }: Product['left']) => this.views.has(nodeOf(ref))
+    for (const product of recording.products) {
+      if (isHalf(product.left) || isHalf(product.right)) this.products.set(product.node, product)
+    }
+    const byName = new Map(recording.nodes.map((node) => [node.name, node]))
+    for (const variable of views.keys()) this.replaceVariable(variable, byName)
+    this.result = {
+      ...recording,
+      nodes: recording.nodes.flatMap((node) => this.nodesFor(node)),
+      products: recording.products.filter(({ node }) => !this.products.has(node)),
+      variables: recording.variables.map((variable) =>
+        views.has(variable) ? { ...variable, tensor: halves.of(variable.tensor) } : variable,
+      ),
+      shapes: this.shapes,
+    }
+  }
+
+  private nodesFor(node: GraphNode): GraphNode[] {
+    const product = this.products.get(node)
+    if (product) return this.multiplied(product)
+    const replaced = this.replaced.get(node.name)
+    if (replaced) return replaced
+    if (!this.views.has(node.name)) return [node]
+    const type = node.op === 'ReadVariableOp' ? 'dtype' : 'T'
+    return [{ ...node, attr: { ...node.attr, [type]: this.half } }]
+  }
+
+  /** Assigned by feeding packed pairs, which have the variable's bytes: nothing is copied here either. */
+  private replaceVariable({ name, tensor }: GraphVariable, byName: Map<string, GraphNode>): void {
+    const { half } = this
+    const [handle, value, assign] = ['', '/value', '/assign'].map(
+      (suffix) => byName.get(`${name}${suffix}`) as GraphNode,
+    )
+    const fed = { dtype: INT, shape: { shape: shapeProto([tensor.size / 2]) } }
+    const shape = constant(`${name}/shape`, 'int32', [tensor.rank], Int32Array.from(tensor.shape))
+    this.replaced.set(handle.name, [{ ...handle, attr: { ...handle.attr, dtype: half } }])
+    this.replaced.set(value.name, [
+      { ...value, attr: fed },
+      { name: `${name}/pairs`, op: 'Bitcast', input: [value.name], attr: { T: INT, type: half } },
+      shape,
+      {
+        name: `${name}/half`,
+        op: 'Reshape',
+        input: [`${name}/pairs`, shape.name],
+        attr: { T: half, Tshape: INT },
+      },
+    ])
+    this.replaced.set(assign.name, [{ ...assign, input: [name, `${name}/half`], attr: { dtype: half } }])
+  }
+
+  private multiplied({ node, left, right }: Product): GraphNode[] {
+    const nodes: GraphNode[] = []
+    const input = [left, right].map(({ ref, shape }) => {
+      if (!this.views.has(nodeOf(ref))) return this.round(ref, nodes)
+      this.shapes[ref] = shape
+      return ref
+    })
+    const product = `${node.name}/half`
+    return [
+      ...nodes,
+      { ...node, name: product, input, attr: { ...node.attr, T: this.half } },
+      { name: node.name, op: 'Cast', input: [product], attr: { SrcT: this.half, DstT: FLOAT } },
+    ]
+  }
+
+  /** The name under which `ref` is there rounded; what several products share is rounded once. */
+  private round(ref: string, nodes: GraphNode[]): string {
+    const name = `${ref.replace(':', '/')}/rounded`
+    if (!this.rounded.has(name)) {
+      nodes.push({ name, op: 'Cast', input: [ref], attr: { SrcT: FLOAT, DstT: this.half } })
+    }
+    this.rounded.add(name)
+    return name
+  }
+}
+
+function nodeOf(ref: string): string {
+  return ref.replace(/^\^/, '').split(':')[0]
+}
+
+const FLOAT = { type: DATA_TYPES.float32 }
+const INT = { type: DATA_TYPES.int32 }
