@@ -1,5 +1,5 @@
 import { Xoshiro128 } from '../src/generate/random.ts'
-import { quantile } from './statistics.ts'
+import { quantile } from '../src/samples.ts'
 
 /** Timed calls of the same work in two sessions, each in the order they were taken. */
 export interface Pair {

@@ -1,5 +1,5 @@
+import { quantile } from '../src/samples.ts'
 import { CHANGE_RULE, changes, type Verdict, verdictOf } from './change.ts'
-import { quantile } from './statistics.ts'
 import type { BenchReport, Conditions, Row } from './types.ts'
 
 /** Where and when one of the two was measured. */

@@ -8,6 +8,7 @@ import {
   type RuntimeReport,
   startRuntime,
 } from '../src/runtime/index.ts'
+import { INTERVAL_RULE, OUTLIER_RULE } from '../src/samples.ts'
 import { judge } from './assertion.ts'
 import { conclude } from './conclusion.ts'
 import { gitCommit, governor, loadAverage, usesTf32 } from './conditions.ts'
@@ -23,7 +24,6 @@ import { measurePeers } from './peers.ts'
 import { executorsFor, makePlan } from './plan.ts'
 import { PRESET_PLANS } from './presets.ts'
 import { mostSeconds, runTasks } from './schedule.ts'
-import { INTERVAL_RULE, OUTLIER_RULE } from './statistics.ts'
 import { type Bench, type Findings, Layers, makeTasks } from './tasks.ts'
 import type { BenchReport, Conditions, LayerDims, ModelFacts } from './types.ts'
 

@@ -3,8 +3,8 @@ import { z } from 'zod'
 import { BYTES_PER_WEIGHT } from '../src/cost/index.ts'
 import { countParameters } from '../src/cost/parameters.ts'
 import type { LoadedModel } from '../src/load-model.ts'
+import { quantile } from '../src/samples.ts'
 import { lastLine, runCommand } from './processes.ts'
-import { quantile } from './statistics.ts'
 import type { Loading } from './types.ts'
 
 const Loaded = z.object({

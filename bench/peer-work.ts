@@ -1,6 +1,6 @@
 import type { LoadedModel } from '../src/load-model.ts'
+import { summarize } from '../src/samples.ts'
 import type { Plan } from './plan.ts'
-import { summarize } from './statistics.ts'
 import type { LayerDims, PeerRow } from './types.ts'
 
 /** What peers are given: the same work as our own cases. */

@@ -1,7 +1,7 @@
 import type { LoadedModel } from '../src/load-model.ts'
+import { quantile } from '../src/samples.ts'
 import { PromptCaches } from './measured-model.ts'
 import type { BenchText } from './model-text.ts'
-import { quantile } from './statistics.ts'
 import { type SamplingLimits, sampleInterleaved } from './timing.ts'
 import type { TracingCost } from './types.ts'
 

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { remark, table } from '../../src/cli/output.ts'
 import { TinymoeError } from '../../src/errors.ts'
+import { type Summary, summarize } from '../../src/samples.ts'
 import { lastLine, runCommand } from '../processes.ts'
-import { type Summary, summarize } from '../statistics.ts'
 import { ChosenRow, ModelOutput, readOutput } from './output.ts'
 
 /** The last line of whole-model.ts and whole_model.py. */

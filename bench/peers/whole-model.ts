@@ -7,7 +7,7 @@ import { executorOption, wholeNumber } from '../../src/cli/arguments.ts'
 import { write } from '../../src/cli/output.ts'
 import { runScript } from '../../src/cli/run-script.ts'
 import { type Executor, type LoadedModel, loadModel } from '../../src/load-model.ts'
-import { summarize } from '../statistics.ts'
+import { summarize } from '../../src/samples.ts'
 import type { ChosenRow } from './output.ts'
 
 interface Flags {

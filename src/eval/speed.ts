@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { type Summary, summarize } from '../../bench/statistics.ts'
+import { type Summary, summarize } from '../samples.ts'
 import { type Domain, generateSample } from '../train/corpus/index.ts'
 import type { Draw, TextCodec } from './documents.ts'
 import type { EvalForward, Watch } from './loss.ts'

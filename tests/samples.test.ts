@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { quantile, ratioInterval, summarize } from '../../bench/statistics.ts'
-import { randomNumbers } from '../helpers/random.ts'
+import { quantile, ratioInterval, summarize } from '../src/samples.ts'
+import { randomNumbers } from './helpers/random.ts'
 
 describe('quantile', () => {
   // numpy.quantile([1, 2, 3, 4], q)

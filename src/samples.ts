@@ -1,4 +1,4 @@
-import { Xoshiro128 } from '../src/generate/random.ts'
+import { Xoshiro128 } from './generate/random.ts'
 
 /** What a row says of its samples, milliseconds. */
 export interface Summary {
