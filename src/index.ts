@@ -16,6 +16,7 @@ export type {
   GenerateTimings,
   SamplingOptions,
 } from './generate/types.ts'
+export { DTYPES, type Dtype } from './graph/half-weights.ts'
 export { type Executor, LoadedModel, type LoadOptions, loadModel, readConfig } from './load-model.ts'
 export type {
   AttentionConfig,

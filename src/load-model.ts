@@ -2,12 +2,13 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadWeights } from './checkpoint/load.ts'
 import { openCheckpoint } from './checkpoint/shards.ts'
-import { CheckpointError, ConfigError, DeviceError, messageOf } from './errors.ts'
+import { CheckpointError, ConfigError, DeviceError, InputError, messageOf } from './errors.ts'
 import { familyOf } from './families/index.ts'
 import { generate } from './generate/generate.ts'
 import { loadTokenizer, type Tokenizer } from './generate/tokenizer.ts'
 import type { GenerateOptions, GenerateResult } from './generate/types.ts'
 import { RecordedExecutor } from './graph/executor.ts'
+import { DTYPES, type Dtype } from './graph/half-weights.ts'
 import type { ModelConfig } from './model/config.ts'
 import type { DispatchName } from './model/dispatch/index.ts'
 import { type ForwardOptions, type ForwardResult, type GreedyResult, MoeModel } from './model/transformer.ts'
@@ -27,6 +28,11 @@ export interface LoadOptions {
   dispatch?: DispatchName | 'auto'
   /** How a forward is run; default `recorded` on TensorFlow, `eager` elsewhere. */
   executor?: Executor
+  /**
+   * What recorded graphs multiply weights in, default `float32`. On a processor half precision is for graphs of more than 16
+   * rows. What runs eagerly stays float32.
+   */
+  dtype?: Dtype
   /** Threads of TensorFlow's ops, fixed by the first start in a process; default: all (`TINYMOE_THREADS` overrides). */
   threads?: number
   /** Lets TensorFlow's own messages through. */
@@ -47,9 +53,10 @@ export class LoadedModel extends MoeModel {
     readonly tokenizer: Tokenizer | null,
     readonly runtime: RuntimeReport,
     readonly executor: Executor,
+    readonly dtype: Dtype = 'float32',
   ) {
     super(config, weights, dispatch)
-    this.recorded = executor === 'recorded' ? new RecordedExecutor(this) : null
+    this.recorded = executor === 'recorded' ? new RecordedExecutor(this, dtype) : null
   }
 
   /** As `MoeModel.forward`, through the executor; what a graph cannot serve runs eagerly, on the same cache. */
@@ -83,7 +90,7 @@ export class LoadedModel extends MoeModel {
 
 /**
  * Loads a Hugging Face directory: config.json, safetensors, tokenizer.json if present.
- * @throws ConfigError, CheckpointError or DeviceError, each one sentence
+ * @throws ConfigError, CheckpointError, DeviceError or InputError, each one sentence
  */
 export async function loadModel(dir: string, options: LoadOptions = {}): Promise<LoadedModel> {
   const { config, family } = readConfig(dir)
@@ -95,11 +102,21 @@ export async function loadModel(dir: string, options: LoadOptions = {}): Promise
       debug: options.debug,
     })
     const executor = executorFor(options.executor, report)
+    const dtype = dtypeFor(options.dtype, executor, report)
     const tokenizer = await loadTokenizer(dir)
     const weights = onBackend(report.backend, () =>
       loadWeights(checkpoint, config, family, options.onProgress),
     )
-    return new LoadedModel(dir, config, weights, options.dispatch ?? 'auto', tokenizer, report, executor)
+    return new LoadedModel(
+      dir,
+      config,
+      weights,
+      options.dispatch ?? 'auto',
+      tokenizer,
+      report,
+      executor,
+      dtype,
+    )
   } finally {
     checkpoint.close()
   }
@@ -111,6 +128,16 @@ function executorFor(requested: Executor | undefined, { backend, device }: Runti
     throw new DeviceError(`executor recorded: needs TensorFlow, but the device is ${device}; use eager`)
   }
   return requested ?? (native ? 'recorded' : 'eager')
+}
+
+function dtypeFor(dtype: Dtype = 'float32', executor: Executor, { backend, device }: RuntimeReport): Dtype {
+  if (!DTYPES.includes(dtype))
+    throw new InputError(`dtype: is "${dtype}", expected one of ${DTYPES.join(', ')}`)
+  if (dtype === 'float32' || executor === 'recorded') return dtype
+  if (backend !== 'tensorflow') {
+    throw new DeviceError(`dtype ${dtype}: needs TensorFlow, but the device is ${device}; use float32`)
+  }
+  throw new InputError(`dtype ${dtype}: is for recorded graphs, but the executor is eager; use float32`)
 }
 
 /** The config of a model directory, and the family it belongs to. */

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { DTYPES } from '../graph/half-weights.ts'
 import { EXECUTORS } from '../load-model.ts'
 import { DISPATCHES, type DispatchName } from '../model/dispatch/index.ts'
 import type { Device } from '../runtime/types.ts'
@@ -76,4 +77,11 @@ export function executorOption(): Option {
     '--executor <name>',
     'recorded: the forward as one TensorFlow graph; eager: op by op (default: recorded on TensorFlow)',
   ).choices([...EXECUTORS])
+}
+
+/** `--dtype`, likewise. */
+export function dtypeOption(): Option {
+  return new Option('--dtype <name>', 'what recorded graphs multiply weights in (default: float32)').choices([
+    ...DTYPES,
+  ])
 }

@@ -8,6 +8,7 @@ import {
   allOptions,
   decimal,
   dispatchOption,
+  dtypeOption,
   executorOption,
   repeated,
   tokenIds,
@@ -17,7 +18,8 @@ import { interruptible } from './interrupt.ts'
 import { remark, write } from './output.ts'
 import { textFromStdin } from './stdin.ts'
 
-type Options = Omit<GenerateOptions, 'signal' | 'trace' | 'ignoreEos'> & Pick<LoadOptions, 'executor'>
+type Options = Omit<GenerateOptions, 'signal' | 'trace' | 'ignoreEos'> &
+  Pick<LoadOptions, 'executor' | 'dtype'>
 
 const EXAMPLES = `
 Examples:
@@ -62,6 +64,7 @@ export function registerGenerate(program: Command): void {
     .option('--stop <text>', 'end before this text; may be given several times', repeated(stopText))
     .addOption(dispatchOption())
     .addOption(executorOption())
+    .addOption(dtypeOption())
     .addHelpText('after', EXAMPLES)
     .action((dir: string, _: unknown, command: Command) => runGenerate(dir, command))
 }
@@ -72,13 +75,13 @@ function stopText(text: string): string {
 }
 
 async function runGenerate(dir: string, command: Command): Promise<void> {
-  const { json, device, debug, executor, ...options } = allOptions<Options>(command)
+  const { json, device, debug, executor, dtype, ...options } = allOptions<Options>(command)
   if ((options.prompt === undefined) === (options.tokens === undefined)) {
     throw new UsageError('generate takes either --prompt or --tokens')
   }
   const prompt = options.prompt === '-' ? await textFromStdin() : options.prompt
   await interruptible(async (signal) => {
-    const model = await loadModel(dir, { device, debug, dispatch: options.dispatch, executor })
+    const model = await loadModel(dir, { device, debug, dispatch: options.dispatch, executor, dtype })
     try {
       const run = model.generate({ ...options, prompt, signal })
       if (json) await write(`${JSON.stringify(toJson(await run.done, model))}\n`)
@@ -91,7 +94,7 @@ async function runGenerate(dir: string, command: Command): Promise<void> {
 
 function toJson(
   { tokens, text, promptTokens, finishReason, timings }: Generated,
-  { tokenizer, runtime }: LoadedModel,
+  { tokenizer, runtime, dtype }: LoadedModel,
 ) {
   return {
     tokens,
@@ -99,12 +102,14 @@ function toJson(
     promptTokens,
     finishReason,
     device: runtime.device,
+    dtype,
     timings,
   }
 }
 
 /** Prints text as it comes (token ids where there is no tokenizer), then a line about the run on stderr. */
-async function show(run: GenerateResult, { tokenizer, runtime }: LoadedModel): Promise<void> {
+async function show(run: GenerateResult, model: LoadedModel): Promise<void> {
+  const { tokenizer } = model
   let shown = 0
   for await (const { token, text } of run) {
     if (tokenizer) await write(text)
@@ -113,15 +118,18 @@ async function show(run: GenerateResult, { tokenizer, runtime }: LoadedModel): P
   }
   const generated = await run.done
   await write(`${tokenizer ? generated.text.slice(shown) : ''}\n`) // an aborted run had held something back
-  remark(summary(generated, runtime))
+  remark(summary(generated, model))
 }
 
-function summary({ tokens, promptTokens, finishReason, timings }: Generated, runtime: RuntimeReport): string {
+function summary(
+  { tokens, promptTokens, finishReason, timings }: Generated,
+  { runtime, dtype }: LoadedModel,
+): string {
   const { prefillMs, tokensPerSecond } = timings
   const speed = tokensPerSecond === null ? '' : `, ${tokensPerSecond.toFixed(1)} tokens/s`
   return (
     `[${tokens.length} tokens${speed} (${finishReason}); prompt of ${promptTokens} tokens in ${prefillMs.toFixed(0)} ms; ` +
-    `${deviceLine(runtime)}]`
+    `${deviceLine(runtime)}${dtype === 'float32' ? '' : `; ${dtype}`}]`
   )
 }
 

@@ -4,7 +4,7 @@ import { checkPromptLength } from '../generate/generate.ts'
 import { mostLikely } from '../generate/sampler.ts'
 import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
 import type { LayerTrace } from '../model/trace.ts'
-import { allOptions, dispatchOption, executorOption, repeated, tokenIds } from './arguments.ts'
+import { allOptions, dispatchOption, dtypeOption, executorOption, repeated, tokenIds } from './arguments.ts'
 import { jsonRow, table, writeAll } from './output.ts'
 
 interface Options {
@@ -12,6 +12,7 @@ interface Options {
   trace?: boolean
   dispatch: LoadOptions['dispatch']
   executor: LoadOptions['executor']
+  dtype: LoadOptions['dtype']
 }
 
 /** Next tokens listed a sequence, where output is for people. */
@@ -35,14 +36,15 @@ export function registerLogits(program: Command): void {
     .option('--trace', 'also the experts each layer chose for each token')
     .addOption(dispatchOption())
     .addOption(executorOption())
+    .addOption(dtypeOption())
     .addHelpText('after', EXAMPLES)
     .action((dir: string, _: unknown, command: Command) => runLogits(dir, command))
 }
 
 async function runLogits(dir: string, command: Command): Promise<void> {
-  const { tokens, trace, json, device, debug, dispatch, executor } = allOptions<Options>(command)
+  const { tokens, trace, json, device, debug, dispatch, executor, dtype } = allOptions<Options>(command)
   if (!tokens) throw new UsageError('logits needs --tokens, at least once')
-  const model = await loadModel(dir, { device, debug, dispatch, executor })
+  const model = await loadModel(dir, { device, debug, dispatch, executor, dtype })
   try {
     for (const sequence of tokens) checkPromptLength(sequence.length, model.config)
     const result = model.forward(tokens, { trace })

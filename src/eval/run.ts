@@ -145,10 +145,10 @@ function costOf(config: ModelConfig): CostReport {
   }
 }
 
-function conditionsOf({ runtime, executor }: LoadedModel): EvalConditions {
+function conditionsOf({ runtime, executor, dtype }: LoadedModel): EvalConditions {
   return {
     runtime,
-    dtype: 'float32',
+    dtype,
     executor,
     loadAverage: platform() === 'win32' ? null : Number(loadavg()[0].toFixed(2)), // Node gives 0 there
   }

@@ -1,4 +1,5 @@
 import type { FlopParts, ParameterCount } from '../cost/index.ts'
+import type { Dtype } from '../graph/half-weights.ts'
 import type { Executor } from '../load-model.ts'
 import type { RuntimeReport } from '../runtime/types.ts'
 import type { Domain } from '../train/corpus/index.ts'
@@ -107,7 +108,8 @@ export interface Timing {
 
 export interface EvalConditions {
   runtime: RuntimeReport
-  dtype: 'float32'
+  /** Of `speed`, as the executor: quality is computed in float32. */
+  dtype: Dtype
   /** Of `speed`. Quality is computed op by op: both give the same, and every shape of batch would need a graph. */
   executor: Executor
   /** Busy threads on average in the minute before; null where the system does not tell. */

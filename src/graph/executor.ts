@@ -6,7 +6,10 @@ import { mostLikelyTokens } from '../model/most-likely.ts'
 import { assertFinite } from '../model/router.ts'
 import { type RoutingTrace, TraceRecorder } from '../model/trace.ts'
 import type { ForwardOptions, ForwardResult, GreedyResult, MoeModel } from '../model/transformer.ts'
+import { processorThreads } from '../runtime/backends.ts'
+import { type Dtype, HalfWeights } from './half-weights.ts'
 import { cutInPieces, type Piece } from './pieces.ts'
+import { FEW_ROWS } from './side-by-side.ts'
 import { RecordedStep, type StepShape } from './step.ts'
 import type { StepInputs } from './step-inputs.ts'
 
@@ -44,9 +47,15 @@ interface Call {
 export class RecordedExecutor {
   private readonly steps = new Map<string, RecordedStep>()
   private readonly mixtureLayers: number[]
+  private readonly halves: HalfWeights | null
 
-  constructor(private readonly model: MoeModel) {
+  /** `dtype`: what weights are multiplied in; on a processor few rows are multiplied in float32 whatever it says. */
+  constructor(
+    private readonly model: MoeModel,
+    dtype: Dtype = 'float32',
+  ) {
     const { layers } = model.config
+    this.halves = dtype === 'float32' ? null : new HalfWeights(dtype)
     this.mixtureLayers = [...layers.keys()].filter((i) => layers[i].kind === 'moe')
   }
 
@@ -76,6 +85,7 @@ export class RecordedExecutor {
   dispose(): void {
     for (const step of this.steps.values()) step.dispose()
     this.steps.clear()
+    this.halves?.dispose()
   }
 
   /** Runs a call piece by piece, hands it to `take`, and frees what the pieces gave. */
@@ -161,7 +171,8 @@ export class RecordedExecutor {
   private step(shape: StepShape): RecordedStep {
     const key = Object.values(shape).join()
     const known = this.steps.get(key)
-    const step = known ?? new RecordedStep(this.model.config, this.model.weights, shape)
+    const step =
+      known ?? new RecordedStep(this.model.config, this.model.weights, shape, this.halvesFor(shape))
     this.steps.delete(key)
     this.steps.set(key, step)
     if (this.steps.size > MAX_STEPS) {
@@ -170,6 +181,11 @@ export class RecordedExecutor {
       this.steps.delete(oldest)
     }
     return step
+  }
+
+  /** A processor multiplies few rows no faster in half precision, and float32 graphs share the weights' own memory. */
+  private halvesFor({ batch, tokens }: StepShape): HalfWeights | null {
+    return processorThreads() !== null && batch * tokens <= FEW_ROWS ? null : this.halves
   }
 
   /** Something was not finite: if a router saw it, say where. */

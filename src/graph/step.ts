@@ -9,6 +9,8 @@ import type { ModelWeights, MoeWeights } from '../model/weights.ts'
 import { onBackend } from '../runtime/on-backend.ts'
 import { tensorflowOps } from '../runtime/tensorflow-ops.ts'
 import { cacheShape, cacheValue, GraphCache } from './graph-cache.ts'
+import { inHalf } from './half.ts'
+import type { HalfWeights } from './half-weights.ts'
 import { type Recording, record } from './recorder.ts'
 import { GraphSession } from './session.ts'
 import { packedLength, packInputs, type StepInputs, type StepSizes, unpackInputs } from './step-inputs.ts'
@@ -27,6 +29,8 @@ export interface StepShape extends StepSizes {
  * - `greedy` [2 + rows]: `finite`, the same of the logits, and the index of each row's largest logit
  * - `finite`: a number, finite if all router logits are; not there without mixture layers
  * - `LAYER/routerLogits`, `LAYER/expertIndices`, `LAYER/expertWeights`
+ *
+ * With `halves` the weights but routers and unembedding are multiplied in half precision; all of these stay float32.
  */
 export class RecordedStep implements CacheHolder {
   private readonly backend = tf.getBackend()
@@ -38,13 +42,17 @@ export class RecordedStep implements CacheHolder {
     private readonly config: ModelConfig,
     weights: ModelWeights,
     readonly shape: StepShape,
+    halves: HalfWeights | null = null,
   ) {
     const scope = tf.engine()
     scope.startScope('recording')
     try {
       const { recording, cache } = recordStep(config, weights, shape)
       this.cache = cache
-      this.session = new GraphSession(recording, { rows: shape.batch * shape.tokens })
+      const rows = shape.batch * shape.tokens
+      this.session = new GraphSession(halves ? inHalf(recording, halves, choosing(weights)) : recording, {
+        rows,
+      })
     } finally {
       scope.endScope()
     }
@@ -91,6 +99,15 @@ export class RecordedStep implements CacheHolder {
     tf.dispose(values)
     for (const layer of layers) if (layer) tf.dispose([layer.keys, layer.values])
   }
+}
+
+/**
+ * The matrices, by `dataId`, whose products are compared with each other to choose an expert or a token: rounded, near ones
+ * would be equal, and another would be chosen.
+ */
+function choosing({ blocks, unembedding }: ModelWeights): Set<object> {
+  const routers = blocks.flatMap(({ feedForward }) => (feedForward.kind === 'moe' ? feedForward.router : []))
+  return new Set([...routers, ...(unembedding ? [unembedding] : [])].map(({ weight }) => weight.dataId))
 }
 
 /** Runs the decoder once on zeros and records it. */

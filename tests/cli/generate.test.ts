@@ -25,6 +25,7 @@ describe.concurrent('tinymoe generate', PATIENT, () => {
       promptTokens: 7,
       finishReason: 'length',
       device: expect.stringMatching(/^(cuda|cpu|wasm|js)$/),
+      dtype: 'float32',
       timings: {
         prefillMs: expect.any(Number),
         decodeMs: expect.any(Number),

@@ -1,0 +1,217 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { countMatmulFlops } from '../../src/cost/count.ts'
+import { RecordedExecutor } from '../../src/graph/executor.ts'
+import { type Dtype, HalfWeights } from '../../src/graph/half-weights.ts'
+import { FEW_ROWS } from '../../src/graph/side-by-side.ts'
+import { RecordedStep } from '../../src/graph/step.ts'
+import { type LoadedModel, loadModel } from '../../src/load-model.ts'
+import { DISPATCHES } from '../../src/model/dispatch/index.ts'
+import type { MoeModel } from '../../src/model/transformer.ts'
+import { startRuntime } from '../../src/runtime/index.ts'
+import { fixtureModel, maxDifference } from '../helpers/golden.ts'
+import { logitsOf } from '../helpers/logits.ts'
+import { randomModel, randomTokens } from '../helpers/random.ts'
+
+beforeAll(async () => {
+  await startRuntime({ device: 'cpu' })
+})
+
+const HALVES = ['bfloat16', 'float16'] as const
+/** Largest relative error of one rounding: half the distance of neighbours, for 8 and 11 significant bits. */
+const ROUNDING = { bfloat16: 2 ** -8, float16: 2 ** -11 }
+/**
+ * A logit passes tens of products, each with three roundings of random sign. Their errors add up like a random walk, to a few
+ * roundings (2 to 5 measured); a wrong scale, order or operand would give hundreds.
+ */
+const ROUNDINGS = 10
+
+/** Root mean square of the difference, as a share of that of `expected`. */
+function relativeError(actual: Float32Array, expected: Float32Array): number {
+  const squares = (of: (i: number) => number) => expected.reduce((sum, _, i) => sum + of(i) ** 2, 0)
+  return Math.sqrt(squares((i) => actual[i] - expected[i]) / squares((i) => expected[i]))
+}
+
+const V = 40
+const MODELS: [string, () => MoeModel][] = [
+  ['mixtral', () => randomModel({ D: 48, H: 40, E: 6, K: 2, V })],
+  ['mixtral, tied', () => randomModel({ D: 48, H: 40, E: 3, K: 1, V, tied: true })],
+  ['deepseek-like: shared expert, a layer without experts', () => fixtureModel('glm4_moe')],
+]
+
+describe.each(MODELS)('%s', (_, make) => {
+  test.each(HALVES)('%s: a prompt is close to float32, with as many FLOPs, by every dispatch', (dtype) => {
+    const before = tf.memory().numTensors
+    const model = make()
+    const full = new RecordedExecutor(model)
+    const half = new RecordedExecutor(model, dtype)
+    const tokens = randomTokens(40, V, 3)
+    for (const dispatch of DISPATCHES) {
+      const run = (by: RecordedExecutor) => countMatmulFlops(() => logitsOf(by.forward(tokens, { dispatch })))
+      const [expected, actual] = [run(full), run(half)]
+      const error = relativeError(actual.result, expected.result)
+      expect(error).toBeLessThan(ROUNDINGS * ROUNDING[dtype])
+      expect(error).toBeGreaterThan(ROUNDING[dtype] / 10) // it did round
+      expect(actual.flops).toBe(expected.flops)
+    }
+    full.dispose()
+    half.dispose()
+    model.dispose()
+    expect(tf.memory().numTensors).toBe(before)
+  })
+})
+
+test('few rows are float32 to the bit, more are not', () => {
+  const model = randomModel({ D: 48, H: 40 })
+  const [full, half] = [new RecordedExecutor(model), new RecordedExecutor(model, 'bfloat16')]
+  const difference = (rows: number) => {
+    const tokens = randomTokens(rows, V, 2)
+    return maxDifference(logitsOf(half.forward(tokens, {})), logitsOf(full.forward(tokens, {})))
+  }
+  expect([1, 2, FEW_ROWS].map(difference)).toEqual([0, 0, 0])
+  expect(difference(FEW_ROWS + 1)).toBeGreaterThan(0)
+  half.dispose()
+  full.dispose()
+  model.dispose()
+})
+
+test.each(HALVES)('%s: the decode graph that a card runs, where few rows are rounded too', (dtype) => {
+  const model = randomModel({ D: 48, H: 40, E: 6, K: 2 })
+  const before = tf.memory().numTensors
+  const capacity = 8
+  const logits = (halves: HalfWeights | null) => {
+    const shape = { batch: 1, tokens: 1, capacity, dispatch: 'auto', logits: 'last' } as const
+    const step = new RecordedStep(model.config, model.weights, shape, halves)
+    const cache = model.createCache()
+    const written = [3, 30, 12].map((token, column) => {
+      const columns = [Uint8Array.from({ length: capacity }, (_, i) => Number(i <= column))]
+      const [tokens, positions, lastRows] = [[token], [column], [0]].map((ids) => Int32Array.from(ids))
+      const [result] = step.run(cache, { tokens, positions, lastRows, columns, firstColumn: column }, [
+        'logits',
+      ])
+      return logitsOf({ logits: result })
+    })
+    cache.dispose()
+    step.dispose()
+    return written
+  }
+  const halves = new HalfWeights(dtype)
+  const [expected, actual] = [logits(null), logits(halves)]
+  halves.dispose()
+  expected.forEach((row, i) => {
+    const error = relativeError(actual[i], row)
+    expect(error).toBeLessThan(ROUNDINGS * ROUNDING[dtype])
+    expect(error).toBeGreaterThan(ROUNDING[dtype] / 10)
+  })
+  expect(tf.memory().numTensors).toBe(before)
+  model.dispose()
+})
+
+test('rounded weights are made once, whatever the number of graphs, and are half as large', () => {
+  const model = randomModel({ D: 48, H: 40, E: 4, layers: 1 })
+  const half = new RecordedExecutor(model, 'bfloat16')
+  const before = tf.memory()
+  const added = (tokens: number) => {
+    half.forward(randomTokens(tokens, V, 1), { dispatch: 'sparse' }).logits.dispose()
+    const { numTensors, numBytes } = tf.memory()
+    return [numTensors - before.numTensors, numBytes - before.numBytes]
+  }
+  const attention = 48 * 96 + 48 * 48 // queries, keys and values of 4 + 2 + 2 heads; output
+  const experts = 4 * 3 * 48 * 40
+  const copies = [2 + 2 * 4, 2 * (attention + experts)] // two bytes a number; router, embedding, unembedding and norms have none
+  expect(added(FEW_ROWS)).toEqual([0, 0])
+  expect([32, 64, 300].map(added)).toEqual([copies, copies, copies])
+  half.dispose()
+  expect(tf.memory().numTensors).toBe(before.numTensors)
+  model.dispose()
+})
+
+test('router logits and logits are not rounded', () => {
+  const model = randomModel({ D: 48, H: 40, E: 48, K: 2 }) // routers large enough to be variables
+  const half = new RecordedExecutor(model, 'bfloat16')
+  const { logits, trace } = half.forward(randomTokens(32, V, 1), { trace: true })
+  const values = [logits.dataSync() as Float32Array, ...trace!.layers.map((layer) => layer.routerLogits)]
+  for (const numbers of values) {
+    const bits = new Uint32Array(numbers.buffer, numbers.byteOffset, numbers.length)
+    const short = bits.filter((number) => (number & 0xffff) === 0).length
+    expect(short).toBeLessThan(0.01 * bits.length)
+  }
+  logits.dispose()
+  half.dispose()
+  model.dispose()
+})
+
+test('decoding and the eager forward go on from a cache that half precision filled', () => {
+  const model = randomModel({ D: 48, H: 40, E: 6, K: 2 })
+  const before = tf.memory().numTensors
+  const half = new RecordedExecutor(model, 'bfloat16')
+  const tokens = randomTokens(45, V, 5)
+  const expected = logitsOf(model.forward(tokens))
+  const cache = model.createCache()
+  logitsOf(half.forward(tokens.slice(0, 40), { cache }))
+  for (const [i, token] of [...tokens.entries()].slice(40)) {
+    const by = i % 2 === 0 ? half : model
+    const logits = logitsOf(by.forward([token], { cache }))
+    const error = relativeError(logits, expected.subarray(i * V, (i + 1) * V))
+    expect(error).toBeLessThan(ROUNDINGS * ROUNDING.bfloat16)
+    expect(error).toBeGreaterThan(0)
+  }
+  cache.dispose()
+  half.dispose()
+  expect(tf.memory().numTensors).toBe(before)
+  model.dispose()
+})
+
+describe('models/moe', () => {
+  const load = (dtype: Dtype) => loadModel('models/moe', { device: 'cpu', dtype })
+  const PROMPTS = [
+    'Once upon a time there was a little girl called Lily. She had a red ball and she liked to play with',
+    'Question: 47 + 38 = ?\nAnswer: 7 + 8 = 15, carry 1. 4 + 3 + 1 = 8. So',
+  ]
+
+  test.each(HALVES)(
+    '%s: logits are close to float32, and prompts are continued by the same text',
+    async (dtype) => {
+      const before = tf.memory().numTensors
+      const models = [await load('float32'), await load(dtype)]
+      expect(models.map((model) => model.dtype)).toEqual(['float32', dtype])
+      for (const prompt of PROMPTS) {
+        const written = (model: LoadedModel) => model.generate({ prompt, maxTokens: 40 }).done
+        const [full, half] = [await written(models[0]), await written(models[1])]
+        expect(half.promptTokens).toBeGreaterThan(FEW_ROWS)
+        expect(half.tokens).toEqual(full.tokens)
+        const tokens = models[0].tokenizer!.encode(prompt)
+        const [expected, actual] = models.map((model) => logitsOf(model.forward(tokens)))
+        const error = relativeError(actual, expected)
+        expect(error).toBeLessThan(ROUNDINGS * ROUNDING[dtype])
+        expect(error).toBeGreaterThan(0)
+      }
+      for (const model of models) model.dispose()
+      expect(tf.memory().numTensors).toBe(before)
+    },
+  )
+
+  test('what runs eagerly stays float32: interventions', async () => {
+    const models = [await load('float32'), await load('bfloat16')]
+    const tokens = randomTokens(40, 1000, 1)
+    const interventions = { disable: [{ expert: 0 }] }
+    const [expected, actual] = models.map((model) => logitsOf(model.forward(tokens, { interventions })))
+    expect(maxDifference(actual, expected)).toBe(0)
+    for (const model of models) model.dispose()
+  })
+})
+
+test.each([
+  [
+    { device: 'cpu', dtype: 'bfloat16', executor: 'eager' },
+    'dtype bfloat16: is for recorded graphs, but the executor is eager; use float32',
+  ],
+  [
+    { device: 'wasm', dtype: 'float16' },
+    'dtype float16: needs TensorFlow, but the device is wasm; use float32',
+  ],
+  [{ device: 'cpu', dtype: 'fp8' as Dtype }, 'dtype: is "fp8", expected one of float32, bfloat16, float16'],
+] as const)('%o is an error', async (options, message) => {
+  await expect(loadModel('models/moe', options)).rejects.toThrow(message)
+  await startRuntime({ device: 'cpu' })
+})
