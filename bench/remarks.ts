@@ -38,9 +38,7 @@ export function remarks(report: BenchReport): string[] {
           `Faster than fewer FLOPs explain (disturbed, or its weights stay in a cache and dense's do not): ${names(beyond)}.`,
         ]
       : []),
-    ...(preset === 'gpu'
-      ? ['Half precision and bfloat16 are not here: the engine computes in float32.']
-      : []),
+    ...(preset === 'gpu' ? ['Half precision and bfloat16 are not here: the bench computes in float32.'] : []),
     ...leftOutRemark(rows),
     ...missingRemark(report),
     ...peers.flatMap(({ problem }) => problem ?? []),

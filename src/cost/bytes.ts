@@ -9,7 +9,7 @@ import {
 } from './architecture.ts'
 import { expertParameters, moeLayers, oneExpert, parameterParts } from './parameters.ts'
 
-/** float32, the only weight type the engine computes with. */
+/** float32, what the engine keeps its weights in. */
 export const BYTES_PER_WEIGHT = 4
 
 /** Bytes of one number by type; scales of quantised types are left out. */

@@ -300,7 +300,7 @@ describe('remarks', () => {
   test('of the gpu preset say that half precision is absent', () => {
     const { conditions } = report([])
     expect(remarks(report([], { ...nothingMissing, conditions: { ...conditions, preset: 'gpu' } }))).toEqual([
-      'Half precision and bfloat16 are not here: the engine computes in float32.',
+      'Half precision and bfloat16 are not here: the bench computes in float32.',
     ])
   })
 })
