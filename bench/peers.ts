@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { RuntimeReport } from '../src/runtime/index.ts'
 import { usesTf32 } from './conditions.ts'
 import { llamaBench } from './llama-bench.ts'
+import { UNTIMED_STEPS } from './model-cases.ts'
 import type { BenchHooks, BenchOptions } from './options.ts'
 import { longestPrompt, type PeerWork, peerRow } from './peer-work.ts'
 import { ModelOutput, PeerOutput, readOutput, Samples } from './peers/output.ts'
@@ -80,11 +81,12 @@ async function transformersModel(
   const { steps, baseContext } = plan
   if (runtime.device === 'cuda') return onlyOnProcessor(runtime)
   const longest = longestPrompt(plan)
+  const prompt = baseContext + UNTIMED_STEPS // so that its timed steps see as many keys as ours
   const flags = {
     model: dir,
     prefill: longest,
     decode: steps,
-    prompt: baseContext,
+    prompt,
     threads: runtime.threads,
     samples: MODEL_SAMPLES,
   }
@@ -94,7 +96,7 @@ async function transformersModel(
     what: `the model's files in ${facts.library}`,
     rows: rows.map(({ kind, implementation, batch, tokens, samplesMs }) => {
       const calls = kind === 'decode' ? steps : 1
-      const context = kind === 'decode' ? baseContext + Math.floor(steps / 2) + 1 : longest
+      const context = kind === 'decode' ? prompt + Math.floor(steps / 2) + 1 : longest
       return peerRow(
         { implementation, kind, tokens: tokens / calls, batch, context },
         samplesMs.map((ms) => ms / calls),

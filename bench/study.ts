@@ -21,6 +21,7 @@ import type { StudyReport, StudyRun } from './study/types.ts'
 
 interface Flags {
   seeds: number
+  pairSeeds?: number
   tokens: number
   jobs: number
   batch: number
@@ -36,7 +37,8 @@ const LINE_EVERY_MS = 60_000
 const program = new Command('tsx bench/study.ts')
   .description('Trains the small presets with several seeds, at equal tokens and at equal training compute.')
   .option('--seeds <n>', 'seeds 1 to n', wholeNumber(1), 3)
-  .option('--tokens <n>', 'of each training at equal tokens', wholeNumber(1), 800_000)
+  .option('--pair-seeds <n>', 'of moe and dense-active, where these shall have more', wholeNumber(1))
+  .option('--tokens <n>', 'of each training at equal tokens', wholeNumber(1), 2_000_000)
   .option('--jobs <n>', 'processes at a time, each with one thread', wholeNumber(1), availableParallelism())
   .option('--batch <n>', 'sequences of a step', wholeNumber(1), 8)
   .option('--length <n>', 'tokens of a sequence', wholeNumber(2), 288)
@@ -44,15 +46,15 @@ const program = new Command('tsx bench/study.ts')
     '--learning-rate <x>',
     'the highest one',
     decimal('a number above 0', (x) => x > 0),
-    0.008,
+    0.004,
   )
   .option('--out <dir>', 'folder for the trainings', join('runs', 'study'))
   .option('--report <file>', 'where the results go', join(packageRoot(), 'bench', 'results', 'study.json'))
   .action(study)
 
 async function study(flags: Flags): Promise<void> {
-  const { seeds, tokens, batch: rows, length, learningRate: peakLearningRate, out, jobs } = flags
-  const options = { seeds, tokens, rows, length, peakLearningRate }
+  const { seeds, pairSeeds, tokens, batch: rows, length, learningRate: peakLearningRate, out, jobs } = flags
+  const options = { seeds, pairSeeds, tokens, rows, length, peakLearningRate }
   const plan = planStudy(options)
   const results = new Map<string, StudyRun>()
   const keep = (result: StudyRun) => {

@@ -1,4 +1,4 @@
-import { extname } from 'node:path'
+import { extname, relative } from 'node:path'
 import { table } from '../src/cli/output.ts'
 import { EXECUTORS } from '../src/load-model.ts'
 import { wrapped } from '../src/trace/token-text.ts'
@@ -63,7 +63,11 @@ function lines(texts: string[]): string {
   return texts.flatMap((text) => wrapped(text, WIDTH).map((line) => `${line}\n`)).join('')
 }
 
-function stored(files: string[]): string {
+function stored(paths: string[]): string {
+  const files = paths.map((path) => {
+    const near = relative(process.cwd(), path)
+    return near.startsWith('..') ? path : near
+  })
   const [first = ''] = files
   const stem = first.slice(0, first.length - extname(first).length)
   const alike = files.every((file) => file === stem + extname(file))

@@ -9,6 +9,8 @@ export type Budget = (typeof BUDGETS)[number]
 export interface StudyOptions {
   /** How many; they are 1, 2, 3 and so on. */
   seeds: number
+  /** How many the pair that the study is about has, where that is more. */
+  pairSeeds?: number
   /** Of a training of `moe`, and of every preset at equal tokens; rounded to whole steps. */
   tokens: number
   /** B and T of a step. */
@@ -39,10 +41,15 @@ export const SAME_COMPUTE = 0.01
 const FORWARD_AND_BACKWARD = 3
 const CHECKPOINT_EVERY = 100
 
+/** Sparse and dense at the same cost: the question of the study, and cheap enough for more seeds than the rest. */
+const PAIR: readonly PresetName[] = ['moe', 'dense-active']
+
 /** All trainings, seed by seed, so that a study cut short has whole seeds. */
 export function planStudy(options: StudyOptions): PlannedRun[] {
-  const seeds = Array.from({ length: options.seeds }, (_, i) => i + 1)
-  return seeds.flatMap((seed) => PRESET_NAMES.flatMap((preset) => runsOf(preset, seed, options)))
+  const { seeds, pairSeeds = seeds } = options
+  const all = Array.from({ length: Math.max(seeds, pairSeeds) }, (_, i) => i + 1)
+  const presets = (seed: number) => (seed <= seeds ? PRESET_NAMES : PAIR)
+  return all.flatMap((seed) => presets(seed).flatMap((preset) => runsOf(preset, seed, options)))
 }
 
 function runsOf(preset: PresetName, seed: number, options: StudyOptions): PlannedRun[] {

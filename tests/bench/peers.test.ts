@@ -102,13 +102,13 @@ describe('transformers', () => {
         tokensPerSecond: 5120,
       }),
       // A sample is four calls of one token, behind 128 and the untimed one.
-      expect.objectContaining({ kind: 'decode', tokens: 1, context: 131, medianMs: 3, samplesMs: [2, 3, 4] }),
+      expect.objectContaining({ kind: 'decode', tokens: 1, context: 132, medianMs: 3, samplesMs: [2, 3, 4] }),
     ])
     expect(flagsGiven()).toMatch(
       /bench\/peers\/moe_layer\.py --tokens 1,2 --dim 8 --hidden 4 --experts 4 --top-k 2 --threads 2 .* --device cpu$/m,
     )
     expect(flagsGiven()).toMatch(
-      /bench\/peers\/whole_model\.py --model \/models\/tiny --prefill 512 --decode 4 --prompt 128 --threads 2 --samples 5 --json$/m,
+      /bench\/peers\/whole_model\.py --model \/models\/tiny --prefill 512 --decode 4 --prompt 129 --threads 2 --samples 5 --json$/m,
     )
   })
 

@@ -34,6 +34,13 @@ describe('the plan', () => {
     },
   )
 
+  test('more seeds of the pair are trainings of moe and dense-active alone', () => {
+    const more = planStudy({ ...OPTIONS, pairSeeds: 5 })
+    expect(more.slice(0, plan.length)).toEqual(plan)
+    const added = more.slice(plan.length).map(({ settings: { preset, seed } }) => `${preset} ${seed}`)
+    expect(added).toEqual(['moe 4', 'dense-active 4', 'moe 5', 'dense-active 5'])
+  })
+
   test('at equal tokens all have the same, near what was asked for', () => {
     const tokens = new Set(plan.filter(({ budgets }) => budgets.includes('tokens')).map((run) => run.tokens))
     expect([...tokens]).toEqual([347 * 8 * 288]) // 800,000 / 2,304 = 347.2
