@@ -28,7 +28,7 @@ function layerClause(rows: Row[], subject: Subject): string | null {
   const parts = [
     `on one layer sparse dispatch is ${times(best)} times as fast as dense at T=${best.tokens} (ideal ${round(best.idealSpeedup)})`,
     ...others.map((row) => `${times(row)} times at T=${row.tokens}`),
-    ...(even.length > 0 ? [`no faster at ${sizes(even)}`] : []),
+    ...(even.length > 0 ? [`not clearly faster at ${sizes(even)}`] : []),
     ...(lost.length > 0 ? [`slower at ${lost.map((row) => lossOf(row, gathers)).join(', ')}`] : []),
   ]
   return joined(parts)
@@ -67,7 +67,7 @@ function modelClause(rows: Row[], { executor }: Subject): string | null {
 function described(row: Compared): string {
   const ideal = `ideal ${round(row.idealSpeedup)}`
   return verdictOf(row) === 'even'
-    ? `no faster (${row.dispatch} ${times(row)} times, ${ideal})`
+    ? `not clearly faster (${row.dispatch} ${times(row)} times, ${ideal})`
     : `${times(row)} times as fast (${row.dispatch}, ${ideal})`
 }
 

@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { Presets, SingleBar } from 'cli-progress'
@@ -7,6 +8,7 @@ import { decimal, wholeNumber } from '../src/cli/arguments.ts'
 import { interruptible } from '../src/cli/interrupt.ts'
 import { remark, table, write } from '../src/cli/output.ts'
 import { runScript } from '../src/cli/run-script.ts'
+import { InputError, messageOf } from '../src/errors.ts'
 import { packageRoot } from './store.ts'
 import { type JobHooks, runJobs } from './study/jobs.ts'
 import { type PlannedRun, planStudy } from './study/plan.ts'
@@ -52,9 +54,18 @@ const program = new Command('tsx bench/study.ts')
   .option('--report <file>', 'where the results go', join(packageRoot(), 'bench', 'results', 'study.json'))
   .action(study)
 
+function makeFolder(out: string): void {
+  try {
+    mkdirSync(out, { recursive: true })
+  } catch (error) {
+    throw new InputError(`--out: ${out} cannot be made a folder (${messageOf(error)})`)
+  }
+}
+
 async function study(flags: Flags): Promise<void> {
   const { seeds, pairSeeds, tokens, batch: rows, length, learningRate: peakLearningRate, out, jobs } = flags
   const options = { seeds, pairSeeds, tokens, rows, length, peakLearningRate }
+  makeFolder(out)
   const plan = planStudy(options)
   const results = new Map<string, StudyRun>()
   const keep = (result: StudyRun) => {

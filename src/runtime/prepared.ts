@@ -45,7 +45,12 @@ async function readVariant(host: Host, root: string, variant: Variant): Promise<
     const problem = `libraries are missing from ${folder}: ${missing[0]}${more}; run \`tinymoe setup --variant ${variant}\``
     return { addon: null, problem }
   }
-  if (manifest && (await host.exists(cached))) return { addon: cached, problem: null }
+  if (manifest) {
+    if (await host.exists(cached)) return { addon: cached, problem: null }
+    // What lies in node_modules may be of another version of tinymoe, which would be slower without a word.
+    const problem = 'its addon is not compiled for this version of tinymoe: run `tinymoe setup`'
+    return { addon: null, problem }
+  }
   const placed = placedAddon(npmPackage)
   return { addon: (await host.exists(placed)) ? placed : null, problem: null }
 }

@@ -25,7 +25,7 @@ describe('the conclusion is one sentence', () => {
   test('when it loses at one size, where gather does better', () => {
     const gather = row({ dispatch: 'gather', tokens: 1, speedup: 2.5 })
     expect(conclude([sparse(1, 0.8), gather, sparse(16, 1.02), sparse(1024, 6)])).toBe(
-      'On one layer sparse dispatch is 6.0 times as fast as dense at T=1024 (ideal 8), no faster at T=16 and slower at T=1 (0.80, where gather is 2.5 times as fast as dense).',
+      'On one layer sparse dispatch is 6.0 times as fast as dense at T=1024 (ideal 8), not clearly faster at T=16 and slower at T=1 (0.80, where gather is 2.5 times as fast as dense).',
     )
   })
 
@@ -56,13 +56,13 @@ describe('the conclusion is one sentence', () => {
   test('with a model whose interval cannot tell which side it is on', () => {
     const prefill = { kind: 'prefill' as const, group: 'p', tokens: 128, idealSpeedup: 3.1 }
     expect(conclude([row({ ...prefill, speedup: 1.6, speedupLow: 0.4, speedupHigh: 2.4 })])).toBe(
-      'The whole model against dense is no faster (sparse 1.6 times, ideal 3.1) at reading a prompt of 128 tokens.',
+      'The whole model against dense is not clearly faster (sparse 1.6 times, ideal 3.1) at reading a prompt of 128 tokens.',
     )
   })
 
   test('one whose interval cannot tell which side it is on counts as even', () => {
     const undecided = row({ tokens: 16, speedup: 1.2, speedupLow: 0.9, speedupHigh: 1.5 })
-    expect(conclude([undecided, sparse(1024, 6)])).toContain('and no faster at T=16')
+    expect(conclude([undecided, sparse(1024, 6)])).toContain('and not clearly faster at T=16')
   })
 
   test('about the layer asked for and the usual executor, not about the sweeps around it', () => {

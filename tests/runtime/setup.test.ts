@@ -52,6 +52,19 @@ describe('the cpu variant', () => {
     expect(host.commands.join('\n')).not.toMatch(/pip|c\+\+/)
   })
 
+  test('an addon compiled for another version of tinymoe is not used, and setup compiles the right one', async () => {
+    const host = readyHost()
+    await prepareTensorflow({}, host)
+    rmSync(join(cpuFolder(host), 'addon'), { recursive: true })
+    const { cpu } = await readPrepared(host)
+    expect(cpu.addon).toBeNull()
+    expect(cpu.problem).toContain('not compiled for this version of tinymoe: run `tinymoe setup`')
+    host.commands.length = 0
+    expect(await prepareTensorflow({}, host)).toMatchObject({ changed: true, placed: true })
+    expect(host.commands.join('\n')).not.toMatch(/pip download/)
+    expect((await readPrepared(host)).cpu.problem).toBeNull()
+  })
+
   test('--force does it again', async () => {
     const host = readyHost()
     await prepareTensorflow({}, host)
