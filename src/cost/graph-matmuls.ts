@@ -1,5 +1,5 @@
 import type { Tensor } from '@tensorflow/tfjs-core'
-import type { AttributeValue, GraphNode } from '../graph/protobuf.ts'
+import { type AttributeValue, type GraphNode, nodeOf } from '../graph/protobuf.ts'
 import { isMatmul, type Matmul, tensorflowMatmul } from './matmul.ts'
 
 /** What a run of a graph multiplies, once the operands' shapes are known. */
@@ -86,11 +86,6 @@ function fixedShape(byName: Map<string, GraphNode>, ref: string): number[] | nul
 
 function dataInputs(input: string[]): string[] {
   return input.filter((ref) => !ref.startsWith('^'))
-}
-
-/** `node`, `node:output` or `^node` without what is around the node's name. */
-function nodeOf(ref: string): string {
-  return ref.replace(/^\^/, '').split(':')[0]
 }
 
 function plain(value: AttributeValue | undefined): unknown {

@@ -1,5 +1,5 @@
 import { HalfWeights } from './half-weights.ts'
-import { DATA_TYPES, type GraphNode, shapeProto } from './protobuf.ts'
+import { DATA_TYPES, type GraphNode, nodeOf, shapeProto } from './protobuf.ts'
 import { constant, type GraphVariable, type Product, type Recording } from './recorder.ts'
 
 /** Ops that give the same numbers in another shape, or some of them. The attribute T is the numbers' type. */
@@ -139,10 +139,6 @@ class Halving {
     this.rounded.add(name)
     return name
   }
-}
-
-function nodeOf(ref: string): string {
-  return ref.replace(/^\^/, '').split(':')[0]
 }
 
 const FLOAT = { type: DATA_TYPES.float32 }

@@ -61,6 +61,11 @@ export interface GraphNode {
   attr: Record<string, AttributeValue>
 }
 
+/** An input: `node`, `node:output` or `^node` without what is around the node's name. */
+export function nodeOf(ref: string): string {
+  return ref.replace(/^\^/, '').split(':')[0]
+}
+
 export function shapeProto(shape: readonly number[]): ShapeProto {
   return { dim: shape.map((size) => ({ size })) }
 }

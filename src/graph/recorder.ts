@@ -2,7 +2,14 @@ import { isDeepStrictEqual } from 'node:util'
 import * as tf from '@tensorflow/tfjs-core'
 import type { OpAttribute, TensorflowBackend } from '../runtime/tensorflow-ops.ts'
 import { missingAttributes } from './op-attributes.ts'
-import { type AttributeValue, DATA_TYPES, type GraphDtype, type GraphNode, shapeProto } from './protobuf.ts'
+import {
+  type AttributeValue,
+  DATA_TYPES,
+  type GraphDtype,
+  type GraphNode,
+  nodeOf,
+  shapeProto,
+} from './protobuf.ts'
 
 /** A tensor that existed before the recording and becomes a variable of the graph. */
 export interface GraphVariable {
@@ -279,7 +286,7 @@ export class Recorder {
   }
 
   private opOf(ref: string): string {
-    const name = ref.split(':')[0]
+    const name = nodeOf(ref)
     return this.nodes.find((node) => node.name === name)?.op ?? ref
   }
 }
