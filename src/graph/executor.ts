@@ -6,10 +6,9 @@ import { mostLikelyTokens } from '../model/most-likely.ts'
 import { assertFinite } from '../model/router.ts'
 import { type RoutingTrace, TraceRecorder } from '../model/trace.ts'
 import type { ForwardOptions, ForwardResult, GreedyResult, MoeModel } from '../model/transformer.ts'
-import { processorThreads } from '../runtime/backends.ts'
 import { type Dtype, HalfWeights } from './half-weights.ts'
 import { cutInPieces, type Piece } from './pieces.ts'
-import { FEW_ROWS } from './side-by-side.ts'
+import { threadsOfFew } from './side-by-side.ts'
 import { RecordedStep, type StepShape } from './step.ts'
 import type { StepInputs } from './step-inputs.ts'
 
@@ -185,7 +184,7 @@ export class RecordedExecutor {
 
   /** A processor multiplies few rows no faster in half precision, and float32 graphs share the weights' own memory. */
   private halvesFor({ batch, tokens }: StepShape): HalfWeights | null {
-    return processorThreads() !== null && batch * tokens <= FEW_ROWS ? null : this.halves
+    return threadsOfFew(batch * tokens) === null ? this.halves : null
   }
 
   /** Something was not finite: if a router saw it, say where. */

@@ -1,11 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { messageOf } from '../errors.ts'
-import { processorThreads } from '../runtime/backends.ts'
 import { withOneThreadAnOp } from '../runtime/session-options.ts'
 import { DATA_TYPES, encodeSavedModel, type GraphDtype, type GraphNode } from './protobuf.ts'
 import type { Recording } from './recorder.ts'
 import { savedModelInMemory } from './saved-model-memory.ts'
-import { FEW_ROWS, sideBySide } from './side-by-side.ts'
+import { sideBySide, threadsOfFew } from './side-by-side.ts'
 
 /** tfjs-node's backend as far as it runs SavedModels. */
 interface SessionBackend {
@@ -27,7 +26,7 @@ export class GraphSession {
 
   /** `rows`: of the products in it. Few on a processor are run with one thread an op, side by side. */
   constructor(given: Recording, { rows = Number.POSITIVE_INFINITY }: { rows?: number } = {}) {
-    const threads = rows <= FEW_ROWS ? processorThreads() : null
+    const threads = threadsOfFew(rows)
     const recording = threads ? sideBySide(given, threads) : given
     this.nodes = recording.nodes
     this.shapes = recording.shapes ?? {}

@@ -1,8 +1,15 @@
-import { DATA_TYPES, type GraphNode } from './protobuf.ts'
+import { processorThreads } from '../runtime/backends.ts'
+import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
 import { constant, type Product, type Recording } from './recorder.ts'
 
 /** Up to this many rows a product takes as long as reading its weights, and one thread an op serves best. */
 export const FEW_ROWS = 16
+
+/** How many threads share the products of a step of so many rows, one a product; null where ops are left to share them. */
+export function threadsOfFew(rows: number): number | null {
+  return rows <= FEW_ROWS ? processorThreads() : null
+}
+
 /** A product whose large operand has fewer numbers gains nothing from a second thread. */
 const LEAST_NUMBERS = 2 ** 20
 /** More threads than this read memory no faster. */
@@ -35,7 +42,7 @@ export function sideBySide(recording: Recording, threads: number): Recording {
 function depthsOf(nodes: GraphNode[]): Map<string, number> {
   const depths = new Map<string, number>()
   for (const { name, input } of nodes) {
-    const before = input.map((ref) => depths.get(ref.replace(/^\^/, '').split(':')[0]) ?? 0)
+    const before = input.map((ref) => depths.get(nodeOf(ref)) ?? 0)
     depths.set(name, 1 + Math.max(0, ...before))
   }
   return depths
