@@ -66,18 +66,36 @@ export function filledColumns(cells: Cells, names = 1): Cells {
   return cells.map((line) => line.filter((_, column) => kept[column]))
 }
 
-const COLUMNS: { heading: string; cell(by: Line['by']): string }[] = [
-  { heading: 'dense ms', cell: ({ dense }) => time(dense) },
-  { heading: 'sparse ms', cell: ({ sparse }) => time(sparse) },
-  { heading: 'gather ms', cell: ({ gather }) => time(gather) },
+/** A column of a table of cases. */
+export interface Column {
+  heading: string
+  /** Said behind the heading, where the table's title does not say it. */
+  unit?: string
+  cell(by: Line['by']): string
+}
+
+/** Times of the variants, and sparse against dense. */
+export const TIME_COLUMNS: Column[] = [
+  { heading: 'dense', unit: 'ms', cell: ({ dense }) => time(dense) },
+  { heading: 'sparse', unit: 'ms', cell: ({ sparse }) => time(sparse) },
+  { heading: 'gather', unit: 'ms', cell: ({ gather }) => time(gather) },
   { heading: 'speed-up', cell: ({ sparse }) => ratio(sparse?.speedup ?? null) },
   { heading: '95 %', cell: ({ sparse }) => intervalOf(sparse) },
   { heading: 'by gather', cell: ({ gather }) => ratio(gather?.speedup ?? null) },
   { heading: 'ideal', cell: ({ sparse }) => ratio(sparse?.idealSpeedup ?? null) },
-  { heading: 'as active ms', cell: (by) => time(by['twin-active']) },
-  { heading: 'as total ms', cell: (by) => time(by['twin-total']) },
+  { heading: 'as active', unit: 'ms', cell: (by) => time(by['twin-active']) },
+  { heading: 'as total', unit: 'ms', cell: (by) => time(by['twin-total']) },
+]
+
+export const OF_MATMUL: Column = {
+  heading: 'of matmul',
+  cell: ({ sparse }) => percent(sparse?.shareOfMatmul ?? null),
+}
+
+const COLUMNS: Column[] = [
+  ...TIME_COLUMNS,
   { heading: 'GFLOP/s', cell: ({ sparse }) => fixed(sparse?.gflopsPerSecond ?? null) },
-  { heading: 'of matmul', cell: ({ sparse }) => percent(sparse?.shareOfMatmul ?? null) },
+  OF_MATMUL,
   { heading: 'of memory', cell: ({ sparse }) => percent(sparse?.shareOfBandwidth ?? null) },
 ]
 
@@ -86,7 +104,7 @@ function compact(name: string, rows: Row[], nameOf: (row: Row) => string): Cells
   const lines = linesOf(rows).filter(isMeasured)
   return filledColumns(
     [
-      [name, 'executor', ...COLUMNS.map(({ heading }) => heading)],
+      [name, 'executor', ...COLUMNS.map(({ heading, unit }) => (unit ? `${heading} ${unit}` : heading))],
       ...lines.map(({ row, by }) => [nameOf(row), row.executor, ...COLUMNS.map(({ cell }) => cell(by))]),
     ],
     2,

@@ -2,7 +2,7 @@ import { extname, relative } from 'node:path'
 import { table } from '../src/cli/output.ts'
 import { EXECUTORS } from '../src/load-model.ts'
 import { wrapped } from '../src/trace/token-text.ts'
-import { fixed, intervalOf, percent, ratio, time, UNKNOWN } from './format.ts'
+import { fixed, percent, time, UNKNOWN } from './format.ts'
 import { conditionLines } from './markdown.ts'
 import { remarks } from './remarks.ts'
 import {
@@ -18,9 +18,11 @@ import {
   modelCaseName,
   modelFacts,
   modelRows,
+  OF_MATMUL,
   oursFor,
   placeOf,
   saysMore,
+  TIME_COLUMNS,
 } from './table.ts'
 import type { BenchReport, PeerRow, Row, Sweep } from './types.ts'
 
@@ -77,33 +79,13 @@ function stored(paths: string[]): string {
   return `report: ${names}; the page has the pictures, all have every row`
 }
 
-interface Column {
-  heading: string
-  cell(by: Line['by']): string
-}
-const COLUMNS: Column[] = [
-  { heading: 'dense', cell: ({ dense }) => time(dense) },
-  { heading: 'sparse', cell: ({ sparse }) => time(sparse) },
-  { heading: 'gather', cell: ({ gather }) => time(gather) },
-  { heading: 'speed-up', cell: ({ sparse }) => ratio(sparse?.speedup ?? null) },
-  { heading: '95 %', cell: ({ sparse }) => intervalOf(sparse) },
-  { heading: 'by gather', cell: ({ gather }) => ratio(gather?.speedup ?? null) },
-  { heading: 'ideal', cell: ({ sparse }) => ratio(sparse?.idealSpeedup ?? null) },
-  { heading: 'as active', cell: (by) => time(by['twin-active']) },
-  { heading: 'as total', cell: (by) => time(by['twin-total']) },
-]
-const OF_MATMUL: Column = {
-  heading: 'of matmul',
-  cell: ({ sparse }) => percent(sparse?.shareOfMatmul ?? null),
-}
-
 /** A line a case, also where nothing could be timed; the other executor's sparse beside it. */
 function casesBlock(
   { conditions: { executor } }: BenchReport,
   title: string,
   rows: Row[],
   nameOf: (row: Row) => string,
-  columns = COLUMNS,
+  columns = TIME_COLUMNS,
 ): Block | null {
   const all = linesOf(rows)
   if (!all.some(isMeasured)) return null
@@ -134,7 +116,7 @@ function tokensBlock(report: BenchReport): Block | null {
   const sweep = report.sweeps.find(({ axis }) => axis === 'T')
   const rows = report.rows.filter(({ group }) => sweep?.groups.includes(group))
   const title = `One layer (D=${D} H=${H} E=${E} K=${K}; ${layerFacts(report)}), T tokens: median ms of a call, ${report.conditions.executor}`
-  return casesBlock(report, title, rows, ({ tokens }) => `T=${tokens}`, [...COLUMNS, OF_MATMUL])
+  return casesBlock(report, title, rows, ({ tokens }) => `T=${tokens}`, [...TIME_COLUMNS, OF_MATMUL])
 }
 
 /** A line a sweep: each place with its speed-up and its ideal. */
