@@ -47,9 +47,10 @@ export function recordServing(
     const all = new Set(allTensors(weights).map(({ dataId }) => dataId))
     const build = () => {
       const cache = new PassedCache(inputs.past_keys, inputs.past_values)
+      const whole = { tokens: T, mask: inputs.mask, cut: (all: tf.Tensor4D) => all } // any T: how many blocks would be fixed
       const x = decode(config, weights, {
         tokens: inputs.tokens,
-        attention: { batch: B, rope: inputs, mask: inputs.mask, cache, normEps: config.normEps },
+        attention: { batch: B, rope: inputs, blocks: [whole], cache, normEps: config.normEps },
         padding: null,
         routing: {
           run: (rows, moe, layerConfig, layer) =>

@@ -1,7 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { MASKED } from '../model/attention.ts'
+import { cutQueries, MASKED, type QueryBlock } from '../model/attention.ts'
 import type { AttentionConfig, ModelConfig } from '../model/config.ts'
 import { type RopeTables, ropeFrequencies } from '../model/rope.ts'
+import { tensorflowOps } from '../runtime/tensorflow-ops.ts'
+
+/** Up to this many query tokens look at the whole room: cutting it takes more ops than it saves. */
+const FEW_TOKENS = 16
 
 /** B, T and S of a step: its sequences, its tokens of each, and the columns that its cache has room for. */
 export interface StepSizes {
@@ -49,8 +53,7 @@ export interface UnpackedInputs {
   tokens: tf.Tensor1D
   lastRows: tf.Tensor1D
   rope: RopeTables
-  /** [B, 1, G T, S] */
-  mask: tf.Tensor4D
+  blocks: QueryBlock[]
   /** Where the new keys and values go, as `cacheSlots` says. */
   slots: tf.Tensor2D
 }
@@ -61,7 +64,7 @@ export function unpackInputs(packed: tf.Tensor1D, sizes: StepSizes, config: Mode
     tokens,
     lastRows,
     rope: ropeInGraph(positions, sizes, config),
-    mask: maskInGraph(first, columns, sizes, config.attention),
+    blocks: blocksInGraph(first, columns, sizes, config.attention),
     slots: tf.add(cacheSlots(sizes, config.attention), tf.mul(first, tf.tensor1d([0, 0, 0, 1], 'int32'))),
   }
 }
@@ -83,27 +86,43 @@ export function ropeInGraph(
 }
 
 /**
- * `maskValues` as ops: 0 or a very negative number [B, 1, G T, S]. first [1] is the column of the first query, columns
- * [B S] say which hold a token.
+ * `queryBlocks` as ops. Of the S columns that there is room for a block sees those up to its own, wherever the step stands:
+ * how many that are is known in the graph only. first [1] is the column of the first query, columns [B S] say which hold a
+ * token.
  */
-export function maskInGraph(
+export function blocksInGraph(
   first: tf.Tensor1D,
   columns: tf.Tensor1D,
   { batch: B, tokens: T, capacity: S }: StepSizes,
   { numHeads, numKeyValueHeads, slidingWindow }: AttentionConfig,
-): tf.Tensor4D {
-  const G = numHeads / numKeyValueHeads
+): QueryBlock[] {
+  const ops = tensorflowOps()
+  if (!ops) throw new Error('recording: needs the TensorFlow backend')
   const window = slidingWindow !== null && slidingWindow < S ? slidingWindow : null
   const empty = tf.mul(tf.sub(tf.cast(columns, 'float32'), 1), -MASKED)
-  const perSequence = tf.reshape(empty, [B, 1, S])
-  const perGroup = (mask: tf.Tensor) => tf.tile(tf.reshape(mask, [B, 1, T, S]), [1, 1, G, 1]) as tf.Tensor4D
-  if (T === 1 && window === null) return perGroup(perSequence) // what comes later is still empty
-  const own = tf.expandDims(tf.add(tf.range(0, T, 1, 'int32'), first), 1) // [T, 1]
-  const ahead = tf.sub(tf.expandDims(tf.range(0, S, 1, 'int32'), 0), own) // [T, S]
-  const later = tf.greater(ahead, tf.scalar(0, 'int32'))
-  const hidden =
-    window === null ? later : tf.logicalOr(later, tf.lessEqual(ahead, tf.scalar(-window, 'int32')))
-  return perGroup(tf.minimum(tf.mul(tf.cast(hidden, 'float32'), MASKED), perSequence))
+  const perSequence = tf.reshape(empty, [B, 1, 1, S]) as tf.Tensor4D
+  const perGroup = (mask: tf.Tensor) => tf.tile(mask, [1, 1, numHeads / numKeyValueHeads, 1]) as tf.Tensor4D
+  const wholeRoom = <X>(x: X) => x
+  if (T === 1 && window === null) return [{ tokens: 1, cut: wholeRoom, mask: perGroup(perSequence) }] // later columns are empty
+  const all = tf.reshape(tf.range(0, S, 1, 'float32'), [1, 1, 1, S])
+  return cutQueries(T).map(({ from, tokens }) => {
+    const own = tf.add(first, tf.scalar(from, 'int32')) as tf.Tensor1D // of the block's first query
+    const begin = tf.maximum(tf.sub(own, tf.scalar((window ?? S) - 1, 'int32')), tf.scalar(0, 'int32'))
+    const end = tf.add(own, tf.scalar(tokens, 'int32'))
+    const cut = <X extends tf.Tensor>(x: X, axis: number) =>
+      T <= FEW_TOKENS ? x : ops.cutAlong(x, axis, begin as tf.Tensor1D, end as tf.Tensor1D)
+    const owns = tf.reshape(tf.add(tf.range(0, tokens, 1, 'float32'), tf.cast(own, 'float32')), [tokens, 1])
+    const ahead = tf.sub(cut(all, 3), owns) // [1, 1, tokens, C]
+    const later = oneIfPositive(ahead)
+    const hidden = window === null ? later : tf.maximum(later, oneIfPositive(tf.sub(1 - window, ahead)))
+    const mask = perGroup(tf.minimum(tf.mul(hidden, MASKED), cut(perSequence, 3)))
+    return { tokens, cut: (keysOrValues) => cut(keysOrValues, 2), mask }
+  })
+}
+
+/** 1 where a whole number is positive, else 0; comparing and casting take TensorFlow ten times as long. */
+function oneIfPositive(x: tf.Tensor): tf.Tensor {
+  return tf.minimum(tf.relu(x), 1)
 }
 
 /**

@@ -120,11 +120,11 @@ function recordStep(
   let cache: GraphCache | undefined
   const routing = new GraphRouting(shape.dispatch)
   const recording = record({ packed }, (recorder) => {
-    const { tokens, lastRows, rope, mask, slots } = unpackInputs(packed, shape, config)
+    const { tokens, lastRows, rope, blocks, slots } = unpackInputs(packed, shape, config)
     cache = new GraphCache(recorder, slots, config.attention, shape)
     const x = decode(config, weights, {
       tokens,
-      attention: { batch: shape.batch, rope, mask, cache, normEps: config.normEps },
+      attention: { batch: shape.batch, rope, blocks, cache, normEps: config.normEps },
       padding: null,
       routing,
     })

@@ -11,6 +11,9 @@ export const MASKED = -1e30
 /** Up to this many query rows the keys go on the left of the product. */
 const FEW_ROWS = 128
 
+/** Queries that share a block: what comes after the block is not computed for it. docs/log.md has the sweep. */
+const BLOCK_TOKENS = 64
+
 /** Keys and values that a call's queries may look at, its own included. */
 export interface KeysValues {
   /** [B, Nk, S, d] */
@@ -19,13 +22,23 @@ export interface KeysValues {
   values: tf.Tensor4D
 }
 
+/** Neighbouring queries and what they may look at. */
+export interface QueryBlock {
+  /** How many of the T queries, in each sequence. */
+  tokens: number
+  /** Cuts keys or values [B, Nk, S, d] to the C columns that any of them may see. */
+  cut(all: tf.Tensor4D): tf.Tensor4D
+  /** Added to the scores: [B or 1, 1, G tokens, C] for G query heads a key-value head; null when everything is visible. */
+  mask: tf.Tensor4D | null
+}
+
 /** What all layers of one call share. */
 export interface AttentionContext {
   /** B */
   batch: number
   turn: HeadTables
-  /** Added to the scores: [B or 1, 1, G T, S] for G query heads a key-value head; null when everything is visible. */
-  mask: tf.Tensor4D | null
+  /** The T queries in order, cut where they may look at other columns. */
+  blocks: QueryBlock[]
   /** Takes a layer's new keys and values [B, T, 2 Nk, d], keys first, and gives all that its queries may see. */
   cache: { append(layer: number, added: tf.Tensor4D): KeysValues }
   normEps: number
@@ -50,14 +63,35 @@ export function attention(
     const qkv = tf.reshape(linear(x, weights.qkv), [B, T, heads, headDim]) as tf.Tensor4D
     const turned = applyRope(normed(qkv, weights, config, context.normEps), context.turn)
     const [q, added] = tf.split<tf.Tensor4D>(turned, [numHeads, 2 * numKeyValueHeads], 2)
-    const queries = tf.reshape(headsFirst(q), [B, numKeyValueHeads, -1, headDim]) as tf.Tensor4D // [B, Nk, G T, d]
-    const { keys, values } = context.cache.append(layer, added)
-    const raw = similarities(queries, keys) // [B, Nk, G T, S]
-    const scores = tf.softmax(context.mask ? tf.add(raw, context.mask) : raw)
-    const mixed = tf.reshape(tf.matMul(scores, values), [B, numHeads, T, headDim]) as tf.Tensor4D
-    const joined = tf.reshape(headsFirst(mixed), [B * T, numHeads * headDim]) as tf.Tensor2D
+    const all = context.cache.append(layer, added)
+    const mixed = inBlocks(q, context.blocks, (queries, block) => attend(queries, all, block)) // [B, T, Nq, d]
+    const joined = tf.reshape(mixed, [B * T, numHeads * headDim]) as tf.Tensor2D
     return linear(joined, weights.output) // [B T, D]
   })
+}
+
+/** Neighbouring queries [B, T', Nq, d] over the keys that they may see -> what they make of the values, [B, T', Nq, d]. */
+function attend(q: tf.Tensor4D, { keys, values }: KeysValues, { cut, mask }: QueryBlock): tf.Tensor4D {
+  const [B, T, numHeads, headDim] = q.shape
+  const queries = tf.reshape(headsFirst(q), [B, keys.shape[1], -1, headDim]) as tf.Tensor4D // [B, Nk, G T', d]
+  const raw = similarities(queries, cut(keys)) // [B, Nk, G T', C]
+  const scores = tf.softmax(mask ? tf.add(raw, mask) : raw)
+  return headsFirst(tf.reshape(tf.matMul(scores, cut(values)), [B, numHeads, T, headDim]) as tf.Tensor4D)
+}
+
+/** Runs `f` on the queries of each block and joins what it gives. q [B, T, Nq, d]. */
+function inBlocks(
+  q: tf.Tensor4D,
+  blocks: QueryBlock[],
+  f: (queries: tf.Tensor4D, block: QueryBlock) => tf.Tensor4D,
+): tf.Tensor4D {
+  if (blocks.length === 1) return f(q, blocks[0])
+  const sizes = blocks.map(({ tokens }) => tokens)
+  const parts = tf.split<tf.Tensor4D>(q, sizes, 1)
+  return tf.concat(
+    parts.map((queries, i) => f(queries, blocks[i])),
+    1,
+  )
 }
 
 /** [B, T, N, d] -> [B, N, T, d], and back. Of one token, or one head, nothing has to move. */
@@ -90,6 +124,35 @@ function normed(
   if (!qkNorm) return qkv
   const [q, k, v] = tf.split<tf.Tensor4D>(qkv, [numHeads, numKeyValueHeads, numKeyValueHeads], 2)
   return tf.concat([rmsNorm(q, qkNorm.query, eps), rmsNorm(k, qkNorm.key, eps), v], 2)
+}
+
+/** Where each block of T queries starts, and how many it has. */
+export function cutQueries(T: number, blockTokens = BLOCK_TOKENS): { from: number; tokens: number }[] {
+  return Array.from({ length: Math.ceil(T / blockTokens) }, (_, i) => {
+    const from = i * blockTokens
+    return { from, tokens: Math.min(blockTokens, T - from) }
+  })
+}
+
+/** T new queries, the last T of the columns given for each sequence (1 = token, 0 = padding), block by block. */
+export function queryBlocks(
+  columns: Uint8Array[],
+  T: number,
+  config: AttentionConfig,
+  blockTokens?: number,
+): QueryBlock[] {
+  const S = columns[0].length
+  return cutQueries(T, blockTokens).map(({ from, tokens }) => {
+    const own = S - T + from
+    const begin = Math.max(0, own + 1 - (config.slidingWindow ?? S))
+    const end = own + tokens
+    const seen = columns.map((row) => row.subarray(begin, end))
+    const cut = (all: tf.Tensor4D): tf.Tensor4D => {
+      const [B, N, , d] = all.shape
+      return end - begin === S ? all : tf.slice(all, [0, 0, begin, 0], [B, N, end - begin, d])
+    }
+    return { tokens, cut, mask: attentionMask(seen, tokens, config) }
+  })
 }
 
 /**

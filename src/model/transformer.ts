@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { InputError } from '../errors.ts'
-import { attentionMask } from './attention.ts'
+import { queryBlocks } from './attention.ts'
 import { type Batch, toBatch } from './batch.ts'
 import { CallRouting, type Training } from './call-routing.ts'
 import type { ModelConfig } from './config.ts'
@@ -97,7 +97,12 @@ export class MoeModel {
             attention: {
               batch: batch.size,
               rope: ropeTables(batch.positions(firstPositions), batch.size, this.ropeFrequencies),
-              mask: attentionMask(columns, batch.length, this.config.attention),
+              blocks: queryBlocks(
+                columns,
+                batch.length,
+                this.config.attention,
+                options.training ? batch.length : undefined,
+              ),
               cache,
               normEps: this.config.normEps,
             },

@@ -29,6 +29,8 @@ export interface TensorflowOps {
   splitRows(x: tf.Tensor2D, sizes: tf.Tensor1D, count: number): tf.Tensor2D[]
   /** The entries [...] of a stack [E, ...] at indices [n] int32, as views: a cut along the first axis copies nothing. */
   pick(stack: tf.Tensor, indices: tf.Tensor1D): tf.Tensor[]
+  /** The part of x from index `begin` [1] to before `end` [1], both int32, along an axis. */
+  cutAlong<X extends tf.Tensor>(x: X, axis: number, begin: tf.Tensor1D, end: tf.Tensor1D): X
   /** Half the sum of squares: one op that a NaN or an infinity anywhere in x cannot pass. */
   halfSquares(x: tf.Tensor): tf.Scalar
   /** `down(silu(gate(x)) * up(x))`, x [n, D], gateUp [2H, D], down [H, D]. Cheaper to call than tfjs's kernels; no gradient. */
@@ -84,6 +86,24 @@ export function tensorflowOps(): TensorflowOps | null {
         return tf
           .split(indices, n)
           .map((at) => backend.executeSingleOutput('StridedSlice', attributes, [stack, at, at, one]))
+      }),
+    cutAlong: <X extends tf.Tensor>(x: X, axis: number, begin: tf.Tensor1D, end: tf.Tensor1D) =>
+      tf.tidy(() => {
+        const others = 2 ** axis - 1 // a bit an axis before this one: taken whole
+        const bounds = {
+          begin_mask: others,
+          end_mask: others,
+          ellipsis_mask: 0,
+          new_axis_mask: 0,
+          shrink_axis_mask: 0,
+        }
+        const attributes = Object.entries(bounds).map(([name, value]) => int(name, value))
+        const inputs = [x, ...[begin, end].map((at) => tf.pad(at, [[axis, 0]])), tf.ones([axis + 1], 'int32')]
+        return backend.executeSingleOutput(
+          'StridedSlice',
+          [float, type('Index', binding.TF_INT32), ...attributes],
+          inputs,
+        ) as X
       }),
     halfSquares: (x) => backend.executeSingleOutput('L2Loss', [float], [x]) as tf.Scalar,
     swiglu: (x, gateUp, down) =>

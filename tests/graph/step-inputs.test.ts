@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, expect, test } from 'vitest'
-import { maskInGraph, packedLength, packInputs, ropeInGraph } from '../../src/graph/step-inputs.ts'
-import { maskValues } from '../../src/model/attention.ts'
+import { blocksInGraph, packedLength, packInputs, ropeInGraph } from '../../src/graph/step-inputs.ts'
+import { type QueryBlock, queryBlocks } from '../../src/model/attention.ts'
 import { ropeFrequencies, ropeValues } from '../../src/model/rope.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
 import { maxDifference } from '../helpers/golden.ts'
@@ -12,35 +12,61 @@ beforeAll(async () => {
   await startRuntime({ device: 'cpu' })
 })
 
-test('the mask made in the graph is the one made on the host, for any padding and window', () => {
+/** Per sequence and head group a line a query, a letter a column that there is room for: x where the query may look. */
+function seen(blocks: QueryBlock[], stored: number, S: number, B: number, groups: number): string[][] {
+  const numbered = tf.reshape(tf.range(0, stored, 1, 'float32'), [1, 1, stored, 1]) as tf.Tensor4D
+  const parts = blocks.map(({ tokens, cut, mask }) => {
+    const columns = [...cut(numbered).dataSync()]
+    const values = mask ?? tf.zeros([1, 1, groups * tokens, columns.length])
+    const all = tf.broadcastTo(values, [B, 1, groups * tokens, columns.length])
+    const nested = tf.reshape(all, [B * groups, tokens, columns.length]).arraySync() as number[][][]
+    return nested.map((queries) =>
+      queries.map((row) => {
+        const line = new Array<string>(S).fill('.')
+        for (const [i, column] of columns.entries()) if (row[i] === 0) line[column] = 'x'
+        return line.join('')
+      }),
+    )
+  })
+  return parts[0].map((_, g) => parts.flatMap((part) => part[g]))
+}
+
+test('what queries see in the graph is what they see on the host, for any padding, window and number of blocks', () => {
   const cases = fc.record({
     batch: fc.integer({ min: 1, max: 3 }),
-    tokens: fc.integer({ min: 1, max: 6 }),
+    tokens: fc.oneof(fc.integer({ min: 1, max: 6 }), fc.constantFrom(16, 17, 64, 65, 150)),
     before: fc.integer({ min: 0, max: 9 }),
     spare: fc.integer({ min: 0, max: 5 }),
-    kvHeads: fc.constantFrom(1, 2, 4),
-    slidingWindow: fc.option(fc.oneof(fc.integer({ min: 1, max: 12 }), fc.constant(2 ** 40))),
+    kvHeads: fc.constantFrom(2, 4),
+    slidingWindow: fc.option(fc.oneof(fc.integer({ min: 1, max: 80 }), fc.constant(2 ** 40))),
     padding: fc.infiniteStream(fc.boolean()),
   })
   fc.assert(
     fc.property(cases, ({ batch, tokens, before, spare, kvHeads, slidingWindow, padding }) => {
       const attention = { numHeads: 4, numKeyValueHeads: kvHeads, headDim: 2, bias: false, slidingWindow }
-      const capacity = before + tokens + spare
+      const filled = before + tokens
+      const capacity = filled + spare
       const columns = Array.from({ length: batch }, () =>
         Uint8Array.from({ length: capacity }, (_, j) =>
-          j < before + tokens && (padding.next().value || j === before) ? 1 : 0,
+          j < filled && (padding.next().value || j === before) ? 1 : 0,
         ),
       )
-      const expected = maskValues(columns, before, tokens, attention)
-      const actual = tf.tidy(() => {
+      const known = columns.map((row) => row.subarray(0, filled))
+      const sizes = { batch, tokens, capacity }
+      tf.tidy(() => {
         const valid = tf.tensor1d(
           columns.flatMap((row) => [...row]),
           'int32',
         )
-        const sizes = { batch, tokens, capacity }
-        return maskInGraph(tf.tensor1d([before], 'int32'), valid, sizes, attention).dataSync()
+        const by = (blocks: QueryBlock[], stored: number) =>
+          seen(blocks, stored, capacity, batch, 4 / kvHeads)
+        const whole = by(queryBlocks(known, tokens, attention, tokens), filled) // the definition: one mask for all
+        const inBlocks = by(queryBlocks(known, tokens, attention), filled)
+        const first = tf.tensor1d([before], 'int32')
+        const inGraph = by(blocksInGraph(first, valid, sizes, attention), capacity)
+        expect(inBlocks).toEqual(whole)
+        expect(inGraph).toEqual(whole)
       })
-      expect(maxDifference(actual, expected)).toBe(0)
     }),
     { numRuns: 60 },
   )

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { attention, attentionMask } from '../../src/model/attention.ts'
+import { attention, queryBlocks } from '../../src/model/attention.ts'
 import type { AttentionConfig } from '../../src/model/config.ts'
 import { KvCache } from '../../src/model/kv-cache.ts'
 import { rmsNorm } from '../../src/model/norm.ts'
@@ -44,7 +44,9 @@ describe.each(['cpu', 'js'] as const)('on %s', (device) => {
         }
         const { x, qkv, output } = randomAttention(config, T, seed)
         const expected = definition(x, qkv, output, config).flat()
-        expect(maxDifference(fast(x, qkv, output, config), expected)).toBeLessThan(2e-5)
+        for (const blockTokens of [1, 2, 3, T]) {
+          expect(maxDifference(fast(x, qkv, output, config, blockTokens), expected)).toBeLessThan(2e-5)
+        }
       }),
       { numRuns: 40 },
     )
@@ -116,7 +118,13 @@ function definition(x: Matrix, qkv: Matrix, output: Matrix, config: AttentionCon
   return attentionReference(q, k, v, config).map((row) => rowTimes(row, output))
 }
 
-function fast(x: Matrix, qkv: Matrix, output: Matrix, config: AttentionConfig): Float32Array {
+function fast(
+  x: Matrix,
+  qkv: Matrix,
+  output: Matrix,
+  config: AttentionConfig,
+  blockTokens: number,
+): Float32Array {
   const T = x.length
   const cache = new KvCache({ numLayers: 1, ...config })
   const { columns } = cache.extend([new Uint8Array(T).fill(1)])
@@ -132,7 +140,7 @@ function fast(x: Matrix, qkv: Matrix, output: Matrix, config: AttentionConfig): 
         ),
         config,
       ),
-      mask: attentionMask(columns, T, config),
+      blocks: queryBlocks(columns, T, config, blockTokens),
       cache,
       normEps: 1e-5,
     }
