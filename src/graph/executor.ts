@@ -8,7 +8,7 @@ import { type RoutingTrace, TraceRecorder } from '../model/trace.ts'
 import type { ForwardOptions, ForwardResult, GreedyResult, MoeModel } from '../model/transformer.ts'
 import { type Dtype, HalfWeights } from './half-weights.ts'
 import { cutInPieces, type Piece } from './pieces.ts'
-import { threadsOfFew } from './side-by-side.ts'
+import { readsWeightsMostly } from './sharing.ts'
 import { RecordedStep, type StepShape } from './step.ts'
 import type { StepInputs } from './step-inputs.ts'
 
@@ -184,7 +184,7 @@ export class RecordedExecutor {
 
   /** A processor multiplies few rows no faster in half precision, and float32 graphs share the weights' own memory. */
   private halvesFor({ batch, tokens }: StepShape): HalfWeights | null {
-    return threadsOfFew(batch * tokens) === null ? this.halves : null
+    return readsWeightsMostly(batch * tokens) ? null : this.halves
   }
 
   /** Something was not finite: if a router saw it, say where. */

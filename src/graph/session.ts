@@ -4,7 +4,8 @@ import { withOneThreadAnOp } from '../runtime/session-options.ts'
 import { DATA_TYPES, encodeSavedModel, type GraphDtype, type GraphNode } from './protobuf.ts'
 import type { Recording } from './recorder.ts'
 import { savedModelInMemory } from './saved-model-memory.ts'
-import { sideBySide, threadsOfFew } from './side-by-side.ts'
+import { type Sharing, shareOf, withOneDnn } from './sharing.ts'
+import { sideBySide } from './side-by-side.ts'
 
 /** tfjs-node's backend as far as it runs SavedModels. */
 interface SessionBackend {
@@ -24,17 +25,18 @@ export class GraphSession {
   private readonly inputNames: string[]
   private readonly outputRefs: Record<string, string>
 
-  /** `rows`: of the products in it. Few on a processor are run with one thread an op, side by side. */
+  /** `rows`: of the products in it; on a processor it decides how its threads share the work. */
   constructor(given: Recording, { rows = Number.POSITIVE_INFINITY }: { rows?: number } = {}) {
-    const threads = threadsOfFew(rows)
-    const recording = threads ? sideBySide(given, threads) : given
+    const sharing = shareOf(given, rows)
+    const threads = sharing?.nodesBySide ?? null
+    const recording = threads ? sideBySide(given, threads, rows) : given
     this.nodes = recording.nodes
     this.shapes = recording.shapes ?? {}
     this.inputNames = Object.keys(recording.inputs)
     this.outputRefs = Object.fromEntries(
       Object.entries(recording.outputs).map(([name, { ref }]) => [name, ref]),
     )
-    const load = () => this.load(recording)
+    const load = () => this.load(recording, sharing?.onednn ?? 'none')
     this.id = threads ? withOneThreadAnOp(load) : load()
     try {
       this.assign(Object.fromEntries(recording.variables.map(({ name, tensor }) => [name, tensor])))
@@ -85,7 +87,7 @@ export class GraphSession {
     this.backend.deleteSavedModel(this.id)
   }
 
-  private load({ nodes, inputs, outputs }: Recording): number {
+  private load({ nodes, inputs, outputs }: Recording, onednn: Sharing['onednn']): number {
     const signature = {
       inputs: Object.fromEntries(
         Object.entries(inputs).map(([name, { dtype, shape }]) => [
@@ -100,7 +102,10 @@ export class GraphSession {
         ]),
       ),
     }
-    const bytes = encodeSavedModel({ nodes, signatures: { serving_default: signature } })
+    const bytes = encodeSavedModel({
+      nodes: withOneDnn(nodes, onednn),
+      signatures: { serving_default: signature },
+    })
     try {
       return this.backend.loadSavedModelMetaGraph(savedModelInMemory(bytes), 'serve')
     } catch (error) {

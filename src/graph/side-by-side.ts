@@ -1,27 +1,23 @@
-import { processorThreads } from '../runtime/backends.ts'
 import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
 import { constant, type Product, type Recording } from './recorder.ts'
 
 /** Up to this many rows a product takes as long as reading its weights, and one thread an op serves best. */
 export const FEW_ROWS = 16
 
-/** How many threads share the products of a step of so many rows, one a product; null where ops are left to share them. */
-export function threadsOfFew(rows: number): number | null {
-  return rows <= FEW_ROWS ? processorThreads() : null
-}
-
-/** A product whose large operand has fewer numbers gains nothing from a second thread. */
+/** With few rows, a product whose large operand has fewer numbers gains nothing from a second thread; */
 const LEAST_NUMBERS = 2 ** 20
+/** with many, one with fewer multiplications. */
+const LEAST_MULTIPLICATIONS = 2 ** 23
 /** More threads than this read memory no faster. */
 const MOST_PARTS = 8
 
 /**
- * Cuts products with few rows into nodes that TensorFlow's scheduler runs at the same time, each on one thread. Such a product
- * only reads its weights; handing pieces of it to the threads of one op costs more than that (docs/log.md). The large
- * operand is cut along its first axis, which copies nothing. Products that stand side by side already, as the chosen
- * experts' do, are cut into accordingly fewer.
+ * Cuts products into nodes that TensorFlow's scheduler runs at the same time, each on one thread; handing pieces of one op to
+ * several threads costs more, where weights are read for few rows and where they are small (docs/log.md). An operand is
+ * cut along its first axis, which copies nothing: with few `rows` the large one, with many the one that has the rows.
+ * Products that stand side by side already, as experts do, are cut into accordingly fewer.
  */
-export function sideBySide(recording: Recording, threads: number): Recording {
+export function sideBySide(recording: Recording, threads: number, rows: number): Recording {
   const products = new Map(recording.products.map((product) => [product.node, product]))
   const depths = depthsOf(recording.nodes)
   const neighbours = new Map<number, number>()
@@ -33,7 +29,7 @@ export function sideBySide(recording: Recording, threads: number): Recording {
     const product = products.get(node)
     if (!product) return [node]
     const beside = neighbours.get(depths.get(node.name) as number) as number
-    return cut(product, Math.floor(Math.min(threads, MOST_PARTS) / beside))
+    return cut(product, Math.floor(Math.min(threads, MOST_PARTS) / beside), rows)
   })
   return { ...recording, nodes }
 }
@@ -49,13 +45,17 @@ function depthsOf(nodes: GraphNode[]): Map<string, number> {
 }
 
 /** The product in `parts` parts, or as it is where that does not pay, does not come out even, or is one of many already. */
-function cut(product: Product, parts: number): GraphNode[] {
+function cut(product: Product, parts: number, rows: number): GraphNode[] {
   const { node, left, right } = product
-  const large = size(left) >= size(right) ? left : right
-  const [length] = large.shape.slice(-2)
-  if (parts < 2 || size(large) < LEAST_NUMBERS || length % parts !== 0) return [node]
+  const few = rows <= FEW_ROWS
+  const side = (few ? size(left) >= size(right) : !left.transposed) ? 'left' : 'right'
+  const [length] = product[side].shape.slice(-2)
+  const pays = few
+    ? size(product[side]) >= LEAST_NUMBERS
+    : size(left) * (product.shape.at(-1) as number) >= LEAST_MULTIPLICATIONS
+  if (parts < 2 || !pays || length % parts !== 0) return [node]
   if ([left, right].some(({ shape }) => size({ shape: shape.slice(0, -2) }) > 1)) return [node]
-  return new Cut(product, parts).nodes
+  return new Cut(product, side, parts).nodes
 }
 
 const size = ({ shape }: { shape: readonly number[] }) => shape.reduce((a, b) => a * b, 1)
@@ -66,15 +66,16 @@ class Cut {
 
   constructor(
     private readonly product: Product,
+    side: 'left' | 'right',
     private readonly parts: number,
   ) {
     const { node, left, right, shape } = product
-    const leftIsLarge = size(left) >= size(right)
+    const cutsLeft = side === 'left'
     // Left is [m, k] or [k, m], right [k, n] or [n, k]. Cut along k, the parts are added up; along m or n, they are joined.
-    const alongK = leftIsLarge ? left.transposed : !right.transposed
+    const alongK = cutsLeft ? left.transposed : !right.transposed
     const parted = {
-      left: leftIsLarge ? 0 : alongK ? (left.transposed ? 0 : 1) : null,
-      right: !leftIsLarge ? 0 : alongK ? (right.transposed ? 1 : 0) : null,
+      left: cutsLeft ? 0 : alongK ? (left.transposed ? 0 : 1) : null,
+      right: !cutsLeft ? 0 : alongK ? (right.transposed ? 1 : 0) : null,
     } as const
     const a = this.operand('left', parted.left)
     const b = this.operand('right', parted.right)
@@ -86,7 +87,7 @@ class Cut {
     const suffix = stacked ? 'matrix' : ''
     if (alongK) this.add('AddN', suffix, results, { T: FLOAT, N: { i: parts } })
     else {
-      const axis = this.numbers('axis', [leftIsLarge ? 0 : 1], [])
+      const axis = this.numbers('axis', [cutsLeft ? 0 : 1], [])
       this.add('ConcatV2', suffix, [...results, axis], { T: FLOAT, Tidx: INT, N: { i: parts } })
     }
     if (stacked) this.reshape('', `${node.name}/matrix`, shape)

@@ -9,7 +9,7 @@ import type { AttentionWeights } from './weights.ts'
 export const MASKED = -1e30
 
 /** Up to this many query rows the keys go on the left of the product. */
-const FEW_ROWS = 128
+const FEW_ROWS = 64
 
 /** Queries that share a block: what comes after the block is not computed for it. docs/log.md has the sweep. */
 const BLOCK_TOKENS = 64

@@ -89,8 +89,8 @@ test('more threads give more parts, up to eight, and fewer where products stand 
   const [a, b, x] = [matrix(LARGE, LARGE), matrix(LARGE, LARGE), matrix(1, LARGE)]
   const one = record({ x }, () => ({ y: tf.matMul(x, a) }))
   const two = record({ x }, () => ({ y: tf.add(tf.matMul(x, a), tf.matMul(x, b)) }))
-  expect([1, 2, 4, 64].map((threads) => products(sideBySide(one, threads)))).toEqual([1, 2, 4, 8])
-  expect([2, 4, 64].map((threads) => products(sideBySide(two, threads)))).toEqual([2, 4, 8])
+  expect([1, 2, 4, 64].map((threads) => products(sideBySide(one, threads, 1)))).toEqual([1, 2, 4, 8])
+  expect([2, 4, 64].map((threads) => products(sideBySide(two, threads, 1)))).toEqual([2, 4, 8])
   tf.dispose([a, b, x])
 })
 

@@ -1,0 +1,61 @@
+import { processorThreads } from '../runtime/backends.ts'
+import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
+import type { Recording } from './recorder.ts'
+import { FEW_ROWS } from './side-by-side.ts'
+
+/** How the processor's threads share the work of a graph. */
+export interface Sharing {
+  /** Nodes run side by side, each op on one thread, by so many threads; null: every op is shared among all threads. */
+  nodesBySide: number | null
+  /** Which ops oneDNN's kernels compute instead of Eigen's: softmax and products of stacks (attention), or all products too. */
+  onednn: 'none' | 'attention' | 'all'
+}
+
+/** Weights with fewer numbers count as small: two of them and what they are multiplied with fit into a processor's caches. */
+const SMALL_WEIGHTS = 2 ** 19
+/** Many rows are shared node by node among up to this many threads; it was measured with two, and graphs are not much wider. */
+const MOST_THREADS = 4
+
+/** Whether so many rows take a processor as long as reading the weights; false where ops do not run on one. */
+export function readsWeightsMostly(rows: number): boolean {
+  return rows <= FEW_ROWS && processorThreads() !== null
+}
+
+/** What was measured to be fastest (docs/log.md); null where ops do not run on a processor. */
+export function shareOf(recording: Recording, rows: number): Sharing | null {
+  const threads = processorThreads()
+  if (threads === null) return null
+  if (rows <= FEW_ROWS) return { nodesBySide: threads, onednn: 'none' }
+  const small = typicalWeights(recording) < SMALL_WEIGHTS && threads <= MOST_THREADS
+  return small ? { nodesBySide: threads, onednn: 'all' } : { nodesBySide: null, onednn: 'attention' }
+}
+
+/** Numbers in the median of the matrices of weights that a graph multiplies with; infinite if it has none. */
+function typicalWeights({ nodes, products }: Recording): number {
+  const read = new Set(nodes.filter(({ op }) => op === 'ReadVariableOp').map(({ name }) => name))
+  const sizes = products
+    .flatMap(({ left, right }) => [left, right])
+    .filter(({ ref }) => read.has(nodeOf(ref)))
+    .map(({ shape }) => shape.reduce((a, b) => a * b, 1))
+    .sort((a, b) => a - b)
+  return sizes[Math.floor(sizes.length / 2)] ?? Number.POSITIVE_INFINITY
+}
+
+/** Ops that TensorFlow has oneDNN kernels for, under another name. */
+const ONEDNN: Record<Sharing['onednn'], readonly string[]> = {
+  none: [],
+  attention: ['BatchMatMulV2', 'Softmax'],
+  all: ['BatchMatMulV2', 'Softmax', 'MatMul'],
+}
+
+/** The nodes with oneDNN's kernels where they are asked for and this TensorFlow has them: Linux on x86-64. */
+export function withOneDnn(nodes: GraphNode[], which: Sharing['onednn']): GraphNode[] {
+  if (process.platform !== 'linux' || process.arch !== 'x64') return nodes
+  const kernel = { s: Buffer.from('MklNameChangeOp') }
+  const isFloat = ({ attr }: GraphNode) => attr.T && 'type' in attr.T && attr.T.type === DATA_TYPES.float32
+  return nodes.map((node) =>
+    ONEDNN[which].includes(node.op) && isFloat(node)
+      ? { ...node, op: `_Mkl${node.op}`, attr: { ...node.attr, _kernel: kernel } }
+      : node,
+  )
+}

@@ -1,0 +1,99 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { countMatmulFlops } from '../../src/cost/count.ts'
+import { type Recording, record } from '../../src/graph/recorder.ts'
+import { GraphSession } from '../../src/graph/session.ts'
+import { readsWeightsMostly, shareOf, withOneDnn } from '../../src/graph/sharing.ts'
+import { startRuntime } from '../../src/runtime/index.ts'
+import { maxDifference } from '../helpers/golden.ts'
+import { randomMatrix, randomNumbers } from '../helpers/random.ts'
+
+beforeAll(async () => {
+  await startRuntime({ device: 'cpu', threads: 2 })
+})
+
+const next = randomNumbers(11)
+const matrix = (rows: number, columns: number) => tf.tensor2d(randomMatrix(rows, columns, next))
+
+/** `x W` for each of the weights, as a recording. */
+function productsWith(...weights: tf.Tensor2D[]): Recording {
+  const x = tf.zeros<tf.Rank.R2>([64, weights[0].shape[0]])
+  const recording = record({ x }, () => ({ y: tf.tidy(() => tf.addN(weights.map((w) => tf.matMul(x, w)))) }))
+  x.dispose()
+  return recording
+}
+
+test('few rows stand side by side; many too where most weights are small, and are shared op by op where not', () => {
+  const [small, large] = [matrix(512, 512), matrix(512, 1024)]
+  expect(shareOf(productsWith(large), 16)).toEqual({ nodesBySide: 2, onednn: 'none' })
+  expect(shareOf(productsWith(small), 17)).toEqual({ nodesBySide: 2, onednn: 'all' })
+  expect(shareOf(productsWith(large), 17)).toEqual({ nodesBySide: null, onednn: 'attention' })
+  const one = productsWith(small, small, small)
+  expect(shareOf(one, 64)).toEqual({ nodesBySide: 2, onednn: 'all' })
+  expect([16, 17].map(readsWeightsMostly)).toEqual([true, false])
+  tf.dispose([small, large])
+})
+
+test('a graph without weights is shared op by op', () => {
+  const x = matrix(64, 64)
+  const recording = record({ x }, () => ({ y: tf.matMul(x, x) }))
+  expect(shareOf(recording, 64)?.nodesBySide).toBeNull()
+  x.dispose()
+})
+
+describe('many rows with small weights', () => {
+  const ROWS = 96
+  const cases: [string, number, (x: tf.Tensor2D, w: tf.Tensor2D) => tf.Tensor][] = [
+    ['x W, cut along the rows', 2, (x, w) => tf.matMul(x, w)],
+    ['x W^T, cut along the rows', 2, (x, w) => tf.matMul(x, w, false, true)],
+    ['W x^T, cut along the outputs', 2, (x, w) => tf.matMul(w, x, false, true)],
+    ['W^T x^T, added up along the inputs', 2, (x, w) => tf.matMul(w, x, true, true)],
+    ['an odd number of rows, left whole', 1, (x, w) => tf.matMul(tf.slice(x, [0, 0], [ROWS - 1, -1]), w)],
+    ['little to multiply, left whole', 1, (x, w) => tf.matMul(x, tf.slice(w, [0, 0], [-1, 8]))],
+  ]
+  test.each(cases)('%s: the same result and as many FLOPs', (_, products, f) => {
+    const before = tf.memory().numTensors
+    tf.tidy(() => {
+      const weight = matrix(512, 512)
+      const example = matrix(ROWS, 512)
+      const session = new GraphSession(
+        record({ x: example }, () => ({ y: f(example, weight) })),
+        { rows: ROWS },
+      )
+      const x = matrix(ROWS, 512)
+      const counted = countMatmulFlops(() => session.run({ x }, ['y']))
+      const eager = countMatmulFlops(() => f(x, weight))
+      expect(maxDifference(counted.result[0].dataSync(), eager.result.dataSync())).toBeLessThan(1e-3)
+      expect(counted.flops).toBe(eager.flops)
+      expect(session.nodes.filter(({ op }) => op.includes('MatMul'))).toHaveLength(products)
+      session.dispose()
+    })
+    expect(tf.memory().numTensors).toBe(before)
+  })
+})
+
+test("attention's softmax and products of stacks are the same from oneDNN as from Eigen, columns masked or all of them", () => {
+  tf.tidy(() => {
+    const stack = (rows: number) => tf.reshape(matrix(3 * rows, 8), [1, 3, rows, 8])
+    const attend = ([q, k, mask]: tf.Tensor[]) =>
+      tf.matMul(tf.softmax(tf.add(tf.matMul(q, k, false, true), mask)), k)
+    for (const hidden of [0, 3, 30]) {
+      const mask = tf.tensor(Array.from({ length: 30 }, (_, i) => (i < hidden ? -1e30 : 0)))
+      const [q, k] = [stack(20), stack(30)]
+      const session = new GraphSession(record({ q, k, mask }, () => ({ y: attend([q, k, mask]) })))
+      const [y] = session.run({ q, k, mask }, ['y'])
+      expect(maxDifference(y.dataSync(), attend([q, k, mask]).dataSync())).toBeLessThan(1e-5)
+      session.dispose()
+    }
+  })
+})
+
+test('oneDNN is given the ops that were asked for, in float32 only', () => {
+  const node = (op: string, type: number) => ({ name: op, op, input: [], attr: { T: { type } } })
+  const nodes = [node('MatMul', 1), node('Softmax', 1), node('BatchMatMulV2', 14), node('Mul', 1)]
+  const there = process.platform === 'linux' && process.arch === 'x64'
+  const ops = (which: Parameters<typeof withOneDnn>[1]) => withOneDnn(nodes, which).map(({ op }) => op)
+  expect(ops('none')).toEqual(['MatMul', 'Softmax', 'BatchMatMulV2', 'Mul'])
+  expect(ops('attention')).toEqual(['MatMul', there ? '_MklSoftmax' : 'Softmax', 'BatchMatMulV2', 'Mul'])
+  expect(ops('all')[0]).toBe(there ? '_MklMatMul' : 'MatMul')
+})
