@@ -4,7 +4,7 @@ import { countMatmulFlops } from '../../src/cost/count.ts'
 import { type ForwardShape, forwardFlops, totalFlops } from '../../src/cost/flops.ts'
 import { graphMatmuls } from '../../src/cost/graph-matmuls.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
-import { cutInPieces } from '../../src/graph/pieces.ts'
+import { cutInPieces, type Piece } from '../../src/graph/pieces.ts'
 import { type GraphNode, shapeProto } from '../../src/graph/protobuf.ts'
 import { record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
@@ -14,24 +14,40 @@ import { startRuntime } from '../../src/runtime/index.ts'
 import { fixtureModel } from '../helpers/golden.ts'
 import { randomModel, randomTokens } from '../helpers/random.ts'
 
-/** Columns that a new cache has room for; a graph's queries meet all of them. */
+/** Columns that a new cache has room for; the queries of a short step meet all of them. */
 const ROOM = 256
 
 beforeAll(async () => {
   await startRuntime({ device: 'cpu' })
 })
 
-/** By the formula what the steps of a call multiply: padding to the step and the whole room included. */
+/** Columns that a query of a step meets, on average: those of blocks of 64 end with the block. */
+function contextOf({ from, stepTokens }: Piece): number {
+  if (stepTokens <= 16) return ROOM
+  const ends = Array.from(
+    { length: stepTokens },
+    (_, t) => from + Math.min(stepTokens, 64 * Math.ceil((t + 1) / 64)),
+  )
+  return ends.reduce((a, b) => a + b) / stepTokens
+}
+
+/** By the formula what the steps of a call multiply: padding to the step and what a block of queries has in common included. */
 function formula(
   { config }: MoeModel,
   T: number,
   { batch = 1, dispatch, logits }: { batch?: number; dispatch: DispatchName; logits: 'all' | 'last' },
 ): number {
   const pieces = cutInPieces(T)
-  return pieces.reduce((sum, { stepTokens }, i) => {
+  return pieces.reduce((sum, piece, i) => {
+    const { stepTokens } = piece
     const tokens = batch * stepTokens
     const lastOnly = i === pieces.length - 1 ? batch : 0
-    const shape = { tokens, context: ROOM, logitRows: logits === 'all' ? tokens : lastOnly, dispatch }
+    const shape = {
+      tokens,
+      context: contextOf(piece),
+      logitRows: logits === 'all' ? tokens : lastOnly,
+      dispatch,
+    }
     return sum + totalFlops(forwardFlops(config, shape as ForwardShape))
   }, 0)
 }
@@ -76,6 +92,9 @@ test('logits that a piece of a prompt is not asked for are not multiplied and no
     countMatmulFlops(() => tf.dispose(recorded.forward(tokens, { dispatch: 'sparse', logits }).logits)).flops
   expect(count('last')).toBe(formula(model, 70, { dispatch: 'sparse', logits: 'last' }))
   expect(count('all')).toBe(formula(model, 70, { dispatch: 'sparse', logits: 'all' }))
+  expect(
+    countMatmulFlops(() => recorded.greedy(randomTokens(192, 40, 2), { dispatch: 'sparse' })).flops,
+  ).toBe(formula(model, 192, { dispatch: 'sparse', logits: 'last' }))
   recorded.dispose()
   model.dispose()
 })
