@@ -4,7 +4,7 @@ import { withOneThreadAnOp } from '../runtime/session-options.ts'
 import { DATA_TYPES, encodeSavedModel, type GraphDtype, type GraphNode } from './protobuf.ts'
 import type { Recording } from './recorder.ts'
 import { savedModelInMemory } from './saved-model-memory.ts'
-import { type Sharing, shareOf, withOneDnn } from './sharing.ts'
+import { shareOf, withOneDnn } from './sharing.ts'
 import { sideBySide } from './side-by-side.ts'
 
 /** tfjs-node's backend as far as it runs SavedModels. */
@@ -36,7 +36,8 @@ export class GraphSession {
     this.outputRefs = Object.fromEntries(
       Object.entries(recording.outputs).map(([name, { ref }]) => [name, ref]),
     )
-    const load = () => this.load(recording, sharing?.onednn ?? 'none')
+    const load = () =>
+      this.load(sharing ? { ...recording, nodes: withOneDnn(recording, sharing.onednn) } : recording)
     this.id = threads ? withOneThreadAnOp(load) : load()
     try {
       this.assign(Object.fromEntries(recording.variables.map(({ name, tensor }) => [name, tensor])))
@@ -87,7 +88,7 @@ export class GraphSession {
     this.backend.deleteSavedModel(this.id)
   }
 
-  private load({ nodes, inputs, outputs }: Recording, onednn: Sharing['onednn']): number {
+  private load({ nodes, inputs, outputs }: Recording): number {
     const signature = {
       inputs: Object.fromEntries(
         Object.entries(inputs).map(([name, { dtype, shape }]) => [
@@ -103,7 +104,7 @@ export class GraphSession {
       ),
     }
     const bytes = encodeSavedModel({
-      nodes: withOneDnn(nodes, onednn),
+      nodes,
       signatures: { serving_default: signature },
     })
     try {

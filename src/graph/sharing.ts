@@ -7,8 +7,11 @@ import { FEW_ROWS } from './side-by-side.ts'
 export interface Sharing {
   /** Nodes run side by side, each op on one thread, by so many threads; null: every op is shared among all threads. */
   nodesBySide: number | null
-  /** Which ops oneDNN's kernels compute instead of Eigen's: softmax and products of stacks (attention), or all products too. */
-  onednn: 'none' | 'attention' | 'all'
+  /**
+   * What oneDNN's kernels compute instead of Eigen's: attention's softmax and products (those of stacks); or all products that
+   * are `BatchMatMulV2`, so projections too; or all, so experts too.
+   */
+  onednn: 'attention' | 'batches' | 'all'
 }
 
 /** Weights with fewer numbers count as small: two of them and what they are multiplied with fit into a processor's caches. */
@@ -25,9 +28,9 @@ export function readsWeightsMostly(rows: number): boolean {
 export function shareOf(recording: Recording, rows: number): Sharing | null {
   const threads = processorThreads()
   if (threads === null) return null
-  if (rows <= FEW_ROWS) return { nodesBySide: threads, onednn: 'none' }
+  if (rows <= FEW_ROWS) return { nodesBySide: threads, onednn: 'attention' }
   const small = typicalWeights(recording) < SMALL_WEIGHTS && threads <= MOST_THREADS
-  return small ? { nodesBySide: threads, onednn: 'all' } : { nodesBySide: null, onednn: 'attention' }
+  return small ? { nodesBySide: threads, onednn: 'all' } : { nodesBySide: null, onednn: 'batches' }
 }
 
 /** Numbers in the median of the matrices of weights that a graph multiplies with; infinite if it has none. */
@@ -41,20 +44,21 @@ function typicalWeights({ nodes, products }: Recording): number {
   return sizes[Math.floor(sizes.length / 2)] ?? Number.POSITIVE_INFINITY
 }
 
-/** Ops that TensorFlow has oneDNN kernels for, under another name. */
-const ONEDNN: Record<Sharing['onednn'], readonly string[]> = {
-  none: [],
-  attention: ['BatchMatMulV2', 'Softmax'],
-  all: ['BatchMatMulV2', 'Softmax', 'MatMul'],
-}
-
 /** The nodes with oneDNN's kernels where they are asked for and this TensorFlow has them: Linux on x86-64. */
-export function withOneDnn(nodes: GraphNode[], which: Sharing['onednn']): GraphNode[] {
+export function withOneDnn({ nodes, products }: Recording, which: Sharing['onednn']): GraphNode[] {
   if (process.platform !== 'linux' || process.arch !== 'x64') return nodes
+  const ofStacks = products.filter(({ shape }) => shape.length > 2)
+  const stacks = new Set(ofStacks.map(({ node }) => node))
+  const scores = new Set(ofStacks.map(({ left }) => nodeOf(left.ref))) // a router's softmax stays: its ties are settled for Eigen's
+  const taken = (node: GraphNode) => {
+    if (node.op === 'MatMul') return which === 'all'
+    if (node.op === 'BatchMatMulV2') return which !== 'attention' || stacks.has(node)
+    return node.op === 'Softmax' && scores.has(node.name)
+  }
   const kernel = { s: Buffer.from('MklNameChangeOp') }
   const isFloat = ({ attr }: GraphNode) => attr.T && 'type' in attr.T && attr.T.type === DATA_TYPES.float32
   return nodes.map((node) =>
-    ONEDNN[which].includes(node.op) && isFloat(node)
+    taken(node) && isFloat(node)
       ? { ...node, op: `_Mkl${node.op}`, attr: { ...node.attr, _kernel: kernel } }
       : node,
   )

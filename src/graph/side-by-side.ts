@@ -4,9 +4,9 @@ import { constant, type Product, type Recording } from './recorder.ts'
 /** Up to this many rows a product takes as long as reading its weights, and one thread an op serves best. */
 export const FEW_ROWS = 16
 
-/** With few rows, a product whose large operand has fewer numbers gains nothing from a second thread; */
-const LEAST_NUMBERS = 2 ** 20
-/** with many, one with fewer multiplications. */
+/** With few rows, a product whose large operand has fewer numbers gains nothing from a second thread. */
+const LEAST_NUMBERS = 2 ** 19
+/** With many rows, one with fewer multiplications. */
 const LEAST_MULTIPLICATIONS = 2 ** 23
 /** More threads than this read memory no faster. */
 const MOST_PARTS = 8

@@ -5,6 +5,7 @@ import { type Recording, record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
 import { readsWeightsMostly, shareOf, withOneDnn } from '../../src/graph/sharing.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
+import { type TensorflowOps, tensorflowOps } from '../../src/runtime/tensorflow-ops.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { randomMatrix, randomNumbers } from '../helpers/random.ts'
 
@@ -25,9 +26,9 @@ function productsWith(...weights: tf.Tensor2D[]): Recording {
 
 test('few rows stand side by side; many too where most weights are small, and are shared op by op where not', () => {
   const [small, large] = [matrix(512, 512), matrix(512, 1024)]
-  expect(shareOf(productsWith(large), 16)).toEqual({ nodesBySide: 2, onednn: 'none' })
+  expect(shareOf(productsWith(large), 16)).toEqual({ nodesBySide: 2, onednn: 'attention' })
   expect(shareOf(productsWith(small), 17)).toEqual({ nodesBySide: 2, onednn: 'all' })
-  expect(shareOf(productsWith(large), 17)).toEqual({ nodesBySide: null, onednn: 'attention' })
+  expect(shareOf(productsWith(large), 17)).toEqual({ nodesBySide: null, onednn: 'batches' })
   const one = productsWith(small, small, small)
   expect(shareOf(one, 64)).toEqual({ nodesBySide: 2, onednn: 'all' })
   expect([16, 17].map(readsWeightsMostly)).toEqual([true, false])
@@ -88,12 +89,22 @@ test("attention's softmax and products of stacks are the same from oneDNN as fro
   })
 })
 
-test('oneDNN is given the ops that were asked for, in float32 only', () => {
-  const node = (op: string, type: number) => ({ name: op, op, input: [], attr: { T: { type } } })
-  const nodes = [node('MatMul', 1), node('Softmax', 1), node('BatchMatMulV2', 14), node('Mul', 1)]
+test('oneDNN is given the ops that were asked for, in float32 only, and no softmax but that of attention', () => {
+  const [flat, stack] = [matrix(4, 4), tf.zeros([1, 2, 4, 4])]
+  const recording = record({ flat, stack }, () => {
+    const ops = tensorflowOps() as TensorflowOps
+    const y = tf.softmax(tf.matMul(flat, ops.swiglu(flat, tf.concat([flat, flat]), flat)))
+    return { y, z: tf.matMul(tf.softmax(stack), stack) }
+  })
   const there = process.platform === 'linux' && process.arch === 'x64'
-  const ops = (which: Parameters<typeof withOneDnn>[1]) => withOneDnn(nodes, which).map(({ op }) => op)
-  expect(ops('none')).toEqual(['MatMul', 'Softmax', 'BatchMatMulV2', 'Mul'])
-  expect(ops('attention')).toEqual(['MatMul', there ? '_MklSoftmax' : 'Softmax', 'BatchMatMulV2', 'Mul'])
-  expect(ops('all')[0]).toBe(there ? '_MklMatMul' : 'MatMul')
+  const given = (which: Parameters<typeof withOneDnn>[1], of = recording) =>
+    withOneDnn(of, which).filter(({ op }) => op.startsWith('_Mkl')).length
+  const { length: products } = recording.products
+  expect(products).toBe(4) // the expert's two, the one after it, the stack's
+  expect(['attention', 'batches', 'all'].map((which) => given(which as 'all'))).toEqual(
+    there ? [2, 3, 5] : [0, 0, 0],
+  )
+  const half = recording.nodes.map((node) => ({ ...node, attr: { ...node.attr, T: { type: 14 } } }))
+  expect(given('all', { ...recording, nodes: half })).toBe(0)
+  tf.dispose([flat, stack])
 })
