@@ -1,6 +1,6 @@
 import { processorThreads } from '../runtime/backends.ts'
 import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
-import type { Recording } from './recorder.ts'
+import type { Product, Recording } from './recorder.ts'
 import { FEW_ROWS } from './side-by-side.ts'
 
 /** How the processor's threads share the work of a graph. */
@@ -44,10 +44,21 @@ function typicalWeights({ nodes, products }: Recording): number {
   return sizes[Math.floor(sizes.length / 2)] ?? Number.POSITIVE_INFINITY
 }
 
+/** Up to so many multiplications a matrix Eigen takes a product of stacks as a whole, and is fast; from there on it is not. */
+const EIGEN_IS_FAST = 2 ** 15
+
+/** Of one matrix of the stack. */
+function multiplications({ left, shape }: Product): number {
+  const [rows, inner] = left.shape.slice(-2)
+  return (left.transposed ? rows : inner) * shape.slice(-2).reduce((a, b) => a * b)
+}
+
 /** The nodes with oneDNN's kernels where they are asked for and this TensorFlow has them: Linux on x86-64. */
 export function withOneDnn({ nodes, products }: Recording, which: Sharing['onednn']): GraphNode[] {
   if (process.platform !== 'linux' || process.arch !== 'x64') return nodes
-  const ofStacks = products.filter(({ shape }) => shape.length > 2)
+  const ofStacks = products.filter(
+    (product) => product.shape.length > 2 && multiplications(product) >= EIGEN_IS_FAST,
+  )
   const stacks = new Set(ofStacks.map(({ node }) => node))
   const scores = new Set(ofStacks.map(({ left }) => nodeOf(left.ref))) // a router's softmax stays: its ties are settled for Eigen's
   const taken = (node: GraphNode) => {
