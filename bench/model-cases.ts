@@ -1,6 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import { type ForwardShape, forwardFlops, forwardWeightBytes, totalFlops } from '../src/cost/index.ts'
 import type { Executor } from '../src/load-model.ts'
+import { meanColumnsMet } from '../src/model/attention.ts'
 import type { ModelConfig, RouterConfig } from '../src/model/config.ts'
 import { DISPATCHES } from '../src/model/dispatch/index.ts'
 import type { KvCache } from '../src/model/kv-cache.ts'
@@ -52,7 +53,7 @@ export function modelCaseFacts(config: ModelConfig, kind: ModelKind, options: Mo
     dims: null,
     tokens: shapes[0].tokens,
     batch,
-    context: shapes[Math.floor(shapes.length / 2)].context,
+    context: kind === 'prefill' ? options.context : shapes[Math.floor(shapes.length / 2)].context,
     callsPerRun: shapes.length,
     readBy: 'whole',
   }
@@ -164,7 +165,9 @@ function shapesOf(
   kind: ModelKind,
   { batch, context, steps }: ModelCaseOptions,
 ): Omit<ForwardShape, 'dispatch'>[] {
-  if (kind === 'prefill') return [{ tokens: batch * context, context, logitRows: batch }]
+  if (kind === 'prefill') {
+    return [{ tokens: batch * context, context: meanColumnsMet(context, attention), logitRows: batch }]
+  }
   const window = attention.slidingWindow ?? Number.POSITIVE_INFINITY
   return Array.from({ length: steps }, (_, step) => ({
     tokens: batch,
@@ -242,7 +245,9 @@ function costOf(
 ): Pick<Variant, 'flops' | 'idealSpeedup' | 'weightBytes'> {
   const flopsBy = (name: Dispatch) => {
     const [run, by] = isTwin(name) ? [twinConfig(config, name), 'dense' as const] : [config, name]
-    return calls.reduce((sum, shape) => sum + totalFlops(forwardFlops(run, { ...shape, dispatch: by })), 0)
+    return Math.round(
+      calls.reduce((sum, shape) => sum + totalFlops(forwardFlops(run, { ...shape, dispatch: by })), 0),
+    )
   }
   const all = mixtures(config).map(({ numExperts }) => numExperts)
   const weightBytes = isTwin(dispatch)

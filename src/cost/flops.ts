@@ -35,7 +35,7 @@ export function expertRows({ T, E, K }: Pick<Dims, 'T' | 'E' | 'K'>, dispatch: D
 export interface ForwardShape {
   /** T: new tokens of the call, all sequences together. */
   tokens: number
-  /** S: keys each query meets, its own call's included; for a prompt from an empty cache its length. */
+  /** S: keys that a query meets on average, its own call's included; for a prompt from an empty cache `meanColumnsMet`. */
   context: number
   /** Rows that get logits: T, or one a sequence when only the last are asked for. */
   logitRows: number

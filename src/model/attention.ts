@@ -134,6 +134,14 @@ export function cutQueries(T: number, blockTokens = BLOCK_TOKENS): { from: numbe
   })
 }
 
+/** Columns that a query of a prompt of T tokens meets on average: its block's, from an empty cache. */
+export function meanColumnsMet(T: number, { slidingWindow }: Pick<AttentionConfig, 'slidingWindow'>): number {
+  const met = cutQueries(T).map(
+    ({ from, tokens }) => tokens * (from + tokens - Math.max(0, from + 1 - (slidingWindow ?? T))),
+  )
+  return met.reduce((a, b) => a + b, 0) / T
+}
+
 /** T new queries, the last T of the columns given for each sequence (1 = token, 0 = padding), block by block. */
 export function queryBlocks(
   columns: Uint8Array[],

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { type ForwardShape, forwardFlops, moeLayerFlops, totalFlops } from '../../src/cost/flops.ts'
+import { meanColumnsMet } from '../../src/model/attention.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
 import { DISPATCHES, type DispatchName, routeAndDispatch } from '../../src/model/dispatch/index.ts'
 import { linear } from '../../src/model/linear.ts'
@@ -101,6 +102,20 @@ describe.each(['cpu', 'wasm', 'js'] as const)('FLOPs counted on %s', (device) =>
       }
     },
   )
+
+  test('a long prompt equals the formula: each block of queries meets the columns up to its end, or its window', () => {
+    for (const slidingWindow of [null, 30]) {
+      const model = randomModel({ slidingWindow })
+      const { flops } = countMatmulFlops(() =>
+        tf.dispose(model.forward(randomTokens(150, 40, 5), { dispatch: 'sparse', logits: 'last' }).logits),
+      )
+      const met = slidingWindow ? 64 * 64 + 64 * (64 + 29) + 22 * (22 + 29) : 64 * 64 + 64 * 128 + 22 * 150
+      expect(meanColumnsMet(150, { slidingWindow })).toBe(met / 150)
+      const shape = { tokens: 150, context: met / 150, logitRows: 1, dispatch: 'sparse' as const }
+      expect(flops).toBe(Math.round(totalFlops(forwardFlops(model.config, shape))))
+      model.dispose()
+    }
+  })
 
   test.each(DISPATCHES)('a model with shared experts and a layer without experts too (%s)', (dispatch) => {
     const model = fixtureModel('glm4_moe')
