@@ -134,11 +134,22 @@ export function cutQueries(T: number, blockTokens = BLOCK_TOKENS): { from: numbe
   })
 }
 
+/** The columns `begin` to before `end` of S that each block of the last T queries may look at. */
+function columnsOfBlocks(
+  S: number,
+  T: number,
+  { slidingWindow }: Pick<AttentionConfig, 'slidingWindow'>,
+  blockTokens?: number,
+): { tokens: number; begin: number; end: number }[] {
+  return cutQueries(T, blockTokens).map(({ from, tokens }) => {
+    const own = S - T + from
+    return { tokens, begin: Math.max(0, own + 1 - (slidingWindow ?? S)), end: own + tokens }
+  })
+}
+
 /** Columns that a query of a prompt of T tokens meets on average: its block's, from an empty cache. */
-export function meanColumnsMet(T: number, { slidingWindow }: Pick<AttentionConfig, 'slidingWindow'>): number {
-  const met = cutQueries(T).map(
-    ({ from, tokens }) => tokens * (from + tokens - Math.max(0, from + 1 - (slidingWindow ?? T))),
-  )
+export function meanColumnsMet(T: number, config: Pick<AttentionConfig, 'slidingWindow'>): number {
+  const met = columnsOfBlocks(T, T, config).map(({ tokens, begin, end }) => tokens * (end - begin))
   return met.reduce((a, b) => a + b, 0) / T
 }
 
@@ -150,10 +161,7 @@ export function queryBlocks(
   blockTokens?: number,
 ): QueryBlock[] {
   const S = columns[0].length
-  return cutQueries(T, blockTokens).map(({ from, tokens }) => {
-    const own = S - T + from
-    const begin = Math.max(0, own + 1 - (config.slidingWindow ?? S))
-    const end = own + tokens
+  return columnsOfBlocks(S, T, config, blockTokens).map(({ tokens, begin, end }) => {
     const seen = columns.map((row) => row.subarray(begin, end))
     const cut = (all: tf.Tensor4D): tf.Tensor4D => {
       const [B, N, , d] = all.shape
