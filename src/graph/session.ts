@@ -103,10 +103,7 @@ export class GraphSession {
         ]),
       ),
     }
-    const bytes = encodeSavedModel({
-      nodes,
-      signatures: { serving_default: signature },
-    })
+    const bytes = encodeSavedModel({ nodes, signatures: { serving_default: signature } })
     try {
       return this.backend.loadSavedModelMetaGraph(savedModelInMemory(bytes), 'serve')
     } catch (error) {

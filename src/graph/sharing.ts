@@ -1,7 +1,7 @@
 import { processorThreads } from '../runtime/backends.ts'
 import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
-import type { Product, Recording } from './recorder.ts'
-import { FEW_ROWS } from './side-by-side.ts'
+import type { Recording } from './recorder.ts'
+import { FEW_ROWS, multiplications, size } from './side-by-side.ts'
 
 /** How the processor's threads share the work of a graph. */
 export interface Sharing {
@@ -39,19 +39,13 @@ function typicalWeights({ nodes, products }: Recording): number {
   const sizes = products
     .flatMap(({ left, right }) => [left, right])
     .filter(({ ref }) => read.has(nodeOf(ref)))
-    .map(({ shape }) => shape.reduce((a, b) => a * b, 1))
+    .map(size)
     .sort((a, b) => a - b)
   return sizes[Math.floor(sizes.length / 2)] ?? Number.POSITIVE_INFINITY
 }
 
 /** Up to so many multiplications a matrix Eigen takes a product of stacks as a whole, and is fast; from there on it is not. */
 const EIGEN_IS_FAST = 2 ** 15
-
-/** Of one matrix of the stack. */
-function multiplications({ left, shape }: Product): number {
-  const [rows, inner] = left.shape.slice(-2)
-  return (left.transposed ? rows : inner) * shape.slice(-2).reduce((a, b) => a * b)
-}
 
 /** The nodes with oneDNN's kernels where they are asked for and this TensorFlow has them: Linux on x86-64. */
 export function withOneDnn({ nodes, products }: Recording, which: Sharing['onednn']): GraphNode[] {

@@ -50,15 +50,19 @@ function cut(product: Product, parts: number, rows: number): GraphNode[] {
   const few = rows <= FEW_ROWS
   const side = (few ? size(left) >= size(right) : !left.transposed) ? 'left' : 'right'
   const [length] = product[side].shape.slice(-2)
-  const pays = few
-    ? size(product[side]) >= LEAST_NUMBERS
-    : size(left) * (product.shape.at(-1) as number) >= LEAST_MULTIPLICATIONS
+  const pays = few ? size(product[side]) >= LEAST_NUMBERS : multiplications(product) >= LEAST_MULTIPLICATIONS
   if (parts < 2 || !pays || length % parts !== 0) return [node]
   if ([left, right].some(({ shape }) => size({ shape: shape.slice(0, -2) }) > 1)) return [node]
   return new Cut(product, side, parts).nodes
 }
 
-const size = ({ shape }: { shape: readonly number[] }) => shape.reduce((a, b) => a * b, 1)
+export const size = ({ shape }: { shape: readonly number[] }) => shape.reduce((a, b) => a * b, 1)
+
+/** In a product of two matrices; of stacks, in one of them. */
+export function multiplications({ left, shape }: Product): number {
+  const [rows, inner] = left.shape.slice(-2)
+  return (left.transposed ? rows : inner) * size({ shape: shape.slice(-2) })
+}
 
 /** The nodes that a product of two matrices becomes. The last one has its name. */
 class Cut {
