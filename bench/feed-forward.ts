@@ -19,7 +19,7 @@ export function twinWidth({ H, E, K }: Pick<LayerDims, 'H' | 'E' | 'K'>, twin: T
 export function randomFeedForward(D: number, width: number, numbers: RandomTensors): ExpertWeights {
   return {
     gateUp: { weight: numbers.weights(2 * width, D, D), bias: null },
-    down: { weight: numbers.weights(width, D, width), bias: null },
+    down: { weight: numbers.weights(D, width, width), bias: null },
   }
 }
 

@@ -5,11 +5,12 @@ import { ourName, publishedName } from '../families/names.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
 import {
   type BlockWeights,
+  cutExperts,
   type ExpertWeights,
   type LinearWeights,
   type ModelWeights,
   type MoeWeights,
-  stackExperts,
+  type StackedExperts,
 } from '../model/weights.ts'
 import { expectedTensors, sizeOf } from './layout.ts'
 import type { CheckpointTensor } from './safetensors.ts'
@@ -132,7 +133,7 @@ function readMixture(reader: WeightReader, prefix: string, config: MoeConfig): M
     kind: 'moe',
     router: reader.linear([`${prefix}.router`]),
     scoreBias: config.router.scoreBias ? reader.values(`${prefix}.scoreBias`) : null,
-    ...reader.stacked(readExperts(reader, prefix, config)),
+    ...readExperts(reader, prefix, config.router.numExperts),
     shared: config.sharedExpert ? readExpert(reader, `${prefix}.shared`) : undefined,
   }
 }
@@ -140,19 +141,37 @@ function readMixture(reader: WeightReader, prefix: string, config: MoeConfig): M
 function readExpert(reader: WeightReader, prefix: string): ExpertWeights {
   return {
     gateUp: reader.asStored([`${prefix}.gate`, `${prefix}.up`]),
-    down: reader.linear([`${prefix}.down`]),
+    down: reader.asStored([`${prefix}.down`]),
   }
 }
 
-function readExperts(reader: WeightReader, prefix: string, { router }: MoeConfig): ExpertWeights[] {
-  return Array.from({ length: router.numExperts }, (_, e) =>
-    reader.has(`${prefix}.stacked.gateUp`)
+/** A layer's experts: in one piece of memory where the device can cut it without copying, else one by one. */
+function readExperts(
+  reader: WeightReader,
+  prefix: string,
+  E: number,
+): Pick<MoeWeights, 'experts' | 'stacked'> {
+  const inOne = reader.has(`${prefix}.stacked.gateUp`)
+  if (tf.getBackend() === 'tensorflow') {
+    const stack = (whole: string, parts: string[]) =>
+      inOne
+        ? reader.stack([`${prefix}.stacked.${whole}`], E)
+        : reader.stack(
+            Array.from({ length: E }, (_, e) => parts.map((part) => `${prefix}.experts.${e}.${part}`)).flat(),
+            E,
+          )
+    const stacked = { gateUp: stack('gateUp', ['gate', 'up']), down: stack('down', ['down']) }
+    return { stacked, experts: reader.cut(stacked) }
+  }
+  const experts = Array.from({ length: E }, (_, e) =>
+    inOne
       ? {
-          gateUp: reader.slice(`${prefix}.stacked.gateUp`, e, false),
-          down: reader.slice(`${prefix}.stacked.down`, e, true),
+          gateUp: reader.slice(`${prefix}.stacked.gateUp`, e),
+          down: reader.slice(`${prefix}.stacked.down`, e),
         }
       : readExpert(reader, `${prefix}.experts.${e}`),
   )
+  return { experts }
 }
 
 /** Turns tensors of the file into tensors of the device, and remembers them in case a later one fails. */
@@ -198,23 +217,27 @@ class WeightReader {
     }
   }
 
-  /** Entry `index` of a stacked [E, out, in], as stored or transposed. */
-  slice(name: string, index: number, transpose: boolean): LinearWeights {
+  /** Entry `index` of a stacked [E, out, in]. */
+  slice(name: string, index: number): LinearWeights {
     const tensor = this.get(name)
     const [, out, inputs] = tensor.shape
     const values = tensor.readSlice(index, 1)
     this.count(values.length)
-    const weight = transpose ? this.transposed(values, inputs) : this.keep(tf.tensor2d(values, [out, inputs]))
-    return { weight, bias: null }
+    return { weight: this.keep(tf.tensor2d(values, [out, inputs])), bias: null }
   }
 
-  /** A layer's experts in one piece of memory where the device can cut it without copying, else as they are. */
-  stacked(experts: ExpertWeights[]): Pick<MoeWeights, 'experts' | 'stacked'> {
-    if (tf.getBackend() !== 'tensorflow') return { experts }
-    const { stacked, experts: views } = stackExperts(experts)
-    for (const tensor of [stacked.gateUp, stacked.down]) this.keep(tensor)
-    for (const view of views) for (const { weight } of [view.gateUp, view.down]) this.keep(weight)
-    return { stacked, experts: views }
+  /** Matrices [out, in] one above the other, or a tensor that holds all of them, as E matrices of equal size. */
+  stack(names: string[], E: number): tf.Tensor3D {
+    const inputs = this.get(names[0]).shape.at(-1) as number
+    const values = this.joined(names)
+    return this.keep(tf.tensor3d(values, [E, values.length / (E * inputs), inputs]))
+  }
+
+  /** The experts of stacks, as views. Cutting also uploads the stacks now, so that the host's copies can go. */
+  cut(stacked: StackedExperts): ExpertWeights[] {
+    const experts = cutExperts(stacked)
+    for (const { gateUp, down } of experts) for (const { weight } of [gateUp, down]) this.keep(weight)
+    return experts
   }
 
   dispose(): void {

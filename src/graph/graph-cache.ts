@@ -8,8 +8,8 @@ import type { StepSizes } from './step-inputs.ts'
 /**
  * The kv-cache of a graph: per layer one variable [2, B, Nk, S, d], keys then values, that is written in place.
  *
- * Variables of TensorFlow's first kind: reading one of the second kind (a resource) copies all of it once it has been
- * written in place, which for a cache is far more than a step's own work (docs/log.md).
+ * By `InplaceUpdate`, which writes into the memory it is given, here a variable's own. TensorFlow's ops that update a
+ * variable would have every later read copy all of it (docs/log.md).
  */
 export class GraphCache {
   readonly names: string[] = []
@@ -18,7 +18,7 @@ export class GraphCache {
 
   constructor(
     private readonly recorder: Recorder,
-    private readonly slots: tf.Tensor2D,
+    private readonly slots: tf.Tensor1D,
     private readonly attention: AttentionConfig,
     private readonly sizes: StepSizes,
   ) {}
@@ -28,16 +28,19 @@ export class GraphCache {
     const name = `cache/${layer}`
     const shape = cacheShape(this.attention, this.sizes)
     const float = { T: { type: DATA_TYPES.float32 } }
-    recorder.declareInPlace(name, 'float32', shape)
-    const updates = tf.reshape(added, [-1, this.attention.headDim])
+    const read = recorder.read(recorder.declare(name, 'float32', shape), 'float32')
+    const [rows, updates] = [recorder.bind(tf.zeros(shape), read), added].map((x) =>
+      tf.reshape(x, [-1, this.attention.headDim]),
+    )
     const written = recorder.emit(
-      'ScatterNdUpdate',
-      [name, recorder.ref(this.slots), recorder.ref(updates)],
-      { ...float, Tindices: { type: DATA_TYPES.int32 }, use_locking: { b: false } },
+      'InplaceUpdate',
+      [rows, this.slots, updates].map((x) => recorder.ref(x)),
+      float,
     )
     this.names.push(name)
-    this.copies.push(recorder.emit('DeepCopy', [name], float))
-    const [keys, values] = tf.unstack(recorder.bind(tf.zeros(shape), written)) as tf.Tensor4D[]
+    this.copies.push(recorder.emit('DeepCopy', [read], float))
+    const all = tf.reshape(recorder.bind(tf.zerosLike(rows), written), shape)
+    const [keys, values] = tf.unstack(all) as tf.Tensor4D[]
     return { keys, values }
   }
 }
@@ -49,9 +52,13 @@ export function cacheShape(
   return [2, batch, numKeyValueHeads, capacity, headDim]
 }
 
-/** A layer's keys and values [B, Nk, S', d] as the variable's value, zeros in the room that is left; null: all zeros. */
+/**
+ * A layer's keys and values [B, Nk, S', d] as the variable's value, zeros in the room that is left; null: all zeros.
+ * Always what an op made: a tensor of the host's numbers may lie in JavaScript's memory, which the thread that lets go of it
+ * has to give back, and a variable's former value is let go of by a thread of TensorFlow's.
+ */
 export function cacheValue(layer: KeysValues | null, shape: ReturnType<typeof cacheShape>): tf.Tensor {
-  if (!layer) return tf.zeros(shape)
+  if (!layer) return tf.fill(shape, 0)
   const [, B, Nk, capacity, d] = shape
   return tf.tidy(() => {
     const both = tf.stack([layer.keys, layer.values]) as tf.Tensor5D

@@ -1,8 +1,8 @@
 import protobuf from 'protobufjs'
 
 /**
- * The few messages of a SavedModel that a recorded graph needs, with TensorFlow's field numbers
- * (tensorflow/core/framework/*.proto and tensorflow/core/protobuf/{saved_model,meta_graph}.proto).
+ * The few messages of a SavedModel and of a session's options that a recorded graph needs, with TensorFlow's field numbers
+ * (tensorflow/core/framework/*.proto and tensorflow/core/protobuf/{saved_model,meta_graph,config}.proto).
  */
 const SCHEMA = `syntax = "proto3";
 message Shape { message Dim { int64 size = 1; } repeated Dim dim = 2; bool unknown_rank = 3; }
@@ -21,7 +21,8 @@ message Saver { string filename_tensor_name = 1; string save_tensor_name = 2; st
 message Variable { string variable_name = 1; string initializer_name = 2; string snapshot_name = 3; bool is_resource = 5; bool trainable = 7; }
 message Collection { message BytesList { repeated bytes value = 1; } oneof kind { BytesList bytes_list = 2; } }
 message MetaGraph { MetaInfo meta_info_def = 1; GraphDef graph_def = 2; Saver saver_def = 3; map<string, Collection> collection_def = 4; map<string, Signature> signature_def = 5; }
-message SavedModel { int64 saved_model_schema_version = 1; repeated MetaGraph meta_graphs = 2; }`
+message SavedModel { int64 saved_model_schema_version = 1; repeated MetaGraph meta_graphs = 2; }
+message ConfigProto { message Experimental { string executor_type = 3; } int32 intra_op_parallelism_threads = 2; Experimental experimental = 16; }`
 
 /** TensorFlow's DataType numbers. */
 export const DATA_TYPES = {
@@ -105,11 +106,7 @@ export interface SavedModel {
 
 /** A SavedModel file of one graph, tagged `serve`. */
 export function encodeSavedModel({ nodes, signatures, restored }: SavedModel): Uint8Array {
-  const { root } = protobuf.parse(SCHEMA, { keepCase: true })
-  const encode = (type: string, message: object) => {
-    const found = root.lookupType(type)
-    return found.encode(found.fromObject(message)).finish()
-  }
+  const encode = encoder()
   const variables = restored?.variables.map(({ handle, initializer, read }) =>
     encode('Variable', {
       variable_name: `${handle}:0`,
@@ -139,6 +136,28 @@ export function encodeSavedModel({ nodes, signatures, restored }: SavedModel): U
     }),
   }
   return encode('SavedModel', { saved_model_schema_version: 1, meta_graphs: [metaGraph] })
+}
+
+/** A session's options: threads that one op may use, and whether a run stays in the thread that asks for it, node after node. */
+export function encodeSessionConfig({
+  opThreads,
+  inCallingThread,
+}: {
+  opThreads: number
+  inCallingThread: boolean
+}): Uint8Array {
+  return encoder()('ConfigProto', {
+    intra_op_parallelism_threads: opThreads,
+    ...(inCallingThread && { experimental: { executor_type: 'SINGLE_THREADED_EXECUTOR' } }),
+  })
+}
+
+function encoder(): (type: string, message: object) => Uint8Array {
+  const { root } = protobuf.parse(SCHEMA, { keepCase: true })
+  return (type, message) => {
+    const found = root.lookupType(type)
+    return found.encode(found.fromObject(message)).finish()
+  }
 }
 
 function tensorInfo({ name, dtype, shape }: SignatureTensor): object {

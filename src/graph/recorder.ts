@@ -84,6 +84,8 @@ export class Recorder {
   /** Data that the host made during the recording. */
   private readonly madeHere = new WeakSet<object>()
   private count = 0
+  /** What each `Reshape` gives another shape: of several in a row only the last is needed. */
+  private readonly reshaped = new Map<string, string>()
 
   constructor(
     private readonly inputs: Record<string, tf.Tensor>,
@@ -159,33 +161,26 @@ export class Recorder {
 
   /** A variable and the nodes that assign it: feed `NAME/value`, fetch `NAME/assigned`. Returns the handle's name. */
   declare(name: string, dtype: GraphDtype, shape: readonly number[]): string {
-    const type = { type: DATA_TYPES[dtype] }
-    return this.variable('VarHandleOp', name, dtype, shape, 'AssignVariableOp', { dtype: type })
-  }
-
-  /** The same as a variable of TensorFlow's first kind, whose name stands for its value and which can be read without a copy. */
-  declareInPlace(name: string, dtype: GraphDtype, shape: readonly number[]): string {
-    const attr = { T: { type: DATA_TYPES[dtype] }, validate_shape: { b: true }, use_locking: { b: true } }
-    return this.variable('VariableV2', name, dtype, shape, 'Assign', attr)
-  }
-
-  private variable(
-    op: string,
-    name: string,
-    dtype: GraphDtype,
-    shape: readonly number[],
-    assignOp: string,
-    assignAttr: Record<string, AttributeValue>,
-  ): string {
-    const placed = { dtype: { type: DATA_TYPES[dtype] }, shape: { shape: shapeProto(shape) } }
+    const type = { dtype: { type: DATA_TYPES[dtype] } }
+    const placed = { ...type, shape: { shape: shapeProto(shape) } }
     const text = (s: string) => ({ s: Buffer.from(s) })
     this.nodes.push(
-      { name, op, input: [], attr: { ...placed, shared_name: text(name), container: text('') } },
+      {
+        name,
+        op: 'VarHandleOp',
+        input: [],
+        attr: { ...placed, shared_name: text(name), container: text('') },
+      },
       { name: `${name}/value`, op: 'Placeholder', input: [], attr: placed },
-      { name: `${name}/assign`, op: assignOp, input: [name, `${name}/value`], attr: assignAttr },
+      { name: `${name}/assign`, op: 'AssignVariableOp', input: [name, `${name}/value`], attr: type },
       constant(`${name}/assigned`, 'int32', [], new Int32Array(1), [`^${name}/assign`]),
     )
     return name
+  }
+
+  /** The value of a variable, in the variable's own memory. */
+  read(name: string, dtype: GraphDtype): string {
+    return this.emit('ReadVariableOp', [name], { dtype: { type: DATA_TYPES[dtype] } })
   }
 
   finish(outputs: Record<string, tf.Tensor>): Recording {
@@ -217,7 +212,7 @@ export class Recorder {
       this.known.set(outputs[0].dataId, { ref: refs[0], shape: outputs[0].shape }) // tfjs's mean and sum cast floats to floats
       return
     }
-    const node = { name, op, input: refs, attr }
+    const node = { name, op, input: op === 'Reshape' ? [this.unshaped(name, refs[0]), refs[1]] : refs, attr }
     this.nodes.push(node)
     const transposed = PRODUCTS[op]
     if (transposed) {
@@ -239,10 +234,17 @@ export class Recorder {
     // tfjs gives a tensor another shape without running an op; a graph needs one.
     const shape = constant(`shape_${this.count++}`, 'int32', [tensor.rank], Int32Array.from(tensor.shape))
     this.nodes.push(shape)
-    return this.emit('Reshape', [known.ref, shape.name], {
-      T: { type: DATA_TYPES[tensor.dtype as GraphDtype] },
-      Tshape: { type: DATA_TYPES.int32 },
-    })
+    const name = `Reshape_${this.count++}`
+    const attr = { T: { type: DATA_TYPES[tensor.dtype as GraphDtype] }, Tshape: { type: DATA_TYPES.int32 } }
+    this.nodes.push({ name, op: 'Reshape', input: [this.unshaped(name, known.ref), shape.name], attr })
+    return name
+  }
+
+  /** What the new `Reshape` node of this name reads to give `ref` another shape. */
+  private unshaped(name: string, ref: string): string {
+    const source = this.reshaped.get(ref) ?? ref
+    this.reshaped.set(name, source)
+    return source
   }
 
   /** A tensor that no recorded op made: a variable that shares its memory if it was there before and is large, else a constant. */
@@ -252,9 +254,7 @@ export class Recorder {
       const dtype = tensor.dtype as GraphDtype
       const handle = this.declare(name, dtype, tensor.shape)
       this.variables.push({ name, tensor })
-      const type = DATA_TYPES[dtype]
-      const read = this.emit('ReadVariableOp', [handle], { dtype: { type } })
-      const known = { ref: read, shape: tensor.shape }
+      const known = { ref: this.read(handle, dtype), shape: tensor.shape }
       this.known.set(tensor.dataId, known)
       return known
     }

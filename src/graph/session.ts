@@ -1,10 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { messageOf } from '../errors.ts'
-import { withOneThreadAnOp } from '../runtime/session-options.ts'
-import { DATA_TYPES, encodeSavedModel, type GraphDtype, type GraphNode } from './protobuf.ts'
+import { withSessionConfig } from '../runtime/session-options.ts'
+import {
+  DATA_TYPES,
+  encodeSavedModel,
+  encodeSessionConfig,
+  type GraphDtype,
+  type GraphNode,
+} from './protobuf.ts'
 import type { Recording } from './recorder.ts'
 import { savedModelInMemory } from './saved-model-memory.ts'
-import { shareOf, withOneDnn } from './sharing.ts'
+import { type Sharing, shareOf, withOneDnn } from './sharing.ts'
 import { sideBySide } from './side-by-side.ts'
 
 /** tfjs-node's backend as far as it runs SavedModels. */
@@ -28,17 +34,14 @@ export class GraphSession {
   /** `rows`: of the products in it; on a processor it decides how its threads share the work. */
   constructor(given: Recording, { rows = Number.POSITIVE_INFINITY }: { rows?: number } = {}) {
     const sharing = shareOf(given, rows)
-    const threads = sharing?.nodesBySide ?? null
-    const recording = threads ? sideBySide(given, threads, rows) : given
+    const recording = sharing?.shared === 'nodes' ? sideBySide(given, sharing.threads, rows) : given
     this.nodes = recording.nodes
     this.shapes = recording.shapes ?? {}
     this.inputNames = Object.keys(recording.inputs)
     this.outputRefs = Object.fromEntries(
       Object.entries(recording.outputs).map(([name, { ref }]) => [name, ref]),
     )
-    const load = () =>
-      this.load(sharing ? { ...recording, nodes: withOneDnn(recording, sharing.onednn) } : recording)
-    this.id = threads ? withOneThreadAnOp(load) : load()
+    this.id = sharing ? this.loadShared(recording, sharing) : this.load(recording)
     try {
       this.assign(Object.fromEntries(recording.variables.map(({ name, tensor }) => [name, tensor])))
     } catch (error) {
@@ -86,6 +89,15 @@ export class GraphSession {
 
   dispose(): void {
     this.backend.deleteSavedModel(this.id)
+  }
+
+  private loadShared(recording: Recording, { shared, onednn }: Sharing): number {
+    const load = () => this.load({ ...recording, nodes: withOneDnn(recording, onednn) })
+    if (shared === 'ops') return load()
+    return withSessionConfig(
+      encodeSessionConfig({ opThreads: 1, inCallingThread: shared === 'nothing' }),
+      load,
+    )
   }
 
   private load({ nodes, inputs, outputs }: Recording): number {

@@ -1,3 +1,4 @@
+import { SMALL_PRODUCT } from '../model/attention.ts'
 import { processorThreads } from '../runtime/backends.ts'
 import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
 import type { Recording } from './recorder.ts'
@@ -5,14 +6,18 @@ import { FEW_ROWS, multiplications, size } from './side-by-side.ts'
 
 /** How the processor's threads share the work of a graph. */
 export interface Sharing {
-  /** Nodes run side by side, each op on one thread, by so many threads; null: every op is shared among all threads. */
-  nodesBySide: number | null
   /**
-   * What oneDNN's kernels compute instead of Eigen's: attention's softmax and products (those of stacks); or all products that
-   * are `BatchMatMulV2`, so projections too; or all, so experts too.
+   * What is shared among threads: nodes, side by side, each op on one thread; or every op; or nothing, so that all of it stays
+   * in the thread that asks for a run, which spares handing over.
    */
-  onednn: 'attention' | 'batches' | 'all'
+  shared: 'nodes' | 'ops' | 'nothing'
+  threads: number
+  /** What oneDNN's kernels compute instead of Eigen's: attention's softmax and products (those of stacks); or all products too. */
+  onednn: 'attention' | 'all'
 }
+
+/** With few rows, a graph of fewer multiplications is over before a second thread is awake. */
+const LEAST_WORK = 3 * 2 ** 20
 
 /** Weights with fewer numbers count as small: two of them and what they are multiplied with fit into a processor's caches. */
 const SMALL_WEIGHTS = 2 ** 19
@@ -28,9 +33,18 @@ export function readsWeightsMostly(rows: number): boolean {
 export function shareOf(recording: Recording, rows: number): Sharing | null {
   const threads = processorThreads()
   if (threads === null) return null
-  if (rows <= FEW_ROWS) return { nodesBySide: threads, onednn: 'attention' }
-  const small = typicalWeights(recording) < SMALL_WEIGHTS && threads <= MOST_THREADS
-  return small ? { nodesBySide: threads, onednn: 'all' } : { nodesBySide: null, onednn: 'batches' }
+  const few = rows <= FEW_ROWS
+  const alone = threads === 1 || (few && work(recording) < LEAST_WORK)
+  const bySide = few || (typicalWeights(recording) < SMALL_WEIGHTS && threads <= MOST_THREADS)
+  return { shared: alone ? 'nothing' : bySide ? 'nodes' : 'ops', threads, onednn: few ? 'attention' : 'all' }
+}
+
+/** Multiplications of all its products. */
+function work({ products }: Recording): number {
+  return products.reduce(
+    (sum, product) => sum + multiplications(product) * size({ shape: product.shape.slice(0, -2) }),
+    0,
+  )
 }
 
 /** Numbers in the median of the matrices of weights that a graph multiplies with; infinite if it has none. */
@@ -44,20 +58,16 @@ function typicalWeights({ nodes, products }: Recording): number {
   return sizes[Math.floor(sizes.length / 2)] ?? Number.POSITIVE_INFINITY
 }
 
-/** Up to so many multiplications a matrix Eigen takes a product of stacks as a whole, and is fast; from there on it is not. */
-const EIGEN_IS_FAST = 2 ** 15
-
 /** The nodes with oneDNN's kernels where they are asked for and this TensorFlow has them: Linux on x86-64. */
 export function withOneDnn({ nodes, products }: Recording, which: Sharing['onednn']): GraphNode[] {
   if (process.platform !== 'linux' || process.arch !== 'x64') return nodes
   const ofStacks = products.filter(
-    (product) => product.shape.length > 2 && multiplications(product) >= EIGEN_IS_FAST,
+    (product) => product.shape.length > 2 && multiplications(product) >= SMALL_PRODUCT,
   )
   const stacks = new Set(ofStacks.map(({ node }) => node))
   const scores = new Set(ofStacks.map(({ left }) => nodeOf(left.ref))) // a router's softmax stays: its ties are settled for Eigen's
   const taken = (node: GraphNode) => {
-    if (node.op === 'MatMul') return which === 'all'
-    if (node.op === 'BatchMatMulV2') return which !== 'attention' || stacks.has(node)
+    if (node.op === 'MatMul' || node.op === 'BatchMatMulV2') return which === 'all' || stacks.has(node)
     return node.op === 'Softmax' && scores.has(node.name)
   }
   const kernel = { s: Buffer.from('MklNameChangeOp') }

@@ -5,7 +5,7 @@ import { constant, type Product, type Recording } from './recorder.ts'
 export const FEW_ROWS = 16
 
 /** With few rows, a product whose large operand has fewer numbers gains nothing from a second thread. */
-const LEAST_NUMBERS = 2 ** 19
+const LEAST_NUMBERS = 2 ** 17
 /** With many rows, one with fewer multiplications. */
 const LEAST_MULTIPLICATIONS = 2 ** 23
 /** More threads than this read memory no faster. */

@@ -55,7 +55,7 @@ export interface UnpackedInputs {
   rope: RopeTables
   blocks: QueryBlock[]
   /** Where the new keys and values go, as `cacheSlots` says. */
-  slots: tf.Tensor2D
+  slots: tf.Tensor1D
 }
 
 export function unpackInputs(packed: tf.Tensor1D, sizes: StepSizes, config: ModelConfig): UnpackedInputs {
@@ -65,7 +65,7 @@ export function unpackInputs(packed: tf.Tensor1D, sizes: StepSizes, config: Mode
     lastRows,
     rope: ropeInGraph(positions, sizes, config),
     blocks: blocksInGraph(first, columns, sizes, config.attention),
-    slots: tf.add(cacheSlots(sizes, config.attention), tf.mul(first, tf.tensor1d([0, 0, 0, 1], 'int32'))),
+    slots: tf.add(cacheSlots(sizes, config.attention), first),
   }
 }
 
@@ -103,7 +103,7 @@ export function blocksInGraph(
   const perSequence = tf.reshape(empty, [B, 1, 1, S]) as tf.Tensor4D
   const perGroup = (mask: tf.Tensor) => tf.tile(mask, [1, 1, numHeads / numKeyValueHeads, 1]) as tf.Tensor4D
   const wholeRoom = <X>(x: X) => x
-  if (T === 1 && window === null) return [{ tokens: 1, cut: wholeRoom, mask: perGroup(perSequence) }] // later columns are empty
+  if (T === 1 && window === null) return [{ tokens: 1, cut: wholeRoom, mask: perSequence }] // later columns are empty
   const all = tf.reshape(tf.range(0, S, 1, 'float32'), [1, 1, 1, S])
   return cutQueries(T).map(({ from, tokens }) => {
     const own = tf.add(first, tf.scalar(from, 'int32')) as tf.Tensor1D // of the block's first query
@@ -126,18 +126,18 @@ function oneIfPositive(x: tf.Tensor): tf.Tensor {
 }
 
 /**
- * The places [B T 2Nk, 4] of new keys and values [B, T, 2 Nk, d] in a cache [2, B, Nk, S, d] whose column 0 the first
- * token takes: key or value, sequence, head, column.
+ * The rows [B T 2Nk] of new keys and values [B, T, 2 Nk, d] in a cache [2 B Nk S, d], keys before values, whose column 0 the
+ * first token takes.
  */
 function cacheSlots(
-  { batch: B, tokens: T }: StepSizes,
+  { batch: B, tokens: T, capacity: S }: StepSizes,
   { numKeyValueHeads: Nk }: AttentionConfig,
-): tf.Tensor2D {
-  const places = new Int32Array(B * T * 2 * Nk * 4)
-  for (let row = 0; row < B * T * 2 * Nk; row++) {
-    const head = row % (2 * Nk)
-    const token = Math.floor(row / (2 * Nk))
-    places.set([Math.floor(head / Nk), Math.floor(token / T), head % Nk, token % T], 4 * row)
-  }
-  return tf.tensor2d(places, [places.length / 4, 4])
+): tf.Tensor1D {
+  const rows = Int32Array.from({ length: B * T * 2 * Nk }, (_, i) => {
+    const head = i % (2 * Nk)
+    const token = Math.floor(i / (2 * Nk))
+    const sequence = Math.floor(head / Nk) * B + Math.floor(token / T) // of keys, then of values
+    return (sequence * Nk + (head % Nk)) * S + (token % T)
+  })
+  return tf.tensor1d(rows, 'int32')
 }

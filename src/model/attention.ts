@@ -8,8 +8,11 @@ import type { AttentionWeights } from './weights.ts'
 /** Large enough to vanish in a softmax, finite so that a row with nothing to see stays a number. */
 export const MASKED = -1e30
 
-/** Up to this many query rows the keys go on the left of the product. */
+/** Up to this many query rows the keys go on the left of the product, unless it is small. */
 const FEW_ROWS = 64
+
+/** Up to so many multiplications a matrix Eigen takes a product of stacks as a whole, and is fast; from there on it is not. */
+export const SMALL_PRODUCT = 2 ** 15
 
 /** Queries that share a block: what comes after the block is not computed for it. docs/log.md has the sweep. */
 const BLOCK_TOKENS = 64
@@ -28,7 +31,7 @@ export interface QueryBlock {
   tokens: number
   /** Cuts keys or values [B, Nk, S, d] to the C columns that any of them may see. */
   cut(all: tf.Tensor4D): tf.Tensor4D
-  /** Added to the scores: [B or 1, 1, G tokens, C] for G query heads a key-value head; null when everything is visible. */
+  /** Added to the scores: [B or 1, 1, G tokens or 1, C] for G query heads a key-value head; null when everything is visible. */
   mask: tf.Tensor4D | null
 }
 
@@ -108,8 +111,9 @@ export function keysAndValues(added: tf.Tensor4D): KeysValues {
 
 /** q k^T for queries [B, Nk, rows, d] and keys [B, Nk, S, d] -> [B, Nk, rows, S]. */
 function similarities(queries: tf.Tensor4D, keys: tf.Tensor4D): tf.Tensor {
-  const rows = queries.shape[2]
-  if (rows === 1 || rows > FEW_ROWS) return tf.matMul(queries, keys, false, true)
+  const [, , rows, d] = queries.shape
+  const small = rows * d * keys.shape[2] < SMALL_PRODUCT
+  if (rows === 1 || rows > FEW_ROWS || small) return tf.matMul(queries, keys, false, true)
   // The other way round the large operand need not be transposed, which TensorFlow does very slowly for few rows.
   return tf.transpose(tf.matMul(keys, queries, false, true), [0, 1, 3, 2])
 }

@@ -8,8 +8,8 @@ export function applyExpert(x: tf.Tensor2D, { gateUp, down }: ExpertWeights): tf
     const product = tf.matMul(gateUp.weight, x, false, true) // [2H, T]
     const both = gateUp.bias ? tf.add(product, tf.expandDims(gateUp.bias, 1)) : product
     const [gate, up] = tf.split(both, 2, 0) // [H, T] each
-    const hidden = tf.mul(tf.mul(gate, tf.sigmoid(gate)), up) as tf.Tensor2D
-    const y = tf.matMul(hidden, down.weight, true, false) as tf.Tensor2D // [T, D]
+    const hidden = tf.mul(tf.mul(gate, tf.sigmoid(gate)), up)
+    const y = tf.transpose(tf.matMul(down.weight, hidden)) as tf.Tensor2D // [T, D]
     return down.bias ? tf.add(y, down.bias) : y
   })
 }

@@ -7,15 +7,16 @@ export interface LinearWeights {
 }
 
 /**
- * One SwiGLU: gate above up in one matrix [2H, D], as files have them (one matmul instead of two; on the left of the
- * product it is a fifth faster for many rows than [D, 2H] on the right, docs/log.md), and down [H, D]. Biases [2H], [D].
+ * One SwiGLU, its matrices [out, in] as files have them: gate above up in one [2H, D] (one product instead of two), down
+ * [D, H]. So they stand on the left of products, which is faster for many rows, and for one row read along its rows
+ * (docs/log.md). Biases [2H], [D].
  */
 export interface ExpertWeights {
   gateUp: LinearWeights
   down: LinearWeights
 }
 
-/** All experts of a layer: gate and up [E, 2H, D], down [E, H, D]. */
+/** All experts of a layer: gate and up [E, 2H, D], down [E, D, H]. */
 export interface StackedExperts {
   gateUp: tf.Tensor3D
   down: tf.Tensor3D
@@ -101,15 +102,21 @@ export function stackExperts(experts: ExpertWeights[]): {
 } {
   const stack = (part: 'gateUp' | 'down') => tf.stack(experts.map((e) => e[part].weight)) as tf.Tensor3D
   const stacked = { gateUp: stack('gateUp'), down: stack('down') }
+  for (const { gateUp, down } of experts) tf.dispose([gateUp.weight, down.weight])
+  return { stacked, experts: cutExperts(stacked) }
+}
+
+/** Each expert as a view into the stack. */
+export function cutExperts(stacked: StackedExperts): ExpertWeights[] {
   const view = (from: tf.Tensor3D, e: number): LinearWeights => {
     const [, rows, columns] = from.shape
     const cut = () =>
       tf.reshape(tf.slice(from, [e, 0, 0], [1, rows, columns]), [rows, columns]) as tf.Tensor2D
     return { weight: tf.tidy(cut), bias: null }
   }
-  for (const { gateUp, down } of experts) tf.dispose([gateUp.weight, down.weight])
-  return {
-    stacked,
-    experts: experts.map((_, e) => ({ gateUp: view(stacked.gateUp, e), down: view(stacked.down, e) })),
-  }
+  const [E] = stacked.gateUp.shape
+  return Array.from({ length: E }, (_, e) => ({
+    gateUp: view(stacked.gateUp, e),
+    down: view(stacked.down, e),
+  }))
 }

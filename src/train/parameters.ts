@@ -69,13 +69,13 @@ export function storedValues(
     const parameter = byName.get(`${path}.${isBias ? 'bias' : 'weight'}`)
     if (!parameter) throw new Error(`no parameter for ${ours}: looked at ${path}`)
     if (isBias) return parameter.values.slice(column, column + shape[0])
-    if (path.endsWith('gateUp'))
+    if (path.endsWith('gateUp') || path.endsWith('down'))
       return parameter.values.slice(column * shape[1], (column + shape[0]) * shape[1])
     return transposedColumns(parameter, column, shape)
   }
 }
 
-/** Where a stored tensor lies: the path of the joined one, and its first column there (of gateUp, which is stored as it is, row). */
+/** Where a stored tensor lies: the path of the joined one, and its first column there (of gateUp and down, which are stored as they are, row). */
 function placeOf(ours: string, rows: number, { attention }: ModelConfig): { path: string; column: number } {
   const wide = attention.numHeads * attention.headDim
   const narrow = attention.numKeyValueHeads * attention.headDim

@@ -125,7 +125,7 @@ describe('twins', () => {
     const { gateUp, down } = randomFeedForward(6, 10, new RandomTensors(1))
     expect([gateUp.weight.shape, down.weight.shape]).toEqual([
       [20, 6],
-      [10, 6],
+      [6, 10],
     ])
     tf.dispose([gateUp.weight, down.weight])
   })

@@ -1,11 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, expect, test } from 'vitest'
 import { countMatmulFlops } from '../../src/cost/count.ts'
+import { encodeSessionConfig } from '../../src/graph/protobuf.ts'
 import { type Recording, record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
 import { FEW_ROWS, sideBySide } from '../../src/graph/side-by-side.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
-import { withOneThreadAnOp } from '../../src/runtime/session-options.ts'
+import { withSessionConfig } from '../../src/runtime/session-options.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { randomMatrix, randomNumbers } from '../helpers/random.ts'
 
@@ -43,7 +44,8 @@ function replay(
   return seen
 }
 
-const LARGE = 1024
+/** So large that a single row is worth a second thread. */
+const LARGE = 2048
 const VARIANTS = [
   { name: 'x W, added up along the inputs', f: (w: tf.Tensor2D) => (x: tf.Tensor2D) => tf.matMul(x, w) },
   {
@@ -76,11 +78,21 @@ test('left alone: many rows, a small matrix, a length that cannot be halved, pro
     matrix(LARGE, LARGE),
     matrix(LARGE, LARGE),
     matrix(LARGE, 8),
-    matrix(1025, LARGE),
+    matrix(LARGE - 1, LARGE),
   ]
   expect(replay(FEW_ROWS + 1, LARGE, (x) => tf.matMul(x, large)).products).toBe(1)
-  expect(replay(1, LARGE, (x) => tf.matMul(x, small)).products).toBe(1)
-  expect(replay(1, 1025, (x) => tf.matMul(x, odd)).products).toBe(1)
+  expect(replay(1, LARGE - 1, (x) => tf.matMul(x, odd)).products).toBe(1)
+  const x = matrix(1, LARGE)
+  expect(
+    products(
+      sideBySide(
+        record({ x }, () => ({ y: tf.matMul(x, small) })),
+        2,
+        1,
+      ),
+    ),
+  ).toBe(1)
+  x.dispose()
   expect(replay(1, LARGE, (x) => tf.add(tf.matMul(x, large), tf.matMul(x, other))).products).toBe(2)
   tf.dispose([large, other, small, odd])
 })
@@ -94,12 +106,16 @@ test('more threads give more parts, up to eight, and fewer where products stand 
   tf.dispose([a, b, x])
 })
 
-test("a session's own number of threads is asked for while it is opened, and not after", () => {
-  const asked = () => process.env.TINYMOE_SESSION_OP_THREADS
-  expect(withOneThreadAnOp(asked)).toBe('1')
+test("a session's own options are asked for while it is opened, and not after", () => {
+  const asked = () => process.env.TINYMOE_SESSION_CONFIG
+  // Fields 2 (threads an op) and 16 (experimental) of a ConfigProto; in the latter 3, the executor's name of 24 letters.
+  const name = Buffer.from('SINGLE_THREADED_EXECUTOR').toString('hex')
+  const alone = encodeSessionConfig({ opThreads: 1, inCallingThread: true })
+  expect(withSessionConfig(alone, asked)).toBe(`100182011a1a18${name}`)
+  expect(withSessionConfig(encodeSessionConfig({ opThreads: 3, inCallingThread: false }), asked)).toBe('1003')
   expect(asked()).toBeUndefined()
   expect(() =>
-    withOneThreadAnOp(() => {
+    withSessionConfig(alone, () => {
       throw new Error('no graph')
     }),
   ).toThrow('no graph')

@@ -39,8 +39,8 @@ export function randomExpert(D: number, H: number, next: () => number): Referenc
 
 /** The same expert on the device. */
 export function expertTensors({ gate, up, down }: ReferenceExpert): ExpertWeights {
-  const rows = (matrix: Matrix) => matrix[0].map((_, h) => matrix.map((row) => row[h])) // as stored: [H, D]
-  return { gateUp: linearTensors([...rows(gate), ...rows(up)]), down: linearTensors(down) }
+  const stored = (matrix: Matrix) => matrix[0].map((_, out) => matrix.map((row) => row[out])) // [out, in]
+  return { gateUp: linearTensors([...stored(gate), ...stored(up)]), down: linearTensors(stored(down)) }
 }
 
 function linearTensors(weight: Matrix): LinearWeights {

@@ -17,8 +17,8 @@ function dispatch(name: DispatchName, K: number): { rows: number[]; routing: Rou
   const x = tf.tensor2d(TOKENS)
   const logits = linear(x, weights.router)
   const { result, matmuls } = countMatmulFlops(() => routeAndDispatch(x, logits, weights, config, name))
-  // An expert is two products, gate and up in one and then down; down's has one row a token.
-  const rows = matmuls.filter((_, i) => i % 2 === 1).map(({ m }) => m)
+  // An expert is two products, gate and up in one and then down, with the weights on the left: a token is a column.
+  const rows = matmuls.filter((_, i) => i % 2 === 1).map(({ n }) => n)
   return { rows, routing: result.routing as Routing }
 }
 

@@ -356,11 +356,11 @@ describe('through a model', () => {
     const experts = block.experts.map(({ gateUp, down }) => {
       const both = gateUp.weight.arraySync()
       const H = both.length / 2
-      const columns = (rows: number[][]) => rows[0].map((_, d) => rows.map((row) => row[d])) // [H, D] -> [D, H]
+      const columns = (rows: number[][]) => rows[0].map((_, d) => rows.map((row) => row[d])) // [out, in] -> [in, out]
       return {
         gate: columns(both.slice(0, H)),
         up: columns(both.slice(H)),
-        down: down.weight.arraySync(),
+        down: columns(down.weight.arraySync()),
       }
     })
     const { attention, feedForward, output } = trace.hiddenStates!.layers[0]

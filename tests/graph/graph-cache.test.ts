@@ -1,0 +1,43 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { beforeAll, expect, test } from 'vitest'
+import { cacheValue } from '../../src/graph/graph-cache.ts'
+import { startRuntime } from '../../src/runtime/index.ts'
+import { randomMatrix, randomNumbers } from '../helpers/random.ts'
+
+beforeAll(async () => {
+  await startRuntime({ device: 'cpu' })
+})
+
+const SHAPE: [number, number, number, number, number] = [2, 1, 2, 4, 3]
+
+/** Keys or values [1, 2, columns, 3]. */
+function stored(columns: number, next: () => number): tf.Tensor4D {
+  return tf.tensor4d(randomMatrix(2 * columns, 3, next).flat(), [1, 2, columns, 3])
+}
+
+/** Whether a tensor is still numbers of JavaScript's that TensorFlow has not seen, and may then share the memory of. */
+function isOfTheHost(tensor: tf.Tensor): boolean {
+  const { tensorMap } = tf.backend() as unknown as { tensorMap: Map<object, { values: unknown }> }
+  return tensorMap.get(tensor.dataId)!.values !== null
+}
+
+test.each([null, 1, 4, 6])(
+  'a cache of %s columns as the value of a variable with room for four',
+  (columns) => {
+    tf.tidy(() => {
+      const next = randomNumbers(3)
+      const layer = columns === null ? null : { keys: stored(columns, next), values: stored(columns, next) }
+      const value = cacheValue(layer, SHAPE)
+      expect(value.shape).toEqual(SHAPE)
+      // Freed by another thread, JavaScript's memory would be a crash now and then.
+      expect(isOfTheHost(value)).toBe(false)
+      expect(isOfTheHost(tf.zeros(SHAPE))).toBe(true)
+      const rows = (x: tf.Tensor4D) => x.arraySync()[0]
+      const parts = layer ? [rows(layer.keys), rows(layer.values)] : [[], []]
+      const expected = parts.map((heads) =>
+        [0, 1].map((head) => [0, 1, 2, 3].map((column) => heads[head]?.[column] ?? [0, 0, 0])),
+      )
+      expect(value.arraySync()).toEqual(expected.map((part) => [part]))
+    })
+  },
+)
