@@ -20,8 +20,8 @@ export interface CheckpointTensor {
   readonly shape: number[]
   /** Size in the file. */
   readonly bytes: number
-  /** All elements as float32, row-major. CheckpointError for a dtype other than F32, F16, BF16. */
-  read(): Float32Array
+  /** All elements as float32, row-major, in `target` where given. CheckpointError for a dtype other than F32, F16, BF16. */
+  read(target?: Float32Array): Float32Array
   /** Elements `[start, start + count)` of the leading dimension: `[count, ...shape.slice(1)]`, as `read` gives them. */
   readSlice(start: number, count: number): Float32Array
 }
@@ -108,8 +108,8 @@ class StoredTensor implements CheckpointTensor {
     this.position = dataStart + entry.begin
   }
 
-  read(): Float32Array {
-    return this.readElements(0, this.bytes)
+  read(target?: Float32Array): Float32Array {
+    return this.readElements(0, this.bytes, target)
   }
 
   readSlice(start: number, count: number): Float32Array {
@@ -127,7 +127,7 @@ class StoredTensor implements CheckpointTensor {
   }
 
   /** `offset` and `bytes` are in the file, from the start of this tensor. */
-  private readElements(offset: number, bytes: number): Float32Array {
+  private readElements(offset: number, bytes: number, target?: Float32Array): Float32Array {
     const { dtype, reader } = this
     if (!isFloatDtype(dtype)) {
       throw new CheckpointError(
@@ -135,15 +135,16 @@ class StoredTensor implements CheckpointTensor {
       )
     }
     const count = bytes / floatBytes(dtype)
-    const values = new Float32Array(count)
+    const values = target ?? new Float32Array(count)
+    const { buffer, byteOffset } = values
     const position = this.position + offset
     if (dtype === 'F32') {
-      reader.read(new Uint8Array(values.buffer), position)
+      reader.read(new Uint8Array(buffer, byteOffset, bytes), position)
       return values
     }
     const decode = dtype === 'BF16' ? decodeBf16 : decodeF16
     // Bits, not numbers: a NaN passed as a number may lose its payload.
-    const bits = new Uint32Array(values.buffer)
+    const bits = new Uint32Array(buffer, byteOffset, count)
     const chunk = new Uint16Array(Math.min(count, CHUNK_ELEMENTS))
     for (let done = 0; done < count; done += chunk.length) {
       const part = chunk.subarray(0, Math.min(chunk.length, count - done))

@@ -41,7 +41,11 @@ function inMemory(name: string, shape: number[], read: () => Float32Array): Chec
     dtype: 'F32',
     shape,
     bytes: 4 * sizeOf(shape),
-    read,
+    read: (target) => {
+      const values = read()
+      target?.set(values)
+      return target ?? values
+    },
     readSlice: (start, count) => {
       const row = sizeOf(shape.slice(1))
       return read().slice(start * row, (start + count) * row)
