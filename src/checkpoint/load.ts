@@ -153,13 +153,10 @@ function readExperts(
 ): Pick<MoeWeights, 'experts' | 'stacked'> {
   const inOne = reader.has(`${prefix}.stacked.gateUp`)
   if (tf.getBackend() === 'tensorflow') {
-    const stack = (whole: string, parts: string[]) =>
-      inOne
-        ? reader.stack([`${prefix}.stacked.${whole}`], E)
-        : reader.stack(
-            Array.from({ length: E }, (_, e) => parts.map((part) => `${prefix}.experts.${e}.${part}`)).flat(),
-            E,
-          )
+    const stack = (whole: string, parts: string[]) => {
+      const each = Array.from({ length: E }, (_, e) => parts.map((part) => `${prefix}.experts.${e}.${part}`))
+      return reader.stack(inOne ? [`${prefix}.stacked.${whole}`] : each.flat(), E)
+    }
     const stacked = { gateUp: stack('gateUp', ['gate', 'up']), down: stack('down', ['down']) }
     return { stacked, experts: reader.cut(stacked) }
   }

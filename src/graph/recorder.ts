@@ -138,14 +138,9 @@ export class Recorder {
     }
   }
 
-  /**
-   * Adds a node that has no tfjs counterpart (variables updated in place). Nothing runs; `after` nodes come first.
-   * Returns the node's name.
-   */
-  emit(op: string, input: string[], attr: Record<string, AttributeValue>, after: string[] = []): string {
-    const name = `${op}_${this.count++}`
-    this.nodes.push({ name, op, input: [...input, ...after.map((node) => `^${node}`)], attr })
-    return name
+  /** Adds a node that has no tfjs counterpart (variables updated in place). Nothing runs. Returns the node's name. */
+  emit(op: string, input: string[], attr: Record<string, AttributeValue>): string {
+    return this.add(op, input, attr).name
   }
 
   /** The graph's name for a tensor of the run. */
@@ -205,15 +200,13 @@ export class Recorder {
     refs: string[],
     outputs: tf.Tensor[],
   ): void {
-    const name = `${op}_${this.count++}`
     const attributes = [...given, ...missingAttributes(op, given, inputs, this.backend.binding)]
     const attr = Object.fromEntries(attributes.map((a) => [a.name, this.attribute(op, a)]))
     if (op === 'Cast' && isDeepStrictEqual(attr.SrcT, attr.DstT)) {
       this.known.set(outputs[0].dataId, { ref: refs[0], shape: outputs[0].shape }) // tfjs's mean and sum cast floats to floats
       return
     }
-    const node = { name, op, input: op === 'Reshape' ? [this.unshaped(name, refs[0]), refs[1]] : refs, attr }
-    this.nodes.push(node)
+    const node = this.add(op, refs, attr)
     const transposed = PRODUCTS[op]
     if (transposed) {
       const [left, right] = inputs.map(({ shape }, i) => ({
@@ -224,7 +217,7 @@ export class Recorder {
       this.products.push({ node, left, right, shape: outputs[0].shape })
     }
     outputs.forEach((output, i) => {
-      this.known.set(output.dataId, { ref: i === 0 ? name : `${name}:${i}`, shape: output.shape })
+      this.known.set(output.dataId, { ref: i === 0 ? node.name : `${node.name}:${i}`, shape: output.shape })
     })
   }
 
@@ -234,17 +227,23 @@ export class Recorder {
     // tfjs gives a tensor another shape without running an op; a graph needs one.
     const shape = constant(`shape_${this.count++}`, 'int32', [tensor.rank], Int32Array.from(tensor.shape))
     this.nodes.push(shape)
-    const name = `Reshape_${this.count++}`
-    const attr = { T: { type: DATA_TYPES[tensor.dtype as GraphDtype] }, Tshape: { type: DATA_TYPES.int32 } }
-    this.nodes.push({ name, op: 'Reshape', input: [this.unshaped(name, known.ref), shape.name], attr })
-    return name
+    return this.emit('Reshape', [known.ref, shape.name], {
+      T: { type: DATA_TYPES[tensor.dtype as GraphDtype] },
+      Tshape: { type: DATA_TYPES.int32 },
+    })
   }
 
-  /** What the new `Reshape` node of this name reads to give `ref` another shape. */
-  private unshaped(name: string, ref: string): string {
-    const source = this.reshaped.get(ref) ?? ref
-    this.reshaped.set(name, source)
-    return source
+  /** A new node at the end. A `Reshape` of a `Reshape` reads what that one reads. */
+  private add(op: string, input: string[], attr: Record<string, AttributeValue>): GraphNode {
+    const node = { name: `${op}_${this.count++}`, op, input, attr }
+    if (op === 'Reshape') {
+      const [ref, shape] = input
+      const source = this.reshaped.get(ref) ?? ref
+      this.reshaped.set(node.name, source)
+      node.input = [source, shape]
+    }
+    this.nodes.push(node)
+    return node
   }
 
   /** A tensor that no recorded op made: a variable that shares its memory if it was there before and is large, else a constant. */
