@@ -23,11 +23,14 @@ interface NativeBackend extends tf.KernelBackend {
   isUsingGpuDevice: boolean
   /** Written by tinymoe when it loads TensorFlow, which reads the number once. */
   threadChoice?: ThreadChoice
+  /** Written with it: the processor's own, by the names of `MachineDescription.cpuFeatures`. */
+  cpuFeatures?: readonly string[]
   binding: { TF_Version: string }
 }
 
 export interface NativeSettings {
   threads: ThreadChoice
+  cpuFeatures: readonly string[]
   debug?: boolean
 }
 
@@ -66,6 +69,11 @@ export function processorThreads(): number | null {
   return native && !native.isUsingGpuDevice ? (native.threadChoice?.threads ?? null) : null
 }
 
+/** Whether the processor that TensorFlow was loaded on has instructions that multiply bfloat16. */
+export function multipliesBfloat16(): boolean {
+  return nativeBackend()?.cpuFeatures?.some((name) => name === 'amx_bf16' || name === 'avx512_bf16') ?? false
+}
+
 function nativeBackend(): NativeBackend | null {
   return tf.findBackend('tensorflow') as NativeBackend | null
 }
@@ -82,7 +90,7 @@ function openNative(
       loadNative(variant, prepared[variant].addon!),
     )
     repairGather()
-    nativeBackend()!.threadChoice = settings.threads
+    Object.assign(nativeBackend()!, { threadChoice: settings.threads, cpuFeatures: settings.cpuFeatures })
   }
   const onGpu = nativeBackend()?.isUsingGpuDevice
   if (device === 'cuda' && !onGpu) {
@@ -103,6 +111,7 @@ function nativeEnvironment(visibleDevices: string | undefined, { threads, debug 
   return {
     TF_FORCE_GPU_ALLOW_GROWTH: env.TF_FORCE_GPU_ALLOW_GROWTH ?? 'true', // else it takes all of the card's memory
     TF_CPP_MIN_LOG_LEVEL: env.TF_CPP_MIN_LOG_LEVEL ?? (debug ? '0' : '3'),
+    TF_ENABLE_ONEDNN_OPTS: env.TF_ENABLE_ONEDNN_OPTS ?? '0', // graphs name their kernels (src/graph/sharing.ts); left out, it hangs on the processor
     TF_NUM_INTRAOP_THREADS: String(threads.threads),
     TF_OVERRIDE_GLOBAL_THREADPOOL: env.TF_OVERRIDE_GLOBAL_THREADPOOL ?? '1', // so that a session may have its own number
     CUDA_DEVICE_ORDER: env.CUDA_DEVICE_ORDER ?? 'PCI_BUS_ID', // nvidia-smi's order

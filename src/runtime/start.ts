@@ -41,7 +41,7 @@ export async function startRuntime(
   for (;;) {
     const choice = chooseDevice(machine, prepared, request, failures)
     try {
-      await activate(choice, prepared, { threads, debug })
+      await activate(choice, prepared, { threads, cpuFeatures: machine.cpuFeatures, debug })
       return { report: describeRuntime(choice, machine, runningThreads() ?? threads) }
     } catch (error) {
       failures.set(choice.device, messageOf(error)) // the next round takes the next best, or throws for a request
