@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { BYTES_PER_WEIGHT, moeLayerFlops, moeLayerWeightBytes } from '../src/cost/index.ts'
 import { expertParameters } from '../src/cost/parameters.ts'
+import { rowsLeft } from '../src/graph/sharing.ts'
 import type { Executor } from '../src/load-model.ts'
 import { type MoeConfig, softmaxTopK } from '../src/model/config.ts'
 import { DISPATCHES, type DispatchName, routeAndDispatch } from '../src/model/dispatch/index.ts'
@@ -81,22 +82,23 @@ export function layerCase(layer: RandomLayer, options: LayerCaseOptions): Case {
   const { T, routing, seed } = options
   const x = randomRows(T, dims.D, seed)
   const push = logitPush(routing, T, dims)
-  const route = (dispatch: DispatchName) => {
+  const route = (dispatch: DispatchName, executor: Executor) => {
     const logits = linear(x, weights.router)
-    return routeAndDispatch(x, push ? tf.add(logits, push) : logits, weights, config, dispatch)
+    const context = { place: { layer: 0 }, rowsLeft: executor === 'recorded' && rowsLeft(T) }
+    return routeAndDispatch(x, push ? tf.add(logits, push) : logits, weights, config, dispatch, context)
   }
   const spread = spreadOf([
     tf.tidy(() => {
-      const { routing: made } = route('sparse')
+      const { routing: made } = route('sparse', 'eager')
       return ('tokensPerExpert' in made ? made : routingToHost(made, dims.E)).tokensPerExpert
     }),
   ])
-  const finished = tf.tidy(() => route('sparse').output)
+  const finished = tf.tidy(() => route('sparse', 'eager').output)
   finish(finished)
   const open = (dispatch: Dispatch, executor: Executor): OpenVariant =>
     isTwin(dispatch)
       ? openTwin(x, randomFeedForward(dims.D, twinWidth(dims, dispatch), new RandomTensors(seed)), executor)
-      : opened(x, () => tf.tidy(() => route(dispatch).output), executor)
+      : opened(x, () => tf.tidy(() => route(dispatch, executor).output), executor)
   const variants = describeVariants(dims, options, spread.expertsTouched[0]).map((variant) => ({
     ...variant,
     open: () => open(variant.dispatch, variant.executor),

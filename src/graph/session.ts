@@ -91,8 +91,9 @@ export class GraphSession {
     this.backend.deleteSavedModel(this.id)
   }
 
-  private loadShared(recording: Recording, { shared, onednn }: Sharing): number {
-    const load = () => this.load({ ...recording, nodes: withOneDnn(recording, onednn) })
+  private loadShared(recording: Recording, sharing: Sharing): number {
+    const load = () => this.load({ ...recording, nodes: withOneDnn(recording, sharing) })
+    const { shared } = sharing
     if (shared === 'ops') return load()
     return withSessionConfig(
       encodeSessionConfig({ opThreads: 1, inCallingThread: shared === 'nothing' }),

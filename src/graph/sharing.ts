@@ -1,6 +1,6 @@
 import { SMALL_PRODUCT } from '../model/attention.ts'
-import { processorThreads } from '../runtime/backends.ts'
-import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
+import { multipliesBfloat16, processorThreads } from '../runtime/backends.ts'
+import { DATA_TYPES, type GraphDtype, type GraphNode, nodeOf } from './protobuf.ts'
 import type { Recording } from './recorder.ts'
 import { FEW_ROWS, multiplications, size } from './side-by-side.ts'
 
@@ -14,6 +14,8 @@ export interface Sharing {
   threads: number
   /** What oneDNN's kernels compute instead of Eigen's: attention's softmax and products (those of stacks); or all products too. */
   onednn: 'attention' | 'all'
+  /** The types of number for which these kernels are the faster ones. */
+  types: readonly GraphDtype[]
 }
 
 /** With few rows, a graph of fewer multiplications is over before a second thread is awake. */
@@ -23,6 +25,14 @@ const LEAST_WORK = 3 * 2 ** 20
 const SMALL_WEIGHTS = 2 ** 19
 /** Many rows are shared node by node among up to this many threads; it was measured with two, and graphs are not much wider. */
 const MOST_THREADS = 4
+
+/** Of few rows these many are multiplied faster by oneDNN, where they stand on the left; fewer by Eigen. */
+const SEVERAL_ROWS = 5
+
+/** Whether experts' products of so many rows in all are fastest as `x W^T`. */
+export function rowsLeft(rows: number): boolean {
+  return rows === 1 || (rows >= SEVERAL_ROWS && rows <= FEW_ROWS && processorThreads() !== null)
+}
 
 /** Whether so many rows take a processor as long as reading the weights; false where ops do not run on one. */
 export function readsWeightsMostly(rows: number): boolean {
@@ -36,7 +46,17 @@ export function shareOf(recording: Recording, rows: number): Sharing | null {
   const few = rows <= FEW_ROWS
   const alone = threads === 1 || (few && work(recording) < LEAST_WORK)
   const bySide = few || (typicalWeights(recording) < SMALL_WEIGHTS && threads <= MOST_THREADS)
-  return { shared: alone ? 'nothing' : bySide ? 'nodes' : 'ops', threads, onednn: few ? 'attention' : 'all' }
+  return {
+    shared: alone ? 'nothing' : bySide ? 'nodes' : 'ops',
+    threads,
+    onednn: rows < SEVERAL_ROWS ? 'attention' : 'all',
+    types: oneDnnTypes(),
+  }
+}
+
+/** float16 is left out: no processor with instructions for it was at hand. */
+function oneDnnTypes(): readonly GraphDtype[] {
+  return multipliesBfloat16() ? ['float32', 'bfloat16'] : ['float32']
 }
 
 /** Multiplications of all its products. */
@@ -59,7 +79,10 @@ function typicalWeights({ nodes, products }: Recording): number {
 }
 
 /** The nodes with oneDNN's kernels where they are asked for and this TensorFlow has them: Linux on x86-64. */
-export function withOneDnn({ nodes, products }: Recording, which: Sharing['onednn']): GraphNode[] {
+export function withOneDnn(
+  { nodes, products }: Recording,
+  { onednn, types }: Pick<Sharing, 'onednn' | 'types'>,
+): GraphNode[] {
   if (process.platform !== 'linux' || process.arch !== 'x64') return nodes
   const ofStacks = products.filter(
     (product) => product.shape.length > 2 && multiplications(product) >= SMALL_PRODUCT,
@@ -67,13 +90,14 @@ export function withOneDnn({ nodes, products }: Recording, which: Sharing['onedn
   const stacks = new Set(ofStacks.map(({ node }) => node))
   const scores = new Set(ofStacks.map(({ left }) => nodeOf(left.ref))) // a router's softmax stays: its ties are settled for Eigen's
   const taken = (node: GraphNode) => {
-    if (node.op === 'MatMul' || node.op === 'BatchMatMulV2') return which === 'all' || stacks.has(node)
+    if (node.op === 'MatMul' || node.op === 'BatchMatMulV2') return onednn === 'all' || stacks.has(node)
     return node.op === 'Softmax' && scores.has(node.name)
   }
   const kernel = { s: Buffer.from('MklNameChangeOp') }
-  const isFloat = ({ attr }: GraphNode) => attr.T && 'type' in attr.T && attr.T.type === DATA_TYPES.float32
+  const numbers = new Set<number>(types.map((type) => DATA_TYPES[type]))
+  const isFit = ({ attr }: GraphNode) => attr.T && 'type' in attr.T && numbers.has(attr.T.type)
   return nodes.map((node) =>
-    taken(node) && isFloat(node)
+    taken(node) && isFit(node)
       ? { ...node, op: `_Mkl${node.op}`, attr: { ...node.attr, _kernel: kernel } }
       : node,
   )

@@ -13,6 +13,7 @@ import { inHalf } from './half.ts'
 import type { HalfWeights } from './half-weights.ts'
 import { type Recording, record } from './recorder.ts'
 import { GraphSession } from './session.ts'
+import { rowsLeft } from './sharing.ts'
 import { packedLength, packInputs, type StepInputs, type StepSizes, unpackInputs } from './step-inputs.ts'
 
 /** What makes one recorded step differ from another: everything that is a constant of its graph. */
@@ -118,7 +119,7 @@ function recordStep(
 ): { recording: Recording; cache: Pick<GraphCache, 'names' | 'copies'> } {
   const packed = tf.zeros<tf.Rank.R1>([packedLength(shape)], 'int32')
   let cache: GraphCache | undefined
-  const routing = new GraphRouting(shape.dispatch)
+  const routing = new GraphRouting(shape)
   const recording = record({ packed }, (recorder) => {
     const { tokens, lastRows, rope, blocks, slots } = unpackInputs(packed, shape, config)
     cache = new GraphCache(recorder, slots, config.attention, shape)
@@ -164,11 +165,12 @@ function magnitude(x: tf.Tensor): tf.Scalar {
 class GraphRouting {
   private readonly layers: { layer: number; routerLogits: tf.Tensor2D; routing: RoutingTensors }[] = []
 
-  constructor(private readonly dispatch: DispatchName | 'auto') {}
+  constructor(private readonly shape: Pick<StepShape, 'batch' | 'tokens' | 'dispatch'>) {}
 
   run(x: tf.Tensor2D, weights: MoeWeights, config: MoeConfig, layer: number): tf.Tensor2D {
-    const place = { layer }
-    const { output, routing, routerLogits } = mixtureLayer(x, weights, config, this.dispatch, { place })
+    const { batch, tokens, dispatch } = this.shape
+    const context = { place: { layer }, rowsLeft: rowsLeft(batch * tokens) }
+    const { output, routing, routerLogits } = mixtureLayer(x, weights, config, dispatch, context)
     if ('tokensPerExpert' in routing) throw new Error('recording: routing left the device')
     const { expertIndices, expertWeights } = routing
     const kept = { expertIndices: tf.keep(expertIndices), expertWeights: tf.keep(expertWeights) }

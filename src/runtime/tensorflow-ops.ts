@@ -33,8 +33,11 @@ export interface TensorflowOps {
   cutAlong<X extends tf.Tensor>(x: X, axis: number, begin: tf.Tensor1D, end: tf.Tensor1D): X
   /** Half the sum of squares: one op that a NaN or an infinity anywhere in x cannot pass. */
   halfSquares(x: tf.Tensor): tf.Scalar
-  /** `down(silu(gate(x)) * up(x))`, x [n, D], gateUp [2H, D], down [D, H]. Cheaper to call than tfjs's kernels; no gradient. */
-  swiglu(x: tf.Tensor2D, gateUp: tf.Tensor, down: tf.Tensor): tf.Tensor2D
+  /**
+   * `down(silu(gate(x)) * up(x))`, x [n, D], gateUp [2H, D], down [D, H]. Cheaper to call than tfjs's kernels; no gradient.
+   * `rowsLeft`: as products `x W^T`, which one row is anyway; else as `W x^T`, turned at the end.
+   */
+  swiglu(x: tf.Tensor2D, gateUp: tf.Tensor, down: tf.Tensor, rowsLeft: boolean): tf.Tensor2D
 }
 
 /** The raw ops of the active backend, or null when that is not TensorFlow. */
@@ -106,10 +109,11 @@ export function tensorflowOps(): TensorflowOps | null {
         ) as X
       }),
     halfSquares: (x) => backend.executeSingleOutput('L2Loss', [float], [x]) as tf.Scalar,
-    swiglu: (x, gateUp, down) =>
+    swiglu: (x, gateUp, down, rowsLeft) =>
       tf.tidy(() => {
-        // One row on the left is read faster against the weights' rows; of several, Eigen makes slow work.
-        if (x.shape[0] === 1) return matMul(gated(matMul(x, gateUp, true), 1), down, true) as tf.Tensor2D
+        // One row on the left is read faster against the weights' rows; of several, Eigen makes slow work, but not oneDNN.
+        if (x.shape[0] === 1 || rowsLeft)
+          return matMul(gated(matMul(x, gateUp, true), 1), down, true) as tf.Tensor2D
         return tf.transpose(matMul(down, gated(matMul(gateUp, x, true), 0), false)) as tf.Tensor2D
       }),
   }

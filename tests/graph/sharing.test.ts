@@ -3,14 +3,15 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { type Recording, record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
-import { readsWeightsMostly, shareOf, withOneDnn } from '../../src/graph/sharing.ts'
+import { readsWeightsMostly, rowsLeft, type Sharing, shareOf, withOneDnn } from '../../src/graph/sharing.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
 import { type TensorflowOps, tensorflowOps } from '../../src/runtime/tensorflow-ops.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { randomMatrix, randomNumbers } from '../helpers/random.ts'
 
+let cpuFeatures: string[]
 beforeAll(async () => {
-  await startRuntime({ device: 'cpu', threads: 2 })
+  cpuFeatures = (await startRuntime({ device: 'cpu', threads: 2 })).report.cpuFeatures
 })
 
 const next = randomNumbers(11)
@@ -26,17 +27,53 @@ function productsWith(...weights: tf.Tensor2D[]): Recording {
 
 test('few rows stand side by side; many too where most weights are small, and are shared op by op where not', () => {
   const [small, large] = [matrix(512, 512), matrix(512, 1024)]
-  expect(shareOf(productsWith(large), 16)).toEqual({ shared: 'nodes', threads: 2, onednn: 'attention' })
-  expect(shareOf(productsWith(small), 17)).toEqual({ shared: 'nodes', threads: 2, onednn: 'all' })
-  expect(shareOf(productsWith(large), 17)).toEqual({ shared: 'ops', threads: 2, onednn: 'all' })
+  expect(shareOf(productsWith(large), 16)).toMatchObject({ shared: 'nodes', threads: 2, onednn: 'all' })
+  expect(shareOf(productsWith(small), 17)).toMatchObject({ shared: 'nodes', threads: 2, onednn: 'all' })
+  expect(shareOf(productsWith(large), 17)).toMatchObject({ shared: 'ops', threads: 2, onednn: 'all' })
   expect([16, 17].map(readsWeightsMostly)).toEqual([true, false])
   tf.dispose([small, large])
+})
+
+test('several rows stand on the left, where oneDNN multiplies them; two to four are left to Eigen', () => {
+  const weight = matrix(512, 1024)
+  const kernels = [1, 2, 4, 5, 16, 17].map((rows) => shareOf(productsWith(weight), rows)?.onednn)
+  expect(kernels).toEqual(['attention', 'attention', 'attention', 'all', 'all', 'all'])
+  expect([1, 2, 4, 5, 16, 17].map(rowsLeft)).toEqual([true, false, false, true, true, false])
+  weight.dispose()
+})
+
+test('oneDNN is given bfloat16 where the processor multiplies it itself', () => {
+  const weight = matrix(64, 64)
+  const itself = cpuFeatures.includes('avx512_bf16') || cpuFeatures.includes('amx_bf16')
+  expect(shareOf(productsWith(weight), 64)?.types).toEqual(itself ? ['float32', 'bfloat16'] : ['float32'])
+  weight.dispose()
+})
+
+test.each([2, 5, 16])('an expert of %i rows: both orders of its products give what eager gives', (rows) => {
+  const before = tf.memory().numTensors
+  const [gateUp, down] = [matrix(128, 64), matrix(64, 64)]
+  const example = matrix(rows, 64)
+  const x = matrix(rows, 64)
+  const ops = tensorflowOps() as TensorflowOps
+  for (const left of [true, false]) {
+    const expert = (of: tf.Tensor2D) => ops.swiglu(of, gateUp, down, left)
+    tf.tidy(() => {
+      const recording = record({ x: example }, () => ({ y: expert(example) }))
+      const session = new GraphSession(recording, { rows })
+      const [y] = session.run({ x }, ['y'])
+      expect(y.shape).toEqual([rows, 64])
+      expect(maxDifference(y.dataSync(), expert(x).dataSync())).toBeLessThan(1e-4)
+      session.dispose()
+    })
+  }
+  tf.dispose([gateUp, down, example, x])
+  expect(tf.memory().numTensors).toBe(before)
 })
 
 test('few rows and little to multiply stay in the calling thread, with what comes before and after them', () => {
   const weight = matrix(64, 64)
   const recording = productsWith(weight, weight)
-  expect(shareOf(recording, 16)).toEqual({ shared: 'nothing', threads: 2, onednn: 'attention' })
+  expect(shareOf(recording, 16)).toMatchObject({ shared: 'nothing', threads: 2, onednn: 'all' })
   expect(shareOf(recording, 17)?.shared).toBe('nodes')
   const session = new GraphSession(recording, { rows: 16 })
   const x = matrix(64, 64)
@@ -102,21 +139,22 @@ test("attention's softmax and products of stacks are the same from oneDNN as fro
   })
 })
 
-test('oneDNN is given the ops that were asked for, in float32 only, of stacks only what is large, and no softmax but that of attention', () => {
+test('oneDNN is given the ops that were asked for, of the types that were, of stacks only what is large, and no softmax but that of attention', () => {
   const [flat, stack, small] = [matrix(4, 4), tf.zeros([1, 2, 32, 32]), tf.zeros([1, 2, 4, 4])]
   const recording = record({ flat, stack, small }, () => {
     const ops = tensorflowOps() as TensorflowOps
-    const y = tf.softmax(tf.matMul(flat, ops.swiglu(flat, tf.concat([flat, flat]), flat)))
+    const y = tf.softmax(tf.matMul(flat, ops.swiglu(flat, tf.concat([flat, flat]), flat, false)))
     const attended = [stack, small].map((x) => tf.sum(tf.matMul(tf.softmax(x), x)))
     return { y, attended: tf.addN(attended) }
   })
   const there = process.platform === 'linux' && process.arch === 'x64'
-  const given = (which: Parameters<typeof withOneDnn>[1], of = recording) =>
-    withOneDnn(of, which).filter(({ op }) => op.startsWith('_Mkl')).length
+  const given = (onednn: Sharing['onednn'], types: Sharing['types'] = ['float32'], of = recording) =>
+    withOneDnn(of, { onednn, types }).filter(({ op }) => op.startsWith('_Mkl')).length
   const { length: products } = recording.products
   expect(products).toBe(5) // the expert's two, the one after it, two of stacks
   expect([given('attention'), given('all')]).toEqual(there ? [2, 6] : [0, 0])
   const half = recording.nodes.map((node) => ({ ...node, attr: { ...node.attr, T: { type: 14 } } }))
-  expect(given('all', { ...recording, nodes: half })).toBe(0)
+  expect(given('all', ['float32'], { ...recording, nodes: half })).toBe(0)
+  expect(given('all', ['float32', 'bfloat16'], { ...recording, nodes: half })).toBe(there ? 6 : 0)
   tf.dispose([flat, stack, small])
 })

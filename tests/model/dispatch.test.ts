@@ -29,7 +29,11 @@ function randomLayer(T: number, E: number, K: number, logits?: number[][]) {
 }
 
 /** The layer on the active backend through one dispatch. */
-function run(layer: ReturnType<typeof randomLayer>, dispatch: (typeof DISPATCHES)[number]): Float32Array {
+function run(
+  layer: ReturnType<typeof randomLayer>,
+  dispatch: (typeof DISPATCHES)[number],
+  rowsLeft?: boolean,
+): Float32Array {
   return tf.tidy(() => {
     const weights = {
       kind: 'moe' as const,
@@ -43,6 +47,7 @@ function run(layer: ReturnType<typeof randomLayer>, dispatch: (typeof DISPATCHES
       weights,
       layer.config,
       dispatch,
+      { place: { layer: 0 }, rowsLeft },
     )
     return output.dataSync() as Float32Array
   })
@@ -63,7 +68,10 @@ describe.each(['cpu', 'wasm', 'js'] as const)('on %s', (device) => {
     test.each([1, 2, 7, 33])('every dispatch equals the definition for T=%i', (T) => {
       const layer = randomLayer(T, E, K)
       for (const dispatch of DISPATCHES) {
-        expect(maxDifference(run(layer, dispatch), layer.expected), dispatch).toBeLessThan(2e-5)
+        for (const rowsLeft of [false, true]) {
+          const actual = run(layer, dispatch, rowsLeft)
+          expect(maxDifference(actual, layer.expected), `${dispatch} ${rowsLeft}`).toBeLessThan(2e-5)
+        }
       }
     })
   })
