@@ -22,7 +22,7 @@ export interface Sharing {
 const LEAST_WORK = 3 * 2 ** 20
 
 /** Weights with fewer numbers count as small: two of them and what they are multiplied with fit into a processor's caches. */
-const SMALL_WEIGHTS = 2 ** 19
+const smallWeights = (rows: number) => (rows <= 256 ? 2 ** 21 : 2 ** 19)
 /** Many rows are shared node by node among up to this many threads; it was measured with two, and graphs are not much wider. */
 const MOST_THREADS = 4
 
@@ -45,7 +45,7 @@ export function shareOf(recording: Recording, rows: number): Sharing | null {
   if (threads === null) return null
   const few = rows <= FEW_ROWS
   const alone = threads === 1 || (few && work(recording) < LEAST_WORK)
-  const bySide = few || (typicalWeights(recording) < SMALL_WEIGHTS && threads <= MOST_THREADS)
+  const bySide = few || (typicalWeights(recording) < smallWeights(rows) && threads <= MOST_THREADS)
   return {
     shared: alone ? 'nothing' : bySide ? 'nodes' : 'ops',
     threads,

@@ -26,12 +26,13 @@ function productsWith(...weights: tf.Tensor2D[]): Recording {
 }
 
 test('few rows stand side by side; many too where most weights are small, and are shared op by op where not', () => {
-  const [small, large] = [matrix(512, 512), matrix(512, 1024)]
+  const [small, middle, large] = [matrix(512, 512), matrix(512, 1024), matrix(1024, 2048)]
   expect(shareOf(productsWith(large), 16)).toMatchObject({ shared: 'nodes', threads: 2, onednn: 'all' })
   expect(shareOf(productsWith(small), 17)).toMatchObject({ shared: 'nodes', threads: 2, onednn: 'all' })
   expect(shareOf(productsWith(large), 17)).toMatchObject({ shared: 'ops', threads: 2, onednn: 'all' })
   expect([16, 17].map(readsWeightsMostly)).toEqual([true, false])
-  tf.dispose([small, large])
+  expect([256, 257].map((rows) => shareOf(productsWith(middle), rows)?.shared)).toEqual(['nodes', 'ops'])
+  tf.dispose([small, middle, large])
 })
 
 test('several rows stand on the left, where oneDNN multiplies them; two to four are left to Eigen', () => {
