@@ -1,5 +1,5 @@
 import { SMALL_PRODUCT } from '../model/attention.ts'
-import { multipliesBfloat16, processorThreads } from '../runtime/backends.ts'
+import { hasOneDnn, processorFeatures, processorThreads } from '../runtime/backends.ts'
 import { DATA_TYPES, type GraphDtype, type GraphNode, nodeOf } from './protobuf.ts'
 import type { Recording } from './recorder.ts'
 import { FEW_ROWS, multiplications, size } from './side-by-side.ts'
@@ -14,24 +14,44 @@ export interface Sharing {
   threads: number
   /** What oneDNN's kernels compute instead of Eigen's: attention's softmax and products (those of stacks); or all products too. */
   onednn: 'attention' | 'all'
-  /** The types of number for which these kernels are the faster ones. */
+  /** The types of numbers that they are taken for. */
   types: readonly GraphDtype[]
 }
 
 /** With few rows, a graph of fewer multiplications is over before a second thread is awake. */
 const LEAST_WORK = 3 * 2 ** 20
 
-/** Weights with fewer numbers count as small: two of them and what they are multiplied with fit into a processor's caches. */
+/** Weights with fewer numbers count as small: two and what they are multiplied with stay in caches; the more so, the fewer rows. */
 const smallWeights = (rows: number) => (rows <= 256 ? 2 ** 21 : 2 ** 19)
+
 /** Many rows are shared node by node among up to this many threads; it was measured with two, and graphs are not much wider. */
 const MOST_THREADS = 4
 
-/** Of few rows these many are multiplied faster by oneDNN, where they stand on the left; fewer by Eigen. */
+/** Of few rows these many are multiplied faster by oneDNN with AVX-512, standing on the left; fewer by Eigen. */
 const SEVERAL_ROWS = 5
 
-/** Whether experts' products of so many rows in all are fastest as `x W^T`. */
-export function rowsLeft(rows: number): boolean {
-  return rows === 1 || (rows >= SEVERAL_ROWS && rows <= FEW_ROWS && processorThreads() !== null)
+/** What oneDNN's kernels are the faster ones for, on a processor of these features (as `doctor` names them). */
+export function fasterByOneDnn(features: readonly string[]): {
+  types: readonly GraphDtype[]
+  severalRows: boolean
+} {
+  const multipliesBfloat16 = features.includes('amx_bf16') || features.includes('avx512_bf16')
+  return {
+    types: multipliesBfloat16 ? ['float32', 'bfloat16'] : ['float32'], // float16: no processor for it was at hand
+    severalRows: features.includes('avx512f'),
+  }
+}
+
+function fasterHere(): ReturnType<typeof fasterByOneDnn> {
+  if (!hasOneDnn()) return { types: [], severalRows: false }
+  const isHeldBack = Boolean(process.env.ONEDNN_MAX_CPU_ISA) // it then lacks kernels that the processor would run
+  return fasterByOneDnn(isHeldBack ? [] : processorFeatures())
+}
+
+/** Whether of so many rows in all, experts are given theirs as the left operand: `x W^T`. */
+export function putsRowsOnLeft(rows: number): boolean {
+  const few = rows >= SEVERAL_ROWS && rows <= FEW_ROWS
+  return few && processorThreads() !== null && fasterHere().severalRows
 }
 
 /** Whether so many rows take a processor as long as reading the weights; false where ops do not run on one. */
@@ -49,14 +69,9 @@ export function shareOf(recording: Recording, rows: number): Sharing | null {
   return {
     shared: alone ? 'nothing' : bySide ? 'nodes' : 'ops',
     threads,
-    onednn: rows < SEVERAL_ROWS ? 'attention' : 'all',
-    types: oneDnnTypes(),
+    onednn: few && !putsRowsOnLeft(rows) ? 'attention' : 'all',
+    types: fasterHere().types,
   }
-}
-
-/** float16 is left out: no processor with instructions for it was at hand. */
-function oneDnnTypes(): readonly GraphDtype[] {
-  return multipliesBfloat16() ? ['float32', 'bfloat16'] : ['float32']
 }
 
 /** Multiplications of all its products. */
@@ -78,12 +93,11 @@ function typicalWeights({ nodes, products }: Recording): number {
   return sizes[Math.floor(sizes.length / 2)] ?? Number.POSITIVE_INFINITY
 }
 
-/** The nodes with oneDNN's kernels where they are asked for and this TensorFlow has them: Linux on x86-64. */
+/** The nodes with oneDNN's kernels where they are asked for. */
 export function withOneDnn(
   { nodes, products }: Recording,
   { onednn, types }: Pick<Sharing, 'onednn' | 'types'>,
 ): GraphNode[] {
-  if (process.platform !== 'linux' || process.arch !== 'x64') return nodes
   const ofStacks = products.filter(
     (product) => product.shape.length > 2 && multiplications(product) >= SMALL_PRODUCT,
   )
@@ -95,9 +109,9 @@ export function withOneDnn(
   }
   const kernel = { s: Buffer.from('MklNameChangeOp') }
   const numbers = new Set<number>(types.map((type) => DATA_TYPES[type]))
-  const isFit = ({ attr }: GraphNode) => attr.T && 'type' in attr.T && numbers.has(attr.T.type)
+  const isOfType = ({ attr }: GraphNode) => attr.T && 'type' in attr.T && numbers.has(attr.T.type)
   return nodes.map((node) =>
-    taken(node) && isFit(node)
+    taken(node) && isOfType(node)
       ? { ...node, op: `_Mkl${node.op}`, attr: { ...node.attr, _kernel: kernel } }
       : node,
   )

@@ -14,15 +14,15 @@ export function applyExpert(x: tf.Tensor2D, { gateUp, down }: ExpertWeights): tf
   })
 }
 
-/** The same in fewer steps where TensorFlow's own ops are at hand and no gradient is asked for; `rowsLeft` as in `swiglu`. */
+/** The same in fewer steps where TensorFlow's own ops are at hand and no gradient is asked for; `rowsOnLeft` as in `swiglu`. */
 export function applyExpertTensorflow(
   x: tf.Tensor2D,
   expert: ExpertWeights,
   ops: TensorflowOps,
-  rowsLeft = false,
+  rowsOnLeft?: boolean,
 ): tf.Tensor2D {
   const { gateUp, down } = expert
   return gateUp.bias || down.bias
     ? applyExpert(x, expert)
-    : ops.swiglu(x, gateUp.weight, down.weight, rowsLeft)
+    : ops.swiglu(x, gateUp.weight, down.weight, rowsOnLeft)
 }

@@ -23,7 +23,7 @@ interface NativeBackend extends tf.KernelBackend {
   isUsingGpuDevice: boolean
   /** Written by tinymoe when it loads TensorFlow, which reads the number once. */
   threadChoice?: ThreadChoice
-  /** Written with it: the processor's own, by the names of `MachineDescription.cpuFeatures`. */
+  /** Written with it. */
   cpuFeatures?: readonly string[]
   binding: { TF_Version: string }
 }
@@ -69,9 +69,14 @@ export function processorThreads(): number | null {
   return native && !native.isUsingGpuDevice ? (native.threadChoice?.threads ?? null) : null
 }
 
-/** Whether the processor that TensorFlow was loaded on has instructions that multiply bfloat16. */
-export function multipliesBfloat16(): boolean {
-  return nativeBackend()?.cpuFeatures?.some((name) => name === 'amx_bf16' || name === 'avx512_bf16') ?? false
+/** The features of the processor that TensorFlow runs on, by the names of `MachineDescription.cpuFeatures`. */
+export function processorFeatures(): readonly string[] {
+  return nativeBackend()?.cpuFeatures ?? []
+}
+
+/** Whether this TensorFlow has oneDNN's kernels under names that a graph can give. */
+export function hasOneDnn(): boolean {
+  return process.platform === 'linux' && process.arch === 'x64'
 }
 
 function nativeBackend(): NativeBackend | null {
@@ -90,7 +95,8 @@ function openNative(
       loadNative(variant, prepared[variant].addon!),
     )
     repairGather()
-    Object.assign(nativeBackend()!, { threadChoice: settings.threads, cpuFeatures: settings.cpuFeatures })
+    nativeBackend()!.threadChoice = settings.threads
+    nativeBackend()!.cpuFeatures = settings.cpuFeatures
   }
   const onGpu = nativeBackend()?.isUsingGpuDevice
   if (device === 'cuda' && !onGpu) {
@@ -111,7 +117,8 @@ function nativeEnvironment(visibleDevices: string | undefined, { threads, debug 
   return {
     TF_FORCE_GPU_ALLOW_GROWTH: env.TF_FORCE_GPU_ALLOW_GROWTH ?? 'true', // else it takes all of the card's memory
     TF_CPP_MIN_LOG_LEVEL: env.TF_CPP_MIN_LOG_LEVEL ?? (debug ? '0' : '3'),
-    TF_ENABLE_ONEDNN_OPTS: env.TF_ENABLE_ONEDNN_OPTS ?? '0', // graphs name their kernels (src/graph/sharing.ts); left out, it hangs on the processor
+    // Graphs name their kernels (src/graph/sharing.ts); unset, TensorFlow would choose for them by the processor.
+    TF_ENABLE_ONEDNN_OPTS: env.TF_ENABLE_ONEDNN_OPTS ?? (hasOneDnn() ? '0' : undefined),
     TF_NUM_INTRAOP_THREADS: String(threads.threads),
     TF_OVERRIDE_GLOBAL_THREADPOOL: env.TF_OVERRIDE_GLOBAL_THREADPOOL ?? '1', // so that a session may have its own number
     CUDA_DEVICE_ORDER: env.CUDA_DEVICE_ORDER ?? 'PCI_BUS_ID', // nvidia-smi's order

@@ -35,9 +35,9 @@ export interface TensorflowOps {
   halfSquares(x: tf.Tensor): tf.Scalar
   /**
    * `down(silu(gate(x)) * up(x))`, x [n, D], gateUp [2H, D], down [D, H]. Cheaper to call than tfjs's kernels; no gradient.
-   * `rowsLeft`: as products `x W^T`, which one row is anyway; else as `W x^T`, turned at the end.
+   * `rowsOnLeft`: as products `x W^T`, which one row is anyway; else as `W x^T`, turned at the end.
    */
-  swiglu(x: tf.Tensor2D, gateUp: tf.Tensor, down: tf.Tensor, rowsLeft: boolean): tf.Tensor2D
+  swiglu(x: tf.Tensor2D, gateUp: tf.Tensor, down: tf.Tensor, rowsOnLeft?: boolean): tf.Tensor2D
 }
 
 /** The raw ops of the active backend, or null when that is not TensorFlow. */
@@ -55,6 +55,13 @@ export function tensorflowOps(): TensorflowOps | null {
       'MatMul',
       [float, bool('transpose_a', false), bool('transpose_b', rightTransposed)],
       [left, right],
+    )
+  /** As an op of its own: what tfjs reshapes without one, a graph takes to have the same sizes in every run. */
+  const reshape = (x: tf.Tensor, ...sizes: number[]) =>
+    backend.executeSingleOutput(
+      'Reshape',
+      [float, type('Tshape', binding.TF_INT32)],
+      [x, tf.tensor1d(sizes, 'int32')],
     )
   /** silu of the first half times the second half. */
   const gated = (both: tf.Tensor, axis: number) => {
@@ -109,12 +116,14 @@ export function tensorflowOps(): TensorflowOps | null {
         ) as X
       }),
     halfSquares: (x) => backend.executeSingleOutput('L2Loss', [float], [x]) as tf.Scalar,
-    swiglu: (x, gateUp, down, rowsLeft) =>
+    swiglu: (x, gateUp, down, rowsOnLeft) =>
       tf.tidy(() => {
         // One row on the left is read faster against the weights' rows; of several, Eigen makes slow work, but not oneDNN.
-        if (x.shape[0] === 1 || rowsLeft)
+        if (x.shape[0] === 1 || rowsOnLeft)
           return matMul(gated(matMul(x, gateUp, true), 1), down, true) as tf.Tensor2D
-        return tf.transpose(matMul(down, gated(matMul(gateUp, x, true), 0), false)) as tf.Tensor2D
+        // In two rows the halves are views; of many rows of any length, copies.
+        const hidden = gated(reshape(matMul(gateUp, x, true), 2, -1), 0)
+        return tf.transpose(matMul(down, reshape(hidden, down.shape[1] as number, -1), false)) as tf.Tensor2D
       }),
   }
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -160,6 +160,7 @@ test('the files are a SavedModel, its checkpoint has every weight by name, and n
     'variables.index',
   ])
   expect(readdirSync(join(dir, '..'))).toEqual(['out'])
+  expect(readFileSync(join(dir, 'saved_model.pb')).includes('_Mkl')).toBe(false) // kernels are this processor's business
   const { embedding, blocks, finalNorm } = model.weights
   const moe = blocks[1].feedForward as MoeWeights
   const named: Record<string, tf.Tensor> = {

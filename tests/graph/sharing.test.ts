@@ -1,9 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { type Recording, record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
-import { readsWeightsMostly, rowsLeft, type Sharing, shareOf, withOneDnn } from '../../src/graph/sharing.ts'
+import {
+  fasterByOneDnn,
+  putsRowsOnLeft,
+  readsWeightsMostly,
+  type Sharing,
+  shareOf,
+  withOneDnn,
+} from '../../src/graph/sharing.ts'
+import { hasOneDnn } from '../../src/runtime/backends.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
 import { type TensorflowOps, tensorflowOps } from '../../src/runtime/tensorflow-ops.ts'
 import { maxDifference } from '../helpers/golden.ts'
@@ -27,7 +35,7 @@ function productsWith(...weights: tf.Tensor2D[]): Recording {
 
 test('few rows stand side by side; many too where most weights are small, and are shared op by op where not', () => {
   const [small, middle, large] = [matrix(512, 512), matrix(512, 1024), matrix(1024, 2048)]
-  expect(shareOf(productsWith(large), 16)).toMatchObject({ shared: 'nodes', threads: 2, onednn: 'all' })
+  expect(shareOf(productsWith(large), 16)).toMatchObject({ shared: 'nodes', threads: 2 })
   expect(shareOf(productsWith(small), 17)).toMatchObject({ shared: 'nodes', threads: 2, onednn: 'all' })
   expect(shareOf(productsWith(large), 17)).toMatchObject({ shared: 'ops', threads: 2, onednn: 'all' })
   expect([16, 17].map(readsWeightsMostly)).toEqual([true, false])
@@ -35,18 +43,32 @@ test('few rows stand side by side; many too where most weights are small, and ar
   tf.dispose([small, middle, large])
 })
 
-test('several rows stand on the left, where oneDNN multiplies them; two to four are left to Eigen', () => {
+test('several rows stand on the left, where oneDNN multiplies them with AVX-512; fewer are left to Eigen', () => {
   const weight = matrix(512, 1024)
   const kernels = [1, 2, 4, 5, 16, 17].map((rows) => shareOf(productsWith(weight), rows)?.onednn)
-  expect(kernels).toEqual(['attention', 'attention', 'attention', 'all', 'all', 'all'])
-  expect([1, 2, 4, 5, 16, 17].map(rowsLeft)).toEqual([true, false, false, true, true, false])
+  const several = hasOneDnn() && cpuFeatures.includes('avx512f')
+  const few = several ? 'all' : 'attention'
+  expect(kernels).toEqual(['attention', 'attention', 'attention', few, few, 'all'])
+  expect([1, 2, 4, 5, 16, 17].map(putsRowsOnLeft)).toEqual([false, false, false, several, several, false])
   weight.dispose()
 })
 
-test('oneDNN is given bfloat16 where the processor multiplies it itself', () => {
+test('what oneDNN is faster for, by the features of a processor', () => {
+  const plain = { types: ['float32'], severalRows: false }
+  expect(fasterByOneDnn(['avx2', 'fma', 'avx_vnni'])).toEqual(plain)
+  expect(fasterByOneDnn(['avx2', 'avx512f', 'avx512_vnni'])).toEqual({ ...plain, severalRows: true })
+  for (const feature of ['avx512_bf16', 'amx_bf16']) {
+    const both = { types: ['float32', 'bfloat16'], severalRows: true }
+    expect(fasterByOneDnn(['avx512f', feature])).toEqual(both)
+  }
+})
+
+test('held back to older instructions, oneDNN is given what any processor has kernels for', () => {
   const weight = matrix(64, 64)
-  const itself = cpuFeatures.includes('avx512_bf16') || cpuFeatures.includes('amx_bf16')
-  expect(shareOf(productsWith(weight), 64)?.types).toEqual(itself ? ['float32', 'bfloat16'] : ['float32'])
+  vi.stubEnv('ONEDNN_MAX_CPU_ISA', 'AVX2')
+  expect(shareOf(productsWith(weight), 64)?.types).toEqual(hasOneDnn() ? ['float32'] : [])
+  expect(putsRowsOnLeft(8)).toBe(false)
+  vi.unstubAllEnvs()
   weight.dispose()
 })
 
@@ -74,7 +96,7 @@ test.each([2, 5, 16])('an expert of %i rows: both orders of its products give wh
 test('few rows and little to multiply stay in the calling thread, with what comes before and after them', () => {
   const weight = matrix(64, 64)
   const recording = productsWith(weight, weight)
-  expect(shareOf(recording, 16)).toMatchObject({ shared: 'nothing', threads: 2, onednn: 'all' })
+  expect(shareOf(recording, 16)).toMatchObject({ shared: 'nothing', threads: 2 })
   expect(shareOf(recording, 17)?.shared).toBe('nodes')
   const session = new GraphSession(recording, { rows: 16 })
   const x = matrix(64, 64)
@@ -148,14 +170,13 @@ test('oneDNN is given the ops that were asked for, of the types that were, of st
     const attended = [stack, small].map((x) => tf.sum(tf.matMul(tf.softmax(x), x)))
     return { y, attended: tf.addN(attended) }
   })
-  const there = process.platform === 'linux' && process.arch === 'x64'
   const given = (onednn: Sharing['onednn'], types: Sharing['types'] = ['float32'], of = recording) =>
     withOneDnn(of, { onednn, types }).filter(({ op }) => op.startsWith('_Mkl')).length
   const { length: products } = recording.products
   expect(products).toBe(5) // the expert's two, the one after it, two of stacks
-  expect([given('attention'), given('all')]).toEqual(there ? [2, 6] : [0, 0])
+  expect([given('attention'), given('all')]).toEqual([2, 6])
   const half = recording.nodes.map((node) => ({ ...node, attr: { ...node.attr, T: { type: 14 } } }))
   expect(given('all', ['float32'], { ...recording, nodes: half })).toBe(0)
-  expect(given('all', ['float32', 'bfloat16'], { ...recording, nodes: half })).toBe(there ? 6 : 0)
+  expect(given('all', ['float32', 'bfloat16'], { ...recording, nodes: half })).toBe(6)
   tf.dispose([flat, stack, small])
 })

@@ -32,7 +32,7 @@ function randomLayer(T: number, E: number, K: number, logits?: number[][]) {
 function run(
   layer: ReturnType<typeof randomLayer>,
   dispatch: (typeof DISPATCHES)[number],
-  rowsLeft?: boolean,
+  rowsOnLeft?: boolean,
 ): Float32Array {
   return tf.tidy(() => {
     const weights = {
@@ -47,7 +47,7 @@ function run(
       weights,
       layer.config,
       dispatch,
-      { place: { layer: 0 }, rowsLeft },
+      { place: { layer: 0 }, rowsOnLeft },
     )
     return output.dataSync() as Float32Array
   })
@@ -68,9 +68,9 @@ describe.each(['cpu', 'wasm', 'js'] as const)('on %s', (device) => {
     test.each([1, 2, 7, 33])('every dispatch equals the definition for T=%i', (T) => {
       const layer = randomLayer(T, E, K)
       for (const dispatch of DISPATCHES) {
-        for (const rowsLeft of [false, true]) {
-          const actual = run(layer, dispatch, rowsLeft)
-          expect(maxDifference(actual, layer.expected), `${dispatch} ${rowsLeft}`).toBeLessThan(2e-5)
+        for (const rowsOnLeft of [false, true]) {
+          const actual = run(layer, dispatch, rowsOnLeft)
+          expect(maxDifference(actual, layer.expected), `${dispatch} ${rowsOnLeft}`).toBeLessThan(2e-5)
         }
       }
     })

@@ -2,8 +2,9 @@ import { execFile } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { promisify } from 'node:util'
 import * as tf from '@tensorflow/tfjs-core'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { DeviceError, InputError } from '../../src/errors.ts'
+import { hasOneDnn } from '../../src/runtime/backends.ts'
 import { type Device, measureMachine, startRuntime } from '../../src/runtime/index.ts'
 import { readPrepared } from '../../src/runtime/prepared.ts'
 import { chooseThreads } from '../../src/runtime/threads.ts'
@@ -122,13 +123,17 @@ test.runIf(native)(
     const again = await startRuntime({ device: 'cpu' })
     console.log(again.report.threads, again.report.threadsReason)
     await startRuntime({ device: 'cpu', threads: 3 }).catch((error) => console.log(error.message))`
+    vi.stubEnv('TF_ENABLE_ONEDNN_OPTS', undefined)
     expect((await runScript(script)).stdout.split('\n')).toEqual([
       '1 asked for (threads)',
-      '1 true 0',
+      `1 true ${hasOneDnn() ? 0 : undefined}`,
       '1 asked for (threads)',
       'threads: 3 were asked for, and TensorFlow already runs with 1 in this process',
       '',
     ])
+    vi.stubEnv('TF_ENABLE_ONEDNN_OPTS', '1') // what the person has set stays
+    expect((await runScript(script)).stdout.split('\n')[1]).toBe('1 true 1')
+    vi.unstubAllEnvs()
   },
 )
 

@@ -34,7 +34,7 @@ export function dispatchGatherTensorflow(
     const downs = ops.pick(down, flat)
     const outputs = ops
       .pick(gateUp, flat)
-      .map((weight, i) => ops.swiglu(rows[Math.floor(i / K)], weight, downs[i], true)) // [1, D] each
+      .map((weight, i) => ops.swiglu(rows[Math.floor(i / K)], weight, downs[i])) // [1, D] each
     return combine(tf.concat(outputs, 0), expertWeights)
   })
 }

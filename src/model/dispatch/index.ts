@@ -34,7 +34,7 @@ export interface DispatchContext {
   /** Given when someone intervenes; routing is then done on the host, where it can be changed and looked at. */
   intervention?: Intervention
   /** Experts multiply tokens that stand on the left: faster in a graph that says so (src/graph/sharing.ts). */
-  rowsLeft?: boolean
+  rowsOnLeft?: boolean
 }
 
 /** The experts' part of the layer for x [T, D], and the routing it used (on the host or on the device). */
@@ -44,7 +44,7 @@ export function routeAndDispatch(
   weights: MoeWeights,
   { router }: MoeConfig,
   dispatch: DispatchName | 'auto',
-  { place, intervention, rowsLeft = false }: DispatchContext = { place: { layer: 0 } },
+  { place, intervention, rowsOnLeft = false }: DispatchContext = { place: { layer: 0 } },
 ): { output: tf.Tensor2D; routing: Routing | RoutingTensors } {
   const { experts, scoreBias } = weights
   const topK = intervention?.topK ?? router.topK
@@ -52,7 +52,7 @@ export function routeAndDispatch(
   const ops = tensorflowOps()
   if (ops && !intervention && (name !== 'gather' || weights.stacked)) {
     const routing = routeTensors(routerLogits, router, scoreBias)
-    return { output: dispatchOnDevice(name, x, weights, routing, ops, rowsLeft), routing }
+    return { output: dispatchOnDevice(name, x, weights, routing, ops, rowsOnLeft), routing }
   }
   // tf.tidy takes no promise, so reading the logits inside a forward means dataSync: one read-back a layer.
   const logits = routerLogits.dataSync() as Float32Array
@@ -87,11 +87,11 @@ function dispatchOnDevice(
   { experts, stacked }: MoeWeights,
   routing: RoutingTensors,
   ops: TensorflowOps,
-  rowsLeft: boolean,
+  rowsOnLeft: boolean,
 ): tf.Tensor2D {
   if (name === 'dense') return dispatchDense(x, experts, routing)
   if (name === 'gather' && stacked) return dispatchGatherTensorflow(x, stacked, routing, ops)
-  return dispatchSparseTensorflow(x, experts, routing, ops, rowsLeft)
+  return dispatchSparseTensorflow(x, experts, routing, ops, rowsOnLeft)
 }
 
 /**

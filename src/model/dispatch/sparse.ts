@@ -43,11 +43,11 @@ export function dispatchSparseTensorflow(
   experts: ExpertWeights[],
   routing: RoutingTensors,
   ops: TensorflowOps,
-  rowsLeft: boolean,
+  rowsOnLeft: boolean,
 ): tf.Tensor2D {
   return tf.tidy(() => {
     const grouped = groupTensorflow(x, experts.length, routing, ops)
-    const outputs = grouped.pieces.map((rows, e) => applyExpertTensorflow(rows, experts[e], ops, rowsLeft))
+    const outputs = grouped.pieces.map((rows, e) => applyExpertTensorflow(rows, experts[e], ops, rowsOnLeft))
     return combineGrouped(outputs, grouped, routing.expertWeights)
   })
 }
