@@ -33,7 +33,7 @@ export interface DispatchContext {
   place: RouterPlace
   /** Given when someone intervenes; routing is then done on the host, where it can be changed and looked at. */
   intervention?: Intervention
-  /** Experts multiply tokens that stand on the left: faster in a graph that says so (src/graph/sharing.ts). */
+  /** Experts multiply `x W^T`, with the tokens on the left: faster in some recorded graphs (src/graph/sharing.ts). */
   rowsOnLeft?: boolean
 }
 
