@@ -3,15 +3,16 @@
  *
  * Each turn is a process of its own and takes few samples, then it is the other's turn, so that what else the machine does
  * meets both. Cases: prefill of 512, decode of one sequence, decode of 8 of different lengths. With --out FILE the samples
- * and conditions are stored as JSON. (llama.cpp needs its own file of the model: `tinymoe bench --llama-bench`.)
+ * and conditions are stored as JSON, with --dtype both sides multiply in that type. (llama.cpp needs its own file of the model: `tinymoe bench --llama-bench`.)
  */
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { writeAtomically } from '../../src/checkpoint/save.ts'
-import { wholeNumber } from '../../src/cli/arguments.ts'
+import { dtypeOption, wholeNumber } from '../../src/cli/arguments.ts'
 import { write } from '../../src/cli/output.ts'
 import { runScript } from '../../src/cli/run-script.ts'
+import type { Dtype } from '../../src/graph/half-weights.ts'
 import { gitCommit, loadAverage } from '../conditions.ts'
 import { takeTurns, turnsTable } from './in-turns.ts'
 
@@ -27,30 +28,42 @@ interface Flags {
   python: string
   rounds: number
   samples: number
+  dtype?: Dtype
   out?: string
 }
 
-async function alternate({ model, threads, python, rounds, samples, out }: Flags): Promise<void> {
+async function alternate(flags: Flags): Promise<void> {
+  const { model, threads, python, rounds, samples, dtype = 'float32', out } = flags
   const date = new Date().toISOString()
   const loadAverageBefore = loadAverage()
   const sides = [
     [process.execPath, '--import', 'tsx', join(import.meta.dirname, 'whole-model.ts')],
     [python, join(import.meta.dirname, 'whole_model.py')],
   ]
-  const common = ['--model', model, '--threads', String(threads), '--samples', String(samples), '--json']
-  const cases = CASES.map((flags) => [...common, ...flags])
+  const common = [
+    '--model',
+    model,
+    '--dtype',
+    dtype,
+    '--threads',
+    String(threads),
+    '--samples',
+    String(samples),
+  ]
+  const cases = CASES.map((measured) => [...common, '--json', ...measured])
   const { versions, rows } = await takeTurns(sides, cases, rounds)
   const conditions = {
     date,
     model,
     threads,
+    dtype,
     processor: cpus()[0]?.model ?? null,
     loadAverageBefore,
     commit: await gitCommit(),
     versions,
   }
   if (out) writeAtomically(out, `${JSON.stringify({ ...conditions, rows }, null, 1)}\n`)
-  const circumstances = `${model}, ${threads} threads, load ${loadAverageBefore} before the start`
+  const circumstances = `${model}, ${dtype}, ${threads} threads, load ${loadAverageBefore} before the start`
   await write(`${turnsTable(rows)}${circumstances}; ${JSON.stringify(versions)}\n`)
 }
 
@@ -62,6 +75,7 @@ const program = new Command('tsx bench/peers/alternate.ts')
   .option('--python <path>', 'one with torch and transformers', process.env.PYTHON || 'python3')
   .option('--rounds <n>', 'turns of each', wholeNumber(1), 3)
   .option('--samples <n>', 'timed runs of a case in a turn', wholeNumber(1), 2)
+  .addOption(dtypeOption())
   .option('--out <file>', 'store samples and conditions as JSON')
   .action(alternate)
 

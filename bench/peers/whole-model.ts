@@ -3,9 +3,10 @@
  * the same prompts, the same JSON as last line. `npx tsx bench/peers/whole-model.ts --model DIR --threads 2`
  */
 import { Command } from 'commander'
-import { executorOption, wholeNumber } from '../../src/cli/arguments.ts'
+import { dtypeOption, executorOption, wholeNumber } from '../../src/cli/arguments.ts'
 import { write } from '../../src/cli/output.ts'
 import { runScript } from '../../src/cli/run-script.ts'
+import type { Dtype } from '../../src/graph/half-weights.ts'
 import { type Executor, type LoadedModel, loadModel } from '../../src/load-model.ts'
 import { summarize } from '../../src/samples.ts'
 import type { ChosenRow } from './output.ts'
@@ -19,6 +20,7 @@ interface Flags {
   threads?: number
   samples: number
   executor?: Executor
+  dtype?: Dtype
   json?: boolean
 }
 
@@ -99,8 +101,8 @@ function printed(rows: ChosenRow[]): string {
 }
 
 async function timeModel(flags: Flags): Promise<void> {
-  const { executor, threads } = flags
-  const model = await loadModel(flags.model, { device: 'cpu', executor, threads })
+  const { executor, dtype, threads } = flags
+  const model = await loadModel(flags.model, { device: 'cpu', executor, dtype, threads })
   try {
     const rows = measure(model, flags)
     const { tensorflowVersion, nodeVersion, threads, threadsReason } = model.runtime
@@ -123,6 +125,7 @@ const program = new Command('tsx bench/peers/whole-model.ts')
   .option('--threads <n>', "threads of TensorFlow's ops; default: all", wholeNumber(1))
   .option('--samples <n>', 'timed runs of each case', wholeNumber(1), 5)
   .addOption(executorOption())
+  .addOption(dtypeOption())
   .option('--json', 'print one JSON value')
   .action(timeModel)
 

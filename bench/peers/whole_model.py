@@ -1,7 +1,7 @@
 """Times a whole model of the transformers library: prefill, and greedy decode through its cache.
 
-With --json the last line printed is JSON, in the form that bench/peers/whole-model.ts prints of tinymoe. Float32, on the
-processor. Runs of the implementations take turns, so that a busy moment meets them alike.
+With --json the last line printed is JSON, in the form that bench/peers/whole-model.ts prints of tinymoe. On the processor, in
+float32 unless --dtype says otherwise. Runs of the implementations take turns, so that a busy moment meets them alike.
 """
 
 import argparse
@@ -107,6 +107,7 @@ def parse():
     parser.add_argument("--decode", type=int, default=64, help="steps of the decode case; 0 leaves it out")
     parser.add_argument("--prompt", type=int, default=64, help="tokens in the cache before the first step")
     parser.add_argument("--batch", type=int, default=1, help="sequences of the decode case, of different lengths")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--samples", type=int, default=5)
     parser.add_argument("--experts", nargs="+", default=IMPLEMENTATIONS, help="experts implementations")
@@ -120,7 +121,7 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     try:
         load = transformers.AutoModelForCausalLM.from_pretrained
-        model = load(args.model, dtype=torch.float32, local_files_only=True).eval()
+        model = load(args.model, dtype=getattr(torch, args.dtype), local_files_only=True).eval()
     except (OSError, ValueError) as error:
         stop(f"transformers does not load {args.model} ({str(error).splitlines()[0]})")
     with torch.inference_mode():
