@@ -3,7 +3,8 @@
  *
  * Each turn is a process of its own and takes few samples, then it is the other's turn, so that what else the machine does
  * meets both. Cases: prefill of 512, decode of one sequence, decode of 8 of different lengths. With --out FILE the samples
- * and conditions are stored as JSON, with --dtype both sides multiply in that type. (llama.cpp needs its own file of the model: `tinymoe bench --llama-bench`.)
+ * and conditions are stored as JSON; with --dtype both sides multiply in that type. (llama.cpp needs its own file of the model:
+ * `tinymoe bench --llama-bench`.)
  */
 import { cpus } from 'node:os'
 import { join } from 'node:path'
@@ -40,16 +41,10 @@ async function alternate(flags: Flags): Promise<void> {
     [process.execPath, '--import', 'tsx', join(import.meta.dirname, 'whole-model.ts')],
     [python, join(import.meta.dirname, 'whole_model.py')],
   ]
-  const common = [
-    '--model',
-    model,
-    '--dtype',
-    dtype,
-    '--threads',
-    String(threads),
-    '--samples',
-    String(samples),
-  ]
+  const common = Object.entries({ model, dtype, threads, samples }).flatMap(([name, value]) => [
+    `--${name}`,
+    String(value),
+  ])
   const cases = CASES.map((measured) => [...common, '--json', ...measured])
   const { versions, rows } = await takeTurns(sides, cases, rounds)
   const conditions = {

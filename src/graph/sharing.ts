@@ -1,5 +1,6 @@
 import { SMALL_PRODUCT } from '../model/attention.ts'
 import { hasOneDnn, processorFeatures, processorThreads } from '../runtime/backends.ts'
+import type { SwigluForm } from '../runtime/tensorflow-ops.ts'
 import { DATA_TYPES, type GraphDtype, type GraphNode, nodeOf } from './protobuf.ts'
 import type { Recording } from './recorder.ts'
 import { FEW_ROWS, multiplications, size } from './side-by-side.ts'
@@ -48,10 +49,10 @@ function fasterHere(): ReturnType<typeof fasterByOneDnn> {
   return fasterByOneDnn(isHeldBack ? [] : processorFeatures())
 }
 
-/** Whether of so many rows in all, experts are given theirs as the left operand: `x W^T`. */
-export function putsRowsOnLeft(rows: number): boolean {
-  const few = rows >= SEVERAL_ROWS && rows <= FEW_ROWS
-  return few && processorThreads() !== null && fasterHere().severalRows
+/** How experts multiply theirs of so many rows in all. */
+export function expertForm(rows: number): SwigluForm {
+  const several = rows >= SEVERAL_ROWS && rows <= FEW_ROWS
+  return several && processorThreads() !== null && fasterHere().severalRows ? 'rowsOnLeft' : 'views'
 }
 
 /** Whether so many rows take a processor as long as reading the weights; false where ops do not run on one. */
@@ -69,7 +70,7 @@ export function shareOf(recording: Recording, rows: number): Sharing | null {
   return {
     shared: alone ? 'nothing' : bySide ? 'nodes' : 'ops',
     threads,
-    onednn: few && !putsRowsOnLeft(rows) ? 'attention' : 'all',
+    onednn: few && expertForm(rows) !== 'rowsOnLeft' ? 'attention' : 'all',
     types: fasterHere().types,
   }
 }

@@ -13,7 +13,7 @@ import { inHalf } from './half.ts'
 import type { HalfWeights } from './half-weights.ts'
 import { type Recording, record } from './recorder.ts'
 import { GraphSession } from './session.ts'
-import { putsRowsOnLeft } from './sharing.ts'
+import { expertForm } from './sharing.ts'
 import { packedLength, packInputs, type StepInputs, type StepSizes, unpackInputs } from './step-inputs.ts'
 
 /** What makes one recorded step differ from another: everything that is a constant of its graph. */
@@ -169,7 +169,7 @@ class GraphRouting {
 
   run(x: tf.Tensor2D, weights: MoeWeights, config: MoeConfig, layer: number): tf.Tensor2D {
     const { batch, tokens, dispatch } = this.shape
-    const context = { place: { layer }, rowsOnLeft: putsRowsOnLeft(batch * tokens) }
+    const context = { place: { layer }, form: expertForm(batch * tokens) }
     const { output, routing, routerLogits } = mixtureLayer(x, weights, config, dispatch, context)
     if ('tokensPerExpert' in routing) throw new Error('recording: routing left the device')
     const { expertIndices, expertWeights } = routing

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { TensorflowOps } from '../runtime/tensorflow-ops.ts'
+import type { SwigluForm, TensorflowOps } from '../runtime/tensorflow-ops.ts'
 import type { ExpertWeights } from './weights.ts'
 
 /** SwiGLU (Shazeer 2020): `down(silu(gate(x)) * up(x))`, silu(z) = z sigmoid(z). x [T, D] -> [T, D]. */
@@ -14,15 +14,13 @@ export function applyExpert(x: tf.Tensor2D, { gateUp, down }: ExpertWeights): tf
   })
 }
 
-/** The same in fewer steps where TensorFlow's own ops are at hand and no gradient is asked for; `rowsOnLeft` as in `swiglu`. */
+/** The same in fewer steps where TensorFlow's own ops are at hand and no gradient is asked for; `form` as in `swiglu`. */
 export function applyExpertTensorflow(
   x: tf.Tensor2D,
   expert: ExpertWeights,
   ops: TensorflowOps,
-  rowsOnLeft?: boolean,
+  form?: SwigluForm,
 ): tf.Tensor2D {
   const { gateUp, down } = expert
-  return gateUp.bias || down.bias
-    ? applyExpert(x, expert)
-    : ops.swiglu(x, gateUp.weight, down.weight, rowsOnLeft)
+  return gateUp.bias || down.bias ? applyExpert(x, expert) : ops.swiglu(x, gateUp.weight, down.weight, form)
 }

@@ -8,7 +8,7 @@ import { cutInPieces, type Piece } from '../../src/graph/pieces.ts'
 import { type GraphNode, shapeProto } from '../../src/graph/protobuf.ts'
 import { record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
-import { putsRowsOnLeft } from '../../src/graph/sharing.ts'
+import { expertForm } from '../../src/graph/sharing.ts'
 import { DISPATCHES, type DispatchName } from '../../src/model/dispatch/index.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
@@ -135,7 +135,9 @@ test('groups of rows count by their sizes in that run, whatever the recording sa
   ])
   const calls = prompts.map(rowsOf)
   for (const { routed, counted } of calls) expect(counted).toEqual(routed)
-  expect(calls.map(({ onLeft }) => onLeft)).toEqual(prompts.map(({ length }) => putsRowsOnLeft(length)))
+  expect(calls.map(({ onLeft }) => onLeft)).toEqual(
+    prompts.map(({ length }) => expertForm(length) === 'rowsOnLeft'),
+  )
   expect(new Set(calls.map(({ routed }) => routed.join())).size).toBeGreaterThan(1)
   recorded.dispose()
   model.dispose()

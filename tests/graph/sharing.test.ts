@@ -4,8 +4,8 @@ import { countMatmulFlops } from '../../src/cost/count.ts'
 import { type Recording, record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
 import {
+  expertForm,
   fasterByOneDnn,
-  putsRowsOnLeft,
   readsWeightsMostly,
   type Sharing,
   shareOf,
@@ -22,6 +22,13 @@ beforeAll(async () => {
   cpuFeatures = (await startRuntime({ device: 'cpu', threads: 2 })).report.cpuFeatures
 })
 
+/** What is expected on this processor: types given to oneDNN, and what of 5 to 16 rows. */
+function kernelsHere(): Pick<Sharing, 'types'> & { few: Sharing['onednn'] } {
+  if (!hasOneDnn()) return { types: [], few: 'attention' }
+  const { types, severalRows } = fasterByOneDnn(cpuFeatures)
+  return { types, few: severalRows ? 'all' : 'attention' }
+}
+
 const next = randomNumbers(11)
 const matrix = (rows: number, columns: number) => tf.tensor2d(randomMatrix(rows, columns, next))
 
@@ -35,9 +42,10 @@ function productsWith(...weights: tf.Tensor2D[]): Recording {
 
 test('few rows stand side by side; many too where most weights are small, and are shared op by op where not', () => {
   const [small, middle, large] = [matrix(512, 512), matrix(512, 1024), matrix(1024, 2048)]
-  expect(shareOf(productsWith(large), 16)).toMatchObject({ shared: 'nodes', threads: 2 })
-  expect(shareOf(productsWith(small), 17)).toMatchObject({ shared: 'nodes', threads: 2, onednn: 'all' })
-  expect(shareOf(productsWith(large), 17)).toMatchObject({ shared: 'ops', threads: 2, onednn: 'all' })
+  const { types, few } = kernelsHere()
+  expect(shareOf(productsWith(large), 16)).toEqual({ shared: 'nodes', threads: 2, onednn: few, types })
+  expect(shareOf(productsWith(small), 17)).toEqual({ shared: 'nodes', threads: 2, onednn: 'all', types })
+  expect(shareOf(productsWith(large), 17)).toEqual({ shared: 'ops', threads: 2, onednn: 'all', types })
   expect([16, 17].map(readsWeightsMostly)).toEqual([true, false])
   expect([256, 257].map((rows) => shareOf(productsWith(middle), rows)?.shared)).toEqual(['nodes', 'ops'])
   tf.dispose([small, middle, large])
@@ -46,10 +54,17 @@ test('few rows stand side by side; many too where most weights are small, and ar
 test('several rows stand on the left, where oneDNN multiplies them with AVX-512; fewer are left to Eigen', () => {
   const weight = matrix(512, 1024)
   const kernels = [1, 2, 4, 5, 16, 17].map((rows) => shareOf(productsWith(weight), rows)?.onednn)
-  const several = hasOneDnn() && cpuFeatures.includes('avx512f')
-  const few = several ? 'all' : 'attention'
+  const { few } = kernelsHere()
+  const several = few === 'all'
   expect(kernels).toEqual(['attention', 'attention', 'attention', few, few, 'all'])
-  expect([1, 2, 4, 5, 16, 17].map(putsRowsOnLeft)).toEqual([false, false, false, several, several, false])
+  expect([1, 2, 4, 5, 16, 17].map((rows) => expertForm(rows) === 'rowsOnLeft')).toEqual([
+    false,
+    false,
+    false,
+    several,
+    several,
+    false,
+  ])
   weight.dispose()
 })
 
@@ -67,19 +82,19 @@ test('held back to older instructions, oneDNN is given what any processor has ke
   const weight = matrix(64, 64)
   vi.stubEnv('ONEDNN_MAX_CPU_ISA', 'AVX2')
   expect(shareOf(productsWith(weight), 64)?.types).toEqual(hasOneDnn() ? ['float32'] : [])
-  expect(putsRowsOnLeft(8)).toBe(false)
+  expect(expertForm(8)).toBe('views')
   vi.unstubAllEnvs()
   weight.dispose()
 })
 
-test.each([2, 5, 16])('an expert of %i rows: both orders of its products give what eager gives', (rows) => {
+test.each([2, 5, 16])('an expert of %i rows: every form of its products gives what eager gives', (rows) => {
   const before = tf.memory().numTensors
   const [gateUp, down] = [matrix(128, 64), matrix(64, 64)]
   const example = matrix(rows, 64)
   const x = matrix(rows, 64)
   const ops = tensorflowOps() as TensorflowOps
-  for (const left of [true, false]) {
-    const expert = (of: tf.Tensor2D) => ops.swiglu(of, gateUp, down, left)
+  for (const form of [undefined, 'views', 'rowsOnLeft'] as const) {
+    const expert = (of: tf.Tensor2D) => ops.swiglu(of, gateUp, down, form)
     tf.tidy(() => {
       const recording = record({ x: example }, () => ({ y: expert(example) }))
       const session = new GraphSession(recording, { rows })
@@ -96,7 +111,8 @@ test.each([2, 5, 16])('an expert of %i rows: both orders of its products give wh
 test('few rows and little to multiply stay in the calling thread, with what comes before and after them', () => {
   const weight = matrix(64, 64)
   const recording = productsWith(weight, weight)
-  expect(shareOf(recording, 16)).toMatchObject({ shared: 'nothing', threads: 2 })
+  const { types, few } = kernelsHere()
+  expect(shareOf(recording, 16)).toEqual({ shared: 'nothing', threads: 2, onednn: few, types })
   expect(shareOf(recording, 17)?.shared).toBe('nodes')
   const session = new GraphSession(recording, { rows: 16 })
   const x = matrix(64, 64)
@@ -166,7 +182,7 @@ test('oneDNN is given the ops that were asked for, of the types that were, of st
   const [flat, stack, small] = [matrix(4, 4), tf.zeros([1, 2, 32, 32]), tf.zeros([1, 2, 4, 4])]
   const recording = record({ flat, stack, small }, () => {
     const ops = tensorflowOps() as TensorflowOps
-    const y = tf.softmax(tf.matMul(flat, ops.swiglu(flat, tf.concat([flat, flat]), flat, false)))
+    const y = tf.softmax(tf.matMul(flat, ops.swiglu(flat, tf.concat([flat, flat]), flat)))
     const attended = [stack, small].map((x) => tf.sum(tf.matMul(tf.softmax(x), x)))
     return { y, attended: tf.addN(attended) }
   })
@@ -176,6 +192,7 @@ test('oneDNN is given the ops that were asked for, of the types that were, of st
   expect(products).toBe(5) // the expert's two, the one after it, two of stacks
   expect([given('attention'), given('all')]).toEqual([2, 6])
   const half = recording.nodes.map((node) => ({ ...node, attr: { ...node.attr, T: { type: 14 } } }))
+  expect(given('all', [])).toBe(0)
   expect(given('all', ['float32'], { ...recording, nodes: half })).toBe(0)
   expect(given('all', ['float32', 'bfloat16'], { ...recording, nodes: half })).toBe(6)
   tf.dispose([flat, stack, small])

@@ -11,6 +11,7 @@ import { applyExpert } from '../../src/model/experts.ts'
 import { expertReference, moeReference } from '../../src/model/reference.ts'
 import { type Routing, route } from '../../src/model/router.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
+import type { SwigluForm } from '../../src/runtime/tensorflow-ops.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { asLoaded, expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
 
@@ -32,7 +33,7 @@ function randomLayer(T: number, E: number, K: number, logits?: number[][]) {
 function run(
   layer: ReturnType<typeof randomLayer>,
   dispatch: (typeof DISPATCHES)[number],
-  rowsOnLeft?: boolean,
+  form?: SwigluForm,
 ): Float32Array {
   return tf.tidy(() => {
     const weights = {
@@ -47,7 +48,7 @@ function run(
       weights,
       layer.config,
       dispatch,
-      { place: { layer: 0 }, rowsOnLeft },
+      { place: { layer: 0 }, form },
     )
     return output.dataSync() as Float32Array
   })
@@ -68,9 +69,9 @@ describe.each(['cpu', 'wasm', 'js'] as const)('on %s', (device) => {
     test.each([1, 2, 7, 33])('every dispatch equals the definition for T=%i', (T) => {
       const layer = randomLayer(T, E, K)
       for (const dispatch of DISPATCHES) {
-        for (const rowsOnLeft of [false, true]) {
-          const actual = run(layer, dispatch, rowsOnLeft)
-          expect(maxDifference(actual, layer.expected), `${dispatch} ${rowsOnLeft}`).toBeLessThan(2e-5)
+        for (const form of [undefined, 'views', 'rowsOnLeft'] as const) {
+          const actual = run(layer, dispatch, form)
+          expect(maxDifference(actual, layer.expected), `${dispatch} ${form}`).toBeLessThan(2e-5)
         }
       }
     })

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { type TensorflowOps, tensorflowOps } from '../../runtime/tensorflow-ops.ts'
+import { type SwigluForm, type TensorflowOps, tensorflowOps } from '../../runtime/tensorflow-ops.ts'
 import type { MoeConfig } from '../config.ts'
 import { applyExpert } from '../experts.ts'
 import type { Intervention, RouterPlace } from '../interventions.ts'
@@ -33,8 +33,8 @@ export interface DispatchContext {
   place: RouterPlace
   /** Given when someone intervenes; routing is then done on the host, where it can be changed and looked at. */
   intervention?: Intervention
-  /** Experts multiply `x W^T`, with the tokens on the left: faster in some recorded graphs (src/graph/sharing.ts). */
-  rowsOnLeft?: boolean
+  /** How experts multiply in a recorded graph (src/graph/sharing.ts). */
+  form?: SwigluForm
 }
 
 /** The experts' part of the layer for x [T, D], and the routing it used (on the host or on the device). */
@@ -44,7 +44,7 @@ export function routeAndDispatch(
   weights: MoeWeights,
   { router }: MoeConfig,
   dispatch: DispatchName | 'auto',
-  { place, intervention, rowsOnLeft = false }: DispatchContext = { place: { layer: 0 } },
+  { place, intervention, form }: DispatchContext = { place: { layer: 0 } },
 ): { output: tf.Tensor2D; routing: Routing | RoutingTensors } {
   const { experts, scoreBias } = weights
   const topK = intervention?.topK ?? router.topK
@@ -52,7 +52,7 @@ export function routeAndDispatch(
   const ops = tensorflowOps()
   if (ops && !intervention && (name !== 'gather' || weights.stacked)) {
     const routing = routeTensors(routerLogits, router, scoreBias)
-    return { output: dispatchOnDevice(name, x, weights, routing, ops, rowsOnLeft), routing }
+    return { output: dispatchOnDevice(name, x, weights, routing, ops, form), routing }
   }
   // tf.tidy takes no promise, so reading the logits inside a forward means dataSync: one read-back a layer.
   const logits = routerLogits.dataSync() as Float32Array
@@ -87,11 +87,11 @@ function dispatchOnDevice(
   { experts, stacked }: MoeWeights,
   routing: RoutingTensors,
   ops: TensorflowOps,
-  rowsOnLeft: boolean,
+  form?: SwigluForm,
 ): tf.Tensor2D {
   if (name === 'dense') return dispatchDense(x, experts, routing)
   if (name === 'gather' && stacked) return dispatchGatherTensorflow(x, stacked, routing, ops)
-  return dispatchSparseTensorflow(x, experts, routing, ops, rowsOnLeft)
+  return dispatchSparseTensorflow(x, experts, routing, ops, form)
 }
 
 /**
