@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { BYTES_PER_WEIGHT, moeLayerFlops, moeLayerWeightBytes } from '../src/cost/index.ts'
 import { expertParameters } from '../src/cost/parameters.ts'
-import { expertForm } from '../src/graph/sharing.ts'
 import type { Executor } from '../src/load-model.ts'
 import { type MoeConfig, softmaxTopK } from '../src/model/config.ts'
 import { DISPATCHES, type DispatchName, routeAndDispatch } from '../src/model/dispatch/index.ts'
@@ -84,7 +83,7 @@ export function layerCase(layer: RandomLayer, options: LayerCaseOptions): Case {
   const push = logitPush(routing, T, dims)
   const route = (dispatch: DispatchName, executor: Executor) => {
     const logits = linear(x, weights.router)
-    const context = { place: { layer: 0 }, form: executor === 'recorded' ? expertForm(T) : undefined }
+    const context = { place: { layer: 0 }, views: executor === 'recorded' }
     return routeAndDispatch(x, push ? tf.add(logits, push) : logits, weights, config, dispatch, context)
   }
   const spread = spreadOf([

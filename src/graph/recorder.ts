@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import * as tf from '@tensorflow/tfjs-core'
+import type { KernelListener, OneKernel } from '../runtime/one-kernel.ts'
 import type { OpAttribute, TensorflowBackend } from '../runtime/tensorflow-ops.ts'
 import { missingAttributes } from './op-attributes.ts'
 import {
@@ -33,12 +34,14 @@ export interface Recording {
   inputs: Record<string, Pick<tf.Tensor, 'shape' | 'dtype'>>
   outputs: Record<string, { ref: string; shape: readonly number[]; dtype: GraphDtype }>
   variables: GraphVariable[]
+  /** Nodes that end steps which a kernel of src/runtime/kernels does as one, by their names, and what may stand in their place. */
+  kernels?: ReadonlyMap<string, { steps: GraphNode; kernel: GraphNode }>
   /** Of operands of products whose type tfjs has not, so that they cannot be fetched; by their refs. */
   shapes?: Record<string, readonly number[]>
 }
 
 /** tfjs-node's backend with the parts that a recording has to watch. */
-interface RecordableBackend extends TensorflowBackend {
+interface RecordableBackend extends TensorflowBackend, KernelListener {
   readSync(dataId: object): unknown
   write(values: ArrayBufferView, shape: number[], dtype: tf.DataType): object
   tensorMap: { get(dataId: object): { values: ArrayBufferView | null } }
@@ -58,18 +61,24 @@ const PRODUCTS: Record<string, [left: string, right: string]> = {
 /** Tensors that were there before the recording become constants of the graph up to this many values, larger ones variables. */
 const MAX_CONSTANT_VALUES = 1024
 
+export interface RecordOptions {
+  isVariable?: (tensor: tf.Tensor) => boolean
+  fewRows?: boolean
+}
+
 /**
  * Runs `build` once and records every TensorFlow op that it runs, whatever tfjs function it came through, as a graph.
  * Inputs become placeholders; tensors from before that `isVariable` (default: the large ones) become variables, which share
  * their memory, the others constants. So do tensors that the host makes on the way: they may be gone when the run is over.
+ * With `fewRows` it is noted what one kernel can do (src/graph/few-rows.ts).
  * @throws Error naming the op when something cannot be recorded: a read-back above all, because its value would freeze
  */
 export function record(
   inputs: Record<string, tf.Tensor>,
   build: (recorder: Recorder) => Record<string, tf.Tensor>,
-  isVariable?: (tensor: tf.Tensor) => boolean,
+  options: RecordOptions = {},
 ): Recording {
-  const recorder = new Recorder(inputs, isVariable)
+  const recorder = new Recorder(inputs, options)
   const outputs = recorder.watch(() => build(recorder))
   return recorder.finish(outputs)
 }
@@ -83,13 +92,14 @@ export class Recorder {
   private readonly variables: GraphVariable[] = []
   /** Data that the host made during the recording. */
   private readonly madeHere = new WeakSet<object>()
+  private readonly kernels = new Map<string, { steps: GraphNode; kernel: GraphNode }>()
   private count = 0
   /** What each `Reshape` gives another shape: of several in a row only the last is needed. */
   private readonly reshaped = new Map<string, string>()
 
   constructor(
     private readonly inputs: Record<string, tf.Tensor>,
-    private readonly isVariable = ({ size }: tf.Tensor) => size > MAX_CONSTANT_VALUES,
+    private readonly options: RecordOptions,
   ) {
     for (const [name, tensor] of Object.entries(inputs)) {
       const type = DATA_TYPES[tensor.dtype as GraphDtype]
@@ -131,10 +141,12 @@ export class Recorder {
       this.madeHere.add(dataId)
       return dataId
     }
+    if (this.options.fewRows) backend.noteKernel = (kernel, output) => this.noteKernel(kernel, output)
     try {
       return f()
     } finally {
       Object.assign(backend, { executeSingleOutput, executeMultipleOutputs, readSync, write })
+      delete backend.noteKernel
     }
   }
 
@@ -190,6 +202,7 @@ export class Recorder {
         ]),
       ),
       variables: this.variables,
+      kernels: this.kernels,
     }
   }
 
@@ -221,6 +234,15 @@ export class Recorder {
     })
   }
 
+  /** Ends the steps that made `output` with a node of their own, whose place the kernel can take. */
+  private noteKernel({ op, inputs, attributes = {} }: OneKernel, output: tf.Tensor): void {
+    const input = inputs.map((tensor) => this.ref(tensor))
+    const end = this.add('Identity', [this.ref(output)], { T: { type: DATA_TYPES.float32 } })
+    this.bind(output, end.name)
+    const attr = Object.fromEntries(Object.entries(attributes).map(([name, f]) => [name, { f }]))
+    this.kernels.set(end.name, { steps: end, kernel: { name: end.name, op, input, attr } })
+  }
+
   private refOf(tensor: tf.Tensor, readSync: RecordableBackend['readSync']): string {
     const known = this.known.get(tensor.dataId) ?? this.capture(tensor, readSync)
     if (known.shape.join() === tensor.shape.join()) return known.ref
@@ -248,7 +270,8 @@ export class Recorder {
 
   /** A tensor that no recorded op made: a variable that shares its memory if it was there before and is large, else a constant. */
   private capture(tensor: tf.Tensor, readSync: RecordableBackend['readSync']): Known {
-    if (!this.madeHere.has(tensor.dataId) && this.isVariable(tensor)) {
+    const { isVariable = ({ size }) => size > MAX_CONSTANT_VALUES } = this.options
+    if (!this.madeHere.has(tensor.dataId) && isVariable(tensor)) {
       const name = `variable_${this.count++}`
       const dtype = tensor.dtype as GraphDtype
       const handle = this.declare(name, dtype, tensor.shape)

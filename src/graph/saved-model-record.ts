@@ -62,7 +62,7 @@ export function recordServing(
       tf.dispose([cache.keys, cache.values])
       return outputs
     }
-    return record(inputs, build, ({ dataId }) => all.has(dataId))
+    return record(inputs, build, { isVariable: ({ dataId }) => all.has(dataId) })
   } finally {
     scope.endScope()
   }

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { messageOf } from '../errors.ts'
 import { withSessionConfig } from '../runtime/session-options.ts'
+import { withKernels } from './few-rows.ts'
 import {
   DATA_TYPES,
   encodeSavedModel,
@@ -10,7 +11,7 @@ import {
 } from './protobuf.ts'
 import type { Recording } from './recorder.ts'
 import { savedModelInMemory } from './saved-model-memory.ts'
-import { type Sharing, shareOf, withOneDnn } from './sharing.ts'
+import { readsWeightsMostly, type Sharing, shareOf, withOneDnn } from './sharing.ts'
 import { sideBySide } from './side-by-side.ts'
 
 /** tfjs-node's backend as far as it runs SavedModels. */
@@ -22,7 +23,7 @@ interface SessionBackend {
 
 /** A recorded graph loaded into TensorFlow. Owns the session: `dispose()` when done. */
 export class GraphSession {
-  /** What the graph consists of, for whoever asks what a run does. */
+  /** What the graph consists of, for whoever asks what a run does: the steps, also where one kernel does them. */
   readonly nodes: readonly GraphNode[]
   /** As in `Recording`. */
   readonly shapes: Readonly<Record<string, readonly number[]>>
@@ -34,14 +35,14 @@ export class GraphSession {
   /** `rows`: of the products in it; on a processor it decides how its threads share the work. */
   constructor(given: Recording, { rows = Number.POSITIVE_INFINITY }: { rows?: number } = {}) {
     const sharing = shareOf(given, rows)
-    const recording = sharing?.shared === 'nodes' ? sideBySide(given, sharing.threads, rows) : given
+    const recording = sharing?.shared === 'nodes' ? sideBySide(given, sharing.threads) : given
     this.nodes = recording.nodes
     this.shapes = recording.shapes ?? {}
     this.inputNames = Object.keys(recording.inputs)
     this.outputRefs = Object.fromEntries(
       Object.entries(recording.outputs).map(([name, { ref }]) => [name, ref]),
     )
-    this.id = sharing ? this.loadShared(recording, sharing) : this.load(recording)
+    this.id = sharing ? this.loadShared(recording, sharing, rows) : this.load(recording)
     try {
       this.assign(Object.fromEntries(recording.variables.map(({ name, tensor }) => [name, tensor])))
     } catch (error) {
@@ -91,9 +92,9 @@ export class GraphSession {
     this.backend.deleteSavedModel(this.id)
   }
 
-  private loadShared(recording: Recording, sharing: Sharing): number {
-    const load = () => this.load({ ...recording, nodes: withOneDnn(recording, sharing) })
-    const { shared } = sharing
+  private loadShared(recording: Recording, { shared, onednn }: Sharing, rows: number): number {
+    const nodes = readsWeightsMostly(rows) ? withKernels(recording) : withOneDnn(recording, onednn)
+    const load = () => this.load({ ...recording, nodes })
     if (shared === 'ops') return load()
     return withSessionConfig(
       encodeSessionConfig({ opThreads: 1, inCallingThread: shared === 'nothing' }),

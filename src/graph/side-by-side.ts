@@ -1,23 +1,15 @@
 import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
 import { constant, type Product, type Recording } from './recorder.ts'
 
-/** Up to this many rows a product takes as long as reading its weights, and one thread an op serves best. */
-export const FEW_ROWS = 16
-
-/** With few rows, a product whose large operand has fewer numbers gains nothing from a second thread. */
-const LEAST_NUMBERS = 2 ** 17
-/** With many rows, one with fewer multiplications. */
+/** A product with fewer multiplications gains nothing from a second thread. */
 const LEAST_MULTIPLICATIONS = 2 ** 23
-/** More threads than this read memory no faster. */
-const MOST_PARTS = 8
 
 /**
- * Cuts products into nodes that TensorFlow's scheduler runs at the same time, each on one thread; handing pieces of one op to
- * several threads costs more, where weights are read for few rows and where they are small (docs/log.md). An operand is
- * cut along its first axis, which copies nothing: with few `rows` the large one, with many the one that has the rows.
- * Products that stand side by side already, as experts do, are cut into accordingly fewer.
+ * Cuts products of many rows into nodes that TensorFlow's scheduler runs at the same time, each on one thread; handing pieces of
+ * one op to several threads costs more where weights are small (docs/log.md). The operand that has the rows is cut along its
+ * first axis, which copies nothing. Products that stand side by side already, as experts do, are cut into accordingly fewer.
  */
-export function sideBySide(recording: Recording, threads: number, rows: number): Recording {
+export function sideBySide(recording: Recording, threads: number): Recording {
   const products = new Map(recording.products.map((product) => [product.node, product]))
   const depths = depthsOf(recording.nodes)
   const neighbours = new Map<number, number>()
@@ -29,7 +21,7 @@ export function sideBySide(recording: Recording, threads: number, rows: number):
     const product = products.get(node)
     if (!product) return [node]
     const beside = neighbours.get(depths.get(node.name) as number) as number
-    return cut(product, Math.floor(Math.min(threads, MOST_PARTS) / beside), rows)
+    return cut(product, Math.floor(threads / beside))
   })
   return { ...recording, nodes }
 }
@@ -45,13 +37,11 @@ function depthsOf(nodes: GraphNode[]): Map<string, number> {
 }
 
 /** The product in `parts` parts, or as it is where that does not pay, does not come out even, or is one of many already. */
-function cut(product: Product, parts: number, rows: number): GraphNode[] {
+function cut(product: Product, parts: number): GraphNode[] {
   const { node, left, right } = product
-  const few = rows <= FEW_ROWS
-  const side = (few ? size(left) >= size(right) : !left.transposed) ? 'left' : 'right'
+  const side = left.transposed ? 'right' : 'left'
   const [length] = product[side].shape.slice(-2)
-  const pays = few ? size(product[side]) >= LEAST_NUMBERS : multiplications(product) >= LEAST_MULTIPLICATIONS
-  if (parts < 2 || !pays || length % parts !== 0) return [node]
+  if (parts < 2 || multiplications(product) < LEAST_MULTIPLICATIONS || length % parts !== 0) return [node]
   if ([left, right].some(({ shape }) => size({ shape: shape.slice(0, -2) }) > 1)) return [node]
   return new Cut(product, side, parts).nodes
 }

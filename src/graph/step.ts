@@ -13,7 +13,7 @@ import { inHalf } from './half.ts'
 import type { HalfWeights } from './half-weights.ts'
 import { type Recording, record } from './recorder.ts'
 import { GraphSession } from './session.ts'
-import { expertForm } from './sharing.ts'
+import { readsWeightsMostly } from './sharing.ts'
 import { packedLength, packInputs, type StepInputs, type StepSizes, unpackInputs } from './step-inputs.ts'
 
 /** What makes one recorded step differ from another: everything that is a constant of its graph. */
@@ -48,9 +48,10 @@ export class RecordedStep implements CacheHolder {
     const scope = tf.engine()
     scope.startScope('recording')
     try {
-      const { recording, cache } = recordStep(config, weights, shape)
-      this.cache = cache
       const rows = shape.batch * shape.tokens
+      const fewRows = !halves && readsWeightsMostly(rows) // our kernels compute in float32
+      const { recording, cache } = recordStep(config, weights, shape, fewRows)
+      this.cache = cache
       this.session = new GraphSession(halves ? inHalf(recording, halves, choosing(weights)) : recording, {
         rows,
       })
@@ -116,23 +117,28 @@ function recordStep(
   config: ModelConfig,
   weights: ModelWeights,
   shape: StepShape,
+  fewRows: boolean,
 ): { recording: Recording; cache: Pick<GraphCache, 'names' | 'copies'> } {
   const packed = tf.zeros<tf.Rank.R1>([packedLength(shape)], 'int32')
   let cache: GraphCache | undefined
   const routing = new GraphRouting(shape)
-  const recording = record({ packed }, (recorder) => {
-    const { tokens, lastRows, rope, blocks, slots } = unpackInputs(packed, shape, config)
-    cache = new GraphCache(recorder, slots, config.attention, shape)
-    const x = decode(config, weights, {
-      tokens,
-      attention: { batch: shape.batch, rope, blocks, cache, normEps: config.normEps },
-      padding: null,
-      routing,
-    })
-    const lastOnly = shape.logits === 'last' && shape.tokens > 1
-    const hidden = lastOnly ? (tf.gather(x, lastRows) as tf.Tensor2D) : x
-    return outputsOf(hidden, unembed(hidden, weights), routing)
-  })
+  const recording = record(
+    { packed },
+    (recorder) => {
+      const { tokens, lastRows, rope, blocks, slots } = unpackInputs(packed, shape, config)
+      cache = new GraphCache(recorder, slots, config.attention, shape)
+      const x = decode(config, weights, {
+        tokens,
+        attention: { batch: shape.batch, rope, blocks, cache, normEps: config.normEps },
+        padding: null,
+        routing,
+      })
+      const lastOnly = shape.logits === 'last' && shape.tokens > 1
+      const hidden = lastOnly ? (tf.gather(x, lastRows) as tf.Tensor2D) : x
+      return outputsOf(hidden, unembed(hidden, weights), routing)
+    },
+    { fewRows },
+  )
   routing.dispose()
   return { recording, cache: cache ?? { names: [], copies: [] } }
 }
@@ -165,11 +171,11 @@ function magnitude(x: tf.Tensor): tf.Scalar {
 class GraphRouting {
   private readonly layers: { layer: number; routerLogits: tf.Tensor2D; routing: RoutingTensors }[] = []
 
-  constructor(private readonly shape: Pick<StepShape, 'batch' | 'tokens' | 'dispatch'>) {}
+  constructor(private readonly shape: Pick<StepShape, 'dispatch'>) {}
 
   run(x: tf.Tensor2D, weights: MoeWeights, config: MoeConfig, layer: number): tf.Tensor2D {
-    const { batch, tokens, dispatch } = this.shape
-    const context = { place: { layer }, form: expertForm(batch * tokens) }
+    const { dispatch } = this.shape
+    const context = { place: { layer }, views: true }
     const { output, routing, routerLogits } = mixtureLayer(x, weights, config, dispatch, context)
     if ('tokensPerExpert' in routing) throw new Error('recording: routing left the device')
     const { expertIndices, expertWeights } = routing

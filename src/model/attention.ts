@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { asOneKernel } from '../runtime/one-kernel.ts'
 import type { AttentionConfig } from './config.ts'
 import { linear } from './linear.ts'
 import { rmsNorm } from './norm.ts'
@@ -76,10 +77,16 @@ export function attention(
 /** Neighbouring queries [B, T', Nq, d] over the keys that they may see -> what they make of the values, [B, T', Nq, d]. */
 function attend(q: tf.Tensor4D, { keys, values }: KeysValues, { cut, mask }: QueryBlock): tf.Tensor4D {
   const [B, T, numHeads, headDim] = q.shape
-  const queries = tf.reshape(headsFirst(q), [B, keys.shape[1], -1, headDim]) as tf.Tensor4D // [B, Nk, G T', d]
-  const raw = similarities(queries, cut(keys)) // [B, Nk, G T', C]
-  const scores = tf.softmax(mask ? tf.add(raw, mask) : raw)
-  return headsFirst(tf.reshape(tf.matMul(scores, cut(values)), [B, numHeads, T, headDim]) as tf.Tensor4D)
+  const [seenKeys, seenValues] = [cut(keys), cut(values)] // [B, Nk, C, d]
+  const steps = () => {
+    const queries = tf.reshape(headsFirst(q), [B, keys.shape[1], -1, headDim]) as tf.Tensor4D // [B, Nk, G T', d]
+    const raw = similarities(queries, seenKeys) // [B, Nk, G T', C]
+    const scores = tf.softmax(mask ? tf.add(raw, mask) : raw)
+    return headsFirst(tf.reshape(tf.matMul(scores, seenValues), [B, numHeads, T, headDim]) as tf.Tensor4D)
+  }
+  return mask
+    ? asOneKernel({ op: 'FewRowsAttention', inputs: [q, seenKeys, seenValues, mask] }, steps)
+    : steps()
 }
 
 /** Runs `f` on the queries of each block and joins what it gives. q [B, T, Nq, d]. */

@@ -1,9 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { SwigluForm, TensorflowOps } from '../runtime/tensorflow-ops.ts'
+import { asOneKernel } from '../runtime/one-kernel.ts'
+import type { TensorflowOps } from '../runtime/tensorflow-ops.ts'
 import type { ExpertWeights } from './weights.ts'
 
 /** SwiGLU (Shazeer 2020): `down(silu(gate(x)) * up(x))`, silu(z) = z sigmoid(z). x [T, D] -> [T, D]. */
-export function applyExpert(x: tf.Tensor2D, { gateUp, down }: ExpertWeights): tf.Tensor2D {
+export function applyExpert(x: tf.Tensor2D, expert: ExpertWeights): tf.Tensor2D {
+  const { gateUp, down } = expert
+  if (gateUp.bias || down.bias) return expertInSteps(x, expert)
+  const inputs = [x, gateUp.weight, down.weight]
+  return asOneKernel({ op: 'FewRowsExpert', inputs }, () => expertInSteps(x, expert))
+}
+
+function expertInSteps(x: tf.Tensor2D, { gateUp, down }: ExpertWeights): tf.Tensor2D {
   return tf.tidy(() => {
     const product = tf.matMul(gateUp.weight, x, false, true) // [2H, T]
     const both = gateUp.bias ? tf.add(product, tf.expandDims(gateUp.bias, 1)) : product
@@ -14,13 +22,13 @@ export function applyExpert(x: tf.Tensor2D, { gateUp, down }: ExpertWeights): tf
   })
 }
 
-/** The same in fewer steps where TensorFlow's own ops are at hand and no gradient is asked for; `form` as in `swiglu`. */
+/** The same in fewer steps where TensorFlow's own ops are at hand and no gradient is asked for; `views` as in `swiglu`. */
 export function applyExpertTensorflow(
   x: tf.Tensor2D,
   expert: ExpertWeights,
   ops: TensorflowOps,
-  form?: SwigluForm,
+  views?: boolean,
 ): tf.Tensor2D {
   const { gateUp, down } = expert
-  return gateUp.bias || down.bias ? applyExpert(x, expert) : ops.swiglu(x, gateUp.weight, down.weight, form)
+  return gateUp.bias || down.bias ? applyExpert(x, expert) : ops.swiglu(x, gateUp.weight, down.weight, views)
 }

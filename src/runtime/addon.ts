@@ -1,10 +1,15 @@
 import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
 import { copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { SetupError } from '../errors.ts'
 import type { Host, NpmPackage } from './host.ts'
 import { libraryNames } from './release.ts'
 import { SESSION_OPTIONS_HEADER } from './session-options.ts'
+
+/** tinymoe's kernels for TensorFlow, compiled into the addon. */
+const KERNELS = fileURLToPath(new URL('kernels', import.meta.url))
 
 /** Where tfjs-node itself looks for its addon. */
 export function placedAddon({ folder }: NpmPackage): string {
@@ -16,11 +21,9 @@ export function placedAddon({ folder }: NpmPackage): string {
  * elsewhere; so the path is part of its key, and a cache that was moved gets a new one. So is what is compiled into it.
  */
 export function cachedAddon(variantFolder: string, { version }: NpmPackage): string {
-  const key = createHash('sha256')
-    .update(variantFolder)
-    .update(SESSION_OPTIONS_HEADER)
-    .digest('hex')
-    .slice(0, 8)
+  const hash = createHash('sha256').update(variantFolder).update(SESSION_OPTIONS_HEADER)
+  for (const name of readdirSync(KERNELS).sort()) hash.update(readFileSync(join(KERNELS, name)))
+  const key = hash.digest('hex').slice(0, 8)
   return join(variantFolder, 'addon', `tfjs-node-${version}-${key}`, 'tfjs_binding.node')
 }
 
@@ -51,7 +54,7 @@ export async function findCompiler(host: Host): Promise<string[]> {
   )
 }
 
-/** Compiles tfjs-node's two C++ files against the libraries in `variantFolder`, and keeps the result there. */
+/** Compiles tfjs-node's two C++ files and our kernels against the libraries in `variantFolder`, and keeps the result there. */
 export async function buildAddon(
   host: Host,
   [compiler, ...compilerArgs]: string[],
@@ -76,6 +79,7 @@ export async function buildAddon(
     ),
     ...['-include', header],
     ...['tfjs_backend.cc', 'tfjs_binding.cc'].map((name) => join(folder, 'binding', name)),
+    join(KERNELS, 'kernels.cc'),
     ...libraryNames(host.platform).map((name) => join(libraries, name)),
     `-Wl,-rpath,${libraries}`,
     ...['-o', unfinished],

@@ -21,12 +21,6 @@ export interface OpAttribute {
   value: unknown
 }
 
-/**
- * How several rows are multiplied, when not as `W x^T` and turned at the end: `rowsOnLeft` as `x W^T`; `views` like that, with
- * two reshapes more, so that the halves of gate and up are not copied: in a graph these cost nothing, op by op more than the copy.
- */
-export type SwigluForm = 'rowsOnLeft' | 'views'
-
 /** TensorFlow ops that tfjs does not offer, or offers only with a read-back. */
 export interface TensorflowOps {
   /** How often each value 0..size-1 occurs. values [n] int32 -> [size] int32. */
@@ -41,9 +35,10 @@ export interface TensorflowOps {
   halfSquares(x: tf.Tensor): tf.Scalar
   /**
    * `down(silu(gate(x)) * up(x))`, x [n, D], gateUp [2H, D], down [D, H]. Cheaper to call than tfjs's kernels; no gradient.
-   * One row is multiplied as `x W^T`, more by `form`.
+   * `views`: with two reshapes more, so that the halves of gate and up are not copied: in a graph these cost nothing, op by op more
+   * than the copy.
    */
-  swiglu(x: tf.Tensor2D, gateUp: tf.Tensor, down: tf.Tensor, form?: SwigluForm): tf.Tensor2D
+  swiglu(x: tf.Tensor2D, gateUp: tf.Tensor, down: tf.Tensor, views?: boolean): tf.Tensor2D
 }
 
 /** The raw ops of the active backend, or null when that is not TensorFlow. */
@@ -122,16 +117,14 @@ export function tensorflowOps(): TensorflowOps | null {
         ) as X
       }),
     halfSquares: (x) => backend.executeSingleOutput('L2Loss', [float], [x]) as tf.Scalar,
-    swiglu: (x, gateUp, down, form) =>
+    swiglu: (x, gateUp, down, views = false) =>
       tf.tidy(() => {
-        // One row on the left is read faster against the weights' rows; of several, Eigen makes slow work, but not oneDNN.
-        if (x.shape[0] === 1 || form === 'rowsOnLeft')
-          return matMul(gated(matMul(x, gateUp, true), 1), down, true) as tf.Tensor2D
+        // One row on the left is read faster against the weights' rows; of several, Eigen makes slow work.
+        if (x.shape[0] === 1) return matMul(gated(matMul(x, gateUp, true), 1), down, true) as tf.Tensor2D
         const both = matMul(gateUp, x, true)
-        const hidden =
-          form === 'views'
-            ? reshape(gated(reshape(both, 2, -1), 0), down.shape[1] as number, -1)
-            : gated(both, 0)
+        const hidden = views
+          ? reshape(gated(reshape(both, 2, -1), 0), down.shape[1] as number, -1)
+          : gated(both, 0)
         return tf.transpose(matMul(down, hidden, false)) as tf.Tensor2D
       }),
   }

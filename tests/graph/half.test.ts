@@ -61,11 +61,9 @@ function replay(
   const halves = new HalfWeights(dtype)
   const seen = tf.tidy(() => {
     const example = tf.zerosLike(x)
-    const recording = record(
-      { x: example },
-      () => ({ y: f(example) }),
-      ({ dataId }) => own.has(dataId),
-    )
+    const recording = record({ x: example }, () => ({ y: f(example) }), {
+      isVariable: ({ dataId }) => own.has(dataId),
+    })
     const session = new GraphSession(inHalf(recording, halves, new Set(exact.map(({ dataId }) => dataId))))
     const { result, flops } = countMatmulFlops(() => session.run({ x }, ['y']))
     const products = session.nodes.filter(({ op }) => op.includes('MatMul'))

@@ -4,7 +4,7 @@ import { countMatmulFlops } from '../../src/cost/count.ts'
 import { encodeSessionConfig } from '../../src/graph/protobuf.ts'
 import { type Recording, record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
-import { FEW_ROWS, sideBySide } from '../../src/graph/side-by-side.ts'
+import { sideBySide } from '../../src/graph/side-by-side.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
 import { withSessionConfig } from '../../src/runtime/session-options.ts'
 import { maxDifference } from '../helpers/golden.ts'
@@ -44,8 +44,9 @@ function replay(
   return seen
 }
 
-/** So large that a single row is worth a second thread. */
-const LARGE = 2048
+/** So large that ROWS rows are worth a second thread, and small enough to be shared node by node. */
+const LARGE = 512
+const ROWS = 64
 const VARIANTS = [
   { name: 'x W, added up along the inputs', f: (w: tf.Tensor2D) => (x: tf.Tensor2D) => tf.matMul(x, w) },
   {
@@ -63,46 +64,28 @@ const VARIANTS = [
 ]
 
 for (const { name, f } of VARIANTS) {
-  for (const rows of [1, 3]) {
-    test(`${name}, of ${rows} rows: two products, the same result and as many FLOPs`, () => {
-      const weight = matrix(LARGE, LARGE)
-      const seen = replay(rows, LARGE, f(weight))
-      expect(seen).toEqual({ products: 2, flops: 2 * rows * LARGE * LARGE })
-      weight.dispose()
-    })
-  }
+  test(`${name}: two products, the same result and as many FLOPs`, () => {
+    const weight = matrix(LARGE, LARGE)
+    const seen = replay(ROWS, LARGE, f(weight))
+    expect(seen).toEqual({ products: 2, flops: 2 * ROWS * LARGE * LARGE })
+    weight.dispose()
+  })
 }
 
-test('left alone: many rows, a small matrix, a length that cannot be halved, products that stand side by side already', () => {
-  const [large, other, small, odd] = [
-    matrix(LARGE, LARGE),
-    matrix(LARGE, LARGE),
-    matrix(LARGE, 8),
-    matrix(LARGE - 1, LARGE),
-  ]
-  expect(replay(FEW_ROWS + 1, LARGE, (x) => tf.matMul(x, large)).products).toBe(1)
-  expect(replay(1, LARGE - 1, (x) => tf.matMul(x, odd)).products).toBe(1)
-  const x = matrix(1, LARGE)
-  expect(
-    products(
-      sideBySide(
-        record({ x }, () => ({ y: tf.matMul(x, small) })),
-        2,
-        1,
-      ),
-    ),
-  ).toBe(1)
-  x.dispose()
-  expect(replay(1, LARGE, (x) => tf.add(tf.matMul(x, large), tf.matMul(x, other))).products).toBe(2)
-  tf.dispose([large, other, small, odd])
+test('left alone: little to multiply, a length that cannot be halved, products that stand side by side already', () => {
+  const [weight, other, small] = [matrix(LARGE, LARGE), matrix(LARGE, LARGE), matrix(LARGE, 8)]
+  expect(replay(ROWS, LARGE, (x) => tf.matMul(x, small)).products).toBe(1)
+  expect(replay(ROWS + 1, LARGE, (x) => tf.matMul(x, weight)).products).toBe(1)
+  expect(replay(ROWS, LARGE, (x) => tf.add(tf.matMul(x, weight), tf.matMul(x, other))).products).toBe(2)
+  tf.dispose([weight, other, small])
 })
 
-test('more threads give more parts, up to eight, and fewer where products stand side by side', () => {
-  const [a, b, x] = [matrix(LARGE, LARGE), matrix(LARGE, LARGE), matrix(1, LARGE)]
+test('more threads give more parts, and fewer where products stand side by side', () => {
+  const [a, b, x] = [matrix(LARGE, LARGE), matrix(LARGE, LARGE), matrix(ROWS, LARGE)]
   const one = record({ x }, () => ({ y: tf.matMul(x, a) }))
   const two = record({ x }, () => ({ y: tf.add(tf.matMul(x, a), tf.matMul(x, b)) }))
-  expect([1, 2, 4, 64].map((threads) => products(sideBySide(one, threads, 1)))).toEqual([1, 2, 4, 8])
-  expect([2, 4, 64].map((threads) => products(sideBySide(two, threads, 1)))).toEqual([2, 4, 8])
+  expect([1, 2, 4].map((threads) => products(sideBySide(one, threads)))).toEqual([1, 2, 4])
+  expect([2, 4].map((threads) => products(sideBySide(two, threads)))).toEqual([2, 4])
   tf.dispose([a, b, x])
 })
 

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { type SwigluForm, type TensorflowOps, tensorflowOps } from '../../runtime/tensorflow-ops.ts'
+import { asOneKernel } from '../../runtime/one-kernel.ts'
+import { type TensorflowOps, tensorflowOps } from '../../runtime/tensorflow-ops.ts'
 import type { MoeConfig } from '../config.ts'
 import { applyExpert } from '../experts.ts'
 import type { Intervention, RouterPlace } from '../interventions.ts'
@@ -33,8 +34,8 @@ export interface DispatchContext {
   place: RouterPlace
   /** Given when someone intervenes; routing is then done on the host, where it can be changed and looked at. */
   intervention?: Intervention
-  /** How experts multiply in a recorded graph (src/graph/sharing.ts). */
-  form?: SwigluForm
+  /** As in `TensorflowOps.swiglu`; for recorded graphs. */
+  views?: boolean
 }
 
 /** The experts' part of the layer for x [T, D], and the routing it used (on the host or on the device). */
@@ -44,7 +45,7 @@ export function routeAndDispatch(
   weights: MoeWeights,
   { router }: MoeConfig,
   dispatch: DispatchName | 'auto',
-  { place, intervention, form }: DispatchContext = { place: { layer: 0 } },
+  { place, intervention, views }: DispatchContext = { place: { layer: 0 } },
 ): { output: tf.Tensor2D; routing: Routing | RoutingTensors } {
   const { experts, scoreBias } = weights
   const topK = intervention?.topK ?? router.topK
@@ -52,7 +53,7 @@ export function routeAndDispatch(
   const ops = tensorflowOps()
   if (ops && !intervention && (name !== 'gather' || weights.stacked)) {
     const routing = routeTensors(routerLogits, router, scoreBias)
-    return { output: dispatchOnDevice(name, x, weights, routing, ops, form), routing }
+    return { output: dispatchOnDevice(name, x, weights, routing, ops, views), routing }
   }
   // tf.tidy takes no promise, so reading the logits inside a forward means dataSync: one read-back a layer.
   const logits = routerLogits.dataSync() as Float32Array
@@ -87,11 +88,17 @@ function dispatchOnDevice(
   { experts, stacked }: MoeWeights,
   routing: RoutingTensors,
   ops: TensorflowOps,
-  form?: SwigluForm,
+  views?: boolean,
 ): tf.Tensor2D {
   if (name === 'dense') return dispatchDense(x, experts, routing)
-  if (name === 'gather' && stacked) return dispatchGatherTensorflow(x, stacked, routing, ops)
-  return dispatchSparseTensorflow(x, experts, routing, ops, form)
+  if (!stacked) return dispatchSparseTensorflow(x, experts, routing, ops, views)
+  const { expertIndices, expertWeights } = routing
+  const inputs = [x, stacked.gateUp, stacked.down, expertIndices, expertWeights]
+  return asOneKernel({ op: 'FewRowsExperts', inputs }, () =>
+    name === 'gather'
+      ? dispatchGatherTensorflow(x, stacked, routing, ops)
+      : dispatchSparseTensorflow(x, experts, routing, ops, views),
+  )
 }
 
 /**

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { SwigluForm, TensorflowOps } from '../../runtime/tensorflow-ops.ts'
+import type { TensorflowOps } from '../../runtime/tensorflow-ops.ts'
 import { applyExpert, applyExpertTensorflow } from '../experts.ts'
 import type { Routing } from '../router.ts'
 import { type RoutingTensors, routingToTensors } from '../router-tensors.ts'
@@ -43,11 +43,11 @@ export function dispatchSparseTensorflow(
   experts: ExpertWeights[],
   routing: RoutingTensors,
   ops: TensorflowOps,
-  form?: SwigluForm,
+  views?: boolean,
 ): tf.Tensor2D {
   return tf.tidy(() => {
     const grouped = groupTensorflow(x, experts.length, routing, ops)
-    const outputs = grouped.pieces.map((rows, e) => applyExpertTensorflow(rows, experts[e], ops, form))
+    const outputs = grouped.pieces.map((rows, e) => applyExpertTensorflow(rows, experts[e], ops, views))
     return combineGrouped(outputs, grouped, routing.expertWeights)
   })
 }

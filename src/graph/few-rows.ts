@@ -1,0 +1,30 @@
+import { DATA_TYPES, type GraphNode } from './protobuf.ts'
+import type { Product, Recording } from './recorder.ts'
+
+/** Up to this many rows a product takes as long as reading its weights, and our own kernels serve best. */
+export const FEW_ROWS = 16
+
+/**
+ * The nodes with the kernels of src/runtime/kernels: those that were noted while the graph was recorded, and theirs of single
+ * products. The steps whose place they take stay beside them, without effect unless fetched.
+ */
+export function withKernels({ nodes, products, kernels }: Recording): GraphNode[] {
+  const ours = new Set(products.filter(hasFewRows).map(({ node }) => node))
+  return nodes.map((node) => {
+    if (ours.has(node)) return { ...node, attr: { ...node.attr, _kernel: KERNEL } }
+    return kernels?.get(node.name)?.kernel ?? node
+  })
+}
+
+/** By this name our kernel for products is registered. */
+const KERNEL = { s: Buffer.from('few_rows') }
+
+/** Whether our kernel multiplies it: one matrix by another, one of them few rows, or few columns. */
+function hasFewRows({ node, left, right }: Product): boolean {
+  const single = [left, right].every(({ shape }) => shape.slice(0, -2).every((size) => size === 1))
+  const { T } = node.attr
+  const isFloat = T && 'type' in T && T.type === DATA_TYPES.float32
+  const rows = left.shape.at(-2) as number
+  const columns = right.shape.at(right.transposed ? -2 : -1) as number
+  return Boolean(isFloat) && single && !left.transposed && Math.min(rows, columns) <= FEW_ROWS
+}
