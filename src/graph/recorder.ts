@@ -35,7 +35,7 @@ export interface Recording {
   outputs: Record<string, { ref: string; shape: readonly number[]; dtype: GraphDtype }>
   variables: GraphVariable[]
   /** Nodes that end steps which a kernel of src/runtime/kernels does as one, by their names, and what may stand in their place. */
-  kernels?: ReadonlyMap<string, { steps: GraphNode; kernel: GraphNode }>
+  kernels?: ReadonlyMap<string, GraphNode>
   /** Of operands of products whose type tfjs has not, so that they cannot be fetched; by their refs. */
   shapes?: Record<string, readonly number[]>
 }
@@ -63,14 +63,14 @@ const MAX_CONSTANT_VALUES = 1024
 
 export interface RecordOptions {
   isVariable?: (tensor: tf.Tensor) => boolean
-  fewRows?: boolean
+  /** Which kernels of ours may be noted (src/graph/own-kernels.ts): those for any number of rows, or also those for few. */
+  kernels?: 'any rows' | 'few rows' | 'none'
 }
 
 /**
  * Runs `build` once and records every TensorFlow op that it runs, whatever tfjs function it came through, as a graph.
  * Inputs become placeholders; tensors from before that `isVariable` (default: the large ones) become variables, which share
  * their memory, the others constants. So do tensors that the host makes on the way: they may be gone when the run is over.
- * With `fewRows` it is noted what one kernel can do (src/graph/few-rows.ts).
  * @throws Error naming the op when something cannot be recorded: a read-back above all, because its value would freeze
  */
 export function record(
@@ -92,7 +92,7 @@ export class Recorder {
   private readonly variables: GraphVariable[] = []
   /** Data that the host made during the recording. */
   private readonly madeHere = new WeakSet<object>()
-  private readonly kernels = new Map<string, { steps: GraphNode; kernel: GraphNode }>()
+  private readonly kernels = new Map<string, GraphNode>()
   private count = 0
   /** What each `Reshape` gives another shape: of several in a row only the last is needed. */
   private readonly reshaped = new Map<string, string>()
@@ -116,6 +116,7 @@ export class Recorder {
   /** Runs `f` with the backend watched; puts everything back whatever happens. */
   watch<T>(f: () => T): T {
     const { backend } = this
+    const { kernels = 'none' } = this.options
     const { executeSingleOutput, executeMultipleOutputs, readSync, write } = backend
     backend.executeSingleOutput = (op, attributes, inputs) => {
       const refs = inputs.map((tensor) => this.refOf(tensor, readSync))
@@ -141,7 +142,7 @@ export class Recorder {
       this.madeHere.add(dataId)
       return dataId
     }
-    if (this.options.fewRows) backend.noteKernel = (kernel, output) => this.noteKernel(kernel, output)
+    if (kernels !== 'none') backend.noteKernel = (kernel, output) => this.noteKernel(kernel, output)
     try {
       return f()
     } finally {
@@ -235,12 +236,12 @@ export class Recorder {
   }
 
   /** Ends the steps that made `output` with a node of their own, whose place the kernel can take. */
-  private noteKernel({ op, inputs, attributes = {} }: OneKernel, output: tf.Tensor): void {
+  private noteKernel({ op, inputs, attributes = {}, fewRows }: OneKernel, output: tf.Tensor): void {
+    if (fewRows && this.options.kernels !== 'few rows') return
     const input = inputs.map((tensor) => this.ref(tensor))
     const end = this.add('Identity', [this.ref(output)], { T: { type: DATA_TYPES.float32 } })
     this.bind(output, end.name)
-    const attr = Object.fromEntries(Object.entries(attributes).map(([name, f]) => [name, { f }]))
-    this.kernels.set(end.name, { steps: end, kernel: { name: end.name, op, input, attr } })
+    this.kernels.set(end.name, { name: end.name, op, input, attr: attributes })
   }
 
   private refOf(tensor: tf.Tensor, readSync: RecordableBackend['readSync']): string {

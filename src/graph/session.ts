@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { messageOf } from '../errors.ts'
 import { withSessionConfig } from '../runtime/session-options.ts'
-import { withKernels } from './few-rows.ts'
+import { withKernels, withOwnProducts } from './own-kernels.ts'
 import {
   DATA_TYPES,
   encodeSavedModel,
@@ -93,8 +93,8 @@ export class GraphSession {
   }
 
   private loadShared(recording: Recording, { shared, onednn }: Sharing, rows: number): number {
-    const nodes = readsWeightsMostly(rows) ? withKernels(recording) : withOneDnn(recording, onednn)
-    const load = () => this.load({ ...recording, nodes })
+    const multiplied = readsWeightsMostly(rows) ? withOwnProducts(recording) : withOneDnn(recording, onednn)
+    const load = () => this.load({ ...recording, nodes: withKernels({ ...recording, nodes: multiplied }) })
     if (shared === 'ops') return load()
     return withSessionConfig(
       encodeSessionConfig({ opThreads: 1, inCallingThread: shared === 'nothing' }),

@@ -1,8 +1,8 @@
 import { SMALL_PRODUCT } from '../model/attention.ts'
 import { hasOneDnn, processorFeatures, processorThreads } from '../runtime/backends.ts'
-import { FEW_ROWS } from './few-rows.ts'
+import { FEW_ROWS } from './own-kernels.ts'
 import { DATA_TYPES, type GraphDtype, type GraphNode, nodeOf } from './protobuf.ts'
-import type { Recording } from './recorder.ts'
+import type { Recording, RecordOptions } from './recorder.ts'
 import { multiplications, size } from './side-by-side.ts'
 
 /** How the processor's threads share the work of a graph. */
@@ -40,6 +40,12 @@ export function readsWeightsMostly(rows: number): boolean {
   return rows <= FEW_ROWS && processorThreads() !== null
 }
 
+/** Which of our kernels a graph of so many rows may have: they run on a processor. */
+export function kernelsFor(rows: number): RecordOptions['kernels'] {
+  if (processorThreads() === null) return 'none'
+  return readsWeightsMostly(rows) ? 'few rows' : 'any rows'
+}
+
 /** What was measured to be fastest (docs/log.md); null where ops do not run on a processor. */
 export function shareOf(recording: Recording, rows: number): Sharing | null {
   const threads = processorThreads()
@@ -61,7 +67,10 @@ function typicalWeights({ nodes, products }: Recording): number {
 }
 
 /** The nodes with oneDNN's kernels for products, and for the softmax of attention, of numbers of these `types`. */
-export function withOneDnn({ nodes, products }: Recording, types: readonly GraphDtype[]): GraphNode[] {
+export function withOneDnn(
+  { nodes, products }: Pick<Recording, 'nodes' | 'products'>,
+  types: readonly GraphDtype[],
+): GraphNode[] {
   const ofStacks = products.filter(
     (product) => product.shape.length > 2 && multiplications(product) >= SMALL_PRODUCT,
   )

@@ -11,9 +11,9 @@ import { tensorflowOps } from '../runtime/tensorflow-ops.ts'
 import { cacheShape, cacheValue, GraphCache } from './graph-cache.ts'
 import { inHalf } from './half.ts'
 import type { HalfWeights } from './half-weights.ts'
-import { type Recording, record } from './recorder.ts'
+import { type Recording, type RecordOptions, record } from './recorder.ts'
 import { GraphSession } from './session.ts'
-import { readsWeightsMostly } from './sharing.ts'
+import { kernelsFor } from './sharing.ts'
 import { packedLength, packInputs, type StepInputs, type StepSizes, unpackInputs } from './step-inputs.ts'
 
 /** What makes one recorded step differ from another: everything that is a constant of its graph. */
@@ -49,8 +49,9 @@ export class RecordedStep implements CacheHolder {
     scope.startScope('recording')
     try {
       const rows = shape.batch * shape.tokens
-      const fewRows = !halves && readsWeightsMostly(rows) // our kernels compute in float32
-      const { recording, cache } = recordStep(config, weights, shape, fewRows)
+      const fitting = kernelsFor(rows)
+      const kernels = halves && fitting === 'few rows' ? 'any rows' : fitting // with few rows they read weights, in float32
+      const { recording, cache } = recordStep(config, weights, shape, kernels)
       this.cache = cache
       this.session = new GraphSession(halves ? inHalf(recording, halves, choosing(weights)) : recording, {
         rows,
@@ -117,7 +118,7 @@ function recordStep(
   config: ModelConfig,
   weights: ModelWeights,
   shape: StepShape,
-  fewRows: boolean,
+  kernels: RecordOptions['kernels'],
 ): { recording: Recording; cache: Pick<GraphCache, 'names' | 'copies'> } {
   const packed = tf.zeros<tf.Rank.R1>([packedLength(shape)], 'int32')
   let cache: GraphCache | undefined
@@ -137,7 +138,7 @@ function recordStep(
       const hidden = lastOnly ? (tf.gather(x, lastRows) as tf.Tensor2D) : x
       return outputsOf(hidden, unembed(hidden, weights), routing)
     },
-    { fewRows },
+    { kernels },
   )
   routing.dispose()
   return { recording, cache: cache ?? { names: [], copies: [] } }

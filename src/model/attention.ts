@@ -85,7 +85,7 @@ function attend(q: tf.Tensor4D, { keys, values }: KeysValues, { cut, mask }: Que
     return headsFirst(tf.reshape(tf.matMul(scores, seenValues), [B, numHeads, T, headDim]) as tf.Tensor4D)
   }
   return mask
-    ? asOneKernel({ op: 'FewRowsAttention', inputs: [q, seenKeys, seenValues, mask] }, steps)
+    ? asOneKernel({ op: 'TinymoeAttention', inputs: [q, seenKeys, seenValues, mask], fewRows: true }, steps)
     : steps()
 }
 

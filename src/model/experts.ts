@@ -8,7 +8,7 @@ export function applyExpert(x: tf.Tensor2D, expert: ExpertWeights): tf.Tensor2D 
   const { gateUp, down } = expert
   if (gateUp.bias || down.bias) return expertInSteps(x, expert)
   const inputs = [x, gateUp.weight, down.weight]
-  return asOneKernel({ op: 'FewRowsExpert', inputs }, () => expertInSteps(x, expert))
+  return asOneKernel({ op: 'TinymoeExpert', inputs, fewRows: true }, () => expertInSteps(x, expert))
 }
 
 function expertInSteps(x: tf.Tensor2D, { gateUp, down }: ExpertWeights): tf.Tensor2D {
@@ -22,13 +22,23 @@ function expertInSteps(x: tf.Tensor2D, { gateUp, down }: ExpertWeights): tf.Tens
   })
 }
 
-/** The same in fewer steps where TensorFlow's own ops are at hand and no gradient is asked for; `views` as in `swiglu`. */
+/** The same in fewer steps where TensorFlow's own ops are at hand and no gradient is asked for. */
 export function applyExpertTensorflow(
+  x: tf.Tensor2D,
+  expert: ExpertWeights,
+  ops: TensorflowOps,
+): tf.Tensor2D {
+  return tf.tidy(() => tf.transpose(expertColumns(x, expert, ops)))
+}
+
+/** The same, a column a token: [D, T]. `views` as in `swiglu`. */
+export function expertColumns(
   x: tf.Tensor2D,
   expert: ExpertWeights,
   ops: TensorflowOps,
   views?: boolean,
 ): tf.Tensor2D {
   const { gateUp, down } = expert
-  return gateUp.bias || down.bias ? applyExpert(x, expert) : ops.swiglu(x, gateUp.weight, down.weight, views)
+  if (!gateUp.bias && !down.bias) return ops.swiglu(x, gateUp.weight, down.weight, views)
+  return tf.tidy(() => tf.transpose(applyExpert(x, expert)))
 }

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { asOneKernel } from '../runtime/one-kernel.ts'
 import type { AttentionConfig, RopeConfig } from './config.ts'
 
 /** Cosines and signed sines of a call's positions, shared by all its layers: both [B, T, 1, n], n channels rotate. */
@@ -107,10 +108,12 @@ export function headTables(
 
 /** Rotates pairs (x_i, x_{i + n/2}) of every head as the tables say. x [B, T, Nq + 2 Nk, d]. */
 export function applyRope(x: tf.Tensor4D, { cos, sin, rotaryDim: n }: HeadTables): tf.Tensor4D {
-  return tf.tidy(() => {
-    const still = x.shape[3] - n
-    const [first, second, rest] = tf.split(x, still > 0 ? [n / 2, n / 2, still] : 2, 3)
-    const swapped = tf.concat(rest ? [second, first, rest] : [second, first], 3)
-    return tf.add(tf.mul(x, cos), tf.mul(swapped, sin))
-  })
+  return asOneKernel({ op: 'TinymoeRope', inputs: [x, cos, sin], attributes: { rotary: { i: n } } }, () =>
+    tf.tidy(() => {
+      const still = x.shape[3] - n
+      const [first, second, rest] = tf.split(x, still > 0 ? [n / 2, n / 2, still] : 2, 3)
+      const swapped = tf.concat(rest ? [second, first, rest] : [second, first], 3)
+      return tf.add(tf.mul(x, cos), tf.mul(swapped, sin))
+    }),
+  )
 }

@@ -71,7 +71,7 @@ export async function buildAddon(
   await writeFile(header, SESSION_OPTIONS_HEADER)
   const { code, stderr } = await host.run(compiler, [
     ...compilerArgs,
-    ...['-std=c++17', '-O2', '-shared', '-fPIC'],
+    ...['-std=c++17', '-O3', '-shared', '-fPIC'],
     ...(host.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : []),
     ...['-DNAPI_VERSION=8', '-DNODE_GYP_MODULE_NAME=tfjs_binding', '-DBUILDING_NODE_EXTENSION'],
     ...[join(napi, 'include'), join(folder, '..'), folder, join(libraries, 'include')].map(

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { asOneKernel } from './one-kernel.ts'
 
 /** The part of tfjs-node's backend that runs any TensorFlow op by its name. */
 export interface TensorflowBackend {
@@ -34,7 +35,7 @@ export interface TensorflowOps {
   /** Half the sum of squares: one op that a NaN or an infinity anywhere in x cannot pass. */
   halfSquares(x: tf.Tensor): tf.Scalar
   /**
-   * `down(silu(gate(x)) * up(x))`, x [n, D], gateUp [2H, D], down [D, H]. Cheaper to call than tfjs's kernels; no gradient.
+   * `down(silu(gate(x)) * up(x))` turned, so [D, n], of x [n, D], gateUp [2H, D], down [D, H]. Cheaper to call than tfjs's kernels; no gradient.
    * `views`: with two reshapes more, so that the halves of gate and up are not copied: in a graph these cost nothing, op by op more
    * than the copy.
    */
@@ -120,12 +121,15 @@ export function tensorflowOps(): TensorflowOps | null {
     swiglu: (x, gateUp, down, views = false) =>
       tf.tidy(() => {
         // One row on the left is read faster against the weights' rows; of several, Eigen makes slow work.
-        if (x.shape[0] === 1) return matMul(gated(matMul(x, gateUp, true), 1), down, true) as tf.Tensor2D
+        if (x.shape[0] === 1) {
+          const y = matMul(gated(matMul(x, gateUp, true), 1), down, true)
+          return tf.reshape(y, [-1, 1]) as tf.Tensor2D
+        }
         const both = matMul(gateUp, x, true)
-        const hidden = views
-          ? reshape(gated(reshape(both, 2, -1), 0), down.shape[1] as number, -1)
-          : gated(both, 0)
-        return tf.transpose(matMul(down, hidden, false)) as tf.Tensor2D
+        const hidden = asOneKernel({ op: 'TinymoeGated', inputs: [both] }, () =>
+          views ? reshape(gated(reshape(both, 2, -1), 0), down.shape[1] as number, -1) : gated(both, 0),
+        )
+        return matMul(down, hidden, false) as tf.Tensor2D
       }),
   }
 }

@@ -74,7 +74,7 @@ test('an expert of many rows: both forms of its products give what eager gives',
       const recording = record({ x: example }, () => ({ y: expert(example) }))
       const session = new GraphSession(recording, { rows })
       const [y] = session.run({ x }, ['y'])
-      expect(y.shape).toEqual([rows, 64])
+      expect(y.shape).toEqual([64, rows])
       expect(maxDifference(y.dataSync(), expert(x).dataSync())).toBeLessThan(1e-4)
       session.dispose()
     })

@@ -34,7 +34,10 @@ export function dispatchGatherTensorflow(
     const downs = ops.pick(down, flat)
     const outputs = ops
       .pick(gateUp, flat)
-      .map((weight, i) => ops.swiglu(rows[Math.floor(i / K)], weight, downs[i])) // [1, D] each
+      .map(
+        (weight, i) =>
+          tf.reshape(ops.swiglu(rows[Math.floor(i / K)], weight, downs[i]), [1, -1]) as tf.Tensor2D,
+      )
     return combine(tf.concat(outputs, 0), expertWeights)
   })
 }

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { asOneKernel } from '../../runtime/one-kernel.ts'
 import type { TensorflowOps } from '../../runtime/tensorflow-ops.ts'
-import { applyExpert, applyExpertTensorflow } from '../experts.ts'
+import { applyExpert, expertColumns } from '../experts.ts'
 import type { Routing } from '../router.ts'
 import { type RoutingTensors, routingToTensors } from '../router-tensors.ts'
 import type { ExpertWeights } from '../weights.ts'
@@ -47,8 +48,16 @@ export function dispatchSparseTensorflow(
 ): tf.Tensor2D {
   return tf.tidy(() => {
     const grouped = groupTensorflow(x, experts.length, routing, ops)
-    const outputs = grouped.pieces.map((rows, e) => applyExpertTensorflow(rows, experts[e], ops, views))
-    return combineGrouped(outputs, grouped, routing.expertWeights)
+    const columns = grouped.pieces.map((rows, e) => expertColumns(rows, experts[e], ops, views))
+    const kernel = {
+      op: 'TinymoeCombine' as const,
+      inputs: [...columns, grouped.place, routing.expertWeights],
+      attributes: { experts: { i: experts.length } },
+    }
+    return asOneKernel(kernel, () => {
+      const outputs = columns.map((made) => tf.transpose(made) as tf.Tensor2D)
+      return combineGrouped(outputs, grouped, routing.expertWeights)
+    })
   })
 }
 

@@ -17,6 +17,8 @@
 #endif
 #define INLINED inline __attribute__((always_inline))
 
+#pragma GCC diagnostic ignored "-Wpsabi" // about callers in other files: all of these are inlined
+
 /** Eight numbers that one instruction takes; wider ones read memory no faster. */
 typedef float Lanes __attribute__((vector_size(32), aligned(4)));
 constexpr int64_t LANES = 8;
@@ -26,6 +28,45 @@ INLINED Lanes& lanes(float* at) { return *reinterpret_cast<Lanes*>(at); }
 
 INLINED float sum_of(Lanes x) {
   return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
+}
+
+/** e^x, to the last bit or two (the polynomial is that of Cephes' expf); 0 below e^-87, and no more than e^88. */
+INLINED Lanes exp_of(Lanes given) {
+  typedef int32_t Bits __attribute__((vector_size(32)));
+  constexpr float WHOLE = 12582912; // 1.5 * 2^23: added and taken away again, it leaves a whole number
+  const Lanes none = {};
+  Lanes x = given < -87.f ? none - 87.f : given;
+  x = x > 88.f ? none + 88.f : x;
+  const Lanes shifted = x * 1.44269504f + WHOLE;
+  const Lanes powers = shifted - WHOLE;
+  const Lanes r = x - powers * 0.693359375f + powers * 2.12194440e-4f; // within ln(2) / 2, in two steps
+  Lanes sum = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  for (const float c : {8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f}) sum = sum * r + c;
+  sum = sum * r * r + r + 1;
+  Bits two_to_powers; // the low bits of `shifted` are the whole number
+  std::memcpy(&two_to_powers, &shifted, sizeof(shifted));
+  two_to_powers = (two_to_powers << 23) + (127 << 23);
+  Lanes scale;
+  std::memcpy(&scale, &two_to_powers, sizeof(scale));
+  return given < -87.f ? none : sum * scale;
+}
+
+/** The same for n numbers x, less `less`; returns their sum. */
+INLINED float exp_all(float* x, int64_t n, float less) {
+  Lanes sums = {};
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES) sums += lanes(x + i) = exp_of(lanes(x + i) - less);
+  float sum = sum_of(sums);
+  for (; i < n; i++) sum += x[i] = std::exp(x[i] - less);
+  return sum;
+}
+
+/** silu(gate) * up, silu(z) = z / (1 + e^-z), of n numbers. */
+FOR_EVERY_PROCESSOR void gated(const float* gate, const float* up, float* y, int64_t n) {
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    lanes(y + i) = lanes(gate + i) / (1 + exp_of(-lanes(gate + i))) * lanes(up + i);
+  for (; i < n; i++) y[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
 }
 
 /** One row of weights [n] times R rows x[r] [n] -> products [R], added up in ROUNDS sums each, so that none waits for the last. */
@@ -99,9 +140,25 @@ FOR_EVERY_PROCESSOR void down_rows(
   for (; i < to; i++) add_rows<1>(x + i, weights + i * out, y, rows, in, out);
 }
 
+/** Adds mask to n scores and makes their softmax of them. */
+INLINED void masked_softmax(float* scores, const float* mask, int64_t n) {
+  Lanes most = {};
+  most -= INFINITY;
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES) {
+    const Lanes score = lanes(scores + i) += lanes(mask + i);
+    most = score > most ? score : most;
+  }
+  float largest = -INFINITY;
+  for (int64_t l = 0; l < LANES; l++) largest = std::max(largest, most[l]);
+  for (; i < n; i++) largest = std::max(largest, scores[i] += mask[i]);
+  const float share = 1 / exp_all(scores, n, largest);
+  for (i = 0; i < n; i++) scores[i] *= share;
+}
+
 /**
- * Attention of rows q[r] [d] over keys and values [S, d] -> y[r] [d]. mask[r] [S] is added to the scores; a column that it hides
- * from all rows is not read.
+ * Attention of rows q[r] [d] over keys and values [S, d] -> y[r] [d]; mask[r] [S] is added to the scores. A few rows take as long as
+ * reading keys and values: a column that is hidden from all of them is not read.
  */
 FOR_EVERY_PROCESSOR void attend(
   const float* const* q, const float* const* mask, float* const* y, int64_t rows, const float* keys, const float* values, int64_t S, int64_t d
@@ -114,22 +171,18 @@ FOR_EVERY_PROCESSOR void attend(
         seen.push_back(s);
         break;
       }
-  std::vector<float> scores(seen.size() * rows), largest(rows, -INFINITY), sums(rows);
-  float* score = scores.data();
-  for (const int64_t s : seen) {
-    dot_products(keys + s * d, q, rows, d, score);
-    for (int64_t r = 0; r < rows; r++, score++) largest[r] = std::max(largest[r], *score += mask[r][s]);
+  const int64_t n = seen.size();
+  std::vector<float> scores(rows * n), added(rows * n), column(rows);
+  for (int64_t i = 0; i < n; i++) {
+    dot_products(keys + seen[i] * d, q, rows, d, column.data());
+    for (int64_t r = 0; r < rows; r++) scores[r * n + i] = column[r], added[r * n + i] = mask[r][seen[i]];
   }
-  for (int64_t r = 0; r < rows; r++) std::memset(y[r], 0, d * sizeof(float));
-  score = scores.data();
-  for (const int64_t s : seen)
-    for (int64_t r = 0; r < rows; r++, score++) {
-      const float share = std::exp(*score - largest[r]);
-      sums[r] += share;
-      add_rows<1>(&share, values + s * d, y[r], 1, 1, d);
-    }
-  for (int64_t r = 0; r < rows && !seen.empty(); r++)
-    for (int64_t i = 0; i < d; i++) y[r][i] /= sums[r];
+  for (int64_t r = 0; r < rows; r++) {
+    std::memset(y[r], 0, d * sizeof(float));
+    if (n > 0) masked_softmax(&scores[r * n], &added[r * n], n);
+  }
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t r = 0; r < rows; r++) add_rows<1>(&scores[r * n + i], values + seen[i] * d, y[r], 1, 1, d);
 }
 
 /** `weight * x / sqrt(mean(x^2) + eps)` for rows of x [rows, D]. */
@@ -139,5 +192,33 @@ FOR_EVERY_PROCESSOR void rms_norm(const float* x, const float* weight, float* y,
     dot_products<1, 4>(x, &x, D, &squares);
     const float scale = 1 / std::sqrt(squares / D + eps);
     for (int64_t i = 0; i < D; i++) y[i] = x[i] * scale * weight[i];
+  }
+}
+
+/** Turns the first `rotary` channels of a head x [d] as cos and sin [d] say: pairs (x_i, x_{i + rotary/2}). */
+FOR_EVERY_PROCESSOR void rope(const float* x, const float* cos, const float* sin, float* y, int64_t heads, int64_t d, int64_t rotary) {
+  const int64_t half = rotary / 2;
+  for (int64_t head = 0; head < heads; head++, x += d, cos += d, sin += d, y += d) {
+    for (int64_t i = 0; i < half; i++) y[i] = x[i] * cos[i] + x[i + half] * sin[i];
+    for (int64_t i = half; i < rotary; i++) y[i] = x[i] * cos[i] + x[i - half] * sin[i];
+    for (int64_t i = rotary; i < d; i++) y[i] = x[i] * (cos[i] + sin[i]);
+  }
+}
+
+/** What an expert made of a token: a column of its [D, columns], added to y [D] with a weight. */
+struct Made {
+  const float* at;
+  int64_t columns;
+  float* y;
+  float weight;
+};
+
+/** Adds up all that was made, given in the order in which it lies in memory; the channels `from` to before `to`. */
+FOR_EVERY_PROCESSOR void combine(const std::vector<Made>& made, int64_t from, int64_t to) {
+  constexpr int64_t BLOCK = 16; // channels at once: a cache holds their rows of an expert's output until all columns are read
+  for (int64_t begin = from; begin < to; begin += BLOCK) {
+    const int64_t end = std::min(begin + BLOCK, to);
+    for (const auto [at, columns, y, weight] : made)
+      for (int64_t d = begin; d < end; d++) y[d] += weight * at[d * columns];
   }
 }

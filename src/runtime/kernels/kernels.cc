@@ -1,4 +1,4 @@
-// Kernels for the few rows of a decoding step, made known to TensorFlow. Each computes what the graph's own ops beside it say.
+// Kernels made known to TensorFlow: of the few rows of a decoding step above all. Each computes what the graph's own ops beside it say.
 #include "arithmetic.h"
 #include "threads.h"
 
@@ -11,6 +11,12 @@
 #include "tensorflow/c/ops.h"
 
 namespace {
+
+int64_t numbers_of(const std::vector<int64_t>& shape) {
+  int64_t numbers = 1;
+  for (const int64_t size : shape) numbers *= size;
+  return numbers;
+}
 
 /** One call of a kernel: its inputs, and its output, which is made here. */
 class Call {
@@ -31,8 +37,7 @@ class Call {
   }
 
   float* output(const std::vector<int64_t>& shape) {
-    size_t bytes = sizeof(float);
-    for (const int64_t size : shape) bytes *= size;
+    const size_t bytes = numbers_of(shape) * sizeof(float);
     held_.push_back(TF_AllocateOutput(context_, 0, TF_FLOAT, shape.data(), shape.size(), bytes, status_));
     return static_cast<float*>(TF_TensorData(held_.back()));
   }
@@ -126,15 +131,11 @@ void add_experts(const std::vector<Group>& groups, float* y, int64_t T, int64_t 
     const Group& group = groups[i / cuts];
     const int64_t rows = group.from.size(), cut = i % cuts;
     const int64_t begin = H * cut / cuts, size = H * (cut + 1) / cuts - begin;
-    float* gated = &hidden[i / cuts][begin];
+    float* gate = &hidden[i / cuts][begin];
     std::vector<float> up(rows * size);
-    along_rows(group.from.data(), group.gate_up + begin * D, gated, rows, D, size, H, 1);
+    along_rows(group.from.data(), group.gate_up + begin * D, gate, rows, D, size, H, 1);
     along_rows(group.from.data(), group.gate_up + (H + begin) * D, up.data(), rows, D, size, size, 1);
-    for (int64_t r = 0; r < rows; r++)
-      for (int64_t h = 0; h < size; h++) {
-        float& gate = gated[r * H + h];
-        gate *= up[r * size + h] / (1 + std::exp(-gate));
-      }
+    for (int64_t r = 0; r < rows; r++) gated(gate + r * H, &up[r * size], gate + r * H, size);
   });
 
   const int64_t parts = parts_of(H * D, D);
@@ -204,13 +205,13 @@ struct Attention {
     const int64_t B = shape[0], T = shape[1], N = shape[2], d = shape[3], Nk = stored[1], S = stored[2], G = N / Nk;
     float* y = call.output(shape);
     Threads::shared().run(B * Nk, [&](int64_t i) {
-      const int64_t b = i / Nk, head = i % Nk;
+      const int64_t b = i / Nk, first = i % Nk * G;
       std::vector<const float*> rows, hides;
       std::vector<float*> to;
       const float* of_sequence = mask + (masked[0] == 1 ? 0 : b) * masked[2] * S;
       for (int64_t g = 0; g < G; g++)
         for (int64_t t = 0; t < T; t++) {
-          const int64_t at = ((b * T + t) * N + head * G + g) * d;
+          const int64_t at = ((b * T + t) * N + first + g) * d;
           rows.push_back(q + at);
           to.push_back(y + at);
           hides.push_back(of_sequence + (masked[2] == 1 ? 0 : g * T + t) * S);
@@ -228,9 +229,79 @@ struct RmsNorm {
     std::vector<int64_t> shape;
     const float* x = call.input(0, &shape);
     const float* weight = call.input(1);
-    int64_t rows = 1;
-    for (size_t axis = 0; axis + 1 < shape.size(); axis++) rows *= shape[axis];
-    rms_norm(x, weight, call.output(shape), rows, shape.back(), eps);
+    const int64_t D = shape.back(), rows = numbers_of(shape) / std::max<int64_t>(1, D);
+    float* y = call.output(shape);
+    const int64_t parts = parts_of(rows * D, rows);
+    Threads::shared().run(parts, [&](int64_t i) {
+      const int64_t from = rows * i / parts, to = rows * (i + 1) / parts;
+      rms_norm(x + from * D, weight, y + from * D, to - from, D, eps);
+    });
+  }
+};
+
+/** x [B, T, N, d], cos and sin of the same shape, or of one sequence for all. */
+struct Rope {
+  int64_t rotary = 0;
+
+  void compute(Call& call) const {
+    std::vector<int64_t> shape, tables;
+    const float* x = call.input(0, &shape);
+    const float* cos = call.input(1, &tables);
+    const float* sin = call.input(2);
+    const int64_t B = shape[0], T = shape[1], row = shape[2] * shape[3], heads = shape[2], d = shape[3];
+    float* y = call.output(shape);
+    const int64_t parts = parts_of(B * T * row, B * T);
+    Threads::shared().run(parts, [&](int64_t i) {
+      for (int64_t at = B * T * i / parts; at < B * T * (i + 1) / parts; at++) {
+        const int64_t table = (tables[0] == 1 ? at % T : at) * row;
+        rope(x + at * row, cos + table, sin + table, y + at * row, heads, d, rotary);
+      }
+    });
+  }
+};
+
+/** Gate above up [2H, n] -> silu(gate) * up [H, n]. In one thread: many experts do it side by side. */
+struct Gated {
+  void compute(Call& call) const {
+    std::vector<int64_t> shape;
+    const float* both = call.input(0, &shape);
+    shape[0] /= 2;
+    const int64_t size = numbers_of(shape);
+    gated(both, both + size, call.output(shape), size);
+  }
+};
+
+/**
+ * What each expert made of its rows [D, rows of it], in the order of experts; where in that order each of the T K assignments
+ * stands; expertWeights [T, K] -> the weighted sums [T, D].
+ */
+struct Combine {
+  int64_t experts = 0;
+
+  void compute(Call& call) const {
+    std::vector<int64_t> chosen;
+    const int32_t* place = call.input<int32_t>(experts);
+    const float* weights = call.input(experts + 1, &chosen);
+    const int64_t T = chosen[0], K = chosen[1];
+    std::vector<Made> made(T * K);
+    int64_t D = 0, next = 0;
+    for (int64_t e = 0; e < experts; e++) {
+      std::vector<int64_t> shape;
+      const float* of_expert = call.input(e, &shape);
+      D = shape[0];
+      for (int64_t c = 0; c < shape[1]; c++) made[next++] = {of_expert + c, shape[1], nullptr, 0};
+    }
+    float* y = call.output({T, D});
+    for (int64_t i = 0; i < T * K; i++) {
+      made[place[i]].y = y + i / K * D;
+      made[place[i]].weight = weights[i];
+    }
+    const int64_t parts = parts_of(T * K * D, (D + 15) / 16);
+    Threads::shared().run(parts, [&](int64_t i) {
+      const int64_t from = D * i / parts, to = D * (i + 1) / parts;
+      for (int64_t t = 0; t < T; t++) std::fill(y + t * D + from, y + t * D + to, 0.f);
+      combine(made, from, to);
+    });
   }
 };
 
@@ -268,7 +339,7 @@ void add_product(const char* op, Create create) {
   TF_Status* status = TF_NewStatus();
   TF_KernelBuilder* builder = TF_NewKernelBuilder(op, "CPU", create, compute<Product>, destroy<Product>);
   TF_KernelBuilder_TypeConstraint(builder, "T", TF_FLOAT, status);
-  TF_KernelBuilder_Label(builder, "few_rows");
+  TF_KernelBuilder_Label(builder, "tinymoe");
   TF_RegisterKernelBuilder(op, builder, status);
   report(op, status);
   TF_DeleteStatus(status);
@@ -281,8 +352,8 @@ void add_op(
 ) {
   TF_Status* status = TF_NewStatus();
   TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(name);
-  for (const char* input : inputs) TF_OpDefinitionBuilderAddInput(op, input);
   if (attribute) TF_OpDefinitionBuilderAddAttr(op, attribute);
+  for (const char* input : inputs) TF_OpDefinitionBuilderAddInput(op, input);
   TF_OpDefinitionBuilderAddOutput(op, "y: float");
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, TF_ShapeInferenceContextSetUnknownShape);
   TF_RegisterOpDefinition(op, status);
@@ -296,13 +367,24 @@ void add_op(
 const bool added = [] {
   add_product("MatMul", [](TF_OpKernelConstruction* c) { return make_product(c, "transpose_b"); });
   add_product("BatchMatMulV2", [](TF_OpKernelConstruction* c) { return make_product(c, "adj_y"); });
-  add_op<Experts>("FewRowsExperts", {"x: float", "gate_up: float", "down: float", "indices: int32", "weights: float"});
-  add_op<Expert>("FewRowsExpert", {"x: float", "gate_up: float", "down: float"});
-  add_op<Attention>("FewRowsAttention", {"queries: float", "keys: float", "values: float", "mask: float"});
+  add_op<Experts>("TinymoeExperts", {"x: float", "gate_up: float", "down: float", "indices: int32", "weights: float"});
+  add_op<Expert>("TinymoeExpert", {"x: float", "gate_up: float", "down: float"});
+  add_op<Attention>("TinymoeAttention", {"queries: float", "keys: float", "values: float", "mask: float"});
+  add_op<Gated>("TinymoeGated", {"gate_up: float"});
   add_op<RmsNorm>(
-    "FewRowsRmsNorm", {"x: float", "weight: float"},
+    "TinymoeRmsNorm", {"x: float", "weight: float"},
     [](TF_OpKernelConstruction* c) { return make_with<RmsNorm, TF_OpKernelConstruction_GetAttrFloat, &RmsNorm::eps>(c, "eps"); },
     "eps: float"
+  );
+  add_op<Rope>(
+    "TinymoeRope", {"x: float", "cos: float", "sin: float"},
+    [](TF_OpKernelConstruction* c) { return make_with<Rope, TF_OpKernelConstruction_GetAttrInt64, &Rope::rotary>(c, "rotary"); },
+    "rotary: int"
+  );
+  add_op<Combine>(
+    "TinymoeCombine", {"made: experts * float", "place: int32", "weights: float"},
+    [](TF_OpKernelConstruction* c) { return make_with<Combine, TF_OpKernelConstruction_GetAttrInt64, &Combine::experts>(c, "experts"); },
+    "experts: int >= 1"
   );
   return true;
 }();

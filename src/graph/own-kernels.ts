@@ -5,19 +5,21 @@ import type { Product, Recording } from './recorder.ts'
 export const FEW_ROWS = 16
 
 /**
- * The nodes with the kernels of src/runtime/kernels: those that were noted while the graph was recorded, and theirs of single
- * products. The steps whose place they take stay beside them, without effect unless fetched.
+ * The nodes with the kernels of src/runtime/kernels that were noted while the graph was recorded. The steps whose place they take
+ * stay beside them, without effect unless fetched.
  */
-export function withKernels({ nodes, products, kernels }: Recording): GraphNode[] {
-  const ours = new Set(products.filter(hasFewRows).map(({ node }) => node))
-  return nodes.map((node) => {
-    if (ours.has(node)) return { ...node, attr: { ...node.attr, _kernel: KERNEL } }
-    return kernels?.get(node.name)?.kernel ?? node
-  })
+export function withKernels({ nodes, kernels }: Recording): GraphNode[] {
+  return nodes.map((node) => kernels?.get(node.name) ?? node)
 }
 
-/** By this name our kernel for products is registered. */
-const KERNEL = { s: Buffer.from('few_rows') }
+/** The nodes with our kernel for single products where it multiplies few rows. */
+export function withOwnProducts({ nodes, products }: Pick<Recording, 'nodes' | 'products'>): GraphNode[] {
+  const ours = new Set(products.filter(hasFewRows).map(({ node }) => node))
+  return nodes.map((node) => (ours.has(node) ? { ...node, attr: { ...node.attr, _kernel: KERNEL } } : node))
+}
+
+/** By this name it is registered. */
+const KERNEL = { s: Buffer.from('tinymoe') }
 
 /** Whether our kernel multiplies it: one matrix by another, one of them few rows, or few columns. */
 function hasFewRows({ node, left, right }: Product): boolean {

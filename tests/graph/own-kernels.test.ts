@@ -2,18 +2,21 @@ import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { countMatmulFlops } from '../../src/cost/count.ts'
-import { FEW_ROWS, withKernels } from '../../src/graph/few-rows.ts'
+import { FEW_ROWS, withKernels, withOwnProducts } from '../../src/graph/own-kernels.ts'
 import { record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
+import { kernelsFor } from '../../src/graph/sharing.ts'
 import { attention, MASKED } from '../../src/model/attention.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
 import { DISPATCHES, routeAndDispatch } from '../../src/model/dispatch/index.ts'
 import { applyExpert } from '../../src/model/experts.ts'
 import { rmsNorm } from '../../src/model/norm.ts'
 import { expertReference, moeReference, rmsNormReference } from '../../src/model/reference.ts'
+import { applyRope } from '../../src/model/rope.ts'
 import { route } from '../../src/model/router.ts'
 import { startRuntime } from '../../src/runtime/index.ts'
-import { asOneKernel, type KernelListener } from '../../src/runtime/one-kernel.ts'
+import type { KernelListener } from '../../src/runtime/one-kernel.ts'
+import { type TensorflowOps, tensorflowOps } from '../../src/runtime/tensorflow-ops.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { asLoaded, expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
 
@@ -25,17 +28,21 @@ beforeAll(async () => {
 function byKernels(
   inputs: Record<string, tf.Tensor>,
   f: (inputs: Record<string, tf.Tensor>) => tf.Tensor,
+  rows = 1,
 ): { kernels: string[]; actual: Float32Array; eager: Float32Array; flops: [graph: number, eager: number] } {
   const before = tf.memory().numTensors
   const seen = tf.tidy(() => {
     const zeros = Object.fromEntries(Object.entries(inputs).map(([name, x]) => [name, tf.zerosLike(x)]))
-    const recording = record(zeros, () => ({ y: tf.tidy(() => f(zeros)) }), { fewRows: true })
-    const session = new GraphSession(recording, { rows: 1 })
+    const recording = record(zeros, () => ({ y: tf.tidy(() => f(zeros)) }), { kernels: kernelsFor(rows) })
+    const session = new GraphSession(recording, { rows })
     const graph = countMatmulFlops(() => session.run(inputs, ['y']))
     const eager = countMatmulFlops(() => f(inputs))
     expect(graph.result[0].shape).toEqual(eager.result.shape)
     session.dispose()
-    const ours = withKernels(recording).filter(({ op, attr }) => op.startsWith('FewRows') || attr._kernel)
+    const multiplied = rows <= FEW_ROWS ? withOwnProducts(recording) : recording.nodes
+    const ours = withKernels({ ...recording, nodes: multiplied }).filter(
+      ({ op, attr }) => op.startsWith('Tinymoe') || attr._kernel,
+    )
     return {
       kernels: ours.map(({ op }) => op),
       actual: graph.result[0].dataSync() as Float32Array,
@@ -154,7 +161,7 @@ describe('experts', () => {
           const { kernels, actual } = byKernels({ x: tf.tensor2d(x) }, ({ x }) =>
             applyExpert(x as tf.Tensor2D, weights),
           )
-          expect(kernels).toContain('FewRowsExpert')
+          expect(kernels).toContain('TinymoeExpert')
           expect(
             maxDifference(
               actual,
@@ -190,7 +197,7 @@ function expectDefinition({ T, D, H, E, K, seed }: LayerSizes, logits?: number[]
   const router = softmaxTopK(E, K)
   const expected = moeReference(x, experts, route(Float32Array.from(routerLogits.flat()), router))
   const config = { kind: 'moe' as const, intermediateSize: H, router }
-  for (const dispatch of DISPATCHES) {
+  for (const dispatch of T <= FEW_ROWS ? DISPATCHES : (['sparse'] as const)) {
     tf.tidy(() => {
       const weights = {
         kind: 'moe' as const,
@@ -201,9 +208,15 @@ function expectDefinition({ T, D, H, E, K, seed }: LayerSizes, logits?: number[]
       const { kernels, actual } = byKernels(
         { x: tf.tensor2d(x), logits: tf.tensor2d(routerLogits) },
         ({ x, logits }) =>
-          routeAndDispatch(x as tf.Tensor2D, logits as tf.Tensor2D, weights, config, dispatch).output,
+          routeAndDispatch(x as tf.Tensor2D, logits as tf.Tensor2D, weights, config, dispatch, {
+            place: { layer: 0 },
+            views: true,
+          }).output,
+        T,
       )
-      expect(kernels).toContain(dispatch === 'dense' ? 'FewRowsExpert' : 'FewRowsExperts')
+      const few = dispatch === 'dense' ? 'TinymoeExpert' : 'TinymoeExperts'
+      if (T <= FEW_ROWS) expect(kernels).toContain(few)
+      else expect(new Set(kernels)).toEqual(new Set(['TinymoeGated', 'TinymoeCombine']))
       expect(maxDifference(actual, expected.flat()), dispatch).toBeLessThan(3e-5)
     })
   }
@@ -245,7 +258,7 @@ describe('attention', () => {
             inputs,
             attentionOf({ B, T, N: G * Nk, Nk, d }, numbers),
           )
-          expect(kernels.filter((op) => op === 'FewRowsAttention')).toHaveLength(1)
+          expect(kernels.filter((op) => op === 'TinymoeAttention')).toHaveLength(1)
           expect(maxDifference(actual, eager)).toBeLessThan(1e-4)
           const blind = byKernels(
             { ...inputs, mask: tf.fill(mask.shape, MASKED) },
@@ -311,7 +324,7 @@ test('RMSNorm in one kernel equals the definition, of rows of any length and of 
         { x: tf.tensor2d(x), weight: tf.tensor1d(weight) },
         ({ x, weight }) => rmsNorm(x, weight as tf.Tensor1D, 1e-6),
       )
-      expect(kernels).toEqual(['FewRowsRmsNorm'])
+      expect(kernels).toEqual(['TinymoeRmsNorm'])
       expect(
         maxDifference(
           actual,
@@ -322,21 +335,80 @@ test('RMSNorm in one kernel equals the definition, of rows of any length and of 
   }
 })
 
-test('only a recording of few rows is told of kernels, and nobody any more once it has ended, well or not', () => {
+test('rotary tables are applied in one kernel, of all channels or a part, shared by all sequences or each with its own', () => {
+  for (const [B, T, N, d, rotaryDim, tables] of [
+    [1, 1, 3, 8, 8, 1],
+    [2, 3, 2, 10, 4, 2],
+    [2, 5, 4, 16, 16, 1],
+    [3, 40, 5, 20, 12, 3],
+  ]) {
+    tf.tidy(() => {
+      const random = (sequences: number) =>
+        tf.tensor4d(randomMatrix(1, sequences * T * N * d, next)[0], [sequences, T, N, d])
+      const inputs = { x: random(B), cos: random(tables), sin: random(tables) }
+      const { kernels, actual, eager } = byKernels(inputs, ({ x, cos, sin }) =>
+        applyRope(x as tf.Tensor4D, { cos: cos as tf.Tensor4D, sin: sin as tf.Tensor4D, rotaryDim }),
+      )
+      expect(kernels).toEqual(['TinymoeRope'])
+      expect(maxDifference(actual, eager)).toBeLessThan(1e-6)
+    })
+  }
+})
+
+describe('many rows', () => {
+  const layers = fc.record({
+    T: fc.integer({ min: FEW_ROWS + 1, max: 150 }),
+    D: fc.integer({ min: 1, max: 70 }),
+    H: fc.integer({ min: 1, max: 50 }),
+    E: fc.integer({ min: 1, max: 9 }),
+    K: fc.constant(1),
+    seed: fc.nat(),
+  })
+
+  test('gates and the sums of what experts made, each in one kernel, equal the definition', () => {
+    fc.assert(
+      fc.property(layers, fc.integer({ min: 1, max: 9 }), (dims, K) =>
+        expectDefinition({ ...dims, K: Math.min(K, dims.E) }),
+      ),
+      { numRuns: 25 },
+    )
+  })
+
+  test('large values saturate as they do in TensorFlow', () => {
+    tf.tidy(() => {
+      const both = tf.tensor2d([[-200, -100, -88, -20, 0, 20, 88, 100, 200, 1e30], new Array(10).fill(3)])
+      const ops = tensorflowOps() as TensorflowOps
+      const identity = tf.eye(2) as tf.Tensor2D
+      // Gate above up: x^T through the identity.
+      const f = ({ x }: Record<string, tf.Tensor>) =>
+        ops.swiglu(x as tf.Tensor2D, identity, tf.ones([1, 1]), true)
+      const { kernels, actual, eager } = byKernels({ x: tf.transpose(both) }, f)
+      expect(kernels).toContain('TinymoeGated')
+      for (const [i, value] of eager.entries()) expect(actual[i]).toBeCloseTo(value, 4)
+    })
+  })
+})
+
+test('a recording notes the kernels for its number of rows, and nobody is told any more once it has ended, well or not', () => {
   const listening = () => (tf.backend() as KernelListener).noteKernel !== undefined
   const [x, weight] = [matrix(2, 4), tf.ones<tf.Rank.R1>([4])]
+  const [gateUp, down] = [matrix(6, 4), matrix(4, 3)].map((of) => ({ weight: of, bias: null }))
   const seen: boolean[] = []
   const build = () => {
     seen.push(listening())
-    return { y: rmsNorm(x, weight, 1e-6) }
+    return { y: applyExpert(rmsNorm(x, weight, 1e-6), { gateUp, down }) }
   }
-  expect(record({ x }, build).kernels?.size).toBe(0)
-  expect(record({ x }, build, { fewRows: true }).kernels?.size).toBe(1)
+  const noted = (kernels?: 'any rows' | 'few rows' | 'none') =>
+    [...(record({ x }, build, { kernels }).kernels?.values() ?? [])].map(({ op }) => op)
+  expect(noted()).toEqual([])
+  expect(noted('none')).toEqual([])
+  expect(noted('any rows')).toEqual(['TinymoeRmsNorm'])
+  expect(noted('few rows')).toEqual(['TinymoeRmsNorm', 'TinymoeExpert'])
   const fails = () => {
     throw new Error('no graph')
   }
-  expect(() => record({ x }, fails, { fewRows: true })).toThrow('no graph')
-  expect([...seen, listening()]).toEqual([false, true, false])
-  expect(asOneKernel({ op: 'FewRowsRmsNorm', inputs: [] }, () => x)).toBe(x)
-  tf.dispose([x, weight])
+  expect(() => record({ x }, fails, { kernels: 'few rows' })).toThrow('no graph')
+  expect([...seen, listening()]).toEqual([false, false, true, true, false])
+  expect([16, 17].map(kernelsFor)).toEqual(['few rows', 'any rows'])
+  tf.dispose([x, weight, gateUp.weight, down.weight])
 })
