@@ -8,8 +8,24 @@ export const FEW_ROWS = 16
  * The nodes with the kernels of src/runtime/kernels that were noted while the graph was recorded. The steps whose place they take
  * stay beside them, without effect unless fetched.
  */
-export function withKernels({ nodes, kernels }: Recording): GraphNode[] {
-  return nodes.map((node) => kernels?.get(node.name) ?? node)
+export function withKernels({ nodes, kernels }: Recording, parts: number): GraphNode[] {
+  return nodes.flatMap((node) => {
+    const kernel = kernels?.get(node.name)
+    if (!kernel) return [node]
+    return kernel.op === 'TinymoeExperts' && parts > 1 ? inParts(kernel, parts) : [kernel]
+  })
+}
+
+/** The experts' kernel as several that TensorFlow runs side by side, each for a part of the channels of every expert. */
+function inParts(kernel: GraphNode, parts: number): GraphNode[] {
+  const { name } = kernel
+  const each = Array.from({ length: parts }, (_, part) => ({
+    ...kernel,
+    name: `${name}/part${part}`,
+    attr: { part: { i: part }, parts: { i: parts } },
+  }))
+  const attr = { T: { type: DATA_TYPES.float32 }, N: { i: parts } }
+  return [...each, { name, op: 'AddN', input: each.map((part) => part.name), attr }]
 }
 
 /** The nodes with our kernel for single products where it multiplies few rows. */

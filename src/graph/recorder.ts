@@ -63,8 +63,8 @@ const MAX_CONSTANT_VALUES = 1024
 
 export interface RecordOptions {
   isVariable?: (tensor: tf.Tensor) => boolean
-  /** Which kernels of ours may be noted (src/graph/own-kernels.ts): those for any number of rows, or also those for few. */
-  kernels?: 'any rows' | 'few rows' | 'none'
+  /** Which kernels of ours are noted (src/graph/own-kernels.ts): none without it, else those for any number of rows and more. */
+  kernels?: Required<Pick<OneKernel, 'fewRows' | 'weights'>> | null
 }
 
 /**
@@ -116,7 +116,6 @@ export class Recorder {
   /** Runs `f` with the backend watched; puts everything back whatever happens. */
   watch<T>(f: () => T): T {
     const { backend } = this
-    const { kernels = 'none' } = this.options
     const { executeSingleOutput, executeMultipleOutputs, readSync, write } = backend
     backend.executeSingleOutput = (op, attributes, inputs) => {
       const refs = inputs.map((tensor) => this.refOf(tensor, readSync))
@@ -142,7 +141,7 @@ export class Recorder {
       this.madeHere.add(dataId)
       return dataId
     }
-    if (kernels !== 'none') backend.noteKernel = (kernel, output) => this.noteKernel(kernel, output)
+    if (this.options.kernels) backend.noteKernel = (kernel, output) => this.noteKernel(kernel, output)
     try {
       return f()
     } finally {
@@ -236,8 +235,9 @@ export class Recorder {
   }
 
   /** Ends the steps that made `output` with a node of their own, whose place the kernel can take. */
-  private noteKernel({ op, inputs, attributes = {}, fewRows }: OneKernel, output: tf.Tensor): void {
-    if (fewRows && this.options.kernels !== 'few rows') return
+  private noteKernel({ op, inputs, attributes = {}, fewRows, weights }: OneKernel, output: tf.Tensor): void {
+    const { kernels } = this.options
+    if ((fewRows && !kernels?.fewRows) || (weights && !kernels?.weights)) return
     const input = inputs.map((tensor) => this.ref(tensor))
     const end = this.add('Identity', [this.ref(output)], { T: { type: DATA_TYPES.float32 } })
     this.bind(output, end.name)

@@ -92,9 +92,11 @@ export class GraphSession {
     this.backend.deleteSavedModel(this.id)
   }
 
-  private loadShared(recording: Recording, { shared, onednn }: Sharing, rows: number): number {
+  private loadShared(recording: Recording, { shared, threads, onednn }: Sharing, rows: number): number {
     const multiplied = readsWeightsMostly(rows) ? withOwnProducts(recording) : withOneDnn(recording, onednn)
-    const load = () => this.load({ ...recording, nodes: withKernels({ ...recording, nodes: multiplied }) })
+    const parts = shared === 'nothing' ? 1 : threads
+    const load = () =>
+      this.load({ ...recording, nodes: withKernels({ ...recording, nodes: multiplied }, parts) })
     if (shared === 'ops') return load()
     return withSessionConfig(
       encodeSessionConfig({ opThreads: 1, inCallingThread: shared === 'nothing' }),

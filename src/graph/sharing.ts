@@ -40,10 +40,9 @@ export function readsWeightsMostly(rows: number): boolean {
   return rows <= FEW_ROWS && processorThreads() !== null
 }
 
-/** Which of our kernels a graph of so many rows may have: they run on a processor. */
+/** Which of our kernels a graph of so many rows may have, weights being float32: they run on a processor. */
 export function kernelsFor(rows: number): RecordOptions['kernels'] {
-  if (processorThreads() === null) return 'none'
-  return readsWeightsMostly(rows) ? 'few rows' : 'any rows'
+  return processorThreads() === null ? null : { fewRows: readsWeightsMostly(rows), weights: true }
 }
 
 /** What was measured to be fastest (docs/log.md); null where ops do not run on a processor. */

@@ -50,7 +50,7 @@ export class RecordedStep implements CacheHolder {
     try {
       const rows = shape.batch * shape.tokens
       const fitting = kernelsFor(rows)
-      const kernels = halves && fitting === 'few rows' ? 'any rows' : fitting // with few rows they read weights, in float32
+      const kernels = fitting && { ...fitting, weights: halves === null }
       const { recording, cache } = recordStep(config, weights, shape, kernels)
       this.cache = cache
       this.session = new GraphSession(halves ? inHalf(recording, halves, choosing(weights)) : recording, {

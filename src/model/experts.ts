@@ -8,7 +8,9 @@ export function applyExpert(x: tf.Tensor2D, expert: ExpertWeights): tf.Tensor2D 
   const { gateUp, down } = expert
   if (gateUp.bias || down.bias) return expertInSteps(x, expert)
   const inputs = [x, gateUp.weight, down.weight]
-  return asOneKernel({ op: 'TinymoeExpert', inputs, fewRows: true }, () => expertInSteps(x, expert))
+  return asOneKernel({ op: 'TinymoeExpert', inputs, fewRows: true, weights: true }, () =>
+    expertInSteps(x, expert),
+  )
 }
 
 function expertInSteps(x: tf.Tensor2D, { gateUp, down }: ExpertWeights): tf.Tensor2D {

@@ -8,6 +8,8 @@ export interface OneKernel {
   attributes?: Record<string, { i: number } | { f: number }>
   /** Whether it is the faster way for few rows only. */
   fewRows?: boolean
+  /** Whether it reads matrices of weights, which it takes in float32. */
+  weights?: boolean
 }
 
 /** A backend that is being recorded for a processor. */

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { FEW_ROWS, withKernels, withOwnProducts } from '../../src/graph/own-kernels.ts'
-import { record } from '../../src/graph/recorder.ts'
+import { type RecordOptions, record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
 import { kernelsFor } from '../../src/graph/sharing.ts'
 import { attention, MASKED } from '../../src/model/attention.ts'
@@ -29,18 +29,19 @@ function byKernels(
   inputs: Record<string, tf.Tensor>,
   f: (inputs: Record<string, tf.Tensor>) => tf.Tensor,
   rows = 1,
+  kernels = kernelsFor(rows),
 ): { kernels: string[]; actual: Float32Array; eager: Float32Array; flops: [graph: number, eager: number] } {
   const before = tf.memory().numTensors
   const seen = tf.tidy(() => {
     const zeros = Object.fromEntries(Object.entries(inputs).map(([name, x]) => [name, tf.zerosLike(x)]))
-    const recording = record(zeros, () => ({ y: tf.tidy(() => f(zeros)) }), { kernels: kernelsFor(rows) })
+    const recording = record(zeros, () => ({ y: tf.tidy(() => f(zeros)) }), { kernels })
     const session = new GraphSession(recording, { rows })
     const graph = countMatmulFlops(() => session.run(inputs, ['y']))
     const eager = countMatmulFlops(() => f(inputs))
     expect(graph.result[0].shape).toEqual(eager.result.shape)
     session.dispose()
     const multiplied = rows <= FEW_ROWS ? withOwnProducts(recording) : recording.nodes
-    const ours = withKernels({ ...recording, nodes: multiplied }).filter(
+    const ours = withKernels({ ...recording, nodes: multiplied }, 1).filter(
       ({ op, attr }) => op.startsWith('Tinymoe') || attr._kernel,
     )
     return {
@@ -189,7 +190,7 @@ function mapConstants<X extends object>(x: X): { [name in keyof X]: fc.Arbitrary
 }
 
 /** A layer of random experts by every dispatch, as a graph with our kernels, against the definition. */
-function expectDefinition({ T, D, H, E, K, seed }: LayerSizes, logits?: number[][]): void {
+function expectDefinition({ T, D, H, E, K, seed }: LayerSizes, logits?: number[][], weights = true): void {
   const numbers = randomNumbers(seed)
   const experts = Array.from({ length: E }, () => randomExpert(D, H, numbers))
   const x = randomMatrix(T, D, numbers)
@@ -197,25 +198,25 @@ function expectDefinition({ T, D, H, E, K, seed }: LayerSizes, logits?: number[]
   const router = softmaxTopK(E, K)
   const expected = moeReference(x, experts, route(Float32Array.from(routerLogits.flat()), router))
   const config = { kind: 'moe' as const, intermediateSize: H, router }
-  for (const dispatch of T <= FEW_ROWS ? DISPATCHES : (['sparse'] as const)) {
+  const few = T <= FEW_ROWS
+  for (const dispatch of few ? DISPATCHES : (['sparse'] as const)) {
     tf.tidy(() => {
-      const weights = {
+      const layer = {
         kind: 'moe' as const,
         router: { weight: tf.tensor2d([[0]]), bias: null },
         scoreBias: null,
         ...asLoaded(experts.map(expertTensors)),
       }
+      const context = { place: { layer: 0 }, views: true }
       const { kernels, actual } = byKernels(
         { x: tf.tensor2d(x), logits: tf.tensor2d(routerLogits) },
         ({ x, logits }) =>
-          routeAndDispatch(x as tf.Tensor2D, logits as tf.Tensor2D, weights, config, dispatch, {
-            place: { layer: 0 },
-            views: true,
-          }).output,
+          routeAndDispatch(x as tf.Tensor2D, logits as tf.Tensor2D, layer, config, dispatch, context).output,
         T,
+        { fewRows: few, weights },
       )
-      const few = dispatch === 'dense' ? 'TinymoeExpert' : 'TinymoeExperts'
-      if (T <= FEW_ROWS) expect(kernels).toContain(few)
+      const whole = dispatch === 'dense' ? 'TinymoeExpert' : 'TinymoeExperts'
+      if (weights) expect(kernels).toContain(whole)
       else expect(new Set(kernels)).toEqual(new Set(['TinymoeGated', 'TinymoeCombine']))
       expect(maxDifference(actual, expected.flat()), dispatch).toBeLessThan(3e-5)
     })
@@ -365,11 +366,23 @@ describe('many rows', () => {
     seed: fc.nat(),
   })
 
+  const dims = fc
+    .tuple(layers, fc.integer({ min: 1, max: 9 }))
+    .map(([dims, K]) => ({ ...dims, K: Math.min(K, dims.E) }))
+
+  test('experts in one kernel, in a part for each thread, equal the definition', () => {
+    fc.assert(
+      fc.property(dims, (sizes) => expectDefinition(sizes)),
+      { numRuns: 25 },
+    )
+    expectDefinition({ T: 100, D: 48, H: 33, E: 3, K: 2, seed: 7 }) // groups of more than 16 rows, an odd H in two parts
+    const toThird = Array.from({ length: 40 }, () => [0, -1, 5, -2])
+    expectDefinition({ T: 40, D: 16, H: 24, E: 4, K: 1, seed: 8 }, toThird)
+  })
+
   test('gates and the sums of what experts made, each in one kernel, equal the definition', () => {
     fc.assert(
-      fc.property(layers, fc.integer({ min: 1, max: 9 }), (dims, K) =>
-        expectDefinition({ ...dims, K: Math.min(K, dims.E) }),
-      ),
+      fc.property(dims, (sizes) => expectDefinition(sizes, undefined, false)),
       { numRuns: 25 },
     )
   })
@@ -398,17 +411,18 @@ test('a recording notes the kernels for its number of rows, and nobody is told a
     seen.push(listening())
     return { y: applyExpert(rmsNorm(x, weight, 1e-6), { gateUp, down }) }
   }
-  const noted = (kernels?: 'any rows' | 'few rows' | 'none') =>
+  const noted = (kernels: RecordOptions['kernels']) =>
     [...(record({ x }, build, { kernels }).kernels?.values() ?? [])].map(({ op }) => op)
-  expect(noted()).toEqual([])
-  expect(noted('none')).toEqual([])
-  expect(noted('any rows')).toEqual(['TinymoeRmsNorm'])
-  expect(noted('few rows')).toEqual(['TinymoeRmsNorm', 'TinymoeExpert'])
+  expect(noted(undefined)).toEqual([])
+  expect(noted(null)).toEqual([])
+  expect(noted({ fewRows: false, weights: true })).toEqual(['TinymoeRmsNorm'])
+  expect(noted({ fewRows: true, weights: false })).toEqual(['TinymoeRmsNorm'])
+  expect(noted({ fewRows: true, weights: true })).toEqual(['TinymoeRmsNorm', 'TinymoeExpert'])
   const fails = () => {
     throw new Error('no graph')
   }
-  expect(() => record({ x }, fails, { kernels: 'few rows' })).toThrow('no graph')
-  expect([...seen, listening()]).toEqual([false, false, true, true, false])
-  expect([16, 17].map(kernelsFor)).toEqual(['few rows', 'any rows'])
+  expect(() => record({ x }, fails, { kernels: kernelsFor(1) })).toThrow('no graph')
+  expect([...seen, listening()]).toEqual([false, false, true, true, true, false])
+  expect([16, 17].map((rows) => kernelsFor(rows)?.fewRows)).toEqual([true, false])
   tf.dispose([x, weight, gateUp.weight, down.weight])
 })

@@ -94,7 +94,7 @@ function dispatchOnDevice(
   if (!stacked) return dispatchSparseTensorflow(x, experts, routing, ops, views)
   const { expertIndices, expertWeights } = routing
   const inputs = [x, stacked.gateUp, stacked.down, expertIndices, expertWeights]
-  return asOneKernel({ op: 'TinymoeExperts', inputs, fewRows: true }, () =>
+  return asOneKernel({ op: 'TinymoeExperts', inputs, weights: true }, () =>
     name === 'gather'
       ? dispatchGatherTensorflow(x, stacked, routing, ops)
       : dispatchSparseTensorflow(x, experts, routing, ops, views),

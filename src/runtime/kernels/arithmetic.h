@@ -62,12 +62,14 @@ INLINED float exp_all(float* x, int64_t n, float less) {
 }
 
 /** silu(gate) * up, silu(z) = z / (1 + e^-z), of n numbers. */
-FOR_EVERY_PROCESSOR void gated(const float* gate, const float* up, float* y, int64_t n) {
+INLINED void gate_all(const float* gate, const float* up, float* y, int64_t n) {
   int64_t i = 0;
   for (; i + LANES <= n; i += LANES)
     lanes(y + i) = lanes(gate + i) / (1 + exp_of(-lanes(gate + i))) * lanes(up + i);
   for (; i < n; i++) y[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
 }
+
+FOR_EVERY_PROCESSOR void gated(const float* gate, const float* up, float* y, int64_t n) { gate_all(gate, up, y, n); }
 
 /** One row of weights [n] times R rows x[r] [n] -> products [R], added up in ROUNDS sums each, so that none waits for the last. */
 template <int R, int ROUNDS>
@@ -101,12 +103,16 @@ INLINED void dot_products(const float* weights, const float* const* x, int64_t r
   if (r < rows) dot_products<1, 4>(weights, x + r, n, products + r);
 }
 
-/** `x W^T`: rows x[r] [in], weights [out, in] -> the product of row r and output o at y[r * row_step + o * out_step]. */
+/**
+ * `x W^T`: rows x[r] [in], weights [out, in], whose rows lie `step` numbers apart -> the product of row r and output o at
+ * y[r * row_step + o * out_step].
+ */
 FOR_EVERY_PROCESSOR void along_rows(
-  const float* const* x, const float* weights, float* y, int64_t rows, int64_t in, int64_t out, int64_t row_step, int64_t out_step
+  const float* const* x, const float* weights, int64_t step, float* y, int64_t rows, int64_t in, int64_t out, int64_t row_step,
+  int64_t out_step
 ) {
   std::vector<float> products(rows);
-  for (int64_t o = 0; o < out; o++, weights += in, y += out_step) {
+  for (int64_t o = 0; o < out; o++, weights += step, y += out_step) {
     dot_products(weights, x, rows, in, products.data());
     for (int64_t r = 0; r < rows; r++) y[r * row_step] = products[r];
   }

@@ -1,5 +1,5 @@
 // Kernels made known to TensorFlow: of the few rows of a decoding step above all. Each computes what the graph's own ops beside it say.
-#include "arithmetic.h"
+#include "panels.h"
 #include "threads.h"
 
 #include <cstdio>
@@ -95,7 +95,7 @@ struct Product {
     const int64_t parts = parts_of(in * out, out);
     Threads::shared().run(parts, [&](int64_t i) {
       const int64_t from = out * i / parts, to = out * (i + 1) / parts;
-      along_rows(at.data(), weights + from * in, y + from * out_step, rows, in, to - from, row_step, out_step);
+      along_rows(at.data(), weights + from * in, in, y + from * out_step, rows, in, to - from, row_step, out_step);
     });
   }
 
@@ -121,40 +121,70 @@ struct Group {
   std::vector<float> weights;
 };
 
-/** y [T, D] = the sum of what the groups' experts, `down(silu(gate(x)) * up(x))`, make of their rows. */
-void add_experts(const std::vector<Group>& groups, float* y, int64_t T, int64_t D, int64_t H) {
-  std::vector<std::vector<float>> hidden;
-  for (const Group& group : groups) hidden.emplace_back(group.from.size() * H);
+/** More rows than these an expert multiplies in panels; fewer take as long as reading the weights. */
+constexpr int64_t FEW_ROWS = 16;
 
-  const int64_t cuts = parts_of(2 * H * D, H);
-  Threads::shared().run(groups.size() * cuts, [&](int64_t i) {
-    const Group& group = groups[i / cuts];
-    const int64_t rows = group.from.size(), cut = i % cuts;
-    const int64_t begin = H * cut / cuts, size = H * (cut + 1) / cuts - begin;
-    float* gate = &hidden[i / cuts][begin];
-    std::vector<float> up(rows * size);
-    along_rows(group.from.data(), group.gate_up + begin * D, gate, rows, D, size, H, 1);
-    along_rows(group.from.data(), group.gate_up + (H + begin) * D, up.data(), rows, D, size, size, 1);
-    for (int64_t r = 0; r < rows; r++) gated(gate + r * H, &up[r * size], gate + r * H, size);
+/** Channels `from` to before `to` of what is between the group's matrices, of all its rows: rows [H], or panels of them. */
+void make_hidden(const Group& group, float* hidden, int64_t D, int64_t H, int64_t from, int64_t to) {
+  const int64_t rows = group.from.size(), size = to - from;
+  if (rows > FEW_ROWS) {
+    static thread_local std::vector<float> panels; // kept: memory fresh from the system costs a fault a page
+    panels.resize(std::max<size_t>(panels.size(), panels_of(rows) * PANEL * D));
+    to_panels(group.from.data(), panels.data(), rows, D);
+    (has_wide() ? gated_wide : gated_narrow)(panels.data(), group.gate_up, hidden, rows, D, H, from, to);
+    return;
+  }
+  std::vector<float> up(rows * size);
+  along_rows(group.from.data(), group.gate_up + from * D, D, hidden + from, rows, D, size, H, 1);
+  along_rows(group.from.data(), group.gate_up + (H + from) * D, D, up.data(), rows, D, size, size, 1);
+  for (int64_t r = 0; r < rows; r++) gated(hidden + r * H + from, &up[r * size], hidden + r * H + from, size);
+}
+
+/** Adds channels `from` to before `to` of what the group makes of a part of `hidden` to the rows of y that it is for. */
+void add_down(const Group& group, const float* hidden, Between part, int64_t from, int64_t to) {
+  const int64_t rows = group.from.size(), size = to - from;
+  if (rows > FEW_ROWS) {
+    (has_wide() ? add_down_wide : add_down_narrow)(hidden, group.down, group.weights.data(), group.to.data(), rows, part, from, to);
+    return;
+  }
+  const auto [H, begin, end] = part;
+  std::vector<float> made(rows * size);
+  const auto at = rows_of(hidden + begin, rows, H);
+  along_rows(at.data(), group.down + from * H + begin, H, made.data(), rows, end - begin, size, size, 1);
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t d = 0; d < size; d++) group.to[r][from + d] += group.weights[r] * made[r * size + d];
+}
+
+/**
+ * y [T, D] = the sum of what the groups' experts, `down(silu(gate(x)) * up(x))`, make of their rows; of the channels between an
+ * expert's matrices a part, so that the sum of all parts is the whole.
+ */
+void add_experts(const std::vector<Group>& groups, float* y, int64_t T, int64_t D, Between part) {
+  static thread_local std::vector<float> all; // kept, as above
+  const auto [H, begin, end] = part;
+  std::vector<int64_t> starts{0};
+  for (const Group& group : groups) starts.push_back(starts.back() + panels_of(group.from.size()) * PANEL * H);
+  all.resize(std::max<size_t>(all.size(), starts.back()));
+  float* hidden = all.data(); // the other threads' `all` is another
+
+  const bool shared = end - begin == H; // else other threads have the other parts
+  const int64_t cuts = shared ? parts_of(2 * H * D, H) : 1, size = end - begin;
+  Threads::shared().run(groups.size() * cuts, shared, [&](int64_t i) {
+    const int64_t g = i / cuts, cut = i % cuts;
+    make_hidden(groups[g], hidden + starts[g], D, H, begin + size * cut / cuts, begin + size * (cut + 1) / cuts);
   });
-
-  const int64_t parts = parts_of(H * D, D);
-  Threads::shared().run(parts, [&](int64_t i) {
-    const int64_t begin = D * i / parts, size = D * (i + 1) / parts - begin;
-    std::vector<float> made(T * size);
-    for (int64_t t = 0; t < T; t++) std::memset(y + t * D + begin, 0, size * sizeof(float));
-    for (size_t g = 0; g < groups.size(); g++) {
-      const Group& group = groups[g];
-      const int64_t rows = group.from.size();
-      along_rows(rows_of(hidden[g].data(), rows, H).data(), group.down + begin * H, made.data(), rows, H, size, size, 1);
-      for (int64_t r = 0; r < rows; r++)
-        for (int64_t d = 0; d < size; d++) group.to[r][begin + d] += group.weights[r] * made[r * size + d];
-    }
+  const int64_t parts = shared ? parts_of(H * D, D) : 1;
+  Threads::shared().run(parts, shared, [&](int64_t i) {
+    const int64_t from = D * i / parts, to = D * (i + 1) / parts;
+    for (int64_t t = 0; t < T; t++) std::fill(y + t * D + from, y + t * D + to, 0.f);
+    for (size_t g = 0; g < groups.size(); g++) add_down(groups[g], hidden + starts[g], part, from, to);
   });
 }
 
 /** A layer's chosen experts: x [T, D], gateUp [E, 2H, D], down [E, D, H], expertIndices and expertWeights [T, K] -> [T, D]. */
 struct Experts {
+  int64_t part = 0, parts = 1; // of the channels between each expert's matrices
+
   void compute(Call& call) const {
     std::vector<int64_t> rows, matrices, chosen;
     const float* x = call.input(0, &rows);
@@ -175,7 +205,7 @@ struct Experts {
       }
       if (!group.from.empty()) groups.push_back(std::move(group));
     }
-    add_experts(groups, y, T, D, H);
+    add_experts(groups, y, T, D, {H, H * part / parts, H * (part + 1) / parts});
   }
 };
 
@@ -190,7 +220,7 @@ struct Expert {
     float* y = call.output({T, D});
     Group all{gate_up, down, rows_of(x, T, D), {}, std::vector<float>(T, 1)};
     for (int64_t t = 0; t < T; t++) all.to.push_back(y + t * D);
-    add_experts({all}, y, T, D, H);
+    add_experts({all}, y, T, D, {H, 0, H});
   }
 };
 
@@ -314,7 +344,7 @@ template <class Kernel> void destroy(void* kernel) { delete static_cast<Kernel*>
 
 template <class Kernel> void* make(TF_OpKernelConstruction*) { return new Kernel(); }
 
-/** Makes a kernel and reads its one attribute, by `get`, into where it belongs. */
+/** Makes a kernel and reads an attribute, by `get`, into where it belongs. */
 template <class Kernel, auto get, auto member> void* make_with(TF_OpKernelConstruction* construction, const char* attribute) {
   TF_Status* status = TF_NewStatus();
   auto* kernel = new Kernel();
@@ -334,6 +364,15 @@ void report(const char* name, TF_Status* status) {
   if (TF_GetCode(status) != TF_OK) std::fprintf(stderr, "tinymoe: the kernel %s: %s\n", name, TF_Message(status));
 }
 
+void* make_experts(TF_OpKernelConstruction* construction) {
+  TF_Status* status = TF_NewStatus();
+  auto* experts = new Experts();
+  TF_OpKernelConstruction_GetAttrInt64(construction, "part", &experts->part, status);
+  TF_OpKernelConstruction_GetAttrInt64(construction, "parts", &experts->parts, status);
+  TF_DeleteStatus(status);
+  return experts;
+}
+
 /** One more kernel for an op of TensorFlow's: nodes get it that ask for it by this label (`_kernel`). */
 void add_product(const char* op, Create create) {
   TF_Status* status = TF_NewStatus();
@@ -348,11 +387,12 @@ void add_product(const char* op, Create create) {
 /** An op of its own, `name`, and its kernel. */
 template <class Kernel>
 void add_op(
-  const char* name, std::initializer_list<const char*> inputs, Create create = make<Kernel>, const char* attribute = nullptr
+  const char* name, std::initializer_list<const char*> inputs, Create create = make<Kernel>,
+  std::initializer_list<const char*> attributes = {}
 ) {
   TF_Status* status = TF_NewStatus();
   TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(name);
-  if (attribute) TF_OpDefinitionBuilderAddAttr(op, attribute);
+  for (const char* attribute : attributes) TF_OpDefinitionBuilderAddAttr(op, attribute);
   for (const char* input : inputs) TF_OpDefinitionBuilderAddInput(op, input);
   TF_OpDefinitionBuilderAddOutput(op, "y: float");
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, TF_ShapeInferenceContextSetUnknownShape);
@@ -367,24 +407,27 @@ void add_op(
 const bool added = [] {
   add_product("MatMul", [](TF_OpKernelConstruction* c) { return make_product(c, "transpose_b"); });
   add_product("BatchMatMulV2", [](TF_OpKernelConstruction* c) { return make_product(c, "adj_y"); });
-  add_op<Experts>("TinymoeExperts", {"x: float", "gate_up: float", "down: float", "indices: int32", "weights: float"});
+  add_op<Experts>(
+    "TinymoeExperts", {"x: float", "gate_up: float", "down: float", "indices: int32", "weights: float"}, make_experts,
+    {"part: int = 0", "parts: int = 1"}
+  );
   add_op<Expert>("TinymoeExpert", {"x: float", "gate_up: float", "down: float"});
   add_op<Attention>("TinymoeAttention", {"queries: float", "keys: float", "values: float", "mask: float"});
   add_op<Gated>("TinymoeGated", {"gate_up: float"});
   add_op<RmsNorm>(
     "TinymoeRmsNorm", {"x: float", "weight: float"},
     [](TF_OpKernelConstruction* c) { return make_with<RmsNorm, TF_OpKernelConstruction_GetAttrFloat, &RmsNorm::eps>(c, "eps"); },
-    "eps: float"
+    {"eps: float"}
   );
   add_op<Rope>(
     "TinymoeRope", {"x: float", "cos: float", "sin: float"},
     [](TF_OpKernelConstruction* c) { return make_with<Rope, TF_OpKernelConstruction_GetAttrInt64, &Rope::rotary>(c, "rotary"); },
-    "rotary: int"
+    {"rotary: int"}
   );
   add_op<Combine>(
     "TinymoeCombine", {"made: experts * float", "place: int32", "weights: float"},
     [](TF_OpKernelConstruction* c) { return make_with<Combine, TF_OpKernelConstruction_GetAttrInt64, &Combine::experts>(c, "experts"); },
-    "experts: int >= 1"
+    {"experts: int >= 1"}
   );
   return true;
 }();

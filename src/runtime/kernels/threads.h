@@ -22,8 +22,11 @@ class Threads {
   int64_t count() const { return count_; }
 
   /** Calls `part(i)` for 0 <= i < parts, here and in the others, and returns when all are done. One that sleeps is not waited for. */
-  template <class Part> void run(int64_t parts, const Part& part) {
-    if (count_ == 1 || parts < 2 || parts > MOST_PARTS || !caller_.try_lock()) {
+  template <class Part> void run(int64_t parts, const Part& part) { run(parts, true, part); }
+
+  /** The same, or when not `shared` all of it here. */
+  template <class Part> void run(int64_t parts, bool shared, const Part& part) {
+    if (!shared || count_ == 1 || parts < 2 || parts > MOST_PARTS || !caller_.try_lock()) {
       for (int64_t i = 0; i < parts; i++) part(i);
       return;
     }

@@ -1,0 +1,126 @@
+#pragma once
+#include "arithmetic.h"
+
+/**
+ * Products of many rows with weights [out, in] as they lie in memory. Rows stand in panels of 16, turned: [in, 16]. So weights are
+ * broadcast one by one and never copied, which libraries do first for every product; of 64 to 200 rows that is a sixth of the time.
+ */
+constexpr int64_t PANEL = 16;
+
+INLINED int64_t panels_of(int64_t rows) { return (rows + PANEL - 1) / PANEL; }
+
+/** Rows x[r] [in] as panels [in, 16], the last one filled up with zeros. */
+INLINED void to_panels(const float* const* x, float* panels, int64_t rows, int64_t in) {
+  for (int64_t r = 0; r < panels_of(rows) * PANEL; r++) {
+    float* to = panels + r / PANEL * in * PANEL + r % PANEL;
+    for (int64_t i = 0; i < in; i++) to[i * PANEL] = r < rows ? x[r][i] : 0;
+  }
+}
+
+/** R rows of weights [in] times COLUMNS columns of a panel [in, 16], by vectors that hold WIDTH numbers -> products [R, 16]. */
+template <class Vector, int R, int COLUMNS>
+INLINED void multiply(const float* const* weights, const float* panel, float products[][PANEL], int64_t in) {
+  typedef Vector Anywhere __attribute__((aligned(4))); // a template's argument loses its alignment
+  constexpr int WIDTH = sizeof(Vector) / sizeof(float), VECTORS = COLUMNS / WIDTH;
+  Vector sums[R][VECTORS] = {};
+  for (int64_t i = 0; i < in; i++, panel += PANEL)
+#pragma GCC unroll 12
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+      for (int v = 0; v < VECTORS; v++)
+        sums[r][v] += *reinterpret_cast<const Anywhere*>(panel + v * WIDTH) * weights[r][i];
+  for (int r = 0; r < R; r++)
+    for (int v = 0; v < VECTORS; v++) *reinterpret_cast<Anywhere*>(products[r] + v * WIDTH) = sums[r][v];
+}
+
+/** Pointers to R rows [in] from `first` on; those past the last one stand for it again. */
+template <int R> INLINED void rows_from(const float* weights, int64_t first, int64_t last, int64_t in, const float** rows) {
+  for (int r = 0; r < R; r++) rows[r] = weights + std::min(first + r, last) * in;
+}
+
+/** Fetches one of `parts` parts of R rows [in] into a cache, to be multiplied next: a row is too short for the processor to foresee. */
+template <int R> INLINED void fetch(const float* const* rows, int64_t in, int64_t part, int64_t parts) {
+  for (int r = 0; r < R; r++)
+    for (int64_t i = in * part / parts; i < in * (part + 1) / parts; i += 16) __builtin_prefetch(rows[r] + i, 0, 2);
+}
+
+/** Panels [D, 16] of rows -> channels `from` to before `to` of silu(gate(x)) * up(x) as panels [H, 16], R / 2 channels at once. */
+template <class Vector, int R>
+INLINED void gated_panels(
+  const float* x, const float* gate_up, float* hidden, int64_t rows, int64_t D, int64_t H, int64_t from, int64_t to
+) {
+  constexpr int CHANNELS = R / 2;
+  for (int64_t h = from; h < to; h += CHANNELS) {
+    const float *weights[R], *next[R];
+    for (const auto& [of, first] : {std::pair{weights, h}, {next, h + CHANNELS}}) {
+      rows_from<CHANNELS>(gate_up, first, to - 1, D, of);
+      rows_from<CHANNELS>(gate_up + H * D, first, to - 1, D, of + CHANNELS);
+    }
+    for (int64_t p = 0; p < panels_of(rows); p++) {
+      fetch<R>(next, D, p, panels_of(rows));
+      float products[R][PANEL];
+      multiply<Vector, R, PANEL>(weights, x + p * D * PANEL, products, D);
+      for (int c = 0; c < CHANNELS && h + c < to; c++)
+        gate_all(products[c], products[CHANNELS + c], hidden + (p * H + h + c) * PANEL, PANEL);
+    }
+  }
+}
+
+/** A part of the channels between an expert's matrices. */
+struct Between {
+  int64_t H, begin, end;
+};
+
+/** Adds channels `from` to before `to` of down(hidden), weighted, to rows y[r] [D]; panels [H, 16] of hidden rows, of them a part. */
+template <class Vector, int R>
+INLINED void add_down_panels(
+  const float* hidden, const float* down, const float* weight, float* const* y, int64_t rows, Between part, int64_t from, int64_t to
+) {
+  const auto [H, begin, end] = part;
+  for (int64_t d = from; d < to; d += R) {
+    const float *weights[R], *next[R];
+    rows_from<R>(down + begin, d, to - 1, H, weights);
+    rows_from<R>(down + begin, d + R, to - 1, H, next);
+    const int64_t channels = std::min<int64_t>(R, to - d);
+    for (int64_t p = 0; p < panels_of(rows); p++) {
+      fetch<R>(next, end - begin, p, panels_of(rows));
+      float products[R][PANEL];
+      multiply<Vector, R, PANEL>(weights, hidden + (p * H + begin) * PANEL, products, end - begin);
+      for (int64_t r = p * PANEL; r < std::min(rows, (p + 1) * PANEL); r++)
+        for (int64_t c = 0; c < channels; c++) y[r][d + c] += weight[r] * products[c][r % PANEL];
+    }
+  }
+}
+
+/** Both again, as the processor has vectors, and with as many rows of weights at once as it has registers for. */
+#if defined(__x86_64__) && defined(__linux__)
+typedef float Wide __attribute__((vector_size(64)));
+inline bool has_wide() {
+  static const bool has = __builtin_cpu_supports("avx512f");
+  return has;
+}
+#define WIDE __attribute__((target("avx512f")))
+#else
+typedef Lanes Wide;
+inline bool has_wide() { return false; }
+#define WIDE
+#endif
+
+WIDE void gated_wide(const float* x, const float* gate_up, float* hidden, int64_t rows, int64_t D, int64_t H, int64_t from, int64_t to) {
+  gated_panels<Wide, 8>(x, gate_up, hidden, rows, D, H, from, to);
+}
+FOR_EVERY_PROCESSOR void gated_narrow(
+  const float* x, const float* gate_up, float* hidden, int64_t rows, int64_t D, int64_t H, int64_t from, int64_t to
+) {
+  gated_panels<Lanes, 6>(x, gate_up, hidden, rows, D, H, from, to);
+}
+WIDE void add_down_wide(
+  const float* hidden, const float* down, const float* weight, float* const* y, int64_t rows, Between part, int64_t from, int64_t to
+) {
+  add_down_panels<Wide, 8>(hidden, down, weight, y, rows, part, from, to);
+}
+FOR_EVERY_PROCESSOR void add_down_narrow(
+  const float* hidden, const float* down, const float* weight, float* const* y, int64_t rows, Between part, int64_t from, int64_t to
+) {
+  add_down_panels<Lanes, 6>(hidden, down, weight, y, rows, part, from, to);
+}
