@@ -1,6 +1,5 @@
 import type { Tensor } from '@tensorflow/tfjs-core'
 import { type AttributeValue, type GraphNode, nodeOf } from '../graph/protobuf.ts'
-import { reached } from '../graph/reached.ts'
 import { isMatmul, type Matmul, tensorflowMatmul } from './matmul.ts'
 
 /** What a run of a graph multiplies, once the operands' shapes are known. */
@@ -27,7 +26,7 @@ export function graphMatmuls(
   shapes: Readonly<Record<string, readonly number[]>> = {},
 ): GraphMatmuls {
   const byName = new Map(nodes.map((node) => [node.name, node]))
-  const running = executed(nodes, refs)
+  const running = executed(byName, refs)
   const products = nodes.filter((node) => running.has(node) && isMatmul(node.op))
   const fixed = new Map<string, readonly number[]>(Object.entries(shapes))
   const operands = new Set<string>()
@@ -53,14 +52,20 @@ export function graphMatmuls(
   }
 }
 
-/** The nodes that `refs` depend on, if all of them run. */
-function executed(nodes: readonly GraphNode[], refs: readonly string[]): Set<GraphNode> {
-  const found = reached(nodes, refs)
-  const conditional = [...found].find(({ op }) => CONDITIONAL.test(op))
-  if (conditional) {
-    throw new Error(
-      `countMatmulFlops: the graph has a ${conditional.op}, and what it ran cannot be seen from outside`,
-    )
+/** The nodes that `refs` depend on, themselves included. */
+function executed(byName: Map<string, GraphNode>, refs: readonly string[]): Set<GraphNode> {
+  const found = new Set<GraphNode>()
+  const open = [...refs]
+  for (let ref = open.pop(); ref !== undefined; ref = open.pop()) {
+    const node = byName.get(nodeOf(ref))
+    if (!node || found.has(node)) continue
+    if (CONDITIONAL.test(node.op)) {
+      throw new Error(
+        `countMatmulFlops: the graph has a ${node.op}, and what it ran cannot be seen from outside`,
+      )
+    }
+    found.add(node)
+    open.push(...node.input)
   }
   return found
 }

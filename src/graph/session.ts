@@ -14,6 +14,9 @@ import { savedModelInMemory } from './saved-model-memory.ts'
 import { readsWeightsMostly, type Sharing, shareOf, withOneDnn } from './sharing.ts'
 import { sideBySide } from './side-by-side.ts'
 
+/** In more parts experts' work is not cut: each sorts and copies all rows. Measured with two. */
+const MOST_PARTS = 8
+
 /** tfjs-node's backend as far as it runs SavedModels. */
 interface SessionBackend {
   loadSavedModelMetaGraph(path: string, tags: string): number
@@ -94,7 +97,7 @@ export class GraphSession {
 
   private loadShared(recording: Recording, { shared, threads, onednn }: Sharing, rows: number): number {
     const multiplied = readsWeightsMostly(rows) ? withOwnProducts(recording) : withOneDnn(recording, onednn)
-    const parts = shared === 'nothing' ? 1 : threads
+    const parts = shared === 'nothing' ? 1 : Math.min(threads, MOST_PARTS)
     const load = () =>
       this.load({ ...recording, nodes: withKernels({ ...recording, nodes: multiplied }, parts) })
     if (shared === 'ops') return load()

@@ -5,23 +5,11 @@ import type { ExpertWeights } from './weights.ts'
 
 /** SwiGLU (Shazeer 2020): `down(silu(gate(x)) * up(x))`, silu(z) = z sigmoid(z). x [T, D] -> [T, D]. */
 export function applyExpert(x: tf.Tensor2D, expert: ExpertWeights): tf.Tensor2D {
+  const steps = () => tf.tidy(() => tf.transpose(columnsInSteps(x, expert)) as tf.Tensor2D)
   const { gateUp, down } = expert
-  if (gateUp.bias || down.bias) return expertInSteps(x, expert)
+  if (gateUp.bias || down.bias) return steps()
   const inputs = [x, gateUp.weight, down.weight]
-  return asOneKernel({ op: 'TinymoeExpert', inputs, fewRows: true, weights: true }, () =>
-    expertInSteps(x, expert),
-  )
-}
-
-function expertInSteps(x: tf.Tensor2D, { gateUp, down }: ExpertWeights): tf.Tensor2D {
-  return tf.tidy(() => {
-    const product = tf.matMul(gateUp.weight, x, false, true) // [2H, T]
-    const both = gateUp.bias ? tf.add(product, tf.expandDims(gateUp.bias, 1)) : product
-    const [gate, up] = tf.split(both, 2, 0) // [H, T] each
-    const hidden = tf.mul(tf.mul(gate, tf.sigmoid(gate)), up)
-    const y = tf.transpose(tf.matMul(down.weight, hidden)) as tf.Tensor2D // [T, D]
-    return down.bias ? tf.add(y, down.bias) : y
-  })
+  return asOneKernel({ op: 'TinymoeExpert', inputs, fewRows: true, weights: true }, steps)
 }
 
 /** The same in fewer steps where TensorFlow's own ops are at hand and no gradient is asked for. */
@@ -41,6 +29,17 @@ export function expertColumns(
   views?: boolean,
 ): tf.Tensor2D {
   const { gateUp, down } = expert
-  if (!gateUp.bias && !down.bias) return ops.swiglu(x, gateUp.weight, down.weight, views)
-  return tf.tidy(() => tf.transpose(applyExpert(x, expert)))
+  if (gateUp.bias || down.bias) return columnsInSteps(x, expert)
+  return ops.swiglu(x, gateUp.weight, down.weight, views)
+}
+
+function columnsInSteps(x: tf.Tensor2D, { gateUp, down }: ExpertWeights): tf.Tensor2D {
+  return tf.tidy(() => {
+    const product = tf.matMul(gateUp.weight, x, false, true) // [2H, T]
+    const both = gateUp.bias ? tf.add(product, tf.expandDims(gateUp.bias, 1)) : product
+    const [gate, up] = tf.split(both, 2, 0) // [H, T] each
+    const hidden = tf.mul(tf.mul(gate, tf.sigmoid(gate)), up)
+    const columns = tf.matMul(down.weight, hidden) as tf.Tensor2D // [D, T]
+    return down.bias ? tf.add(columns, tf.expandDims(down.bias, 1)) : columns
+  })
 }

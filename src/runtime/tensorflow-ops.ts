@@ -122,8 +122,7 @@ export function tensorflowOps(): TensorflowOps | null {
       tf.tidy(() => {
         // One row on the left is read faster against the weights' rows; of several, Eigen makes slow work.
         if (x.shape[0] === 1) {
-          const y = matMul(gated(matMul(x, gateUp, true), 1), down, true)
-          return tf.reshape(y, [-1, 1]) as tf.Tensor2D
+          return tf.transpose(matMul(gated(matMul(x, gateUp, true), 1), down, true)) as tf.Tensor2D // right for no row, too
         }
         const both = matMul(gateUp, x, true)
         const hidden = asOneKernel({ op: 'TinymoeGated', inputs: [both] }, () =>

@@ -30,7 +30,7 @@ INLINED float sum_of(Lanes x) {
   return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
 }
 
-/** e^x, to the last bit or two (the polynomial is that of Cephes' expf); 0 below e^-87, and no more than e^88. */
+/** e^x, to the last bit or two (the polynomial is that of Cephes' expf); 0 below e^-87, infinite above e^88. */
 INLINED Lanes exp_of(Lanes given) {
   typedef int32_t Bits __attribute__((vector_size(32)));
   constexpr float WHOLE = 12582912; // 1.5 * 2^23: added and taken away again, it leaves a whole number
@@ -48,7 +48,8 @@ INLINED Lanes exp_of(Lanes given) {
   two_to_powers = (two_to_powers << 23) + (127 << 23);
   Lanes scale;
   std::memcpy(&scale, &two_to_powers, sizeof(scale));
-  return given < -87.f ? none : sum * scale;
+  const Lanes result = given < -87.f ? none : sum * scale;
+  return given > 88.f ? none + INFINITY : result;
 }
 
 /** The same for n numbers x, less `less`; returns their sum. */
@@ -71,9 +72,13 @@ INLINED void gate_all(const float* gate, const float* up, float* y, int64_t n) {
 
 FOR_EVERY_PROCESSOR void gated(const float* gate, const float* up, float* y, int64_t n) { gate_all(gate, up, y, n); }
 
-/** One row of weights [n] times R rows x[r] [n] -> products [R], added up in ROUNDS sums each, so that none waits for the last. */
-template <int R, int ROUNDS>
+/**
+ * One row of weights [n] times R rows x[r] [n] -> products [R]. Two sums each, so that none waits for the last; as many for every R,
+ * so that equal rows have equal products, to the last bit.
+ */
+template <int R>
 INLINED void dot_products(const float* weights, const float* const* x, int64_t n, float* products) {
+  constexpr int ROUNDS = 2;
   Lanes sums[R][ROUNDS] = {};
   int64_t i = 0;
   for (; i + ROUNDS * LANES <= n; i += ROUNDS * LANES)
@@ -98,9 +103,9 @@ INLINED void dot_products(const float* weights, const float* const* x, int64_t n
 /** The same for any number of rows. */
 INLINED void dot_products(const float* weights, const float* const* x, int64_t rows, int64_t n, float* products) {
   int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) dot_products<4, 2>(weights, x + r, n, products + r);
-  for (; r + 2 <= rows; r += 2) dot_products<2, 4>(weights, x + r, n, products + r);
-  if (r < rows) dot_products<1, 4>(weights, x + r, n, products + r);
+  for (; r + 4 <= rows; r += 4) dot_products<4>(weights, x + r, n, products + r);
+  for (; r + 2 <= rows; r += 2) dot_products<2>(weights, x + r, n, products + r);
+  if (r < rows) dot_products<1>(weights, x + r, n, products + r);
 }
 
 /**
@@ -138,10 +143,10 @@ INLINED void add_rows(const float* x, const float* weights, float* y, int64_t ro
 FOR_EVERY_PROCESSOR void down_rows(
   const float* x, const float* weights, float* y, int64_t rows, int64_t in, int64_t out, int64_t from, int64_t to
 ) {
-  constexpr int64_t WIDE = 1024; // from here on the sums are too many to be fetched and stored for every row of weights
+  constexpr int64_t MANY = 1024; // from here on the sums are too many to be fetched and stored for every row of weights
   std::memset(y, 0, rows * out * sizeof(float));
   int64_t i = from;
-  if (out >= WIDE)
+  if (out >= MANY)
     for (; i + 8 <= to; i += 8) add_rows<8>(x + i, weights + i * out, y, rows, in, out);
   for (; i < to; i++) add_rows<1>(x + i, weights + i * out, y, rows, in, out);
 }
@@ -195,7 +200,7 @@ FOR_EVERY_PROCESSOR void attend(
 FOR_EVERY_PROCESSOR void rms_norm(const float* x, const float* weight, float* y, int64_t rows, int64_t D, float eps) {
   for (int64_t r = 0; r < rows; r++, x += D, y += D) {
     float squares;
-    dot_products<1, 4>(x, &x, D, &squares);
+    dot_products<1>(x, &x, D, &squares);
     const float scale = 1 / std::sqrt(squares / D + eps);
     for (int64_t i = 0; i < D; i++) y[i] = x[i] * scale * weight[i];
   }

@@ -1,76 +1,38 @@
 // Kernels made known to TensorFlow: of the few rows of a decoding step above all. Each computes what the graph's own ops beside it say.
-#include "panels.h"
-#include "threads.h"
+#include "call.h"
+#include "experts.h"
 
 #include <cstdio>
 #include <initializer_list>
 
-#include "tensorflow/c/c_api.h"
-#define IS_SLIM_BUILD // leaves out a header that TensorFlow's wheel lacks
-#include "tensorflow/c/kernels.h"
 #include "tensorflow/c/ops.h"
 
 namespace {
 
-int64_t numbers_of(const std::vector<int64_t>& shape) {
-  int64_t numbers = 1;
-  for (const int64_t size : shape) numbers *= size;
-  return numbers;
+/** [in, columns] -> [columns, in]. */
+std::vector<float> turned(const float* x, int64_t in, int64_t columns) {
+  std::vector<float> result(in * columns);
+  for (int64_t i = 0; i < in; i++)
+    for (int64_t c = 0; c < columns; c++) result[c * in + i] = x[i * columns + c];
+  return result;
 }
 
-/** One call of a kernel: its inputs, and its output, which is made here. */
-class Call {
- public:
-  explicit Call(TF_OpKernelContext* context) : context_(context) {}
-  ~Call() {
-    for (TF_Tensor* tensor : held_) TF_DeleteTensor(tensor);
-    TF_DeleteStatus(status_);
-  }
-
-  template <class Number = float> const Number* input(int i, std::vector<int64_t>* shape = nullptr) {
-    TF_Tensor* tensor = nullptr;
-    TF_GetInput(context_, i, &tensor, status_);
-    held_.push_back(tensor);
-    if (shape)
-      for (int d = 0; d < TF_NumDims(tensor); d++) shape->push_back(TF_Dim(tensor, d));
-    return static_cast<const Number*>(TF_TensorData(tensor));
-  }
-
-  float* output(const std::vector<int64_t>& shape) {
-    const size_t bytes = numbers_of(shape) * sizeof(float);
-    held_.push_back(TF_AllocateOutput(context_, 0, TF_FLOAT, shape.data(), shape.size(), bytes, status_));
-    return static_cast<float*>(TF_TensorData(held_.back()));
-  }
-
- private:
-  TF_OpKernelContext* context_;
-  TF_Status* status_ = TF_NewStatus();
-  std::vector<TF_Tensor*> held_;
-};
-
-/** In how many parts so many weights are worth being shared; `most` of them can be cut. */
-int64_t parts_of(int64_t numbers, int64_t most) {
-  constexpr int64_t LEAST_NUMBERS = 1 << 14; // fewer are read before another thread has begun
-  const int64_t threads = Threads::shared().count();
-  if (threads == 1) return 1;
-  return std::max<int64_t>(1, std::min({numbers / LEAST_NUMBERS, 2 * threads, most})); // two each, as no two take equally long
-}
-
-std::vector<const float*> rows_of(const float* x, int64_t rows, int64_t size) {
-  std::vector<const float*> at(rows);
-  for (int64_t r = 0; r < rows; r++) at[r] = x + r * size;
-  return at;
-}
-
-/** One matrix by another, the right one transposed or not: `x W`, `x W^T`, `W x^T` or `W x`, of few rows or columns x. */
+/** One matrix by another, each transposed or not: `x W`, `x W^T`, `W x^T` or `W x`, of few rows or columns x. */
 struct Product {
+  TF_Bool left_transposed = 0; // by TensorFlow alone, which folds a transposition into a product
   TF_Bool transposed = 0;
 
   void compute(Call& call) const {
     std::vector<int64_t> left, right;
     const float* a = call.input(0, &left);
     const float* b = call.input(1, &right);
+    if (left_transposed) std::swap(left.rbegin()[1], left.back());
     const int64_t rows = left.rbegin()[1], in = left.back(), columns = transposed ? right.rbegin()[1] : right.back();
+    std::vector<float> copy;
+    if (left_transposed) {
+      copy = turned(a, in, rows);
+      a = copy.data();
+    }
     std::vector<int64_t> shape(std::max(left.size(), right.size()), 1); // of stacks, those of one matrix
     shape.rbegin()[1] = rows;
     shape.back() = columns;
@@ -80,11 +42,8 @@ struct Product {
       else down(a, b, y, rows, in, columns);
       return;
     }
-    std::vector<float> turned;
-    if (!transposed)
-      for (int64_t c = 0; c < columns; c++)
-        for (int64_t i = 0; i < in; i++) turned.push_back(b[i * columns + c]);
-    along(transposed ? b : turned.data(), a, y, columns, in, rows, 1, columns);
+    const std::vector<float> rows_of_right = transposed ? std::vector<float>() : turned(b, in, columns);
+    along(transposed ? b : rows_of_right.data(), a, y, columns, in, rows, 1, columns);
   }
 
  private:
@@ -109,118 +68,6 @@ struct Product {
     });
     for (int64_t i = 1; i < parts; i++)
       for (int64_t j = 0; j < size; j++) y[j] += sums(i)[j];
-  }
-};
-
-/** The rows that one expert is given: where they stand, where what it makes of each is added, and with which weight. */
-struct Group {
-  const float* gate_up;
-  const float* down;
-  std::vector<const float*> from;
-  std::vector<float*> to;
-  std::vector<float> weights;
-};
-
-/** More rows than these an expert multiplies in panels; fewer take as long as reading the weights. */
-constexpr int64_t FEW_ROWS = 16;
-
-/** Channels `from` to before `to` of what is between the group's matrices, of all its rows: rows [H], or panels of them. */
-void make_hidden(const Group& group, float* hidden, int64_t D, int64_t H, int64_t from, int64_t to) {
-  const int64_t rows = group.from.size(), size = to - from;
-  if (rows > FEW_ROWS) {
-    static thread_local std::vector<float> panels; // kept: memory fresh from the system costs a fault a page
-    panels.resize(std::max<size_t>(panels.size(), panels_of(rows) * PANEL * D));
-    to_panels(group.from.data(), panels.data(), rows, D);
-    (has_wide() ? gated_wide : gated_narrow)(panels.data(), group.gate_up, hidden, rows, D, H, from, to);
-    return;
-  }
-  std::vector<float> up(rows * size);
-  along_rows(group.from.data(), group.gate_up + from * D, D, hidden + from, rows, D, size, H, 1);
-  along_rows(group.from.data(), group.gate_up + (H + from) * D, D, up.data(), rows, D, size, size, 1);
-  for (int64_t r = 0; r < rows; r++) gated(hidden + r * H + from, &up[r * size], hidden + r * H + from, size);
-}
-
-/** Adds channels `from` to before `to` of what the group makes of a part of `hidden` to the rows of y that it is for. */
-void add_down(const Group& group, const float* hidden, Between part, int64_t from, int64_t to) {
-  const int64_t rows = group.from.size(), size = to - from;
-  if (rows > FEW_ROWS) {
-    (has_wide() ? add_down_wide : add_down_narrow)(hidden, group.down, group.weights.data(), group.to.data(), rows, part, from, to);
-    return;
-  }
-  const auto [H, begin, end] = part;
-  std::vector<float> made(rows * size);
-  const auto at = rows_of(hidden + begin, rows, H);
-  along_rows(at.data(), group.down + from * H + begin, H, made.data(), rows, end - begin, size, size, 1);
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t d = 0; d < size; d++) group.to[r][from + d] += group.weights[r] * made[r * size + d];
-}
-
-/**
- * y [T, D] = the sum of what the groups' experts, `down(silu(gate(x)) * up(x))`, make of their rows; of the channels between an
- * expert's matrices a part, so that the sum of all parts is the whole.
- */
-void add_experts(const std::vector<Group>& groups, float* y, int64_t T, int64_t D, Between part) {
-  static thread_local std::vector<float> all; // kept, as above
-  const auto [H, begin, end] = part;
-  std::vector<int64_t> starts{0};
-  for (const Group& group : groups) starts.push_back(starts.back() + panels_of(group.from.size()) * PANEL * H);
-  all.resize(std::max<size_t>(all.size(), starts.back()));
-  float* hidden = all.data(); // the other threads' `all` is another
-
-  const bool shared = end - begin == H; // else other threads have the other parts
-  const int64_t cuts = shared ? parts_of(2 * H * D, H) : 1, size = end - begin;
-  Threads::shared().run(groups.size() * cuts, shared, [&](int64_t i) {
-    const int64_t g = i / cuts, cut = i % cuts;
-    make_hidden(groups[g], hidden + starts[g], D, H, begin + size * cut / cuts, begin + size * (cut + 1) / cuts);
-  });
-  const int64_t parts = shared ? parts_of(H * D, D) : 1;
-  Threads::shared().run(parts, shared, [&](int64_t i) {
-    const int64_t from = D * i / parts, to = D * (i + 1) / parts;
-    for (int64_t t = 0; t < T; t++) std::fill(y + t * D + from, y + t * D + to, 0.f);
-    for (size_t g = 0; g < groups.size(); g++) add_down(groups[g], hidden + starts[g], part, from, to);
-  });
-}
-
-/** A layer's chosen experts: x [T, D], gateUp [E, 2H, D], down [E, D, H], expertIndices and expertWeights [T, K] -> [T, D]. */
-struct Experts {
-  int64_t part = 0, parts = 1; // of the channels between each expert's matrices
-
-  void compute(Call& call) const {
-    std::vector<int64_t> rows, matrices, chosen;
-    const float* x = call.input(0, &rows);
-    const float* gate_up = call.input(1);
-    const float* down = call.input(2, &matrices);
-    const int32_t* indices = call.input<int32_t>(3, &chosen);
-    const float* weights = call.input(4);
-    const int64_t T = rows[0], D = rows[1], E = matrices[0], H = matrices[2], K = chosen[1];
-    float* y = call.output({T, D});
-    std::vector<Group> groups;
-    for (int64_t e = 0; e < E; e++) {
-      Group group{gate_up + e * 2 * H * D, down + e * D * H, {}, {}, {}};
-      for (int64_t i = 0; i < T * K; i++) {
-        if (indices[i] != e) continue;
-        group.from.push_back(x + i / K * D);
-        group.to.push_back(y + i / K * D);
-        group.weights.push_back(weights[i]);
-      }
-      if (!group.from.empty()) groups.push_back(std::move(group));
-    }
-    add_experts(groups, y, T, D, {H, H * part / parts, H * (part + 1) / parts});
-  }
-};
-
-/** One expert for all rows: x [T, D], gateUp [2H, D], down [D, H] -> [T, D]. */
-struct Expert {
-  void compute(Call& call) const {
-    std::vector<int64_t> rows, matrix;
-    const float* x = call.input(0, &rows);
-    const float* gate_up = call.input(1);
-    const float* down = call.input(2, &matrix);
-    const int64_t T = rows[0], D = rows[1], H = matrix[1];
-    float* y = call.output({T, D});
-    Group all{gate_up, down, rows_of(x, T, D), {}, std::vector<float>(T, 1)};
-    for (int64_t t = 0; t < T; t++) all.to.push_back(y + t * D);
-    add_experts({all}, y, T, D, {H, 0, H});
   }
 };
 
@@ -290,54 +137,16 @@ struct Rope {
   }
 };
 
-/** Gate above up [2H, n] -> silu(gate) * up [H, n]. In one thread: many experts do it side by side. */
-struct Gated {
-  void compute(Call& call) const {
-    std::vector<int64_t> shape;
-    const float* both = call.input(0, &shape);
-    shape[0] /= 2;
-    const int64_t size = numbers_of(shape);
-    gated(both, both + size, call.output(shape), size);
-  }
-};
-
-/**
- * What each expert made of its rows [D, rows of it], in the order of experts; where in that order each of the T K assignments
- * stands; expertWeights [T, K] -> the weighted sums [T, D].
- */
-struct Combine {
-  int64_t experts = 0;
-
-  void compute(Call& call) const {
-    std::vector<int64_t> chosen;
-    const int32_t* place = call.input<int32_t>(experts);
-    const float* weights = call.input(experts + 1, &chosen);
-    const int64_t T = chosen[0], K = chosen[1];
-    std::vector<Made> made(T * K);
-    int64_t D = 0, next = 0;
-    for (int64_t e = 0; e < experts; e++) {
-      std::vector<int64_t> shape;
-      const float* of_expert = call.input(e, &shape);
-      D = shape[0];
-      for (int64_t c = 0; c < shape[1]; c++) made[next++] = {of_expert + c, shape[1], nullptr, 0};
-    }
-    float* y = call.output({T, D});
-    for (int64_t i = 0; i < T * K; i++) {
-      made[place[i]].y = y + i / K * D;
-      made[place[i]].weight = weights[i];
-    }
-    const int64_t parts = parts_of(T * K * D, (D + 15) / 16);
-    Threads::shared().run(parts, [&](int64_t i) {
-      const int64_t from = D * i / parts, to = D * (i + 1) / parts;
-      for (int64_t t = 0; t < T; t++) std::fill(y + t * D + from, y + t * D + to, 0.f);
-      combine(made, from, to);
-    });
-  }
-};
-
 template <class Kernel> void compute(void* kernel, TF_OpKernelContext* context) {
-  Call call(context);
-  static_cast<const Kernel*>(kernel)->compute(call);
+  try {
+    Call call(context);
+    static_cast<const Kernel*>(kernel)->compute(call);
+  } catch (const std::exception& error) {
+    TF_Status* status = TF_NewStatus();
+    TF_SetStatus(status, TF_INTERNAL, error.what());
+    TF_OpKernelContext_Failure(context, status);
+    TF_DeleteStatus(status);
+  }
 }
 
 template <class Kernel> void destroy(void* kernel) { delete static_cast<Kernel*>(kernel); }
@@ -355,13 +164,14 @@ template <class Kernel, auto get, auto member> void* make_with(TF_OpKernelConstr
 
 using Create = void* (*)(TF_OpKernelConstruction*);
 
-void* make_product(TF_OpKernelConstruction* c, const char* transposed) {
-  return make_with<Product, TF_OpKernelConstruction_GetAttrBool, &Product::transposed>(c, transposed);
-}
-
-/** Says on stderr what TensorFlow does not take; a graph that asks for it then fails, and says so too. */
-void report(const char* name, TF_Status* status) {
-  if (TF_GetCode(status) != TF_OK) std::fprintf(stderr, "tinymoe: the kernel %s: %s\n", name, TF_Message(status));
+/** By the names of the two attributes that transpose its operands. */
+void* make_product(TF_OpKernelConstruction* construction, const char* left, const char* right) {
+  TF_Status* status = TF_NewStatus();
+  auto* product = new Product();
+  TF_OpKernelConstruction_GetAttrBool(construction, left, &product->left_transposed, status);
+  TF_OpKernelConstruction_GetAttrBool(construction, right, &product->transposed, status);
+  TF_DeleteStatus(status);
+  return product;
 }
 
 void* make_experts(TF_OpKernelConstruction* construction) {
@@ -371,6 +181,11 @@ void* make_experts(TF_OpKernelConstruction* construction) {
   TF_OpKernelConstruction_GetAttrInt64(construction, "parts", &experts->parts, status);
   TF_DeleteStatus(status);
   return experts;
+}
+
+/** Says on stderr what TensorFlow does not take; a graph that asks for it then fails, and says so too. */
+void report(const char* name, TF_Status* status) {
+  if (TF_GetCode(status) != TF_OK) std::fprintf(stderr, "tinymoe: the kernel %s: %s\n", name, TF_Message(status));
 }
 
 /** One more kernel for an op of TensorFlow's: nodes get it that ask for it by this label (`_kernel`). */
@@ -405,8 +220,8 @@ void add_op(
 
 /** While the addon is being loaded. */
 const bool added = [] {
-  add_product("MatMul", [](TF_OpKernelConstruction* c) { return make_product(c, "transpose_b"); });
-  add_product("BatchMatMulV2", [](TF_OpKernelConstruction* c) { return make_product(c, "adj_y"); });
+  add_product("MatMul", [](TF_OpKernelConstruction* c) { return make_product(c, "transpose_a", "transpose_b"); });
+  add_product("BatchMatMulV2", [](TF_OpKernelConstruction* c) { return make_product(c, "adj_x", "adj_y"); });
   add_op<Experts>(
     "TinymoeExperts", {"x: float", "gate_up: float", "down: float", "indices: int32", "weights: float"}, make_experts,
     {"part: int = 0", "parts: int = 1"}

@@ -44,48 +44,50 @@ template <int R> INLINED void fetch(const float* const* rows, int64_t in, int64_
     for (int64_t i = in * part / parts; i < in * (part + 1) / parts; i += 16) __builtin_prefetch(rows[r] + i, 0, 2);
 }
 
-/** Panels [D, 16] of rows -> channels `from` to before `to` of silu(gate(x)) * up(x) as panels [H, 16], R / 2 channels at once. */
+/** The channels `begin` to before `end` of the H between an expert's matrices: a part of its work. */
+struct Between {
+  int64_t H, begin, end;
+
+  int64_t size() const { return end - begin; }
+};
+
+/** Panels [D, 16] of rows -> channels `from` to before `to` of silu(gate(x)) * up(x) into the part's panels, R / 2 channels at once. */
 template <class Vector, int R>
 INLINED void gated_panels(
-  const float* x, const float* gate_up, float* hidden, int64_t rows, int64_t D, int64_t H, int64_t from, int64_t to
+  const float* x, const float* gate_up, float* hidden, int64_t rows, int64_t D, Between part, int64_t from, int64_t to
 ) {
   constexpr int CHANNELS = R / 2;
   for (int64_t h = from; h < to; h += CHANNELS) {
     const float *weights[R], *next[R];
     for (const auto& [of, first] : {std::pair{weights, h}, {next, h + CHANNELS}}) {
       rows_from<CHANNELS>(gate_up, first, to - 1, D, of);
-      rows_from<CHANNELS>(gate_up + H * D, first, to - 1, D, of + CHANNELS);
+      rows_from<CHANNELS>(gate_up + part.H * D, first, to - 1, D, of + CHANNELS);
     }
     for (int64_t p = 0; p < panels_of(rows); p++) {
       fetch<R>(next, D, p, panels_of(rows));
       float products[R][PANEL];
       multiply<Vector, R, PANEL>(weights, x + p * D * PANEL, products, D);
       for (int c = 0; c < CHANNELS && h + c < to; c++)
-        gate_all(products[c], products[CHANNELS + c], hidden + (p * H + h + c) * PANEL, PANEL);
+        gate_all(products[c], products[CHANNELS + c], hidden + (p * part.size() + h - part.begin + c) * PANEL, PANEL);
     }
   }
 }
 
-/** A part of the channels between an expert's matrices. */
-struct Between {
-  int64_t H, begin, end;
-};
-
-/** Adds channels `from` to before `to` of down(hidden), weighted, to rows y[r] [D]; panels [H, 16] of hidden rows, of them a part. */
+/** Adds channels `from` to before `to` of down(hidden), weighted, to rows y[r] [D], as far as the part's panels of hidden rows go. */
 template <class Vector, int R>
 INLINED void add_down_panels(
   const float* hidden, const float* down, const float* weight, float* const* y, int64_t rows, Between part, int64_t from, int64_t to
 ) {
-  const auto [H, begin, end] = part;
+  const int64_t in = part.size();
   for (int64_t d = from; d < to; d += R) {
     const float *weights[R], *next[R];
-    rows_from<R>(down + begin, d, to - 1, H, weights);
-    rows_from<R>(down + begin, d + R, to - 1, H, next);
+    rows_from<R>(down + part.begin, d, to - 1, part.H, weights);
+    rows_from<R>(down + part.begin, d + R, to - 1, part.H, next);
     const int64_t channels = std::min<int64_t>(R, to - d);
     for (int64_t p = 0; p < panels_of(rows); p++) {
-      fetch<R>(next, end - begin, p, panels_of(rows));
+      fetch<R>(next, in, p, panels_of(rows));
       float products[R][PANEL];
-      multiply<Vector, R, PANEL>(weights, hidden + (p * H + begin) * PANEL, products, end - begin);
+      multiply<Vector, R, PANEL>(weights, hidden + p * in * PANEL, products, in);
       for (int64_t r = p * PANEL; r < std::min(rows, (p + 1) * PANEL); r++)
         for (int64_t c = 0; c < channels; c++) y[r][d + c] += weight[r] * products[c][r % PANEL];
     }
@@ -106,13 +108,13 @@ inline bool has_wide() { return false; }
 #define WIDE
 #endif
 
-WIDE void gated_wide(const float* x, const float* gate_up, float* hidden, int64_t rows, int64_t D, int64_t H, int64_t from, int64_t to) {
-  gated_panels<Wide, 8>(x, gate_up, hidden, rows, D, H, from, to);
+WIDE void gated_wide(const float* x, const float* gate_up, float* hidden, int64_t rows, int64_t D, Between part, int64_t from, int64_t to) {
+  gated_panels<Wide, 8>(x, gate_up, hidden, rows, D, part, from, to);
 }
 FOR_EVERY_PROCESSOR void gated_narrow(
-  const float* x, const float* gate_up, float* hidden, int64_t rows, int64_t D, int64_t H, int64_t from, int64_t to
+  const float* x, const float* gate_up, float* hidden, int64_t rows, int64_t D, Between part, int64_t from, int64_t to
 ) {
-  gated_panels<Lanes, 6>(x, gate_up, hidden, rows, D, H, from, to);
+  gated_panels<Lanes, 6>(x, gate_up, hidden, rows, D, part, from, to);
 }
 WIDE void add_down_wide(
   const float* hidden, const float* down, const float* weight, float* const* y, int64_t rows, Between part, int64_t from, int64_t to

@@ -1,0 +1,70 @@
+#pragma once
+#include <cstdint>
+#include <stdexcept>
+#include <vector>
+
+#include "tensorflow/c/c_api.h"
+#define IS_SLIM_BUILD // leaves out a header that TensorFlow's wheel lacks
+#include "tensorflow/c/kernels.h"
+#include "threads.h"
+
+namespace {
+
+int64_t numbers_of(const std::vector<int64_t>& shape) {
+  int64_t numbers = 1;
+  for (const int64_t size : shape) numbers *= size;
+  return numbers;
+}
+
+/** One call of a kernel: its inputs, and its output, which is made here. Throws what TensorFlow finds wrong. */
+class Call {
+ public:
+  explicit Call(TF_OpKernelContext* context) : context_(context) {}
+  ~Call() {
+    for (TF_Tensor* tensor : held_) TF_DeleteTensor(tensor);
+    TF_DeleteStatus(status_);
+  }
+
+  template <class Number = float> const Number* input(int i, std::vector<int64_t>* shape = nullptr) {
+    TF_Tensor* tensor = nullptr;
+    TF_GetInput(context_, i, &tensor, status_);
+    check();
+    held_.push_back(tensor);
+    if (shape)
+      for (int d = 0; d < TF_NumDims(tensor); d++) shape->push_back(TF_Dim(tensor, d));
+    return static_cast<const Number*>(TF_TensorData(tensor));
+  }
+
+  float* output(const std::vector<int64_t>& shape) {
+    const size_t bytes = numbers_of(shape) * sizeof(float);
+    TF_Tensor* tensor = TF_AllocateOutput(context_, 0, TF_FLOAT, shape.data(), shape.size(), bytes, status_);
+    check();
+    held_.push_back(tensor);
+    return static_cast<float*>(TF_TensorData(tensor));
+  }
+
+ private:
+  void check() const {
+    if (TF_GetCode(status_) != TF_OK) throw std::runtime_error(TF_Message(status_));
+  }
+
+  TF_OpKernelContext* context_;
+  TF_Status* status_ = TF_NewStatus();
+  std::vector<TF_Tensor*> held_;
+};
+
+/** In how many parts so many weights are worth being shared; `most` of them can be cut. */
+int64_t parts_of(int64_t numbers, int64_t most) {
+  constexpr int64_t LEAST_NUMBERS = 1 << 14; // fewer are read before another thread has begun
+  const int64_t threads = Threads::shared().count();
+  if (threads == 1) return 1;
+  return std::max<int64_t>(1, std::min({numbers / LEAST_NUMBERS, 2 * threads, most})); // two each, as no two take equally long
+}
+
+std::vector<const float*> rows_of(const float* x, int64_t rows, int64_t size) {
+  std::vector<const float*> at(rows);
+  for (int64_t r = 0; r < rows; r++) at[r] = x + r * size;
+  return at;
+}
+
+}  // namespace

@@ -1,0 +1,166 @@
+#pragma once
+#include "call.h"
+#include "panels.h"
+
+namespace {
+
+/** The rows that one expert is given: where they stand, where what it makes of each is added, and with which weight. */
+struct Group {
+  const float* gate_up;
+  const float* down;
+  std::vector<const float*> from;
+  std::vector<float*> to;
+  std::vector<float> weights;
+};
+
+/** More rows than these an expert multiplies in panels; fewer take as long as reading the weights. */
+constexpr int64_t FEW_ROWS = 16;
+
+/** Channels `from` to before `to`, within a part, of what is between the group's matrices: rows of the part, or panels of them. */
+void make_hidden(const Group& group, float* hidden, int64_t D, Between part, int64_t from, int64_t to) {
+  const int64_t rows = group.from.size(), size = to - from;
+  if (rows > FEW_ROWS) {
+    static thread_local std::vector<float> panels; // kept: memory fresh from the system costs a fault a page
+    panels.resize(std::max<size_t>(panels.size(), panels_of(rows) * PANEL * D));
+    to_panels(group.from.data(), panels.data(), rows, D);
+    (has_wide() ? gated_wide : gated_narrow)(panels.data(), group.gate_up, hidden, rows, D, part, from, to);
+    return;
+  }
+  float* gate = hidden + from - part.begin;
+  std::vector<float> up(rows * size);
+  along_rows(group.from.data(), group.gate_up + from * D, D, gate, rows, D, size, part.size(), 1);
+  along_rows(group.from.data(), group.gate_up + (part.H + from) * D, D, up.data(), rows, D, size, size, 1);
+  for (int64_t r = 0; r < rows; r++) gated(gate + r * part.size(), &up[r * size], gate + r * part.size(), size);
+}
+
+/** Adds channels `from` to before `to` of what the group makes of a part's `hidden` to the rows of y that it is for. */
+void add_down(const Group& group, const float* hidden, Between part, int64_t from, int64_t to) {
+  const int64_t rows = group.from.size(), size = to - from;
+  if (rows > FEW_ROWS) {
+    (has_wide() ? add_down_wide : add_down_narrow)(hidden, group.down, group.weights.data(), group.to.data(), rows, part, from, to);
+    return;
+  }
+  std::vector<float> made(rows * size);
+  const auto at = rows_of(hidden, rows, part.size());
+  along_rows(at.data(), group.down + from * part.H + part.begin, part.H, made.data(), rows, part.size(), size, size, 1);
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t d = 0; d < size; d++) group.to[r][from + d] += group.weights[r] * made[r * size + d];
+}
+
+/**
+ * y [T, D] = the sum of what the groups' experts, `down(silu(gate(x)) * up(x))`, make of their rows; of the channels between an
+ * expert's matrices a part, so that the sum of all parts is the whole.
+ */
+void add_experts(const std::vector<Group>& groups, float* y, int64_t T, int64_t D, Between part) {
+  static thread_local std::vector<float> all; // kept, as above
+  const int64_t size = part.size();
+  std::vector<int64_t> starts{0};
+  for (const Group& group : groups) starts.push_back(starts.back() + panels_of(group.from.size()) * PANEL * size);
+  all.resize(std::max<size_t>(all.size(), starts.back()));
+  float* hidden = all.data(); // the other threads' `all` is another
+
+  const bool shared = size == part.H; // else other threads have the other parts
+  const int64_t cuts = shared ? parts_of(2 * size * D, size) : 1;
+  Threads::shared().run(groups.size() * cuts, shared, [&](int64_t i) {
+    const int64_t g = i / cuts, cut = i % cuts;
+    make_hidden(groups[g], hidden + starts[g], D, part, part.begin + size * cut / cuts, part.begin + size * (cut + 1) / cuts);
+  });
+  const int64_t parts = shared ? parts_of(size * D, D) : 1;
+  Threads::shared().run(parts, shared, [&](int64_t i) {
+    const int64_t from = D * i / parts, to = D * (i + 1) / parts;
+    for (int64_t t = 0; t < T; t++) std::fill(y + t * D + from, y + t * D + to, 0.f);
+    for (size_t g = 0; g < groups.size(); g++) add_down(groups[g], hidden + starts[g], part, from, to);
+  });
+}
+
+/** A layer's chosen experts: x [T, D], gateUp [E, 2H, D], down [E, D, H], expertIndices and expertWeights [T, K] -> [T, D]. */
+struct Experts {
+  int64_t part = 0, parts = 1; // of the channels between each expert's matrices
+
+  void compute(Call& call) const {
+    std::vector<int64_t> rows, matrices, chosen;
+    const float* x = call.input(0, &rows);
+    const float* gate_up = call.input(1);
+    const float* down = call.input(2, &matrices);
+    const int32_t* indices = call.input<int32_t>(3, &chosen);
+    const float* weights = call.input(4);
+    const int64_t T = rows[0], D = rows[1], E = matrices[0], H = matrices[2], K = chosen[1];
+    float* y = call.output({T, D});
+    std::vector<Group> groups;
+    for (int64_t e = 0; e < E; e++) {
+      Group group{gate_up + e * 2 * H * D, down + e * D * H, {}, {}, {}};
+      for (int64_t i = 0; i < T * K; i++) {
+        if (indices[i] != e) continue;
+        group.from.push_back(x + i / K * D);
+        group.to.push_back(y + i / K * D);
+        group.weights.push_back(weights[i]);
+      }
+      if (!group.from.empty()) groups.push_back(std::move(group));
+    }
+    add_experts(groups, y, T, D, {H, H * part / parts, H * (part + 1) / parts});
+  }
+};
+
+/** One expert for all rows: x [T, D], gateUp [2H, D], down [D, H] -> [T, D]. */
+struct Expert {
+  void compute(Call& call) const {
+    std::vector<int64_t> rows, matrix;
+    const float* x = call.input(0, &rows);
+    const float* gate_up = call.input(1);
+    const float* down = call.input(2, &matrix);
+    const int64_t T = rows[0], D = rows[1], H = matrix[1];
+    float* y = call.output({T, D});
+    Group all{gate_up, down, rows_of(x, T, D), {}, std::vector<float>(T, 1)};
+    for (int64_t t = 0; t < T; t++) all.to.push_back(y + t * D);
+    add_experts({all}, y, T, D, {H, 0, H});
+  }
+};
+
+/** Gate above up [2H, n] -> silu(gate) * up [H, n]. In one thread: many experts do it side by side. */
+struct Gated {
+  void compute(Call& call) const {
+    std::vector<int64_t> shape;
+    const float* both = call.input(0, &shape);
+    shape[0] /= 2;
+    const int64_t size = numbers_of(shape);
+    gated(both, both + size, call.output(shape), size);
+  }
+};
+
+/**
+ * What each expert made of its rows [D, rows of it], in the order of experts; where in that order each of the T K assignments
+ * stands; expertWeights [T, K] -> the weighted sums [T, D].
+ */
+struct Combine {
+  int64_t experts = 0;
+
+  void compute(Call& call) const {
+    std::vector<int64_t> chosen;
+    const int32_t* place = call.input<int32_t>(experts);
+    const float* weights = call.input(experts + 1, &chosen);
+    const int64_t T = chosen[0], K = chosen[1];
+    std::vector<Made> made(T * K);
+    int64_t D = 0, next = 0;
+    for (int64_t e = 0; e < experts; e++) {
+      std::vector<int64_t> shape;
+      const float* of_expert = call.input(e, &shape);
+      D = shape[0];
+      if (next + shape[1] > T * K) throw std::runtime_error("TinymoeCombine: experts made more rows than they were given");
+      for (int64_t c = 0; c < shape[1]; c++) made[next++] = {of_expert + c, shape[1], nullptr, 0};
+    }
+    if (next < T * K) throw std::runtime_error("TinymoeCombine: experts made fewer rows than they were given");
+    float* y = call.output({T, D});
+    for (int64_t i = 0; i < T * K; i++) {
+      made[place[i]].y = y + i / K * D;
+      made[place[i]].weight = weights[i];
+    }
+    const int64_t parts = parts_of(T * K * D, (D + 15) / 16);
+    Threads::shared().run(parts, [&](int64_t i) {
+      const int64_t from = D * i / parts, to = D * (i + 1) / parts;
+      for (int64_t t = 0; t < T; t++) std::fill(y + t * D + from, y + t * D + to, 0.f);
+      combine(made, from, to);
+    });
+  }
+};
+
+}  // namespace
