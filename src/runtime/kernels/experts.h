@@ -14,7 +14,7 @@ struct Group {
 };
 
 /** More rows than these an expert multiplies in panels; fewer take as long as reading the weights. */
-constexpr int64_t FEW_ROWS = 16;
+constexpr int64_t FEW_ROWS = 8;
 
 /** Channels `from` to before `to`, within a part, of what is between the group's matrices: rows of the part, or panels of them. */
 void make_hidden(const Group& group, float* hidden, int64_t D, Between part, int64_t from, int64_t to) {
