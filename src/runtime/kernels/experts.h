@@ -13,13 +13,13 @@ struct Group {
   std::vector<float> weights;
 };
 
-/** More rows than these an expert multiplies in panels; fewer take as long as reading the weights. */
-constexpr int64_t FEW_ROWS = 8;
+/** More rows than these an expert multiplies in panels; so few, or fewer, row by row, reading weights in one stream. */
+constexpr int64_t ROW_BY_ROW = 8;
 
 /** Channels `from` to before `to`, within a part, of what is between the group's matrices: rows of the part, or panels of them. */
 void make_hidden(const Group& group, float* hidden, int64_t D, Between part, int64_t from, int64_t to) {
   const int64_t rows = group.from.size(), size = to - from;
-  if (rows > FEW_ROWS) {
+  if (rows > ROW_BY_ROW) {
     static thread_local std::vector<float> panels; // kept: memory fresh from the system costs a fault a page
     panels.resize(std::max<size_t>(panels.size(), panels_of(rows) * PANEL * D));
     to_panels(group.from.data(), panels.data(), rows, D);
@@ -36,7 +36,7 @@ void make_hidden(const Group& group, float* hidden, int64_t D, Between part, int
 /** Adds channels `from` to before `to` of what the group makes of a part's `hidden` to the rows of y that it is for. */
 void add_down(const Group& group, const float* hidden, Between part, int64_t from, int64_t to) {
   const int64_t rows = group.from.size(), size = to - from;
-  if (rows > FEW_ROWS) {
+  if (rows > ROW_BY_ROW) {
     (has_wide() ? add_down_wide : add_down_narrow)(hidden, group.down, group.weights.data(), group.to.data(), rows, part, from, to);
     return;
   }

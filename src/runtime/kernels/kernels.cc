@@ -151,36 +151,48 @@ template <class Kernel> void compute(void* kernel, TF_OpKernelContext* context) 
 
 template <class Kernel> void destroy(void* kernel) { delete static_cast<Kernel*>(kernel); }
 
+using Create = void* (*)(TF_OpKernelConstruction*);
+
 template <class Kernel> void* make(TF_OpKernelConstruction*) { return new Kernel(); }
 
-/** Makes a kernel and reads an attribute, by `get`, into where it belongs. */
-template <class Kernel, auto get, auto member> void* make_with(TF_OpKernelConstruction* construction, const char* attribute) {
+/** Reads an attribute of a node by the function of the C API for its type. */
+template <class Get, class Value> void read(Get get, TF_OpKernelConstruction* construction, const char* name, Value& value) {
   TF_Status* status = TF_NewStatus();
-  auto* kernel = new Kernel();
-  get(construction, attribute, &(kernel->*member), status);
+  get(construction, name, &value, status);
   TF_DeleteStatus(status);
-  return kernel;
 }
-
-using Create = void* (*)(TF_OpKernelConstruction*);
 
 /** By the names of the two attributes that transpose its operands. */
 void* make_product(TF_OpKernelConstruction* construction, const char* left, const char* right) {
-  TF_Status* status = TF_NewStatus();
   auto* product = new Product();
-  TF_OpKernelConstruction_GetAttrBool(construction, left, &product->left_transposed, status);
-  TF_OpKernelConstruction_GetAttrBool(construction, right, &product->transposed, status);
-  TF_DeleteStatus(status);
+  read(TF_OpKernelConstruction_GetAttrBool, construction, left, product->left_transposed);
+  read(TF_OpKernelConstruction_GetAttrBool, construction, right, product->transposed);
   return product;
 }
 
-void* make_experts(TF_OpKernelConstruction* construction) {
-  TF_Status* status = TF_NewStatus();
+template <> void* make<Experts>(TF_OpKernelConstruction* construction) {
   auto* experts = new Experts();
-  TF_OpKernelConstruction_GetAttrInt64(construction, "part", &experts->part, status);
-  TF_OpKernelConstruction_GetAttrInt64(construction, "parts", &experts->parts, status);
-  TF_DeleteStatus(status);
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "part", experts->part);
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "parts", experts->parts);
   return experts;
+}
+
+template <> void* make<RmsNorm>(TF_OpKernelConstruction* construction) {
+  auto* norm = new RmsNorm();
+  read(TF_OpKernelConstruction_GetAttrFloat, construction, "eps", norm->eps);
+  return norm;
+}
+
+template <> void* make<Rope>(TF_OpKernelConstruction* construction) {
+  auto* rope = new Rope();
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "rotary", rope->rotary);
+  return rope;
+}
+
+template <> void* make<Combine>(TF_OpKernelConstruction* construction) {
+  auto* combine = new Combine();
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "experts", combine->experts);
+  return combine;
 }
 
 /** Says on stderr what TensorFlow does not take; a graph that asks for it then fails, and says so too. */
@@ -202,8 +214,7 @@ void add_product(const char* op, Create create) {
 /** An op of its own, `name`, and its kernel. */
 template <class Kernel>
 void add_op(
-  const char* name, std::initializer_list<const char*> inputs, Create create = make<Kernel>,
-  std::initializer_list<const char*> attributes = {}
+  const char* name, std::initializer_list<const char*> inputs, std::initializer_list<const char*> attributes = {}
 ) {
   TF_Status* status = TF_NewStatus();
   TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(name);
@@ -213,7 +224,7 @@ void add_op(
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, TF_ShapeInferenceContextSetUnknownShape);
   TF_RegisterOpDefinition(op, status);
   report(name, status);
-  TF_RegisterKernelBuilder(name, TF_NewKernelBuilder(name, "CPU", create, compute<Kernel>, destroy<Kernel>), status);
+  TF_RegisterKernelBuilder(name, TF_NewKernelBuilder(name, "CPU", make<Kernel>, compute<Kernel>, destroy<Kernel>), status);
   report(name, status);
   TF_DeleteStatus(status);
 }
@@ -223,27 +234,15 @@ const bool added = [] {
   add_product("MatMul", [](TF_OpKernelConstruction* c) { return make_product(c, "transpose_a", "transpose_b"); });
   add_product("BatchMatMulV2", [](TF_OpKernelConstruction* c) { return make_product(c, "adj_x", "adj_y"); });
   add_op<Experts>(
-    "TinymoeExperts", {"x: float", "gate_up: float", "down: float", "indices: int32", "weights: float"}, make_experts,
+    "TinymoeExperts", {"x: float", "gate_up: float", "down: float", "indices: int32", "weights: float"},
     {"part: int = 0", "parts: int = 1"}
   );
   add_op<Expert>("TinymoeExpert", {"x: float", "gate_up: float", "down: float"});
   add_op<Attention>("TinymoeAttention", {"queries: float", "keys: float", "values: float", "mask: float"});
   add_op<Gated>("TinymoeGated", {"gate_up: float"});
-  add_op<RmsNorm>(
-    "TinymoeRmsNorm", {"x: float", "weight: float"},
-    [](TF_OpKernelConstruction* c) { return make_with<RmsNorm, TF_OpKernelConstruction_GetAttrFloat, &RmsNorm::eps>(c, "eps"); },
-    {"eps: float"}
-  );
-  add_op<Rope>(
-    "TinymoeRope", {"x: float", "cos: float", "sin: float"},
-    [](TF_OpKernelConstruction* c) { return make_with<Rope, TF_OpKernelConstruction_GetAttrInt64, &Rope::rotary>(c, "rotary"); },
-    {"rotary: int"}
-  );
-  add_op<Combine>(
-    "TinymoeCombine", {"made: experts * float", "place: int32", "weights: float"},
-    [](TF_OpKernelConstruction* c) { return make_with<Combine, TF_OpKernelConstruction_GetAttrInt64, &Combine::experts>(c, "experts"); },
-    {"experts: int >= 1"}
-  );
+  add_op<RmsNorm>("TinymoeRmsNorm", {"x: float", "weight: float"}, {"eps: float"});
+  add_op<Rope>("TinymoeRope", {"x: float", "cos: float", "sin: float"}, {"rotary: int"});
+  add_op<Combine>("TinymoeCombine", {"made: experts * float", "place: int32", "weights: float"}, {"experts: int >= 1"});
   return true;
 }();
 

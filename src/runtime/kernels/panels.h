@@ -17,11 +17,11 @@ INLINED void to_panels(const float* const* x, float* panels, int64_t rows, int64
   }
 }
 
-/** R rows of weights [in] times COLUMNS columns of a panel [in, 16], by vectors that hold WIDTH numbers -> products [R, 16]. */
-template <class Vector, int R, int COLUMNS>
+/** R rows of weights [in] times a panel [in, 16], by vectors that hold WIDTH numbers -> products [R, 16]. */
+template <class Vector, int R>
 INLINED void multiply(const float* const* weights, const float* panel, float products[][PANEL], int64_t in) {
   typedef Vector Anywhere __attribute__((aligned(4))); // a template's argument loses its alignment
-  constexpr int WIDTH = sizeof(Vector) / sizeof(float), VECTORS = COLUMNS / WIDTH;
+  constexpr int WIDTH = sizeof(Vector) / sizeof(float), VECTORS = PANEL / WIDTH;
   Vector sums[R][VECTORS] = {};
   for (int64_t i = 0; i < in; i++, panel += PANEL)
 #pragma GCC unroll 12
@@ -66,7 +66,7 @@ INLINED void gated_panels(
     for (int64_t p = 0; p < panels_of(rows); p++) {
       fetch<R>(next, D, p, panels_of(rows));
       float products[R][PANEL];
-      multiply<Vector, R, PANEL>(weights, x + p * D * PANEL, products, D);
+      multiply<Vector, R>(weights, x + p * D * PANEL, products, D);
       for (int c = 0; c < CHANNELS && h + c < to; c++)
         gate_all(products[c], products[CHANNELS + c], hidden + (p * part.size() + h - part.begin + c) * PANEL, PANEL);
     }
@@ -87,7 +87,7 @@ INLINED void add_down_panels(
     for (int64_t p = 0; p < panels_of(rows); p++) {
       fetch<R>(next, in, p, panels_of(rows));
       float products[R][PANEL];
-      multiply<Vector, R, PANEL>(weights, hidden + p * in * PANEL, products, in);
+      multiply<Vector, R>(weights, hidden + p * in * PANEL, products, in);
       for (int64_t r = p * PANEL; r < std::min(rows, (p + 1) * PANEL); r++)
         for (int64_t c = 0; c < channels; c++) y[r][d + c] += weight[r] * products[c][r % PANEL];
     }
