@@ -67,7 +67,7 @@ export function speedupPicture(report: BenchReport): string {
       ...numbers(bars, top),
       ...unmeasured(tokens, bars),
       ...lineNames(ideal),
-      ...legend(bars),
+      ...legend(bars, ideal > top / 2 ? (1 + ideal) / 2 : (ideal + top) / 2),
       ...caption(report),
     ],
   })
@@ -168,12 +168,14 @@ function lineNames(ideal: number): Plot.Markish[] {
   ]
 }
 
-function legend(bars: Row[]): Plot.Markish[] {
+/** Names of the bars, right of the frame: around `y`, where no line has its name. */
+function legend(bars: Row[], y: number): Plot.Markish[] {
   const names = DISPATCHES.filter((name) => bars.some(({ dispatch }) => dispatch === name))
   return names.map((name, i) =>
     Plot.text([`■ ${name}`], {
       frameAnchor: 'right',
       textAnchor: 'start',
+      y: () => y,
       dx: 8,
       dy: -11 + 22 * i,
       fill: COLORS[name],
