@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { readFileSync, realpathSync } from 'node:fs'
 import { loadavg, platform } from 'node:os'
 import { promisify } from 'node:util'
-import type { RuntimeReport } from '../src/runtime/index.ts'
+import type { RuntimeReport } from '../src/device/index.ts'
 import { packageRoot } from './store.ts'
 
 const run = promisify(execFile)

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { tensorflowOps } from '../src/backend/tensorflow-ops.ts'
 import { applyExpert, applyExpertTensorflow } from '../src/model/experts.ts'
 import type { ExpertWeights } from '../src/model/weights.ts'
-import { tensorflowOps } from '../src/runtime/tensorflow-ops.ts'
 import type { RandomTensors } from './numbers.ts'
 import type { Dispatch, LayerDims, Twin } from './types.ts'
 import { TWINS } from './types.ts'

@@ -1,5 +1,5 @@
+import type { RuntimeReport } from '../src/device/index.ts'
 import { DeviceError } from '../src/errors.ts'
-import type { RuntimeReport } from '../src/runtime/index.ts'
 
 /**
  * Sizes made for a card would keep a processor busy for long: that has to be asked for.

@@ -1,13 +1,13 @@
 import { flopsPerToken, weightBytesPerToken } from '../src/cost/index.ts'
 import { countParameters } from '../src/cost/parameters.ts'
-import { InputError } from '../src/errors.ts'
-import { type LoadedModel, loadModel } from '../src/load-model.ts'
 import {
   type MachineReadings,
   measureMachine,
   type RuntimeReport,
   startRuntime,
-} from '../src/runtime/index.ts'
+} from '../src/device/index.ts'
+import { InputError } from '../src/errors.ts'
+import { type LoadedModel, loadModel } from '../src/load-model.ts'
 import { INTERVAL_RULE, OUTLIER_RULE } from '../src/samples.ts'
 import { judge } from './assertion.ts'
 import { conclude } from './conclusion.ts'

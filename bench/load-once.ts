@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
+import { startRuntime } from '../src/device/index.ts'
+import type { Device } from '../src/device/types.ts'
 import { loadModel } from '../src/load-model.ts'
-import { startRuntime } from '../src/runtime/index.ts'
-import type { Device } from '../src/runtime/types.ts'
 
 /*
  * Loads a model and prints as JSON how long it took and how much memory the process held: `load-once DIRECTORY DEVICE`.

@@ -1,5 +1,5 @@
 import { countMatmulFlops } from '../src/cost/index.ts'
-import type { MachineReadings } from '../src/runtime/index.ts'
+import type { MachineReadings } from '../src/device/index.ts'
 import { quantile, ratioInterval, summarize } from '../src/samples.ts'
 import type { Case, CaseFacts, OpenVariant, Variant } from './cases.ts'
 import { isTwin } from './feed-forward.ts'

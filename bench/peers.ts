@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { z } from 'zod'
-import type { RuntimeReport } from '../src/runtime/index.ts'
+import type { RuntimeReport } from '../src/device/index.ts'
 import { usesTf32 } from './conditions.ts'
 import { llamaBench } from './llama-bench.ts'
 import { UNTIMED_STEPS } from './model-cases.ts'

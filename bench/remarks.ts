@@ -1,4 +1,4 @@
-import type { RuntimeReport } from '../src/runtime/index.ts'
+import type { RuntimeReport } from '../src/device/index.ts'
 import { type BenchReport, CASE_KINDS, type Row } from './types.ts'
 
 /** A load above this share of the threads before the start takes time from what is measured. */

@@ -1,7 +1,7 @@
 import { z } from 'zod'
+import { DEVICES } from '../src/device/types.ts'
 import { EXECUTORS } from '../src/load-model.ts'
 import { DISPATCHES } from '../src/model/dispatch/index.ts'
-import { DEVICES } from '../src/runtime/types.ts'
 import { AXES, CASE_KINDS, PEERS, PRESETS, ROUTINGS, TWINS } from './types.ts'
 
 /** Raised when a reader of the old form could misread the new one. */

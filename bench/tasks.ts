@@ -1,5 +1,5 @@
+import type { MachineReadings } from '../src/device/index.ts'
 import type { Executor, LoadedModel } from '../src/load-model.ts'
-import type { MachineReadings } from '../src/runtime/index.ts'
 import { measureBreakdown } from './breakdown.ts'
 import { measureCapacity } from './capacity.ts'
 import type { Case } from './cases.ts'

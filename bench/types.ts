@@ -1,8 +1,8 @@
 import type { FlopParts, ParameterCount } from '../src/cost/index.ts'
+import type { MachineReadings, RuntimeReport } from '../src/device/index.ts'
 import type { Executor } from '../src/load-model.ts'
 import type { DispatchName } from '../src/model/dispatch/index.ts'
 import type { Dims } from '../src/model/shapes.ts'
-import type { MachineReadings, RuntimeReport } from '../src/runtime/index.ts'
 
 /** D, H, E, K of the synthetic layer. */
 export type LayerDims = Pick<Dims, 'D' | 'H' | 'E' | 'K'>

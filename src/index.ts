@@ -1,5 +1,6 @@
 /** Public API: load a model directory, run it, see what its routers chose, continue texts with it. */
 
+export * from './device/index.ts'
 export * from './errors.ts'
 export type { MutualInformation } from './eval/mutual-information.ts'
 export type { Proportion } from './eval/proportion.ts'
@@ -28,8 +29,8 @@ export type {
   RouterConfig,
 } from './model/config.ts'
 export { DISPATCHES, type DispatchName } from './model/dispatch/index.ts'
-export type { Interventions } from './model/interventions.ts'
 export { KvCache } from './model/kv-cache.ts'
+export type { Interventions } from './model/router/interventions.ts'
 export {
   type RouterLayer,
   type RouterStep,
@@ -37,10 +38,10 @@ export {
   route,
   stepRouter,
   stepsFromLogits,
-} from './model/router.ts'
+} from './model/router/route.ts'
 export type { HiddenStates, LayerTrace, RoutingTrace, TraceOptions } from './model/trace.ts'
 export { type ForwardOptions, type ForwardResult, MoeModel } from './model/transformer.ts'
-export * from './runtime/index.ts'
+export { inspectSetup, type Preparation, type PrepareOptions, prepareTensorflow } from './setup/setup.ts'
 export { traceToCsv } from './trace/csv.ts'
 export { traceFromJson, traceToJson } from './trace/json.ts'
 export { type LayerStatistics, layerStatistics } from './trace/statistics.ts'

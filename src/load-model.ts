@@ -1,7 +1,10 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { onBackend } from './backend/on-backend.ts'
 import { loadWeights } from './checkpoint/load.ts'
 import { openCheckpoint } from './checkpoint/shards.ts'
+import { startRuntime } from './device/index.ts'
+import type { Device, RuntimeReport } from './device/types.ts'
 import { CheckpointError, ConfigError, DeviceError, InputError, messageOf } from './errors.ts'
 import { familyOf } from './families/index.ts'
 import { generate } from './generate/generate.ts'
@@ -13,9 +16,6 @@ import type { ModelConfig } from './model/config.ts'
 import type { DispatchName } from './model/dispatch/index.ts'
 import { type ForwardOptions, type ForwardResult, type GreedyResult, MoeModel } from './model/transformer.ts'
 import type { ModelWeights } from './model/weights.ts'
-import { startRuntime } from './runtime/index.ts'
-import { onBackend } from './runtime/on-backend.ts'
-import type { Device, RuntimeReport } from './runtime/types.ts'
 
 export const EXECUTORS = ['recorded', 'eager'] as const
 /** `recorded`: the forward as a TensorFlow graph, made at its first run. `eager`: op by op. */

@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { startRuntime } from '../src/device/index.ts'
 import { type LoadedModel, loadModel } from '../src/load-model.ts'
 import type { KvCache } from '../src/model/kv-cache.ts'
-import { startRuntime } from '../src/runtime/index.ts'
 import { FIXTURES, maxDifference } from './helpers/golden.ts'
 import { logitsOf } from './helpers/logits.ts'
 

@@ -1,5 +1,5 @@
 import * as Plot from '@observablehq/plot'
-import type { MachineReadings } from '../../src/runtime/index.ts'
+import type { MachineReadings } from '../../src/device/index.ts'
 import type { Cells } from '../table.ts'
 import type { BenchReport, Row } from '../types.ts'
 import { centred, draw, HALO, logScale, short } from './draw.ts'

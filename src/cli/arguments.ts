@@ -1,8 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import type { Device } from '../device/types.ts'
 import { DTYPES } from '../graph/half-weights.ts'
 import { EXECUTORS } from '../load-model.ts'
 import { DISPATCHES, type DispatchName } from '../model/dispatch/index.ts'
-import type { Device } from '../runtime/types.ts'
 
 /** Options every command has, before or after its name. */
 export interface GlobalOptions {

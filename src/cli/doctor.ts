@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
-import { cacheRoot } from '../runtime/cache.ts'
-import { type MachineReadings, measureMachine, type RuntimeReport, startRuntime } from '../runtime/index.ts'
+import { cacheRoot } from '../device/cache.ts'
+import { type MachineReadings, measureMachine, type RuntimeReport, startRuntime } from '../device/index.ts'
 
 interface DoctorFlags {
   device?: string

@@ -1,9 +1,9 @@
 import { type Command, InvalidArgumentError } from 'commander'
+import type { RuntimeReport } from '../device/types.ts'
 import { UsageError } from '../errors.ts'
 import { DEFAULT_MAX_TOKENS } from '../generate/generate.ts'
 import type { Generated, GenerateOptions, GenerateResult } from '../generate/types.ts'
 import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
-import type { RuntimeReport } from '../runtime/types.ts'
 import {
   allOptions,
   decimal,

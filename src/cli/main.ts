@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module'
 import { Command, Option } from 'commander'
-import { DEVICES } from '../runtime/types.ts'
+import { DEVICES } from '../device/types.ts'
 import { wholeNumber } from './arguments.ts'
 import { addCommands } from './commands.ts'
 import { report, usage } from './failure.ts'

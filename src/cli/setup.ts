@@ -1,9 +1,9 @@
 import progress, { type GenericFormatter, SingleBar } from 'cli-progress'
 import { type Command, Option } from 'commander'
+import { VARIANTS, type Variant } from '../device/release.ts'
 import { SetupError } from '../errors.ts'
-import type { Progress } from '../runtime/download.ts'
-import { VARIANTS, type Variant } from '../runtime/release.ts'
-import { inspectSetup, prepareTensorflow, type SetupState } from '../runtime/setup.ts'
+import type { Progress } from '../setup/download.ts'
+import { inspectSetup, prepareTensorflow, type SetupState } from '../setup/setup.ts'
 
 interface SetupFlags {
   variant?: Variant | 'auto'

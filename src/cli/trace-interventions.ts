@@ -7,7 +7,7 @@ import {
   type CapacityPolicy,
   type Interventions,
   interventionsByLayer,
-} from '../model/interventions.ts'
+} from '../model/router/interventions.ts'
 import { traceFromJson } from '../trace/json.ts'
 import { decimal, repeated, wholeNumber } from './arguments.ts'
 

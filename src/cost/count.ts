@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
+import type { OpAttribute, TensorflowBackend } from '../backend/tensorflow-ops.ts'
 import { Recorder } from '../graph/recorder.ts'
 import { GraphSession } from '../graph/session.ts'
-import type { OpAttribute, TensorflowBackend } from '../runtime/tensorflow-ops.ts'
 import { graphMatmuls } from './graph-matmuls.ts'
 import { einsumOf, flopsOf, isMatmul, type Matmul, matmulOf, tensorflowMatmul } from './matmul.ts'
 

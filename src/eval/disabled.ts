@@ -1,6 +1,6 @@
 import { InputError } from '../errors.ts'
 import type { MoeConfig } from '../model/config.ts'
-import { interventionFor } from '../model/interventions.ts'
+import { interventionFor } from '../model/router/interventions.ts'
 import type { Document } from './documents.ts'
 import { documentLosses, domainsOf, type EvalForward, type Watch } from './loss.ts'
 import { ratioOfSums } from './ratio.ts'

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import * as tf from '@tensorflow/tfjs-core'
 import { InputError } from '../errors.ts'
-import type { Interventions } from '../model/interventions.ts'
+import type { Interventions } from '../model/router/interventions.ts'
 import type { RoutingTrace } from '../model/trace.ts'
 import type { MoeModel } from '../model/transformer.ts'
 import { mean, sum } from '../sums.ts'

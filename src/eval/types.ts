@@ -1,7 +1,7 @@
 import type { FlopParts, ParameterCount } from '../cost/index.ts'
+import type { RuntimeReport } from '../device/types.ts'
 import type { Dtype } from '../graph/half-weights.ts'
 import type { Executor } from '../load-model.ts'
-import type { RuntimeReport } from '../runtime/types.ts'
 import type { Domain } from '../train/corpus/index.ts'
 import type { MutualInformation } from './mutual-information.ts'
 import type { Proportion } from './proportion.ts'

@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core'
-import type { OpAttribute, TensorflowBackend } from '../runtime/tensorflow-ops.ts'
+import type { OpAttribute, TensorflowBackend } from '../backend/tensorflow-ops.ts'
 
 /**
  * Type attributes that a graph must state and that tfjs-node's kernels sometimes leave out, because eager execution

@@ -5,7 +5,7 @@ import type { Product, Recording } from './recorder.ts'
 export const FEW_ROWS = 16
 
 /**
- * The nodes with the kernels of src/runtime/kernels that were noted while the graph was recorded. The steps whose place they take
+ * The nodes with the kernels of src/native that were noted while the graph was recorded. The steps whose place they take
  * stay beside them, without effect unless fetched.
  */
 export function withKernels({ nodes, kernels }: Recording, parts: number): GraphNode[] {

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import * as tf from '@tensorflow/tfjs-core'
-import type { KernelListener, OneKernel } from '../runtime/one-kernel.ts'
-import type { OpAttribute, TensorflowBackend } from '../runtime/tensorflow-ops.ts'
+import type { KernelListener, OneKernel } from '../backend/one-kernel.ts'
+import type { OpAttribute, TensorflowBackend } from '../backend/tensorflow-ops.ts'
 import { missingAttributes } from './op-attributes.ts'
 import {
   type AttributeValue,
@@ -34,7 +34,7 @@ export interface Recording {
   inputs: Record<string, Pick<tf.Tensor, 'shape' | 'dtype'>>
   outputs: Record<string, { ref: string; shape: readonly number[]; dtype: GraphDtype }>
   variables: GraphVariable[]
-  /** Nodes that end steps which a kernel of src/runtime/kernels does as one, by their names, and what may stand in their place. */
+  /** Nodes that end steps which a kernel of src/native does as one, by their names, and what may stand in their place. */
   kernels?: ReadonlyMap<string, GraphNode>
   /** Of operands of products whose type tfjs has not, so that they cannot be fetched; by their refs. */
   shapes?: Record<string, readonly number[]>

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { withSessionConfig } from '../backend/session-options.ts'
 import { messageOf } from '../errors.ts'
-import { withSessionConfig } from '../runtime/session-options.ts'
 import { withKernels, withOwnProducts } from './own-kernels.ts'
 import {
   DATA_TYPES,

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { tensorflowOps } from '../backend/tensorflow-ops.ts'
 import { cutQueries, MASKED, type QueryBlock } from '../model/attention.ts'
 import type { AttentionConfig, ModelConfig } from '../model/config.ts'
 import { type RopeTables, ropeFrequencies } from '../model/rope.ts'
-import { tensorflowOps } from '../runtime/tensorflow-ops.ts'
 
 /** Up to this many query tokens look at the whole room: cutting it takes more ops than it saves. */
 const FEW_TOKENS = 16

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { asOneKernel } from '../runtime/one-kernel.ts'
+import { asOneKernel } from '../backend/one-kernel.ts'
 import type { AttentionConfig } from './config.ts'
 import { linear } from './linear.ts'
 import { rmsNorm } from './norm.ts'

@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { MoeConfig } from './config.ts'
 import { type DispatchName, mixtureLayer, routeAndDispatchTrainable, withShared } from './dispatch/index.ts'
-import type { Intervention, RouterPlace } from './interventions.ts'
 import { linear } from './linear.ts'
-import { assertFinite, type Routing } from './router.ts'
+import type { Intervention, RouterPlace } from './router/interventions.ts'
+import { assertFinite, type Routing } from './router/route.ts'
 import type { TraceRecorder } from './trace.ts'
 import type { MoeWeights } from './weights.ts'
 

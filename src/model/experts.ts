@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { asOneKernel } from '../runtime/one-kernel.ts'
-import type { TensorflowOps } from '../runtime/tensorflow-ops.ts'
+import { asOneKernel } from '../backend/one-kernel.ts'
+import type { TensorflowOps } from '../backend/tensorflow-ops.ts'
 import type { ExpertWeights } from './weights.ts'
 
 /** SwiGLU (Shazeer 2020): `down(silu(gate(x)) * up(x))`, silu(z) = z sigmoid(z). x [T, D] -> [T, D]. */

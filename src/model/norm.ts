@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { asOneKernel } from '../runtime/one-kernel.ts'
+import { asOneKernel } from '../backend/one-kernel.ts'
 
 /** RMSNorm (Zhang and Sennrich 2019): `weight * x / sqrt(mean(x^2) + eps)` over the last axis. x [..., D], weight [D]. */
 export function rmsNorm<X extends tf.Tensor>(x: X, weight: tf.Tensor1D, eps: number): X {

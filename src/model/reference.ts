@@ -1,5 +1,5 @@
 import type { AttentionConfig } from './config.ts'
-import type { Routing } from './router.ts'
+import type { Routing } from './router/route.ts'
 
 /**
  * The layers by their definition: plain loops, one token and one number at a time, in float64. Slow on purpose.

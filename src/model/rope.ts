@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { asOneKernel } from '../runtime/one-kernel.ts'
+import { asOneKernel } from '../backend/one-kernel.ts'
 import type { AttentionConfig, RopeConfig } from './config.ts'
 
 /** Cosines and signed sines of a call's positions, shared by all its layers: both [B, T, 1, n], n channels rotate. */

@@ -1,8 +1,8 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import type { RouterConfig } from './config.ts'
-import type { Intervention, Interventions, RouterPlace } from './interventions.ts'
-import { countTokens, type Routing, stepsFromLogits } from './router.ts'
-import { type RoutingTensors, routingToHost } from './router-tensors.ts'
+import type { Intervention, Interventions, RouterPlace } from './router/interventions.ts'
+import { countTokens, type Routing, stepsFromLogits } from './router/route.ts'
+import { type RoutingTensors, routingToHost } from './router/tensors.ts'
 
 /** One token of a traced run. */
 export interface TraceRow {

@@ -1,6 +1,6 @@
 import { InputError } from '../errors.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
-import { type Interventions, interventionFor } from '../model/interventions.ts'
+import { type Interventions, interventionFor } from '../model/router/interventions.ts'
 import type { RoutingTrace } from '../model/trace.ts'
 import type { MoeModel } from '../model/transformer.ts'
 import { mean } from '../sums.ts'

@@ -1,6 +1,6 @@
 import type { ModelConfig, RouterConfig } from '../model/config.ts'
-import { type Interventions, interventionFor } from '../model/interventions.ts'
-import { type RouterStep, type RouterValue, type Routing, stepsFromLogits } from '../model/router.ts'
+import { type Interventions, interventionFor } from '../model/router/interventions.ts'
+import { type RouterStep, type RouterValue, type Routing, stepsFromLogits } from '../model/router/route.ts'
 import type { LayerTrace, RoutingTrace, TraceRow } from '../model/trace.ts'
 import type { ModelWeights } from '../model/weights.ts'
 

@@ -1,6 +1,6 @@
 import { checkPromptLength, PREFILL_CHUNK } from '../generate/generate.ts'
 import type { LoadedModel } from '../load-model.ts'
-import type { Interventions } from '../model/interventions.ts'
+import type { Interventions } from '../model/router/interventions.ts'
 import { joinTraces, type RoutingTrace } from '../model/trace.ts'
 import type { ForwardOptions } from '../model/transformer.ts'
 

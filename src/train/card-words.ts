@@ -1,4 +1,4 @@
-import type { RuntimeReport } from '../runtime/types.ts'
+import type { RuntimeReport } from '../device/types.ts'
 
 /* Words and numbers as a model card has them. */
 

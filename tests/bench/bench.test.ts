@@ -4,8 +4,8 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { isTwin } from '../../bench/feed-forward.ts'
 import { type BenchHooks, type BenchOptions, runBench } from '../../bench/index.ts'
 import type { BenchReport } from '../../bench/types.ts'
+import { startRuntime } from '../../src/device/index.ts'
 import { InputError } from '../../src/errors.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 import { FIXTURES } from '../helpers/golden.ts'
 
 const LIMITS = { budgetMs: 100, minSamples: 5, maxSamples: 5 }

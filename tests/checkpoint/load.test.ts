@@ -14,9 +14,9 @@ import * as tf from '@tensorflow/tfjs-core'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openCheckpoint } from '../../src/checkpoint/shards.ts'
 import { type TensorToWrite, writeSafetensors } from '../../src/checkpoint/write.ts'
+import { startRuntime } from '../../src/device/index.ts'
 import { loadModel } from '../../src/load-model.ts'
 import { allTensors } from '../../src/model/weights.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 import { FIXTURES, maxDifference } from '../helpers/golden.ts'
 
 let dir: string

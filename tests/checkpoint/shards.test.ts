@@ -7,7 +7,7 @@ import { type TensorToWrite, writeSafetensors, writeShards } from '../../src/che
 import { expectRejected, temporaryDir } from './files.ts'
 
 const root = temporaryDir()
-const fixtures = fileURLToPath(new URL('../fixtures/', import.meta.url))
+const fixtures = fileURLToPath(new URL('../fixtures', import.meta.url))
 const index = 'model.safetensors.index.json'
 
 function newDir(): string {

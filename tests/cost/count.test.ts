@@ -1,16 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
+import type { TensorflowBackend } from '../../src/backend/tensorflow-ops.ts'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { type ForwardShape, forwardFlops, moeLayerFlops, totalFlops } from '../../src/cost/flops.ts'
+import { startRuntime } from '../../src/device/index.ts'
 import { meanColumnsMet } from '../../src/model/attention.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
 import { DISPATCHES, type DispatchName, routeAndDispatch } from '../../src/model/dispatch/index.ts'
 import { linear } from '../../src/model/linear.ts'
 import type { Dims } from '../../src/model/shapes.ts'
 import type { MoeWeights } from '../../src/model/weights.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
-import type { TensorflowBackend } from '../../src/runtime/tensorflow-ops.ts'
 import { fixtureModel } from '../helpers/golden.ts'
 import {
   expertTensors,

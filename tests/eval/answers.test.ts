@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest'
+import { startRuntime } from '../../src/device/index.ts'
 import { byDomainAndForm, headlineOf, quizzesOf, runQuiz, runQuizzes } from '../../src/eval/answers.ts'
 import { proportion } from '../../src/eval/proportion.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 import { DOMAINS, generateSample } from '../../src/train/corpus/index.ts'
 import { END, heldoutDocuments, oracle, projectCodec, TEXT_CONFIG } from './oracle.ts'
 

@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { startRuntime } from '../../src/device/index.ts'
 import { continueGreedily } from '../../src/eval/greedy.ts'
 import { generate } from '../../src/generate/generate.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 import { randomModel, randomTokens } from '../helpers/random.ts'
 
 const V = 40

@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { startRuntime } from '../../src/device/index.ts'
 import type { Document } from '../../src/eval/documents.ts'
 import { documentLosses, type EvalForward, lossReport } from '../../src/eval/loss.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 import { randomModel, randomTokens } from '../helpers/random.ts'
 
 const V = 40

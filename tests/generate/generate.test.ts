@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { startRuntime } from '../../src/device/index.ts'
 import { InputError } from '../../src/errors.ts'
 import {
   DEFAULT_MAX_TOKENS,
@@ -13,7 +14,6 @@ import { DISPATCHES } from '../../src/model/dispatch/index.ts'
 import { KvCache } from '../../src/model/kv-cache.ts'
 import { mostLikelyTokens } from '../../src/model/most-likely.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 import { fixtureModel, readGolden } from '../helpers/golden.ts'
 import { tokenizerDir } from './fixtures.ts'
 

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, expect, test } from 'vitest'
+import { startRuntime } from '../../src/device/index.ts'
 import { cacheValue } from '../../src/graph/graph-cache.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 import { randomMatrix, randomNumbers } from '../helpers/random.ts'
 
 beforeAll(async () => {

@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs'
+import { startRuntime } from '../../src/device/index.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 import { randomModel } from '../helpers/random.ts'
 
 /** A program for saved-model-memory.test.ts: records and runs a graph, disposes nothing, and ends as its argument says. */

@@ -5,11 +5,11 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { startRuntime } from '../../src/device/index.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
 import { record } from '../../src/graph/recorder.ts'
 import { savedModelInMemory } from '../../src/graph/saved-model-memory.ts'
 import { GraphSession } from '../../src/graph/session.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 import { randomModel } from '../helpers/random.ts'
 
 beforeAll(async () => {

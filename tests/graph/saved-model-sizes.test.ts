@@ -1,13 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, expect, test } from 'vitest'
+import { startRuntime } from '../../src/device/index.ts'
 import { type GraphNode, shapeProto } from '../../src/graph/protobuf.ts'
 import { constant } from '../../src/graph/recorder.ts'
 import { GraphBuilder, type } from '../../src/graph/saved-model-builder.ts'
 import type { Sizes } from '../../src/graph/saved-model-record.ts'
 import { RECORDED_SIZES, withFreeSizes } from '../../src/graph/saved-model-sizes.ts'
 import { GraphSession } from '../../src/graph/session.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 
 beforeAll(async () => {
   await startRuntime({ device: 'cpu' })

@@ -1,6 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
+import { type TensorflowOps, tensorflowOps } from '../../src/backend/tensorflow-ops.ts'
 import { countMatmulFlops } from '../../src/cost/count.ts'
+import { hasOneDnn } from '../../src/device/backends.ts'
+import { startRuntime } from '../../src/device/index.ts'
 import { type Recording, record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
 import {
@@ -10,9 +13,6 @@ import {
   shareOf,
   withOneDnn,
 } from '../../src/graph/sharing.ts'
-import { hasOneDnn } from '../../src/runtime/backends.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
-import { type TensorflowOps, tensorflowOps } from '../../src/runtime/tensorflow-ops.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { randomMatrix, randomNumbers } from '../helpers/random.ts'
 

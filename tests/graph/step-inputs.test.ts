@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, expect, test } from 'vitest'
+import { startRuntime } from '../../src/device/index.ts'
 import { blocksInGraph, packedLength, packInputs, ropeInGraph } from '../../src/graph/step-inputs.ts'
 import { type QueryBlock, queryBlocks } from '../../src/model/attention.ts'
 import { ropeFrequencies, ropeValues } from '../../src/model/rope.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { randomModel } from '../helpers/random.ts'
 

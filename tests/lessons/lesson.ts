@@ -1,5 +1,5 @@
 import { test } from 'vitest'
-import { startRuntime } from '../../src/runtime/index.ts'
+import { startRuntime } from '../../src/device/index.ts'
 
 declare module 'vitest' {
   interface TaskMeta {

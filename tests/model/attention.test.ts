@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { startRuntime } from '../../src/device/index.ts'
 import { attention, queryBlocks } from '../../src/model/attention.ts'
 import type { AttentionConfig } from '../../src/model/config.ts'
 import { KvCache } from '../../src/model/kv-cache.ts'
@@ -13,7 +14,6 @@ import {
   rowTimes,
 } from '../../src/model/reference.ts'
 import { headTables, ropeFrequencies, ropeTables } from '../../src/model/rope.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { randomMatrix, randomNumbers } from '../helpers/random.ts'
 

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { startRuntime } from '../../src/device/index.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
 import {
   chooseDispatch,
@@ -9,8 +10,7 @@ import {
 } from '../../src/model/dispatch/index.ts'
 import { applyExpert } from '../../src/model/experts.ts'
 import { expertReference, moeReference } from '../../src/model/reference.ts'
-import { type Routing, route } from '../../src/model/router.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
+import { type Routing, route } from '../../src/model/router/route.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { asLoaded, expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
 

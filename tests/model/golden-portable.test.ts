@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe } from 'vitest'
+import { startRuntime } from '../../src/device/index.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 import { fixtureModel, readGolden } from '../helpers/golden.ts'
 import { goldenCases } from '../helpers/golden-cases.ts'
 

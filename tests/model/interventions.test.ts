@@ -1,15 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { expertCapacity } from '../../src/model/capacity.ts'
+import { startRuntime } from '../../src/device/index.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
 import { DISPATCHES } from '../../src/model/dispatch/index.ts'
-import { type Interventions, interventionFor, interventionsByLayer } from '../../src/model/interventions.ts'
 import { moeReference } from '../../src/model/reference.ts'
-import { type Routing, route } from '../../src/model/router.ts'
+import { expertCapacity } from '../../src/model/router/capacity.ts'
+import {
+  type Interventions,
+  interventionFor,
+  interventionsByLayer,
+} from '../../src/model/router/interventions.ts'
+import { type Routing, route } from '../../src/model/router/route.ts'
 import type { RoutingTrace } from '../../src/model/trace.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { randomModel, randomNumbers, randomTokens } from '../helpers/random.ts'
 

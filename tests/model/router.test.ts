@@ -1,11 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { startRuntime } from '../../src/device/index.ts'
 import { type RouterConfig, softmaxTopK } from '../../src/model/config.ts'
-import { interventionFor } from '../../src/model/interventions.ts'
-import { type RouterStep, type Routing, route, stepRouter, stepsFromLogits } from '../../src/model/router.ts'
-import { routeTensors, routingToHost } from '../../src/model/router-tensors.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
+import { interventionFor } from '../../src/model/router/interventions.ts'
+import {
+  type RouterStep,
+  type Routing,
+  route,
+  stepRouter,
+  stepsFromLogits,
+} from '../../src/model/router/route.ts'
+import { routeTensors, routingToHost } from '../../src/model/router/tensors.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { randomNumbers } from '../helpers/random.ts'
 

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, expect, test } from 'vitest'
+import { startRuntime } from '../../src/device/index.ts'
 import { type RouterConfig, softmaxTopK } from '../../src/model/config.ts'
-import { type Interventions, interventionFor } from '../../src/model/interventions.ts'
-import { route } from '../../src/model/router.ts'
+import { type Interventions, interventionFor } from '../../src/model/router/interventions.ts'
+import { route } from '../../src/model/router/route.ts'
 import { type LayerTrace, TraceRecorder } from '../../src/model/trace.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 
 beforeAll(async () => {
   await startRuntime({ device: 'js' })

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { analyseCommand } from '../../src/cli/analyse.ts'
+import { startRuntime } from '../../src/device/index.ts'
 import type { RoutingTrace } from '../../src/model/trace.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 import { MIXTRAL, PATIENT, tinymoe } from '../cli/run-cli.ts'
 import { fixtureModel } from '../helpers/golden.ts'
 import { randomTokens } from '../helpers/random.ts'

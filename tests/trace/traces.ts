@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { countTokens } from '../../src/model/router.ts'
+import { countTokens } from '../../src/model/router/route.ts'
 import type { LayerTrace, RoutingTrace } from '../../src/model/trace.ts'
 
 /** A layer's trace from readable rows; what is left out is made up plainly. */

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { startRuntime } from '../../src/runtime/index.ts'
+import { startRuntime } from '../../src/device/index.ts'
 import { balanceLoss, crossEntropy, updateScoreBias, zLoss } from '../../src/train/losses.ts'
 
 const value = (f: () => tf.Scalar) => tf.tidy(() => f().dataSync()[0])

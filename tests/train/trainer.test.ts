@@ -6,10 +6,10 @@ import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { decodeBf16, encodeBf16 } from '../../src/checkpoint/dtype.ts'
 import { openSafetensors } from '../../src/checkpoint/safetensors.ts'
 import { saveCheckpoint } from '../../src/checkpoint/save.ts'
+import { startRuntime } from '../../src/device/index.ts'
 import { CheckpointError } from '../../src/errors.ts'
 import { loadModel, readConfig } from '../../src/load-model.ts'
 import { allTensors } from '../../src/model/weights.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 import {
   checkpointDir,
   resumeTraining,

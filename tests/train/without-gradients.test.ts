@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { expect, test } from 'vitest'
+import { startRuntime } from '../../src/device/index.ts'
 import { DeviceError } from '../../src/errors.ts'
-import { startRuntime } from '../../src/runtime/index.ts'
 import { tinyTrainer } from './tiny.ts'
 
 test('a device whose ops have no gradients is refused before anything is trained', async () => {

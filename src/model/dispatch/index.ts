@@ -1,18 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { asOneKernel } from '../../runtime/one-kernel.ts'
-import { type TensorflowOps, tensorflowOps } from '../../runtime/tensorflow-ops.ts'
+import { asOneKernel } from '../../backend/one-kernel.ts'
+import { type TensorflowOps, tensorflowOps } from '../../backend/tensorflow-ops.ts'
 import type { MoeConfig } from '../config.ts'
 import { applyExpert } from '../experts.ts'
-import type { Intervention, RouterPlace } from '../interventions.ts'
 import { linear } from '../linear.ts'
-import { assertFinite, type Routing, route } from '../router.ts'
+import type { Intervention, RouterPlace } from '../router/interventions.ts'
+import { assertFinite, type Routing, route } from '../router/route.ts'
 import {
   type RoutingTensors,
   routeTensors,
   routingToHost,
   routingToTensors,
   weightsAt,
-} from '../router-tensors.ts'
+} from '../router/tensors.ts'
 import type { MoeWeights } from '../weights.ts'
 import { dispatchDense } from './dense.ts'
 import { dispatchGather, dispatchGatherTensorflow } from './gather.ts'

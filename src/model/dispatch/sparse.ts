@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { asOneKernel } from '../../runtime/one-kernel.ts'
-import type { TensorflowOps } from '../../runtime/tensorflow-ops.ts'
+import { asOneKernel } from '../../backend/one-kernel.ts'
+import type { TensorflowOps } from '../../backend/tensorflow-ops.ts'
 import { applyExpert, expertColumns } from '../experts.ts'
-import type { Routing } from '../router.ts'
-import { type RoutingTensors, routingToTensors } from '../router-tensors.ts'
+import type { Routing } from '../router/route.ts'
+import { type RoutingTensors, routingToTensors } from '../router/tensors.ts'
 import type { ExpertWeights } from '../weights.ts'
 import { combine } from './combine.ts'
 

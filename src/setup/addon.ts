@@ -1,42 +1,9 @@
-import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
-import { copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { cachedAddon, installedPackage, NATIVE, placedAddon } from '../device/addon.ts'
+import type { Host, NpmPackage } from '../device/host.ts'
+import { libraryNames } from '../device/release.ts'
 import { SetupError } from '../errors.ts'
-import type { Host, NpmPackage } from './host.ts'
-import { libraryNames } from './release.ts'
-import { SESSION_OPTIONS_HEADER } from './session-options.ts'
-
-/** tinymoe's kernels for TensorFlow, compiled into the addon. */
-const KERNELS = fileURLToPath(new URL('kernels', import.meta.url))
-
-/** Where tfjs-node itself looks for its addon. */
-export function placedAddon({ folder }: NpmPackage): string {
-  return join(folder, 'lib', 'napi-v8', 'tfjs_binding.node')
-}
-
-/**
- * Where the cache keeps the addon. It carries the libraries' absolute path, since its copy in node_modules lies
- * elsewhere; so the path is part of its key, and a cache that was moved gets a new one. So is what is compiled into it.
- */
-export function cachedAddon(variantFolder: string, { version }: NpmPackage): string {
-  const hash = createHash('sha256').update(variantFolder).update(SESSION_OPTIONS_HEADER)
-  for (const name of readdirSync(KERNELS).sort()) hash.update(readFileSync(join(KERNELS, name)))
-  const key = hash.digest('hex').slice(0, 8)
-  return join(variantFolder, 'addon', `tfjs-node-${version}-${key}`, 'tfjs_binding.node')
-}
-
-export function installedPackage(host: Host, name: string): NpmPackage {
-  const found = host.npmPackage(name)
-  if (!found) {
-    // Without the flag npm runs tfjs-node's own install script, whose download is gone, and removes the package again.
-    throw new SetupError(
-      `the npm package ${name} is not installed: run \`npm install --ignore-scripts ${name}\``,
-    )
-  }
-  return found
-}
 
 /** The C++ compiler as words of a command: `CXX`, or the first that runs of the usual names. */
 export async function findCompiler(host: Host): Promise<string[]> {
@@ -67,8 +34,6 @@ export async function buildAddon(
   const { folder } = npmPackage
   const napi = installedPackage(host, 'node-api-headers').folder
   await mkdir(dirname(target), { recursive: true })
-  const header = join(dirname(target), 'session-options.h')
-  await writeFile(header, SESSION_OPTIONS_HEADER)
   const { code, stderr } = await host.run(compiler, [
     ...compilerArgs,
     ...['-std=c++17', '-O3', '-shared', '-fPIC'],
@@ -77,9 +42,9 @@ export async function buildAddon(
     ...[join(napi, 'include'), join(folder, '..'), folder, join(libraries, 'include')].map(
       (path) => `-I${path}`,
     ),
-    ...['-include', header],
+    ...['-include', join(NATIVE, 'session-options.h')],
     ...['tfjs_backend.cc', 'tfjs_binding.cc'].map((name) => join(folder, 'binding', name)),
-    join(KERNELS, 'kernels.cc'),
+    join(NATIVE, 'kernels.cc'),
     ...libraryNames(host.platform).map((name) => join(libraries, name)),
     `-Wl,-rpath,${libraries}`,
     ...['-o', unfinished],
@@ -90,14 +55,6 @@ export async function buildAddon(
     throw new SetupError(`${compiler} cannot compile the addon of ${folder}: ${line || `exit code ${code}`}`)
   }
   await rename(unfinished, target)
-}
-
-/** Whether tfjs-node would find exactly this addon by itself. */
-export async function isPlaced(addon: string, npmPackage: NpmPackage): Promise<boolean> {
-  const [ours, theirs] = await Promise.all(
-    [addon, placedAddon(npmPackage)].map((path) => readFile(path).catch(() => null)),
-  )
-  return ours !== null && theirs !== null && ours.equals(theirs)
 }
 
 /** Copies the addon into the npm package. By rename, so that a process that has the old one open keeps it. */

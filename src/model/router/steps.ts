@@ -1,6 +1,6 @@
-import { InputError } from '../errors.ts'
+import { InputError } from '../../errors.ts'
+import type { RouterConfig } from '../config.ts'
 import { applyCapacity } from './capacity.ts'
-import type { RouterConfig } from './config.ts'
 import { type Intervention, type RouterPlace, replaceRouting } from './interventions.ts'
 
 /** What the steps hand on; arrays are row-major and never changed in place. */

@@ -1,22 +1,15 @@
 import { lock } from 'proper-lockfile'
+import { cachedAddon, installedPackage, isPlaced, placedAddon } from '../device/addon.ts'
+import { cacheRoot, makeFolder, variantFolder } from '../device/cache.ts'
+import { chooseVariant } from '../device/choose.ts'
+import { type Host, systemHost } from '../device/host.ts'
+import { describeMachine } from '../device/machine.ts'
+import { missingFiles, readManifest } from '../device/prepared.ts'
+import { ADDON_PACKAGES, type Variant, wheelFor } from '../device/release.ts'
 import { messageOf, SetupError } from '../errors.ts'
-import {
-  buildAddon,
-  cachedAddon,
-  findCompiler,
-  installedPackage,
-  isPlaced,
-  placeAddon,
-  placedAddon,
-} from './addon.ts'
-import { cacheRoot, makeFolder, variantFolder } from './cache.ts'
-import { chooseVariant } from './choose.ts'
+import { buildAddon, findCompiler, placeAddon } from './addon.ts'
 import type { OnProgress } from './download.ts'
-import { type Host, systemHost } from './host.ts'
 import { checkGivenWheels, installLibraries } from './libraries.ts'
-import { describeMachine } from './machine.ts'
-import { missingFiles, readManifest } from './prepared.ts'
-import { ADDON_PACKAGES, type Variant, wheelFor } from './release.ts'
 
 export interface PrepareOptions {
   /** Left out or auto: by the machine, and cpu where cuda does not succeed. */

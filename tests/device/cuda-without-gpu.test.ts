@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { cacheRoot, variantFolder } from '../../src/runtime/cache.ts'
-import { systemHost } from '../../src/runtime/host.ts'
-import { describeMachine } from '../../src/runtime/machine.ts'
-import { startRuntime } from '../../src/runtime/start.ts'
-import { OK } from './fake-host.ts'
+import { cacheRoot, variantFolder } from '../../src/device/cache.ts'
+import { systemHost } from '../../src/device/host.ts'
+import { describeMachine } from '../../src/device/machine.ts'
+import { startRuntime } from '../../src/device/start.ts'
+import { OK } from '../setup/fake-host.ts'
 
 // The CUDA variant takes gigabytes, so this never fetches it: it runs where `tinymoe setup --variant cuda` has been.
 const folder = variantFolder(cacheRoot(), 'cuda')

@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Host } from '../device/host.ts'
 import { SetupError } from '../errors.ts'
-import type { Host } from './host.ts'
 import { downloadFromIndex, networkCause, parseWheelName } from './index-client.ts'
 
 /** A wheel to fetch: exactly this version, for one of these platforms. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { describeMachine } from '../../src/runtime/machine.ts'
-import { fakeHost, OK, withCommands } from './fake-host.ts'
+import { describeMachine } from '../../src/device/machine.ts'
+import { fakeHost, OK, withCommands } from '../setup/fake-host.ts'
 
 const LISTING = [
   '0, GPU-aaaa, NVIDIA H100 80GB HBM3, 81559, 550.54.15, 9.0',

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 import { expect, test } from 'vitest'
-import { repairNodeUtil } from '../../src/runtime/node-repair.ts'
+import { repairNodeUtil } from '../../src/device/node-repair.ts'
 
 const util = createRequire(import.meta.url)('node:util')
 

@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os'
 import { promisify } from 'node:util'
 import * as tf from '@tensorflow/tfjs-core'
 import { describe, expect, test, vi } from 'vitest'
+import { hasOneDnn } from '../../src/device/backends.ts'
+import { type Device, measureMachine, startRuntime } from '../../src/device/index.ts'
+import { readPrepared } from '../../src/device/prepared.ts'
+import { chooseThreads } from '../../src/device/threads.ts'
 import { DeviceError, InputError } from '../../src/errors.ts'
-import { hasOneDnn } from '../../src/runtime/backends.ts'
-import { type Device, measureMachine, startRuntime } from '../../src/runtime/index.ts'
-import { readPrepared } from '../../src/runtime/prepared.ts'
-import { chooseThreads } from '../../src/runtime/threads.ts'
-import { fakeHost } from './fake-host.ts'
+import { fakeHost } from '../setup/fake-host.ts'
 
 const { cpu, cuda } = await readPrepared()
 const native = cpu.addon !== null || cuda.addon !== null
@@ -77,8 +77,8 @@ test('with nothing set up the best is wasm, and the report says what would help'
 test('an addon that does not load is passed over with its cause, and is an error when asked for', async () => {
   // In a process where TensorFlow is loaded already nothing is left to fail, so this one runs in its own.
   const script = `
-    const { startRuntime } = await import('./src/runtime/index.ts')
-    const { systemHost } = await import('./src/runtime/host.ts')
+    const { startRuntime } = await import('./src/device/start.ts')
+    const { systemHost } = await import('./src/device/host.ts')
     const host = { ...systemHost(), env: { TINYMOE_CACHE: '/nowhere' }, npmPackage: () => ({ folder: '/nowhere', version: '1' }),
       exists: async (path) => path.endsWith('tfjs_binding.node') }
     const messages = []
@@ -94,7 +94,7 @@ test('an addon that does not load is passed over with its cause, and is an error
 })
 
 test('works from any folder, and prints nothing but what is asked', async () => {
-  const url = new URL('../../src/runtime/index.ts', import.meta.url).href
+  const url = new URL('../../src/device/index.ts', import.meta.url).href
   const script = `
     const { startRuntime } = await import(${JSON.stringify(url)})
     for (const device of ${JSON.stringify(devices.filter(([, , present]) => present).map(([device]) => device))}) await startRuntime({ device })
@@ -115,7 +115,7 @@ test.runIf(native)(
   'the number of threads is set before TensorFlow is loaded, and holds for the process',
   async () => {
     const script = `
-    const { startRuntime } = await import('./src/runtime/index.ts')
+    const { startRuntime } = await import('./src/device/start.ts')
     const { report } = await startRuntime({ device: 'cpu', threads: 1 })
     console.log(report.threads, report.threadsReason)
     const { TF_NUM_INTRAOP_THREADS, TF_FORCE_GPU_ALLOW_GROWTH, TF_ENABLE_ONEDNN_OPTS } = process.env

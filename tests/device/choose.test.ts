@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
+import { chooseDevice, chooseVariant, parseDevice } from '../../src/device/choose.ts'
+import type { Gpu, MachineDescription } from '../../src/device/machine.ts'
+import type { Prepared } from '../../src/device/prepared.ts'
+import { compareVersions } from '../../src/device/release.ts'
 import { DeviceError, InputError } from '../../src/errors.ts'
-import { chooseDevice, chooseVariant, parseDevice } from '../../src/runtime/choose.ts'
-import type { Gpu, MachineDescription } from '../../src/runtime/machine.ts'
-import type { Prepared } from '../../src/runtime/prepared.ts'
-import { compareVersions } from '../../src/runtime/release.ts'
 
 const H100: Gpu = {
   index: 0,

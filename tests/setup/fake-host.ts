@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
-import { type CommandResult, type Host, systemHost } from '../../src/runtime/host.ts'
+import { type CommandResult, type Host, systemHost } from '../../src/device/host.ts'
 import { type FakeWheel, writeWheel } from './fake-wheel.ts'
 
 export const OK: CommandResult = { code: 0, stdout: '', stderr: '' }

@@ -1,5 +1,5 @@
-import type { RouterState } from './router-steps.ts'
-import { topK } from './router-steps.ts'
+import type { RouterState } from './steps.ts'
+import { topK } from './steps.ts'
 
 /** Tokens an expert may take: ceil(factor T K / E), at least 1 (GShard, Lepikhin et al. 2020, with top-k counted in). */
 export function expertCapacity(factor: number, tokens: number, topK: number, numExperts: number): number {

@@ -1,11 +1,18 @@
 import { mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { cacheRoot, variantFolder } from '../device/cache.ts'
+import type { Host } from '../device/host.ts'
+import { MANIFEST_FILE, type Manifest } from '../device/prepared.ts'
+import {
+  DISK_BYTES,
+  libraryNames,
+  NVIDIA_PLATFORMS,
+  TENSORFLOW,
+  type Variant,
+  wheelFor,
+} from '../device/release.ts'
 import { SetupError } from '../errors.ts'
-import { cacheRoot, variantFolder } from './cache.ts'
 import { bytesBelow, type OnProgress, obtainWheel, type WheelRequest } from './download.ts'
-import type { Host } from './host.ts'
-import { MANIFEST_FILE, type Manifest } from './prepared.ts'
-import { DISK_BYTES, libraryNames, NVIDIA_PLATFORMS, TENSORFLOW, type Variant, wheelFor } from './release.ts'
 import { type ExtractedFile, extract, type WheelIdentity, withWheel } from './wheel.ts'
 
 /** A wheel file that the caller brought. */

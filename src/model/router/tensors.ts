@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { RouterConfig } from './config.ts'
-import { countTokens, type Routing } from './router.ts'
+import type { RouterConfig } from '../config.ts'
+import { countTokens, type Routing } from './route.ts'
 
 /** A routing on the device, nothing read back. */
 export interface RoutingTensors {

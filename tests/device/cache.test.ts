@@ -1,6 +1,6 @@
 import { isAbsolute, join, resolve } from 'node:path'
 import { expect, test } from 'vitest'
-import { cacheRoot, variantFolder } from '../../src/runtime/cache.ts'
+import { cacheRoot, variantFolder } from '../../src/device/cache.ts'
 
 test('the cache is a folder of the user, or what TINYMOE_CACHE says, always absolute', () => {
   expect(isAbsolute(cacheRoot({}))).toBe(true)

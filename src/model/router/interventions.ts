@@ -1,7 +1,7 @@
-import { InputError } from '../errors.ts'
-import type { ModelConfig, RouterConfig } from './config.ts'
-import type { RouterState } from './router-steps.ts'
-import type { RoutingTrace } from './trace.ts'
+import { InputError } from '../../errors.ts'
+import type { ModelConfig, RouterConfig } from '../config.ts'
+import type { RoutingTrace } from '../trace.ts'
+import type { RouterState } from './steps.ts'
 
 /** Where a call stands in a run, for messages and for interventions that name a layer or a token. */
 export interface RouterPlace {

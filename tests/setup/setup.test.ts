@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { readPrepared } from '../../src/runtime/prepared.ts'
-import { inspectSetup, prepareTensorflow } from '../../src/runtime/setup.ts'
+import { readPrepared } from '../../src/device/prepared.ts'
+import { inspectSetup, prepareTensorflow } from '../../src/setup/setup.ts'
 import { type FakeHost, fakeHost, fileInTheWay, OK, withCommands } from './fake-host.ts'
 import { CPU_WHEEL, CUDA_WHEEL, NVIDIA_WHEELS, writeWheel } from './fake-wheel.ts'
 

@@ -1,7 +1,7 @@
-import { InputError } from '../errors.ts'
-import type { RouterConfig } from './config.ts'
+import { InputError } from '../../errors.ts'
+import type { RouterConfig } from '../config.ts'
 import { type Intervention, type RouterPlace, withoutIntervention } from './interventions.ts'
-import { ROUTER_STEPS, type RouterState, type RouterStepName } from './router-steps.ts'
+import { ROUTER_STEPS, type RouterState, type RouterStepName } from './steps.ts'
 
 /** Which experts each token goes to, and how much each counts. */
 export interface Routing {

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 
-/** A kernel of src/runtime/kernels, and what it is given. */
+/** A kernel of src/native, and what it is given. */
 export interface OneKernel {
   op: `Tinymoe${'Attention' | 'Combine' | 'Expert' | 'Experts' | 'Gated' | 'RmsNorm' | 'Rope'}`
   inputs: tf.Tensor[]
