@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../backend/backend.ts'
 import { CheckpointError } from '../errors.ts'
 import type { Family } from '../families/family.ts'
 import { ourName, publishedName } from '../families/names.ts'
@@ -152,7 +153,7 @@ function readExperts(
   E: number,
 ): Pick<MoeWeights, 'experts' | 'stacked'> {
   const inOne = reader.has(`${prefix}.stacked.gateUp`)
-  if (tf.getBackend() === 'tensorflow') {
+  if (backend().cutsShareMemory) {
     const stack = (whole: string, parts: string[]) => {
       const each = Array.from({ length: E }, (_, e) => parts.map((part) => `${prefix}.experts.${e}.${part}`))
       return reader.stack(inOne ? [`${prefix}.stacked.${whole}`] : each.flat(), E)

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { withSessionConfig } from '../backend/session-options.ts'
+import { activeTensorflow } from '../backend/tensorflow.ts'
 import { messageOf } from '../errors.ts'
-import { withKernels, withOwnProducts } from './own-kernels.ts'
+import { withKernels, withOwnProducts } from './fuse.ts'
 import { encodeSavedModel, encodeSessionConfig, type GraphNode } from './protobuf.ts'
 import type { Recording } from './recorder.ts'
 import { savedModelInMemory } from './saved-model-memory.ts'
@@ -11,20 +12,13 @@ import { sideBySide } from './side-by-side.ts'
 /** In more parts experts' work is not cut: each sorts and copies all rows. Measured with two. */
 const MOST_PARTS = 8
 
-/** tfjs-node's backend as far as it runs SavedModels. */
-interface SessionBackend {
-  loadSavedModelMetaGraph(path: string, tags: string): number
-  runSavedModel(id: number, inputs: tf.Tensor[], infos: { name: string }[], outputs: string[]): tf.Tensor[]
-  deleteSavedModel(id: number): void
-}
-
 /** A recorded graph loaded into TensorFlow. Owns the session: `dispose()` when done. */
 export class GraphSession {
   /** What the graph consists of, for whoever asks what a run does: the steps, also where one kernel does them. */
   readonly nodes: readonly GraphNode[]
   /** As in `Recording`. */
   readonly shapes: Readonly<Record<string, readonly number[]>>
-  private readonly backend = tf.backend() as unknown as SessionBackend
+  private readonly backend = activeTensorflow()
   private readonly id: number
   private readonly inputNames: string[]
   private readonly outputRefs: Record<string, string>
@@ -103,7 +97,7 @@ export class GraphSession {
   private load(nodes: readonly GraphNode[]): number {
     const bytes = encodeSavedModel(nodes)
     try {
-      return this.backend.loadSavedModelMetaGraph(savedModelInMemory(bytes), 'serve')
+      return this.backend.loadSavedModelMetaGraph(savedModelInMemory(bytes, this.backend), 'serve')
     } catch (error) {
       throw new Error(`recording: TensorFlow does not take the graph: ${messageOf(error)}`, { cause: error })
     }

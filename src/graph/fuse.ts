@@ -8,9 +8,9 @@ export const FEW_ROWS = 16
  * The nodes with the kernels of src/native that were noted while the graph was recorded. The steps whose place they take
  * stay beside them, without effect unless fetched.
  */
-export function withKernels({ nodes, kernels }: Recording, parts: number): GraphNode[] {
+export function withKernels({ nodes, fused }: Recording, parts: number): GraphNode[] {
   return nodes.flatMap((node) => {
-    const kernel = kernels?.get(node.name)
+    const kernel = fused?.get(node.name)
     if (!kernel) return [node]
     return kernel.op === 'TinymoeExperts' && parts > 1 ? inParts(kernel, parts) : [kernel]
   })
