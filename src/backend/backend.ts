@@ -14,6 +14,8 @@ export interface Backend {
   onCard: boolean
   /** What TensorFlow's ops run on; null on a card, and where something else computes. The fused kernels are for it. */
   processor: Processor | null
+  /** A tensor's numbers, waited for, as `tf.tidy` takes no promise: a card stops for it. */
+  read<N extends Float32Array | Int32Array = Float32Array>(tensor: tf.Tensor): N
   /** Whether a cut along a tensor's first axis shares its memory, so that a layer's experts may lie in one stack. */
   cutsShareMemory: boolean
 }
@@ -36,6 +38,7 @@ export function backend(): Backend {
     ops: node && tensorflowOps(node),
     onCard,
     processor: loadedWith ? { threads: loadedWith.threads.threads, features: loadedWith.cpuFeatures } : null,
+    read: (tensor) => tensor.dataSync() as never,
     cutsShareMemory: node !== null,
   }
 }

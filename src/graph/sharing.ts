@@ -11,7 +11,7 @@ import { multiplications, size } from './side-by-side.ts'
 export interface Sharing {
   /**
    * What TensorFlow shares among threads: nodes, side by side, each op on one thread; or every op; or nothing, so that all of it
-   * stays in the thread that asks for a run. Our own kernels share their work by themselves.
+   * stays in the thread that asks for a run. The fused kernels share their work by themselves.
    */
   shared: 'nodes' | 'ops' | 'nothing'
   threads: number

@@ -26,7 +26,7 @@ beforeAll(async () => {
   await startRuntime({ device: 'cpu', threads: 2 })
 })
 
-/** Runs `f` eagerly, by a graph with our kernels, and tells which ones that graph has. Only `f`'s operands may vary. */
+/** Runs `f` eagerly, by a graph with fused kernels, and tells which ones that graph has. Only `f`'s operands may vary. */
 function byKernels(
   inputs: Record<string, tf.Tensor>,
   f: (inputs: Record<string, tf.Tensor>) => tf.Tensor,
@@ -204,7 +204,7 @@ function mapConstants<X extends object>(x: X): { [name in keyof X]: fc.Arbitrary
   return Object.fromEntries(Object.entries(x).map(([name, value]) => [name, fc.constant(value)])) as never
 }
 
-/** A layer of random experts by every dispatch, as a graph with our kernels, against the definition. */
+/** A layer of random experts by every dispatch, as a graph with fused kernels, against the definition. */
 function expectDefinition(
   { T, D, H, E, K, seed }: LayerSizes,
   logits?: number[][],

@@ -36,7 +36,7 @@ function productsWith(...weights: tf.Tensor2D[]): Recording {
   return recording
 }
 
-test('few rows are left to our kernels; many stand side by side where most weights are small, and are shared op by op where not', () => {
+test('few rows are left to the fused kernels; many stand side by side where most weights are small, and are shared op by op where not', () => {
   const [small, middle, large] = [matrix(512, 512), matrix(512, 1024), matrix(1024, 2048)]
   const onednn = typesHere()
   expect(shareOf(productsWith(large), 16)).toEqual({ shared: 'nothing', threads: 2, onednn: [] })

@@ -54,8 +54,8 @@ export function routeAndDispatch(
     const routing = routeTensors(routerLogits, router, scoreBias)
     return { output: dispatchOnDevice(name, x, weights, routing, ops), routing }
   }
-  // tf.tidy takes no promise, so reading the logits inside a forward means dataSync: one read-back a layer.
-  const logits = routerLogits.dataSync() as Float32Array
+  // One read-back a layer.
+  const logits = backend().read(routerLogits)
   const routing = route(logits, router, { scoreBias, place, intervention })
   if (name === 'dense') {
     return { output: dispatchDense(x, experts, routingToTensors(routing, x.shape[0])), routing }
@@ -110,7 +110,7 @@ export function routeAndDispatchTrainable(
   { router }: MoeConfig,
   place: RouterPlace,
 ): { output: tf.Tensor2D; routing: Routing } {
-  assertFinite(routerLogits.dataSync() as Float32Array, router.numExperts, place)
+  assertFinite(backend().read(routerLogits), router.numExperts, place)
   const routing = routingToHost(routeTensors(routerLogits, router, scoreBias), router.numExperts)
   const indices = tf.tensor2d(routing.expertIndices, [x.shape[0], router.topK], 'int32')
   const weights = weightsAt(routerLogits, indices, router)

@@ -116,10 +116,10 @@ function pickColumns(values: tf.Tensor2D, indices: tf.Tensor2D): tf.Tensor2D {
 
 /** Reads a device routing back. */
 export function routingToHost({ expertIndices, expertWeights }: RoutingTensors, numExperts: number): Routing {
-  const indices = expertIndices.dataSync() as Int32Array
+  const indices = backend().read<Int32Array>(expertIndices)
   return {
     expertIndices: indices,
-    expertWeights: expertWeights.dataSync() as Float32Array,
+    expertWeights: backend().read(expertWeights),
     tokensPerExpert: countTokens(indices, numExperts),
   }
 }
