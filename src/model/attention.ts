@@ -179,7 +179,7 @@ export function queryBlocks(
  * The mask of T new queries over the S columns of each sequence (1 = token, 0 = padding); the last T columns are the
  * queries' own. Null when nothing is hidden.
  */
-export function attentionMask(
+function attentionMask(
   columns: Uint8Array[],
   newTokens: number,
   config: AttentionConfig,
@@ -196,7 +196,7 @@ export function attentionMask(
  * Mask values [B, 1, G T, S] for T queries whose own columns start at `first`: the query at column c sees column j when
  * `c - W < j <= c` and j holds a token.
  */
-export function maskValues(
+function maskValues(
   columns: Uint8Array[],
   first: number,
   T: number,
