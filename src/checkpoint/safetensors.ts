@@ -23,7 +23,7 @@ export interface CheckpointTensor {
   /** All elements as float32, row-major, in `target` where given. CheckpointError for a dtype other than F32, F16, BF16. */
   read(target?: Float32Array): Float32Array
   /** Elements `[start, start + count)` of the leading dimension: `[count, ...shape.slice(1)]`, as `read` gives them. */
-  readSlice(start: number, count: number): Float32Array
+  readSlice(start: number, count: number, target?: Float32Array): Float32Array
 }
 
 /** An open safetensors file: the header in memory, the data on disk. */
@@ -112,14 +112,14 @@ class StoredTensor implements CheckpointTensor {
     return this.readElements(0, this.bytes, target)
   }
 
-  readSlice(start: number, count: number): Float32Array {
+  readSlice(start: number, count: number, target?: Float32Array): Float32Array {
     const rows = this.shape[0]
     const isRange = Number.isInteger(start) && Number.isInteger(count) && start >= 0 && count >= 0
     if (rows === undefined || !isRange || start + count > rows) {
       throw new Error(`${this.where}: no slice [${start}, ${start + count}) of shape ${showList(this.shape)}`)
     }
     const rowBytes = rows === 0 ? 0 : this.bytes / rows
-    return this.readElements(start * rowBytes, count * rowBytes)
+    return this.readElements(start * rowBytes, count * rowBytes, target)
   }
 
   private get where(): string {
