@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { openCheckpoint } from '../../src/checkpoint/shards.ts'
+import { openCheckpoint } from '../../src/checkpoint/disk.ts'
 import {
   type ArchitectureSpec,
   type AttentionSpec,
