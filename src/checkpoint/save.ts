@@ -5,13 +5,16 @@ import { publishedNames } from '../families/names.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { tensorSpecs, weightTable } from '../model/weight-table.ts'
 import type { FloatDtype } from './dtype.ts'
-import { writeSafetensors } from './write.ts'
+import { writeShards } from './write.ts'
 
 /** What goes into a directory beside the weights, by file name; objects are written as JSON. */
 export type ExtraFiles = Record<string, string | object>
 
+/** As the Hub advises. */
+const MAX_SHARD_BYTES = 5e9
+
 /**
- * Writes a Hugging Face directory: config.json, model.safetensors (in `dtype`) and `extra` files. `values` gives each tensor
+ * Writes a Hugging Face directory: config.json, model.safetensors (in `dtype`, cut in shards if large) and `extra` files. `values` gives each tensor
  * by our name, row-major in its on-disk shape ([out, in] for a linear weight).
  */
 export function saveCheckpoint(
@@ -33,7 +36,7 @@ export function saveCheckpoint(
       return { name, shape, dtype: stored, data: () => values(ours, shape) }
     }),
   )
-  writeSafetensors(join(dir, 'model.safetensors'), tensors, { format: 'pt' })
+  writeShards(dir, tensors, MAX_SHARD_BYTES)
   const names = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' }
   const files = {
     'config.json': configText({ ...family.formatConfig(config), dtype: names[dtype] }),
