@@ -7,7 +7,8 @@ export type { Proportion } from './eval/proportion.ts'
 export { type EvalHooks, type EvalOptions, evaluate } from './eval/run.ts'
 export type * from './eval/types.ts'
 export { generate } from './generate/generate.ts'
-export { loadTokenizer, Tokenizer } from './generate/tokenizer.ts'
+export { loadTokenizer } from './tokenizer/load.ts'
+export { Tokenizer } from './tokenizer/tokenizer.ts'
 export type {
   FinishReason,
   Generated,

@@ -1,13 +1,13 @@
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { loadWeights } from '../checkpoint/load.ts'
 import { openSafetensors } from '../checkpoint/safetensors.ts'
 import { type ExtraFiles, saveCheckpoint } from '../checkpoint/save.ts'
 import { openCheckpoint } from '../checkpoint/shards.ts'
 import { writeSafetensors } from '../checkpoint/write.ts'
 import { CheckpointError, messageOf } from '../errors.ts'
-import { Tokenizer } from '../generate/tokenizer.ts'
+import { openTokenizer } from '../tokenizer/load.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { readConfig } from '../load-model.ts'
 import { beginningWith, type TokenizerJson } from '../text/bpe.ts'
 import { storedValues } from './parameters.ts'
@@ -46,7 +46,7 @@ export function textsOf({ corpus, seed }: TrainSettings): TextSource {
 
 /** A tokenizer that was trained in this process or read back. */
 export function tokenizerOf(json: TokenizerJson): Tokenizer {
-  return new Tokenizer(new HuggingFaceTokenizer(json, {}))
+  return openTokenizer({ ...json })
 }
 
 /**

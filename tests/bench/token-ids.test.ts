@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { loadTokenizer } from '../../src/generate/tokenizer.ts'
+import { loadTokenizer } from '../../src/tokenizer/load.ts'
 import { outcomeOf, REPOSITORY } from '../cli/run-cli.ts'
 import { FIXTURES } from '../helpers/golden.ts'
 

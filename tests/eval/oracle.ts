@@ -1,6 +1,6 @@
 import { TextCodec } from '../../src/eval/documents.ts'
 import type { EvalForward } from '../../src/eval/loss.ts'
-import { loadTokenizer } from '../../src/generate/tokenizer.ts'
+import { loadTokenizer } from '../../src/tokenizer/load.ts'
 import { DOMAINS, generateSample } from '../../src/train/corpus/index.ts'
 
 export const V = 1024

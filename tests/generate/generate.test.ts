@@ -8,7 +8,8 @@ import {
   generate,
   PREFILL_CHUNK,
 } from '../../src/generate/generate.ts'
-import { loadTokenizer, type Tokenizer } from '../../src/generate/tokenizer.ts'
+import { loadTokenizer } from '../../src/tokenizer/load.ts'
+import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
 import type { GeneratedToken, GenerateOptions, GenerateResult } from '../../src/generate/types.ts'
 import { DISPATCHES } from '../../src/model/dispatch/index.ts'
 import { KvCache } from '../../src/model/kv-cache.ts'

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { StopFilter, TextStream } from '../../src/generate/text-stream.ts'
-import { loadTokenizer, type Tokenizer } from '../../src/generate/tokenizer.ts'
+import { loadTokenizer } from '../../src/tokenizer/load.ts'
+import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
 import { tokenizerDir } from './fixtures.ts'
 
 const styles = await Promise.all(

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { CheckpointError } from '../../src/errors.ts'
-import { loadTokenizer } from '../../src/generate/tokenizer.ts'
+import { loadTokenizer } from '../../src/tokenizer/load.ts'
 import { tokenizerDir } from './fixtures.ts'
 
 interface Golden {

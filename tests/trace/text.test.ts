@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { loadTokenizer, type Tokenizer } from '../../src/generate/tokenizer.ts'
+import { loadTokenizer } from '../../src/tokenizer/load.ts'
+import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
 import { colourDepth, painted } from '../../src/trace/ansi.ts'
 import { expertColour } from '../../src/trace/colours.ts'
 import { displayWidth, fitted, quoted, tokenTexts } from '../../src/trace/token-text.ts'

@@ -1,7 +1,7 @@
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { startRuntime } from '../../src/device/index.ts'
-import { Tokenizer } from '../../src/generate/tokenizer.ts'
+import { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
 import { type ModelConfig, type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
 import { initWeights } from '../../src/train/initialize.ts'
 import type { PresetName } from '../../src/train/presets.ts'

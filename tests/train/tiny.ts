@@ -1,5 +1,5 @@
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
-import { Tokenizer } from '../../src/generate/tokenizer.ts'
+import { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
 import { type DenseConfig, type ModelConfig, type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
 import { trainBpe } from '../../src/text/bpe.ts'
 import { generateSample } from '../../src/train/corpus/index.ts'
