@@ -1,6 +1,6 @@
 import { Xoshiro128 } from '../src/generate/random.ts'
-import type { Tokenizer } from '../src/tokenizer/tokenizer.ts'
 import type { ModelConfig } from '../src/model/config.ts'
+import type { Tokenizer } from '../src/tokenizer/tokenizer.ts'
 import { TEXT } from './text.ts'
 
 /** Random ids drawn where a model has no tokenizer; as many as the text has characters, about. */

@@ -114,7 +114,11 @@ async function* toText(
     const best: string[][] = []
     for (const token of mostLikely(last, LISTED)) {
       const text = await tokenizer?.decode([token], { skipSpecialTokens: false })
-      best.push([String(token), last[token].toFixed(4), ...(text === undefined ? [] : [JSON.stringify(text)])])
+      best.push([
+        String(token),
+        last[token].toFixed(4),
+        ...(text === undefined ? [] : [JSON.stringify(text)]),
+      ])
     }
     yield table([['token', 'logit', ...(tokenizer ? ['text'] : [])], ...best], [2])
   }

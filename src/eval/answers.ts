@@ -44,9 +44,7 @@ export async function quizzesOf(
       }),
     )
     if (texts === null) return answers
-    const items = await Promise.all(
-      texts.openings.map((opening) => textItem(codec, config, domain, opening)),
-    )
+    const items = await Promise.all(texts.openings.map((opening) => textItem(codec, config, domain, opening)))
     return [...answers, fitting({ domain, form: texts.form, kind: 'text', items }, room)]
   }
   return (await Promise.all(domains.map(ofDomain))).flat()
@@ -83,11 +81,7 @@ async function textItem(
 }
 
 /** Text that new tokens add: tokenizers may drop a space at the beginning, so it is read behind the prompt. */
-async function continuationText(
-  codec: TextCodec,
-  prompt: number[],
-  continuation: number[],
-): Promise<string> {
+async function continuationText(codec: TextCodec, prompt: number[], continuation: number[]): Promise<string> {
   const [whole, before] = await Promise.all([codec.text([...prompt, ...continuation]), codec.text(prompt)])
   return whole.slice(before.length)
 }

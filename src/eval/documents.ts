@@ -1,6 +1,6 @@
 import { InputError } from '../errors.ts'
-import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { ModelConfig } from '../model/config.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type Domain, generateSample, type Sample, type Split } from '../train/corpus/index.ts'
 
 /** A document as the model reads it. */
@@ -93,31 +93,36 @@ export interface Draw {
 /** A document whose answer is determined. */
 export type Question = Sample & { prompt: string; answer: string }
 
-/** The split's first `count` documents of a domain. */
+/** The split's first `count` documents of each domain. */
 export function documentsOf(
   codec: TextCodec,
-  domain: Domain,
+  domains: readonly Domain[],
   { split, seed }: Draw,
   count: number,
 ): Promise<Awaited<ReturnType<TextCodec['document']>>[]> {
+  const first = Array.from({ length: count }, (_, index) => index)
   return Promise.all(
-    Array.from({ length: count }, (_, index) =>
-      codec.document(domain, generateSample(domain, split, index, seed).text),
+    domains.flatMap((domain) =>
+      first.map((index) => codec.document(domain, generateSample(domain, split, index, seed).text)),
     ),
   )
 }
 
-/** The split's first documents of a domain with `tokens` tokens together, or a little more. */
+/** The split's first documents of each domain with `tokens` tokens together, or a little more. */
 export async function documentsOfTokens(
   codec: TextCodec,
-  domain: Domain,
+  domains: readonly Domain[],
   { split, seed }: Draw,
   tokens: number,
 ): Promise<Document[]> {
   const documents: Document[] = []
-  for (let total = 0; total < tokens; total += documents.at(-1)!.tokens.length) {
-    const { text } = generateSample(domain, split, documents.length, seed)
-    documents.push(await codec.document(domain, text))
+  for (const domain of domains) {
+    let total = 0
+    for (let index = 0; total < tokens; index++) {
+      const document = await codec.document(domain, generateSample(domain, split, index, seed).text)
+      documents.push(document)
+      total += document.tokens.length
+    }
   }
   return documents
 }

@@ -22,11 +22,7 @@ export async function expertsReport(
   samples: number,
   { signal, onShare }: Watch = {},
 ): Promise<ExpertsReport> {
-  const documents = (
-    await Promise.all(
-      domains.map((domain) => documentsOfTokens(codec, domain, draw, TOKENS_A_SAMPLE * samples)),
-    )
-  ).flat()
+  const documents = await documentsOfTokens(codec, domains, draw, TOKENS_A_SAMPLE * samples)
   const { losses, trace, tokens } = await route(model, documents, {
     signal,
     onShare: (share) => onShare?.(ROUTING_SHARE * share),

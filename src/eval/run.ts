@@ -58,9 +58,7 @@ export async function evaluate(
   const conditions = conditionsOf(model)
   const started = performance.now()
 
-  const documents = (
-    await Promise.all(domains.map((domain) => documentsOf(codec, domain, draw, samples)))
-  ).flat()
+  const documents = await documentsOf(codec, domains, draw, samples)
   const losses = await documentLosses(eager, documents, stage('losses'))
   const quizzes = await quizzesOf(codec, config, domains, draw, samples)
   const results = await runQuizzes(eager, codec, quizzes, stage('answers'))

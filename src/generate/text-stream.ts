@@ -52,16 +52,15 @@ export class TextStream {
 
   /** Whether the last token that is no mark is a byte: whether a run of bytes is text is known only at its end. */
   private isAmongBytes(): boolean {
-    const last = [...this.context, ...this.pending].findLast((token) => !this.tokenizer.specialIds.has(token))
+    const last = [...this.context, ...this.pending].findLast((token) => this.tokenizer.isText(token))
     return last !== undefined && this.tokenizer.isByte(last)
   }
 
   /** The last tokens of a prompt: some that are no marks, and no part of a run of bytes. */
   private endOf(prompt: readonly number[]): number[] {
-    const { specialIds } = this.tokenizer
     let from = prompt.length
-    for (let left = PROMPT_CONTEXT; from > 0 && left > 0; ) if (!specialIds.has(prompt[--from])) left--
-    while (from > 0 && (this.tokenizer.isByte(prompt[from]) || specialIds.has(prompt[from]))) from--
+    for (let left = PROMPT_CONTEXT; from > 0 && left > 0; ) if (this.tokenizer.isText(prompt[--from])) left--
+    while (from > 0 && (this.tokenizer.isByte(prompt[from]) || !this.tokenizer.isText(prompt[from]))) from--
     return prompt.slice(from)
   }
 }

@@ -7,14 +7,7 @@ import { BYTE_TOKEN, type OpenTokenizer, type TokenizerJson, type TokenizerLibra
  * Hugging Face's library in JavaScript, for browsers and platforms without the reference library. It passes over fields that
  * it does not know, so what it would read otherwise than the reference library is refused.
  */
-export const javascriptLibrary: TokenizerLibrary = {
-  name: '@huggingface/tokenizers 0.2',
-  open(json) {
-    const problem = unsupported(json)
-    if (problem) throw new Error(`${problem} is not supported by ${this.name}`)
-    return open(json)
-  },
-}
+export const javascriptLibrary: TokenizerLibrary = { name: '@huggingface/tokenizers 0.2', unsupported, open }
 
 function open(json: TokenizerJson): OpenTokenizer {
   const inner = new HuggingFaceTokenizer({ ...ABSENT_PARTS, ...json }, {})
@@ -126,8 +119,8 @@ const ADDED_TOKEN: Rules = {
   special: any,
 }
 
-/** The first part or setting that the library would not follow, by name, or null. */
-export function unsupported(json: TokenizerJson): string | null {
+/** The first part or setting that the library would not follow. */
+function unsupported(json: TokenizerJson): string | null {
   const model = (json.model ?? {}) as Part
   if ((model.type ?? 'BPE') !== 'BPE') return `model ${model.type}`
   const found = unfollowed('model BPE', { ...model, type: 'BPE' }, BPE, json)

@@ -39,10 +39,12 @@ export function openTokenizer(
   const whole = withConfigTokens(withoutLimits(json), config, file)
   const crash = crashOf(whole)
   if (crash) throw new CheckpointError(`${file}: ${crash}`)
+  const problem = serving.unsupported(whole)
+  if (problem) throw new CheckpointError(`${file}: ${problem} is not supported by ${serving.name}${why}`)
   try {
     return new Tokenizer(serving.open(whole), whole, serving.name)
   } catch (error) {
-    throw new CheckpointError(`${file}: cannot be used as a tokenizer (${messageOf(error)}${why})`, {
+    throw new CheckpointError(`${file}: cannot be used as a tokenizer (${messageOf(error)})`, {
       cause: error,
     })
   }

@@ -10,7 +10,7 @@ export function referenceLibrary(): TokenizerLibrary | { problem: string } {
   try {
     const bindings: typeof Bindings = require('tokenizers')
     const { version } = require('tokenizers/package.json')
-    return { name: `tokenizers ${version}`, open: (json) => open(bindings, json) }
+    return { name: `tokenizers ${version}`, unsupported: () => null, open: (json) => open(bindings, json) }
   } catch (error) {
     return { problem: messageOf(error).split('\n')[0] }
   }

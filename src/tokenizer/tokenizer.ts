@@ -13,7 +13,9 @@ export interface AddedToken {
 export interface TokenizerLibrary {
   /** Its npm package and version, for messages and reports. */
   readonly name: string
-  /** @throws Error for a file that it does not take, or would not follow exactly */
+  /** What in a file it would not follow exactly, by name, or null. */
+  unsupported(json: TokenizerJson): string | null
+  /** @throws Error for a file that it does not take */
   open(json: TokenizerJson): OpenTokenizer
 }
 
@@ -55,6 +57,11 @@ export class Tokenizer {
   async decode(tokens: readonly number[], { skipSpecialTokens = true } = {}): Promise<string> {
     const known = tokens.filter((id) => this.inner.tokenOf(id) !== null)
     return known.length === 0 ? '' : this.inner.decode(known, skipSpecialTokens)
+  }
+
+  /** Whether an id gives text: it is in the vocabulary, and no mark. */
+  isText(id: number): boolean {
+    return !this.specialIds.has(id) && this.inner.tokenOf(id) !== null
   }
 
   /** Whether an id stands for one byte (`<0x0A>`), which is read together with those beside it. */

@@ -1,5 +1,5 @@
-import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TraceRow } from '../model/trace.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 
 /**
  * What each token of a trace stands for. A token is read after the one before it, since tokenizers drop the space at the

@@ -51,7 +51,10 @@ function opened(open: () => Tokenizer): Tokenizer | string {
   try {
     return open()
   } catch (error) {
-    return String((error as Error).message).replace(/^.*?\(|( with | without | is not supported).*$/g, '')
+    return String((error as Error).message).replace(
+      /^tokenizer.json: |( with | without | is not supported).*$/g,
+      '',
+    )
   }
 }
 
