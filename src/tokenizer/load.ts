@@ -1,104 +1,18 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { CheckpointError, messageOf } from '../errors.ts'
-import { crashOf } from './crashes.ts'
+import { filesIn } from '../checkpoint/disk.ts'
 import { javascriptLibrary } from './javascript.ts'
+import { readTokenizer } from './open.ts'
 import { referenceLibrary } from './reference.ts'
-import { type AddedToken, Tokenizer, type TokenizerJson, type TokenizerLibrary } from './tokenizer.ts'
+import type { Tokenizer, TokenizerLibrary } from './tokenizer.ts'
 
-/**
- * The tokenizer of a model directory (tokenizer.json, and tokenizer_config.json if present), or null without one. Read by the
- * reference library, or where that cannot be loaded by the JavaScript one.
- * @throws CheckpointError for a file that is no tokenizer, or that the library would not follow
- */
-export async function loadTokenizer(dir: string, library?: TokenizerLibrary): Promise<Tokenizer | null> {
-  const file = join(dir, 'tokenizer.json')
-  if (!existsSync(file)) return null
-  const configFile = join(dir, 'tokenizer_config.json')
-  const json = readObject(file)
-  const config = existsSync(configFile) ? readObject(configFile) : {}
-  const model = json.model as { vocab?: unknown } | undefined
-  if (typeof model?.vocab !== 'object' || model.vocab === null) {
-    throw new CheckpointError(
-      `${file}: has no "model" with a "vocab", expected a tokenizer of the Hugging Face tokenizers library`,
-    )
-  }
-  return openTokenizer(json, { file, config, library })
+/** As `readTokenizer`, of a directory on disk; by the library that serves here unless another is given. */
+export async function loadTokenizer(dir: string, library = servingLibrary()): Promise<Tokenizer | null> {
+  return readTokenizer(filesIn(dir), library)
 }
 
-/** The same from what the files hold. */
-export function openTokenizer(
-  json: TokenizerJson,
-  {
-    file = 'tokenizer.json',
-    config = {},
-    library,
-  }: { file?: string; config?: TokenizerJson; library?: TokenizerLibrary } = {},
-): Tokenizer {
-  const { library: serving, why } = library ? { library, why: '' } : servingLibrary()
-  const whole = withConfigTokens(withoutLimits(json), config, file)
-  const crash = crashOf(whole)
-  if (crash) throw new CheckpointError(`${file}: ${crash}`)
-  const problem = serving.unsupported(whole)
-  if (problem) throw new CheckpointError(`${file}: ${problem} is not supported by ${serving.name}${why}`)
-  try {
-    return new Tokenizer(serving.open(whole), whole, serving.name)
-  } catch (error) {
-    throw new CheckpointError(`${file}: cannot be used as a tokenizer (${messageOf(error)})`, {
-      cause: error,
-    })
-  }
-}
-
-function servingLibrary(): { library: TokenizerLibrary; why: string } {
+/** The reference library, or where it cannot be loaded the one in JavaScript, whose name then says why. */
+export function servingLibrary(): TokenizerLibrary {
   const reference = referenceLibrary()
-  return 'problem' in reference
-    ? {
-        library: javascriptLibrary,
-        why: `, which serves since the reference library cannot be loaded: ${reference.problem}`,
-      }
-    : { library: reference, why: '' }
-}
-
-/** Cutting off and padding are the caller's: transformers switches both off, whatever the file says. */
-function withoutLimits(json: TokenizerJson): TokenizerJson {
-  return { ...json, truncation: null, padding: null }
-}
-
-function addedTokens(json: TokenizerJson): AddedToken[] {
-  return (json.added_tokens ?? []) as AddedToken[]
-}
-
-/** Tokens may stand in tokenizer_config.json alone; they are tokens of the file all the same. */
-function withConfigTokens(json: TokenizerJson, config: TokenizerJson, file: string): TokenizerJson {
-  const known = new Map(addedTokens(json).map((token) => [token.id, token]))
-  for (const [key, value] of Object.entries(
-    (config.added_tokens_decoder ?? {}) as Record<string, AddedToken>,
-  )) {
-    const id = Number(key)
-    const there = known.get(id)
-    if (there && there.content !== value.content) {
-      throw new CheckpointError(
-        `${file}: added token ${id} is ${JSON.stringify(there.content)}, but tokenizer_config.json has ${JSON.stringify(value.content)} there`,
-      )
-    }
-    if (!there) known.set(id, { ...FLAGS, ...value, id })
-  }
-  return { ...json, added_tokens: [...known.values()].sort((left, right) => left.id - right.id) }
-}
-
-// As the reference library's own AddedToken begins.
-const FLAGS = { single_word: false, lstrip: false, rstrip: false, normalized: true, special: false }
-
-function readObject(file: string): Record<string, unknown> {
-  let json: unknown
-  try {
-    json = JSON.parse(readFileSync(file, 'utf8'))
-  } catch (error) {
-    throw new CheckpointError(`${file}: not JSON (${messageOf(error)})`, { cause: error })
-  }
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    throw new CheckpointError(`${file}: is ${JSON.stringify(json).slice(0, 40)}, expected a JSON object`)
-  }
-  return json as Record<string, unknown>
+  if (!('problem' in reference)) return reference
+  const name = `${javascriptLibrary.name}, which serves since the reference library cannot be loaded (${reference.problem})`
+  return { ...javascriptLibrary, name }
 }

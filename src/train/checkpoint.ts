@@ -7,7 +7,8 @@ import { writeSafetensors } from '../checkpoint/write.ts'
 import { CheckpointError, messageOf } from '../errors.ts'
 import { readConfig } from '../load-model.ts'
 import { beginningWith, type TokenizerJson } from '../text/bpe.ts'
-import { openTokenizer } from '../tokenizer/load.ts'
+import { servingLibrary } from '../tokenizer/load.ts'
+import { openTokenizer } from '../tokenizer/open.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { storedValues } from './parameters.ts'
 import type { TrainSettings } from './settings.ts'
@@ -45,7 +46,7 @@ export function textsOf({ corpus, seed }: TrainSettings): TextSource {
 
 /** A tokenizer that was trained in this process or read back. */
 export function tokenizerOf(json: TokenizerJson): Tokenizer {
-  return openTokenizer({ ...json })
+  return openTokenizer({ ...json }, { library: servingLibrary() })
 }
 
 /**

@@ -3,7 +3,8 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { CheckpointError } from '../../src/errors.ts'
 import { javascriptLibrary } from '../../src/tokenizer/javascript.ts'
-import { openTokenizer } from '../../src/tokenizer/load.ts'
+import { servingLibrary } from '../../src/tokenizer/load.ts'
+import { openTokenizer } from '../../src/tokenizer/open.ts'
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
 
 interface Case {
@@ -25,7 +26,7 @@ async function expectRight(tokenizer: Tokenizer, { encode, decode }: Case): Prom
 
 describe('the reference library', () => {
   test.each(CASES)('$name', async (given) => {
-    await expectRight(openTokenizer(given.tokenizer), given)
+    await expectRight(openTokenizer(given.tokenizer, { library: servingLibrary() }), given)
   })
 })
 

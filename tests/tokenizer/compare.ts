@@ -8,7 +8,8 @@
  */
 import fc from 'fast-check'
 import { javascriptLibrary } from '../../src/tokenizer/javascript.ts'
-import { openTokenizer } from '../../src/tokenizer/load.ts'
+import { servingLibrary } from '../../src/tokenizer/load.ts'
+import { openTokenizer } from '../../src/tokenizer/open.ts'
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
 import { Coverage } from './coverage.ts'
 import { type Part, text, tokenizerFile } from './random-files.ts'
@@ -32,7 +33,7 @@ async function compare(files: number, seed: number): Promise<Comparison> {
   for (const [i, file] of fc.sample(tokenizerFile, { numRuns: files, seed }).entries()) {
     coverage.add(file)
     process.stderr.write(`${i}\n`)
-    const reference = opened(() => openTokenizer(file))
+    const reference = opened(() => openTokenizer(file, { library: servingLibrary() }))
     if (!(reference instanceof Object)) {
       result.rejected++
       continue

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { CheckpointError } from '../../src/errors.ts'
 import { javascriptLibrary } from '../../src/tokenizer/javascript.ts'
-import { loadTokenizer, openTokenizer } from '../../src/tokenizer/load.ts'
+import { loadTokenizer } from '../../src/tokenizer/load.ts'
+import { openTokenizer } from '../../src/tokenizer/open.ts'
 import { referenceLibrary } from '../../src/tokenizer/reference.ts'
 import type { Tokenizer, TokenizerLibrary } from '../../src/tokenizer/tokenizer.ts'
 import { tokenizerDir } from '../generate/fixtures.ts'
@@ -116,7 +117,7 @@ test.each(LIBRARIES)(
 test('files at which the reference library would end the process are refused', async () => {
   const json = JSON.parse(readFileSync(join(tokenizerDir('gpt2_style'), 'tokenizer.json'), 'utf8'))
   const refused = (parts: object) =>
-    expect(() => openTokenizer({ ...json, ...parts })).toThrow(CheckpointError)
+    expect(() => openTokenizer({ ...json, ...parts }, { library: reference })).toThrow(CheckpointError)
   const template = { type: 'TemplateProcessing', pair: [], special_tokens: {} }
   const single = [{ Sequence: { id: 'A', type_id: 0 } }]
   refused({ pre_tokenizer: { type: 'FixedLength', length: 0 } })

@@ -3,15 +3,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { InputError } from '../../src/errors.ts'
-import { openTokenizer } from '../../src/tokenizer/load.ts'
 import { Batches, pack } from '../../src/train/batches.ts'
+import { tokenizerOf } from '../../src/train/checkpoint.ts'
 import { DOMAINS } from '../../src/train/corpus/index.ts'
 import { Random } from '../../src/train/random.ts'
 import { generatedTexts, type TextSource, textsOfFiles } from '../../src/train/texts.ts'
 import { tinyTokenizer } from './tiny.ts'
 
 const BOS = 1
-const tokenizer = openTokenizer({ ...tinyTokenizer })
+const tokenizer = tokenizerOf(tinyTokenizer)
 const never = async () => {
   throw new Error('no more documents were needed')
 }

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { startRuntime } from '../../src/device/index.ts'
 import { type ModelConfig, type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
-import { openTokenizer } from '../../src/tokenizer/load.ts'
+import { tokenizerOf } from '../../src/train/checkpoint.ts'
 import { initWeights } from '../../src/train/initialize.ts'
 import type { PresetName } from '../../src/train/presets.ts'
 import { trainSettings } from '../../src/train/settings.ts'
@@ -27,7 +27,7 @@ function smallTrainer(preset: PresetName, config: ModelConfig): Trainer {
     peakLearningRate: 1e-2,
     biasRate: preset === 'deepseek' ? 0.01 : null,
   })
-  const tokenizer = openTokenizer({ ...tinyTokenizer })
+  const tokenizer = tokenizerOf(tinyTokenizer)
   return new Trainer(settings, config, initWeights(config, 1), texts, tokenizer)
 }
 

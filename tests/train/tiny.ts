@@ -1,6 +1,6 @@
 import { type DenseConfig, type ModelConfig, type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
 import { trainBpe } from '../../src/text/bpe.ts'
-import { openTokenizer } from '../../src/tokenizer/load.ts'
+import { tokenizerOf } from '../../src/train/checkpoint.ts'
 import { generateSample } from '../../src/train/corpus/index.ts'
 import { initWeights } from '../../src/train/initialize.ts'
 import { type TrainSettings, trainSettings } from '../../src/train/settings.ts'
@@ -65,7 +65,7 @@ export function tinyTrainer(family: keyof typeof TINY, settings: Partial<TrainSe
     length: 24,
     ...settings,
   })
-  const tokenizer = openTokenizer({ ...tinyTokenizer })
+  const tokenizer = tokenizerOf(tinyTokenizer)
   return new Trainer(
     all,
     TINY[family],
