@@ -26,6 +26,8 @@ interface Call {
   /** What each piece that has run gave, by name. */
   outputs: Record<string, tf.Tensor>[]
   wanted: Wanted
+  /** The numbers of the last piece's `greedy`, or else `finite`; empty before, and where there is neither. */
+  checks: Float32Array
   /** Column of the cache that the call's first column takes. */
   first: number
   capacity: number
@@ -71,8 +73,7 @@ export class RecordedExecutor {
   /** As `MoeModel.greedy`: the logits stay on the device, unless something about them is not finite. */
   greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'>): GreedyResult {
     return this.execute(tokens, { ...options, logits: 'last' }, 'greedy', (call) => {
-      const { greedy } = call.outputs[call.outputs.length - 1]
-      const [, magnitude, ...largest] = backend().read(greedy)
+      const [, magnitude, ...largest] = call.checks
       const chosen = Number.isFinite(magnitude) ? largest : this.greedyOnHost(call)
       return { tokens: chosen, trace: this.traceOf(call, options) }
     })
@@ -96,7 +97,7 @@ export class RecordedExecutor {
     const cache = options.cache ?? model.createCache()
     const outputs: Call['outputs'] = []
     try {
-      const call = { ...this.prepare(batch, cache, options), outputs, wanted }
+      const call = { ...this.prepare(batch, cache, options), outputs, wanted, checks: new Float32Array() }
       for (const piece of call.pieces) this.run(piece, call)
       cache.commit(call.extension)
       return take(call)
@@ -106,7 +107,11 @@ export class RecordedExecutor {
     }
   }
 
-  private prepare(batch: Batch, cache: KvCache, options: ForwardOptions): Omit<Call, 'outputs' | 'wanted'> {
+  private prepare(
+    batch: Batch,
+    cache: KvCache,
+    options: ForwardOptions,
+  ): Omit<Call, 'outputs' | 'wanted' | 'checks'> {
     const pieces = piecesOf(batch.length)
     const last = pieces[pieces.length - 1]
     const needed = last.from + last.stepTokens
@@ -148,7 +153,9 @@ export class RecordedExecutor {
     const output = Object.fromEntries(names.map((name, i) => [name, results[i]]))
     call.outputs.push(output)
     const check = output.greedy ?? output.finite
-    if (check && !Number.isFinite(backend().read(check)[0])) this.explain(piece, call)
+    if (!check) return
+    call.checks = backend().read(check)
+    if (!Number.isFinite(call.checks[0])) this.explain(piece, call)
   }
 
   /** Runs a piece's step; again, if it has run before, which writes the same columns. */
