@@ -1,12 +1,17 @@
-/** By this a session that is being opened is told its options: a ConfigProto's bytes, two hexadecimal digits each. Read by src/native/session-options.h. */
-const SESSION_CONFIG = 'TINYMOE_SESSION_CONFIG'
+import * as tf from '@tensorflow/tfjs-core'
 
-/** Opens a session with a ConfigProto. An addon that was compiled without the header ignores it, and is slower. */
+/** tfjs-node's backend with what src/native/binding.h adds: options of the sessions that this thread opens, a ConfigProto's bytes. */
+interface ConfiguredBackend {
+  binding: { setSessionConfig(config: Uint8Array): void }
+}
+
+/** Opens a session with a ConfigProto. */
 export function withSessionConfig<T>(config: Uint8Array, open: () => T): T {
-  process.env[SESSION_CONFIG] = Buffer.from(config).toString('hex')
+  const { binding } = tf.backend() as unknown as ConfiguredBackend
+  binding.setSessionConfig(config)
   try {
     return open()
   } finally {
-    delete process.env[SESSION_CONFIG]
+    binding.setSessionConfig(new Uint8Array())
   }
 }

@@ -30,12 +30,13 @@ function inParts(kernel: GraphNode, parts: number): GraphNode[] {
 
 /** The nodes with our kernel for single products where it multiplies few rows. */
 export function withOwnProducts({ nodes, products }: Pick<Recording, 'nodes' | 'products'>): GraphNode[] {
-  const ours = new Set(products.filter(hasFewRows).map(({ node }) => node))
-  return nodes.map((node) => (ours.has(node) ? { ...node, attr: { ...node.attr, _kernel: KERNEL } } : node))
+  const ours = new Map(products.filter(hasFewRows).map((product) => [product.node, product]))
+  return nodes.map((node) => {
+    const product = ours.get(node)
+    if (!product) return node
+    return { ...node, op: 'TinymoeProduct', attr: { transposed: { b: product.right.transposed } } }
+  })
 }
-
-/** By this name it is registered. */
-const KERNEL = { s: Buffer.from('tinymoe') }
 
 /** Whether our kernel multiplies it: one matrix by another, one of them few rows, or few columns. */
 function hasFewRows({ node, left, right }: Product): boolean {
