@@ -59,7 +59,8 @@ export async function runBench(options: BenchOptions, hooks: BenchHooks): Promis
   const started = await start(options, hooks)
   hooks.onProgress(0, 'loading the model')
   const { device } = started.runtime
-  const model = await loadModel(options.model, { device, executor: options.executor })
+  const onProgress = (share: number) => hooks.onProgress(0, `loading the model, ${Math.floor(100 * share)} %`)
+  const model = await loadModel(options.model, { device, executor: options.executor, onProgress })
   try {
     return await measure(options, hooks, started, model, begun)
   } finally {
@@ -98,9 +99,9 @@ async function measure(
   const plan = makePlan(preset, dims, options.tokens ?? preset.tokens, model.config)
   const measured = new MeasuredModel(model.config, model.weights)
   const executors = executorsFor(runtime.backend, options.executor, preset)
-  const { signal, limits } = hooks
+  const { signal, limits, onDeath } = hooks
   const common = { preset, plan, dims, model, measured, text, executors, machine, memory }
-  const bench: Bench = { ...common, seed: SEED, signal, limits }
+  const bench: Bench = { ...common, seed: SEED, signal, onDeath, limits }
   const findings: Findings = { rows: [], breakdown: [], capacity: [], loading: null, tracing: null }
   const layers = new Layers(dims, SEED, memory)
   try {

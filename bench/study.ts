@@ -7,6 +7,7 @@ import { writeAtomically } from '../src/checkpoint/save.ts'
 import { decimal, wholeNumber } from '../src/cli/arguments.ts'
 import { interruptible } from '../src/cli/interrupt.ts'
 import { remark, table, write } from '../src/cli/output.ts'
+import { progressLines } from '../src/cli/progress.ts'
 import { runScript } from '../src/cli/run-script.ts'
 import { InputError, messageOf } from '../src/errors.ts'
 import { packageRoot } from './store.ts'
@@ -32,9 +33,6 @@ interface Flags {
   out: string
   report: string
 }
-
-/** Without a terminal, a line about every so often. */
-const LINE_EVERY_MS = 60_000
 
 const program = new Command('tsx bench/study.ts')
   .description('Trains the small presets with several seeds, at equal tokens and at equal training compute.')
@@ -81,7 +79,7 @@ async function study(flags: Flags): Promise<void> {
     if (result) report = keep(result)
   }
   const left = plan.filter(({ id }) => !results.has(id))
-  await interruptible((signal) =>
+  await interruptible('each training writes a checkpoint, and the same command goes on', (signal) =>
     withProgress(left, (onStep) =>
       runJobs(out, left, jobs, {
         signal,
@@ -107,7 +105,7 @@ async function withProgress(
     { format: 'study [{bar}] {value}/{total} steps  {what}', stream: process.stderr, hideCursor: true },
     Presets.rect,
   )
-  let lastLine = performance.now()
+  const lines = progressLines()
   bar.start(total, 0, { what: '' })
   try {
     await work((run, step, crossEntropy) => {
@@ -115,11 +113,10 @@ async function withProgress(
       const done = [...steps.values()].reduce((a, b) => a + b, 0)
       const what = `${run.id}: loss ${crossEntropy.toFixed(3)}`
       bar.update(done, { what })
-      if (process.stderr.isTTY || performance.now() - lastLine < LINE_EVERY_MS) return
-      lastLine = performance.now()
-      remark(`${done}/${total} steps  ${what}`)
+      lines.show(`${done}/${total} steps  ${what}`)
     })
   } finally {
+    lines.stop()
     bar.stop()
   }
 }

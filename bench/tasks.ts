@@ -10,6 +10,7 @@ import type { MeasuredModel } from './measured-model.ts'
 import { layerBytes, type MemoryLimit, memoryProblem } from './memory.ts'
 import { describeModelVariants, modelCase, modelCaseFacts, touchedAtMost } from './model-cases.ts'
 import type { BenchText } from './model-text.ts'
+import type { BenchHooks } from './options.ts'
 import type { Plan, PlannedLayer, PlannedModel } from './plan.ts'
 import { NOMINAL_SECONDS, type PresetPlan } from './presets.ts'
 import type { Task, TaskTime } from './schedule.ts'
@@ -40,6 +41,7 @@ export interface Bench {
   memory: MemoryLimit
   seed: number
   signal: AbortSignal
+  onDeath: BenchHooks['onDeath']
   /** Instead of what the schedule gives. */
   limits?: SamplingLimits
 }
@@ -150,7 +152,7 @@ function detailTasks(bench: Bench, layers: Layers, findings: Findings): Task[] {
       'loading the model in other processes',
       NOMINAL_SECONDS.load * preset.loads,
       async ({ budgetMs }) => {
-        findings.loading = await measureLoading(model, preset.loads, budgetMs, signal)
+        findings.loading = await measureLoading(model, preset.loads, budgetMs, bench)
       },
     ),
   ]

@@ -5,11 +5,12 @@ import { writeAtomically } from '../checkpoint/save.ts'
 import { InputError, messageOf } from '../errors.ts'
 import { EVAL_DEFAULTS, type EvalOptions, evaluate } from '../eval/run.ts'
 import { EVAL_SPLITS } from '../eval/types.ts'
-import { type LoadOptions, loadModel } from '../load-model.ts'
+import type { LoadOptions } from '../load-model.ts'
 import { DOMAINS, type Domain } from '../train/corpus/index.ts'
 import { allOptions, dispatchOption, executorOption, type GlobalOptions, wholeNumber } from './arguments.ts'
 import { evalText } from './eval-text.ts'
 import { interruptible } from './interrupt.ts'
+import { loadTold } from './loading.ts'
 import { remark, write } from './output.ts'
 import { withProgress } from './progress.ts'
 
@@ -61,8 +62,8 @@ function domainList(text: string): Domain[] {
 async function runEval(dir: string, flags: Flags & GlobalOptions): Promise<void> {
   const { json, out } = flags
   if (out !== undefined) checkWritable(out)
-  await interruptible(async (signal) => {
-    const model = await loadModel(dir, flags)
+  await interruptible('no report is written', async (signal) => {
+    const model = await loadTold(dir, flags)
     try {
       const report = await withProgress('eval', (onProgress) =>
         evaluate(model, flags, { signal, onProgress }),
@@ -72,7 +73,6 @@ async function runEval(dir: string, flags: Flags & GlobalOptions): Promise<void>
       await write(json ? line : evalText(report))
     } catch (error) {
       if (!signal.aborted) throw error
-      remark('interrupted: no report')
     } finally {
       model.dispose()
     }

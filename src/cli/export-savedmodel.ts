@@ -4,13 +4,11 @@ import type { ServingDispatch } from '../graph/saved-model-record.ts'
 import { allOptions } from './arguments.ts'
 import { interruptible } from './interrupt.ts'
 import { remark, table, write } from './output.ts'
+import { withProgress } from './progress.ts'
 
 interface Flags {
   dispatch: ServingDispatch
 }
-
-/** Exit code of a program ended by SIGTERM, as shells have it. */
-const TERMINATED = 143
 
 const EXAMPLES = `
 TensorFlow Serving and TensorFlow for Python load the directory; docs/savedmodel.md says how.
@@ -39,41 +37,20 @@ export function registerExportSavedModel(program: Command): void {
 async function runExport(dir: string, out: string, command: Command): Promise<void> {
   const { dispatch, device, debug, json } = allOptions<Flags>(command)
   const { assertFree, exportSavedModel } = await import('../graph/saved-model.ts')
-  const { loadModel } = await import('../load-model.ts')
+  const { loadTold } = await import('./loading.ts')
   assertFree(out) // before the long work
-  await stoppable(async (signal) => {
-    const model = await loadModel(dir, { device, debug, executor: 'eager' })
+  await interruptible('no directory is left half written', async (signal) => {
+    const model = await loadTold(dir, { device, debug, executor: 'eager' })
     try {
-      const onProgress = process.stderr.isTTY ? showShare : undefined
-      const exported = await exportSavedModel(model, out, { dispatch, signal, onProgress })
+      const exported = await withProgress('recording', (onProgress) =>
+        exportSavedModel(model, out, { dispatch, signal, onProgress: (share) => onProgress(share, '') }),
+      )
       if (!exported) remark('interrupted, nothing was written')
       else await write(json ? `${JSON.stringify(exported)}\n` : toText(exported))
     } finally {
       model.dispose()
     }
   })
-}
-
-/** Ctrl-C and SIGTERM both end the work where it can be ended: a directory half written stays behind neither. */
-function stoppable(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
-  return interruptible(async (interrupt) => {
-    const stop = new AbortController()
-    const terminate = () => {
-      process.exitCode = TERMINATED
-      stop.abort()
-    }
-    interrupt.addEventListener('abort', () => stop.abort())
-    process.on('SIGTERM', terminate)
-    try {
-      await work(stop.signal)
-    } finally {
-      process.off('SIGTERM', terminate)
-    }
-  })
-}
-
-function showShare(share: number): void {
-  process.stderr.write(`\rrecording ${Math.round(100 * share)}%${share < 1 ? '' : '\r\x1b[K'}`)
 }
 
 function toText(exported: ExportedModel): string {

@@ -3,7 +3,7 @@ import type { RuntimeReport } from '../device/types.ts'
 import { UsageError } from '../errors.ts'
 import { DEFAULT_MAX_TOKENS } from '../generate/generate.ts'
 import type { Generated, GenerateOptions, GenerateResult } from '../generate/types.ts'
-import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
+import type { LoadedModel, LoadOptions } from '../load-model.ts'
 import {
   allOptions,
   decimal,
@@ -15,6 +15,7 @@ import {
   wholeNumber,
 } from './arguments.ts'
 import { interruptible } from './interrupt.ts'
+import { loadTold } from './loading.ts'
 import { remark, write } from './output.ts'
 import { textFromStdin } from './stdin.ts'
 
@@ -80,8 +81,8 @@ async function runGenerate(dir: string, command: Command): Promise<void> {
     throw new UsageError('generate takes either --prompt or --tokens')
   }
   const prompt = options.prompt === '-' ? await textFromStdin() : options.prompt
-  await interruptible(async (signal) => {
-    const model = await loadModel(dir, { device, debug, dispatch: options.dispatch, executor, dtype })
+  await interruptible('the text ends here', async (signal) => {
+    const model = await loadTold(dir, { device, debug, dispatch: options.dispatch, executor, dtype })
     try {
       const run = model.generate({ ...options, prompt, signal })
       if (json) await write(`${JSON.stringify(toJson(await run.done, model))}\n`)

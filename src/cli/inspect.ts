@@ -12,10 +12,10 @@ import { modelNamed, type NamedModel } from '../cost/named.ts'
 import { barPicture } from '../cost/picture.ts'
 import { compareWithPublished, publishedModels } from '../cost/published.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
-import { loadModel } from '../load-model.ts'
 import { type WeightsAnswer, weightsAnswer } from '../trace/analyse.ts'
 import { allOptions, type GlobalOptions, wholeNumber } from './arguments.ts'
 import { barOf, comparisonText, inspectionText, listText } from './inspect-text.ts'
+import { loadTold } from './loading.ts'
 import { remark, write } from './output.ts'
 import { textFromStdin } from './stdin.ts'
 
@@ -133,7 +133,7 @@ async function measure(dir: string, text: string, flags: Flags): Promise<Inspect
     throw new InputError(`${dir}: --measure needs a directory with weights and a tokenizer to run a text`)
   }
   const prompt = text === '-' ? await textFromStdin() : text
-  const model = await loadModel(dir, { device: flags.device, debug: flags.debug })
+  const model = await loadTold(dir, { device: flags.device, debug: flags.debug })
   try {
     if (!model.tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --measure with`)
     if (model.config.layers.every(({ kind }) => kind === 'dense')) {

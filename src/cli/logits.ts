@@ -2,9 +2,10 @@ import type { Command } from 'commander'
 import { UsageError } from '../errors.ts'
 import { checkPromptLength } from '../generate/generate.ts'
 import { mostLikely } from '../generate/sampler.ts'
-import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
+import type { LoadedModel, LoadOptions } from '../load-model.ts'
 import type { LayerTrace } from '../model/trace.ts'
 import { allOptions, dispatchOption, dtypeOption, executorOption, repeated, tokenIds } from './arguments.ts'
+import { loadTold } from './loading.ts'
 import { jsonRow, table, writeAll } from './output.ts'
 
 interface Options {
@@ -44,7 +45,7 @@ export function registerLogits(program: Command): void {
 async function runLogits(dir: string, command: Command): Promise<void> {
   const { tokens, trace, json, device, debug, dispatch, executor, dtype } = allOptions<Options>(command)
   if (!tokens) throw new UsageError('logits needs --tokens, at least once')
-  const model = await loadModel(dir, { device, debug, dispatch, executor, dtype })
+  const model = await loadTold(dir, { device, debug, dispatch, executor, dtype })
   try {
     for (const sequence of tokens) checkPromptLength(sequence.length, model.config)
     const result = model.forward(tokens, { trace })

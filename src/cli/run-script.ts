@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { TinymoeError } from '../errors.ts'
 import { report, usage } from './failure.ts'
+import { endBySignals } from './interrupt.ts'
 import { onBrokenOutput } from './output.ts'
 
 /**
@@ -10,6 +11,7 @@ import { onBrokenOutput } from './output.ts'
 export async function runScript(program: Command, args = process.argv.slice(2)): Promise<void> {
   program.exitOverride().showHelpAfterError(usage(program))
   onBrokenOutput()
+  endBySignals()
   try {
     await program.parseAsync(args, { from: 'user' })
   } catch (error) {

@@ -2,7 +2,7 @@ import { basename, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { writeAtomically } from '../checkpoint/save.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
-import { type LoadedModel, type LoadOptions, loadModel, readConfig } from '../load-model.ts'
+import { type LoadedModel, type LoadOptions, readConfig } from '../load-model.ts'
 import type { Interventions } from '../model/router/interventions.ts'
 import { colourDepth } from '../trace/ansi.ts'
 import { traceToCsv } from '../trace/csv.ts'
@@ -17,6 +17,7 @@ import { layerStatistics } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { analyseCommand } from './analyse.ts'
 import { allOptions, dispatchOption, type GlobalOptions, tokenIds, wholeNumber } from './arguments.ts'
+import { loadTold } from './loading.ts'
 import { remark, table, writeAll } from './output.ts'
 import { textFromStdin } from './stdin.ts'
 import {
@@ -103,7 +104,7 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
   if (config.layers.every(({ kind }) => kind === 'dense')) {
     throw new InputError(`${dir}: every layer is dense, so there is no router to trace`)
   }
-  const model = await loadModel(dir, flags)
+  const model = await loadTold(dir, flags)
   try {
     const tokens = flags.tokens ?? (await promptTokens(flags.prompt as string, model))
     const { maxTokens, dispatch } = flags
