@@ -54,7 +54,8 @@ async function compile(
   const { code, stderr } = await host.run(compiler, [
     ...compilerArgs,
     ...['-std=c++17', '-O3', '-shared', '-fPIC'],
-    ...(host.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : []),
+    // On Linux an addon is unloaded with the last worker thread that has it, and our threads would find their code gone.
+    ...(host.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : ['-Wl,-z,nodelete']),
     ...['-DNAPI_VERSION=8', '-DNODE_GYP_MODULE_NAME=tfjs_binding', '-DBUILDING_NODE_EXTENSION'],
     `-I${join(installedPackage(host, 'node-api-headers').folder, 'include')}`,
     ...args,

@@ -1,3 +1,6 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -129,6 +132,14 @@ describe('products', () => {
       expect(maxDifference(actual, eager)).toBeLessThan(1e-5)
     })
   })
+})
+
+test('they do not mind a TensorFlow that rewrites its own ops', async () => {
+  const program = fileURLToPath(new URL('with-rewriter.ts', import.meta.url))
+  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', program], {
+    env: { ...process.env, TF_ENABLE_ONEDNN_OPTS: '1' },
+  })
+  for (const difference of JSON.parse(stdout)) expect(difference).toBeLessThan(1e-5)
 })
 
 describe('experts', () => {
