@@ -31,13 +31,13 @@ export async function withProgress<T>(
 
 /** Lines about work that goes on, on stderr; none on a terminal that shows it otherwise. */
 export interface ProgressLines {
-  /** Where the work is: written when ten seconds have passed since the last line, or `now`. */
+  /** Where the work is: written when ten seconds have passed since the last line or the first call, or `now`. */
   show(line: string, now?: boolean): void
   stop(): void
 }
 
 export function progressLines(shownOtherwise = process.stderr.isTTY): ProgressLines {
-  let written = performance.now()
+  let written = Number.POSITIVE_INFINITY
   let latest: string | null = null
   const write = (now = false) => {
     if (shownOtherwise || latest === null || (!now && performance.now() - written < LINE_EVERY_MS)) return
@@ -47,6 +47,7 @@ export function progressLines(shownOtherwise = process.stderr.isTTY): ProgressLi
   const timer = setInterval(() => write(), LINE_EVERY_MS / 10).unref() // work that waits for other processes tells nothing meanwhile
   return {
     show(line, now) {
+      if (latest === null) written = performance.now()
       latest = line
       write(now)
     },

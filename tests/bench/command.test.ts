@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bundledModel } from '../../bench/store.ts'
 import { benchOptions, registerBench } from '../../src/cli/bench.ts'
 import { UsageError } from '../../src/errors.ts'
+import { ENDING_SIGNALS, exitCodeOf } from '../../src/signals.ts'
 import { FIXTURES } from '../helpers/golden.ts'
 
 let folder: string
@@ -134,11 +135,12 @@ describe('as a process', () => {
     })
   }
 
-  test('prints tables and the conclusion last, stores files, shows no progress off a terminal; a failed assertion is code 3', async () => {
+  test('prints tables and the conclusion last, stores files, writes lines where there is no terminal; a failed assertion is code 3', async () => {
     const child = start(...small, '--quick', '--tokens', '4', '--assert', '1000', '--out', folder)
     const code = new Promise((resolve) => child.on('close', resolve))
     const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)])
-    expect([await code, stderr]).toEqual([3, 'listening\n'])
+    expect(await code).toBe(3)
+    expect(stderr).toMatch(/^listening\n(bench \d+ % {2}[^\n]+\n)*$/)
     const stored = JSON.parse(readFileSync(join(folder, 'js-quick.json'), 'utf8'))
     expect(stdout.replaceAll('\n', ' ').endsWith(`  ${stored.conclusion} `)).toBe(true)
     expect(stdout).toContain('One layer (D=16 H=8 E=4 K=2; ')
@@ -146,14 +148,17 @@ describe('as a process', () => {
     expect(readFileSync(join(folder, 'js-quick.md'), 'utf8')).toContain(stored.conclusion)
   })
 
-  test('Ctrl-C stores and prints what is done, marked as interrupted, and exits 130', async () => {
+  test.each(ENDING_SIGNALS)('%s stores and prints what is done, marked as interrupted', async (signal) => {
     const child = start(...small, '--json', '--tokens', '1,2,4,8,16,32', '--out', folder)
     const code = new Promise((resolve) => child.on('close', resolve))
     const output = Promise.all([text(child.stdout), text(child.stderr)])
     // The default preset takes minutes: the signal comes long before the end.
-    child.stderr.once('data', () => setTimeout(() => child.kill('SIGINT'), 2000))
+    child.stderr.once('data', () => setTimeout(() => child.kill(signal), 2000))
     const [stdout, stderr] = await output
-    expect([await code, stderr]).toEqual([130, 'listening\n'])
+    expect(await code).toBe(exitCodeOf(signal))
+    expect(stderr).toContain(
+      `interrupted by ${signal}: what is measured is stored; another one ends at once\n`,
+    )
     const printed = JSON.parse(stdout)
     expect(printed.interrupted).toBe(true)
     expect(JSON.parse(readFileSync(join(folder, 'js.json'), 'utf8'))).toEqual(printed)

@@ -75,6 +75,7 @@ describe.concurrent('export-savedmodel', PATIENT, () => {
     ['SIGINT', 'writing'],
     ['SIGTERM', 'writing'],
     ['SIGTERM', 4000],
+    ['SIGHUP', 3000],
   ] as const)('ended by %s at %s', async ([signal, when], context) => {
     const { expect } = context
     const parent = place(context)
