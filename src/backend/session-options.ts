@@ -1,13 +1,8 @@
-import * as tf from '@tensorflow/tfjs-core'
+import { activeTensorflow } from './tensorflow.ts'
 
-/** tfjs-node's backend with what src/native/binding.h adds: options of the sessions that this thread opens, a ConfigProto's bytes. */
-interface ConfiguredBackend {
-  binding: { setSessionConfig(config: Uint8Array): void }
-}
-
-/** Opens a session with a ConfigProto. */
+/** Opens a session with a ConfigProto's bytes, which are this thread's until it is open. */
 export function withSessionConfig<T>(config: Uint8Array, open: () => T): T {
-  const { binding } = tf.backend() as unknown as ConfiguredBackend
+  const { binding } = activeTensorflow()
   binding.setSessionConfig(config)
   try {
     return open()
