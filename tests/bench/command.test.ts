@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -163,4 +164,40 @@ describe('as a process', () => {
     expect(printed.interrupted).toBe(true)
     expect(JSON.parse(readFileSync(join(folder, 'js.json'), 'utf8'))).toEqual(printed)
   })
+
+  test.runIf(process.platform === 'linux')(
+    'npm run bench: its last line tells that a signal ended it',
+    async () => {
+      const flags = ['--device', 'js', '--model', join(FIXTURES, 'mixtral'), '--out', folder]
+      const npm = spawn('npm', ['run', 'bench', '--', ...flags], { stdio: ['ignore', 'pipe', 'pipe'] })
+      const said = text(npm.stderr)
+      npm.stdout.resume()
+      const code = new Promise((resolve) => npm.on('close', resolve))
+      process.kill(await benchAmong(folder), 'SIGKILL')
+      expect(await code).toBe(137)
+      expect((await said).trim().split('\n').at(-1)).toMatch(/Killed/)
+    },
+  )
+
+  test('a child process that a signal ends is told of last', async () => {
+    const python = join(folder, 'python')
+    writeFileSync(python, '#!/bin/sh\nkill -SEGV $$\n', { mode: 0o755 })
+    const child = start(...small, '--quick', '--tokens', '4', '--peers', '--python', python, '--out', folder)
+    child.stdout.resume()
+    const stderr = await text(child.stderr)
+    expect(stderr.trim().split('\n').at(-1)).toMatch(/python .*whole_model\.py .* was ended by SIGSEGV$/)
+  })
 })
+
+/** The process that measures, by the folder that it was given. */
+async function benchAmong(folder: string): Promise<number> {
+  for (;;) {
+    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+      try {
+        const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+        if (words.includes(folder) && words.includes('src/cli/main.ts')) return Number(pid)
+      } catch {} // it has just ended
+    }
+    await sleep(50)
+  }
+}

@@ -68,7 +68,8 @@ function send(pid: number, signal: NodeJS.Signals): void {
   } catch {} // it has just ended
 }
 
-async function written(file: string): Promise<string> {
+/** The text of a file once it is there, to the end of its line. */
+export async function written(file: string): Promise<string> {
   for (;;) {
     try {
       const text = readFileSync(file, 'utf8')

@@ -1,14 +1,16 @@
+import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readPrepared } from '../../src/device/prepared.ts'
 import { ENDING_SIGNALS, exitCodeOf } from '../../src/signals.ts'
 import { generateSample } from '../../src/train/corpus/index.ts'
 import { TERMINALS } from '../trace/terminal.ts'
 import { COMMAND, PATIENT, REPOSITORY, startCli } from './run-cli.ts'
-import { throughStorm } from './signal-storm.ts'
+import { throughStorm, written } from './signal-storm.ts'
 
 /** `TINYMOE_LONG=1` takes an hour and prints a table for docs/cli.md. */
 const LONG = Boolean(process.env.TINYMOE_LONG)
@@ -91,6 +93,25 @@ describe.concurrent('a signal ends what has nothing to keep, with a sentence', P
     expect([await ended, ...(await said)]).toEqual([exitCodeOf(signal), '', `ended by ${signal}\n`])
   })
 })
+
+test('what a command has started ends with it', async () => {
+  const file = join(dir, 'child')
+  const program = fileURLToPath(new URL('wait-for-child.ts', import.meta.url))
+  const parent = spawn(process.execPath, ['--import', 'tsx', program, file], { stdio: 'ignore' })
+  const ended = new Promise((resolve) => parent.once('close', resolve))
+  const child = Number(await written(file))
+  parent.kill('SIGTERM')
+  expect(await ended).toBe(143)
+  await expect.poll(() => isRunning(child), { timeout: 10_000 }).toBe(false)
+})
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
 
 /** Until the process has a handler for SIGHUP, which Node itself has none for. */
 async function untilHandled(pid: number): Promise<void> {
