@@ -4,9 +4,12 @@ import { remark } from './output.ts'
 /** What a progress bar changes in a terminal: the cursor is shown, and lines are wrapped. */
 const GIVE_BACK = '\x1b[?25h\x1b[?7h'
 
-/** From now on a signal ends the process with a sentence and the code that shells have for it, whatever is unfinished. */
-export function endBySignals(): void {
-  takeSignals((signal) => {
+/**
+ * From now on, until the returned function is called, a signal ends the process with a sentence and the code that shells have for
+ * it, whatever is unfinished.
+ */
+export function endBySignals(): () => void {
+  return takeSignals((signal) => {
     say(`ended by ${signal}`)
     process.exit(exitCodeOf(signal))
   })

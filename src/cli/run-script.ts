@@ -11,10 +11,12 @@ import { onBrokenOutput } from './output.ts'
 export async function runScript(program: Command, args = process.argv.slice(2)): Promise<void> {
   program.exitOverride().showHelpAfterError(usage(program))
   onBrokenOutput()
-  endBySignals()
+  const release = endBySignals()
   try {
     await program.parseAsync(args, { from: 'user' })
   } catch (error) {
     process.exitCode = report(error, !(error instanceof TinymoeError), program)
+  } finally {
+    release()
   }
 }

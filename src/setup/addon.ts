@@ -64,7 +64,9 @@ async function compile(
   if (code !== 0) {
     await rm(unfinished, { force: true })
     const line = stderr.split('\n').find((text) => /error/i.test(text)) ?? stderr.trim().split('\n')[0]
-    throw new SetupError(`${compiler} cannot compile ${basename(target)}: ${line || `exit code ${code}`}`)
+    throw new SetupError(
+      `${compiler} cannot compile the addon ${basename(target)}: ${line || `exit code ${code}`}`,
+    )
   }
   await rename(unfinished, target)
 }
