@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { onBackend } from './backend/on-backend.ts'
 import { loadWeights } from './checkpoint/load.ts'
 import { openCheckpoint } from './checkpoint/shards.ts'
+import { assertObject, assertOneOf, shown } from './checks.ts'
 import { startRuntime } from './device/index.ts'
 import type { Device, RuntimeReport } from './device/types.ts'
 import { CheckpointError, ConfigError, DeviceError, InputError, messageOf } from './errors.ts'
@@ -13,7 +14,7 @@ import type { GenerateOptions, GenerateResult } from './generate/types.ts'
 import { RecordedExecutor } from './graph/executor.ts'
 import { DTYPES, type Dtype } from './graph/half-weights.ts'
 import type { ModelConfig } from './model/config.ts'
-import type { DispatchName } from './model/dispatch/index.ts'
+import { DISPATCHES, type DispatchName } from './model/dispatch/index.ts'
 import { type ForwardOptions, type ForwardResult, type GreedyResult, MoeModel } from './model/transformer.ts'
 import type { ModelWeights } from './model/weights.ts'
 
@@ -59,22 +60,25 @@ export class LoadedModel extends MoeModel {
     this.recorded = executor === 'recorded' ? new RecordedExecutor(this, dtype) : null
   }
 
-  /** As `MoeModel.forward`, through the executor; what a graph cannot serve runs eagerly, on the same cache. */
-  override forward(tokens: number[] | number[][], options: ForwardOptions = {}): ForwardResult {
-    return onBackend(this.runtime.backend, () => {
-      if (!this.recorded || !RecordedExecutor.serves(options)) return super.forward(tokens, options)
-      this.assertServes(options)
-      return this.recorded.forward(tokens, options)
-    })
+  /** Through the executor; what a graph cannot serve runs eagerly, on the same cache. */
+  protected override runForward(tokens: number[] | number[][], options: ForwardOptions): ForwardResult {
+    return onBackend(this.runtime.backend, () =>
+      this.recorded && RecordedExecutor.serves(options)
+        ? this.recorded.forward(tokens, options)
+        : super.runForward(tokens, options),
+    )
   }
 
-  /** As `MoeModel.greedy`; where a graph runs, only the tokens leave the device. */
-  override greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'> = {}): GreedyResult {
-    return onBackend(this.runtime.backend, () => {
-      if (!this.recorded || !RecordedExecutor.serves(options)) return super.greedy(tokens, options)
-      this.assertServes(options)
-      return this.recorded.greedy(tokens, options)
-    })
+  /** Likewise; where a graph runs, only the tokens leave the device. */
+  protected override runGreedy(
+    tokens: number[] | number[][],
+    options: Omit<ForwardOptions, 'logits'>,
+  ): GreedyResult {
+    return onBackend(this.runtime.backend, () =>
+      this.recorded && RecordedExecutor.serves(options)
+        ? this.recorded.greedy(tokens, options)
+        : super.runGreedy(tokens, options),
+    )
   }
 
   override dispose(): void {
@@ -93,6 +97,7 @@ export class LoadedModel extends MoeModel {
  * @throws ConfigError, CheckpointError, DeviceError or InputError, each one sentence
  */
 export async function loadModel(dir: string, options: LoadOptions = {}): Promise<LoadedModel> {
+  checkLoadOptions(options)
   const { config, family } = readConfig(dir)
   const checkpoint = openCheckpoint(dir)
   try {
@@ -122,6 +127,20 @@ export async function loadModel(dir: string, options: LoadOptions = {}): Promise
   }
 }
 
+/** The names of what is asked for; whether this device has it is known later. */
+function checkLoadOptions(options: LoadOptions): void {
+  assertObject('options', options, 'an object with options of loadModel')
+  const { executor, dispatch = 'auto', dtype = 'float32', onProgress } = options
+  if (executor !== undefined) assertOneOf('executor', executor, EXECUTORS)
+  assertOneOf('dispatch', dispatch, [...DISPATCHES, 'auto'])
+  assertOneOf('dtype', dtype, DTYPES)
+  if (onProgress !== undefined && typeof onProgress !== 'function') {
+    throw new InputError(
+      `onProgress: is ${shown(onProgress)}, expected a function of the share that was read`,
+    )
+  }
+}
+
 function executorFor(requested: Executor | undefined, { backend, device }: RuntimeReport): Executor {
   const native = backend === 'tensorflow'
   if (requested === 'recorded' && !native) {
@@ -131,8 +150,6 @@ function executorFor(requested: Executor | undefined, { backend, device }: Runti
 }
 
 function dtypeFor(dtype: Dtype = 'float32', executor: Executor, { backend, device }: RuntimeReport): Dtype {
-  if (!DTYPES.includes(dtype))
-    throw new InputError(`dtype: is "${dtype}", expected one of ${DTYPES.join(', ')}`)
   if (dtype === 'float32' || executor === 'recorded') return dtype
   if (backend !== 'tensorflow') {
     throw new DeviceError(`dtype ${dtype}: needs TensorFlow, but the device is ${device}; use float32`)

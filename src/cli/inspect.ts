@@ -145,7 +145,7 @@ async function measure(dir: string, text: string, flags: Flags): Promise<Inspect
     const { logits, trace } = model.forward([tokens], { trace: true })
     logits.dispose()
     const sizes = [...new Set([...flags.batches.filter((size) => size <= tokens.length), tokens.length])]
-    return { tokens: tokens.length, answers: sizes.map((size) => weightsAnswer(trace!, model.config, size)) }
+    return { tokens: tokens.length, answers: sizes.map((size) => weightsAnswer(trace, model.config, size)) }
   } finally {
     model.dispose()
   }
