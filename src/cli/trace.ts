@@ -112,7 +112,7 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
       throw namedAfterFlag(error)
     })
     const texts = model.tokenizer ? tokenTexts(run.trace.rows, model.tokenizer) : null
-    const traced = { ...run, model, texts, decisions: new Decisions(model, run.calls, interventions) }
+    const traced = { ...run, model, texts, decisions: new Decisions(model, run.trace) }
     writeFiles(traced, flags)
     if (flags.analyse) await showAnalysis(traced, flags, interventions)
     else await show(traced, flags)

@@ -49,6 +49,11 @@ export interface RouteContext {
   scoreBias?: Float32Array | null
   place?: RouterPlace
   intervention?: Intervention
+  /**
+   * [T, K] what a device chose. Taken for a token where its scores and these, rounded otherwise, leave more than one choice:
+   * the experts compare as equal.
+   */
+  choice?: Int32Array
 }
 
 /**
@@ -167,6 +172,7 @@ function startState(routerLogits: Float32Array, config: RouterConfig, context: R
     scoreBias: context.scoreBias ?? null,
     place,
     intervention,
+    choice: context.choice ?? null,
     routerLogits,
     scores: routerLogits,
     compared: routerLogits,
