@@ -1,8 +1,8 @@
-import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { accessSync, constants, mkdirSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { writeAtomically } from '../src/checkpoint/save.ts'
 import { InputError, messageOf } from '../src/errors.ts'
+import { modelDirectory, packageRoot } from '../src/package.ts'
 import { benchCsv } from './csv.ts'
 import { evaluationsIn } from './evaluations.ts'
 import { markdown } from './markdown.ts'
@@ -11,15 +11,8 @@ import type { BenchReport } from './types.ts'
 /** The model that comes with the package. */
 const BUNDLED_MODEL = 'moe'
 
-/** The folder of tinymoe's package.json, from source files as from `dist/`. */
-export function packageRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url))
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder)
-  return folder
-}
-
 export function bundledModel(): string {
-  return join(packageRoot(), 'models', BUNDLED_MODEL)
+  return modelDirectory(`tinymoe:${BUNDLED_MODEL}`)
 }
 
 /**

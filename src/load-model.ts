@@ -17,6 +17,7 @@ import type { ModelConfig } from './model/config.ts'
 import { DISPATCHES, type DispatchName } from './model/dispatch/index.ts'
 import { type ForwardOptions, type ForwardResult, type GreedyResult, MoeModel } from './model/transformer.ts'
 import type { ModelWeights } from './model/weights.ts'
+import { modelDirectory } from './package.ts'
 
 export const EXECUTORS = ['recorded', 'eager'] as const
 /** `recorded`: the forward as a TensorFlow graph, made at its first run. `eager`: op by op. */
@@ -93,11 +94,13 @@ export class LoadedModel extends MoeModel {
 }
 
 /**
- * Loads a Hugging Face directory: config.json, safetensors, tokenizer.json if present.
+ * Loads a Hugging Face directory (config.json, safetensors, tokenizer.json if present), or a bundled model by its name, such
+ * as `tinymoe:moe`.
  * @throws ConfigError, CheckpointError, DeviceError or InputError, each one sentence
  */
-export async function loadModel(dir: string, options: LoadOptions = {}): Promise<LoadedModel> {
+export async function loadModel(model: string, options: LoadOptions = {}): Promise<LoadedModel> {
   checkLoadOptions(options)
+  const dir = modelDirectory(model)
   const { config, family } = readConfig(dir)
   const checkpoint = openCheckpoint(dir)
   try {
@@ -157,8 +160,9 @@ function dtypeFor(dtype: Dtype = 'float32', executor: Executor, { backend, devic
   throw new InputError(`dtype ${dtype}: is for recorded graphs, but the executor is eager; use float32`)
 }
 
-/** The config of a model directory, and the family it belongs to. */
-export function readConfig(dir: string) {
+/** The config of a model, named as for `loadModel`, and the family it belongs to. */
+export function readConfig(model: string) {
+  const dir = modelDirectory(model)
   if (!existsSync(dir) || !statSync(dir).isDirectory()) {
     throw new CheckpointError(
       `${dir}: no such directory, expected a model with config.json and model.safetensors`,

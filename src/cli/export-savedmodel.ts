@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import type { ExportedModel } from '../graph/saved-model.ts'
 import type { ServingDispatch } from '../graph/saved-model-record.ts'
-import { allOptions } from './arguments.ts'
+import { allOptions, MODEL_ARGUMENT } from './arguments.ts'
 import { interruptible } from './interrupt.ts'
 import { remark, table, write } from './output.ts'
 
@@ -27,7 +27,7 @@ export function registerExportSavedModel(program: Command): void {
     .description(
       "Writes the recorded forward with its weights as a TensorFlow SavedModel: token ids to logits, and the same with a kv-cache handed in and out. Batch and length stay the caller's choice.",
     )
-    .argument('<dir>', 'Hugging Face model directory: config.json, safetensors')
+    .argument(...MODEL_ARGUMENT)
     .argument('<out>', 'directory to make; an empty one may be there')
     .addOption(
       new Option('--dispatch <name>', 'how experts are run').choices(['sparse', 'dense']).default('sparse'),

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { CheckpointError, messageOf } from '../errors.ts'
+import { modelDirectory } from '../package.ts'
 import { decodeByteFallback } from './byte-fallback.ts'
 
 /** Text to token ids and back, as a model's tokenizer.json says. */
@@ -32,17 +33,19 @@ export class Tokenizer {
 }
 
 /**
- * The tokenizer of a model directory (tokenizer.json, and tokenizer_config.json if present), or null without one.
+ * The tokenizer of a model, named as for `loadModel` (tokenizer.json, and tokenizer_config.json if present), or null without
+ * one.
  * @throws CheckpointError for a file that is no tokenizer
  */
-export async function loadTokenizer(dir: string): Promise<Tokenizer | null> {
+export async function loadTokenizer(model: string): Promise<Tokenizer | null> {
+  const dir = modelDirectory(model)
   const file = join(dir, 'tokenizer.json')
   if (!existsSync(file)) return null
   const configFile = join(dir, 'tokenizer_config.json')
   const json = readObject(file)
   const config = existsSync(configFile) ? readObject(configFile) : {}
-  const model = json.model as { vocab?: unknown } | undefined
-  if (typeof model?.vocab !== 'object' || model.vocab === null) {
+  const { vocab } = (json.model ?? {}) as { vocab?: unknown }
+  if (typeof vocab !== 'object' || vocab === null) {
     throw new CheckpointError(
       `${file}: has no "model" with a "vocab", expected a tokenizer of the Hugging Face tokenizers library`,
     )

@@ -6,14 +6,9 @@ import { z } from 'zod'
 import { benchCsv } from '../../bench/csv.ts'
 import { evaluationsIn } from '../../bench/evaluations.ts'
 import { benchJsonSchema, benchSchema } from '../../bench/schema.ts'
-import {
-  defaultResultsFolder,
-  packageRoot,
-  prepareFolder,
-  reportName,
-  storeReport,
-} from '../../bench/store.ts'
+import { defaultResultsFolder, prepareFolder, reportName, storeReport } from '../../bench/store.ts'
 import type { BenchReport } from '../../bench/types.ts'
+import { packageRoot } from '../../src/package.ts'
 import { fullReport } from './full-report.ts'
 import { report, row } from './rows.ts'
 
