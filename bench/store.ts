@@ -16,12 +16,13 @@ export function bundledModel(): string {
 }
 
 /**
- * Where reports go: the checkout's bench/results. An installed package has no such folder (or may not be written to),
- * so there it is `tinymoe-results` in the current folder.
+ * Where reports go: the checkout's bench/results. An installed package, and a checkout that may not be written to, leave
+ * them in `tinymoe-results` in the current folder.
  */
 export function defaultResultsFolder(root = packageRoot()): string {
   const inCheckout = join(root, 'bench', 'results')
   try {
+    accessSync(join(root, 'tsconfig.json')) // which no package has
     accessSync(inCheckout, constants.W_OK)
     return inCheckout
   } catch {

@@ -5,12 +5,34 @@ import { CheckpointError, messageOf } from '../errors.ts'
 import { modelDirectory } from '../package.ts'
 import { decodeByteFallback } from './byte-fallback.ts'
 
+/**
+ * What is needed of the library's tokenizer, in our words: its own declarations do not compile under every moduleResolution,
+ * and whoever imports ours would meet them.
+ */
+export interface TokenizerCore {
+  readonly decoder: Decoder | null
+  encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] }
+  decode(
+    ids: number[],
+    options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean },
+  ): string
+  id_to_token(id: number): string | undefined
+  get_added_tokens_decoder(): Iterable<[number, { special: boolean }]>
+}
+
+/** A decoder as the library builds it; only a sequence has parts. */
+interface Decoder {
+  config: { type?: string }
+  decode_chain(tokens: string[]): string[]
+  decoders?: Decoder[]
+}
+
 /** Text to token ids and back, as a model's tokenizer.json says. */
 export class Tokenizer {
   /** Ids of tokens that mark something (begin, end, padding) and are no text. */
   readonly specialIds: ReadonlySet<number>
 
-  constructor(private readonly inner: HuggingFaceTokenizer) {
+  constructor(private readonly inner: TokenizerCore) {
     const added = [...inner.get_added_tokens_decoder()]
     this.specialIds = new Set(added.filter(([, token]) => token.special).map(([id]) => id))
     repairDecoder(inner.decoder)
@@ -80,9 +102,6 @@ function readObject(file: string): Record<string, unknown> {
   }
   return json as Record<string, unknown>
 }
-
-/** A decoder as the library builds it; only a sequence has parts. */
-type Decoder = NonNullable<HuggingFaceTokenizer['decoder']> & { decoders?: Decoder[] }
 
 /** The library's byte fallback (0.2.0) loses U+FEFF and reads broken bytes unlike the Rust library: ours replaces it. */
 function repairDecoder(decoder: Decoder | null): void {

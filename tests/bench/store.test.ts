@@ -62,8 +62,10 @@ describe('storing', () => {
     expect(() => prepareFolder(join(file, 'x'))).toThrow(sentence)
   })
 
-  test('goes to the checkout, or to the current folder where there is no bench/results', () => {
+  test("goes to the checkout, or to the current folder: a package's bench/results is only for reading", () => {
     expect(defaultResultsFolder()).toBe(join(packageRoot(), 'bench', 'results'))
+    expect(defaultResultsFolder(folder)).toBe(resolve('tinymoe-results'))
+    prepareFolder(join(folder, 'bench', 'results'))
     expect(defaultResultsFolder(folder)).toBe(resolve('tinymoe-results'))
   })
 })
