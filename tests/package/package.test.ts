@@ -16,6 +16,8 @@ import { freshProject, pack, run, temporaryFolder } from './fresh-project.ts'
 const NODES = process.env.TINYMOE_TEST_NODES?.split(':') ?? [process.execPath]
 const POOLS = ['forks', 'threads']
 const TESTING = 'docs/testing.md'
+/** Fails where TensorFlow does not work, and takes nothing else. */
+const NATIVE = { TINYMOE_DEVICE: 'cpu' }
 
 const { folder, dispose } = temporaryFolder()
 afterAll(dispose)
@@ -140,7 +142,7 @@ describe("README's program", () => {
       code: exit,
       stdout,
       stderr,
-    } = await run(process.execPath, ['--import', 'tsx', file], project, { TINYMOE_DEVICE: 'cpu' })
+    } = await run(process.execPath, ['--import', 'tsx', file], project, NATIVE)
     const routers = readConfig(name).config.layers.filter(({ kind }) => kind === 'moe').length
     expect(stdout.match(/^top-k /gm)?.length ?? 0).toBe(routers)
     if (routers > 0) expect([exit, stderr]).toEqual([0, ''])
@@ -153,7 +155,7 @@ describe(TESTING, () => {
 
   test.each(cases)('its test file passes under %s, --pool %s', async (node, pool) => {
     const vitest = join(project, 'node_modules/vitest/vitest.mjs')
-    const { code, stdout, stderr } = await run(node, [vitest, 'run', '--pool', pool], project)
+    const { code, stdout, stderr } = await run(node, [vitest, 'run', '--pool', pool], project, NATIVE)
     expect(`${stdout}${stderr}`).toMatch(/^ +Tests {2}7 passed \(7\)$/m)
     expect(code).toBe(0)
   })
@@ -175,7 +177,7 @@ test('fails', async () => {
 })
 `,
     )
-    const { stdout, stderr } = await run(bin('vitest'), ['run', 'message.spec.ts'], project)
+    const { stdout, stderr } = await run(bin('vitest'), ['run', 'message.spec.ts'], project, NATIVE)
     expect(`${stdout}${stderr}`.replace(/ +$/gm, '')).toContain(shown.replace(/^ {4}/gm, '').trim())
   })
 })
@@ -201,9 +203,7 @@ describe('what is in it', () => {
 
   test('the command runs, with bundled models by name', async () => {
     const command = join(installed, 'src/cli/main.js')
-    const printed = await run(command, ['trace', 'moe', '--tokens', '1,49', '--json'], project, {
-      TINYMOE_DEVICE: 'cpu',
-    })
+    const printed = await run(command, ['trace', 'moe', '--tokens', '1,49', '--json'], project, NATIVE)
     expect([printed.code, printed.stderr]).toEqual([0, ''])
     expect(JSON.parse(printed.stdout).layers).toHaveLength(4)
   })
