@@ -13,7 +13,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
 /** What people run and import, by the module that it is made of. */
 const COMMAND = 'src/cli/main'
-const MODULES = { '.': 'src/index', './vitest': 'src/vitest/index' }
+const MODULES = { '.': 'src/index', './browser': 'src/browser', './vitest': 'src/vitest/index' }
 
 /** What goes into the package as it is. */
 function copied(): string[] {

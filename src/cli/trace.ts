@@ -4,7 +4,6 @@ import { writeAtomically } from '../checkpoint/save.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
 import { type LoadedModel, type LoadOptions, loadModel, readConfig } from '../load-model.ts'
 import type { Interventions } from '../model/router/interventions.ts'
-import { colourDepth } from '../trace/ansi.ts'
 import { traceToCsv } from '../trace/csv.ts'
 import { Decisions } from '../trace/decision.ts'
 import { decisionLines } from '../trace/decision-text.ts'
@@ -24,6 +23,7 @@ import {
   tokenIds,
   wholeNumber,
 } from './arguments.ts'
+import { colourDepth } from './colour-depth.ts'
 import { remark, table, writeAll } from './output.ts'
 import { textFromStdin } from './stdin.ts'
 import {
@@ -118,7 +118,7 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
     const run = await traceRun(model, { tokens, maxTokens, dispatch, interventions }).catch((error) => {
       throw namedAfterFlag(error)
     })
-    const texts = model.tokenizer ? tokenTexts(run.trace.rows, model.tokenizer) : null
+    const texts = model.tokenizer ? await tokenTexts(run.trace.rows, model.tokenizer) : null
     const traced = { ...run, model, texts, decisions: new Decisions(model, run.trace) }
     writeFiles(traced, flags)
     if (flags.analyse) await showAnalysis(traced, flags, interventions)
@@ -150,7 +150,7 @@ function checkFlags(flags: Flags): void {
 async function promptTokens(prompt: string, { tokenizer, dir }: LoadedModel): Promise<number[]> {
   if (!tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --prompt with, give --tokens`)
   const text = prompt === '-' ? await textFromStdin() : prompt
-  const tokens = tokenizer.encode(text)
+  const tokens = await tokenizer.encode(text)
   if (tokens.length === 0)
     throw new UsageError(`--prompt ${JSON.stringify(text)}: has no tokens, expected some text`)
   return tokens

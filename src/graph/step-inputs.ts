@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { activeTensorflow } from '../backend/tensorflow.ts'
 import { tensorflowOps } from '../backend/tensorflow-ops.ts'
 import { cutQueries, MASKED, type QueryBlock } from '../model/attention.ts'
 import type { AttentionConfig, ModelConfig } from '../model/config.ts'
@@ -96,8 +97,7 @@ export function blocksInGraph(
   { batch: B, tokens: T, capacity: S }: StepSizes,
   { numHeads, numKeyValueHeads, slidingWindow }: AttentionConfig,
 ): QueryBlock[] {
-  const ops = tensorflowOps()
-  if (!ops) throw new Error('recording: needs the TensorFlow backend')
+  const ops = tensorflowOps(activeTensorflow())
   const window = slidingWindow !== null && slidingWindow < S ? slidingWindow : null
   const empty = tf.mul(tf.sub(tf.cast(columns, 'float32'), 1), -MASKED)
   const perSequence = tf.reshape(empty, [B, 1, 1, S]) as tf.Tensor4D

@@ -10,9 +10,9 @@ import { registerLogits } from '../../src/cli/logits.ts'
 import { registerTrace } from '../../src/cli/trace.ts'
 import { modelNamed } from '../../src/cost/named.ts'
 import { InputError } from '../../src/errors.ts'
-import { loadTokenizer } from '../../src/generate/tokenizer.ts'
 import { loadModel, readConfig } from '../../src/load-model.ts'
 import { bundledModels, modelDirectory, packageRoot } from '../../src/package.ts'
+import { loadTokenizer } from '../../src/tokenizer/load.ts'
 import { said } from '../cli/in-process.ts'
 import { MIXTRAL, REPOSITORY } from '../cli/run-cli.ts'
 
@@ -73,7 +73,7 @@ test('loadModel, readConfig, loadTokenizer and modelNamed take it', async () => 
   expect(model.dir).toBe(MOE)
   model.dispose()
   expect(readConfig('moe').config.layers).toHaveLength(4)
-  expect((await loadTokenizer('tinymoe:moe'))?.encode('Once')).toEqual([1, 49, 80, 313])
+  expect(await (await loadTokenizer('tinymoe:moe'))?.encode('Once')).toEqual([1, 49, 80, 313])
   expect(modelNamed('moe').spec).toEqual(modelNamed(MOE).spec)
   expect(modelNamed('deepseek').published).toBeNull()
   expect(() => modelNamed('tinymoe:mo')).toThrow(THERE_ARE)

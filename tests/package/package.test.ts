@@ -171,7 +171,7 @@ import 'tinymoe/vitest'
 import { expect, test } from 'vitest'
 test('fails', async () => {
   const model = await loadModel('tinymoe:moe')
-  const { logits, trace } = model.forward(model.tokenizer!.encode('47+85:'), { trace: true })
+  const { logits, trace } = model.forward(await model.tokenizer!.encode('47+85:'), { trace: true })
   logits.dispose()
   expect(trace).${call}
 })
