@@ -82,9 +82,7 @@ test('models/moe from a web server writes the pinned tokens', async () => {
   const model = engine.readModel(files)
   const during = engine.numTensors()
   const tokenizer = engine.readTokenizer(files)!
-  expect(await tokenizer.encode(prompt, { addSpecialTokens: false })).toEqual(
-    promptTokens.slice(1),
-  )
+  expect(await tokenizer.encode(prompt, { addSpecialTokens: false })).toEqual(promptTokens.slice(1))
   const result = engine.generate(model, tokenizer, {
     tokens: promptTokens,
     maxTokens: tokens.length,

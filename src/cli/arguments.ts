@@ -16,6 +16,12 @@ export function allOptions<Own>(command: Command): Own & GlobalOptions {
   return command.optsWithGlobals() as Own & GlobalOptions
 }
 
+/** The model of every command that runs one; `loadModel` reads it. */
+export const MODEL_ARGUMENT = [
+  '<model>',
+  'Hugging Face directory (config.json, safetensors, tokenizer.json), or a bundled model such as moe',
+] as const
+
 /** A whole number of at least `min`, digits only: `3x`, `-1`, `1e99` and '' are refused, not guessed at. */
 export function wholeNumber(min: number): (text: string) => number {
   return (text) => {
