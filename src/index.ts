@@ -1,5 +1,6 @@
 /** Public API: load a model directory, run it, see what its routers chose, continue texts with it. */
 
+export { DTYPES, type Dtype } from './backend/dtypes.ts'
 export * from './device/index.ts'
 export * from './errors.ts'
 export type { MutualInformation } from './eval/mutual-information.ts'
@@ -16,7 +17,6 @@ export type {
   GenerateTimings,
   SamplingOptions,
 } from './generate/types.ts'
-export { DTYPES, type Dtype } from './graph/half-weights.ts'
 export { type Executor, LoadedModel, type LoadOptions, loadModel, readConfig } from './load-model.ts'
 export type {
   AttentionConfig,

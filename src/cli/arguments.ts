@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { DTYPES } from '../backend/dtypes.ts'
 import type { Device } from '../device/types.ts'
-import { DTYPES } from '../graph/half-weights.ts'
 import { EXECUTORS } from '../load-model.ts'
 import { DISPATCHES, type DispatchName } from '../model/dispatch/index.ts'
 
