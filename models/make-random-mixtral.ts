@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { sizeOf } from '../src/checkpoint/layout.ts'
 import { saveCheckpoint } from '../src/checkpoint/save.ts'
-import { Random } from '../src/train/random.ts'
+import { Random } from '../src/corpus/random.ts'
 import { trainTokenizer, VOCAB_SIZE } from '../src/train/tokenizer.ts'
 import { mixtralConfig } from './mixtral.ts'
 

@@ -1,4 +1,4 @@
-import type { Domain } from '../../src/train/corpus/index.ts'
+import type { Domain } from '../../src/corpus/index.ts'
 import { PRESET_NAMES, type PresetName } from '../../src/train/presets.ts'
 import { BUDGETS, type Budget, type PlannedRun, SAME_COMPUTE, type StudyOptions } from './plan.ts'
 import { meanInterval, spreadOf } from './statistics.ts'

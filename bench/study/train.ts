@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { writeAtomically } from '../../src/checkpoint/save.ts'
+import { DOMAINS } from '../../src/corpus/index.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { InputError } from '../../src/errors.ts'
 import { documentsOf, TextCodec } from '../../src/eval/documents.ts'
@@ -18,7 +19,6 @@ import {
   type Training,
   tokenizerOf,
 } from '../../src/train/checkpoint.ts'
-import { DOMAINS } from '../../src/train/corpus/index.ts'
 import { isStep, meanShares, readLog } from '../../src/train/log.ts'
 import { runTraining, startTraining, type TrainHooks } from '../../src/train/loop.ts'
 import { gitCommit } from '../conditions.ts'

@@ -1,3 +1,4 @@
+import type { Domain } from '../corpus/index.ts'
 import type { Proportion } from '../eval/proportion.ts'
 import type {
   ByDomain,
@@ -10,7 +11,6 @@ import type {
   Timing,
 } from '../eval/types.ts'
 import { quoted } from '../trace/token-text.ts'
-import type { Domain } from '../train/corpus/index.ts'
 import { table } from './output.ts'
 import { percent, thousands } from './units.ts'
 

@@ -2,11 +2,11 @@ import { expectedTensors, sizeOf } from '../checkpoint/layout.ts'
 import { loadWeights } from '../checkpoint/load.ts'
 import type { CheckpointTensor } from '../checkpoint/safetensors.ts'
 import type { Checkpoint } from '../checkpoint/shards.ts'
+import { Random } from '../corpus/random.ts'
 import { FAMILIES } from '../families/index.ts'
 import { publishedName } from '../families/names.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { ModelWeights } from '../model/weights.ts'
-import { Random } from './random.ts'
 
 /** GPT-2's: every matrix normal with this standard deviation, unless it writes to the residual stream. */
 const STANDARD_DEVIATION = 0.02

@@ -1,6 +1,6 @@
-// Prints documents of each domain: npx tsx src/train/corpus/show.ts [--samples 3] [--seed 1] [--split train]
+// Prints documents of each domain: npx tsx src/corpus/show.ts [--samples 3] [--seed 1] [--split train]
 import { parseArgs } from 'node:util'
-import { messageOf, UsageError } from '../../errors.ts'
+import { messageOf, UsageError } from '../errors.ts'
 import { examplesMarkdown } from './examples.ts'
 import { SPLITS } from './index.ts'
 

@@ -1,4 +1,4 @@
-import type { Random } from '../../random.ts'
+import type { Random } from '../random.ts'
 
 /** Words to put in for `$name`. */
 export type Slots = Readonly<Record<string, string>>

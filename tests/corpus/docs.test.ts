@@ -1,11 +1,11 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { examplesMarkdown } from '../../src/train/corpus/examples.ts'
-import { DOMAINS, generateSample } from '../../src/train/corpus/index.ts'
+import { examplesMarkdown } from '../../src/corpus/examples.ts'
+import { DOMAINS, generateSample } from '../../src/corpus/index.ts'
 
 function show(...flags: string[]) {
-  const args = ['--import', 'tsx', 'src/train/corpus/show.ts', ...flags]
+  const args = ['--import', 'tsx', 'src/corpus/show.ts', ...flags]
   return spawnSync(process.execPath, args, { encoding: 'utf8' })
 }
 

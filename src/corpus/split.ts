@@ -1,4 +1,4 @@
-import { hash32, type Random } from '../random.ts'
+import { hash32, type Random } from './random.ts'
 import type { Split } from './types.ts'
 
 const MAX_DRAWS = 10_000

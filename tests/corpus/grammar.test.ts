@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { generateSample, SPLITS } from '../../src/train/corpus/index.ts'
+import { generateSample, SPLITS } from '../../src/corpus/index.ts'
 
 // The words are listed here again, so that an error in the generator's tables is found.
 const WOMEN = 'Mia Anna Lena Nora Ella Clara Ida Emma'.split(' ')

@@ -1,4 +1,4 @@
-import type { Random } from '../../random.ts'
+import type { Random } from '../random.ts'
 import { type Case, definite, indefinite, inflect, possessive, pronoun } from './german-nouns.ts'
 import type { Scene } from './scene.ts'
 import { type Slots, tellInOrder } from './template.ts'

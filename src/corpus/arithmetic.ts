@@ -1,4 +1,4 @@
-import type { Random } from '../random.ts'
+import type { Random } from './random.ts'
 import { drawIn } from './split.ts'
 import type { Draft, Split } from './types.ts'
 

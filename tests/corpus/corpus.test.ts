@@ -10,7 +10,7 @@ import {
   type Sample,
   SPLITS,
   verifyText,
-} from '../../src/train/corpus/index.ts'
+} from '../../src/corpus/index.ts'
 
 const domain = fc.constantFrom(...DOMAINS)
 const split = fc.constantFrom(...SPLITS)

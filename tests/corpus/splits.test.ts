@@ -1,12 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import {
-  DOMAINS,
-  type Domain,
-  generateSample,
-  SPLITS,
-  type Split,
-  splitOf,
-} from '../../src/train/corpus/index.ts'
+import { DOMAINS, type Domain, generateSample, SPLITS, type Split, splitOf } from '../../src/corpus/index.ts'
 
 const COUNT = 3000
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { DOMAINS, type Domain, generateSample, verifyText } from '../../src/train/corpus/index.ts'
-import { bracketProblem } from '../../src/train/corpus/verify/index.ts'
+import { DOMAINS, type Domain, generateSample, verifyText } from '../../src/corpus/index.ts'
+import { bracketProblem } from '../../src/corpus/verify/index.ts'
 
 const right: [Domain, string][] = [
   ['arithmetic', '47+85: 7+5=12 carry 1; 4+8+1=13; =132'],

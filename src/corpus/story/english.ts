@@ -1,4 +1,4 @@
-import type { Random } from '../../random.ts'
+import type { Random } from '../random.ts'
 import type { Scene } from './scene.ts'
 import { type Slots, tellInOrder } from './template.ts'
 import type { Plot } from './world.ts'

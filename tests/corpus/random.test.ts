@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { hash32, Random } from '../../src/train/random.ts'
+import { hash32, Random } from '../../src/corpus/random.ts'
 
 const draws = (random: Random, count: number) => Array.from({ length: count }, () => random.next())
 
