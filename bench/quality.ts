@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { writeAtomically } from '../src/checkpoint/save.ts'
-import { runScript } from '../src/cli/run-script.ts'
+import { runScript } from '../src/script/run.ts'
 import { qualityPicture } from './quality/picture.ts'
 import { readQuality } from './quality/read.ts'
 import { qualityMarkdown } from './quality/table.ts'

@@ -1,7 +1,6 @@
 import { extname, relative } from 'node:path'
-import { table } from '../src/cli/output.ts'
 import { EXECUTORS } from '../src/load-model.ts'
-import { wrapped } from '../src/trace/token-text.ts'
+import { table, wrapped } from '../src/text/columns.ts'
 import { fixed, percent, time, UNKNOWN } from './format.ts'
 import { conditionLines } from './markdown.ts'
 import { remarks } from './remarks.ts'

@@ -5,8 +5,8 @@
 import { Command, Option } from 'commander'
 import { sizeOf } from '../src/checkpoint/layout.ts'
 import { saveCheckpoint } from '../src/checkpoint/save.ts'
-import { wholeNumber } from '../src/cli/arguments.ts'
-import { runScript } from '../src/cli/run-script.ts'
+import { wholeNumber } from '../src/script/arguments.ts'
+import { runScript } from '../src/script/run.ts'
 import { type MixtralSizes, mixtralConfig } from './mixtral.ts'
 
 /** By parameters: 15 million, 0.2 billion, 0.9 billion. */

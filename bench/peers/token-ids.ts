@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
-import { runScript } from '../../src/cli/run-script.ts'
 import { InputError } from '../../src/errors.ts'
 import { loadTokenizer } from '../../src/generate/tokenizer.ts'
+import { runScript } from '../../src/script/run.ts'
 
 /* For check_models.py: the ids of the texts on stdin (a JSON list) by a directory's tokenizer, as a JSON list of lists. */
 

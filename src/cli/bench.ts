@@ -7,11 +7,11 @@ import { terminalReport } from '../../bench/terminal.ts'
 import { type LayerDims, PRESETS, type Preset } from '../../bench/types.ts'
 import { UsageError } from '../errors.ts'
 import type { Executor } from '../load-model.ts'
-import { allOptions, decimal, executorOption, type GlobalOptions, wholeNumber } from './arguments.ts'
+import { allOptions, decimal, executorOption, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
+import { interruptible } from '../script/interrupt.ts'
+import { remark, write } from '../script/output.ts'
+import { withProgress } from '../script/progress.ts'
 import { registerBenchCompare } from './bench-compare.ts'
-import { interruptible } from './interrupt.ts'
-import { remark, write } from './output.ts'
-import { withProgress } from './progress.ts'
 
 /** Exit code when `--assert` finds too little. */
 const ASSERTION_FAILED = 3

@@ -12,9 +12,9 @@ import {
 import { DEEPSEEK_V3, H800_PEAK, leftOut } from '../cost/report.ts'
 import { type TrainingCost, type TrainingRun, trainingCost, trainingFlops } from '../cost/training.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
-import { allOptions, amount, decimal, type GlobalOptions, wholeNumber } from './arguments.ts'
+import { allOptions, amount, decimal, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
+import { remark, write } from '../script/output.ts'
 import { costText } from './cost-text.ts'
-import { remark, write } from './output.ts'
 
 interface Flags extends GlobalOptions {
   model?: string

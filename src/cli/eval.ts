@@ -7,11 +7,17 @@ import { InputError, messageOf } from '../errors.ts'
 import { EVAL_DEFAULTS, type EvalOptions, evaluate } from '../eval/run.ts'
 import { EVAL_SPLITS } from '../eval/types.ts'
 import { type LoadOptions, loadModel } from '../load-model.ts'
-import { allOptions, dispatchOption, executorOption, type GlobalOptions, wholeNumber } from './arguments.ts'
+import {
+  allOptions,
+  dispatchOption,
+  executorOption,
+  type GlobalOptions,
+  wholeNumber,
+} from '../script/arguments.ts'
+import { interruptible } from '../script/interrupt.ts'
+import { remark, write } from '../script/output.ts'
+import { withProgress } from '../script/progress.ts'
 import { evalText } from './eval-text.ts'
-import { interruptible } from './interrupt.ts'
-import { remark, write } from './output.ts'
-import { withProgress } from './progress.ts'
 
 interface Flags extends EvalOptions, Pick<LoadOptions, 'executor' | 'dispatch'> {
   out?: string

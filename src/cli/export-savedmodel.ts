@@ -1,9 +1,10 @@
 import { type Command, Option } from 'commander'
 import type { ExportedModel } from '../graph/saved-model.ts'
 import type { ServingDispatch } from '../graph/saved-model-record.ts'
-import { allOptions } from './arguments.ts'
-import { interruptible } from './interrupt.ts'
-import { remark, table, write } from './output.ts'
+import { allOptions } from '../script/arguments.ts'
+import { interruptible } from '../script/interrupt.ts'
+import { remark, write } from '../script/output.ts'
+import { table } from '../text/columns.ts'
 
 interface Flags {
   dispatch: ServingDispatch

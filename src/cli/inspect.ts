@@ -13,10 +13,10 @@ import { barPicture } from '../cost/picture.ts'
 import { compareWithPublished, publishedModels } from '../cost/published.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
 import { loadModel } from '../load-model.ts'
+import { allOptions, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
+import { remark, write } from '../script/output.ts'
 import { type WeightsAnswer, weightsAnswer } from '../trace/analyse.ts'
-import { allOptions, type GlobalOptions, wholeNumber } from './arguments.ts'
 import { barOf, comparisonText, inspectionText, listText } from './inspect-text.ts'
-import { remark, write } from './output.ts'
 import { textFromStdin } from './stdin.ts'
 
 interface Flags extends GlobalOptions {

@@ -4,8 +4,16 @@ import { checkPromptLength } from '../generate/generate.ts'
 import { mostLikely } from '../generate/sampler.ts'
 import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
 import type { LayerTrace } from '../model/trace.ts'
-import { allOptions, dispatchOption, dtypeOption, executorOption, repeated, tokenIds } from './arguments.ts'
-import { jsonRow, table, writeAll } from './output.ts'
+import {
+  allOptions,
+  dispatchOption,
+  dtypeOption,
+  executorOption,
+  repeated,
+  tokenIds,
+} from '../script/arguments.ts'
+import { jsonRow, writeAll } from '../script/output.ts'
+import { table } from '../text/columns.ts'
 
 interface Options {
   tokens?: number[][]

@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { decimal, repeated, tokenIds, wholeNumber } from '../../src/cli/arguments.ts'
+import { decimal, repeated, tokenIds, wholeNumber } from '../../src/script/arguments.ts'
 
 describe('wholeNumber', () => {
   test('reads digits', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { jsonRow, table } from '../../src/cli/output.ts'
+import { jsonRow } from '../../src/script/output.ts'
 
 test('numbers in JSON read back as the same float32', () => {
   fc.assert(
@@ -14,13 +14,4 @@ test('numbers in JSON read back as the same float32', () => {
 
 test('what is no number is null in JSON', () => {
   expect(jsonRow(Float32Array.of(1, Number.NaN, Number.POSITIVE_INFINITY))).toBe('[1,null,null]')
-})
-
-test('table aligns numbers right and texts left', () => {
-  const rows = [
-    ['token', 'logit', 'text'],
-    ['7', '-12.5', 'a'],
-    ['160', '3.0', 'bc'],
-  ]
-  expect(table(rows, [2])).toBe('token  logit  text\n    7  -12.5  a\n  160    3.0  bc\n')
 })

@@ -47,11 +47,3 @@ export function jsonRow(values: Float32Array): string {
   )
   return JSON.stringify(numbers)
 }
-
-/** Rows as aligned columns, two spaces apart. The first row is the heading; columns in `left` are left-aligned. */
-export function table(rows: string[][], left: readonly number[] = []): string {
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)))
-  const align = (text: string, column: number) =>
-    left.includes(column) ? text.padEnd(widths[column]) : text.padStart(widths[column])
-  return rows.map((row) => `${row.map(align).join('  ').trimEnd()}\n`).join('')
-}

@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process'
 import { Command } from 'commander'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { wholeNumber } from '../../src/cli/arguments.ts'
-import { runScript } from '../../src/cli/run-script.ts'
 import { InputError, UsageError } from '../../src/errors.ts'
-import { outcomeOf, PATIENT, REPOSITORY } from './run-cli.ts'
+import { wholeNumber } from '../../src/script/arguments.ts'
+import { runScript } from '../../src/script/run.ts'
+import { outcomeOf, PATIENT, REPOSITORY } from '../cli/run-cli.ts'
 
 /** How a script ends whose action is `work`: its exit code (undefined: none was set) and what it said on stderr. */
 async function ended(args: string[], work: () => void | Promise<void>) {
@@ -56,7 +56,7 @@ describe('a script', () => {
     }
     const { code, stderr } = await ended([], work)
     expect(code).toBe(1)
-    expect(stderr).toMatch(/^RangeError: out of it\n {4}at Command\.work .*run-script\.test\.ts/)
+    expect(stderr).toMatch(/^RangeError: out of it\n {4}at Command\.work .*run\.test\.ts/)
   })
 
   test('asked for help exits 0', async () => {
