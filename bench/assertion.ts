@@ -1,5 +1,5 @@
+import type { Assertion, Row } from './schema.ts'
 import { type Subject, tokenSweep } from './select.ts'
-import type { Assertion, Row } from './types.ts'
 
 /**
  * Whether sparse beats dense by `factor` at the largest T of the layer sweep. The lower end of the interval has to reach

@@ -9,8 +9,8 @@ import { type RoutingTensors, routeTensors, routingToTensors } from '../src/mode
 import { quantile } from '../src/samples.ts'
 import { finish } from './finish.ts'
 import { layerGroup, type RandomLayer, randomRows } from './layer-cases.ts'
+import type { Breakdown } from './schema.ts'
 import { type SamplingLimits, sampleInterleaved } from './timing.ts'
-import type { Breakdown } from './types.ts'
 
 /** One way to do the parts of a sparse dispatch: on the device without reading back, or with the routing on the host. */
 interface Parts<R> {

@@ -8,8 +8,8 @@ import { summarize } from '../src/samples.ts'
 import { finish } from './finish.ts'
 import { layerGroup, type RandomLayer, randomRows } from './layer-cases.ts'
 import { logitPush } from './routing.ts'
+import type { CapacityRow, RoutingKind } from './schema.ts'
 import { type SamplingLimits, sampleInterleaved } from './timing.ts'
-import type { CapacityRow, RoutingKind } from './types.ts'
 
 /**
  * A layer with a limit of tokens an expert, by factor (null: none), what is over dropped. All route on the host, where limits are

@@ -1,6 +1,6 @@
 import type { Executor } from '../src/load-model.ts'
+import type { CaseKind, Dispatch, LayerDims, RoutingKind, RoutingSpread } from './schema.ts'
 import type { Timed } from './timing.ts'
-import type { CaseKind, Dispatch, LayerDims, RoutingKind, RoutingSpread } from './types.ts'
 
 /** What a case is, known before anything is made for it. */
 export interface CaseFacts {

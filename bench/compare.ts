@@ -1,6 +1,6 @@
 import { quantile } from '../src/samples.ts'
 import { CHANGE_RULE, changes, type Verdict, verdictOf } from './change.ts'
-import type { BenchReport, Conditions, Row } from './types.ts'
+import type { BenchReport, Conditions, Row } from './schema.ts'
 
 /** Where and when one of the two was measured. */
 export interface Side {

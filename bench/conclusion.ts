@@ -1,5 +1,5 @@
+import type { Dispatch, Row } from './schema.ts'
 import { firstCase, type Subject, tokenSweep } from './select.ts'
-import type { Dispatch, Row } from './types.ts'
 
 /** Nearer to dense than this is called as fast: medians of a busy machine differ by a few per cent of themselves. */
 const EVEN_WITHIN = 0.05

@@ -1,4 +1,4 @@
-import type { BenchReport, Row } from './types.ts'
+import type { BenchReport, Row } from './schema.ts'
 
 type Cell = string | number | boolean | null
 

@@ -3,8 +3,8 @@ import { tensorflowOps } from '../src/backend/tensorflow-ops.ts'
 import { applyExpert, applyExpertTensorflow } from '../src/model/experts.ts'
 import type { ExpertWeights } from '../src/model/weights.ts'
 import type { RandomTensors } from './numbers.ts'
-import type { Dispatch, LayerDims, Twin } from './types.ts'
-import { TWINS } from './types.ts'
+import type { Dispatch, LayerDims, Twin } from './schema.ts'
+import { TWINS } from './schema.ts'
 
 export function isTwin(dispatch: Dispatch): dispatch is Twin {
   return (TWINS as readonly string[]).includes(dispatch)

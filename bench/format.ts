@@ -1,4 +1,4 @@
-import type { Row } from './types.ts'
+import type { Row } from './schema.ts'
 
 /** What is not known, in every table. */
 export const UNKNOWN = '-'

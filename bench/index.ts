@@ -24,8 +24,8 @@ import { measurePeers } from './peers.ts'
 import { executorsFor, makePlan } from './plan.ts'
 import { PRESET_PLANS } from './presets.ts'
 import { mostSeconds, runTasks } from './schedule.ts'
+import type { BenchReport, Conditions, LayerDims, ModelFacts } from './schema.ts'
 import { type Bench, type Findings, Layers, makeTasks } from './tasks.ts'
-import type { BenchReport, Conditions, LayerDims, ModelFacts } from './types.ts'
 
 export type { BenchHooks, BenchOptions } from './options.ts'
 

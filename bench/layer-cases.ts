@@ -14,7 +14,7 @@ import { variantBytes } from './memory.ts'
 import { RandomTensors } from './numbers.ts'
 import { RecordedComputation } from './recorded-layer.ts'
 import { LAYER_ROUTING, logitPush, spreadOf } from './routing.ts'
-import { type Dispatch, type LayerDims, type LayerFacts, type RoutingKind, TWINS } from './types.ts'
+import { type Dispatch, type LayerDims, type LayerFacts, type RoutingKind, TWINS } from './schema.ts'
 
 /** Up to this many assignments (T K) `gather` is measured too; it is for few tokens, and far beyond it only wastes time. */
 export const GATHER_UP_TO = 64

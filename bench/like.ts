@@ -1,7 +1,7 @@
 import { type MixtureSpec, mixturesOf } from '../src/cost/architecture.ts'
 import { modelNamed, type NamedModel } from '../src/cost/named.ts'
 import { InputError, TinymoeError } from '../src/errors.ts'
-import type { LayerDims } from './types.ts'
+import type { LayerDims } from './schema.ts'
 
 /** Scaled widths are rounded to multiples of this, so that products stay of sizes that kernels like. */
 const MULTIPLE = 8

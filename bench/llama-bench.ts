@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { messageOf } from '../src/errors.ts'
 import { longestPrompt, type PeerWork, peerRow } from './peer-work.ts'
 import { lastLine, runCommand } from './processes.ts'
-import type { PeerOutcome, PeerReport, PeerRow } from './types.ts'
+import type { PeerOutcome, PeerReport, PeerRow } from './schema.ts'
 
 const REPETITIONS = 5
 /** Layers that go to the card: all, or none. */

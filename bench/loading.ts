@@ -5,7 +5,7 @@ import { countParameters } from '../src/cost/parameters.ts'
 import type { LoadedModel } from '../src/load-model.ts'
 import { quantile } from '../src/samples.ts'
 import { lastLine, runCommand } from './processes.ts'
-import type { Loading } from './types.ts'
+import type { Loading } from './schema.ts'
 
 const Loaded = z.object({
   ms: z.number(),

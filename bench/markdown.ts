@@ -1,6 +1,6 @@
 import { remarks } from './remarks.ts'
+import type { BenchReport, Loading, PeerReport } from './schema.ts'
 import { type Cells, details, leftOut, sections } from './table.ts'
-import type { BenchReport, Loading, PeerReport } from './types.ts'
 
 /** The stored report for people: conclusion, remarks, tables, conditions, every row. */
 export function markdown(report: BenchReport): string {

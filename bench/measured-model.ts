@@ -10,7 +10,7 @@ import { type ForwardOptions, type ForwardResult, MoeModel } from '../src/model/
 import type { ExpertWeights, ModelWeights } from '../src/model/weights.ts'
 import { disposeFeedForward, randomFeedForward, twinWidth } from './feed-forward.ts'
 import { RandomTensors } from './numbers.ts'
-import type { Twin } from './types.ts'
+import type { Twin } from './schema.ts'
 
 /** A model whose forward runs by either executor, on weights that belong to somebody else. */
 export class MeasuredModel {

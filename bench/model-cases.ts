@@ -13,7 +13,7 @@ import { type MeasuredModel, PromptCaches, TwinModel, twinBytes, twinConfig } fr
 import { modelBytes } from './memory.ts'
 import type { BenchText } from './model-text.ts'
 import { spreadOf } from './routing.ts'
-import { type Dispatch, TWINS } from './types.ts'
+import { type Dispatch, TWINS } from './schema.ts'
 
 /** Tokens a sequence that one timed decode run adds, one call each; fewer for a model of few positions. */
 export const DECODE_STEPS = 16

@@ -1,7 +1,7 @@
 import type { LoadedModel } from '../src/load-model.ts'
 import { summarize } from '../src/samples.ts'
 import type { Plan } from './plan.ts'
-import type { LayerDims, PeerRow } from './types.ts'
+import type { LayerDims, PeerRow } from './schema.ts'
 
 /** What peers are given: the same work as our own cases. */
 export interface PeerWork {

@@ -8,8 +8,8 @@ import type { BenchHooks, BenchOptions } from './options.ts'
 import { longestPrompt, type PeerWork, peerRow } from './peer-work.ts'
 import { ModelOutput, PeerOutput, readOutput, Samples } from './peers/output.ts'
 import { type Finished, lastLine, runCommand } from './processes.ts'
+import type { PeerName, PeerOutcome, PeerReport } from './schema.ts'
 import { packageRoot } from './store.ts'
-import type { PeerName, PeerOutcome, PeerReport } from './types.ts'
 
 /** Time of all implementations of one T of the layer together. */
 const LAYER_BUDGET_MS = { quick: 1500, default: 6000, full: 12_000, gpu: 6000 } as const

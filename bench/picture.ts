@@ -4,9 +4,9 @@ import * as Plot from '@observablehq/plot'
 import { parseHTML } from 'linkedom'
 import { writeAtomically } from '../src/checkpoint/save.ts'
 import { readReport } from './read-report.ts'
+import type { BenchReport, Row } from './schema.ts'
 import { subjectOf, tokenSweep } from './select.ts'
 import { packageRoot } from './store.ts'
-import type { BenchReport, Row } from './types.ts'
 
 /*
  * Draws the README's picture from a stored report: `tsx bench/picture.ts [report.json] [picture.svg]`.

@@ -4,7 +4,7 @@ import type { LayerCaseOptions } from './layer-cases.ts'
 import { layerGroup } from './layer-cases.ts'
 import { DECODE_STEPS, type ModelKind, type ModelSize, modelGroup, UNTIMED_STEPS } from './model-cases.ts'
 import type { PresetPlan } from './presets.ts'
-import type { LayerDims, RoutingKind, Sweep } from './types.ts'
+import type { LayerDims, RoutingKind, Sweep } from './schema.ts'
 
 /** One case of a layer: which sizes, how many tokens, how routed. */
 export interface PlannedLayer extends Pick<LayerCaseOptions, 'T' | 'routing' | 'twins'> {

@@ -1,5 +1,5 @@
 import type { RuntimeReport } from '../src/device/index.ts'
-import { type BenchReport, CASE_KINDS, type Row } from './types.ts'
+import { type BenchReport, CASE_KINDS, type Row } from './schema.ts'
 
 /** A load above this share of the threads before the start takes time from what is measured. */
 const BUSY_SHARE = 0.5

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { LayerDims, RoutingKind, RoutingSpread } from './types.ts'
+import type { LayerDims, RoutingKind, RoutingSpread } from './schema.ts'
 
 /** What each kind of routing is for a layer with random weights. */
 export const LAYER_ROUTING: Record<RoutingKind, string> = {

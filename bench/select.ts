@@ -1,5 +1,5 @@
 import type { Executor } from '../src/load-model.ts'
-import type { BenchReport, Dispatch, LayerDims, Row } from './types.ts'
+import type { BenchReport, Dispatch, LayerDims, Row } from './schema.ts'
 
 /** What conclusions are about: the layer of the sizes asked for, by the executor that models run by. */
 export interface Subject {

@@ -6,7 +6,7 @@ import { InputError, messageOf } from '../src/errors.ts'
 import { benchCsv } from './csv.ts'
 import { evaluationsIn } from './evaluations.ts'
 import { markdown } from './markdown.ts'
-import type { BenchReport } from './types.ts'
+import type { BenchReport } from './schema.ts'
 
 /** The model that comes with the package. */
 const BUNDLED_MODEL = 'moe'

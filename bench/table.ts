@@ -1,7 +1,7 @@
 import { isTwin } from './feed-forward.ts'
 import { count, fixed, intervalOf, percent, ratio, time, UNKNOWN } from './format.ts'
+import type { BenchReport, Dispatch, PeerRow, Row, Sweep } from './schema.ts'
 import { subjectOf } from './select.ts'
-import type { BenchReport, Dispatch, PeerRow, Row, Sweep } from './types.ts'
 
 /** Cells of one table, header first. */
 export type Cells = string[][]

@@ -13,9 +13,9 @@ import type { BenchText } from './model-text.ts'
 import type { Plan, PlannedLayer, PlannedModel } from './plan.ts'
 import { NOMINAL_SECONDS, type PresetPlan } from './presets.ts'
 import type { Task, TaskTime } from './schedule.ts'
+import type { Breakdown, CapacityRow, LayerDims, Loading, Row, TracingCost } from './schema.ts'
 import type { SamplingLimits } from './timing.ts'
 import { measureTracing } from './tracing.ts'
-import type { Breakdown, CapacityRow, LayerDims, Loading, Row, TracingCost } from './types.ts'
 
 /** What has been measured so far. */
 export interface Findings {

@@ -4,6 +4,7 @@ import { table, wrapped } from '../src/text/columns.ts'
 import { fixed, percent, time, UNKNOWN } from './format.ts'
 import { conditionLines } from './markdown.ts'
 import { remarks } from './remarks.ts'
+import type { BenchReport, PeerRow, Row, Sweep } from './schema.ts'
 import {
   AXIS_WORDS,
   breakdownSection,
@@ -23,7 +24,6 @@ import {
   saysMore,
   TIME_COLUMNS,
 } from './table.ts'
-import type { BenchReport, PeerRow, Row, Sweep } from './types.ts'
 
 /** Columns that text is wrapped to and tables stay in. */
 const WIDTH = 120

@@ -2,8 +2,8 @@ import type { LoadedModel } from '../src/load-model.ts'
 import { quantile } from '../src/samples.ts'
 import { PromptCaches } from './measured-model.ts'
 import type { BenchText } from './model-text.ts'
+import type { TracingCost } from './schema.ts'
 import { type SamplingLimits, sampleInterleaved } from './timing.ts'
-import type { TracingCost } from './types.ts'
 
 /** The ways to ask for a trace, or not to. */
 const ASKED = [undefined, false, true] as const

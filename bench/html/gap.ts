@@ -1,4 +1,4 @@
-import type { BenchReport, Breakdown, LayerDims } from '../types.ts'
+import type { BenchReport, Breakdown, LayerDims } from '../schema.ts'
 import { isTimed } from './select.ts'
 
 /**

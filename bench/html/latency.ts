@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot'
 import { EXECUTORS, type Executor } from '../../src/load-model.ts'
+import type { BenchReport } from '../schema.ts'
 import type { Cells } from '../table.ts'
-import type { BenchReport } from '../types.ts'
 import { draw, logScale, tokenScale } from './draw.ts'
 import { listed } from './markup.ts'
 import { colourOf, LOOKS } from './palette.ts'

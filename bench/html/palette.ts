@@ -1,5 +1,5 @@
 import type { SymbolType } from '@observablehq/plot'
-import type { Dispatch } from '../types.ts'
+import type { Dispatch } from '../schema.ts'
 
 /** How a dispatch looks in every picture: colours of Okabe and Ito (2008), told apart also by shape. */
 interface Look {

@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot'
 import { countArchitecture } from '../../src/cost/parameters.ts'
 import { publishedArchitecture, publishedModels } from '../../src/cost/published.ts'
-import type { BenchReport } from '../types.ts'
+import type { BenchReport } from '../schema.ts'
 import { centred, draw, logScale, short } from './draw.ts'
 import type { PageSection, Panel } from './section.ts'
 

@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot'
 import type { MachineReadings } from '../../src/device/index.ts'
+import type { BenchReport, Row } from '../schema.ts'
 import type { Cells } from '../table.ts'
-import type { BenchReport, Row } from '../types.ts'
 import { centred, draw, HALO, logScale, short } from './draw.ts'
 import { listed } from './markup.ts'
 import { colourOf, LOOKS } from './palette.ts'

@@ -1,5 +1,5 @@
+import type { Dispatch } from '../schema.ts'
 import type { Cells } from '../table.ts'
-import type { Dispatch } from '../types.ts'
 
 /** What a colour means; its shape as a character where there is one. */
 export interface LegendEntry {

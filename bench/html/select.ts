@@ -1,6 +1,6 @@
 import { EXECUTORS, type Executor } from '../../src/load-model.ts'
+import { type BenchReport, type Dispatch, type Row, TWINS } from '../schema.ts'
 import { subjectOf, tokenSweep } from '../select.ts'
-import { type BenchReport, type Dispatch, type Row, TWINS } from '../types.ts'
 import { listed } from './markup.ts'
 
 /** A row that was timed. */

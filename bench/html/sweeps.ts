@@ -1,6 +1,6 @@
 import * as Plot from '@observablehq/plot'
+import type { BenchReport, Dispatch, Row, Sweep } from '../schema.ts'
 import type { Cells } from '../table.ts'
-import type { BenchReport, Dispatch, Row, Sweep } from '../types.ts'
 import { centred, draw, short } from './draw.ts'
 import { listed } from './markup.ts'
 import { colourOf, LOOKS } from './palette.ts'

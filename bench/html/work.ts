@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot'
+import type { BenchReport, Dispatch, Row } from '../schema.ts'
 import { firstCase, subjectOf, tokenSweep } from '../select.ts'
 import type { Cells } from '../table.ts'
-import type { BenchReport, Dispatch, Row } from '../types.ts'
 import { centred, draw, short } from './draw.ts'
 import { listed } from './markup.ts'
 import { colourOf } from './palette.ts'

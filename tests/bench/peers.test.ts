@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { measurePeers } from '../../bench/peers.ts'
-import type { PeerOutcome } from '../../bench/types.ts'
+import type { PeerOutcome } from '../../bench/schema.ts'
 import { report } from './rows.ts'
 
 let folder: string

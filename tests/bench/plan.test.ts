@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { executorsFor, makePlan } from '../../bench/plan.ts'
 import { PRESET_PLANS } from '../../bench/presets.ts'
 import { runTasks, type Task, type TaskTime } from '../../bench/schedule.ts'
-import { PRESETS } from '../../bench/types.ts'
+import { PRESETS } from '../../bench/schema.ts'
 import { config } from './rows.ts'
 
 const BASE = { D: 512, H: 1024, E: 16, K: 2 }
