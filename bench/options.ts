@@ -1,6 +1,6 @@
 import type { Executor } from '../src/load-model.ts'
+import type { MemoryLimit } from './cases/memory.ts'
 import type { LayerChoice } from './like.ts'
-import type { MemoryLimit } from './memory.ts'
 import type { PresetPlan } from './presets.ts'
 import type { Preset } from './schema.ts'
 import type { SamplingLimits } from './timing.ts'

@@ -4,8 +4,8 @@ import * as Plot from '@observablehq/plot'
 import { parseHTML } from 'linkedom'
 import { writeAtomically } from '../src/checkpoint/save.ts'
 import { readReport } from './read-report.ts'
+import { subjectOf, tokenSweep } from './report/select.ts'
 import type { BenchReport, Row } from './schema.ts'
-import { subjectOf, tokenSweep } from './select.ts'
 import { packageRoot } from './store.ts'
 
 /*

@@ -1,8 +1,8 @@
 import type { Executor } from '../src/load-model.ts'
 import type { ModelConfig } from '../src/model/config.ts'
-import type { LayerCaseOptions } from './layer-cases.ts'
-import { layerGroup } from './layer-cases.ts'
-import { DECODE_STEPS, type ModelKind, type ModelSize, modelGroup, UNTIMED_STEPS } from './model-cases.ts'
+import type { LayerCaseOptions } from './cases/layer.ts'
+import { layerGroup } from './cases/layer.ts'
+import { DECODE_STEPS, type ModelKind, type ModelSize, modelGroup, UNTIMED_STEPS } from './cases/model.ts'
 import type { PresetPlan } from './presets.ts'
 import type { LayerDims, RoutingKind, Sweep } from './schema.ts'
 

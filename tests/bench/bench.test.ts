@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { isTwin } from '../../bench/feed-forward.ts'
+import { isTwin } from '../../bench/cases/feed-forward.ts'
 import { type BenchHooks, type BenchOptions, runBench } from '../../bench/index.ts'
 import type { BenchReport } from '../../bench/schema.ts'
 import { startRuntime } from '../../src/device/index.ts'

@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { measurePeers } from '../../bench/peers.ts'
+import { measurePeers } from '../../bench/peers/measure.ts'
 import type { PeerOutcome } from '../../bench/schema.ts'
 import { report } from './rows.ts'
 

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
-import { benchCsv } from '../../bench/csv.ts'
-import { evaluationsIn } from '../../bench/evaluations.ts'
+import { benchCsv } from '../../bench/report/csv.ts'
+import { evaluationsIn } from '../../bench/report/evaluations.ts'
 import { type BenchReport, benchJsonSchema, benchSchema } from '../../bench/schema.ts'
 import {
   defaultResultsFolder,

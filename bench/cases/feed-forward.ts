@@ -1,0 +1,34 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { tensorflowOps } from '../../src/backend/tensorflow-ops.ts'
+import { applyExpert, applyExpertTensorflow } from '../../src/model/experts.ts'
+import type { ExpertWeights } from '../../src/model/weights.ts'
+import type { Dispatch, LayerDims, Twin } from '../schema.ts'
+import { TWINS } from '../schema.ts'
+import type { RandomTensors } from './random-tensors.ts'
+
+export function isTwin(dispatch: Dispatch): dispatch is Twin {
+  return (TWINS as readonly string[]).includes(dispatch)
+}
+
+/** Width of the plain feed-forward that is as large as what one token uses of the mixture, or as all of it. */
+export function twinWidth({ H, E, K }: Pick<LayerDims, 'H' | 'E' | 'K'>, twin: Twin): number {
+  return (twin === 'twin-active' ? K : E) * H
+}
+
+/** One SwiGLU D -> width -> D with random weights. */
+export function randomFeedForward(D: number, width: number, numbers: RandomTensors): ExpertWeights {
+  return {
+    gateUp: { weight: numbers.weights(2 * width, D, D), bias: null },
+    down: { weight: numbers.weights(D, width, width), bias: null },
+  }
+}
+
+/** By the fastest ops that the device has, as the mixture's experts are run. */
+export function applyFeedForward(x: tf.Tensor2D, weights: ExpertWeights): tf.Tensor2D {
+  const ops = tensorflowOps()
+  return ops ? applyExpertTensorflow(x, weights, ops) : applyExpert(x, weights)
+}
+
+export function disposeFeedForward({ gateUp, down }: ExpertWeights): void {
+  tf.dispose([gateUp.weight, down.weight])
+}
