@@ -2,9 +2,9 @@ import { countMatmulFlops } from '../src/cost/index.ts'
 import type { MachineReadings } from '../src/device/index.ts'
 import { quantile, ratioInterval, summarize } from '../src/samples.ts'
 import type { Case, CaseFacts, OpenVariant, Variant } from './cases/case.ts'
-import { isTwin } from './cases/feed-forward.ts'
 import { type MemoryLimit, memoryProblem } from './cases/memory.ts'
 import type { RoutingSpread, Row } from './schema.ts'
+import { isTwin } from './schema.ts'
 import { MIN_WARMUP_ROUNDS, type SamplingLimits, sampleInterleaved } from './timing.ts'
 
 /** Reads that are timed to say what the read at the end of a call costs. */

@@ -28,6 +28,10 @@ export type Twin = (typeof TWINS)[number]
 export const ALL_DISPATCHES = [...DISPATCHES, ...TWINS] as const
 export type Dispatch = (typeof ALL_DISPATCHES)[number]
 
+export function isTwin(dispatch: Dispatch): dispatch is Twin {
+  return (TWINS as readonly string[]).includes(dispatch)
+}
+
 export const AXES = ['T', 'E', 'K', 'D', 'H', 'routing', 'batch', 'context', 'grid'] as const
 export type Axis = (typeof AXES)[number]
 

@@ -2,13 +2,8 @@ import * as tf from '@tensorflow/tfjs-core'
 import { tensorflowOps } from '../../src/backend/tensorflow-ops.ts'
 import { applyExpert, applyExpertTensorflow } from '../../src/model/experts.ts'
 import type { ExpertWeights } from '../../src/model/weights.ts'
-import type { Dispatch, LayerDims, Twin } from '../schema.ts'
-import { TWINS } from '../schema.ts'
+import type { LayerDims, Twin } from '../schema.ts'
 import type { RandomTensors } from './random-tensors.ts'
-
-export function isTwin(dispatch: Dispatch): dispatch is Twin {
-  return (TWINS as readonly string[]).includes(dispatch)
-}
 
 /** Width of the plain feed-forward that is as large as what one token uses of the mixture, or as all of it. */
 export function twinWidth({ H, E, K }: Pick<LayerDims, 'H' | 'E' | 'K'>, twin: Twin): number {

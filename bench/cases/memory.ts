@@ -6,7 +6,8 @@ import type { RuntimeReport } from '../../src/device/index.ts'
 import type { Executor } from '../../src/load-model.ts'
 import type { ModelConfig } from '../../src/model/config.ts'
 import type { Dispatch, LayerDims } from '../schema.ts'
-import { isTwin, twinWidth } from './feed-forward.ts'
+import { isTwin } from '../schema.ts'
+import { twinWidth } from './feed-forward.ts'
 
 /** The bench takes at most this share of what is free, or the machine would be measured while it swaps. */
 const SHARE = 0.8

@@ -1,55 +1,60 @@
 import * as Plot from '@observablehq/plot'
-import { parseHTML } from 'linkedom'
+import { plotElement } from '../../src/text/plot.ts'
+import type { Dispatch, Row } from '../schema.ts'
+import { short } from './format.ts'
+import { colourOf, LOOKS, type Look } from './palette.ts'
+import type { Panel } from './section.ts'
+import { type ComparedRow, dispatchesIn } from './select.ts'
 
 /** Panels are drawn at this width and scaled by the page: readable on a telephone, and three side by side on a desk. */
-export const PANEL_WIDTH = 380
+const PANEL_WIDTH = 380
+const MARGIN = { left: 52, right: 20, top: 24, bottom: 40 }
 
-export interface Label {
+export interface PanelWords extends Omit<Panel, 'svg'> {
   /** Unique on the page. */
   id: string
-  title: string
+  /** For those who do not see the picture, as its caption is. */
   description: string
 }
 
-/** A plot as text, with a title and a description for those who do not see it. Colours come from the page. */
-export function draw(options: Plot.PlotOptions, { id, title, description }: Label): string {
-  const { document } = parseHTML('<html></html>')
-  const svg = Plot.plot({
-    document,
+/** A plot with its words. Colours come from the page. */
+export function panel({ id, description, ...words }: PanelWords, options: Plot.PlotOptions): Panel {
+  const svg = plotElement({
     className: 'plot',
     width: PANEL_WIDTH,
     height: 300,
-    marginLeft: 52,
-    marginRight: 20,
-    marginTop: 24,
-    marginBottom: 40,
+    marginLeft: MARGIN.left,
+    marginRight: MARGIN.right,
+    marginTop: MARGIN.top,
+    marginBottom: MARGIN.bottom,
     ...options,
     style: { fontSize: '12px', fontFamily: 'inherit', background: 'none', overflow: 'visible' },
   })
   const element = (name: string, text: string) => {
-    const made = document.createElement(name)
+    const made = svg.ownerDocument.createElement(name)
     made.setAttribute('id', `${id}-${name}`)
     made.textContent = text
     return made
   }
-  svg.prepend(element('title', title), element('desc', description))
+  svg.prepend(element('title', words.caption), element('desc', description))
   svg.setAttribute('role', 'img')
   svg.setAttribute('aria-labelledby', `${id}-title ${id}-desc`)
   svg.setAttribute('viewBox', `0 0 ${svg.getAttribute('width')} ${svg.getAttribute('height')}`)
   for (const name of ['width', 'height', 'xmlns', 'xmlns:xlink']) svg.removeAttribute(name)
-  return svg.outerHTML
+  return { ...words, svg: svg.outerHTML }
 }
 
-/** A number for an axis or a label: three digits, no exponent. */
-export function short(value: number): string {
-  if (value >= 1e12) return `${digits(value / 1e12)}T`
-  if (value >= 1e9) return `${digits(value / 1e9)}B`
-  if (value >= 1e6) return `${digits(value / 1e6)}M`
-  return value >= 1e4 ? `${digits(value / 1e3)}k` : digits(value)
+/** Text that stays readable over lines and marks. */
+export const HALO = { stroke: 'var(--paper)', strokeWidth: 4, fill: 'currentColor' } as const
+
+/** An axis's name in its middle. */
+export function centred(label: string): Plot.ScaleOptions & Plot.AxisOptions {
+  return { label, labelAnchor: 'center', labelArrow: 'none' }
 }
 
-function digits(value: number): string {
-  return String(Number(value.toPrecision(3)))
+/** An upright axis with its grid. */
+export function upright(label: string): Plot.ScaleOptions {
+  return { label, labelArrow: 'none', grid: true }
 }
 
 /**
@@ -67,16 +72,81 @@ export function logScale(least: number, most: number): Plot.ScaleOptions {
   return { type: 'log', domain: [least, most], ticks, tickFormat: short }
 }
 
-/** A logarithmic axis of the numbers of tokens that were measured. */
-export function tokenScale(tokens: readonly number[]): Plot.ScaleOptions {
+const LABEL = { character: 7, height: 13 }
+
+/** A logarithmic axis of the numbers of tokens that were measured, each with its label: on a line below where it would touch another. */
+export function tokenAxis(tokens: readonly number[]) {
   const domain = [tokens[0] / 1.4, tokens[tokens.length - 1] * 1.4]
-  return { type: 'log', domain, ticks: [...tokens], tickFormat: String, ...centred('tokens T') }
+  const pixels = (PANEL_WIDTH - MARGIN.left - SPEEDUP_MARGIN) / Math.log(domain[1] / domain[0])
+  const ends: number[] = [] // of the last label of each line
+  const lineOf = new Map(
+    tokens.map((T) => {
+      const [at, half] = [Math.log(T / domain[0]) * pixels, (String(T).length * LABEL.character) / 2]
+      const free = ends.findIndex((end) => end <= at - half)
+      const line = free < 0 ? ends.length : free
+      ends[line] = at + half
+      return [T, line]
+    }),
+  )
+  const text = (T: number) => '\n'.repeat(lineOf.get(T)!) + T
+  return {
+    scale: { type: 'log', domain } as const,
+    // An axis of its own: of a scale's labels d3 would leave out those that it finds too many.
+    axis: Plot.axisX({ ...centred('tokens T'), ticks: [...tokens], text }),
+    marginBottom: MARGIN.bottom + (ends.length - 1) * LABEL.height,
+  }
 }
 
-/** Text that stays readable over lines and marks. */
-export const HALO = { stroke: 'var(--paper)', strokeWidth: 4, fill: 'currentColor' } as const
+/** Room for the lines' names, right of a picture of speed-ups. */
+export const SPEEDUP_MARGIN = 62
 
-/** An axis's name in its middle. */
-export function centred(label: string): Plot.ScaleOptions {
-  return { label, labelAnchor: 'center', labelArrow: 'none' }
+/** Marks of the rows of each dispatch, in its colour and shape. */
+export function byDispatch<R extends { dispatch: Dispatch }>(
+  rows: readonly R[],
+  marks: (rows: R[], look: Look & { colour: string }) => Plot.Markish[],
+): Plot.Markish[] {
+  return dispatchesIn(rows).flatMap((dispatch) =>
+    marks(
+      rows.filter((row) => row.dispatch === dispatch),
+      { ...LOOKS[dispatch], colour: colourOf(dispatch) },
+    ),
+  )
+}
+
+/** Speed-ups as points with their intervals. */
+export function speedupMarks(
+  rows: readonly ComparedRow[],
+  x: string | ((row: ComparedRow) => string),
+): Plot.Markish[] {
+  return byDispatch(rows, (own, { colour, symbol }) => [
+    Plot.ruleX(own.filter(hasInterval), {
+      x,
+      y1: 'speedupLow',
+      y2: 'speedupHigh',
+      stroke: colour,
+      strokeWidth: 2,
+    }),
+    Plot.dot(own, { x, y: 'speedup', fill: colour, symbol, r: 4, title: speedupHint }),
+  ])
+}
+
+export function hasInterval({ speedupLow, speedupHigh }: Row): boolean {
+  return speedupLow !== null && speedupHigh !== null
+}
+
+function speedupHint({ id, speedup, speedupLow, speedupHigh, idealSpeedup }: ComparedRow): string {
+  const interval =
+    speedupLow === null || speedupHigh === null
+      ? ''
+      : ` (${speedupLow.toFixed(2)} to ${speedupHigh.toFixed(2)})`
+  return `${id}: ${speedup.toFixed(2)} times as fast as dense${interval}, ideal ${short(idealSpeedup)}`
+}
+
+/** The highest that a picture of these speed-ups has to show. */
+export function highest(rows: readonly ComparedRow[], ...lines: number[]): number {
+  return Math.max(
+    1,
+    ...lines,
+    ...rows.flatMap(({ speedup, speedupHigh, idealSpeedup }) => [speedupHigh ?? speedup, idealSpeedup]),
+  )
 }

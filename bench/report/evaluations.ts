@@ -17,8 +17,15 @@ export interface EvalSummary {
   active: number
 }
 
-/** Evaluations in a folder, `eval-*.json` by name, and a sentence for each such file that is none. */
-export function evaluationsIn(folder: string): { found: EvalSummary[]; problems: string[] } {
+/** What was found of evaluations beside a report. */
+export interface Evaluations {
+  found: EvalSummary[]
+  /** A sentence for each file that is none. */
+  problems: string[]
+}
+
+/** Evaluations in a folder, `eval-*.json` by name. */
+export function evaluationsIn(folder: string): Evaluations {
   const found: EvalSummary[] = []
   const problems: string[] = []
   const files = readdirSync(folder).filter((name) => /^eval-.*\.json$/.test(name))

@@ -1,49 +1,62 @@
 import * as Plot from '@observablehq/plot'
 import { EXECUTORS, type Executor } from '../../src/load-model.ts'
 import type { BenchReport } from '../schema.ts'
-import { draw, logScale, tokenScale } from './charts.ts'
-import { listed } from './markup.ts'
+import { byDispatch, logScale, panel, tokenAxis } from './charts.ts'
+import { listed, ms } from './format.ts'
+import { type Panel, type Section, tableOf } from './section.ts'
 import {
   dispatchesIn,
   distinct,
   EXECUTOR_WORDS,
   executorsOf,
   isTimed,
-  notShown,
   plannedSweep,
-  sweepOf,
   type TimedRow,
-} from './page-select.ts'
-import { colourOf, LOOKS } from './palette.ts'
-import type { PageSection, Panel } from './section.ts'
-import type { Cells } from './tables.ts'
+} from './select.ts'
+import { notShown } from './speedup.ts'
 
 /** Latency of the layer against tokens, a panel an executor. */
-export function latencySection(report: BenchReport): PageSection {
-  const executors = executorsOf(report, 'layer').filter((name) => sweepOf(report, name).length > 0)
-  const all = executors.flatMap((executor) => sweepOf(report, executor))
+export function latencySection(report: BenchReport): Section {
+  const shown = executorsOf(report, 'layer')
+    .map((executor) => ({ executor, rows: plannedSweep(report, executor).filter(isTimed) }))
+    .filter(({ rows }) => rows.length > 0)
+  const rows = shown.flatMap((one) => one.rows)
   const planned = EXECUTORS.flatMap((executor) => plannedSweep(report, executor))
   const { D, H, E, K } = report.layer
   return {
     id: 'latency',
     title: 'Latency against tokens',
-    sentence: sentenceOf(report, executors),
-    missing: executors.length > 0 ? notShown('Not measured', planned, isTimed) : '',
-    note: `Time of one call of one layer (D=${D} H=${H} E=${E} K=${K}) on T tokens: the line is the median, the band runs from the tenth to the ninetieth percentile. Both axes are logarithmic: a slope of 1 is time in proportion to tokens, a flat line is time that does not depend on them.`,
-    dispatches: dispatchesIn(all),
-    panels: executors.map((executor) => latencyPanel(report, executor, all)),
-    table: tableOf(all),
+    sentence: sentenceOf(shown[0]?.rows ?? []),
+    missing: rows.length > 0 ? notShown('Not measured', planned, isTimed) : '',
+    note: `One call of the layer (D=${D} H=${H} E=${E} K=${K}): median, band from p10 to p90. Slope 1 is time in proportion to tokens, a flat line does not depend on them.`,
+    dispatches: dispatchesIn(rows),
+    panels: shown.map((one) => latencyPanel(report, one.executor, one.rows, rows)),
+    ...tableOf(rows, [
+      ['dispatch', ({ dispatch }) => dispatch],
+      ['executor', ({ executor }) => executor],
+      ['T', ({ tokens }) => String(tokens)],
+      ['median', ({ medianMs }) => ms(medianMs), 'ms'],
+      ['p10', ({ p10Ms }) => ms(p10Ms)],
+      ['p90', ({ p90Ms }) => ms(p90Ms)],
+      ['n', ({ n }) => String(n)],
+    ]),
   }
 }
 
 /** All panels have the same scales, those of `all`. */
-function latencyPanel(report: BenchReport, executor: Executor, all: TimedRow[]): Panel {
-  const rows = sweepOf(report, executor)
+function latencyPanel(report: BenchReport, executor: Executor, rows: TimedRow[], all: TimedRow[]): Panel {
   const times = all.flatMap(({ p10Ms, p90Ms }) => [p10Ms, p90Ms])
   const tokens = distinct(plannedSweep(report, executor).map((row) => row.tokens))
-  const svg = draw(
+  const { scale, axis, marginBottom } = tokenAxis(tokens)
+  return panel(
     {
-      x: tokenScale(tokens),
+      id: `latency-${executor}`,
+      caption: `Layer, ${EXECUTOR_WORDS[executor]}`,
+      description: `Median milliseconds of one call by dispatch at ${listed(tokens.map((T) => `T=${T}`))}; the table below has the numbers.`,
+    },
+    {
+      marginBottom,
+      x: scale,
       y: {
         ...logScale(Math.min(...times) / 1.2, Math.max(...times) * 1.2),
         label: 'ms',
@@ -51,53 +64,37 @@ function latencyPanel(report: BenchReport, executor: Executor, all: TimedRow[]):
         grid: true,
       },
       marks: [
-        ...dispatchesIn(rows).flatMap((dispatch) => {
-          const line = rows.filter((row) => row.dispatch === dispatch)
-          const color = colourOf(dispatch)
-          return [
-            Plot.areaY(line, {
-              x: 'tokens',
-              y1: 'p10Ms',
-              y2: 'p90Ms',
-              fill: color,
-              fillOpacity: 0.18,
-              className: 'band',
-            }),
-            Plot.lineY(line, {
-              x: 'tokens',
-              y: 'medianMs',
-              stroke: color,
-              strokeWidth: 2,
-              strokeDasharray: LOOKS[dispatch].dashes,
-            }),
-            Plot.dot(line, {
-              x: 'tokens',
-              y: 'medianMs',
-              fill: color,
-              symbol: LOOKS[dispatch].symbol,
-              r: 4,
-              title: hint,
-            }),
-          ]
-        }),
+        axis,
+        ...byDispatch(rows, (own, { colour, symbol, dashes }) => [
+          Plot.areaY(own, {
+            x: 'tokens',
+            y1: 'p10Ms',
+            y2: 'p90Ms',
+            fill: colour,
+            fillOpacity: 0.18,
+            className: 'band',
+          }),
+          Plot.lineY(own, {
+            x: 'tokens',
+            y: 'medianMs',
+            stroke: colour,
+            strokeWidth: 2,
+            strokeDasharray: dashes,
+          }),
+          Plot.dot(own, { x: 'tokens', y: 'medianMs', fill: colour, symbol, r: 4, title: hint }),
+        ]),
       ],
     },
-    {
-      id: `latency-${executor}`,
-      title: `Latency against tokens, ${EXECUTOR_WORDS[executor]}`,
-      description: `Median milliseconds of one call by dispatch at ${listed(tokens.map((T) => `T=${T}`))}; the table below has the numbers.`,
-    },
   )
-  return { caption: `Layer, ${EXECUTOR_WORDS[executor]}`, svg }
 }
 
 function hint({ dispatch, executor, tokens, medianMs, p10Ms, p90Ms, n }: TimedRow): string {
   return `${dispatch}, ${executor}, T=${tokens}: ${ms(medianMs)} ms (${ms(p10Ms)} to ${ms(p90Ms)}, n=${n})`
 }
 
-function sentenceOf(report: BenchReport, executors: Executor[]): string {
-  if (executors.length === 0) return 'No call of the layer was timed, so there is no latency to show.'
-  const rows = sweepOf(report, executors[0])
+/** At the fewest and the most tokens. */
+function sentenceOf(rows: TimedRow[]): string {
+  if (rows.length === 0) return 'No call of the layer was timed, so there is no latency to show.'
   const of = (dispatch: string) => rows.filter((row) => row.dispatch === dispatch)
   const said = of('dense').flatMap((dense) => {
     const sparse = of('sparse').find(({ tokens }) => tokens === dense.tokens)
@@ -105,34 +102,5 @@ function sentenceOf(report: BenchReport, executors: Executor[]): string {
   })
   if (said.length === 0)
     return 'Dense and sparse were not both timed at any size, so there is nothing to compare here.'
-  return `Dense against sparse, ${EXECUTOR_WORDS[executors[0]]}: ${listed(said)}.${growth(of('sparse'))}`
-}
-
-/** How time grows with tokens, from the fewest to the most. */
-function growth(sparse: TimedRow[]): string {
-  const [first, last] = [sparse[0], sparse[sparse.length - 1]]
-  if (!first || first === last) return ''
-  const more = last.tokens / first.tokens
-  const longer = last.medianMs / first.medianMs
-  return ` With ${Number(more.toFixed(1))} times as many tokens sparse takes ${Number(longer.toPrecision(3))} times as long.`
-}
-
-function tableOf(rows: TimedRow[]): Cells {
-  return [
-    ['dispatch', 'executor', 'T', 'median ms', 'p10', 'p90', 'n'],
-    ...rows.map(({ dispatch, executor, tokens, medianMs, p10Ms, p90Ms, n }) => [
-      dispatch,
-      executor,
-      String(tokens),
-      ms(medianMs),
-      ms(p10Ms),
-      ms(p90Ms),
-      String(n),
-    ]),
-  ]
-}
-
-/** Three digits. */
-export function ms(value: number): string {
-  return value >= 100 ? value.toFixed(0) : value.toPrecision(3)
+  return `Dense against sparse, ${EXECUTOR_WORDS[rows[0].executor]}: ${listed([...new Set([said[0], said.at(-1)!])])}.`
 }

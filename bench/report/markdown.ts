@@ -1,23 +1,21 @@
-import type { BenchReport, Loading, PeerReport } from '../schema.ts'
+import type { BenchReport } from '../schema.ts'
+import { conditionLines, methodLines } from './conditions.ts'
 import { remarks } from './remarks.ts'
-import { type Cells, details, leftOut, sections } from './tables.ts'
+import type { Section } from './section.ts'
+import { everyRow, leftOut, sections } from './tables.ts'
 
 /** The stored report for people: conclusion, remarks, tables, conditions, every row. */
 export function markdown(report: BenchReport): string {
-  const tables = sections(report).map(
-    ({ title, note, cells }) => `## ${title}\n\n${note}\n\n${markdownTable(cells)}\n`,
-  )
   const missing = leftOut(report)
   return [
     `# Bench on ${report.conditions.runtime.deviceName ?? report.conditions.runtime.device}\n`,
     `${report.conclusion}\n`,
     ...list(remarks(report)),
-    ...tables,
+    ...sections(report).map((section) => markdownSection(section)),
     '## Conditions\n',
     ...list([...conditionLines(report), ...methodLines(report)]),
-    '## Every row\n',
-    `${markdownTable(details(report))}\n`,
-    ...(missing.length > 1 ? ['## Rows left out\n', `${markdownTable(missing, ['---', '---'])}\n`] : []),
+    markdownSection(everyRow(report)),
+    ...(missing.rows.length > 0 ? [markdownSection(missing, 'words')] : []),
     'docs/bench.md says how to read this and how it was measured.\n',
   ].join('\n')
 }
@@ -26,75 +24,18 @@ function list(lines: string[]): string[] {
   return lines.length > 0 ? [lines.map((line) => `- ${line}\n`).join('')] : []
 }
 
-/** What the numbers hold for, a line each. Unknown is said to be unknown. */
-export function conditionLines(report: BenchReport): string[] {
-  const { conditions, layer, date, seconds, loading, tracing, peers } = report
-  const { runtime, machine, preset, secondsPlanned } = conditions
-  const planned =
-    secondsPlanned === null ? 'as long as it takes' : `${secondsPlanned} s planned without peers`
-  return [
-    `device: ${runtime.device}, ${known(runtime.deviceName)} (${runtime.reason}); backend ${runtime.backend}, ${runtime.threads} threads, ${runtime.platform}`,
-    `versions: TensorFlow ${runtime.tensorflowVersion ?? 'not used'}, tfjs ${runtime.tfjsVersion}, Node ${runtime.nodeVersion}; driver ${runtime.driver ?? 'none'}`,
-    `machine: ${machine.matmulGflops.toFixed(1)} GFLOP/s in a ${machine.matmulSize}-square matrix product, ${machine.memoryGbPerS.toFixed(1)} GB/s read from memory; load average before ${known(conditions.loadAverage)}, frequency governor ${known(conditions.governor)}`,
-    `weights and arithmetic ${conditions.dtype}, TensorFloat-32 ${tf32Words(conditions.tf32)}; sizes of the layer: ${layer.source}; seed ${conditions.seed}; commit ${known(conditions.commit)}`,
-    `${date}, preset ${preset}, ${seconds.toFixed(0)} s in all (${planned})${preset === 'quick' ? '; expect noise' : ''}`,
-    ...(loading ? [loadingLine(loading)] : []),
-    ...(tracing
-      ? [
-          `tracing, ms a decoded token: ${tracing.absentMs.toFixed(2)} not asked for, ${tracing.offMs.toFixed(2)} off, ${tracing.onMs.toFixed(2)} on (medians of ${tracing.n})`,
-        ]
-      : []),
-    ...peers.flatMap(({ report: peer }) => (peer ? [peerLine(peer)] : [])),
-  ]
+function markdownSection(section: Section, holds?: 'words'): string {
+  const { title, sentence } = section
+  return `${[`## ${title}`, ...(sentence ? [sentence] : []), markdownTable(section, holds)].join('\n\n')}\n`
 }
 
-/** How the numbers were made, a line each. */
-export function methodLines({ rows, conditions: { method } }: BenchReport): string[] {
-  const reads = rows.flatMap(({ readMs }) => readMs ?? [])
-  const samples = rows.reduce((sum, { n }) => sum + n, 0)
-  const outliers = rows.reduce((sum, row) => sum + row.outliers, 0)
-  return [
-    `"95 %" is of the speed-up: ${method.interval}`,
-    ...(reads.length > 0
-      ? [
-          `${method.reading}; that takes ${Math.min(...reads).toFixed(3)} to ${Math.max(...reads).toFixed(3)} ms, included`,
-        ]
-      : []),
-    ...(samples > 0 ? [`${outliers} of ${samples} samples are outliers: ${method.outliers}`] : []),
-  ]
-}
-
-function loadingLine({ medianMs, samplesMs, weightBytes, peakBytes, baseBytes }: Loading): string {
-  const held =
-    peakBytes === null || baseBytes === null
-      ? 'memory unknown'
-      : `at most ${megabytes(peakBytes)} MB held, ${megabytes(baseBytes)} MB of it before loading`
-  return `loading the model: ${medianMs.toFixed(0)} ms (median of ${samplesMs.length}, each in a new process), ${megabytes(weightBytes)} MB of weights; ${held}`
-}
-
-function peerLine({ library, what, versions, threads }: PeerReport): string {
-  const named = Object.entries(versions).map(([name, version]) => `${name} ${version}`)
-  return `peer ${library}: ${what}; ${named.join(', ')}, ${threads} threads`
-}
-
-function known(value: string | number | null): string | number {
-  return value ?? 'unknown'
-}
-
-function tf32Words(tf32: boolean | null): string {
-  return tf32 === null ? 'unknown' : tf32 ? 'allowed' : 'not used'
-}
-
-function megabytes(bytes: number): string {
-  return (bytes / 1e6).toPrecision(3)
-}
-
-/** Columns but the first hold numbers, unless `rule` says otherwise. */
-function markdownTable(
-  [header, ...rows]: Cells,
-  rule = header.map((_, i) => (i === 0 ? '---' : '---:')),
+/** Columns but the first hold numbers, unless they hold words. */
+export function markdownTable(
+  { columns, rows }: Pick<Section, 'columns' | 'rows'>,
+  holds: 'numbers' | 'words' = 'numbers',
 ): string {
-  return [header, rule, ...rows]
+  const rule = columns.map((_, i) => (i === 0 || holds === 'words' ? '---' : '---:'))
+  return [columns, rule, ...rows]
     .map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`)
     .join('\n')
 }

@@ -1,26 +1,19 @@
-import { escapeXml } from '../../src/trace/picture.ts'
+import { escapeXml } from '../../src/text/xml.ts'
 import type { BenchReport, Dispatch } from '../schema.ts'
-import type { EvalSummary } from './evaluations.ts'
+import { conditionLines, methodLines } from './conditions.ts'
+import type { Evaluations } from './evaluations.ts'
 import { latencySection } from './latency.ts'
-import { conditionLines, methodLines } from './markdown.ts'
-import { folded, htmlTable } from './markup.ts'
 import { colourOf, LOOKS } from './palette.ts'
 import { parametersSection } from './parameters.ts'
 import { qualitySection } from './quality.ts'
 import { remarks } from './remarks.ts'
 import { rooflineSection } from './roofline.ts'
-import type { LegendEntry, PageSection, Panel } from './section.ts'
+import type { LegendEntry, Panel, Section } from './section.ts'
 import { speedupSection } from './speedup.ts'
 import { STYLE } from './style.ts'
 import { sweepsSection } from './sweeps.ts'
-import { details, leftOut, sections } from './tables.ts'
+import { everyRow, leftOut, sections } from './tables.ts'
 import { workSection } from './work.ts'
-
-/** What was found of evaluations beside the report. */
-export interface Evaluations {
-  found: EvalSummary[]
-  problems: string[]
-}
 
 /** The report as a page of one file that asks for nothing else: conclusion, conditions, pictures, and all tables. */
 export function benchPage(report: BenchReport, evaluations: Evaluations): string {
@@ -34,29 +27,35 @@ export function benchPage(report: BenchReport, evaluations: Evaluations): string
     qualitySection(evaluations),
   ]
   const { runtime } = report.conditions
-  const title = `tinymoe bench on ${runtime.deviceName ?? runtime.device}`
+  const title = escapeXml(`tinymoe bench on ${runtime.deviceName ?? runtime.device}`)
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>${escapeXml(title)}</title>
+<title>${title}</title>
 <style>${STYLE}</style>
 </head>
 <body>
-${headerOf(report, title)}
+<header>
+<h1>${title}</h1>
+${headerOf(report)}
+</header>
 <nav aria-label="Parts of this page">${parts.map(({ id, title: name }) => `<a href="#${id}">${escapeXml(name)}</a>`).join('\n')}<a href="#tables">All tables</a></nav>
 <main>
-${parts.map(sectionOf).join('\n')}
-${tablesOf(report)}
+${parts.map(pictureSection).join('\n')}
+<section id="tables">
+<h2>All tables</h2>
+${[...sections(report), everyRow(report)].map(tableSection).join('\n')}
+</section>
 </main>
 </body>
 </html>
 `
 }
 
-function headerOf(report: BenchReport, title: string): string {
+function headerOf(report: BenchReport): string {
   const { runtime, preset } = report.conditions
   const meta = `${report.date}, preset ${preset}, ${runtime.device}, ${runtime.threads} threads, model ${report.model.name}`
   const missing = leftOut(report)
@@ -64,31 +63,52 @@ function headerOf(report: BenchReport, title: string): string {
     (line) => `<li>${escapeXml(line)}</li>`,
   )
   return [
-    '<header>',
-    `<h1>${escapeXml(title)}</h1>`,
-    `<p class="meta">${escapeXml(meta)}</p>`,
-    `<p class="conclusion">${escapeXml(report.conclusion)}</p>`,
-    ...remarks(report).map((remark) => `<p class="remark">${escapeXml(remark)}</p>`),
-    ...(missing.length > 1 ? [folded('Rows left out, and why', htmlTable(missing, 'words'))] : []),
+    paragraph(meta, 'meta'),
+    paragraph(report.conclusion, 'conclusion'),
+    ...remarks(report).map((remark) => paragraph(remark, 'remark')),
+    ...(missing.rows.length > 0 ? [folded('Rows left out, and why', htmlTable(missing, 'words'))] : []),
     folded('Conditions', `<ul>${conditions.join('\n')}</ul>`),
-    '</header>',
   ].join('\n')
 }
 
-function sectionOf({ id, title, sentence, missing, note, dispatches, panels, table }: PageSection): string {
+/** Text as a paragraph, or nothing. */
+function paragraph(text: string | undefined, className?: string): string {
+  return text ? `<p${className ? ` class="${className}"` : ''}>${escapeXml(text)}</p>` : ''
+}
+
+/** A section with its pictures; the table is folded under them. */
+function pictureSection({
+  id,
+  title,
+  sentence,
+  missing,
+  note,
+  dispatches = [],
+  panels = [],
+  ...table
+}: Section): string {
   return [
     `<section id="${id}">`,
     `<h2>${escapeXml(title)}</h2>`,
-    `<p>${escapeXml(sentence)}</p>`,
-    ...(missing ? [`<p class="missing">${escapeXml(missing)}</p>`] : []),
-    ...(dispatches.length > 0 ? [dispatchLegend(dispatches)] : []),
+    paragraph(sentence),
+    paragraph(missing, 'missing'),
+    dispatches.length > 0 ? dispatchLegend(dispatches) : '',
     ...(panels.length > 0
-      ? [`<div class="panels ${columnsOf(panels.length)}">${panels.map(figureOf).join('\n')}</div>`]
+      ? [
+          `<div class="panels ${columnsOf(panels.length)}">${panels.map(figureOf).join('\n')}</div>`,
+          paragraph(note, 'note'),
+        ]
       : []),
-    ...(panels.length === 0 ? [] : [`<p class="note">${escapeXml(note)}</p>`]),
-    ...(table.length > 1 ? [folded('The numbers', htmlTable(table))] : []),
+    table.rows.length > 0 ? folded('The numbers', htmlTable(table)) : '',
     '</section>',
-  ].join('\n')
+  ]
+    .filter(Boolean)
+    .join('\n')
+}
+
+/** A section of numbers alone. */
+function tableSection({ title, sentence, ...table }: Section): string {
+  return folded(title, paragraph(sentence, 'note') + htmlTable(table))
 }
 
 /** Rows of three, unless that leaves gaps. */
@@ -115,16 +135,19 @@ function legendOf(entries: LegendEntry[]): string {
   return `<div class="legend">${keys.join('\n')}</div>`
 }
 
-/** The tables of the Markdown report, and every row. */
-function tablesOf(report: BenchReport): string {
-  const tables = sections(report).map(({ title, note, cells }) =>
-    folded(title, `<p class="note">${escapeXml(note)}</p>${htmlTable(cells)}`),
-  )
-  return [
-    '<section id="tables">',
-    '<h2>All tables</h2>',
-    ...tables,
-    folded('Every row', htmlTable(details(report))),
-    '</section>',
-  ].join('\n')
+/** Shown on demand. */
+function folded(summary: string, content: string): string {
+  return `<details><summary>${escapeXml(summary)}</summary>\n${content}\n</details>`
+}
+
+/** The first column names the rows; the others hold numbers, or words. */
+function htmlTable(
+  { columns, rows }: Pick<Section, 'columns' | 'rows'>,
+  holds: 'numbers' | 'words' = 'numbers',
+): string {
+  const head = columns.map((cell) => `<th scope="col">${escapeXml(cell)}</th>`).join('')
+  const body = rows.map(([name, ...cells]) => {
+    return `<tr><th scope="row">${escapeXml(name)}</th>${cells.map((cell) => `<td>${escapeXml(cell)}</td>`).join('')}</tr>`
+  })
+  return `<div class="wide"><table class="${holds}"><thead><tr>${head}</tr></thead><tbody>\n${body.join('\n')}\n</tbody></table></div>`
 }

@@ -2,7 +2,7 @@ import type { SymbolType } from '@observablehq/plot'
 import type { Dispatch } from '../schema.ts'
 
 /** How a dispatch looks in every picture: colours of Okabe and Ito (2008), told apart also by shape. */
-interface Look {
+export interface Look {
   /** On a light and on a dark page. */
   light: string
   dark: string

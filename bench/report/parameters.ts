@@ -2,55 +2,51 @@ import * as Plot from '@observablehq/plot'
 import { countArchitecture } from '../../src/cost/parameters.ts'
 import { publishedArchitecture, publishedModels } from '../../src/cost/published.ts'
 import type { BenchReport } from '../schema.ts'
-import { centred, draw, logScale, short } from './charts.ts'
-import type { PageSection, Panel } from './section.ts'
+import { centred, logScale, panel } from './charts.ts'
+import { percent, short } from './format.ts'
+import { type Panel, type Section, tableOf } from './section.ts'
 
 /** Parameters of something, in all and used for one token. */
-export interface Size {
+interface Size {
   name: string
   total: number
   active: number
 }
 
 /** The bench's model and layer, then published models by size, as counted from their configs. */
-export function sizesOf({ model, layer }: BenchReport): { own: Size[]; published: Size[] } {
+export function parametersSection({ model, layer }: BenchReport): Section {
   const { total, active } = model.parameters
-  const published = publishedModels().map((published) => {
-    const counted = countArchitecture(publishedArchitecture(published))
-    return { name: published.name.replace(/^.*\//, ''), total: counted.total, active: counted.active }
-  })
-  return {
-    own: [
-      { name: `here: ${model.name}`, total, active },
-      { name: 'here: the layer', total: layer.totalParameters, active: layer.activeParameters },
-    ],
-    published: published.sort((a, b) => a.total - b.total),
-  }
-}
-
-export function parametersSection(report: BenchReport): PageSection {
-  const { own, published } = sizesOf(report)
-  const [model, layer] = own
-  const mixtures = published.filter(({ total, active }) => active < total)
-  const shares = mixtures.map(shareOf)
+  const own = [
+    { name: `here: ${model.name}`, total, active },
+    { name: 'here: the layer', total: layer.totalParameters, active: layer.activeParameters },
+  ]
+  const published = publishedModels()
+    .map((one): Size => {
+      const counted = countArchitecture(publishedArchitecture(one))
+      return { name: one.name.replace(/^.*\//, ''), total: counted.total, active: counted.active }
+    })
+    .sort((a, b) => a.total - b.total)
+  const shares = published.map((size) => size.active / size.total).filter((share) => share < 1)
+  const [least, most] = [Math.min(...shares), Math.max(...shares)].map(percent)
+  const [ofModel, ofLayer] = own.map(shareOf)
   const all = [...own, ...published]
   return {
     id: 'parameters',
     title: 'Total against active parameters',
-    sentence: `A token uses ${percent(shareOf(model))} of the parameters of ${model.name.replace('here: ', '')} and ${percent(shareOf(layer))} of the layer's. In the ${mixtures.length} published mixtures shown it is ${percent(Math.min(...shares))} to ${percent(Math.max(...shares))}.`,
-    note: 'Memory is paid for all parameters, FLOPs only for the active ones: the longer the line, the further the two are apart. Active are K of E routed experts and everything else in full, embedding tables included. Counted from published configs (tinymoe inspect has the sources); the axis is logarithmic.',
-    dispatches: [],
+    sentence: `A token uses ${ofModel} of the parameters of ${model.name} and ${ofLayer} of the layer's; in the ${shares.length} published mixtures shown ${least} to ${most}.`,
+    note: 'Memory is paid for all parameters, FLOPs only for the active ones. Counted from published configs (tinymoe inspect has the sources).',
     panels: [sizesPanel(all)],
-    table: [
-      ['model', 'total', 'active', 'share'],
-      ...all.map((size) => [
-        size.name,
-        size.total.toLocaleString('en'),
-        size.active.toLocaleString('en'),
-        percent(shareOf(size)),
-      ]),
-    ],
+    ...tableOf(all, [
+      ['model', ({ name }) => name],
+      ['total', (size) => size.total.toLocaleString('en')],
+      ['active', (size) => size.active.toLocaleString('en')],
+      ['share', shareOf],
+    ]),
   }
+}
+
+function shareOf({ total, active }: Size): string {
+  return percent(active / total)
 }
 
 /** Pixels that a character of a name takes at most, on average. */
@@ -58,7 +54,16 @@ const NAME_CHARACTER = 6.4
 
 function sizesPanel(sizes: Size[]): Panel {
   const amounts = sizes.flatMap(({ total, active }) => [total, active])
-  const svg = draw(
+  return panel(
+    {
+      id: 'sizes',
+      caption: 'Active and total parameters, and the share that is active',
+      description: `For each of ${sizes.length} models a line from its active to its total parameters.`,
+      legend: [
+        { colour: 'var(--sparse)', sign: '●', words: 'active for one token' },
+        { colour: 'var(--dense)', sign: '□', words: 'in all' },
+      ],
+    },
     {
       width: 420,
       height: 64 + 21 * sizes.length,
@@ -84,39 +89,12 @@ function sizesPanel(sizes: Size[]): Panel {
           title: hint,
         }),
         Plot.dot(sizes, { y: 'name', x: 'active', r: 4.5, fill: 'var(--sparse)', title: hint }),
-        Plot.text(sizes, {
-          y: 'name',
-          frameAnchor: 'right',
-          textAnchor: 'end',
-          dx: 46,
-          text: (size: Size) => percent(shareOf(size)),
-        }),
+        Plot.text(sizes, { y: 'name', frameAnchor: 'right', textAnchor: 'end', dx: 46, text: shareOf }),
       ],
     },
-    {
-      id: 'sizes',
-      title: 'Total and active parameters',
-      description: `For each of ${sizes.length} models a line from its active to its total parameters, with the share that is active.`,
-    },
   )
-  return {
-    caption: 'Active and total parameters, and the share that is active',
-    svg,
-    legend: [
-      { colour: 'var(--sparse)', sign: '●', words: 'active for one token' },
-      { colour: 'var(--dense)', sign: '□', words: 'in all' },
-    ],
-  }
 }
 
 function hint(size: Size): string {
-  return `${size.name}: ${short(size.active)} active of ${short(size.total)}, ${percent(shareOf(size))}`
-}
-
-function shareOf({ total, active }: Size): number {
-  return active / total
-}
-
-function percent(share: number): string {
-  return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`
+  return `${size.name}: ${short(size.active)} active of ${short(size.total)}, ${shareOf(size)}`
 }

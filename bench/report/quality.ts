@@ -1,42 +1,30 @@
 import * as Plot from '@observablehq/plot'
-import { centred, draw, HALO, short } from './charts.ts'
-import type { EvalSummary } from './evaluations.ts'
-import { listed } from './markup.ts'
-import type { PageSection, Panel } from './section.ts'
+import { centred, HALO, panel, upright } from './charts.ts'
+import type { EvalSummary, Evaluations } from './evaluations.ts'
+import { listed, short } from './format.ts'
+import { type Panel, type Section, tableOf } from './section.ts'
 
 const HOW =
   'tinymoe eval <dir> --out bench/results/eval-<name>.json makes such a file; the page shows those beside the report.'
 
 /** Loss against FLOPs a token, a point an evaluation. */
-export function qualitySection({
-  found,
-  problems,
-}: {
-  found: EvalSummary[]
-  problems: string[]
-}): PageSection {
+export function qualitySection({ found, problems }: Evaluations): Section {
   const left = problems.length > 0 ? ` Left out: ${problems.join('; ')}.` : ''
+  const none = `No evaluation of a model lies beside this report. ${HOW}`
   return {
     id: 'quality',
     title: 'Quality against FLOPs',
-    sentence:
-      found.length === 0
-        ? `No evaluation of a model lies beside this report. ${HOW}${left}`
-        : `${sentenceOf(found)}${left}`,
-    note: 'Loss in nats a token, lower is better, mean over domains of held-out texts; FLOPs of one token by formula, only the chosen experts. Losses compare only between models with the same tokenizer and the same texts. The axis of the loss is cut to the range of these.',
-    dispatches: [],
-    panels: found.length === 0 ? [] : [qualityPanel(found)],
-    table: [
-      ['model', 'loss', 'MFLOP a token', 'active parameters', 'total', 'split'],
-      ...found.map(({ name, loss, flopsPerToken, active, total, split }) => [
-        name,
-        loss.toFixed(3),
-        short(flopsPerToken / 1e6),
-        short(active),
-        short(total),
-        split,
-      ]),
-    ],
+    sentence: `${found.length > 0 ? sentenceOf(found) : none}${left}`,
+    note: 'Nats a token on held-out texts, mean of the domains: lower is better, and only models with the same tokenizer and texts compare.',
+    panels: found.length > 0 ? [qualityPanel(found)] : [],
+    ...tableOf(found, [
+      ['model', ({ name }) => name],
+      ['loss', ({ loss }) => loss.toFixed(3)],
+      ['MFLOP a token', ({ flopsPerToken }) => short(flopsPerToken / 1e6)],
+      ['active parameters', ({ active }) => short(active)],
+      ['total', ({ total }) => short(total)],
+      ['split', ({ split }) => split],
+    ]),
   }
 }
 
@@ -57,71 +45,49 @@ function namesOf(points: Point[], [least, most]: number[], farRight: number): Pl
       const at = Math.max(own, free)
       free = at + NAME_HEIGHT
       const left = point.mflop > 0.6 * farRight
-      return Plot.text([point], {
-        ...HALO,
-        x: 'mflop',
-        y: 'loss',
-        text: 'name',
-        textAnchor: left ? 'end' : 'start',
-        dx: left ? -10 : 10,
-        dy: at - own,
-      })
+      const side = left
+        ? ({ textAnchor: 'end', dx: -10 } as const)
+        : ({ textAnchor: 'start', dx: 10 } as const)
+      return Plot.text([point], { ...HALO, x: 'mflop', y: 'loss', text: 'name', dy: at - own, ...side })
     })
 }
 
 function qualityPanel(found: EvalSummary[]): Panel {
   const points = found.map((one) => ({ ...one, mflop: one.flopsPerToken / 1e6 }))
-  const [losses, work] = [points.map(({ loss }) => loss), points.map(({ mflop }) => mflop)]
+  const losses = points.map(({ loss }) => loss)
   const room = 0.15 * (Math.max(...losses) - Math.min(...losses)) || 0.1
-  const x = [0, 1.25 * Math.max(...work)]
+  const x = [0, 1.25 * Math.max(...points.map(({ mflop }) => mflop))]
   const y = [Math.min(...losses) - room, Math.max(...losses) + room]
-  const colour = ({ mixture }: EvalSummary) => `var(--${mixture ? 'sparse' : 'dense'})`
-  const svg = draw(
+  const looks = [
+    { mixture: true, colour: 'var(--sparse)', symbol: 'circle', sign: '●', words: 'mixture' },
+    { mixture: false, colour: 'var(--dense)', symbol: 'square', sign: '■', words: 'without experts' },
+  ] as const
+  return panel(
+    {
+      id: 'loss',
+      caption: 'Loss against FLOPs of one token',
+      description: listed(
+        points.map(({ name, loss, mflop }) => `${name}: loss ${loss.toFixed(3)}, ${short(mflop)} MFLOP`),
+      ),
+      legend: [...looks],
+    },
     {
       height: HEIGHT,
       marginTop: TOP,
       marginBottom: BOTTOM,
-      x: {
-        ...centred('MFLOP a token'),
-        domain: x,
-        ticks: 6,
-        tickFormat: short,
-      },
-      y: {
-        label: 'loss, nats a token',
-        labelArrow: 'none',
-        domain: y,
-        grid: true,
-        ticks: 6,
-      },
+      x: { ...centred('MFLOP a token'), domain: x, ticks: 6, tickFormat: short },
+      y: { ...upright('loss, nats a token'), domain: y, ticks: 6 },
       marks: [
-        Plot.dot(
-          points.filter(({ mixture }) => mixture),
-          { x: 'mflop', y: 'loss', r: 5, fill: colour, title: hint },
-        ),
-        Plot.dot(
-          points.filter(({ mixture }) => !mixture),
-          { x: 'mflop', y: 'loss', r: 5, fill: colour, symbol: 'square', title: hint },
+        ...looks.map(({ mixture, colour, symbol }) =>
+          Plot.dot(
+            points.filter((point) => point.mixture === mixture),
+            { x: 'mflop', y: 'loss', r: 5, fill: colour, symbol, title: hint },
+          ),
         ),
         ...namesOf(points, y, x[1]),
       ],
     },
-    {
-      id: 'loss',
-      title: 'Loss against FLOPs of a token',
-      description: listed(
-        points.map(({ name, loss, mflop }) => `${name}: loss ${loss.toFixed(3)}, ${short(mflop)} MFLOP`),
-      ),
-    },
   )
-  return {
-    caption: 'Loss against FLOPs of one token',
-    svg,
-    legend: [
-      { colour: 'var(--sparse)', sign: '●', words: 'mixture' },
-      { colour: 'var(--dense)', sign: '■', words: 'without experts' },
-    ],
-  }
 }
 
 function hint({ name, loss, flopsPerToken, active, total }: EvalSummary): string {

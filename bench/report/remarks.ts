@@ -1,5 +1,5 @@
 import type { RuntimeReport } from '../../src/device/index.ts'
-import { type BenchReport, CASE_KINDS, type Row } from '../schema.ts'
+import { type BenchReport, CASE_KINDS, isTwin, type Row } from '../schema.ts'
 
 /** A load above this share of the threads before the start takes time from what is measured. */
 const BUSY_SHARE = 0.5
@@ -17,28 +17,24 @@ export function remarks(report: BenchReport): string[] {
   const { loadAverage, runtime, preset } = conditions
   const busy = loadAverage !== null && loadAverage > BUSY_SHARE * runtime.threads
   const beyond = rows.filter(
-    (row) =>
-      row.speedup !== null &&
-      row.speedup > BEYOND_IDEAL * row.idealSpeedup &&
-      row.dispatch !== 'twin-total' &&
-      row.dispatch !== 'twin-active',
+    ({ speedup, idealSpeedup, dispatch }) =>
+      speedup !== null && speedup > BEYOND_IDEAL * idealSpeedup && !isTwin(dispatch),
   )
   const wrong = rows.filter(({ flops, flopsCounted }) => flopsCounted !== null && flopsCounted !== flops)
+  const when = (condition: boolean, remark: string) => (condition ? [remark] : [])
   return [
-    ...(interrupted ? ['Interrupted: only what was done until then is here.'] : []),
+    ...when(interrupted, 'Interrupted: only what was done until then is here.'),
     ...slowerDeviceRemark(runtime),
-    ...(busy
-      ? [
-          `The machine was busy before the start (load average ${loadAverage} on ${runtime.threads} threads): repeat on an idle one before believing these times.`,
-        ]
-      : []),
-    ...(wrong.length > 0 ? [`Counted FLOPs differ from the formula: ${names(wrong)}.`] : []),
-    ...(beyond.length > 0
-      ? [
-          `Faster than fewer FLOPs explain (disturbed, or its weights stay in a cache and dense's do not): ${names(beyond)}.`,
-        ]
-      : []),
-    ...(preset === 'gpu' ? ['Half precision and bfloat16 are not here: the bench computes in float32.'] : []),
+    ...when(
+      busy,
+      `The machine was busy before the start (load average ${loadAverage} on ${runtime.threads} threads): repeat on an idle one before believing these times.`,
+    ),
+    ...when(wrong.length > 0, `Counted FLOPs differ from the formula: ${names(wrong)}.`),
+    ...when(
+      beyond.length > 0,
+      `Faster than fewer FLOPs explain (disturbed, or its weights stay in a cache and dense's do not): ${names(beyond)}.`,
+    ),
+    ...when(preset === 'gpu', 'Half precision and bfloat16 are not here: the bench computes in float32.'),
     ...leftOutRemark(rows),
     ...missingRemark(report),
     ...peers.flatMap(({ problem }) => problem ?? []),
@@ -48,16 +44,15 @@ export function remarks(report: BenchReport): string[] {
 
 /** What has no row to say that it is missing. */
 function missingRemark({ interrupted, breakdown, capacity, tracing, loading }: BenchReport): string[] {
-  if (interrupted) return []
-  const missing = [
-    ...(breakdown.length === 0 ? ['the parts of a sparse dispatch'] : []),
-    ...(capacity.length === 0 ? ['limited capacity'] : []),
-    ...(tracing === null ? ['tracing'] : []),
-    ...(loading === null ? ['loading'] : []),
-  ]
-  return missing.length > 0
-    ? [`Not measured, for want of time or because it failed: ${missing.join(', ')}.`]
-    : []
+  const there = {
+    'the parts of a sparse dispatch': breakdown.length > 0,
+    'limited capacity': capacity.length > 0,
+    tracing: tracing !== null,
+    loading: loading !== null,
+  }
+  const missing = Object.entries(there).flatMap(([what, is]) => (is ? [] : [what]))
+  if (interrupted || missing.length === 0) return []
+  return [`Not measured, for want of time or because it failed: ${missing.join(', ')}.`]
 }
 
 /** A bench without TensorFlow is a bench of something else; whoever did not ask for that has to see why. */

@@ -1,5 +1,4 @@
 import type { Dispatch } from '../schema.ts'
-import type { Cells } from './tables.ts'
 
 /** What a colour means; its shape as a character where there is one. */
 export interface LegendEntry {
@@ -17,19 +16,40 @@ export interface Panel {
   legend?: LegendEntry[]
 }
 
-/** A part of the page: what was asked, what the data says to it, pictures, and their numbers as a table. */
-export interface PageSection {
+/** A part of a report, as every renderer takes it: what the numbers are or say, the numbers, and pictures of them. */
+export interface Section {
   /** For links into the page. */
   id: string
   title: string
   /** Made from the data, whichever way it went. */
   sentence: string
+  columns: string[]
+  /** The first column is a name. */
+  rows: string[][]
+  panels?: Panel[]
+  /** How to read the pictures. */
+  note?: string
   /** What should be in the pictures and was not measured; empty when all was. */
   missing?: string
-  /** How to read the pictures; shown where there are some. */
-  note: string
-  /** Dispatches that appear, for the legend. */
-  dispatches: Dispatch[]
-  panels: Panel[]
-  table: Cells
+  /** Dispatches that appear in the pictures, for the legend. */
+  dispatches?: Dispatch[]
+}
+
+/** How a table shows one thing of each of its rows; the unit is said behind the heading where the title does not say it. */
+export type Column<R> = readonly [heading: string, cell: (row: R) => string, unit?: string]
+
+/** The table of a section. */
+export function tableOf<R>(
+  rows: readonly R[],
+  columns: readonly Column<R>[],
+): Pick<Section, 'columns' | 'rows'> {
+  return {
+    columns: columns.map(([heading, , unit]) => (unit ? `${heading} ${unit}` : heading)),
+    rows: rows.map((row) => columns.map(([, cell]) => cell(row))),
+  }
+}
+
+/** Heading and rows. */
+export function cellsOf({ columns, rows }: Pick<Section, 'columns' | 'rows'>): string[][] {
+  return [columns, ...rows]
 }

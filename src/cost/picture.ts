@@ -1,4 +1,4 @@
-import { escapeXml } from '../trace/picture.ts'
+import { escapeXml } from '../text/xml.ts'
 import { BREAK_EVEN_ELASTICITY, type Rebound } from './rebound.ts'
 
 export interface Bar {

@@ -1,4 +1,4 @@
-import { escapeXml } from '../trace/picture.ts'
+import { escapeXml } from '../text/xml.ts'
 import { isStep, isValidation, type LogRecord, type StepRecord } from './log.ts'
 
 const WIDTH = 800
