@@ -10,7 +10,8 @@ import { quantile } from '../../src/samples.ts'
 import type { Breakdown } from '../schema.ts'
 import { type SamplingLimits, sampleInterleaved } from '../timing.ts'
 import { finish } from './finish.ts'
-import { layerGroup, type RandomLayer, randomRows } from './layer.ts'
+import { layerGroup } from './layer.ts'
+import { type RandomLayer, randomRows } from './random-layer.ts'
 
 /** One way to do the parts of a sparse dispatch: on the device without reading back, or with the routing on the host. */
 interface Parts<R> {

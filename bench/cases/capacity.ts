@@ -8,7 +8,8 @@ import { summarize } from '../../src/samples.ts'
 import type { CapacityRow, RoutingKind } from '../schema.ts'
 import { type SamplingLimits, sampleInterleaved } from '../timing.ts'
 import { finish } from './finish.ts'
-import { layerGroup, type RandomLayer, randomRows } from './layer.ts'
+import { layerGroup } from './layer.ts'
+import { type RandomLayer, randomRows } from './random-layer.ts'
 import { logitPush } from './routing.ts'
 
 /**

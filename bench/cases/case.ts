@@ -1,5 +1,13 @@
 import type { Executor } from '../../src/load-model.ts'
-import type { CaseKind, Dispatch, LayerDims, RoutingKind, RoutingSpread } from '../schema.ts'
+import { DISPATCHES } from '../../src/model/dispatch/index.ts'
+import {
+  type CaseKind,
+  type Dispatch,
+  type LayerDims,
+  type RoutingKind,
+  type RoutingSpread,
+  TWINS,
+} from '../schema.ts'
 import type { Timed } from '../timing.ts'
 
 /** What a case is, known before anything is made for it. */
@@ -51,4 +59,44 @@ export interface OpenVariant extends Timed {
   /** Uncounted, before `plain`. */
   preparePlain?(): void
   dispose(): void
+}
+
+/** What is known of a variant before anything is made for it. */
+export type Described = Omit<Variant, 'open'>
+
+/** A case of the plan. A new kind of case is a file that makes these, and an entry in the list of index.ts. */
+export interface PlannedCase {
+  facts: CaseFacts
+  /** In words. */
+  what: string
+  /** That it would like. */
+  seconds: number
+  /** Of what the conclusion is about: a person may not wait for the end. */
+  telling: boolean
+  /** The variants, supposing that as many experts get a token as can. */
+  describe(): Described[]
+  /** Makes the case and has it measured; returns why there is no room for it, or null. */
+  make(measure: (work: Case) => Promise<void>): Promise<string | null>
+}
+
+/** Up to this many assignments (T K) `gather` is measured too; it is for few tokens, and far beyond it only wastes time. */
+const GATHER_UP_TO = 64
+
+/** How variants are chosen. */
+export interface VariantChoice {
+  /** The first is measured first, and by it also the twins. */
+  executors: readonly Executor[]
+  twins: boolean
+}
+
+/** Every dispatch that is worth it for so many assignments by every executor, then the twins. */
+export function variantsFor(
+  assignments: number,
+  { executors, twins }: VariantChoice,
+): [Dispatch, Executor][] {
+  const dispatches = DISPATCHES.filter((name) => name !== 'gather' || assignments <= GATHER_UP_TO)
+  return [
+    ...executors.flatMap((executor) => dispatches.map((name): [Dispatch, Executor] => [name, executor])),
+    ...(twins ? TWINS.map((twin): [Dispatch, Executor] => [twin, executors[0]]) : []),
+  ]
 }

@@ -2,73 +2,33 @@ import * as tf from '@tensorflow/tfjs-core'
 import { BYTES_PER_WEIGHT, moeLayerFlops, moeLayerWeightBytes } from '../../src/cost/index.ts'
 import { expertParameters } from '../../src/cost/parameters.ts'
 import type { Executor } from '../../src/load-model.ts'
-import { type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
-import { DISPATCHES, type DispatchName, routeAndDispatch } from '../../src/model/dispatch/index.ts'
+import { type DispatchName, routeAndDispatch } from '../../src/model/dispatch/index.ts'
 import { linear } from '../../src/model/linear.ts'
 import { routingToHost } from '../../src/model/router/tensors.ts'
-import { type ExpertWeights, type MoeWeights, stackExperts } from '../../src/model/weights.ts'
-import { type Dispatch, isTwin, type LayerDims, type LayerFacts, type RoutingKind, TWINS } from '../schema.ts'
-import type { Case, OpenVariant, Variant } from './case.ts'
+import { NOMINAL_SECONDS } from '../presets.ts'
+import { type Dispatch, isTwin, type LayerDims, type RoutingKind, type Twin } from '../schema.ts'
+import {
+  type Case,
+  type CaseFacts,
+  type Described,
+  type OpenVariant,
+  type PlannedCase,
+  type VariantChoice,
+  variantsFor,
+} from './case.ts'
 import { applyFeedForward, disposeFeedForward, randomFeedForward, twinWidth } from './feed-forward.ts'
 import { finish, readOf } from './finish.ts'
 import { variantBytes } from './memory.ts'
+import { type Layers, type RandomLayer, randomRows } from './random-layer.ts'
 import { RandomTensors } from './random-tensors.ts'
 import { RecordedComputation } from './recorded-layer.ts'
-import { LAYER_ROUTING, logitPush, spreadOf } from './routing.ts'
-
-/** Up to this many assignments (T K) `gather` is measured too; it is for few tokens, and far beyond it only wastes time. */
-export const GATHER_UP_TO = 64
-
-/** One mixture layer with random weights, that cases of several T share. */
-export interface RandomLayer {
-  dims: LayerDims
-  config: MoeConfig
-  weights: MoeWeights
-  dispose(): void
-}
+import { logitPush, spreadOf } from './routing.ts'
 
 /** What of a layer a case measures. */
-export interface LayerCaseOptions {
+export interface LayerCaseOptions extends VariantChoice {
   T: number
   routing: RoutingKind
-  /** The first is measured first, and by it also the twins. */
-  executors: readonly Executor[]
-  twins: boolean
   seed: number
-}
-
-export function randomLayer(dims: LayerDims, seed: number): RandomLayer {
-  const { D, H, E, K } = dims
-  const numbers = new RandomTensors(seed)
-  const router = { weight: numbers.weights(D, E, D), bias: null }
-  const experts = asLoaded(Array.from({ length: E }, () => randomFeedForward(D, H, numbers)))
-  const weights: MoeWeights = { kind: 'moe', router, scoreBias: null, ...experts }
-  return {
-    dims,
-    config: { kind: 'moe', intermediateSize: H, router: softmaxTopK(E, K) },
-    weights,
-    dispose: () => {
-      weights.experts.forEach(disposeFeedForward)
-      tf.dispose([router.weight, ...Object.values(weights.stacked ?? {})])
-    },
-  }
-}
-
-export function layerFacts(dims: LayerDims, source: string): LayerFacts {
-  const { D, H, E, K } = dims
-  const parameters = (experts: number) => D * E + experts * expertParameters(D, H)
-  return {
-    ...dims,
-    totalParameters: parameters(E),
-    activeParameters: parameters(K),
-    source,
-    routing: LAYER_ROUTING,
-  }
-}
-
-/** T rows for a layer of width D, variance 1. */
-export function randomRows(T: number, D: number, seed: number): tf.Tensor2D {
-  return new RandomTensors(seed).matrix(T, D, Math.sqrt(3))
 }
 
 export function layerGroup({ D, H, E, K }: LayerDims, T: number, routing: RoutingKind): string {
@@ -94,18 +54,15 @@ export function layerCase(layer: RandomLayer, options: LayerCaseOptions): Case {
   ])
   const finished = tf.tidy(() => route('sparse', 'eager').output)
   finish(finished)
-  const open = (dispatch: Dispatch, executor: Executor): OpenVariant =>
+  const open = ({ dispatch, executor }: Described): OpenVariant =>
     isTwin(dispatch)
-      ? openTwin(x, randomFeedForward(dims.D, twinWidth(dims, dispatch), new RandomTensors(seed)), executor)
+      ? openTwin(x, dims, dispatch, seed, executor)
       : opened(x, () => tf.tidy(() => route(dispatch, executor).output), executor)
-  const variants = describeVariants(dims, options, spread.expertsTouched[0]).map((variant) => ({
-    ...variant,
-    open: () => open(variant.dispatch, variant.executor),
-  }))
+  const variants = describeVariants(dims, options, spread.expertsTouched[0])
   return {
     ...layerCaseFacts(dims, options),
     spread,
-    variants,
+    variants: variants.map((variant) => ({ ...variant, open: () => open(variant) })),
     read: () => finish(finished),
     dispose: () => {
       tf.dispose([x, finished])
@@ -115,10 +72,10 @@ export function layerCase(layer: RandomLayer, options: LayerCaseOptions): Case {
 }
 
 /** What a case is, before anything is made for it. */
-export function layerCaseFacts(dims: LayerDims, { T, routing }: Pick<LayerCaseOptions, 'T' | 'routing'>) {
+function layerCaseFacts(dims: LayerDims, { T, routing }: Pick<LayerCaseOptions, 'T' | 'routing'>): CaseFacts {
   return {
     group: layerGroup(dims, T, routing),
-    kind: 'layer' as const,
+    kind: 'layer',
     routing,
     dims,
     tokens: T,
@@ -130,65 +87,64 @@ export function layerCaseFacts(dims: LayerDims, { T, routing }: Pick<LayerCaseOp
 }
 
 /** The variants of a case, with what is known of them before anything is made. `touched`: experts that get a token. */
-export function describeVariants(
-  dims: LayerDims,
-  options: Omit<LayerCaseOptions, 'seed'>,
-  touched: number,
-): Omit<Variant, 'open'>[] {
+function describeVariants(dims: LayerDims, options: LayerCaseOptions, touched: number): Described[] {
+  const { D, E, K } = dims
   const { T } = options
-  return dispatchesOf(options, dims).map(([dispatch, executor]) => ({
+  const weightsOf = (dispatch: Dispatch) => {
+    if (!isTwin(dispatch)) return moeLayerWeightBytes(dims, dispatch === 'dense' ? E : touched)
+    return BYTES_PER_WEIGHT * expertParameters(D, twinWidth(dims, dispatch))
+  }
+  return variantsFor(T * K, options).map(([dispatch, executor]) => ({
     dispatch,
     executor,
-    ...costOf(dims, T, dispatch, touched),
+    flops: isTwin(dispatch)
+      ? 2 * T * expertParameters(D, twinWidth(dims, dispatch))
+      : moeLayerFlops({ T, ...dims }, dispatch),
+    idealSpeedup: dispatch === 'dense' || dispatch === 'twin-total' ? 1 : E / K,
+    weightBytes: weightsOf(dispatch),
     bytes: variantBytes(dims, T, dispatch, executor),
   }))
 }
 
-function dispatchesOf(
-  { T, executors, twins }: Omit<LayerCaseOptions, 'seed'>,
-  { K }: LayerDims,
-): [Dispatch, Executor][] {
-  const dispatches = DISPATCHES.filter((name) => name !== 'gather' || T * K <= GATHER_UP_TO)
-  return [
-    ...executors.flatMap((executor) => dispatches.map((name): [Dispatch, Executor] => [name, executor])),
-    ...(twins ? TWINS.map((twin): [Dispatch, Executor] => [twin, executors[0]]) : []),
-  ]
+/** What the plan says of a case of a layer. */
+export interface PlannedLayer extends Pick<LayerCaseOptions, 'T' | 'routing' | 'twins'> {
+  dims: LayerDims
+  /** Only the first executor, and little time: one of very many. */
+  inGrid: boolean
 }
 
-function costOf(
+/** Up to this many tokens a case of a layer needs no more time than others. */
+const SMALL = 256
+
+export function plannedLayer(
+  { dims, T, routing, twins, inGrid }: PlannedLayer,
+  { layers, executors, seed }: { layers: Layers; executors: readonly Executor[]; seed: number },
+): PlannedCase {
+  const options = { T, routing, twins, seed: seed + T, executors: inGrid ? executors.slice(0, 1) : executors }
+  const { D, H, E, K } = dims
+  return {
+    facts: layerCaseFacts(dims, options),
+    what: `layer, D=${D} H=${H} E=${E} K=${K} T=${T} ${routing}`,
+    seconds: NOMINAL_SECONDS[inGrid ? 'grid' : 'layer'] * (T > SMALL ? 2 : 1),
+    telling: dims === layers.dims && routing === 'real',
+    describe: () => describeVariants(dims, options, Math.min(E, T * K)),
+    make: (measure) => layers.using(dims, (layer) => measure(layerCase(layer, options))),
+  }
+}
+
+function openTwin(
+  x: tf.Tensor2D,
   dims: LayerDims,
-  T: number,
-  dispatch: Dispatch,
-  touched: number,
-): Pick<Variant, 'flops' | 'idealSpeedup' | 'weightBytes'> {
-  const { D, E, K } = dims
-  const ideal = { dense: 1, sparse: E / K, gather: E / K, 'twin-active': E / K, 'twin-total': 1 }
-  if (isTwin(dispatch)) {
-    const weights = expertParameters(D, twinWidth(dims, dispatch))
-    return {
-      flops: 2 * T * weights,
-      idealSpeedup: ideal[dispatch],
-      weightBytes: BYTES_PER_WEIGHT * weights,
-    }
-  }
+  twin: Twin,
+  seed: number,
+  executor: Executor,
+): OpenVariant {
+  const weights = randomFeedForward(dims.D, twinWidth(dims, twin), new RandomTensors(seed))
+  const { run, dispose } = opened(x, () => applyFeedForward(x, weights), executor)
   return {
-    flops: moeLayerFlops({ T, ...dims }, dispatch),
-    idealSpeedup: ideal[dispatch],
-    weightBytes: moeLayerWeightBytes(dims, dispatch === 'dense' ? E : touched),
-  }
-}
-
-/** Experts in the form that a checkpoint is loaded to: stacked where the device can cut a stack without copying. */
-function asLoaded(experts: ExpertWeights[]): Pick<MoeWeights, 'experts' | 'stacked'> {
-  return tf.getBackend() === 'tensorflow' ? stackExperts(experts) : { experts }
-}
-
-function openTwin(x: tf.Tensor2D, weights: ExpertWeights, executor: Executor): OpenVariant {
-  const variant = opened(x, () => applyFeedForward(x, weights), executor)
-  return {
-    ...variant,
+    run,
     dispose: () => {
-      variant.dispose()
+      dispose()
       disposeFeedForward(weights)
     },
   }
@@ -196,19 +152,13 @@ function openTwin(x: tf.Tensor2D, weights: ExpertWeights, executor: Executor): O
 
 /** `compute` on x by an executor; it makes one tensor and leaves no other behind. */
 function opened(x: tf.Tensor2D, compute: () => tf.Tensor2D, executor: Executor): OpenVariant {
-  const eagerly = () => {
-    const output = compute()
-    finish(output)
-    output.dispose()
-  }
-  if (executor === 'eager') return { run: eagerly, dispose: () => {} }
-  const recorded = new RecordedComputation(x, compute)
+  const recorded = executor === 'recorded' ? new RecordedComputation(x, compute) : null
   return {
     run: () => {
-      const output = recorded.run()
-      output.dataSync()
+      const output = recorded?.run() ?? compute()
+      finish(output)
       output.dispose()
     },
-    dispose: () => recorded.dispose(),
+    dispose: () => recorded?.dispose(),
   }
 }

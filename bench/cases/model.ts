@@ -3,12 +3,20 @@ import { type ForwardShape, forwardFlops, forwardWeightBytes, totalFlops } from 
 import type { Executor } from '../../src/load-model.ts'
 import { meanColumnsMet } from '../../src/model/attention.ts'
 import type { ModelConfig, RouterConfig } from '../../src/model/config.ts'
-import { DISPATCHES } from '../../src/model/dispatch/index.ts'
 import type { KvCache } from '../../src/model/kv-cache.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
-import { type Dispatch, isTwin, TWINS } from '../schema.ts'
-import type { Case, CaseFacts, OpenVariant, Variant } from './case.ts'
-import { GATHER_UP_TO } from './layer.ts'
+import { NOMINAL_SECONDS } from '../presets.ts'
+import { type Dispatch, isTwin } from '../schema.ts'
+import {
+  type Case,
+  type CaseFacts,
+  type Described,
+  type OpenVariant,
+  type PlannedCase,
+  type Variant,
+  type VariantChoice,
+  variantsFor,
+} from './case.ts'
 import { type MeasuredModel, PromptCaches, TwinModel, twinBytes, twinConfig } from './measured-model.ts'
 import { modelBytes } from './memory.ts'
 import type { BenchText } from './model-text.ts'
@@ -28,13 +36,46 @@ export interface ModelSize {
   context: number
 }
 
-export interface ModelCaseOptions extends ModelSize {
+export interface ModelCaseOptions extends ModelSize, VariantChoice {
   /** Calls of one timed decode run. */
   steps: number
-  /** The first is measured first, and by it also the twins. */
-  executors: readonly Executor[]
-  twins: boolean
   seed: number
+}
+
+/** One case of the plan. */
+export interface PlannedModel extends ModelSize {
+  kind: ModelKind
+}
+
+export function plannedModel(
+  { kind, batch, context }: PlannedModel,
+  { model, text, baseContext, steps, executors, twins, seed }: ModelBench,
+): PlannedCase {
+  const options = { batch, context, steps, executors, twins, seed }
+  const facts = modelCaseFacts(model.config, kind, options)
+  return {
+    facts,
+    what: `model, ${kind}, batch ${batch}, context ${context}`,
+    seconds: NOMINAL_SECONDS.model,
+    telling: batch === 1 && context === baseContext,
+    describe: () => {
+      const most = mixtures(model.config).map(({ numExperts, topK }) =>
+        Math.min(numExperts, facts.tokens * topK),
+      )
+      return describeVariants(model.config, kind, options, most)
+    },
+    make: async (measure) => {
+      await measure(modelCase(model, text, kind, options))
+      return null
+    },
+  }
+}
+
+/** What all cases of the model share. */
+export interface ModelBench extends Omit<ModelCaseOptions, 'batch' | 'context'> {
+  model: MeasuredModel
+  text: BenchText
+  baseContext: number
 }
 
 export function modelGroup(kind: ModelKind, { batch, context }: ModelSize): string {
@@ -42,7 +83,7 @@ export function modelGroup(kind: ModelKind, { batch, context }: ModelSize): stri
 }
 
 /** What a case is, before anything is made for it. */
-export function modelCaseFacts(config: ModelConfig, kind: ModelKind, options: ModelCaseOptions): CaseFacts {
+function modelCaseFacts(config: ModelConfig, kind: ModelKind, options: ModelCaseOptions): CaseFacts {
   const { batch } = options
   const shapes = shapesOf(config, kind, options)
   return {
@@ -62,21 +103,15 @@ export function modelCaseFacts(config: ModelConfig, kind: ModelKind, options: Mo
  * The variants of a case, with what is known of them before anything is made. `touched`: experts that a sparse call
  * touches, an entry a mixture layer.
  */
-export function describeModelVariants(
+function describeVariants(
   config: ModelConfig,
   kind: ModelKind,
   options: ModelCaseOptions,
   touched: number[],
-): Omit<Variant, 'open'>[] {
-  const { executors, twins } = options
+): Described[] {
   const shapes = shapesOf(config, kind, options)
   const assignments = shapes[0].tokens * Math.max(0, ...mixtures(config).map(({ topK }) => topK))
-  const dispatches = DISPATCHES.filter((name) => name !== 'gather' || assignments <= GATHER_UP_TO)
-  const both: [Dispatch, Executor][] = [
-    ...executors.flatMap((executor) => dispatches.map((name): [Dispatch, Executor] => [name, executor])),
-    ...(twins ? TWINS.map((twin): [Dispatch, Executor] => [twin, executors[0]]) : []),
-  ]
-  return both.map(([dispatch, executor]) => ({
+  return variantsFor(assignments, options).map(([dispatch, executor]) => ({
     dispatch,
     executor,
     ...costOf(config, shapes, dispatch, touched),
@@ -84,11 +119,6 @@ export function describeModelVariants(
       modelBytes(config, shapes[0], dispatch, executor) +
       (isTwin(dispatch) ? twinBytes(config, dispatch) : 0),
   }))
-}
-
-/** Experts that a sparse call of T tokens touches at most, an entry a mixture layer. */
-export function touchedAtMost(config: ModelConfig, T: number): number[] {
-  return mixtures(config).map(({ numExperts, topK }) => Math.min(numExperts, T * topK))
 }
 
 /** A prefill or decode case on a text. */
@@ -213,7 +243,7 @@ function variantsOf(
   touched: number[],
   open: (by: MeasuredModel, dispatch: Dispatch, executor: Executor) => OpenVariant,
 ): Variant[] {
-  return describeModelVariants(model.config, kind, options, touched).map((variant) => ({
+  return describeVariants(model.config, kind, options, touched).map((variant) => ({
     ...variant,
     open: () => {
       const { dispatch, executor } = variant

@@ -15,7 +15,11 @@ describe('a plan', () => {
   })
 
   test('by default varies one size at a time around the base, smallest first', () => {
-    const { layers, sweeps, sideTokens } = makePlan(PRESET_PLANS.default, BASE, [1, 16, 256, 1024], roomy)
+    const { layers, sweeps, sideTokens } = makePlan(
+      PRESET_PLANS.default,
+      { dims: BASE, tokens: [1, 16, 256, 1024] },
+      roomy,
+    )
     expect(sideTokens).toBe(256)
     const sizes = (axis: 'E' | 'K' | 'D' | 'H') =>
       sweeps
@@ -35,13 +39,17 @@ describe('a plan', () => {
   })
 
   test('leaves out layers that cannot be: K above E', () => {
-    const { layers } = makePlan(PRESET_PLANS.default, { ...BASE, E: 4, K: 4 }, [1], roomy)
+    const { layers } = makePlan(PRESET_PLANS.default, { dims: { ...BASE, E: 4, K: 4 }, tokens: [1] }, roomy)
     expect(layers.every(({ dims }) => dims.K <= dims.E)).toBe(true)
     expect(layers.some(({ dims }) => dims.E === 2)).toBe(false)
   })
 
   test('of the full preset has every combination, and says which are its grid', () => {
-    const { layers, sweeps } = makePlan(PRESET_PLANS.full, BASE, PRESET_PLANS.full.tokens, roomy)
+    const { layers, sweeps } = makePlan(
+      PRESET_PLANS.full,
+      { dims: BASE, tokens: PRESET_PLANS.full.tokens },
+      roomy,
+    )
     const grid = sweeps.find(({ axis }) => axis === 'grid')
     expect(grid?.groups).toHaveLength(4 * 9 * (2 + 3 + 3)) // T, D x H, and K of 1, 2, 8 where E = 4, 16, 64
     expect(new Set(grid?.groups).size).toBe(grid?.groups.length)
@@ -49,13 +57,19 @@ describe('a plan', () => {
   })
 
   test('of a model that has few positions uses what fits', () => {
-    const { models, baseContext, steps } = makePlan(PRESET_PLANS.default, BASE, [1], {
-      ...roomy,
-      maxPositionEmbeddings: 64,
-    })
+    const { models, baseContext, steps } = makePlan(
+      PRESET_PLANS.default,
+      { dims: BASE, tokens: [1] },
+      {
+        ...roomy,
+        maxPositionEmbeddings: 64,
+      },
+    )
     expect([baseContext, steps]).toEqual([47, 16])
     expect(new Set(models.map(({ context }) => context))).toEqual(new Set([32, 47]))
-    expect(makePlan(PRESET_PLANS.default, BASE, [1], { ...roomy, maxPositionEmbeddings: 2 })).toMatchObject({
+    expect(
+      makePlan(PRESET_PLANS.default, { dims: BASE, tokens: [1] }, { ...roomy, maxPositionEmbeddings: 2 }),
+    ).toMatchObject({
       baseContext: 1,
       steps: 1,
     })
@@ -63,7 +77,7 @@ describe('a plan', () => {
 
   test.each(PRESETS)('%s has the base layer in it', (preset) => {
     const { layer, tokens, sideTokens } = PRESET_PLANS[preset]
-    const { layers } = makePlan(PRESET_PLANS[preset], layer, tokens, roomy)
+    const { layers } = makePlan(PRESET_PLANS[preset], { dims: layer, tokens }, roomy)
     expect(
       layers.filter(({ dims, routing }) => dims === layer && routing === 'real').map(({ T }) => T),
     ).toEqual(tokens)
