@@ -13,12 +13,10 @@ const MARGIN = { left: 52, right: 20, top: 24, bottom: 40 }
 export interface PanelWords extends Omit<Panel, 'svg'> {
   /** Unique on the page. */
   id: string
-  /** For those who do not see the picture, as its caption is. */
-  description: string
 }
 
 /** A plot with its words. Colours come from the page. */
-export function panel({ id, description, ...words }: PanelWords, options: Plot.PlotOptions): Panel {
+export function panel({ id, ...words }: PanelWords, options: Plot.PlotOptions): Panel {
   const svg = plotElement({
     className: 'plot',
     width: PANEL_WIDTH,
@@ -30,13 +28,16 @@ export function panel({ id, description, ...words }: PanelWords, options: Plot.P
     ...options,
     style: { fontSize: '12px', fontFamily: 'inherit', background: 'none', overflow: 'visible' },
   })
-  const element = (name: string, text: string) => {
-    const made = svg.ownerDocument.createElement(name)
-    made.setAttribute('id', `${id}-${name}`)
-    made.textContent = text
-    return made
-  }
-  svg.prepend(element('title', words.caption), element('desc', description))
+  // For those who do not see the picture.
+  const axes = [options.y, options.x].flatMap((scale) => scale?.label ?? [])
+  const said = { title: words.caption, desc: `${axes.join(' against ')}; the table below has the numbers.` }
+  const elements = Object.entries(said).map(([name, text]) => {
+    const element = svg.ownerDocument.createElement(name)
+    element.setAttribute('id', `${id}-${name}`)
+    element.textContent = text
+    return element
+  })
+  svg.prepend(...elements)
   svg.setAttribute('role', 'img')
   svg.setAttribute('aria-labelledby', `${id}-title ${id}-desc`)
   svg.setAttribute('viewBox', `0 0 ${svg.getAttribute('width')} ${svg.getAttribute('height')}`)
@@ -53,8 +54,8 @@ export function centred(label: string): Plot.ScaleOptions & Plot.AxisOptions {
 }
 
 /** An upright axis with its grid. */
-export function upright(label: string): Plot.ScaleOptions {
-  return { label, labelArrow: 'none', grid: true }
+export function upright(label: string, scale: Plot.ScaleOptions = {}): Plot.ScaleOptions {
+  return { label, labelArrow: 'none', grid: true, ...scale }
 }
 
 /**
@@ -90,7 +91,7 @@ export function tokenAxis(tokens: readonly number[]) {
   )
   const text = (T: number) => '\n'.repeat(lineOf.get(T)!) + T
   return {
-    scale: { type: 'log', domain } as const,
+    scale: { type: 'log', domain, label: 'tokens T' } as const,
     // An axis of its own: of a scale's labels d3 would leave out those that it finds too many.
     axis: Plot.axisX({ ...centred('tokens T'), ticks: [...tokens], text }),
     marginBottom: MARGIN.bottom + (ends.length - 1) * LABEL.height,

@@ -34,7 +34,7 @@ export function parametersSection({ model, layer }: BenchReport): Section {
     id: 'parameters',
     title: 'Total against active parameters',
     sentence: `A token uses ${ofModel} of the parameters of ${model.name} and ${ofLayer} of the layer's; in the ${shares.length} published mixtures shown ${least} to ${most}.`,
-    note: 'Memory is paid for all parameters, FLOPs only for the active ones. Counted from published configs (tinymoe inspect has the sources).',
+    note: 'Memory is paid for all parameters, FLOPs only for the active ones. tinymoe inspect has the sources.',
     panels: [sizesPanel(all)],
     ...tableOf(all, [
       ['model', ({ name }) => name],
@@ -58,7 +58,6 @@ function sizesPanel(sizes: Size[]): Panel {
     {
       id: 'sizes',
       caption: 'Active and total parameters, and the share that is active',
-      description: `For each of ${sizes.length} models a line from its active to its total parameters.`,
       legend: [
         { colour: 'var(--sparse)', sign: '●', words: 'active for one token' },
         { colour: 'var(--dense)', sign: '□', words: 'in all' },

@@ -66,9 +66,6 @@ function qualityPanel(found: EvalSummary[]): Panel {
     {
       id: 'loss',
       caption: 'Loss against FLOPs of one token',
-      description: listed(
-        points.map(({ name, loss, mflop }) => `${name}: loss ${loss.toFixed(3)}, ${short(mflop)} MFLOP`),
-      ),
       legend: [...looks],
     },
     {
@@ -76,7 +73,7 @@ function qualityPanel(found: EvalSummary[]): Panel {
       marginTop: TOP,
       marginBottom: BOTTOM,
       x: { ...centred('MFLOP a token'), domain: x, ticks: 6, tickFormat: short },
-      y: { ...upright('loss, nats a token'), domain: y, ticks: 6 },
+      y: upright('loss, nats a token', { domain: y, ticks: 6 }),
       marks: [
         ...looks.map(({ mixture, colour, symbol }) =>
           Plot.dot(

@@ -1,8 +1,8 @@
 import * as Plot from '@observablehq/plot'
 import type { MachineReadings } from '../../src/device/index.ts'
 import type { BenchReport, Row } from '../schema.ts'
-import { byDispatch, centred, HALO, logScale, panel } from './charts.ts'
-import { capitalised, listed, percent, short } from './format.ts'
+import { byDispatch, centred, HALO, logScale, panel, upright } from './charts.ts'
+import { capitalised, percent, short } from './format.ts'
 import { type Panel, type Section, tableOf } from './section.ts'
 import { dispatchesIn, EXECUTOR_WORDS, executorsOf } from './select.ts'
 
@@ -37,7 +37,7 @@ export function rooflineSection(report: BenchReport): Section {
     id: 'roofline',
     title: 'Roofline: what bounds each case',
     sentence: sentenceOf(points, machine),
-    note: 'Under the slope memory bounds, under the flat part arithmetic: readings of the same session. Activations and KV cache are not counted as bytes.',
+    note: 'Under the slope memory bounds, under the flat part arithmetic. Above the slope weights came from a cache, above the flat part its reading was disturbed.',
     dispatches: dispatchesIn(points.map(({ row }) => row)),
     panels: (['layer', 'model'] as const).flatMap((kind) =>
       executorsOf(report, kind).flatMap((executor) => {
@@ -78,17 +78,11 @@ function rooflinePanel(
     {
       id: `roofline-${id}`,
       caption,
-      description: `GFLOP/s against FLOP per weight byte for ${points.length} cases, under ${listed(readings)}.`,
     },
     {
       height: 320,
       x: { ...logScale(least, most), ...centred('FLOP per weight byte') },
-      y: {
-        ...logScale(Math.min(...speeds) / 1.5, Math.max(...speeds) * 1.8),
-        label: 'GFLOP/s',
-        labelArrow: 'none',
-        grid: true,
-      },
+      y: upright('GFLOP/s', logScale(Math.min(...speeds) / 1.5, Math.max(...speeds) * 1.8)),
       marks: [
         Plot.lineY(roofs, { x: 'intensity', y: 'gflops', stroke: 'currentColor', strokeWidth: 1.5 }),
         named(0, { textAnchor: 'start', dx: 4, dy: -9 }),
@@ -121,23 +115,6 @@ function hint({ row, intensity, gflops, roof }: RooflinePoint): string {
 function sentenceOf(points: RooflinePoint[], machine: MachineReadings): string {
   if (points.length === 0) return 'No case was timed, so there is nothing to put under the roofs.'
   const ridge = machine.matmulGflops / machine.memoryGbPerS
-  const isBoundByMemory = ({ intensity }: RooflinePoint) => intensity < ridge
-  const bound = points.filter(isBoundByMemory).length
-  const above = points.filter(({ gflops, roof }) => gflops > roof)
-  const cached = above.filter(isBoundByMemory).length
-  const over = [
-    ...(cached > 0 ? [`${cached} with weights from a cache`] : []),
-    ...(above.length > cached ? [`${above.length - cached} beside a disturbed reading`] : []),
-  ]
-  const best = (['dense', 'sparse'] as const).flatMap((dispatch) => {
-    const own = points.filter(({ row }) => row.kind === 'layer' && row.dispatch === dispatch)
-    const { row, gflops } = own.reduce((most, one) => (one.gflops > most.gflops ? one : most), own[0]) ?? {}
-    if (!row || gflops === undefined) return []
-    return [`${dispatch} ${short(gflops)} (${percent(gflops / machine.matmulGflops)}, T=${row.tokens})`]
-  })
-  return [
-    `Memory bounds ${bound} of ${points.length} timed cases: they do fewer than ${short(ridge)} FLOPs for a byte of weights.`,
-    ...(over.length > 0 ? [`Above the roof: ${listed(over)}.`] : []),
-    ...(best.length > 0 ? [`Most GFLOP/s in the layer, and of the matrix product's: ${listed(best)}.`] : []),
-  ].join(' ')
+  const bound = points.filter(({ intensity }) => intensity < ridge).length
+  return `Memory bounds ${bound} of ${points.length} timed cases: they do fewer than ${short(ridge)} FLOPs for a byte of weights.`
 }

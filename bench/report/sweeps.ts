@@ -72,12 +72,11 @@ function sweepPanel(one: Along): Panel {
     {
       id: `sweep-${kind}-${axis}`,
       caption: `${capitalised(kind)}: ${words}`,
-      description: `Times as fast as dense: ${listed(rows.map(({ place, dispatch, speedup }) => `${place} ${dispatch} ${speedup.toFixed(2)}`))}`,
     },
     {
       height: 240,
       x: { type: 'band', domain: places, ...centred(words), padding: 0.5 },
-      y: { ...upright('times as fast as dense'), domain: [0, 1.08 * highest(rows)], ticks: 5 },
+      y: upright('times as fast as dense', { domain: [0, 1.08 * highest(rows)], ticks: 5 }),
       marks: [
         Plot.ruleY([1], { stroke: 'var(--muted)', strokeDasharray: '5 4' }),
         Plot.tickY(sparseOf(one), {

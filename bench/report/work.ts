@@ -33,7 +33,7 @@ export function workSection(report: BenchReport): Section {
     id: 'work',
     title: 'FLOPs and bytes',
     sentence: sentenceOf(ofLayer),
-    note: 'FLOPs of the matrix products, counted while they ran; bytes of the float32 weights that a call has to read. Many tokens touch every expert: then sparse saves FLOPs and no bytes.',
+    note: 'Many tokens touch every expert: then sparse saves FLOPs and no bytes.',
     dispatches: dispatchesIn([...ofLayer, ...ofModel]),
     panels: [
       ...barsPanel('flops-layer', 'Layer: MFLOP a token', perToken),
@@ -75,11 +75,7 @@ function barsPanel(id: string, caption: string, bars: Bar[]): Panel[] {
   const at = { fy: 'of', y: 'dispatch', x: 'value' } as const
   return [
     panel(
-      {
-        id,
-        caption,
-        description: listed(bars.map((bar) => `${bar.of} ${bar.dispatch} ${text(bar)} ${unit}`)),
-      },
+      { id, caption },
       {
         height: 64 + Math.max(bars.length * 17 + groups.length * 10, 60),
         marginLeft: 62,
