@@ -118,7 +118,7 @@ async function measure(
     layers.dispose()
     model.dispose()
   }
-  const work = { dims, tokens, model: loaded, plan, seed: SEED }
+  const work = { dims, tokens: plan.layers.length > 0 ? tokens : [], model: loaded, plan, seed: SEED }
   const peers = signal.aborted ? [] : await measurePeers(options, work, hooks)
   const { rows, ...found } = findings
   const subject = { dims, executor: executors[0] }

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { messageOf } from '../../src/errors.ts'
 import { lastLine, runCommand } from '../processes.ts'
 import type { PeerOutcome, PeerReport, PeerRow } from '../schema.ts'
-import { longestPrompt, type PeerWork, peerRow } from './work.ts'
+import { modelWork, type PeerWork, peerRow } from './work.ts'
 
 const REPETITIONS = 5
 /** Layers that go to the card: all, or none. */
@@ -35,10 +35,11 @@ export async function llamaBench(
   { model: { runtime }, plan }: PeerWork,
   signal: AbortSignal,
 ): Promise<PeerOutcome> {
+  const { prefill, decode } = modelWork(plan)
   const flags = {
     '-m': gguf,
-    '-p': longestPrompt(plan),
-    '-n': plan.steps,
+    '-p': prefill,
+    '-n': decode,
     '-r': REPETITIONS,
     '-t': runtime.threads,
     '-ngl': runtime.device === 'cuda' ? ALL_LAYERS : 0,

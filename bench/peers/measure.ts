@@ -9,7 +9,7 @@ import type { PeerName, PeerOutcome, PeerReport } from '../schema.ts'
 import { packageRoot } from '../store.ts'
 import { llamaBench } from './llama-bench.ts'
 import { ModelOutput, PeerOutput, readOutput, Samples } from './output.ts'
-import { longestPrompt, type PeerWork, peerRow } from './work.ts'
+import { modelWork, type PeerWork, peerRow } from './work.ts'
 
 /** Time of all implementations of one T of the layer together. */
 const LAYER_BUDGET_MS = { quick: 1500, default: 6000, full: 12_000, gpu: 6000 } as const
@@ -29,14 +29,17 @@ export async function measurePeers(
   const { python, llamaBench: llama, preset } = options
   const { signal, onProgress, limits } = hooks
   const outcomes: PeerOutcome[] = []
-  if (python !== null) {
+  const [hasLayers, hasModels] = [work.tokens.length > 0, work.plan.models.length > 0]
+  if (python !== null && hasLayers) {
     const budgetMs = limits?.budgetMs ?? LAYER_BUDGET_MS[preset]
     onProgress(1, 'transformers, the same layer')
     outcomes.push(await transformersLayer(python, work, budgetMs, signal))
+  }
+  if (python !== null && hasModels) {
     onProgress(1, 'transformers, the same model')
     outcomes.push(await transformersModel(python, work, signal))
   }
-  if (llama) {
+  if (llama && hasModels) {
     onProgress(1, 'llama.cpp')
     outcomes.push(await llamaBench(llama, work, signal))
   }
@@ -80,12 +83,12 @@ async function transformersModel(
 ): Promise<PeerOutcome> {
   const { steps, baseContext } = plan
   if (runtime.device === 'cuda') return onlyOnProcessor(runtime)
-  const longest = longestPrompt(plan)
+  const { prefill, decode } = modelWork(plan)
   const prompt = baseContext + UNTIMED_STEPS // so that its timed steps see as many keys as ours
   const flags = {
     model: dir,
-    prefill: longest,
-    decode: steps,
+    prefill,
+    decode,
     prompt,
     threads: runtime.threads,
     samples: MODEL_SAMPLES,
@@ -96,7 +99,7 @@ async function transformersModel(
     what: `the model's files in ${facts.library}`,
     rows: rows.map(({ kind, implementation, batch, tokens, samplesMs }) => {
       const calls = kind === 'decode' ? steps : 1
-      const context = kind === 'decode' ? prompt + Math.floor(steps / 2) + 1 : longest
+      const context = kind === 'decode' ? prompt + Math.floor(steps / 2) + 1 : prefill
       return peerRow(
         { implementation, kind, tokens: tokens / calls, batch, context },
         samplesMs.map((ms) => ms / calls),

@@ -6,17 +6,23 @@ import type { LayerDims, PeerRow } from '../schema.ts'
 /** What peers are given: the same work as our own cases. */
 export interface PeerWork {
   dims: LayerDims
-  /** T of the layer's cases. */
+  /** T of the layer's cases; none where they were not asked for. */
   tokens: number[]
   model: Pick<LoadedModel, 'dir' | 'runtime'>
   plan: Pick<Plan, 'models' | 'baseContext' | 'steps'>
   seed: number
 }
 
-/** The longest prompt of one sequence that our own cases have. */
-export function longestPrompt({ models }: Pick<Plan, 'models'>): number {
-  const alone = models.filter(({ kind, batch }) => kind === 'prefill' && batch === 1)
-  return Math.max(...alone.map(({ context }) => context))
+/** The longest prompt of one sequence that our own cases have, and the steps of their decode; 0 where there is no such case. */
+export function modelWork({ models, steps }: Pick<Plan, 'models' | 'steps'>): {
+  prefill: number
+  decode: number
+} {
+  const of = (wanted: string) => models.filter(({ kind, batch }) => kind === wanted && batch === 1)
+  return {
+    prefill: Math.max(0, ...of('prefill').map(({ context }) => context)),
+    decode: of('decode').length > 0 ? steps : 0,
+  }
 }
 
 export function peerRow(

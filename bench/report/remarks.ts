@@ -1,5 +1,5 @@
 import type { RuntimeReport } from '../../src/device/index.ts'
-import { type BenchReport, CASE_KINDS, isTwin, type Row } from '../schema.ts'
+import { type BenchReport, CASE_KINDS, type CaseKind, isTwin, type Row } from '../schema.ts'
 
 /** A load above this share of the threads before the start takes time from what is measured. */
 const BUSY_SHARE = 0.5
@@ -42,13 +42,15 @@ export function remarks(report: BenchReport): string[] {
   ]
 }
 
-/** What has no row to say that it is missing. */
-function missingRemark({ interrupted, breakdown, capacity, tracing, loading }: BenchReport): string[] {
+/** What has no row to say that it is missing, and belongs to what was measured. */
+function missingRemark({ rows, interrupted, breakdown, capacity, tracing, loading }: BenchReport): string[] {
+  const kinds = new Set(rows.map(({ kind }) => kind))
+  const isAsked = (...asked: CaseKind[]) => kinds.size === 0 || asked.every((kind) => kinds.has(kind))
   const there = {
-    'the parts of a sparse dispatch': breakdown.length > 0,
-    'limited capacity': capacity.length > 0,
-    tracing: tracing !== null,
-    loading: loading !== null,
+    'the parts of a sparse dispatch': breakdown.length > 0 || !isAsked('layer'),
+    'limited capacity': capacity.length > 0 || !isAsked('layer'),
+    tracing: tracing !== null || !isAsked('decode'),
+    loading: loading !== null || !isAsked(...CASE_KINDS),
   }
   const missing = Object.entries(there).flatMap(([what, is]) => (is ? [] : [what]))
   if (interrupted || missing.length === 0) return []

@@ -38,6 +38,27 @@ describe('a plan', () => {
     expect(layers).toHaveLength(4 + 4 + 3 + 2 + 2 + 2)
   })
 
+  test("of sizes that were asked for tries these, not the preset's, the others as they are", () => {
+    const asked = { dims: BASE, tokens: [1, 256], sizes: { E: [16, 100, 12], K: [2, 3] } }
+    const { sweeps, layers } = makePlan(PRESET_PLANS.quick, asked, roomy)
+    const groupsOf = (axis: string) => sweeps.find((sweep) => sweep.axis === axis)?.groups
+    expect(groupsOf('E')).toEqual([12, 16, 100].map((E) => `layer/D512-H1024-E${E}-K2/T256/real`))
+    expect(groupsOf('K')).toEqual([2, 3].map((K) => `layer/D512-H1024-E16-K${K}/T256/real`))
+    expect(groupsOf('D')).toBeUndefined()
+    expect(layers).toHaveLength(2 + 2 + 1 + 2) // T, E, K, routings
+  })
+
+  test.each(['layer', 'prefill', 'decode'] as const)('of one kind has no other: %s', (only) => {
+    const { layers, models, sweeps } = makePlan(
+      PRESET_PLANS.default,
+      { dims: BASE, tokens: [1], only },
+      roomy,
+    )
+    expect(new Set(sweeps.map(({ kind }) => kind))).toEqual(new Set([only]))
+    expect(layers.length > 0).toBe(only === 'layer')
+    expect(new Set(models.map(({ kind }) => kind))).toEqual(new Set(only === 'layer' ? [] : [only]))
+  })
+
   test('leaves out layers that cannot be: K above E', () => {
     const { layers } = makePlan(PRESET_PLANS.default, { dims: { ...BASE, E: 4, K: 4 }, tokens: [1] }, roomy)
     expect(layers.every(({ dims }) => dims.K <= dims.E)).toBe(true)
