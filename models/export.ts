@@ -30,7 +30,7 @@ async function exportRun(run: string, dir: string, evaluationFile?: string): Pro
     const evaluation =
       evaluationFile === undefined ? null : evaluationOf(trainer.model.config, evaluationFile)
     const known = devices.length > 0 ? devices : [deviceLine(report)]
-    exportModel(run, dir, { trainer, tokenizer, devices: known }, evaluation)
+    await exportModel(run, dir, { trainer, tokenizer, devices: known }, evaluation)
     process.stdout.write(`model: ${resolve(dir)}\n`)
   } finally {
     training.trainer.dispose()

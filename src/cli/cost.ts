@@ -1,6 +1,5 @@
 import type { Command } from 'commander'
 import { writeAtomically } from '../checkpoint/save.ts'
-import { curvePicture } from '../cost/picture.ts'
 import { findPublished, nearNames, publishedArchitecture } from '../cost/published.ts'
 import {
   BREAK_EVEN_ELASTICITY,
@@ -126,6 +125,7 @@ async function runCost(flags: Flags): Promise<void> {
   const report = costReport(flags)
   const { curve, rows, costFactor } = report.rebound
   if (flags.svg !== undefined) {
+    const { curvePicture } = await import('../cost/svg.ts') // what draws takes long to load
     try {
       writeAtomically(flags.svg, curvePicture(curve, rows, costFactor))
     } catch (error) {

@@ -9,7 +9,6 @@ import {
   type PublishedFacts,
 } from '../cost/inspection.ts'
 import { modelNamed, type NamedModel } from '../cost/named.ts'
-import { barPicture } from '../cost/picture.ts'
 import { compareWithPublished, publishedModels } from '../cost/published.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
 import { loadModel } from '../load-model.ts'
@@ -91,7 +90,7 @@ async function runInspect(model: string | undefined, flags: Flags): Promise<void
   }
   const inspected = names.map((name) => inspectNamed(modelNamed(name), flags))
   if (flags.measure !== undefined) inspected[0].measured = await measure(names[0], flags.measure, flags)
-  if (flags.svg !== undefined) writePicture(flags.svg, inspected)
+  if (flags.svg !== undefined) await writePicture(flags.svg, inspected)
   await write(flags.json ? jsonOf(inspected, flags) : textOf(inspected, flags))
 }
 
@@ -151,7 +150,8 @@ async function measure(dir: string, text: string, flags: Flags): Promise<Inspect
   }
 }
 
-function writePicture(file: string, inspected: Inspected[]): void {
+async function writePicture(file: string, inspected: Inspected[]): Promise<void> {
+  const { barPicture } = await import('../cost/svg.ts') // what draws takes long to load
   try {
     writeAtomically(file, barPicture(inspected.map(barOf)))
   } catch (error) {

@@ -86,7 +86,7 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
       const finished = await withProgress(training, (hooks) =>
         runTraining(out, training, { signal, device: deviceLine(report), ...hooks }),
       )
-      if (finished) exportModel(out, modelDir(out), training)
+      if (finished) await exportModel(out, modelDir(out), training)
       await write(
         flags.json
           ? `${JSON.stringify(summary(out, training, finished))}\n`
