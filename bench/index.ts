@@ -106,7 +106,7 @@ async function measure(
   const tokens = options.tokens ?? preset.tokens
   const plan = makePlan(preset, { ...layer, tokens, only }, config)
   const executors = executorsFor(runtime.backend, options.executor, preset)
-  const text = benchText(config, tokenizer, SEED)
+  const text = await benchText(config, tokenizer, SEED)
   const model = new MeasuredModel(config, weights)
   const layers = new Layers(dims, SEED, memory)
   const made = { model, text, layers, executors, twins: preset.twins, seed: SEED }

@@ -2,12 +2,12 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as Plot from '@observablehq/plot'
 import { writeAtomically } from '../src/checkpoint/save.ts'
+import { packageRoot } from '../src/package.ts'
 import { plotElement, svgFile } from '../src/text/plot.ts'
 import { readReport } from './read-report.ts'
 import { hasInterval } from './report/charts.ts'
 import { distinct, EXECUTOR_WORDS, plannedSweep } from './report/select.ts'
 import type { BenchReport, Row } from './schema.ts'
-import { packageRoot } from './store.ts'
 
 /*
  * Draws the README's picture from a stored report: `tsx bench/picture.ts [report.json] [picture.svg]`.

@@ -41,23 +41,23 @@ export function layerCase(layer: RandomLayer, options: LayerCaseOptions): Case {
   const { T, routing, seed } = options
   const x = randomRows(T, dims.D, seed)
   const push = logitPush(routing, T, dims)
-  const route = (dispatch: DispatchName, executor: Executor) => {
+  const route = (dispatch: DispatchName) => {
     const logits = linear(x, weights.router)
-    const context = { place: { layer: 0 }, views: executor === 'recorded' }
+    const context = { place: { layer: 0 } }
     return routeAndDispatch(x, push ? tf.add(logits, push) : logits, weights, config, dispatch, context)
   }
   const spread = spreadOf([
     tf.tidy(() => {
-      const { routing: made } = route('sparse', 'eager')
+      const { routing: made } = route('sparse')
       return ('tokensPerExpert' in made ? made : routingToHost(made, dims.E)).tokensPerExpert
     }),
   ])
-  const finished = tf.tidy(() => route('sparse', 'eager').output)
+  const finished = tf.tidy(() => route('sparse').output)
   finish(finished)
   const open = ({ dispatch, executor }: Described): OpenVariant =>
     isTwin(dispatch)
       ? openTwin(x, dims, dispatch, seed, executor)
-      : opened(x, () => tf.tidy(() => route(dispatch, executor).output), executor)
+      : opened(x, () => tf.tidy(() => route(dispatch).output), executor)
   const variants = describeVariants(dims, options, spread.expertsTouched[0])
   return {
     ...layerCaseFacts(dims, options),

@@ -1,12 +1,12 @@
 import { freemem } from 'node:os'
 import * as tf from '@tensorflow/tfjs-core'
+import { loadedTensorflow } from '../../src/backend/tensorflow.ts'
 import { BYTES_PER_WEIGHT } from '../../src/cost/index.ts'
 import { expertParameters } from '../../src/cost/parameters.ts'
 import type { RuntimeReport } from '../../src/device/index.ts'
 import type { Executor } from '../../src/load-model.ts'
 import type { ModelConfig } from '../../src/model/config.ts'
-import type { Dispatch, LayerDims } from '../schema.ts'
-import { isTwin } from '../schema.ts'
+import { type Dispatch, isTwin, type LayerDims } from '../schema.ts'
 import { twinWidth } from './feed-forward.ts'
 
 /** The bench takes at most this share of what is free, or the machine would be measured while it swaps. */
@@ -51,8 +51,7 @@ export function variantBytes(dims: LayerDims, T: number, dispatch: Dispatch, exe
 
 /** On a card a graph's variables are copies of the weights; on a processor they share their memory. */
 function onGpu(): boolean {
-  const backend = tf.findBackend('tensorflow') as { isUsingGpuDevice?: boolean } | null
-  return backend?.isUsingGpuDevice === true
+  return loadedTensorflow()?.isUsingGpuDevice === true
 }
 
 /** In numbers. Inside a feed-forward a row has gate and up together, their halves, and the hidden values. */

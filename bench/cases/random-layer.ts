@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../../src/backend/backend.ts'
 import { expertParameters } from '../../src/cost/parameters.ts'
 import { type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
 import { type ExpertWeights, type MoeWeights, stackExperts } from '../../src/model/weights.ts'
@@ -84,5 +85,5 @@ export class Layers {
 
 /** Experts in the form that a checkpoint is loaded to: stacked where the device can cut a stack without copying. */
 function asLoaded(experts: ExpertWeights[]): Pick<MoeWeights, 'experts' | 'stacked'> {
-  return tf.getBackend() === 'tensorflow' ? stackExperts(experts) : { experts }
+  return backend().cutsShareMemory ? stackExperts(experts) : { experts }
 }

@@ -51,7 +51,7 @@ export function registerBench(program: Command): void {
         .default('default'),
     )
     .option('--quick', 'the same as --preset quick')
-    .option('--model <dir>', 'checkpoint directory (default: the bundled model)')
+    .option('--model <model>', 'directory, or a bundled model (default: moe)')
     .addOption(executorOption())
     .addOption(new Option('--only <kind>', 'one kind of case (default: all)').choices(CASE_KINDS))
     .addOption(listOption('--tokens <list>', 'T of each case of the layer sweep'))
@@ -66,7 +66,7 @@ export function registerBench(program: Command): void {
     .addOption(listOption('--top-k <list>', 'K, experts a token goes to, likewise'))
     .option(
       '--like <model>',
-      'sizes of the layer from a model: a published name, a directory or a config.json',
+      'sizes of the layer from a model: a published or bundled name, a directory or a config.json',
     )
     .addOption(
       new Option('--scale <share>', 'with --like: D and H times this, such as 1/16; E and K stay').argParser(

@@ -9,7 +9,7 @@ import { cellsOf } from '../../bench/report/section.ts'
 import { oursFor, subjectOf } from '../../bench/report/select.ts'
 import { everyRow, sections } from '../../bench/report/tables.ts'
 import type { BenchReport, Row } from '../../bench/schema.ts'
-import { packageRoot } from '../../bench/store.ts'
+import { packageRoot } from '../../src/package.ts'
 import { report, row } from './rows.ts'
 
 const sparse = (tokens: number, speedup: number) =>
