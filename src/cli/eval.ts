@@ -2,11 +2,11 @@ import { accessSync, constants, mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { writeAtomically } from '../checkpoint/save.ts'
+import { DOMAINS, type Domain } from '../corpus/index.ts'
 import { InputError, messageOf } from '../errors.ts'
 import { EVAL_DEFAULTS, type EvalOptions, evaluate } from '../eval/run.ts'
 import { EVAL_SPLITS } from '../eval/types.ts'
 import { type LoadOptions, loadModel } from '../load-model.ts'
-import { DOMAINS, type Domain } from '../train/corpus/index.ts'
 import {
   allOptions,
   dispatchOption,
@@ -14,11 +14,11 @@ import {
   type GlobalOptions,
   MODEL_ARGUMENT,
   wholeNumber,
-} from './arguments.ts'
+} from '../script/arguments.ts'
+import { interruptible } from '../script/interrupt.ts'
+import { remark, write } from '../script/output.ts'
+import { withProgress } from '../script/progress.ts'
 import { evalText } from './eval-text.ts'
-import { interruptible } from './interrupt.ts'
-import { remark, write } from './output.ts'
-import { withProgress } from './progress.ts'
 
 interface Flags extends EvalOptions, Pick<LoadOptions, 'executor' | 'dispatch'> {
   out?: string

@@ -14,9 +14,9 @@ import {
   repeated,
   tokenIds,
   wholeNumber,
-} from './arguments.ts'
-import { interruptible } from './interrupt.ts'
-import { remark, write } from './output.ts'
+} from '../script/arguments.ts'
+import { interruptible } from '../script/interrupt.ts'
+import { remark, write } from '../script/output.ts'
 import { textFromStdin } from './stdin.ts'
 
 type Options = Omit<GenerateOptions, 'signal' | 'trace' | 'ignoreEos'> &

@@ -9,15 +9,14 @@ import {
   type PublishedFacts,
 } from '../cost/inspection.ts'
 import { modelNamed, type NamedModel } from '../cost/named.ts'
-import { barPicture } from '../cost/picture.ts'
 import { compareWithPublished, publishedModels } from '../cost/published.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
 import { loadModel } from '../load-model.ts'
 import { bundledDirectory } from '../package.ts'
+import { allOptions, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
+import { remark, write } from '../script/output.ts'
 import { type WeightsAnswer, weightsAnswer } from '../trace/analyse.ts'
-import { allOptions, type GlobalOptions, wholeNumber } from './arguments.ts'
 import { barOf, comparisonText, inspectionText, listText } from './inspect-text.ts'
-import { remark, write } from './output.ts'
 import { textFromStdin } from './stdin.ts'
 
 interface Flags extends GlobalOptions {
@@ -92,7 +91,7 @@ async function runInspect(model: string | undefined, flags: Flags): Promise<void
   }
   const inspected = names.map((name) => inspectNamed(modelNamed(name), flags))
   if (flags.measure !== undefined) inspected[0].measured = await measure(names[0], flags.measure, flags)
-  if (flags.svg !== undefined) writePicture(flags.svg, inspected)
+  if (flags.svg !== undefined) await writePicture(flags.svg, inspected)
   await write(flags.json ? jsonOf(inspected, flags) : textOf(inspected, flags))
 }
 
@@ -153,7 +152,8 @@ async function measure(name: string, text: string, flags: Flags): Promise<Inspec
   }
 }
 
-function writePicture(file: string, inspected: Inspected[]): void {
+async function writePicture(file: string, inspected: Inspected[]): Promise<void> {
+  const { barPicture } = await import('../cost/svg.ts') // what draws takes long to load
   try {
     writeAtomically(file, barPicture(inspected.map(barOf)))
   } catch (error) {

@@ -12,8 +12,9 @@ import {
   MODEL_ARGUMENT,
   repeated,
   tokenIds,
-} from './arguments.ts'
-import { jsonRow, table, writeAll } from './output.ts'
+} from '../script/arguments.ts'
+import { jsonRow, writeAll } from '../script/output.ts'
+import { table } from '../text/columns.ts'
 
 interface Options {
   tokens?: number[][]

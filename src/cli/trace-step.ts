@@ -1,7 +1,7 @@
 import { UsageError } from '../errors.ts'
+import { INTERRUPTED } from '../script/interrupt.ts'
 import { actionOf, moved, START, type StepState, screen, scrolledWithin } from '../trace/step.ts'
 import { colourDepth } from './colour-depth.ts'
-import { INTERRUPTED } from './interrupt.ts'
 import { runScreen } from './screen.ts'
 import type { Traced } from './trace.ts'
 

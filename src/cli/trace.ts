@@ -4,6 +4,16 @@ import { writeAtomically } from '../checkpoint/save.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
 import { type LoadedModel, type LoadOptions, loadModel, readConfig } from '../load-model.ts'
 import type { Interventions } from '../model/router/interventions.ts'
+import {
+  allOptions,
+  dispatchOption,
+  type GlobalOptions,
+  MODEL_ARGUMENT,
+  tokenIds,
+  wholeNumber,
+} from '../script/arguments.ts'
+import { remark, writeAll } from '../script/output.ts'
+import { table } from '../text/columns.ts'
 import { traceToCsv } from '../trace/csv.ts'
 import { Decisions } from '../trace/decision.ts'
 import { decisionLines } from '../trace/decision-text.ts'
@@ -15,16 +25,7 @@ import { type TraceRun, traceRun } from '../trace/run.ts'
 import { layerStatistics } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { analyseCommand } from './analyse.ts'
-import {
-  allOptions,
-  dispatchOption,
-  type GlobalOptions,
-  MODEL_ARGUMENT,
-  tokenIds,
-  wholeNumber,
-} from './arguments.ts'
 import { colourDepth } from './colour-depth.ts'
-import { remark, table, writeAll } from './output.ts'
 import { textFromStdin } from './stdin.ts'
 import {
   addInterventionOptions,
