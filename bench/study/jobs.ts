@@ -5,8 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { TinymoeError } from '../../src/errors.ts'
 import { exitCodeOf } from '../../src/signals.ts'
 import type { PlannedRun } from './plan.ts'
-import { readResult } from './train.ts'
-import type { StudyRun } from './types.ts'
+import { readResult, type StudyRun } from './train.ts'
 
 const WORKER = fileURLToPath(new URL('./worker.ts', import.meta.url))
 /** Named by its place, for the current folder may be any. */

@@ -1,5 +1,5 @@
 import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
-import { progressLines } from './progress.ts'
+import { progressLines } from '../script/progress.ts'
 
 /** `loadModel`, which says where it is when it takes long, on a terminal too. */
 export async function loadTold(dir: string, options: LoadOptions): Promise<LoadedModel> {

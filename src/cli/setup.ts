@@ -2,9 +2,9 @@ import progress, { type GenericFormatter, SingleBar } from 'cli-progress'
 import { type Command, Option } from 'commander'
 import { VARIANTS, type Variant } from '../device/release.ts'
 import { SetupError } from '../errors.ts'
+import { type ProgressLines, progressLines } from '../script/progress.ts'
 import type { Progress } from '../setup/download.ts'
 import { inspectSetup, prepareTensorflow, type SetupState } from '../setup/setup.ts'
-import { type ProgressLines, progressLines } from './progress.ts'
 
 interface SetupFlags {
   variant?: Variant | 'auto'

@@ -4,6 +4,10 @@ import { Presets, SingleBar } from 'cli-progress'
 import { type Command, Option } from 'commander'
 import { startRuntime } from '../device/index.ts'
 import { InputError, UsageError } from '../errors.ts'
+import { allOptions, decimal, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
+import { interruptible } from '../script/interrupt.ts'
+import { remark, write } from '../script/output.ts'
+import { progressLines } from '../script/progress.ts'
 import { deviceLine } from '../train/card-words.ts'
 import { checkpointDir, readTrainingState, resumeTraining, type Training } from '../train/checkpoint.ts'
 import type { StepRecord } from '../train/log.ts'
@@ -11,10 +15,6 @@ import { exportModel, modelDir, planMinutes, runTraining, startTraining } from '
 import { PRESET_NAMES, type PresetName, presetOf, SIZE_NAMES, type SizeName } from '../train/presets.ts'
 import { type TrainSettings, trainSettings } from '../train/settings.ts'
 import type { ValidationResult } from '../train/trainer.ts'
-import { allOptions, decimal, type GlobalOptions, wholeNumber } from './arguments.ts'
-import { interruptible } from './interrupt.ts'
-import { remark, write } from './output.ts'
-import { progressLines } from './progress.ts'
 
 interface Flags {
   preset?: PresetName
@@ -85,7 +85,7 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
       const finished = await withProgress(training, (hooks) =>
         runTraining(out, training, { signal, device: deviceLine(report), ...hooks }),
       )
-      if (finished) exportModel(out, modelDir(out), training)
+      if (finished) await exportModel(out, modelDir(out), training)
       await write(
         flags.json
           ? `${JSON.stringify(summary(out, training, finished))}\n`

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import * as tf from '@tensorflow/tfjs-core'
 import { startRuntime } from '../../src/device/index.ts'
 import { readPrepared } from '../../src/device/prepared.ts'
+import { planFor } from '../../src/graph/plan.ts'
 import { record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
 
@@ -18,9 +19,10 @@ const differences = [1, 5, 64].map((rows) =>
     const x = tf.randomUniform<tf.Rank.R2>([rows, 40])
     const [a, b] = [tf.randomUniform<tf.Rank.R2>([40, 30]), tf.randomUniform<tf.Rank.R2>([20, 30])]
     const f = () => tf.softmax(tf.matMul(tf.matMul(x, a), b, false, true))
+    const plan = planFor({ rows })
     const session = new GraphSession(
-      record({ x }, () => ({ y: f() })),
-      { rows },
+      record({ x }, () => ({ y: f() }), plan),
+      plan,
     )
     const [y] = session.run({ x }, ['y'])
     session.dispose()

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../../backend/backend.ts'
 import { fused } from '../../backend/fused.ts'
+import { LIMITS } from '../../backend/limits.ts'
 import type { TensorflowOps } from '../../backend/tensorflow-ops.ts'
 import type { MoeConfig } from '../config.ts'
 import { applyExpert } from '../experts.ts'
@@ -22,12 +23,9 @@ import { dispatchSparse, dispatchSparseTensorflow } from './sparse.ts'
 export const DISPATCHES = ['dense', 'sparse', 'gather'] as const
 export type DispatchName = (typeof DISPATCHES)[number]
 
-/** Up to this many assignments (T K) running experts one row at a time beats grouping them; docs/log.md has the sweep. */
-export const GATHER_MAX_ASSIGNMENTS = 4
-
 /** The strategy that `auto` takes for T tokens with K experts each. */
 export function chooseDispatch(tokens: number, topK: number): DispatchName {
-  return tokens * topK <= GATHER_MAX_ASSIGNMENTS ? 'gather' : 'sparse'
+  return tokens * topK <= LIMITS.gatherAssignments ? 'gather' : 'sparse'
 }
 
 /** What a layer's routing depends on beside its logits. */
