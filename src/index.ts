@@ -27,22 +27,38 @@ export type {
   RopeScaling,
   RouterConfig,
 } from './model/config.ts'
+export { softmaxTopK } from './model/config.ts'
 export { DISPATCHES, type DispatchName } from './model/dispatch/index.ts'
 export { KvCache } from './model/kv-cache.ts'
-export type { Interventions } from './model/router/interventions.ts'
 export {
+  type Intervention,
+  type Interventions,
+  interventionFor,
+  type RouterPlace,
+} from './model/router/interventions.ts'
+export {
+  type RouteContext,
   type RouterLayer,
   type RouterStep,
+  type RouterValue,
   type Routing,
   route,
   stepRouter,
   stepsFromLogits,
 } from './model/router/route.ts'
-export type { HiddenStates, LayerTrace, RoutingTrace, TraceOptions } from './model/trace.ts'
-export { type ForwardOptions, type ForwardResult, MoeModel } from './model/transformer.ts'
+export type { HiddenStates, LayerTrace, RoutingTrace, TraceOptions, TraceRow } from './model/trace.ts'
+export { joinTraces } from './model/trace.ts'
+export {
+  type ForwardOptions,
+  type ForwardResult,
+  type GreedyResult,
+  MoeModel,
+  type Traced,
+} from './model/transformer.ts'
 export { inspectSetup, type Preparation, type PrepareOptions, prepareTensorflow } from './setup/setup.ts'
 export { loadTokenizer } from './tokenizer/load.ts'
 export { Tokenizer } from './tokenizer/tokenizer.ts'
 export { traceToCsv } from './trace/csv.ts'
 export { traceFromJson, traceToJson } from './trace/json.ts'
 export { type LayerStatistics, layerStatistics } from './trace/statistics.ts'
+export { type SteppedModel, stepsOf } from './trace/steps-of.ts'

@@ -3,19 +3,21 @@ import type { RuntimeReport } from '../device/types.ts'
 import { UsageError } from '../errors.ts'
 import { DEFAULT_MAX_TOKENS } from '../generate/generate.ts'
 import type { Generated, GenerateOptions, GenerateResult } from '../generate/types.ts'
-import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
+import type { LoadedModel, LoadOptions } from '../load-model.ts'
 import {
   allOptions,
   decimal,
   dispatchOption,
   dtypeOption,
   executorOption,
+  MODEL_ARGUMENT,
   repeated,
   tokenIds,
   wholeNumber,
-} from './arguments.ts'
-import { interruptible } from './interrupt.ts'
-import { remark, write } from './output.ts'
+} from '../script/arguments.ts'
+import { interruptible } from '../script/interrupt.ts'
+import { remark, write } from '../script/output.ts'
+import { loadTold } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 
 type Options = Omit<GenerateOptions, 'signal' | 'trace' | 'ignoreEos'> &
@@ -34,7 +36,7 @@ export function registerGenerate(program: Command): void {
     .command('generate')
     .summary('continue a text')
     .description('Continues a text or token ids with the model of a directory, on stdout as it comes.')
-    .argument('<dir>', 'Hugging Face model directory: config.json, safetensors, tokenizer.json')
+    .argument(...MODEL_ARGUMENT)
     .option('--prompt <text>', 'text to continue; - reads it from stdin, without its last line break')
     .option('--tokens <ids>', 'token ids to continue, such as 1,2,3', tokenIds)
     .option('--max-tokens <n>', 'new tokens at most', wholeNumber(1), DEFAULT_MAX_TOKENS)
@@ -80,8 +82,8 @@ async function runGenerate(dir: string, command: Command): Promise<void> {
     throw new UsageError('generate takes either --prompt or --tokens')
   }
   const prompt = options.prompt === '-' ? await textFromStdin() : options.prompt
-  await interruptible(async (signal) => {
-    const model = await loadModel(dir, { device, debug, dispatch: options.dispatch, executor, dtype })
+  await interruptible('the text ends here', async (signal) => {
+    const model = await loadTold(dir, { device, debug, dispatch: options.dispatch, executor, dtype })
     try {
       const run = model.generate({ ...options, prompt, signal })
       if (json) await write(`${JSON.stringify(toJson(await run.done, model))}\n`)

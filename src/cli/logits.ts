@@ -2,10 +2,20 @@ import type { Command } from 'commander'
 import { UsageError } from '../errors.ts'
 import { checkPromptLength } from '../generate/generate.ts'
 import { mostLikely } from '../generate/sampler.ts'
-import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
+import type { LoadedModel, LoadOptions } from '../load-model.ts'
 import type { LayerTrace } from '../model/trace.ts'
-import { allOptions, dispatchOption, dtypeOption, executorOption, repeated, tokenIds } from './arguments.ts'
-import { jsonRow, table, writeAll } from './output.ts'
+import {
+  allOptions,
+  dispatchOption,
+  dtypeOption,
+  executorOption,
+  MODEL_ARGUMENT,
+  repeated,
+  tokenIds,
+} from '../script/arguments.ts'
+import { jsonRow, writeAll } from '../script/output.ts'
+import { table } from '../text/columns.ts'
+import { loadTold } from './loading.ts'
 
 interface Options {
   tokens?: number[][]
@@ -31,7 +41,7 @@ export function registerLogits(program: Command): void {
     .description(
       'Logits at every position of one or several sequences (run as one batch), and what the routers chose.',
     )
-    .argument('<dir>', 'Hugging Face model directory: config.json, safetensors')
+    .argument(...MODEL_ARGUMENT)
     .option('--tokens <ids>', 'token ids of a sequence, such as 1,2,3; once a sequence', repeated(tokenIds))
     .option('--trace', 'also the experts each layer chose for each token')
     .addOption(dispatchOption())
@@ -44,7 +54,7 @@ export function registerLogits(program: Command): void {
 async function runLogits(dir: string, command: Command): Promise<void> {
   const { tokens, trace, json, device, debug, dispatch, executor, dtype } = allOptions<Options>(command)
   if (!tokens) throw new UsageError('logits needs --tokens, at least once')
-  const model = await loadModel(dir, { device, debug, dispatch, executor, dtype })
+  const model = await loadTold(dir, { device, debug, dispatch, executor, dtype })
   try {
     for (const sequence of tokens) checkPromptLength(sequence.length, model.config)
     const result = model.forward(tokens, { trace })

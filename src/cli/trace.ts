@@ -2,8 +2,18 @@ import { basename, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { writeAtomically } from '../checkpoint/save.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
-import { type LoadedModel, type LoadOptions, loadModel, readConfig } from '../load-model.ts'
+import { type LoadedModel, type LoadOptions, readConfig } from '../load-model.ts'
 import type { Interventions } from '../model/router/interventions.ts'
+import {
+  allOptions,
+  dispatchOption,
+  type GlobalOptions,
+  MODEL_ARGUMENT,
+  tokenIds,
+  wholeNumber,
+} from '../script/arguments.ts'
+import { remark, writeAll } from '../script/output.ts'
+import { table } from '../text/columns.ts'
 import { traceToCsv } from '../trace/csv.ts'
 import { Decisions } from '../trace/decision.ts'
 import { decisionLines } from '../trace/decision-text.ts'
@@ -15,9 +25,8 @@ import { type TraceRun, traceRun } from '../trace/run.ts'
 import { layerStatistics } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { analyseCommand } from './analyse.ts'
-import { allOptions, dispatchOption, type GlobalOptions, tokenIds, wholeNumber } from './arguments.ts'
 import { colourDepth } from './colour-depth.ts'
-import { remark, table, writeAll } from './output.ts'
+import { loadTold } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 import {
   addInterventionOptions,
@@ -74,7 +83,7 @@ export function registerTrace(program: Command): void {
     .command('trace')
     .summary('see which experts each token goes to, and why')
     .description('Runs a text or token ids and shows what the router of every layer decided.')
-    .argument('<dir>', 'Hugging Face model directory: config.json, safetensors, tokenizer.json')
+    .argument(...MODEL_ARGUMENT)
     .option('--prompt <text>', 'text to run; - reads it from stdin, without its last line break')
     .option('--tokens <ids>', 'token ids to run, such as 1,2,3', tokenIds)
     .option('--max-tokens <n>', 'tokens to generate after that, the most likely ones', wholeNumber(0), 0)
@@ -103,7 +112,7 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
   if (config.layers.every(({ kind }) => kind === 'dense')) {
     throw new InputError(`${dir}: every layer is dense, so there is no router to trace`)
   }
-  const model = await loadModel(dir, flags)
+  const model = await loadTold(dir, flags)
   try {
     const tokens = flags.tokens ?? (await promptTokens(flags.prompt as string, model))
     const { maxTokens, dispatch } = flags
@@ -112,7 +121,7 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
       throw namedAfterFlag(error)
     })
     const texts = model.tokenizer ? await tokenTexts(run.trace.rows, model.tokenizer) : null
-    const traced = { ...run, model, texts, decisions: new Decisions(model, run.calls, interventions) }
+    const traced = { ...run, model, texts, decisions: new Decisions(model, run.trace) }
     writeFiles(traced, flags)
     if (flags.analyse) await showAnalysis(traced, flags, interventions)
     else await show(traced, flags)
