@@ -1,4 +1,4 @@
-import type { ModelConfig } from '../model/config.ts'
+import type { AttentionConfig, ModelConfig } from '../model/config.ts'
 
 /**
  * Every tensor that a checkpoint of this config holds, by our name, with its on-disk shape (a linear weight is stored
@@ -8,11 +8,11 @@ import type { ModelConfig } from '../model/config.ts'
 export function* expectedTensors(config: ModelConfig, stacked: boolean): Generator<[string, number[]]> {
   const { vocabSize: V, hiddenSize: D } = config
   yield ['embedding', [V, D]]
-  for (const [i, layer] of config.layers.entries()) {
+  for (const [i, { attention, feedForward: layer }] of config.layers.entries()) {
     const block = `blocks.${i}`
     yield [`${block}.attentionNorm`, [D]]
     yield [`${block}.feedForwardNorm`, [D]]
-    yield* within(`${block}.attention`, attentionTensors(config))
+    yield* within(`${block}.attention`, attentionTensors(attention, D))
     const H = layer.intermediateSize
     if (layer.kind === 'dense') {
       yield* within(`${block}.mlp`, swigluTensors(D, H, layer.bias))
@@ -39,7 +39,7 @@ function within(prefix: string, tensors: [string, number[]][]): [string, number[
   return tensors.map(([name, shape]) => [`${prefix}.${name}`, shape])
 }
 
-function attentionTensors({ attention, hiddenSize: D }: ModelConfig): [string, number[]][] {
+function attentionTensors(attention: AttentionConfig, D: number): [string, number[]][] {
   const { numHeads, numKeyValueHeads, headDim, bias, outputBias, qkNorm } = attention
   const wide = numHeads * headDim
   const narrow = numKeyValueHeads * headDim

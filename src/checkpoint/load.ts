@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { CheckpointError } from '../errors.ts'
-import type { Family } from '../families/family.ts'
+import type { RunnableFamily } from '../families/family.ts'
 import { ourName, publishedName } from '../families/names.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
 import {
@@ -29,7 +29,7 @@ export type LoadProgress = (share: number) => void
 export function loadWeights(
   checkpoint: Checkpoint,
   config: ModelConfig,
-  family: Family,
+  family: RunnableFamily,
   onProgress: LoadProgress = () => {},
 ): ModelWeights {
   const reader = new WeightReader(matchTensors(checkpoint, config, family), onProgress)
@@ -51,7 +51,7 @@ export function loadWeights(
 function matchTensors(
   checkpoint: Checkpoint,
   config: ModelConfig,
-  { names: rules, ignored }: Family,
+  { names: rules, ignored }: RunnableFamily,
 ): Map<string, CheckpointTensor> {
   const found = new Map<string, CheckpointTensor>()
   const leftOver: string[] = []
@@ -110,13 +110,13 @@ function listed(names: string[]): string {
 
 function readBlock(reader: WeightReader, config: ModelConfig, layer: number): BlockWeights {
   const block = `blocks.${layer}`
-  const feedForward = config.layers[layer]
+  const { attention, feedForward } = config.layers[layer]
   return {
     attentionNorm: reader.vector(`${block}.attentionNorm`),
     attention: {
       qkv: reader.linear(['q', 'k', 'v'].map((part) => `${block}.attention.${part}`)),
       output: reader.linear([`${block}.attention.o`]),
-      qkNorm: config.attention.qkNorm
+      qkNorm: attention.qkNorm
         ? { query: reader.vector(`${block}.attention.qNorm`), key: reader.vector(`${block}.attention.kNorm`) }
         : undefined,
     },

@@ -1,6 +1,6 @@
 import { lstatSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { FAMILIES } from '../families/index.ts'
+import { familyNamed } from '../families/index.ts'
 import { publishedName } from '../families/names.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { FloatDtype } from './dtype.ts'
@@ -24,8 +24,7 @@ export function saveCheckpoint(
   values: (ours: string, shape: number[]) => Float32Array,
   extra: ExtraFiles = {},
 ): void {
-  const family = FAMILIES.find((f) => f.modelType === config.family)
-  if (!family) throw new Error(`no family ${config.family}`)
+  const family = familyNamed(config.family)
   mkdirSync(dir, { recursive: true })
   const tensors = [...expectedTensors(config, false)].map(([ours, shape]) => {
     const name = publishedName(family.names, ours)

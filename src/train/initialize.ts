@@ -2,7 +2,7 @@ import { expectedTensors, sizeOf } from '../checkpoint/layout.ts'
 import { loadWeights } from '../checkpoint/load.ts'
 import type { CheckpointTensor } from '../checkpoint/safetensors.ts'
 import type { Checkpoint } from '../checkpoint/shards.ts'
-import { FAMILIES } from '../families/index.ts'
+import { familyNamed } from '../families/index.ts'
 import { publishedName } from '../families/names.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { ModelWeights } from '../model/weights.ts'
@@ -16,8 +16,7 @@ const STANDARD_DEVIATION = 0.02
  * name alone.
  */
 export function initWeights(config: ModelConfig, seed: number): ModelWeights {
-  const family = FAMILIES.find(({ modelType }) => modelType === config.family)
-  if (!family) throw new Error(`no family ${config.family}`)
+  const family = familyNamed(config.family)
   const tensors = [...expectedTensors(config, false)].map(([ours, shape]) =>
     inMemory(publishedName(family.names, ours)!, shape, () => initialValues(ours, shape, config, seed)),
   )

@@ -76,7 +76,11 @@ export function storedValues(
 }
 
 /** Where a stored tensor lies: the path of the joined one, and its first column there (of gateUp and down, which are stored as they are, row). */
-function placeOf(ours: string, rows: number, { attention }: ModelConfig): { path: string; column: number } {
+function placeOf(
+  ours: string,
+  rows: number,
+  { layers: [{ attention }] }: ModelConfig,
+): { path: string; column: number } {
   const wide = attention.numHeads * attention.headDim
   const narrow = attention.numKeyValueHeads * attention.headDim
   const joined: Record<string, [name: string, column: number]> = {
