@@ -233,5 +233,15 @@ async function readAndDispose(logits: tf.Tensor): Promise<Float32Array> {
 
 /** Lets timers, signals and input have their turn. */
 function otherTasks(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
+  if (typeof setImmediate === 'function') return new Promise((resolve) => setImmediate(resolve))
+  // A browser has none, and its setTimeout waits 4 ms when it is called again and again.
+  const { port1, port2 } = new MessageChannel()
+  return new Promise((resolve) => {
+    const onmessage = () => {
+      port1.close()
+      resolve()
+    }
+    Object.assign(port1, { onmessage })
+    port2.postMessage(null)
+  })
 }

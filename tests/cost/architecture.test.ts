@@ -1,8 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { sizeOf } from '../../src/checkpoint/layout.ts'
-import { openCheckpoint } from '../../src/checkpoint/shards.ts'
+import { openCheckpoint } from '../../src/checkpoint/disk.ts'
 import { attentionCost, meanKeysMet } from '../../src/cost/attention.ts'
 import { cacheNumbers, weightsRead } from '../../src/cost/bytes.ts'
 import { expectedDistinct } from '../../src/cost/experts.ts'
@@ -14,6 +13,7 @@ import { FAMILIES, shapeFromJson } from '../../src/families/index.ts'
 import { isStaleBuffer } from '../../src/families/names.ts'
 import { Xoshiro128 } from '../../src/generate/random.ts'
 import type { AttentionShape, GroupedShape, LayerShape, ModelShape } from '../../src/model/config.ts'
+import { product } from '../../src/sums.ts'
 import { groupedAttention } from '../helpers/attention.ts'
 import { FIXTURES } from '../helpers/golden.ts'
 
@@ -56,7 +56,7 @@ describe('counts equal the tensors of every checkpoint', () => {
     const checkpoint = openCheckpoint(path)
     const stored = [...checkpoint.names()]
       .filter((name) => !isStaleBuffer(name))
-      .reduce((sum, name) => sum + sizeOf(checkpoint.get(name).shape), 0)
+      .reduce((sum, name) => sum + product(checkpoint.get(name).shape), 0)
     checkpoint.close()
     expect(countParameters(shape).total).toBe(stored)
   })
