@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../backend/backend.ts'
 import { leaves } from '../model/tree.ts'
 import { ExpertStack, type StoredTensor, TensorSpec, type WeightTable } from '../model/weight-table.ts'
 import { cutExperts, type ExpertWeights, type ModelWeights, type MoeWeights } from '../model/weights.ts'
@@ -82,7 +83,7 @@ class Packer {
 
   /** In one piece of memory where the device can cut it without copying, else one by one. */
   private experts(stack: ExpertStack): Pick<MoeWeights, 'experts' | 'stacked'> {
-    if (tf.getBackend() === 'tensorflow') {
+    if (backend().cutsShareMemory) {
       const stacked = { gateUp: this.stack(stack, 'gateUp'), down: this.stack(stack, 'down') }
       // Cutting also uploads the stacks now, so that the host's copies can go.
       const experts = cutExperts(stacked)
