@@ -180,7 +180,7 @@ describe('models/moe', () => {
         const [full, half] = [await written(models[0]), await written(models[1])]
         expect(half.promptTokens).toBeGreaterThan(FEW_ROWS)
         expect(half.tokens).toEqual(full.tokens)
-        const tokens = models[0].tokenizer!.encode(prompt)
+        const tokens = await models[0].tokenizer!.encode(prompt)
         const [expected, actual] = models.map((model) => logitsOf(model.forward(tokens)))
         const error = relativeError(actual, expected)
         expect(error).toBeLessThan(ROUNDINGS * ROUNDING[dtype])
