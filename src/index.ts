@@ -21,6 +21,7 @@ export { type Executor, LoadedModel, type LoadOptions, loadModel, readConfig } f
 export type {
   AttentionConfig,
   DenseConfig,
+  LayerConfig,
   ModelConfig,
   MoeConfig,
   RopeConfig,
@@ -30,14 +31,8 @@ export type {
 export { DISPATCHES, type DispatchName } from './model/dispatch/index.ts'
 export { KvCache } from './model/kv-cache.ts'
 export type { Interventions } from './model/router/interventions.ts'
-export {
-  type RouterLayer,
-  type RouterStep,
-  type Routing,
-  route,
-  stepRouter,
-  stepsFromLogits,
-} from './model/router/route.ts'
+export { route, stepRouter, stepsFromLogits } from './model/router/route.ts'
+export type { RouterLayer, RouterStep, Routing } from './model/router/types.ts'
 export type { HiddenStates, LayerTrace, RoutingTrace, TraceOptions } from './model/trace.ts'
 export { type ForwardOptions, type ForwardResult, MoeModel } from './model/transformer.ts'
 export { inspectSetup, type Preparation, type PrepareOptions, prepareTensorflow } from './setup/setup.ts'

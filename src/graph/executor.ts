@@ -4,9 +4,10 @@ import { type Batch, toBatch } from '../model/batch.ts'
 import { mixtureAt } from '../model/config.ts'
 import type { CacheExtension, KvCache } from '../model/kv-cache.ts'
 import { mostLikelyTokens } from '../model/most-likely.ts'
-import { assertFinite } from '../model/router/route.ts'
+import { assertFinite } from '../model/router/steps.ts'
 import { type RoutingTrace, TraceRecorder } from '../model/trace.ts'
 import type { ForwardOptions, ForwardResult, GreedyResult, MoeModel } from '../model/transformer.ts'
+import { routerRules } from '../model/weights.ts'
 import { type Dtype, HalfWeights } from './half-weights.ts'
 import { cutInPieces, type Piece } from './pieces.ts'
 import { readsWeightsMostly } from './sharing.ts'
@@ -225,9 +226,9 @@ export class RecordedExecutor {
     const { batch, extension, outputs } = call
     const recorder = new TraceRecorder(batch.realRows, batch.rows(extension.firstPositions), {})
     for (const layer of this.mixtureLayers) {
-      const { router } = mixtureAt(this.model.config, layer)
       const weights = this.model.weights.blocks[layer].feedForward
-      const scoreBias = weights.kind === 'moe' ? weights.scoreBias : null
+      if (weights.kind !== 'moe') throw new Error(`layer ${layer} has no router`)
+      const rules = routerRules(mixtureAt(this.model.config, layer), weights)
       const gather = (name: string) =>
         realRows(
           call,
@@ -235,7 +236,7 @@ export class RecordedExecutor {
         )
       tf.tidy(() => {
         const routing = { expertIndices: gather('expertIndices'), expertWeights: gather('expertWeights') }
-        recorder.routing(gather('routerLogits'), routing, { config: router, scoreBias }, { place: { layer } })
+        recorder.routing(gather('routerLogits'), routing, rules, { place: { layer } })
       })
     }
     return recorder.trace

@@ -6,9 +6,10 @@ import { cachedShapes } from '../model/attention/index.ts'
 import type { KeysValues } from '../model/attention/kind.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
 import { decode, unembed } from '../model/decoder.ts'
-import { type DispatchName, mixtureLayer } from '../model/dispatch/index.ts'
+import type { DispatchName } from '../model/dispatch/index.ts'
 import type { CacheHolder, KvCache } from '../model/kv-cache.ts'
-import type { RoutingTensors } from '../model/router/tensors.ts'
+import { moe } from '../model/moe.ts'
+import type { RoutingTensors } from '../model/router/types.ts'
 import type { ModelWeights, MoeWeights } from '../model/weights.ts'
 import { cacheShape, cacheValue, GraphCache } from './graph-cache.ts'
 import { inHalf } from './half.ts'
@@ -180,7 +181,7 @@ class GraphRouting {
   run(x: tf.Tensor2D, weights: MoeWeights, config: MoeConfig, layer: number): tf.Tensor2D {
     const { dispatch } = this.shape
     const context = { place: { layer } }
-    const { output, routing, routerLogits } = mixtureLayer(x, weights, config, dispatch, context)
+    const { output, routing, routerLogits } = moe(x, weights, config, dispatch, context)
     if ('tokensPerExpert' in routing) throw new Error('recording: routing left the device')
     const { expertIndices, expertWeights } = routing
     const kept = { expertIndices: tf.keep(expertIndices), expertWeights: tf.keep(expertWeights) }

@@ -1,8 +1,9 @@
 import { type ModelConfig, mixtureAt } from '../model/config.ts'
 import { type Interventions, interventionFor } from '../model/router/interventions.ts'
-import { type RouterStep, type RouterValue, type Routing, stepsFromLogits } from '../model/router/route.ts'
+import { stepsFromLogits } from '../model/router/route.ts'
+import type { RouterStep, RouterValue, Routing } from '../model/router/types.ts'
 import type { LayerTrace, RoutingTrace, TraceRow } from '../model/trace.ts'
-import type { ModelWeights } from '../model/weights.ts'
+import { type ModelWeights, routerRules } from '../model/weights.ts'
 
 /** The router's steps for one token in one layer, every value [E] or [K] of that token alone. */
 export interface Decision {
@@ -68,14 +69,14 @@ export class Decisions {
 
   private stepped(layer: LayerTrace, { rows }: RoutingTrace) {
     if (this.lastCall?.layer === layer) return this.lastCall
-    const { router } = mixtureAt(this.model.config, layer.layer)
     const weights = this.model.weights.blocks[layer.layer].feedForward
     if (weights.kind !== 'moe') throw new Error(`layer ${layer.layer} has no router`)
+    const rules = routerRules(mixtureAt(this.model.config, layer.layer), weights)
     const steps: RouterStep[] = [logitsStep(layer, weights.router.bias !== null)]
-    const generator = stepsFromLogits(layer.routerLogits, router, {
-      scoreBias: weights.scoreBias,
+    const generator = stepsFromLogits(layer.routerLogits, rules.config, {
+      ...rules,
       place: { layer: layer.layer, rows },
-      intervention: interventionFor(this.interventions ?? {}, router, layer.layer),
+      intervention: interventionFor(this.interventions ?? {}, rules.config, layer.layer),
     })
     let next = generator.next()
     while (!next.done) {

@@ -2,15 +2,12 @@ import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { startRuntime } from '../../src/device/index.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
-import {
-  chooseDispatch,
-  DISPATCHES,
-  GATHER_MAX_ASSIGNMENTS,
-  routeAndDispatch,
-} from '../../src/model/dispatch/index.ts'
+import { chooseDispatch, DISPATCHES, GATHER_MAX_ASSIGNMENTS } from '../../src/model/dispatch/index.ts'
 import { applyExpert } from '../../src/model/experts.ts'
+import { routeAndDispatch } from '../../src/model/moe.ts'
 import { expertReference, moeReference } from '../../src/model/reference.ts'
-import { type Routing, route } from '../../src/model/router/route.ts'
+import { route } from '../../src/model/router/route.ts'
+import type { Routing } from '../../src/model/router/types.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { asLoaded, expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
 

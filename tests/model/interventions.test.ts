@@ -11,7 +11,8 @@ import {
   interventionFor,
   interventionsByLayer,
 } from '../../src/model/router/interventions.ts'
-import { type Routing, route } from '../../src/model/router/route.ts'
+import { route } from '../../src/model/router/route.ts'
+import type { Routing } from '../../src/model/router/types.ts'
 import type { RoutingTrace } from '../../src/model/trace.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
 import { maxDifference } from '../helpers/golden.ts'

@@ -1,14 +1,7 @@
 import { InputError } from '../../errors.ts'
 import type { ModelConfig, RouterConfig } from '../config.ts'
 import type { RoutingTrace } from '../trace.ts'
-import type { RouterState } from './steps.ts'
-
-/** Where a call stands in a run, for messages and for interventions that name a layer or a token. */
-export interface RouterPlace {
-  layer: number
-  /** Per row its sequence and its position in it; left out: one sequence from position 0. */
-  rows?: readonly { sequence: number; position: number }[]
-}
+import type { RouterPlace, RouterState } from './types.ts'
 
 export const CAPACITY_POLICIES = ['drop', 'next-best', 'none'] as const
 export type CapacityPolicy = (typeof CAPACITY_POLICIES)[number]
