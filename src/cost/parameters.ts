@@ -1,4 +1,10 @@
-import type { DenseConfig, LayerShape, ModelShape, MoeShape } from '../model/config.ts'
+import {
+  type DenseConfig,
+  type LayerShape,
+  type ModelShape,
+  type MoeShape,
+  routerVectors,
+} from '../model/config.ts'
 import { sum } from '../sums.ts'
 import { attentionCost } from './attention.ts'
 
@@ -99,8 +105,8 @@ function denseParameters({ intermediateSize: H, bias }: DenseConfig, D: number):
   return expertParameters(D, H) + (bias ? 2 * H + D : 0)
 }
 
-function routerParameters({ router: { numExperts: E, bias, scoreBias } }: MoeShape, D: number): number {
-  return E * (D + (bias ? 1 : 0) + (scoreBias ? 1 : 0))
+function routerParameters({ router }: MoeShape, D: number): number {
+  return router.numExperts * (D + routerVectors(router))
 }
 
 /** All shared experts together, and the gate on their sum. */

@@ -14,9 +14,9 @@ import type { ModelWeights, MoeWeights } from '../model/weights.ts'
 import { cacheShape, cacheValue, GraphCache } from './graph-cache.ts'
 import { inHalf } from './half.ts'
 import type { HalfWeights } from './half-weights.ts'
-import { type Recording, type RecordOptions, record } from './recorder.ts'
+import { type Plan, planFor } from './plan.ts'
+import { type Recording, record } from './recorder.ts'
 import { GraphSession } from './session.ts'
-import { fusedFor } from './sharing.ts'
 import { packedLength, packInputs, type StepInputs, type StepSizes, unpackInputs } from './step-inputs.ts'
 
 /** What makes one recorded step differ from another: everything that is a constant of its graph. */
@@ -47,21 +47,15 @@ export class RecordedStep implements CacheHolder {
     weights: ModelWeights,
     readonly shape: StepShape,
     halves: HalfWeights | null = null,
+    plan = planFor({ rows: shape.batch * shape.tokens, dtype: halves?.dtype }),
   ) {
     const scope = tf.engine()
     scope.startScope('recording')
     try {
-      const rows = shape.batch * shape.tokens
-      const { recording, cache } = recordStep(
-        config,
-        weights,
-        shape,
-        fusedFor(rows, { half: halves !== null }),
-      )
+      const { recording, cache } = recordStep(config, weights, shape, plan)
+      const rounds = halves && plan.dtype !== 'float32'
       this.cache = cache
-      this.session = new GraphSession(halves ? inHalf(recording, halves, choosing(weights)) : recording, {
-        rows,
-      })
+      this.session = new GraphSession(rounds ? inHalf(recording, halves, choosing(weights)) : recording, plan)
     } finally {
       scope.endScope()
     }
@@ -124,7 +118,7 @@ function recordStep(
   config: ModelConfig,
   weights: ModelWeights,
   shape: StepShape,
-  fused: RecordOptions['fused'],
+  { fused }: Plan,
 ): { recording: Recording; cache: Pick<GraphCache, 'names' | 'copies'> } {
   const packed = tf.zeros<tf.Rank.R1>([packedLength(shape)], 'int32')
   let cache: GraphCache | undefined

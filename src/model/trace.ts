@@ -48,6 +48,8 @@ export interface RoutingTrace {
   hiddenStates: HiddenStates | null
   /** What was changed about the routing, as it was given; absent where nobody intervened. */
   interventions?: Interventions
+  /** How many of the rows each call had, where the trace joins several: a capacity limit counts the tokens of a call. */
+  callLengths?: number[]
 }
 
 export interface TraceOptions {
@@ -164,6 +166,7 @@ function entropiesOf(scores: Float32Array, E: number, scoring: RouterConfig['sco
 /** One trace of a run from the traces of its calls, in order. Layers must be the same in all. */
 export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
   const [first] = traces
+  const callLengths = traces.flatMap((trace) => trace.callLengths ?? [trace.rows.length])
   return {
     rows: traces.flatMap((trace) => trace.rows),
     layers: first.layers.map((layer, i) => {
@@ -182,6 +185,7 @@ export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
     }),
     hiddenStates: null,
     ...(first.interventions ? { interventions: first.interventions } : {}),
+    ...(traces.length > 1 ? { callLengths } : {}),
   }
 }
 

@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import { fused } from '../../backend/fused.ts'
+import { LIMITS } from '../../backend/limits.ts'
 import type { TensorflowOps } from '../../backend/tensorflow-ops.ts'
 import { routingToTensors } from '../router/tensors.ts'
 import type { Routing, RoutingTensors } from '../router/types.ts'
@@ -11,12 +12,9 @@ import { dispatchSparse, dispatchSparseTensorflow } from './sparse.ts'
 export const DISPATCHES = ['dense', 'sparse', 'gather'] as const
 export type DispatchName = (typeof DISPATCHES)[number]
 
-/** Up to this many assignments (T K) running experts one row at a time beats grouping them; docs/log.md has the sweep. */
-export const GATHER_MAX_ASSIGNMENTS = 4
-
 /** The strategy that `auto` takes for T tokens with K experts each. */
 export function chooseDispatch(tokens: number, topK: number): DispatchName {
-  return tokens * topK <= GATHER_MAX_ASSIGNMENTS ? 'gather' : 'sparse'
+  return tokens * topK <= LIMITS.gatherAssignments ? 'gather' : 'sparse'
 }
 
 /** Routed experts by a decision on the device, nothing read back: dispatch, experts, combine. x [T, D] -> [T, D]. */

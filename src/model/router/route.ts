@@ -1,17 +1,19 @@
 import type { RouterConfig } from '../config.ts'
+import { checkRouterLayer } from './check.ts'
 import { ROUTER_STEPS, startState } from './steps.ts'
 import type { RouteContext, RouterLayer, RouterState, RouterStep, RouterValue, Routing } from './types.ts'
 
 /**
  * A router's decision for hidden states [T, D] (row-major), one step at a time: stop at any of them and look.
  * The generator's return value is the routing.
- * @throws InputError for a NaN or infinite logit, naming layer and token
+ * @throws InputError for arguments that do not fit together, or a NaN or infinite logit
  */
 export function* stepRouter(
   hidden: Float32Array,
   layer: RouterLayer,
   context: Pick<RouteContext, 'place' | 'intervention'> = {},
 ): Generator<RouterStep, Routing> {
+  checkRouterLayer(hidden, layer)
   const E = layer.config.numExperts
   const D = layer.weight.length / E
   const T = hidden.length / D
@@ -30,7 +32,10 @@ export function* stepRouter(
   return yield* stepsFromLogits(routerLogits, layer.config, { ...layer, ...context })
 }
 
-/** Routes logits [T, E] on the host by running every step: the definition that the tensor form must equal. */
+/**
+ * Routes logits [T, E] on the host by running every step: the definition that the tensor form must equal.
+ * @throws InputError as `stepsFromLogits`
+ */
 export function route(routerLogits: Float32Array, config: RouterConfig, context: RouteContext = {}): Routing {
   return finishRouting(stepsFromLogits(routerLogits, config, context))
 }
@@ -42,7 +47,11 @@ export function finishRouting(steps: Generator<RouterStep, Routing>): Routing {
   return step.value
 }
 
-/** The steps after the logits; those of interventions only where one applies. */
+/**
+ * The steps after the logits; those of interventions only where one applies. A layer's own choosing bias and what a run
+ * changed are its caller's to give: `stepsOf` takes them from a model and a trace.
+ * @throws InputError for arguments that do not fit together, or a NaN or infinite logit, naming layer and token
+ */
 export function* stepsFromLogits(
   routerLogits: Float32Array,
   config: RouterConfig,

@@ -1,6 +1,7 @@
 import { InputError } from '../../errors.ts'
 import type { RouterConfig } from '../config.ts'
 import { applyCapacity } from './capacity.ts'
+import { checkRoute } from './check.ts'
 import { replaceRouting, withoutIntervention } from './interventions.ts'
 import { softmax, topK } from './top-k.ts'
 import type { RouteContext, RouterPlace, RouterState, RouterStepName } from './types.ts'
@@ -104,8 +105,8 @@ export const ROUTER_STEPS: readonly StepDefinition[] = [
     reads: ['compared'],
     writes: ['expertIndices'],
     applies: () => true,
-    run: ({ compared, E, K, T }) => ({
-      expertIndices: perRow(T, K, Int32Array, (t) => topK(compared.subarray(t * E, (t + 1) * E), K)),
+    run: (state) => ({
+      expertIndices: perRow(state.T, state.K, Int32Array, (t) => chosenOf(state, t)),
     }),
     formula: ({ K }) => `indices = the ${K} largest c`,
     sentence: ({ K, E }) => `The ${K} best of ${E} experts are chosen; a tie goes to the lower index.`,
@@ -196,6 +197,7 @@ export function startState(
   config: RouterConfig,
   context: RouteContext,
 ): RouterState {
+  checkRoute(routerLogits, config, context)
   const place = context.place ?? { layer: 0 }
   const intervention = context.intervention ?? withoutIntervention(config)
   assertFinite(routerLogits, config.numExperts, place)
@@ -208,6 +210,7 @@ export function startState(
     scoreBias: context.scoreBias ?? null,
     place,
     intervention,
+    choice: context.choice ?? null,
     routerLogits,
     scores: routerLogits,
     compared: routerLogits,
@@ -233,6 +236,18 @@ export function assertFinite(
   throw new InputError(
     `router of layer ${layer}: token ${position} of sequence ${sequence} has logit ${routerLogits[at]} for expert ${at % numExperts}, expected a finite number`,
   )
+}
+
+/** Experts that compare closer than this may have been ranked otherwise by a device's float32. */
+const ROUNDING = 1e-6
+
+function chosenOf({ compared, choice, E, K }: RouterState, t: number): ArrayLike<number> {
+  const row = compared.subarray(t * E, (t + 1) * E)
+  const best = topK(row, K)
+  const given = choice?.subarray(t * K, (t + 1) * K)
+  const close = (e: number, k: number) =>
+    Math.abs(row[e] - row[best[k]]) <= ROUNDING * Math.max(1, Math.abs(row[e]))
+  return given?.every(close) ? given : best
 }
 
 function scoresOf({ routerLogits, config, T, E }: RouterState): Float32Array {

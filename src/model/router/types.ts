@@ -46,6 +46,11 @@ export interface RouterPlace {
 export interface RouteContext extends Partial<Pick<RouterRules, 'scoreBias'>> {
   place?: RouterPlace
   intervention?: Intervention
+  /**
+   * [T, K] what a device chose. Taken for a token where its scores and these, rounded otherwise, leave more than one choice:
+   * the experts compare as equal.
+   */
+  choice?: Int32Array
 }
 
 /** A named array on the host, row-major. */
@@ -87,6 +92,8 @@ export interface RouterState extends RouterRules {
   K: number
   place: RouterPlace
   intervention: Intervention
+  /** [T, K] what a device chose, for tokens where only rounding decides. */
+  choice: Int32Array | null
   /** z [T, E] */
   routerLogits: Float32Array
   /** s [T, E] */
