@@ -181,7 +181,7 @@ function recordedBy(config: RouterConfig, logits: number[], experts: number[]) {
   const scores = [...steps].find(({ name }) => name === 'scores')!.outputs.scores.data as Float32Array
   const total = experts.reduce((sum, e) => sum + scores[e], 0)
   const model = {
-    config: { layers: [{ kind: 'moe', router: config }] },
+    config: { layers: [{ feedForward: { kind: 'moe', router: config } }] },
     weights: { blocks: [{ feedForward: { kind: 'moe', scoreBias: null, router: { bias: null } } }] },
   } as unknown as SteppedModel
   const trace: RoutingTrace = {

@@ -5,7 +5,7 @@ import { countTokens } from './route.ts'
 import { assertFinite } from './steps.ts'
 import type { RouterPlace, RouterRules, Routing, RoutingTensors } from './types.ts'
 
-/** Routes on the device, the same sequence as the steps of router.ts (no interventions). logits [T, E]. */
+/** Routes on the device, the same sequence as the steps in steps.ts (no interventions). logits [T, E]. */
 export function routeTensors(logits: tf.Tensor2D, { config, scoreBias }: RouterRules): RoutingTensors {
   return tf.tidy(() => {
     const scores = scoreTensors(logits, config.scoring)
