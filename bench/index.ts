@@ -8,6 +8,7 @@ import {
 } from '../src/device/index.ts'
 import { InputError } from '../src/errors.ts'
 import { type LoadedModel, loadModel } from '../src/load-model.ts'
+import { mixturesOf } from '../src/model/config.ts'
 import { INTERVAL_RULE, OUTLIER_RULE } from '../src/samples.ts'
 import { READ_WHOLE_UP_TO } from './cases/finish.ts'
 import { MeasuredModel } from './cases/measured-model.ts'
@@ -97,7 +98,7 @@ async function measure(
   begun: number,
 ): Promise<BenchReport> {
   const { config, tokenizer, weights } = loaded
-  if (!config.layers.some(({ kind }) => kind === 'moe')) {
+  if (mixturesOf(config.layers).length === 0) {
     throw new InputError(`${loaded.dir}: has no layer with experts, so there is no dispatch to compare`)
   }
   const preset = { ...PRESET_PLANS[options.preset], ...hooks.extent }

@@ -1,5 +1,5 @@
 import { CheckpointError } from '../errors.ts'
-import type { Family } from '../families/family.ts'
+import type { RunnableFamily } from '../families/family.ts'
 import { ourNames, publishedNames } from '../families/names.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { leaves } from '../model/tree.ts'
@@ -25,7 +25,7 @@ const MANY_MISSING = 1000
 export function loadWeights(
   checkpoint: Checkpoint,
   config: ModelConfig,
-  family: Family,
+  family: RunnableFamily,
   onProgress?: LoadProgress,
 ): ModelWeights {
   const table = weightTable(config)
@@ -46,7 +46,7 @@ export function loadWeights(
 function translated(
   checkpoint: Checkpoint,
   config: ModelConfig,
-  { names, ignored }: Family,
+  { names, ignored }: RunnableFamily,
 ): { found: Map<string, CheckpointTensor>; leftOver: string[] } {
   const found = new Map<string, CheckpointTensor>()
   const leftOver: string[] = []
@@ -73,7 +73,7 @@ function checkComplete(
   { dir }: Checkpoint,
   found: Map<string, CheckpointTensor>,
   unknown: string[],
-  { table, stacked, family }: { table: WeightTable; stacked: boolean; family: Family },
+  { table, stacked, family }: { table: WeightTable; stacked: boolean; family: RunnableFamily },
 ): void {
   const expected = new Map<string, number[]>()
   const missing: string[] = []

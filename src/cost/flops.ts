@@ -1,8 +1,8 @@
-import type { ModelConfig } from '../model/config.ts'
+import type { AttentionShape, ModelShape } from '../model/config.ts'
 import type { DispatchName } from '../model/dispatch/index.ts'
 import type { Dims } from '../model/shapes.ts'
-import { type ArchitectureSpec, type AttentionSpec, architectureOf } from './architecture.ts'
-import { attentionMatrices, expertParameters, sharedParameters } from './parameters.ts'
+import { attentionCost } from './attention.ts'
+import { expertParameters, sharedParameters } from './parameters.ts'
 
 /*
  * FLOPs of the matrix products, a multiply-add counted as 2. Left out, here and in what `countMatmulFlops` counts: norms,
@@ -35,37 +35,28 @@ export function expertRows({ T, E, K }: Pick<Dims, 'T' | 'E' | 'K'>, dispatch: D
 export interface ForwardShape {
   /** T: new tokens of the call, all sequences together. */
   tokens: number
-  /** S: keys that a query meets on average, its own call's included; for a prompt from an empty cache `meanColumnsMet`. */
-  context: number
+  /**
+   * S: keys that a query meets on average, its own call's included, by layer or in all alike; for a prompt from an empty cache
+   * `meanColumnsMet`.
+   */
+  context: number | ((attention: AttentionShape) => number)
   /** Rows that get logits: T, or one a sequence when only the last are asked for. */
   logitRows: number
   dispatch: DispatchName
-}
-
-/** A whole forward by part. */
-export function forwardFlops(config: ModelConfig, shape: ForwardShape): FlopParts {
-  return architectureFlops(architectureOf(config), { ...shape, keys: () => shape.context, absorbed: false })
+  /** As `AttentionCost.scores` says; default false. */
+  absorbed?: boolean
 }
 
 /** One token that meets `context` keys, itself included, and gets logits. */
-export function flopsPerToken(config: ModelConfig, context: number, dispatch: DispatchName): FlopParts {
-  return forwardFlops(config, { tokens: 1, context, logitRows: 1, dispatch })
+export function flopsPerToken(model: ModelShape, context: number, dispatch: DispatchName): FlopParts {
+  return forwardFlops(model, { tokens: 1, context, logitRows: 1, dispatch })
 }
 
-export interface ArchitectureShape extends Omit<ForwardShape, 'context'> {
-  /** Keys that a query meets on average in such a layer. */
-  keys(attention: AttentionSpec): number
-  /**
-   * Latent attention compares with the compressed vectors of the cache, as decoding does, instead of expanding them
-   * to keys and values, as prefill does (arXiv 2405.04434, section 2.1.2). The projections cost the same.
-   */
-  absorbed: boolean
-}
-
-/** As `forwardFlops`, for any architecture. */
-export function architectureFlops(spec: ArchitectureSpec, shape: ArchitectureShape): FlopParts {
-  const { hiddenSize: D, vocabSize: V, layers } = spec
-  const { tokens: T, logitRows, dispatch } = shape
+/** A whole forward by part. */
+export function forwardFlops(model: ModelShape, shape: ForwardShape): FlopParts {
+  const { hiddenSize: D, vocabSize: V, layers } = model
+  const { tokens: T, context, logitRows, dispatch, absorbed = false } = shape
+  const keysOf = typeof context === 'number' ? () => context : context
   const parts: FlopParts = {
     attentionProjections: 0,
     attentionScores: 0,
@@ -75,36 +66,21 @@ export function architectureFlops(spec: ArchitectureSpec, shape: ArchitectureSha
     unembedding: 2 * logitRows * D * V,
   }
   for (const { attention, feedForward } of layers) {
-    parts.attentionProjections += 2 * T * attentionMatrices(attention, D)
-    parts.attentionScores += T * scoreFlops(attention, shape.keys(attention), shape.absorbed)
+    const cost = attentionCost(attention)
+    parts.attentionProjections += 2 * T * cost.matrices(attention, D)
+    parts.attentionScores += T * cost.scores(attention, keysOf(attention), absorbed)
     if (attention.kind === 'mixture') parts.router += routerFlops({ T, D, E: attention.numExperts })
     if (feedForward.kind === 'dense') {
-      parts.experts += T * expertFlops({ D, H: feedForward.width })
+      parts.experts += T * expertFlops({ D, H: feedForward.intermediateSize })
       continue
     }
-    const { numExperts: E, topK: K, width: H } = feedForward
+    const { numExperts: E, topK: K } = feedForward.router
+    const H = feedForward.intermediateSize
     parts.router += routerFlops({ T, D, E })
     parts.experts += expertRows({ T, E, K }, dispatch) * expertFlops({ D, H })
     parts.sharedExperts += 2 * T * sharedParameters(feedForward, D)
   }
   return parts
-}
-
-/** One query against `keys` keys, all heads. Linear attention updates and reads its state, whatever the context. */
-function scoreFlops(attention: AttentionSpec, keys: number, absorbed: boolean): number {
-  switch (attention.kind) {
-    case 'grouped':
-      return 2 * 2 * keys * attention.numHeads * attention.headDim
-    case 'mixture':
-      return 2 * 2 * keys * attention.topK * attention.numKeyValueHeads * attention.headDim
-    case 'linear':
-      return 2 * 2 * attention.numHeads * attention.headDim ** 2
-    case 'latent': {
-      const { numHeads, keyValueRank, nopeDim, ropeDim, valueDim } = attention
-      const width = absorbed ? 2 * keyValueRank + ropeDim : nopeDim + ropeDim + valueDim
-      return 2 * keys * numHeads * width
-    }
-  }
 }
 
 export function totalFlops(parts: FlopParts): number {

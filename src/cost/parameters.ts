@@ -1,14 +1,12 @@
-import type { ModelConfig, MoeConfig } from '../model/config.ts'
-import { sum } from '../sums.ts'
 import {
-  type ArchitectureSpec,
-  type AttentionSpec,
-  architectureOf,
-  type DenseSpec,
-  everyExpert,
-  type LayerSpec,
-  type MixtureSpec,
-} from './architecture.ts'
+  type DenseConfig,
+  type LayerShape,
+  type ModelShape,
+  type MoeShape,
+  routerVectors,
+} from '../model/config.ts'
+import { sum } from '../sums.ts'
+import { attentionCost } from './attention.ts'
 
 /** Parameters of a whole model by part. */
 export interface ParameterParts {
@@ -39,16 +37,14 @@ export interface ParameterCount {
   activeWithoutEmbeddings: number
 }
 
-/** Counts weights from shapes alone: every number that a checkpoint of this config holds. */
-export function countParameters(config: ModelConfig): ParameterCount {
-  return countArchitecture(architectureOf(config))
-}
-
-/** As `countParameters`, for any architecture. Left out: heads for multi-token prediction, vision and audio encoders. */
-export function countArchitecture(spec: ArchitectureSpec): ParameterCount {
-  const parts = parameterParts(everyExpert(spec))
+/**
+ * Counts weights from shapes alone: every number that a checkpoint of this model holds. Left out: heads for multi-token
+ * prediction, vision and audio encoders.
+ */
+export function countParameters(model: ModelShape): ParameterCount {
+  const parts = parameterParts(everyExpert(model))
   const total = sum(Object.values(parts))
-  const active = sum(Object.values(parameterParts(spec)))
+  const active = sum(Object.values(parameterParts(model)))
   const embeddings = parts.embedding + parts.unembedding
   return {
     parts,
@@ -60,8 +56,9 @@ export function countArchitecture(spec: ArchitectureSpec): ParameterCount {
 }
 
 /** What one token uses, by part. */
-export function parameterParts(spec: ArchitectureSpec): ParameterParts {
-  const { vocabSize: V, hiddenSize: D, tied, layers, finalNorm } = spec
+export function parameterParts(model: ModelShape): ParameterParts {
+  const { vocabSize: V, hiddenSize: D, tieWordEmbeddings, layers, norms } = model
+  const norm = norms?.bias ? 2 * D : D
   const parts: ParameterParts = {
     embedding: V * D,
     attention: 0,
@@ -69,23 +66,24 @@ export function parameterParts(spec: ArchitectureSpec): ParameterParts {
     experts: 0,
     sharedExperts: 0,
     dense: 0,
-    norms: finalNorm,
-    unembedding: tied ? 0 : V * D,
+    norms: norm * (1 + layers.length * (norms?.perLayer ?? 2)),
+    unembedding: tieWordEmbeddings ? 0 : V * D,
   }
   for (const layer of layers) addLayer(parts, layer, D)
   return parts
 }
 
-function addLayer(parts: ParameterParts, { attention, feedForward, norms }: LayerSpec, D: number): void {
-  parts.attention += attentionMatrices(attention, D) + attentionBiases(attention, D)
-  parts.norms += norms + attentionNorms(attention)
+function addLayer(parts: ParameterParts, { attention, feedForward }: LayerShape, D: number): void {
+  const cost = attentionCost(attention)
+  parts.attention += cost.matrices(attention, D) + cost.biases(attention, D)
+  parts.norms += cost.norms(attention)
   if (attention.kind === 'mixture') parts.router += D * attention.numExperts
   if (feedForward.kind === 'dense') {
     parts.dense += denseParameters(feedForward, D)
     return
   }
   parts.router += routerParameters(feedForward, D)
-  parts.experts += feedForward.topK * oneExpert(feedForward, D) + feedForward.outputBiases
+  parts.experts += feedForward.router.topK * oneExpert(feedForward, D) + outputBias(feedForward, D)
   parts.sharedExperts += sharedParameters(feedForward, D)
 }
 
@@ -95,69 +93,41 @@ export function expertParameters(D: number, H: number): number {
 }
 
 /** One routed expert with its biases. */
-export function oneExpert({ width, expertBiases }: MixtureSpec, D: number): number {
-  return expertParameters(D, width) + expertBiases
+export function oneExpert({ intermediateSize: H, expertBias }: MoeShape, D: number): number {
+  return expertParameters(D, H) + (expertBias ? 2 * H + D : 0)
 }
 
-export function moeLayers(config: ModelConfig): MoeConfig[] {
-  return config.layers.filter((layer) => layer.kind === 'moe')
+export function outputBias({ outputBias }: MoeShape, D: number): number {
+  return outputBias ? D : 0
 }
 
-function denseParameters({ width, biases }: DenseSpec, D: number): number {
-  return expertParameters(D, width) + biases
+function denseParameters({ intermediateSize: H, bias }: DenseConfig, D: number): number {
+  return expertParameters(D, H) + (bias ? 2 * H + D : 0)
 }
 
-function routerParameters({ numExperts: E, routerBiases }: MixtureSpec, D: number): number {
-  return D * E + routerBiases
+function routerParameters({ router }: MoeShape, D: number): number {
+  return router.numExperts * (D + routerVectors(router))
 }
 
 /** All shared experts together, and the gate on their sum. */
-export function sharedParameters({ sharedWidth, sharedGate }: MixtureSpec, D: number): number {
-  return expertParameters(D, sharedWidth) + (sharedGate ? D : 0)
+export function sharedParameters({ sharedExpert }: MoeShape, D: number): number {
+  if (!sharedExpert) return 0
+  return expertParameters(D, sharedExpert.intermediateSize) + (sharedExpert.gate ? D : 0)
 }
 
-/**
- * Weights of the products that one token goes through, norms and biases aside; a mixture's router is a router's.
- * Latent: query down [D, r] and up [r, Nq (nope + rope)] (or one matrix), key-value down [D, c + rope] and up
- * [c, Nq (nope + value)], output [Nq value, D]. Linear: queries, keys, values, gate and output.
- */
-export function attentionMatrices(attention: AttentionSpec, D: number): number {
-  switch (attention.kind) {
-    case 'grouped':
-      return 2 * D * (attention.numHeads + attention.numKeyValueHeads) * attention.headDim
-    case 'linear':
-      return 5 * D * attention.numHeads * attention.headDim
-    case 'mixture': {
-      const { topK, numKeyValueHeads, headDim } = attention
-      return 2 * D * (1 + topK) * numKeyValueHeads * headDim
-    }
-    case 'latent': {
-      const { numHeads, queryRank, keyValueRank, nopeDim, ropeDim, valueDim } = attention
-      const queries = numHeads * (nopeDim + ropeDim)
-      return (
-        (queryRank === null ? D * queries : queryRank * (D + queries)) +
-        D * (keyValueRank + ropeDim) +
-        keyValueRank * numHeads * (nopeDim + valueDim) +
-        numHeads * valueDim * D
-      )
-    }
-  }
+/** The same model with every expert of every mixture chosen (shape and total stay, all of it is active). */
+export function everyExpert(model: ModelShape): ModelShape {
+  const layers = model.layers.map(({ attention, feedForward }) => ({
+    attention: attention.kind === 'mixture' ? choosing(attention, attention.numExperts) : attention,
+    feedForward:
+      feedForward.kind === 'moe'
+        ? { ...feedForward, router: choosing(feedForward.router, feedForward.router.numExperts) }
+        : feedForward,
+  }))
+  return { ...model, layers }
 }
 
-function attentionBiases(attention: AttentionSpec, D: number): number {
-  if (attention.kind === 'grouped') return attention.biases
-  return attention.kind === 'mixture' ? D : 0
-}
-
-function attentionNorms(attention: AttentionSpec): number {
-  switch (attention.kind) {
-    case 'grouped':
-      return attention.norms
-    case 'latent':
-      return (attention.queryRank ?? 0) + attention.keyValueRank
-    case 'linear':
-      return attention.numHeads * attention.headDim
-    case 'mixture':
-      return 0
-  }
+/** The same mixture with `topK` of its experts chosen. */
+function choosing<Mixture extends { topK: number }>(mixture: Mixture, topK: number): Mixture {
+  return { ...mixture, topK }
 }

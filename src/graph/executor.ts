@@ -3,12 +3,13 @@ import { backend } from '../backend/backend.ts'
 import type { Dtype } from '../backend/dtypes.ts'
 import { LIMITS } from '../backend/limits.ts'
 import { type Batch, toBatch } from '../model/batch.ts'
-import type { MoeConfig } from '../model/config.ts'
+import { mixtureAt } from '../model/config.ts'
 import type { CacheExtension, KvCache } from '../model/kv-cache.ts'
 import { mostLikelyTokens } from '../model/most-likely.ts'
-import { assertFinite } from '../model/router/route.ts'
+import { assertFinite } from '../model/router/steps.ts'
 import { type RoutingTrace, TraceRecorder } from '../model/trace.ts'
 import type { ForwardOptions, ForwardResult, GreedyResult, MoeModel } from '../model/transformer.ts'
+import { routerRules } from '../model/weights.ts'
 import { HalfWeights } from './half-weights.ts'
 import { type Piece, piecesOf, roomFor } from './plan.ts'
 import { RecordedStep, type StepShape } from './step.ts'
@@ -54,7 +55,7 @@ export class RecordedExecutor {
   ) {
     const { layers } = model.config
     this.halves = dtype === 'float32' ? null : new HalfWeights(dtype)
-    this.mixtureLayers = [...layers.keys()].filter((i) => layers[i].kind === 'moe')
+    this.mixtureLayers = [...layers.keys()].filter((i) => layers[i].feedForward.kind === 'moe')
   }
 
   /** Whether a graph can serve a call: training, interventions and hidden states need the eager forward. */
@@ -117,7 +118,7 @@ export class RecordedExecutor {
     const needed = last.from + last.stepTokens
     const columns = cache.stored + needed
     // Cutting at two windows makes it rare; room for a window that no token has filled yet would be attended to for nothing.
-    const twoWindows = 2 * (this.model.config.attention.slidingWindow ?? 0)
+    const twoWindows = 2 * (cache.window ?? 0)
     if (columns > twoWindows && roomFor(columns) > roomFor(cache.stored)) cache.forgetHidden()
     const extension = cache.extend(batch.mask)
     const capacity = roomFor(cache.stored + needed)
@@ -222,9 +223,9 @@ export class RecordedExecutor {
     const { batch, extension, outputs } = call
     const recorder = new TraceRecorder(batch.realRows, batch.rows(extension.firstPositions), {})
     for (const layer of this.mixtureLayers) {
-      const { router } = this.model.config.layers[layer] as MoeConfig
       const weights = this.model.weights.blocks[layer].feedForward
-      const scoreBias = weights.kind === 'moe' ? weights.scoreBias : null
+      if (weights.kind !== 'moe') throw new Error(`layer ${layer} has no router`)
+      const rules = routerRules(mixtureAt(this.model.config, layer), weights)
       const gather = (name: string) =>
         realRows(
           call,
@@ -232,7 +233,7 @@ export class RecordedExecutor {
         )
       tf.tidy(() => {
         const routing = { expertIndices: gather('expertIndices'), expertWeights: gather('expertWeights') }
-        recorder.routing(gather('routerLogits'), routing, { config: router, scoreBias }, { place: { layer } })
+        recorder.routing(gather('routerLogits'), routing, rules, { place: { layer } })
       })
     }
     return recorder.trace

@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import { product, sum } from '../sums.ts'
+import { ATTENTION } from './attention/index.ts'
 import type { AttentionConfig, DenseConfig, ModelConfig, MoeConfig } from './config.ts'
 import { leaves } from './tree.ts'
 import type {
@@ -113,14 +114,14 @@ export function weightTable(config: ModelConfig): WeightTable {
   const { vocabSize: V, hiddenSize: D } = config
   return {
     embedding: tensor('embedding', 'embedding', [V, D]),
-    blocks: config.layers.map((layer, i) => ({
+    blocks: config.layers.map(({ attention, feedForward }, i) => ({
       attentionNorm: tensor('norms', `blocks.${i}.attentionNorm`, [D]),
-      attention: attentionTable(`blocks.${i}.attention`, config.attention, D),
+      attention: attentionTable(`blocks.${i}.attention`, attention, D),
       feedForwardNorm: tensor('norms', `blocks.${i}.feedForwardNorm`, [D]),
       feedForward:
-        layer.kind === 'dense'
-          ? denseTable(`blocks.${i}.mlp`, layer, D)
-          : mixtureTable(`blocks.${i}.moe`, layer, D),
+        feedForward.kind === 'dense'
+          ? denseTable(`blocks.${i}.mlp`, feedForward, D)
+          : mixtureTable(`blocks.${i}.moe`, feedForward, D),
     })),
     finalNorm: tensor('norms', 'finalNorm', [D]),
     unembedding: config.tieWordEmbeddings
@@ -129,21 +130,15 @@ export function weightTable(config: ModelConfig): WeightTable {
   }
 }
 
-function attentionTable(prefix: string, config: AttentionConfig, D: number): Described<AttentionWeights> {
-  const { numHeads, numKeyValueHeads, headDim, bias, outputBias = true, qkNorm } = config
-  const wide = numHeads * headDim
-  const narrow = numKeyValueHeads * headDim
-  const inputs: Named[] = [
-    [`${prefix}.q`, [wide, D]],
-    [`${prefix}.k`, [narrow, D]],
-    [`${prefix}.v`, [narrow, D]],
-  ]
-  const norm = (name: string) => tensor('norms', `${prefix}.${name}`, [headDim])
-  return {
-    qkv: linear('attention', 'transposed', inputs, bias),
-    output: linear('attention', 'transposed', [[`${prefix}.o`, [D, wide]]], bias && outputBias),
-    qkNorm: qkNorm ? { query: norm('qNorm'), key: norm('kNorm') } : undefined,
-  }
+/** The kind describes its tensors; here they get the layer's name and their part. */
+function attentionTable(prefix: string, attention: AttentionConfig, D: number): Described<AttentionWeights> {
+  return ATTENTION[attention.kind].weights(attention, D, {
+    linear(matrices, bias) {
+      const named = matrices.map(([name, shape]): Named => [`${prefix}.${name}`, shape])
+      return linear('attention', 'transposed', named, bias)
+    },
+    norm: (name, size) => tensor('norms', `${prefix}.${name}`, [size]),
+  })
 }
 
 function denseTable(
@@ -185,7 +180,8 @@ function swiglu(
   }
 }
 
-type Named = [name: string, shape: number[]]
+/** A matrix [out, in] of a checkpoint. */
+export type Named = [name: string, shape: number[]]
 
 function linear(
   part: ModelPart,

@@ -8,6 +8,7 @@ import { type StoredTensor, tensorSpecs, weightTable } from '../../src/model/wei
 import { allTensors, type ModelWeights } from '../../src/model/weights.ts'
 import { product } from '../../src/sums.ts'
 import { storedValues, trainable } from '../../src/train/parameters.ts'
+import { groupedAttention } from '../helpers/attention.ts'
 import { randomNumbers } from '../helpers/random.ts'
 import { TINY } from '../train/tiny.ts'
 
@@ -15,8 +16,12 @@ const CONFIGS: Record<string, ModelConfig> = {
   ...TINY,
   'llama with biases': {
     ...TINY.llama,
-    attention: { ...TINY.llama.attention, bias: true },
-    layers: [{ kind: 'dense', intermediateSize: 12, bias: true }],
+    layers: [
+      {
+        attention: groupedAttention({ bias: true }),
+        feedForward: { kind: 'dense', intermediateSize: 12, bias: true },
+      },
+    ],
   },
 }
 

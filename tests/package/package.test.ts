@@ -4,6 +4,7 @@ import { Command } from 'commander'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { addCommands } from '../../src/cli/commands.ts'
 import { readConfig } from '../../src/load-model.ts'
+import { mixturesOf } from '../../src/model/config.ts'
 import { bundledModels } from '../../src/package.ts'
 import { REPOSITORY } from '../cli/run-cli.ts'
 import { type CodeBlock, codeBlocks, pages } from './code-blocks.ts'
@@ -146,7 +147,7 @@ describe("README's program", () => {
       stdout,
       stderr,
     } = await run(process.execPath, ['--import', 'tsx', file], project, NATIVE)
-    const routers = readConfig(name).config.layers.filter(({ kind }) => kind === 'moe').length
+    const routers = mixturesOf(readConfig(name).config.layers).length
     expect(stdout.match(/^top-k /gm)?.length ?? 0).toBe(routers)
     if (routers > 0) expect([exit, stderr]).toEqual([0, ''])
     else expect(stderr).toContain('InputError: interventions: every layer is dense, so none has a router')
