@@ -8,6 +8,7 @@ import {
 } from '../src/device/index.ts'
 import { InputError } from '../src/errors.ts'
 import { type LoadedModel, loadModel } from '../src/load-model.ts'
+import { mixturesOf } from '../src/model/config.ts'
 import { INTERVAL_RULE, OUTLIER_RULE } from '../src/samples.ts'
 import { judge } from './assertion.ts'
 import { conclude } from './conclusion.ts'
@@ -90,7 +91,7 @@ async function measure(
   begun: number,
 ): Promise<BenchReport> {
   const preset = { ...PRESET_PLANS[options.preset], ...hooks.extent }
-  if (!model.config.layers.some(({ kind }) => kind === 'moe')) {
+  if (mixturesOf(model.config.layers).length === 0) {
     throw new InputError(`${model.dir}: has no layer with experts, so there is no dispatch to compare`)
   }
   const text = benchText(model.config, model.tokenizer, SEED)

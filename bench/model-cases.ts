@@ -1,8 +1,9 @@
 import type * as tf from '@tensorflow/tfjs-core'
+import { windowOf } from '../src/cost/attention.ts'
 import { type ForwardShape, forwardFlops, forwardWeightBytes, totalFlops } from '../src/cost/index.ts'
 import type { Executor } from '../src/load-model.ts'
-import { meanColumnsMet } from '../src/model/attention.ts'
-import type { ModelConfig, RouterConfig } from '../src/model/config.ts'
+import { meanColumnsMet } from '../src/model/attention/mask.ts'
+import { type AttentionShape, type ModelConfig, mixturesOf, type RouterConfig } from '../src/model/config.ts'
 import { DISPATCHES } from '../src/model/dispatch/index.ts'
 import type { KvCache } from '../src/model/kv-cache.ts'
 import type { MoeModel } from '../src/model/transformer.ts'
@@ -45,7 +46,7 @@ export function modelGroup(kind: ModelKind, { batch, context }: ModelSize): stri
 /** What a case is, before anything is made for it. */
 export function modelCaseFacts(config: ModelConfig, kind: ModelKind, options: ModelCaseOptions): CaseFacts {
   const { batch } = options
-  const shapes = shapesOf(config, kind, options)
+  const shapes = shapesOf(kind, options)
   return {
     group: modelGroup(kind, options),
     kind,
@@ -53,7 +54,7 @@ export function modelCaseFacts(config: ModelConfig, kind: ModelKind, options: Mo
     dims: null,
     tokens: shapes[0].tokens,
     batch,
-    context: kind === 'prefill' ? options.context : shapes[Math.floor(shapes.length / 2)].context,
+    context: kind === 'prefill' ? options.context : mostKeys(config, shapes[Math.floor(shapes.length / 2)]),
     callsPerRun: shapes.length,
     readBy: 'whole',
   }
@@ -70,7 +71,7 @@ export function describeModelVariants(
   touched: number[],
 ): Omit<Variant, 'open'>[] {
   const { executors, twins } = options
-  const shapes = shapesOf(config, kind, options)
+  const shapes = shapesOf(kind, options)
   const assignments = shapes[0].tokens * Math.max(0, ...mixtures(config).map(({ topK }) => topK))
   const dispatches = DISPATCHES.filter((name) => name !== 'gather' || assignments <= GATHER_UP_TO)
   const both: [Dispatch, Executor][] = [
@@ -82,7 +83,7 @@ export function describeModelVariants(
     executor,
     ...costOf(config, shapes, dispatch, touched),
     bytes:
-      modelBytes(config, shapes[0], dispatch, executor) +
+      modelBytes(config, { ...shapes[0], context: mostKeys(config, shapes[0]) }, dispatch, executor) +
       (isTwin(dispatch) ? twinBytes(config, dispatch) : 0),
   }))
 }
@@ -159,21 +160,28 @@ function decodeCase(model: MeasuredModel, text: BenchText, options: ModelCaseOpt
   }
 }
 
+/** A call of a run; how many keys it meets depends on the layer. */
+type CallShape = Omit<ForwardShape, 'dispatch' | 'context'> & { context(attention: AttentionShape): number }
+
 /** Shape of each call of one run. */
-function shapesOf(
-  { attention }: ModelConfig,
-  kind: ModelKind,
-  { batch, context, steps }: ModelCaseOptions,
-): Omit<ForwardShape, 'dispatch'>[] {
+function shapesOf(kind: ModelKind, { batch, context, steps }: ModelCaseOptions): CallShape[] {
   if (kind === 'prefill') {
-    return [{ tokens: batch * context, context: meanColumnsMet(context, attention), logitRows: batch }]
+    const keys = (attention: AttentionShape) =>
+      meanColumnsMet(context, { slidingWindow: windowOf(attention) })
+    return [{ tokens: batch * context, context: keys, logitRows: batch }]
   }
-  const window = attention.slidingWindow ?? Number.POSITIVE_INFINITY
   return Array.from({ length: steps }, (_, step) => ({
     tokens: batch,
-    context: Math.min(context + UNTIMED_STEPS + step, window - 1) + 1, // the cache keeps W - 1 columns
+    // The cache keeps W - 1 columns.
+    context: (attention: AttentionShape) =>
+      Math.min(context + UNTIMED_STEPS + step, (windowOf(attention) ?? Number.POSITIVE_INFINITY) - 1) + 1,
     logitRows: batch,
   }))
+}
+
+/** Keys that a query of the call meets in the layer where it meets most. */
+function mostKeys({ layers }: ModelConfig, { context }: CallShape): number {
+  return Math.max(...layers.map(({ attention }) => context(attention)))
 }
 
 /** The spread over all timed steps, the experts that one call touches on average in each layer, the last step's logits. */
@@ -233,13 +241,13 @@ function variantsOf(
 }
 
 function mixtures({ layers }: ModelConfig): RouterConfig[] {
-  return layers.flatMap((layer) => (layer.kind === 'moe' ? [layer.router] : []))
+  return mixturesOf(layers).map(({ router }) => router)
 }
 
 /** FLOPs of all calls, bytes of one. `touched`: experts that one sparse call touches, an entry a mixture layer. */
 function costOf(
   config: ModelConfig,
-  calls: Omit<ForwardShape, 'dispatch'>[],
+  calls: CallShape[],
   dispatch: Dispatch,
   touched: number[],
 ): Pick<Variant, 'flops' | 'idealSpeedup' | 'weightBytes'> {

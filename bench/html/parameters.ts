@@ -1,6 +1,6 @@
 import * as Plot from '@observablehq/plot'
-import { countArchitecture } from '../../src/cost/parameters.ts'
-import { publishedArchitecture, publishedModels } from '../../src/cost/published.ts'
+import { countParameters } from '../../src/cost/parameters.ts'
+import { publishedModels, publishedShape } from '../../src/cost/published.ts'
 import type { BenchReport } from '../types.ts'
 import { centred, draw, logScale, short } from './draw.ts'
 import type { PageSection, Panel } from './section.ts'
@@ -16,7 +16,7 @@ export interface Size {
 export function sizesOf({ model, layer }: BenchReport): { own: Size[]; published: Size[] } {
   const { total, active } = model.parameters
   const published = publishedModels().map((published) => {
-    const counted = countArchitecture(publishedArchitecture(published))
+    const counted = countParameters(publishedShape(published))
     return { name: published.name.replace(/^.*\//, ''), total: counted.total, active: counted.active }
   })
   return {

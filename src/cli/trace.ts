@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { writeAtomically } from '../checkpoint/save.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
 import { type LoadedModel, type LoadOptions, loadModel, readConfig } from '../load-model.ts'
+import { mixturesOf } from '../model/config.ts'
 import type { Interventions } from '../model/router/interventions.ts'
 import { traceToCsv } from '../trace/csv.ts'
 import { Decisions } from '../trace/decision.ts'
@@ -100,7 +101,7 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
   checkFlags(flags)
   const interventions = interventionsOf(flags)
   const { config } = readConfig(dir)
-  if (config.layers.every(({ kind }) => kind === 'dense')) {
+  if (mixturesOf(config.layers).length === 0) {
     throw new InputError(`${dir}: every layer is dense, so there is no router to trace`)
   }
   const model = await loadModel(dir, flags)

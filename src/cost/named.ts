@@ -2,16 +2,16 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { isJsonObject, parseStrictJson } from '../checkpoint/json.ts'
 import { ConfigError, InputError, messageOf } from '../errors.ts'
-import type { ArchitectureSpec } from './architecture.ts'
+import { shapeFromJson } from '../families/index.ts'
+import type { ModelShape } from '../model/config.ts'
 import type { CostDtype } from './bytes.ts'
-import { architectureFromJson, isEngineType } from './config-json.ts'
-import { findPublished, nearNames, type PublishedModel, publishedArchitecture } from './published.ts'
+import { findPublished, nearNames, type PublishedModel, publishedShape } from './published.ts'
 
 /** A model that was named, whatever by. */
 export interface NamedModel {
   /** Of a published one its whole name, else the path as it was given. */
   name: string
-  spec: ArchitectureSpec
+  shape: ModelShape
   /** Of its weights: float32 for what the engine runs, else as published, or bfloat16. */
   dtype: CostDtype
   published: PublishedModel | null
@@ -26,8 +26,8 @@ export function modelNamed(name: string): NamedModel {
   if (existsSync(name)) {
     const file = statSync(name).isDirectory() ? join(name, 'config.json') : name
     const json = readConfig(file)
-    const dtype = isEngineType(json) ? 'float32' : 'bfloat16'
-    return { name, spec: architectureFromJson(json, file), dtype, published: null }
+    const { shape, runnable } = shapeFromJson(json, file)
+    return { name, shape, dtype: runnable ? 'float32' : 'bfloat16', published: null }
   }
   const published = findPublished(name)
   if (!published) {
@@ -35,7 +35,7 @@ export function modelNamed(name: string): NamedModel {
       `${name}: no such directory or file, and no published model of that name; near: ${nearNames(name).join(', ')}`,
     )
   }
-  return { name: published.name, spec: publishedArchitecture(published), dtype: published.dtype, published }
+  return { name: published.name, shape: publishedShape(published), dtype: published.dtype, published }
 }
 
 function readConfig(file: string): unknown {

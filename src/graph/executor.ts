@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { type Batch, toBatch } from '../model/batch.ts'
-import type { MoeConfig } from '../model/config.ts'
+import { mixtureAt } from '../model/config.ts'
 import type { CacheExtension, KvCache } from '../model/kv-cache.ts'
 import { mostLikelyTokens } from '../model/most-likely.ts'
 import { assertFinite } from '../model/router/route.ts'
@@ -55,7 +55,7 @@ export class RecordedExecutor {
   ) {
     const { layers } = model.config
     this.halves = dtype === 'float32' ? null : new HalfWeights(dtype)
-    this.mixtureLayers = [...layers.keys()].filter((i) => layers[i].kind === 'moe')
+    this.mixtureLayers = [...layers.keys()].filter((i) => layers[i].feedForward.kind === 'moe')
   }
 
   /** Whether a graph can serve a call: training, interventions and hidden states need the eager forward. */
@@ -115,7 +115,7 @@ export class RecordedExecutor {
     const needed = last.from + last.stepTokens
     const columns = cache.stored + needed
     // Cutting at two windows makes it rare; room for a window that no token has filled yet would be attended to for nothing.
-    const twoWindows = 2 * (this.model.config.attention.slidingWindow ?? 0)
+    const twoWindows = 2 * (cache.window ?? 0)
     if (columns > twoWindows && roomFor(columns) > roomFor(cache.stored)) cache.forgetHidden()
     const extension = cache.extend(batch.mask)
     const capacity = roomFor(cache.stored + needed)
@@ -224,7 +224,7 @@ export class RecordedExecutor {
     const { batch, extension, outputs } = call
     const recorder = new TraceRecorder(batch.realRows, batch.rows(extension.firstPositions), {})
     for (const layer of this.mixtureLayers) {
-      const { router } = this.model.config.layers[layer] as MoeConfig
+      const { router } = mixtureAt(this.model.config, layer)
       const weights = this.model.weights.blocks[layer].feedForward
       const scoreBias = weights.kind === 'moe' ? weights.scoreBias : null
       const gather = (name: string) =>

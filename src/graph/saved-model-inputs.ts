@@ -1,4 +1,4 @@
-import { MASKED } from '../model/attention.ts'
+import { MASKED } from '../model/attention/mask.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { ropeFrequencies } from '../model/rope.ts'
 import { shapeProto } from './protobuf.ts'
@@ -16,7 +16,7 @@ export interface SizeNodes {
  * `past_values` [L, B, Nk, S, d], the inputs of `recordServing`. Without a past S is 0.
  */
 export function addInputs(graph: GraphBuilder, config: ModelConfig): SizeNodes {
-  const { numKeyValueHeads: Nk, headDim: d } = config.attention
+  const { numKeyValueHeads: Nk, headDim: d } = config.layers[0].attention
   graph.node('Placeholder', [], { dtype: type('int32'), shape: { shape: shapeProto([-1, -1]) } }, 'input_ids')
   const [B, T] = graph.sizesOf('input_ids', 'int32', 2)
   graph.reshape('input_ids', 'int32', [-1], 'tokens')
@@ -38,7 +38,7 @@ export function addInputs(graph: GraphBuilder, config: ModelConfig): SizeNodes {
 
 /** `ropeValues` as nodes: the angle rounded to float32, its cosine and sine taken in double precision. */
 function addRope(graph: GraphBuilder, config: ModelConfig, positions: string): void {
-  const frequencies = ropeFrequencies(config.rope, config.attention.headDim)
+  const frequencies = ropeFrequencies(config.layers[0].attention.rope, config.layers[0].attention.headDim)
   const half = frequencies.length
   const angles = graph.typed(
     'Mul',
@@ -61,7 +61,12 @@ function addRope(graph: GraphBuilder, config: ModelConfig, positions: string): v
 }
 
 /** `maskValues` as nodes: a query sees the columns up to its own, and of those the last W with a sliding window. */
-function addMask(graph: GraphBuilder, { attention }: ModelConfig, positions: string, end: string): void {
+function addMask(
+  graph: GraphBuilder,
+  { layers: [{ attention }] }: ModelConfig,
+  positions: string,
+  end: string,
+): void {
   const { numHeads, numKeyValueHeads, slidingWindow } = attention
   const columns = graph.range(graph.ints(0), end) // [S+T]
   const past = graph.typed('LessEqual', 'int32', columns, positions) // [T, S+T]

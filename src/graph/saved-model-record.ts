@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { type KeysValues, keysAndValues } from '../model/attention.ts'
+import { keysAndValues } from '../model/attention/grouped.ts'
+import type { KeysValues } from '../model/attention/kind.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { decode, unembed } from '../model/decoder.ts'
 import { type DispatchName, mixtureLayer } from '../model/dispatch/index.ts'
@@ -30,8 +31,8 @@ export function recordServing(
   { batch: B, tokens: T, past: S }: Sizes,
   dispatch: ServingDispatch,
 ): Recording {
-  const { numHeads, numKeyValueHeads: Nk, headDim } = config.attention
-  const n = config.rope.rotaryDim ?? headDim
+  const { numHeads, numKeyValueHeads: Nk, headDim } = config.layers[0].attention
+  const n = config.layers[0].attention.rope.rotaryDim ?? headDim
   const L = config.layers.length
   const scope = tf.engine()
   scope.startScope('export')
@@ -50,7 +51,7 @@ export function recordServing(
       const whole = { tokens: T, mask: inputs.mask, cut: (all: tf.Tensor4D) => all } // any T: how many blocks would be fixed
       const x = decode(config, weights, {
         tokens: inputs.tokens,
-        attention: { batch: B, rope: inputs, blocks: [whole], cache, normEps: config.normEps },
+        attention: { batch: B, rope: () => inputs, blocks: () => [whole], cache, normEps: config.normEps },
         padding: null,
         routing: {
           run: (rows, moe, layerConfig, layer) =>

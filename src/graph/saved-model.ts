@@ -105,7 +105,8 @@ function oneGraph(config: ModelConfig, recordings: Recording[]): Pick<Recording,
   return { nodes: [...graph.nodes, ...nodes], variables }
 }
 
-function signaturesOf({ attention, layers, vocabSize: V }: ModelConfig): Record<string, ServedSignature> {
+function signaturesOf({ layers, vocabSize: V }: ModelConfig): Record<string, ServedSignature> {
+  const { attention } = layers[0]
   const cache: ServedTensor = {
     dtype: 'float32',
     shape: [layers.length, null, attention.numKeyValueHeads, null, attention.headDim],

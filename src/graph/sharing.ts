@@ -1,5 +1,5 @@
 import { hasOneDnn, processorFeatures, processorThreads } from '../device/backends.ts'
-import { SMALL_PRODUCT } from '../model/attention.ts'
+import { SMALL_PRODUCT } from '../model/attention/grouped.ts'
 import { FEW_ROWS } from './own-kernels.ts'
 import { DATA_TYPES, type GraphDtype, type GraphNode, nodeOf } from './protobuf.ts'
 import type { Recording, RecordOptions } from './recorder.ts'

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { onBackend } from '../backend/on-backend.ts'
 import { tensorflowOps } from '../backend/tensorflow-ops.ts'
-import type { KeysValues } from '../model/attention.ts'
+import { cachedShapes } from '../model/attention/index.ts'
+import type { KeysValues } from '../model/attention/kind.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
 import { decode, unembed } from '../model/decoder.ts'
 import { type DispatchName, mixtureLayer } from '../model/dispatch/index.ts'
@@ -96,8 +97,8 @@ export class RecordedStep implements CacheHolder {
     this.held?.park()
     const layers = cache.handOver(this)
     this.held = cache
-    const shape = cacheShape(this.config.attention, this.shape)
-    const values = layers.map((layer) => cacheValue(layer, shape))
+    const shapes = cachedShapes(this.config.layers)
+    const values = layers.map((layer, i) => cacheValue(layer, cacheShape(shapes[i], this.shape)))
     this.session.assign(Object.fromEntries(values.map((value, i) => [this.cache.names[i], value])))
     tf.dispose(values)
     for (const layer of layers) if (layer) tf.dispose([layer.keys, layer.values])
@@ -126,11 +127,11 @@ function recordStep(
   const recording = record(
     { packed },
     (recorder) => {
-      const { tokens, lastRows, rope, blocks, slots } = unpackInputs(packed, shape, config)
-      cache = new GraphCache(recorder, slots, config.attention, shape)
+      const { tokens, lastRows, first, attention } = unpackInputs(packed, shape)
+      cache = new GraphCache(recorder, first, cachedShapes(config.layers), shape)
       const x = decode(config, weights, {
         tokens,
-        attention: { batch: shape.batch, rope, blocks, cache, normEps: config.normEps },
+        attention: { ...attention, batch: shape.batch, cache, normEps: config.normEps },
         padding: null,
         routing,
       })

@@ -1,12 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { InputError } from '../errors.ts'
-import { queryBlocks } from './attention.ts'
+import { cachedShapes } from './attention/index.ts'
+import type { CachedShape } from './attention/kind.ts'
+import { queryBlocks } from './attention/mask.ts'
 import { type Batch, toBatch } from './batch.ts'
 import { CallRouting, type Training } from './call-routing.ts'
 import type { ModelConfig } from './config.ts'
 import { type DecoderCall, decode, lastRows, unembed } from './decoder.ts'
 import { DISPATCHES, type DispatchName } from './dispatch/index.ts'
-import { type CacheShape, KvCache } from './kv-cache.ts'
+import { KvCache } from './kv-cache.ts'
 import { mostLikelyTokens } from './most-likely.ts'
 import { ropeFrequencies, ropeTables } from './rope.ts'
 import { type Interventions, interventionsByLayer } from './router/interventions.ts'
@@ -44,18 +46,19 @@ export interface GreedyResult {
 
 /** A decoder with top-k expert routing: embed -> blocks -> logits. Owns its weights: `dispose()` when done. */
 export class MoeModel {
-  private readonly ropeFrequencies: Float32Array
+  /** What a cache of this model holds, an entry a layer. */
+  readonly cachedShapes: CachedShape[]
 
   constructor(
     readonly config: ModelConfig,
     readonly weights: ModelWeights,
     readonly dispatch: DispatchName | 'auto' = 'auto',
   ) {
-    this.ropeFrequencies = ropeFrequencies(config.rope, config.attention.headDim)
+    this.cachedShapes = cachedShapes(config.layers)
   }
 
   createCache(): KvCache {
-    return new KvCache(this.cacheShape)
+    return new KvCache(this.cachedShapes)
   }
 
   /**
@@ -75,6 +78,7 @@ export class MoeModel {
       const extension = cache.extend(batch.mask)
       const { firstPositions, columns } = extension
       const rows = batch.rows(firstPositions)
+      const positions = batch.positions(firstPositions)
       const recorder = options.trace
         ? new TraceRecorder(
             batch.realRows,
@@ -96,13 +100,9 @@ export class MoeModel {
             tokens: tf.tensor1d(batch.tokens, 'int32'),
             attention: {
               batch: batch.size,
-              rope: ropeTables(batch.positions(firstPositions), batch.size, this.ropeFrequencies),
-              blocks: queryBlocks(
-                columns,
-                batch.length,
-                this.config.attention,
-                options.training ? batch.length : undefined,
-              ),
+              rope: (rope, headDim) => ropeTables(positions, batch.size, ropeFrequencies(rope, headDim)),
+              blocks: (shape) =>
+                queryBlocks(columns, batch.length, shape, options.training ? batch.length : undefined),
               cache,
               normEps: this.config.normEps,
             },
@@ -139,15 +139,10 @@ export class MoeModel {
     }
   }
 
-  private get cacheShape(): CacheShape {
-    const { numKeyValueHeads, headDim, slidingWindow } = this.config.attention
-    return { numLayers: this.config.layers.length, numKeyValueHeads, headDim, slidingWindow }
-  }
-
   /** Whatever runs the forward asks this first: TensorFlow's own words for these mistakes do not help. */
   protected assertServes({ cache, dispatch = this.dispatch }: ForwardOptions): void {
     if (this.weights.embedding.isDisposed) throw new Error('forward: the model was disposed of')
-    cache?.assertFits(this.cacheShape)
+    cache?.assertFits(this.cachedShapes)
     if (dispatch !== 'auto' && !DISPATCHES.includes(dispatch)) {
       throw new InputError(`dispatch: is "${dispatch}", expected one of ${DISPATCHES.join(', ')}, auto`)
     }

@@ -1,4 +1,4 @@
-import type { ModelConfig, RouterConfig } from '../model/config.ts'
+import { type ModelConfig, mixtureAt } from '../model/config.ts'
 import { type Interventions, interventionFor } from '../model/router/interventions.ts'
 import { type RouterStep, type RouterValue, type Routing, stepsFromLogits } from '../model/router/route.ts'
 import type { LayerTrace, RoutingTrace, TraceRow } from '../model/trace.ts'
@@ -68,7 +68,7 @@ export class Decisions {
 
   private stepped(layer: LayerTrace, { rows }: RoutingTrace) {
     if (this.lastCall?.layer === layer) return this.lastCall
-    const { router } = this.model.config.layers[layer.layer] as { router: RouterConfig }
+    const { router } = mixtureAt(this.model.config, layer.layer)
     const weights = this.model.weights.blocks[layer.layer].feedForward
     if (weights.kind !== 'moe') throw new Error(`layer ${layer.layer} has no router`)
     const steps: RouterStep[] = [logitsStep(layer, weights.router.bias !== null)]

@@ -1,6 +1,7 @@
 import { packWeights } from '../checkpoint/pack.ts'
 import type { ModelConfig } from '../model/config.ts'
-import { type StoredTensor, weightTable } from '../model/weight-table.ts'
+import type { StoredTensor } from '../model/tensor-spec.ts'
+import { weightTable } from '../model/weight-table.ts'
 import type { ModelWeights } from '../model/weights.ts'
 import { Random } from './random.ts'
 

@@ -51,7 +51,7 @@ function logitsOf(served: Served, tokens: number[][]): Float32Array {
 
 /** The same tokens one column at a time, the cache handed in and out. */
 function decoded(served: Served, { config }: MoeModel, tokens: number[][]): Float32Array {
-  const { numKeyValueHeads, headDim } = config.attention
+  const { numKeyValueHeads, headDim } = config.layers[0].attention
   const empty = () => tf.zeros([config.layers.length, tokens.length, numKeyValueHeads, 0, headDim])
   let cache = { past_keys: empty(), past_values: empty() }
   const steps = tokens[0].map((_, t) => {

@@ -529,8 +529,9 @@ describe('through a model', () => {
   })
 
   test('a model without a router takes no interventions', () => {
-    const dense = { ...model.config, layers: [{ kind: 'dense' as const, intermediateSize: 4, bias: false }] }
-    expect(() => interventionsByLayer({ topK: 1 }, dense.layers)).toThrow(
+    const [layer] = model.config.layers
+    const dense = { ...layer, feedForward: { kind: 'dense' as const, intermediateSize: 4, bias: false } }
+    expect(() => interventionsByLayer({ topK: 1 }, [dense])).toThrow(
       'interventions: every layer is dense, so none has a router',
     )
   })

@@ -73,10 +73,10 @@ export function interventionsByLayer(
 ): (Intervention | undefined)[] {
   checkLayers(
     interventions,
-    layers.flatMap(({ kind }, layer) => (kind === 'moe' ? [layer] : [])),
+    layers.flatMap(({ feedForward }, layer) => (feedForward.kind === 'moe' ? [layer] : [])),
   )
-  return layers.map((layer, i) =>
-    layer.kind === 'moe' ? interventionFor(interventions, layer.router, i) : undefined,
+  return layers.map(({ feedForward }, i) =>
+    feedForward.kind === 'moe' ? interventionFor(interventions, feedForward.router, i) : undefined,
   )
 }
 
