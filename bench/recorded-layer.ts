@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { record } from '../src/graph/recorder.ts'
 import { GraphSession } from '../src/graph/session.ts'
-import { kernelsFor } from '../src/graph/sharing.ts'
+import { fusedFor } from '../src/graph/sharing.ts'
 import { digest } from './finish.ts'
 
 /** Inputs up to this size are fed at every run; a larger one is a variable of the graph, so that no run copies it. */
@@ -20,7 +20,7 @@ export class RecordedComputation {
     scope.startScope('recording')
     try {
       this.session = new GraphSession(
-        record(this.inputs, () => ({ y: digest(compute()) }), { kernels: kernelsFor(x.shape[0]) }),
+        record(this.inputs, () => ({ y: digest(compute()) }), { fused: fusedFor(x.shape[0]) }),
         { rows: x.shape[0] },
       )
     } finally {

@@ -11,6 +11,9 @@ import { ConfigError, messageOf } from './errors.ts'
 import { familyOf } from './families/index.ts'
 import type { DispatchName } from './model/dispatch/index.ts'
 import { MoeModel } from './model/transformer.ts'
+import { javascriptLibrary } from './tokenizer/javascript.ts'
+import * as tokenizers from './tokenizer/open.ts'
+import type { Tokenizer } from './tokenizer/tokenizer.ts'
 
 /**
  * A model from its directory, wherever that lies.
@@ -33,6 +36,15 @@ export function readModel(
   }
 }
 
+/**
+ * The tokenizer of the same directory, or null without one. Read by the JavaScript library, which refuses by name what it would
+ * not follow exactly.
+ * @throws CheckpointError, one sentence
+ */
+export function readTokenizer(files: ModelFiles): Tokenizer | null {
+  return tokenizers.readTokenizer(files, javascriptLibrary)
+}
+
 function readJson(file: string, bytes: Uint8Array): unknown {
   try {
     return JSON.parse(new TextDecoder().decode(bytes))
@@ -49,6 +61,7 @@ export { KvCache } from './model/kv-cache.ts'
 export { stepRouter, stepsFromLogits } from './model/router/route.ts'
 export { joinTraces } from './model/trace.ts'
 export { MoeModel } from './model/transformer.ts'
+export { Tokenizer } from './tokenizer/tokenizer.ts'
 export * from './trace/analyse.ts'
 export * from './trace/csv.ts'
 export * from './trace/decision.ts'

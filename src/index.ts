@@ -7,7 +7,6 @@ export type { Proportion } from './eval/proportion.ts'
 export { type EvalHooks, type EvalOptions, evaluate } from './eval/run.ts'
 export type * from './eval/types.ts'
 export { generate } from './generate/generate.ts'
-export { loadTokenizer, Tokenizer } from './generate/tokenizer.ts'
 export type {
   FinishReason,
   Generated,
@@ -42,6 +41,8 @@ export {
 export type { HiddenStates, LayerTrace, RoutingTrace, TraceOptions } from './model/trace.ts'
 export { type ForwardOptions, type ForwardResult, MoeModel } from './model/transformer.ts'
 export { inspectSetup, type Preparation, type PrepareOptions, prepareTensorflow } from './setup/setup.ts'
+export { loadTokenizer } from './tokenizer/load.ts'
+export { Tokenizer } from './tokenizer/tokenizer.ts'
 export { traceToCsv } from './trace/csv.ts'
 export { traceFromJson, traceToJson } from './trace/json.ts'
 export { type LayerStatistics, layerStatistics } from './trace/statistics.ts'

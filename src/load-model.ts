@@ -8,7 +8,6 @@ import type { Device, RuntimeReport } from './device/types.ts'
 import { CheckpointError, ConfigError, DeviceError, InputError, messageOf } from './errors.ts'
 import { familyOf } from './families/index.ts'
 import { generate } from './generate/generate.ts'
-import { loadTokenizer, type Tokenizer } from './generate/tokenizer.ts'
 import type { GenerateOptions, GenerateResult } from './generate/types.ts'
 import { RecordedExecutor } from './graph/executor.ts'
 import { DTYPES, type Dtype } from './graph/half-weights.ts'
@@ -16,6 +15,8 @@ import type { ModelConfig } from './model/config.ts'
 import type { DispatchName } from './model/dispatch/index.ts'
 import { type ForwardOptions, type ForwardResult, type GreedyResult, MoeModel } from './model/transformer.ts'
 import type { ModelWeights } from './model/weights.ts'
+import { loadTokenizer } from './tokenizer/load.ts'
+import type { Tokenizer } from './tokenizer/tokenizer.ts'
 
 export const EXECUTORS = ['recorded', 'eager'] as const
 /** `recorded`: the forward as a TensorFlow graph, made at its first run. `eager`: op by op. */

@@ -71,7 +71,7 @@ test('the entry needs no module of Node, and one that did would be refused', asy
 })
 
 test('models/moe from a web server writes the pinned tokens', async () => {
-  const { promptTokens, tokens } = readPin('moe').texts[0]
+  const { prompt, promptTokens, tokens, text } = readPin('moe').texts[0]
   const shares: number[] = []
   const { size } = statSync(join(modelDir('moe'), 'model.safetensors'))
   const files = await engine.fetchFiles(`${url}/moe`, {
@@ -81,10 +81,17 @@ test('models/moe from a web server writes the pinned tokens', async () => {
   expect(shares.at(-1)).toBe(1)
   const model = engine.readModel(files)
   const during = engine.numTensors()
-  const result = engine.generate(model, null, { tokens: promptTokens, maxTokens: tokens.length, trace: true })
+  const tokenizer = engine.readTokenizer(files)!
+  expect(await tokenizer.encode(prompt, { addSpecialTokens: false })).toEqual(promptTokens.slice(1))
+  const result = engine.generate(model, tokenizer, {
+    tokens: promptTokens,
+    maxTokens: tokens.length,
+    trace: true,
+  })
   const streamed: number[] = []
   for await (const { token } of result) streamed.push(token)
-  const { traces } = await result.done
+  const { traces, ...written } = await result.done
+  expect(written.text.trim()).toBe(text.trim())
   expect(streamed).toEqual(tokens)
   expect(engine.numTensors()).toBe(during)
   const trace = engine.joinTraces(traces)

@@ -30,7 +30,7 @@ export function openSafetensors(file: string): SafetensorsFile {
 }
 
 /** A model's directory on disk. */
-function filesIn(dir: string): ModelFiles {
+export function filesIn(dir: string): ModelFiles {
   const at = (name: string) => join(dir, name)
   return {
     dir,

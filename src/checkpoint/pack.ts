@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../backend/backend.ts'
 import { ExpertStack, type StoredTensor, TensorSpec } from '../model/tensor-spec.ts'
 import { leaves } from '../model/tree.ts'
 import type { WeightTable } from '../model/weight-table.ts'
@@ -85,7 +86,7 @@ class Packer {
 
   /** In one piece of memory where the device can cut it without copying, else one by one. */
   private experts(stack: ExpertStack): Pick<MoeWeights, 'experts' | 'stacked'> {
-    if (tf.getBackend() === 'tensorflow') {
+    if (backend().cutsShareMemory) {
       const stacked = { gateUp: this.stack(stack, 'gateUp'), down: this.stack(stack, 'down') }
       // Cutting also uploads the stacks now, so that the host's copies can go.
       const experts = cutExperts(stacked)

@@ -136,7 +136,7 @@ async function measure(dir: string, text: string, flags: Flags): Promise<Inspect
       throw new InputError(`${dir}: every layer is dense, so there are no experts to count`)
     }
     const limit = model.config.maxPositionEmbeddings
-    const tokens = model.tokenizer.encode(prompt).slice(0, limit)
+    const tokens = (await model.tokenizer.encode(prompt)).slice(0, limit)
     if (tokens.length === 0) throw new UsageError('--measure: the text has no tokens, expected some text')
     const { logits, trace } = model.forward([tokens], { trace: true })
     logits.dispose()

@@ -102,19 +102,24 @@ function split<A extends Float32Array | Int32Array>(values: A, width: number): A
   )
 }
 
-function* toText(
+async function* toText(
   sequences: Float32Array[][],
   layers: LayerTrace[],
   tokens: number[][],
   { tokenizer }: LoadedModel,
-): Generator<string> {
+): AsyncGenerator<string> {
   for (const [b, rows] of sequences.entries()) {
     const last = rows[rows.length - 1]
     yield `${b > 0 ? '\n' : ''}sequence ${b}, ${rows.length} tokens: most likely next tokens\n`
-    const best = mostLikely(last, LISTED).map((token) => {
-      const text = tokenizer ? [JSON.stringify(tokenizer.decode([token], { skipSpecialTokens: false }))] : []
-      return [String(token), last[token].toFixed(4), ...text]
-    })
+    const best: string[][] = []
+    for (const token of mostLikely(last, LISTED)) {
+      const text = await tokenizer?.decode([token], { skipSpecialTokens: false })
+      best.push([
+        String(token),
+        last[token].toFixed(4),
+        ...(text === undefined ? [] : [JSON.stringify(text)]),
+      ])
+    }
     yield table([['token', 'logit', ...(tokenizer ? ['text'] : [])], ...best], [2])
   }
   if (layers.length > 0) yield* choicesText(layers, tokens)

@@ -112,7 +112,7 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
     const run = await traceRun(model, { tokens, maxTokens, dispatch, interventions }).catch((error) => {
       throw namedAfterFlag(error)
     })
-    const texts = model.tokenizer ? tokenTexts(run.trace.rows, model.tokenizer) : null
+    const texts = model.tokenizer ? await tokenTexts(run.trace.rows, model.tokenizer) : null
     const traced = { ...run, model, texts, decisions: new Decisions(model, run.calls, interventions) }
     writeFiles(traced, flags)
     if (flags.analyse) await showAnalysis(traced, flags, interventions)
@@ -144,7 +144,7 @@ function checkFlags(flags: Flags): void {
 async function promptTokens(prompt: string, { tokenizer, dir }: LoadedModel): Promise<number[]> {
   if (!tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --prompt with, give --tokens`)
   const text = prompt === '-' ? await textFromStdin() : prompt
-  const tokens = tokenizer.encode(text)
+  const tokens = await tokenizer.encode(text)
   if (tokens.length === 0)
     throw new UsageError(`--prompt ${JSON.stringify(text)}: has no tokens, expected some text`)
   return tokens

@@ -81,7 +81,7 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
     throw new InputError(`${checkpointDir(out)} exists: --resume goes on with it, or choose another --out`)
   const { report } = await startRuntime({ device: flags.device, debug: flags.debug, onMessage: remark })
   await interruptible(async (signal) => {
-    const training = flags.resume ? resumeTraining(out) : prepare(flags)
+    const training = flags.resume ? resumeTraining(out) : await prepare(flags)
     try {
       const finished = await withProgress(training, (hooks) =>
         runTraining(out, training, { signal, device: deviceLine(report), ...hooks }),
@@ -102,7 +102,7 @@ function defaultOut({ preset, size = 'full' }: Flags): string {
   return join('runs', size === 'full' ? preset! : `${preset}-${size}`)
 }
 
-function prepare({
+async function prepare({
   preset,
   size,
   corpus,
@@ -112,12 +112,12 @@ function prepare({
   batch,
   length,
   learningRate,
-}: Flags): Training {
+}: Flags): Promise<Training> {
   const chosen = { size, corpus, seed, rows: batch, length, peakLearningRate: learningRate }
   const given = Object.fromEntries(Object.entries(chosen).filter(([, value]) => value !== undefined))
   const training = startTraining(trainSettings({ preset: preset!, steps: steps ?? DEFAULT_STEPS, ...given }))
   if (minutes !== undefined) {
-    planMinutes(training, minutes)
+    await planMinutes(training, minutes)
     remark(`${training.trainer.settings.steps} steps are planned for ${minutes} minutes`)
   }
   return training

@@ -1,8 +1,9 @@
+import { attentionFacts } from '../model/attention/facts.ts'
 import { type ModelConfig, type ModelShape, mixturesOf } from '../model/config.ts'
 import type { Dims } from '../model/shapes.ts'
 import type { ModelPart } from '../model/tensor-spec.ts'
 import { sum } from '../sums.ts'
-import { attentionCost, keysMet } from './attention.ts'
+import { keysMet } from './attention.ts'
 import { expertParameters, parameterParts } from './parameters.ts'
 
 /** float32, what the engine keeps its weights in. */
@@ -54,7 +55,7 @@ export function weightsRead(
 export function cacheNumbers({ layers }: ModelShape, context: number): number {
   return sum(
     layers.map(({ attention }) => {
-      const cost = attentionCost(attention)
+      const cost = attentionFacts(attention)
       return keysMet(attention, context) * cost.cached(attention) + cost.state(attention)
     }),
   )

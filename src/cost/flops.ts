@@ -1,10 +1,10 @@
+import { attentionFacts } from '../model/attention/facts.ts'
 import type { AttentionShape, ModelShape } from '../model/config.ts'
 import type { DispatchName } from '../model/dispatch/index.ts'
 import type { Dims } from '../model/shapes.ts'
 import { ExpertStack, type ModelPart, type TensorSpec } from '../model/tensor-spec.ts'
 import { leaves } from '../model/tree.ts'
 import { weightTable } from '../model/weight-table.ts'
-import { attentionCost } from './attention.ts'
 import { expertParameters } from './parameters.ts'
 
 /*
@@ -74,7 +74,7 @@ export function forwardFlops(model: ModelShape, shape: ForwardShape): FlopParts 
     if (part) parts[part] += 2 * rowsThrough(leaf, shape) * leaf.multiplied
   }
   for (const { attention } of layers) {
-    parts.attentionScores += T * attentionCost(attention).scores(attention, keysOf(attention), absorbed)
+    parts.attentionScores += T * attentionFacts(attention).scores(attention, keysOf(attention), absorbed)
   }
   return parts
 }

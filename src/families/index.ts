@@ -20,7 +20,7 @@ export function familyOf(json: unknown, file: string): RunnableFamily {
   throw new ConfigError(family ? `${sentence}; it can be inspected, not run (${family.reason})` : sentence)
 }
 
-/** The family that a config was read by. */
+/** The family of a config that was parsed or made here. */
 export function familyNamed(modelType: string): RunnableFamily {
   const family = RUNNABLE.find((f) => f.modelType === modelType)
   if (!family) throw new Error(`no family ${modelType}`)

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../backend/backend.ts'
 import { type Batch, toBatch } from '../model/batch.ts'
 import { mixtureAt } from '../model/config.ts'
 import type { CacheExtension, KvCache } from '../model/kv-cache.ts'
@@ -75,7 +76,7 @@ export class RecordedExecutor {
   greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'>): GreedyResult {
     return this.execute(tokens, { ...options, logits: 'last' }, 'greedy', (call) => {
       const { greedy } = call.outputs[call.outputs.length - 1]
-      const [, magnitude, ...largest] = greedy.dataSync()
+      const [, magnitude, ...largest] = backend().read(greedy)
       const chosen = Number.isFinite(magnitude) ? largest : this.greedyOnHost(call)
       return { tokens: chosen, trace: this.traceOf(call, options) }
     })
@@ -150,8 +151,8 @@ export class RecordedExecutor {
     const results = this.fetch(piece, call, names)
     const output = Object.fromEntries(names.map((name, i) => [name, results[i]]))
     call.outputs.push(output)
-    const [check] = (output.greedy ?? output.finite)?.dataSync() ?? [0]
-    if (!Number.isFinite(check)) this.explain(piece, call)
+    const check = output.greedy ?? output.finite
+    if (check && !Number.isFinite(backend().read(check)[0])) this.explain(piece, call)
   }
 
   /** Runs a piece's step; again, if it has run before, which writes the same columns. */
@@ -202,7 +203,7 @@ export class RecordedExecutor {
     })
     try {
       layers.forEach((layer, i) => {
-        assertFinite(logits[i].dataSync() as Float32Array, logits[i].shape[1] as number, { layer, rows })
+        assertFinite(backend().read(logits[i]), logits[i].shape[1] as number, { layer, rows })
       })
     } finally {
       tf.dispose(logits)

@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core'
-import type { OpAttribute, TensorflowBackend } from '../backend/tensorflow-ops.ts'
+import type { OpAttribute, TfjsNode } from '../backend/tensorflow.ts'
 
 /**
  * Type attributes that a graph must state and that tfjs-node's kernels sometimes leave out, because eager execution
@@ -54,7 +54,7 @@ export function missingAttributes(
   op: string,
   given: OpAttribute[],
   inputs: tf.Tensor[],
-  binding: TensorflowBackend['binding'],
+  binding: TfjsNode['binding'],
 ): OpAttribute[] {
   const enums: Record<string, number> = {
     float32: binding.TF_FLOAT,

@@ -1,14 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { withSessionConfig } from '../backend/session-options.ts'
+import { activeTensorflow } from '../backend/tensorflow.ts'
 import { messageOf } from '../errors.ts'
-import { withKernels, withOwnProducts } from './own-kernels.ts'
-import {
-  DATA_TYPES,
-  encodeSavedModel,
-  encodeSessionConfig,
-  type GraphDtype,
-  type GraphNode,
-} from './protobuf.ts'
+import { withKernels, withOwnProducts } from './fuse.ts'
+import { encodeSavedModel, encodeSessionConfig, type GraphNode } from './protobuf.ts'
 import type { Recording } from './recorder.ts'
 import { savedModelInMemory } from './saved-model-memory.ts'
 import { readsWeightsMostly, type Sharing, shareOf, withOneDnn } from './sharing.ts'
@@ -17,20 +12,13 @@ import { sideBySide } from './side-by-side.ts'
 /** In more parts experts' work is not cut: each sorts and copies all rows. Measured with two. */
 const MOST_PARTS = 8
 
-/** tfjs-node's backend as far as it runs SavedModels. */
-interface SessionBackend {
-  loadSavedModelMetaGraph(path: string, tags: string): number
-  runSavedModel(id: number, inputs: tf.Tensor[], infos: { name: string }[], outputs: string[]): tf.Tensor[]
-  deleteSavedModel(id: number): void
-}
-
 /** A recorded graph loaded into TensorFlow. Owns the session: `dispose()` when done. */
 export class GraphSession {
   /** What the graph consists of, for whoever asks what a run does: the steps, also where one kernel does them. */
   readonly nodes: readonly GraphNode[]
   /** As in `Recording`. */
   readonly shapes: Readonly<Record<string, readonly number[]>>
-  private readonly backend = tf.backend() as unknown as SessionBackend
+  private readonly backend = activeTensorflow()
   private readonly id: number
   private readonly inputNames: string[]
   private readonly outputRefs: Record<string, string>
@@ -45,7 +33,7 @@ export class GraphSession {
     this.outputRefs = Object.fromEntries(
       Object.entries(recording.outputs).map(([name, { ref }]) => [name, ref]),
     )
-    this.id = sharing ? this.loadShared(recording, sharing, rows) : this.load(recording)
+    this.id = sharing ? this.loadShared(recording, sharing, rows) : this.load(recording.nodes)
     try {
       this.assign(Object.fromEntries(recording.variables.map(({ name, tensor }) => [name, tensor])))
     } catch (error) {
@@ -98,8 +86,7 @@ export class GraphSession {
   private loadShared(recording: Recording, { shared, threads, onednn }: Sharing, rows: number): number {
     const multiplied = readsWeightsMostly(rows) ? withOwnProducts(recording) : withOneDnn(recording, onednn)
     const parts = shared === 'nothing' ? 1 : Math.min(threads, MOST_PARTS)
-    const load = () =>
-      this.load({ ...recording, nodes: withKernels({ ...recording, nodes: multiplied }, parts) })
+    const load = () => this.load(withKernels({ ...recording, nodes: multiplied }, parts))
     if (shared === 'ops') return load()
     return withSessionConfig(
       encodeSessionConfig({ opThreads: 1, inCallingThread: shared === 'nothing' }),
@@ -107,24 +94,10 @@ export class GraphSession {
     )
   }
 
-  private load({ nodes, inputs, outputs }: Recording): number {
-    const signature = {
-      inputs: Object.fromEntries(
-        Object.entries(inputs).map(([name, { dtype, shape }]) => [
-          name,
-          { name: `${name}:0`, dtype: DATA_TYPES[dtype as GraphDtype], shape },
-        ]),
-      ),
-      outputs: Object.fromEntries(
-        Object.entries(outputs).map(([name, { ref, dtype, shape }]) => [
-          name,
-          { name: withPort(ref), dtype: DATA_TYPES[dtype], shape },
-        ]),
-      ),
-    }
-    const bytes = encodeSavedModel({ nodes, signatures: { serving_default: signature } })
+  private load(nodes: readonly GraphNode[]): number {
+    const bytes = encodeSavedModel(nodes)
     try {
-      return this.backend.loadSavedModelMetaGraph(savedModelInMemory(bytes), 'serve')
+      return this.backend.loadSavedModelMetaGraph(savedModelInMemory(bytes, this.backend), 'serve')
     } catch (error) {
       throw new Error(`recording: TensorFlow does not take the graph: ${messageOf(error)}`, { cause: error })
     }

@@ -1,15 +1,17 @@
-import { hasOneDnn, processorFeatures, processorThreads } from '../device/backends.ts'
+import { backend, type Processor } from '../backend/backend.ts'
+import { FUSED, type FusedName } from '../backend/fused.ts'
+import { hasOneDnn } from '../backend/tensorflow.ts'
 import { SMALL_PRODUCT } from '../model/attention/grouped.ts'
-import { FEW_ROWS } from './own-kernels.ts'
+import { FEW_ROWS } from './fuse.ts'
 import { DATA_TYPES, type GraphDtype, type GraphNode, nodeOf } from './protobuf.ts'
-import type { Recording, RecordOptions } from './recorder.ts'
+import type { Recording } from './recorder.ts'
 import { multiplications, size } from './side-by-side.ts'
 
 /** How the processor's threads share the work of a graph. */
 export interface Sharing {
   /**
    * What TensorFlow shares among threads: nodes, side by side, each op on one thread; or every op; or nothing, so that all of it
-   * stays in the thread that asks for a run. Our own kernels share their work by themselves.
+   * stays in the thread that asks for a run. The fused kernels share their work by themselves.
    */
   shared: 'nodes' | 'ops' | 'nothing'
   threads: number
@@ -29,29 +31,41 @@ export function fasterByOneDnn(features: readonly string[]): readonly GraphDtype
   return multipliesBfloat16 ? ['float32', 'bfloat16'] : ['float32'] // float16: no processor for it was at hand
 }
 
-function fasterHere(): readonly GraphDtype[] {
+function fasterHere({ features }: Processor): readonly GraphDtype[] {
   if (!hasOneDnn()) return []
   const isHeldBack = Boolean(process.env.ONEDNN_MAX_CPU_ISA) // it then lacks kernels that the processor would run
-  return fasterByOneDnn(isHeldBack ? [] : processorFeatures())
+  return fasterByOneDnn(isHeldBack ? [] : features)
 }
 
 /** Whether so many rows take a processor as long as reading the weights; false where ops do not run on one. */
 export function readsWeightsMostly(rows: number): boolean {
-  return rows <= FEW_ROWS && processorThreads() !== null
+  return rows <= FEW_ROWS && backend().processor !== null
 }
 
-/** Which of our kernels a graph of so many rows may have, weights being float32: they run on a processor. */
-export function kernelsFor(rows: number): RecordOptions['kernels'] {
-  return processorThreads() === null ? null : { fewRows: readsWeightsMostly(rows), weights: true }
+/** Fused kernels that are the faster way for few rows only. */
+const FEW_ROWS_ONLY: readonly FusedName[] = ['attention', 'expert']
+
+/** Which fused kernels a graph of so many rows may have, its weights in half precision or not. */
+export function fusedFor(rows: number, { half = false } = {}): ReadonlySet<FusedName> {
+  if (!backend().processor) return new Set()
+  const names = Object.keys(FUSED) as FusedName[]
+  const fits = (name: FusedName) =>
+    (readsWeightsMostly(rows) || !FEW_ROWS_ONLY.includes(name)) && !(half && 'readsWeights' in FUSED[name])
+  return new Set(names.filter(fits))
 }
 
 /** What was measured to be fastest (docs/log.md); null where ops do not run on a processor. */
 export function shareOf(recording: Recording, rows: number): Sharing | null {
-  const threads = processorThreads()
-  if (threads === null) return null
+  const { processor } = backend()
+  if (!processor) return null
+  const { threads } = processor
   if (readsWeightsMostly(rows)) return { shared: 'nothing', threads, onednn: [] }
   const bySide = typicalWeights(recording) < smallWeights(rows) && threads <= MOST_THREADS
-  return { shared: threads === 1 ? 'nothing' : bySide ? 'nodes' : 'ops', threads, onednn: fasterHere() }
+  return {
+    shared: threads === 1 ? 'nothing' : bySide ? 'nodes' : 'ops',
+    threads,
+    onednn: fasterHere(processor),
+  }
 }
 
 /** Numbers in the median of the matrices of weights that a graph multiplies with; infinite if it has none. */

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { activeTensorflow } from '../backend/tensorflow.ts'
 import { tensorflowOps } from '../backend/tensorflow-ops.ts'
 import type { AttentionCall, MaskShape, QueryBlock } from '../model/attention/kind.ts'
 import { cutQueries, MASKED } from '../model/attention/mask.ts'
@@ -99,8 +100,7 @@ export function blocksInGraph(
   { batch: B, tokens: T, capacity: S }: StepSizes,
   { groups, slidingWindow }: MaskShape,
 ): QueryBlock[] {
-  const ops = tensorflowOps()
-  if (!ops) throw new Error('recording: needs the TensorFlow backend')
+  const ops = tensorflowOps(activeTensorflow())
   const window = slidingWindow !== null && slidingWindow < S ? slidingWindow : null
   const empty = tf.mul(tf.sub(tf.cast(columns, 'float32'), 1), -MASKED)
   const perSequence = tf.reshape(empty, [B, 1, 1, S]) as tf.Tensor4D

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { onBackend } from '../backend/on-backend.ts'
+import { activeTensorflow } from '../backend/tensorflow.ts'
 import { tensorflowOps } from '../backend/tensorflow-ops.ts'
 import { cachedShapes } from '../model/attention/index.ts'
 import type { KeysValues } from '../model/attention/kind.ts'
@@ -14,7 +15,7 @@ import { inHalf } from './half.ts'
 import type { HalfWeights } from './half-weights.ts'
 import { type Recording, type RecordOptions, record } from './recorder.ts'
 import { GraphSession } from './session.ts'
-import { kernelsFor } from './sharing.ts'
+import { fusedFor } from './sharing.ts'
 import { packedLength, packInputs, type StepInputs, type StepSizes, unpackInputs } from './step-inputs.ts'
 
 /** What makes one recorded step differ from another: everything that is a constant of its graph. */
@@ -50,9 +51,12 @@ export class RecordedStep implements CacheHolder {
     scope.startScope('recording')
     try {
       const rows = shape.batch * shape.tokens
-      const fitting = kernelsFor(rows)
-      const kernels = fitting && { ...fitting, weights: halves === null }
-      const { recording, cache } = recordStep(config, weights, shape, kernels)
+      const { recording, cache } = recordStep(
+        config,
+        weights,
+        shape,
+        fusedFor(rows, { half: halves !== null }),
+      )
       this.cache = cache
       this.session = new GraphSession(halves ? inHalf(recording, halves, choosing(weights)) : recording, {
         rows,
@@ -119,7 +123,7 @@ function recordStep(
   config: ModelConfig,
   weights: ModelWeights,
   shape: StepShape,
-  kernels: RecordOptions['kernels'],
+  fused: RecordOptions['fused'],
 ): { recording: Recording; cache: Pick<GraphCache, 'names' | 'copies'> } {
   const packed = tf.zeros<tf.Rank.R1>([packedLength(shape)], 'int32')
   let cache: GraphCache | undefined
@@ -139,7 +143,7 @@ function recordStep(
       const hidden = lastOnly ? (tf.gather(x, lastRows) as tf.Tensor2D) : x
       return outputsOf(hidden, unembed(hidden, weights), routing)
     },
-    { kernels },
+    { fused },
   )
   routing.dispose()
   return { recording, cache: cache ?? { names: [], copies: [] } }
@@ -164,9 +168,7 @@ function outputsOf(
 
 /** A number that is finite if all of x is, unless x is so large that its squares are not. */
 function magnitude(x: tf.Tensor): tf.Scalar {
-  const ops = tensorflowOps()
-  if (!ops) throw new Error('recording: needs the TensorFlow backend')
-  return ops.halfSquares(x)
+  return tensorflowOps(activeTensorflow()).halfSquares(x)
 }
 
 /** Routes on the device and remembers what a trace or a check may want to fetch; unfetched, it costs nothing. */
@@ -177,7 +179,7 @@ class GraphRouting {
 
   run(x: tf.Tensor2D, weights: MoeWeights, config: MoeConfig, layer: number): tf.Tensor2D {
     const { dispatch } = this.shape
-    const context = { place: { layer }, views: true }
+    const context = { place: { layer } }
     const { output, routing, routerLogits } = mixtureLayer(x, weights, config, dispatch, context)
     if ('tokensPerExpert' in routing) throw new Error('recording: routing left the device')
     const { expertIndices, expertWeights } = routing

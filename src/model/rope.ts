@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { asOneKernel } from '../backend/one-kernel.ts'
+import { fused } from '../backend/fused.ts'
 import type { RopeConfig } from './config.ts'
 
 /** Cosines and signed sines of a call's positions, shared by all its layers: both [B, T, 1, n], n channels rotate. */
@@ -78,7 +78,7 @@ export interface HeadTables {
 
 /** Rotates pairs (x_i, x_{i + n/2}) of every head as the tables say. x [B, T, Nq + 2 Nk, d]. */
 export function applyRope(x: tf.Tensor4D, { cos, sin, rotaryDim: n }: HeadTables): tf.Tensor4D {
-  return asOneKernel({ op: 'TinymoeRope', inputs: [x, cos, sin], attributes: { rotary: { i: n } } }, () =>
+  return fused('rope', [x, cos, sin], { rotary: n }, () =>
     tf.tidy(() => {
       const still = x.shape[3] - n
       const [first, second, rest] = tf.split(x, still > 0 ? [n / 2, n / 2, still] : 2, 3)

@@ -66,16 +66,16 @@ export class TensorSpec {
 export class ExpertStack<Expert extends object = Described<ExpertWeights>> {
   constructor(
     readonly part: ModelPart,
-    private readonly prefix: string,
     /** E */
     readonly count: number,
     /** K: how many of them a token goes to. */
     readonly chosen: number,
-    private readonly expert: (prefix: string) => Expert,
+    private readonly prefix: string,
+    private readonly expert: (names: Describer) => Expert,
   ) {}
 
   each(e: number): Expert {
-    return this.expert(`${this.prefix}.experts.${e}`)
+    return this.expert(new Describer(`${this.prefix}.experts.${e}`, this.part))
   }
 
   /** The tensors of all, [E, ...]. */
@@ -105,24 +105,54 @@ export type Described<T> = T extends tf.Tensor | Float32Array
       ? { [K in keyof T]: Described<T[K]> }
       : T
 
-/** A stored tensor's name and shape, in short. */
-export type Named = [name: string, shape: number[]]
+/** Shapes by names; matrices are [out, in]. */
+export type Shapes = Record<string, number[]>
 
-export function tensor(part: ModelPart, name: string, shape: number[], packing?: Packing): TensorSpec {
-  return new TensorSpec(part, [{ name, shape }], packing)
-}
+/** Describes tensors of one part whose names begin alike. */
+export class Describer {
+  constructor(
+    private readonly prefix: string,
+    private readonly part: ModelPart,
+  ) {}
 
-/** Matrices joined, and their biases. */
-export function linear(
-  part: ModelPart,
-  packing: Packing,
-  matrices: Named[],
-  bias = false,
-): Described<LinearWeights> {
-  const stored = matrices.map(([name, shape]) => ({ name, shape }))
-  const biases = matrices.map(([name, [out]]) => ({ name: `${name}.bias`, shape: [out] }))
-  return {
-    weight: new TensorSpec(part, stored, packing),
-    bias: bias ? new TensorSpec(part, biases) : null,
+  inside(name: string, part = this.part): Describer {
+    return new Describer(this.named(name), part)
+  }
+
+  /** What stands for itself. */
+  tensor(name: string, shape: number[], packing?: Packing): TensorSpec {
+    return this.spec({ [name]: shape }, packing)
+  }
+
+  /** A norm's weight, and its bias where it has one. */
+  norm(name: string, size: number, bias = false): TensorSpec {
+    const shapes = { [name]: [size], ...(bias && { [`${name}.bias`]: [size] }) }
+    return new Describer(this.prefix, 'norms').spec(shapes)
+  }
+
+  /** Matrices that rows go through together, and their biases. */
+  linear(matrices: Shapes, bias = false, packing: Packing = 'transposed'): Described<LinearWeights> {
+    const biases = Object.entries(matrices).map(([name, [out]]) => [`${name}.bias`, [out]])
+    return {
+      weight: this.spec(matrices, packing),
+      bias: bias ? this.spec(Object.fromEntries(biases)) : null,
+    }
+  }
+
+  experts<Expert extends object>(
+    count: number,
+    chosen: number,
+    expert: (names: Describer) => Expert,
+  ): ExpertStack<Expert> {
+    return new ExpertStack(this.part, count, chosen, this.prefix, expert)
+  }
+
+  private spec(shapes: Shapes, packing?: Packing): TensorSpec {
+    const stored = Object.entries(shapes).map(([name, shape]) => ({ name: this.named(name), shape }))
+    return new TensorSpec(this.part, stored, packing)
+  }
+
+  private named(name: string): string {
+    return this.prefix ? `${this.prefix}.${name}` : name
   }
 }

@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../backend/backend.ts'
 import type { RouterConfig } from './config.ts'
 import type { Intervention, Interventions, RouterPlace } from './router/interventions.ts'
 import { countTokens, type Routing, stepsFromLogits } from './router/route.ts'
@@ -77,7 +78,7 @@ export class TraceRecorder {
     context: { place: RouterPlace; intervention?: Intervention },
   ): void {
     const E = router.config.numExperts
-    const logits = routerLogits.dataSync().slice() as Float32Array
+    const logits = backend().read(routerLogits).slice()
     const taken = 'tokensPerExpert' in routing ? routing : routingToHost(routing, E)
     const topK = taken.expertIndices.length / routerLogits.shape[0]
     const { scores, compared } = scoresAndCompared(logits, router, context)
@@ -110,7 +111,7 @@ export class TraceRecorder {
   }
 
   private values(x: tf.Tensor2D): Float32Array {
-    const [values, width] = [x.dataSync() as Float32Array, x.shape[1]]
+    const [values, width] = [backend().read(x), x.shape[1]]
     const real = new Float32Array(this.realRows.length * width)
     this.realRows.forEach((row, i) => {
       real.set(values.subarray(row * width, (row + 1) * width), i * width)

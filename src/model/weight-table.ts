@@ -1,15 +1,6 @@
-import { ATTENTION_TENSORS } from './attention/tensors.ts'
-import type { AttentionShape, FeedForwardShape, LayerShape, ModelShape, MoeShape } from './config.ts'
-import {
-  type Described,
-  ExpertStack,
-  linear,
-  type ModelPart,
-  type Named,
-  type StoredTensor,
-  TensorSpec,
-  tensor,
-} from './tensor-spec.ts'
+import { attentionFacts } from './attention/facts.ts'
+import type { FeedForwardShape, LayerShape, ModelShape, MoeShape } from './config.ts'
+import { type Described, Describer, type ExpertStack, type StoredTensor, TensorSpec } from './tensor-spec.ts'
 import { leaves } from './tree.ts'
 import type {
   AttentionWeights,
@@ -29,90 +20,64 @@ export type WeightTable = Described<ModelWeights>
  * entries beside or in the place of those that `ModelWeights` knows.
  */
 export function weightTable(model: ModelShape): WeightTable {
-  const { vocabSize: V, hiddenSize: D, tieWordEmbeddings, layers } = model
+  const { vocabSize: V, hiddenSize: D, tieWordEmbeddings, layers, norms } = model
   return {
-    embedding: tensor('embedding', 'embedding', [V, D]),
+    embedding: new Describer('', 'embedding').tensor('embedding', [V, D]),
     blocks: layers.map((layer, i) => blockTable(`blocks.${i}`, layer, model)),
-    finalNorm: norm('finalNorm', model),
-    unembedding: tieWordEmbeddings ? null : linear('unembedding', 'transposed', [['unembedding', [V, D]]]),
+    finalNorm: new Describer('', 'norms').norm('finalNorm', D, norms?.bias),
+    unembedding: tieWordEmbeddings ? null : new Describer('', 'unembedding').linear({ unembedding: [V, D] }),
   }
 }
 
 function blockTable(
-  block: string,
+  prefix: string,
   { attention, feedForward }: LayerShape,
-  model: ModelShape,
+  { hiddenSize: D, norms }: ModelShape,
 ): Described<BlockWeights> {
-  const D = model.hiddenSize
-  const after = (model.norms?.perLayer ?? 2) > 2 ? ['attentionNormAfter', 'feedForwardNormAfter'] : []
+  const block = new Describer(prefix, 'norms')
+  const norm = (name: string) => block.norm(name, D, norms?.bias)
+  const tensors = attentionFacts(attention).tensors(attention, D, block.inside('attention', 'attention'))
   return {
-    attentionNorm: norm(`${block}.attentionNorm`, model),
-    attention: attentionTable(attention, `${block}.attention`, D),
-    feedForwardNorm: norm(`${block}.feedForwardNorm`, model),
-    feedForward: feedForwardTable(feedForward, block, D),
-    ...Object.fromEntries(after.map((name) => [name, norm(`${block}.${name}`, model)])),
+    attentionNorm: norm('attentionNorm'),
+    attention: tensors as Described<AttentionWeights>,
+    feedForwardNorm: norm('feedForwardNorm'),
+    feedForward: feedForwardTable(feedForward, D, block),
+    ...(norms?.perLayer === 4 && { after: [norm('attentionNormAfter'), norm('feedForwardNormAfter')] }),
   }
-}
-
-function attentionTable(attention: AttentionShape, prefix: string, D: number): Described<AttentionWeights> {
-  const describe = ATTENTION_TENSORS[attention.kind] as (
-    shape: AttentionShape,
-    prefix: string,
-    D: number,
-  ) => Described<AttentionWeights>
-  return describe(attention, prefix, D)
 }
 
 function feedForwardTable(
   feedForward: FeedForwardShape,
-  block: string,
   D: number,
+  block: Describer,
 ): Described<DenseWeights | MoeWeights> {
-  if (feedForward.kind === 'moe') return mixtureTable(feedForward, `${block}.moe`, D)
+  if (feedForward.kind === 'moe') return mixtureTable(feedForward, D, block)
   const { intermediateSize: H, bias } = feedForward
-  return { kind: 'dense', expert: swiglu('dense', `${block}.mlp`, D, H, bias) }
+  return { kind: 'dense', expert: swiglu(D, H, block.inside('mlp', 'dense'), bias) }
 }
 
-function mixtureTable(config: MoeShape, prefix: string, D: number): Described<MoeWeights> {
+function mixtureTable(config: MoeShape, D: number, block: Describer): Described<MoeWeights> {
   const { router, intermediateSize: H, sharedExpert, expertBias, outputBias } = config
-  const { numExperts: E, topK } = router
-  const expert = (name: string) => swiglu('experts', name, D, H, expertBias)
+  const { numExperts: E, topK: K } = router
+  const ofRouter = block.inside('moe', 'router')
+  const ofExperts = block.inside('moe', 'experts')
+  const ofShared = block.inside('moe', 'sharedExperts')
   return {
     kind: 'moe',
-    router: linear('router', 'transposed', [[`${prefix}.router`, [E, D]]], router.bias),
-    scoreBias: router.scoreBias ? tensor('router', `${prefix}.scoreBias`, [E], 'host') : null,
-    experts: new ExpertStack('experts', prefix, E, topK, expert),
-    shared: sharedExpert && swiglu('sharedExperts', `${prefix}.shared`, D, sharedExpert.intermediateSize),
-    ...(sharedExpert?.gate && { sharedGate: tensor('sharedExperts', `${prefix}.sharedGate`, [1, D]) }),
-    ...(outputBias && { outputBias: tensor('experts', `${prefix}.bias`, [D]) }),
+    router: ofRouter.linear({ router: [E, D] }, router.bias),
+    scoreBias: router.scoreBias ? ofRouter.tensor('scoreBias', [E], 'host') : null,
+    experts: ofExperts.experts(E, K, (expert) => swiglu(D, H, expert, expertBias)),
+    shared: sharedExpert && swiglu(D, sharedExpert.intermediateSize, ofShared.inside('shared')),
+    ...(sharedExpert?.gate && { sharedGate: ofShared.tensor('sharedGate', [1, D]) }),
+    ...(outputBias && { outputBias: ofExperts.tensor('bias', [D]) }),
   }
 }
 
-/** Gate above up in one, and down. */
-function swiglu(
-  part: ModelPart,
-  prefix: string,
-  D: number,
-  H: number,
-  bias?: boolean,
-): Described<ExpertWeights> {
-  const gateUp: Named[] = [
-    [`${prefix}.gate`, [H, D]],
-    [`${prefix}.up`, [H, D]],
-  ]
+function swiglu(D: number, H: number, names: Describer, bias?: boolean): Described<ExpertWeights> {
   return {
-    gateUp: linear(part, 'joined', gateUp, bias),
-    down: linear(part, 'joined', [[`${prefix}.down`, [D, H]]], bias),
+    gateUp: names.linear({ gate: [H, D], up: [H, D] }, bias, 'joined'),
+    down: names.linear({ down: [D, H] }, bias, 'joined'),
   }
-}
-
-/** A weight [D], and a bias where norms have one. */
-function norm(name: string, { hiddenSize: D, norms }: ModelShape): TensorSpec {
-  const stored = norms?.bias ? [name, `${name}.bias`] : [name]
-  return new TensorSpec(
-    'norms',
-    stored.map((name) => ({ name, shape: [D] })),
-  )
 }
 
 /**

@@ -3,8 +3,8 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
+import { FEW_ROWS } from '../../src/graph/fuse.ts'
 import { type Dtype, HalfWeights } from '../../src/graph/half-weights.ts'
-import { FEW_ROWS } from '../../src/graph/own-kernels.ts'
 import { RecordedStep } from '../../src/graph/step.ts'
 import { type LoadedModel, loadModel } from '../../src/load-model.ts'
 import { DISPATCHES } from '../../src/model/dispatch/index.ts'
@@ -180,7 +180,7 @@ describe('models/moe', () => {
         const [full, half] = [await written(models[0]), await written(models[1])]
         expect(half.promptTokens).toBeGreaterThan(FEW_ROWS)
         expect(half.tokens).toEqual(full.tokens)
-        const tokens = models[0].tokenizer!.encode(prompt)
+        const tokens = await models[0].tokenizer!.encode(prompt)
         const [expected, actual] = models.map((model) => logitsOf(model.forward(tokens)))
         const error = relativeError(actual, expected)
         expect(error).toBeLessThan(ROUNDINGS * ROUNDING[dtype])

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { tensorflowOps } from '../../src/backend/tensorflow-ops.ts'
+import { backend } from '../../src/backend/backend.ts'
 import { decodeBf16, decodeF16, encodeBf16, encodeF16, f16Table } from '../../src/checkpoint/dtype.ts'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { startRuntime } from '../../src/device/index.ts'
@@ -121,7 +121,7 @@ describe.each(HALVES)('%s', (dtype) => {
     const stack = tf.tensor3d(randomMatrix(4 * 8, 8, next).flat(), [4, 8, 8])
     const tall = matrix(16, 8)
     const x = tf.eye(8)
-    const ops = tensorflowOps()!
+    const ops = backend().ops!
     const { values, types, flops } = replay(dtype, x, [stack, tall], (a) => {
       const picked = ops.pick(stack, tf.tensor1d([2, 0], 'int32')) as tf.Tensor2D[]
       const sliced = tf.reshape(tf.slice(stack, [3, 0, 0], [1, 8, 8]), [8, 8]) as tf.Tensor2D

@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
-import { type TensorflowOps, tensorflowOps } from '../../src/backend/tensorflow-ops.ts'
+import { backend } from '../../src/backend/backend.ts'
+import { hasOneDnn } from '../../src/backend/tensorflow.ts'
+import type { TensorflowOps } from '../../src/backend/tensorflow-ops.ts'
 import { countMatmulFlops } from '../../src/cost/count.ts'
-import { hasOneDnn } from '../../src/device/backends.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { type Recording, record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
@@ -35,7 +36,7 @@ function productsWith(...weights: tf.Tensor2D[]): Recording {
   return recording
 }
 
-test('few rows are left to our kernels; many stand side by side where most weights are small, and are shared op by op where not', () => {
+test('few rows are left to the fused kernels; many stand side by side where most weights are small, and are shared op by op where not', () => {
   const [small, middle, large] = [matrix(512, 512), matrix(512, 1024), matrix(1024, 2048)]
   const onednn = typesHere()
   expect(shareOf(productsWith(large), 16)).toEqual({ shared: 'nothing', threads: 2, onednn: [] })
@@ -61,24 +62,22 @@ test('held back to older instructions, oneDNN is given what any processor has ke
   weight.dispose()
 })
 
-test('an expert of many rows: both forms of its products give what eager gives', () => {
+test('an expert of many rows gives what eager gives', () => {
   const before = tf.memory().numTensors
   const rows = 20
   const [gateUp, down] = [matrix(128, 64), matrix(64, 64)]
   const example = matrix(rows, 64)
   const x = matrix(rows, 64)
-  const ops = tensorflowOps() as TensorflowOps
-  for (const views of [false, true]) {
-    const expert = (of: tf.Tensor2D) => ops.swiglu(of, gateUp, down, views)
-    tf.tidy(() => {
-      const recording = record({ x: example }, () => ({ y: expert(example) }))
-      const session = new GraphSession(recording, { rows })
-      const [y] = session.run({ x }, ['y'])
-      expect(y.shape).toEqual([64, rows])
-      expect(maxDifference(y.dataSync(), expert(x).dataSync())).toBeLessThan(1e-4)
-      session.dispose()
-    })
-  }
+  const ops = backend().ops as TensorflowOps
+  const expert = (of: tf.Tensor2D) => ops.swiglu(of, gateUp, down)
+  tf.tidy(() => {
+    const recording = record({ x: example }, () => ({ y: expert(example) }))
+    const session = new GraphSession(recording, { rows })
+    const [y] = session.run({ x }, ['y'])
+    expect(y.shape).toEqual([64, rows])
+    expect(maxDifference(y.dataSync(), expert(x).dataSync())).toBeLessThan(1e-4)
+    session.dispose()
+  })
   tf.dispose([gateUp, down, example, x])
   expect(tf.memory().numTensors).toBe(before)
 })
@@ -140,7 +139,7 @@ test("attention's softmax and products of stacks are the same from oneDNN as fro
 test('oneDNN is given the products of the types that were asked for, and no softmax but that of attention where it is large', () => {
   const [flat, stack, small] = [matrix(4, 4), tf.zeros([1, 2, 32, 32]), tf.zeros([1, 2, 4, 4])]
   const recording = record({ flat, stack, small }, () => {
-    const ops = tensorflowOps() as TensorflowOps
+    const ops = backend().ops as TensorflowOps
     const y = tf.softmax(tf.matMul(flat, ops.swiglu(flat, tf.concat([flat, flat]), flat)))
     const attended = [stack, small].map((x) => tf.sum(tf.matMul(tf.softmax(x), x)))
     return { y, attended: tf.addN(attended) }

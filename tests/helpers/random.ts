@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../../src/backend/backend.ts'
 import type { LayerConfig, ModelConfig } from '../../src/model/config.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
 import type { Matrix, ReferenceExpert } from '../../src/model/reference.ts'
@@ -50,7 +51,7 @@ function linearTensors(weight: Matrix): LinearWeights {
 
 /** Experts as the loader leaves them: stacked where the backend can cut a stack without copying. */
 export function asLoaded(experts: ExpertWeights[]): Pick<MoeWeights, 'experts' | 'stacked'> {
-  return tf.getBackend() === 'tensorflow' ? stackExperts(experts) : { experts }
+  return backend().cutsShareMemory ? stackExperts(experts) : { experts }
 }
 
 /** Dimensions of a random decoder; anything left out is small. */

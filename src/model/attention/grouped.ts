@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { asOneKernel } from '../../backend/one-kernel.ts'
+import { fused } from '../../backend/fused.ts'
 import type { GroupedAttention } from '../config.ts'
 import { linear } from '../linear.ts'
 import { rmsNorm } from '../norm.ts'
@@ -48,9 +48,7 @@ function attend(q: tf.Tensor4D, { keys, values }: KeysValues, { cut, mask }: Que
     const scores = tf.softmax(mask ? tf.add(raw, mask) : raw)
     return headsFirst(tf.reshape(tf.matMul(scores, seenValues), [B, numHeads, T, headDim]) as tf.Tensor4D)
   }
-  return mask
-    ? asOneKernel({ op: 'TinymoeAttention', inputs: [q, seenKeys, seenValues, mask], fewRows: true }, steps)
-    : steps()
+  return mask ? fused('attention', [q, seenKeys, seenValues, mask], {}, steps) : steps()
 }
 
 /** Runs `f` on the queries of each block and joins what it gives. q [B, T, Nq, d]. */

@@ -46,7 +46,7 @@ export type CachedShape = Pick<GroupedShape, 'numKeyValueHeads' | 'headDim' | 's
 /** The attention of the layer of this number: x [B T, D] -> [B T, D]. */
 export type AttentionLayer = (x: tf.Tensor2D, weights: AttentionWeights, layer: number) => tf.Tensor2D
 
-/** One kind of attention: all that the model asks of it. */
+/** One kind of attention: what the model asks of it beside the facts of its shape. */
 export interface AttentionKind<Config> {
   cached(config: Config): CachedShape
   /** The layers of one description in a call; what they share is made here, once. */

@@ -1,16 +1,16 @@
 import { DATA_TYPES, type GraphNode } from './protobuf.ts'
 import type { Product, Recording } from './recorder.ts'
 
-/** Up to this many rows a product takes as long as reading its weights, and our own kernels serve best. */
+/** Up to this many rows a product takes as long as reading its weights, and the fused kernels serve best. */
 export const FEW_ROWS = 16
 
 /**
  * The nodes with the kernels of src/native that were noted while the graph was recorded. The steps whose place they take
  * stay beside them, without effect unless fetched.
  */
-export function withKernels({ nodes, kernels }: Recording, parts: number): GraphNode[] {
+export function withKernels({ nodes, fused }: Recording, parts: number): GraphNode[] {
   return nodes.flatMap((node) => {
-    const kernel = kernels?.get(node.name)
+    const kernel = fused?.get(node.name)
     if (!kernel) return [node]
     return kernel.op === 'TinymoeExperts' && parts > 1 ? inParts(kernel, parts) : [kernel]
   })
@@ -28,7 +28,7 @@ function inParts(kernel: GraphNode, parts: number): GraphNode[] {
   return [...each, { name, op: 'AddN', input: each.map((part) => part.name), attr }]
 }
 
-/** The nodes with our kernel for single products where it multiplies few rows. */
+/** The nodes with the kernel of src/native for single products where it multiplies few rows. */
 export function withOwnProducts({ nodes, products }: Pick<Recording, 'nodes' | 'products'>): GraphNode[] {
   const ours = new Set(products.filter(hasFewRows).map(({ node }) => node))
   return nodes.map((node) => (ours.has(node) ? { ...node, attr: { ...node.attr, _kernel: KERNEL } } : node))
@@ -37,7 +37,7 @@ export function withOwnProducts({ nodes, products }: Pick<Recording, 'nodes' | '
 /** By this name it is registered. */
 const KERNEL = { s: Buffer.from('tinymoe') }
 
-/** Whether our kernel multiplies it: one matrix by another, one of them few rows, or few columns. */
+/** Whether that kernel multiplies it: one matrix by another, one of them few rows, or few columns. */
 function hasFewRows({ node, left, right }: Product): boolean {
   const single = [left, right].every(({ shape }) => shape.slice(0, -2).every((size) => size === 1))
   const { T } = node.attr

@@ -1,14 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
-import type { KernelListener } from '../../src/backend/one-kernel.ts'
-import { type TensorflowOps, tensorflowOps } from '../../src/backend/tensorflow-ops.ts'
+import { backend } from '../../src/backend/backend.ts'
+import type { FusedName } from '../../src/backend/fused.ts'
+import { activeTensorflow } from '../../src/backend/tensorflow.ts'
+import type { TensorflowOps } from '../../src/backend/tensorflow-ops.ts'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { startRuntime } from '../../src/device/index.ts'
-import { FEW_ROWS, withKernels, withOwnProducts } from '../../src/graph/own-kernels.ts'
-import { type RecordOptions, record } from '../../src/graph/recorder.ts'
+import { FEW_ROWS, withKernels, withOwnProducts } from '../../src/graph/fuse.ts'
+import { record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
-import { kernelsFor } from '../../src/graph/sharing.ts'
+import { fusedFor } from '../../src/graph/sharing.ts'
 import { grouped } from '../../src/model/attention/grouped.ts'
 import { MASKED } from '../../src/model/attention/mask.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
@@ -26,17 +28,17 @@ beforeAll(async () => {
   await startRuntime({ device: 'cpu', threads: 2 })
 })
 
-/** Runs `f` eagerly, by a graph with our kernels, and tells which ones that graph has. Only `f`'s operands may vary. */
+/** Runs `f` eagerly, by a graph with fused kernels, and tells which ones that graph has. Only `f`'s operands may vary. */
 function byKernels(
   inputs: Record<string, tf.Tensor>,
   f: (inputs: Record<string, tf.Tensor>) => tf.Tensor,
   rows = 1,
-  kernels = kernelsFor(rows),
+  fused = fusedFor(rows),
 ): { kernels: string[]; actual: Float32Array; eager: Float32Array; flops: [graph: number, eager: number] } {
   const before = tf.memory().numTensors
   const seen = tf.tidy(() => {
     const zeros = Object.fromEntries(Object.entries(inputs).map(([name, x]) => [name, tf.zerosLike(x)]))
-    const recording = record(zeros, () => ({ y: tf.tidy(() => f(zeros)) }), { kernels })
+    const recording = record(zeros, () => ({ y: tf.tidy(() => f(zeros)) }), { fused })
     const session = new GraphSession(recording, { rows })
     const graph = countMatmulFlops(() => session.run(inputs, ['y']))
     const eager = countMatmulFlops(() => f(inputs))
@@ -188,7 +190,7 @@ describe('experts', () => {
 })
 
 test('without kernels, as on a card, a single token may choose other experts than the recording saw', () => {
-  expectDefinition({ T: 1, D: 8, H: 12, E: 4, K: 2, seed: 9 }, [[0, 5, -1, 4]], null)
+  expectDefinition({ T: 1, D: 8, H: 12, E: 4, K: 2, seed: 9 }, [[0, 5, -1, 4]], new Set())
 })
 
 interface LayerSizes {
@@ -204,11 +206,11 @@ function mapConstants<X extends object>(x: X): { [name in keyof X]: fc.Arbitrary
   return Object.fromEntries(Object.entries(x).map(([name, value]) => [name, fc.constant(value)])) as never
 }
 
-/** A layer of random experts by every dispatch, as a graph with our kernels, against the definition. */
+/** A layer of random experts by every dispatch, as a graph with fused kernels, against the definition. */
 function expectDefinition(
   { T, D, H, E, K, seed }: LayerSizes,
   logits?: number[][],
-  weights: boolean | null = true,
+  fused: ReadonlySet<FusedName> = fusedFor(T),
 ): void {
   const numbers = randomNumbers(seed)
   const experts = Array.from({ length: E }, () => randomExpert(D, H, numbers))
@@ -226,18 +228,17 @@ function expectDefinition(
         scoreBias: null,
         ...asLoaded(experts.map(expertTensors)),
       }
-      const context = { place: { layer: 0 }, views: true }
+      const context = { place: { layer: 0 } }
       const { kernels, actual } = byKernels(
         { x: tf.tensor2d(x), logits: tf.tensor2d(routerLogits) },
         ({ x, logits }) =>
           routeAndDispatch(x as tf.Tensor2D, logits as tf.Tensor2D, layer, config, dispatch, context).output,
         T,
-        weights === null ? null : { fewRows: few, weights },
+        fused,
       )
       const whole = dispatch === 'dense' ? 'TinymoeExpert' : 'TinymoeExperts'
-      if (weights) expect(kernels).toContain(whole)
-      else if (weights === false)
-        expect(new Set(kernels)).toEqual(new Set(['TinymoeGated', 'TinymoeCombine']))
+      if (fused.has('experts')) expect(kernels).toContain(whole)
+      else if (fused.size > 0) expect(new Set(kernels)).toEqual(new Set(['TinymoeGated', 'TinymoeCombine']))
       expect(maxDifference(actual, expected.flat()), dispatch).toBeLessThan(3e-5)
     })
   }
@@ -389,7 +390,7 @@ describe('many rows', () => {
 
   test('gates and the sums of what experts made, each in one kernel, equal the definition', () => {
     fc.assert(
-      fc.property(dims, (sizes) => expectDefinition(sizes, undefined, false)),
+      fc.property(dims, (sizes) => expectDefinition(sizes, undefined, fusedFor(sizes.T, { half: true }))),
       { numRuns: 25 },
     )
   })
@@ -397,11 +398,10 @@ describe('many rows', () => {
   test('large values saturate as they do in TensorFlow', () => {
     tf.tidy(() => {
       const both = tf.tensor2d([[-200, -100, -88, -20, 0, 20, 88, 100, 200, 1e30], new Array(10).fill(3)])
-      const ops = tensorflowOps() as TensorflowOps
+      const ops = backend().ops as TensorflowOps
       const identity = tf.eye(2) as tf.Tensor2D
       // Gate above up: x^T through the identity.
-      const f = ({ x }: Record<string, tf.Tensor>) =>
-        ops.swiglu(x as tf.Tensor2D, identity, tf.ones([1, 1]), true)
+      const f = ({ x }: Record<string, tf.Tensor>) => ops.swiglu(x as tf.Tensor2D, identity, tf.ones([1, 1]))
       const { kernels, actual, eager } = byKernels({ x: tf.transpose(both) }, f)
       expect(kernels).toContain('TinymoeGated')
       for (const [i, value] of eager.entries()) expect(actual[i]).toBeCloseTo(value, 4)
@@ -410,7 +410,7 @@ describe('many rows', () => {
 })
 
 test('a recording notes the kernels for its number of rows, and nobody is told any more once it has ended, well or not', () => {
-  const listening = () => (tf.backend() as KernelListener).noteKernel !== undefined
+  const listening = () => activeTensorflow().onFused !== undefined
   const [x, weight] = [matrix(2, 4), tf.ones<tf.Rank.R1>([4])]
   const [gateUp, down] = [matrix(6, 4), matrix(4, 3)].map((of) => ({ weight: of, bias: null }))
   const seen: boolean[] = []
@@ -418,18 +418,18 @@ test('a recording notes the kernels for its number of rows, and nobody is told a
     seen.push(listening())
     return { y: applyExpert(rmsNorm(x, weight, 1e-6), { gateUp, down }) }
   }
-  const noted = (kernels: RecordOptions['kernels']) =>
-    [...(record({ x }, build, { kernels }).kernels?.values() ?? [])].map(({ op }) => op)
-  expect(noted(undefined)).toEqual([])
-  expect(noted(null)).toEqual([])
-  expect(noted({ fewRows: false, weights: true })).toEqual(['TinymoeRmsNorm'])
-  expect(noted({ fewRows: true, weights: false })).toEqual(['TinymoeRmsNorm'])
-  expect(noted({ fewRows: true, weights: true })).toEqual(['TinymoeRmsNorm', 'TinymoeExpert'])
+  const noted = (fused?: ReadonlySet<FusedName>) =>
+    [...(record({ x }, build, { fused }).fused?.values() ?? [])].map(({ op }) => op)
+  expect(noted()).toEqual([])
+  expect(noted(new Set())).toEqual([])
+  expect(noted(fusedFor(17))).toEqual(['TinymoeRmsNorm'])
+  expect(noted(fusedFor(16, { half: true }))).toEqual(['TinymoeRmsNorm'])
+  expect(noted(fusedFor(16))).toEqual(['TinymoeRmsNorm', 'TinymoeExpert'])
   const fails = () => {
     throw new Error('no graph')
   }
-  expect(() => record({ x }, fails, { kernels: kernelsFor(1) })).toThrow('no graph')
-  expect([...seen, listening()]).toEqual([false, false, true, true, true, false])
-  expect([16, 17].map((rows) => kernelsFor(rows)?.fewRows)).toEqual([true, false])
+  expect(() => record({ x }, fails, { fused: fusedFor(1) })).toThrow('no graph')
+  expect([...seen, listening()]).toEqual([true, true, true, true, true, false])
+  expect([16, 17].map((rows) => fusedFor(rows).has('attention'))).toEqual([true, false])
   tf.dispose([x, weight, gateUp.weight, down.weight])
 })
