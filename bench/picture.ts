@@ -3,9 +3,9 @@ import { fileURLToPath } from 'node:url'
 import * as Plot from '@observablehq/plot'
 import { parseHTML } from 'linkedom'
 import { writeAtomically } from '../src/checkpoint/save.ts'
+import { packageRoot } from '../src/package.ts'
 import { readReport } from './read-report.ts'
 import { subjectOf, tokenSweep } from './select.ts'
-import { packageRoot } from './store.ts'
 import type { BenchReport, Row } from './types.ts'
 
 /*

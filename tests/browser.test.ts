@@ -27,8 +27,9 @@ async function bundle(contents: string): Promise<string> {
 
 /** A place to run scripts with the globals of a page's worker that the engine may use, and none of Node's. */
 function worker(): Context {
-  const { fetch, performance, TextDecoder, TextEncoder, MessageChannel, Blob, console } = globalThis
-  const web = { fetch, performance, TextDecoder, TextEncoder, MessageChannel, Blob, console }
+  const { fetch, performance, TextDecoder, TextEncoder, MessageChannel, Blob, AbortSignal, console } =
+    globalThis
+  const web = { fetch, performance, TextDecoder, TextEncoder, MessageChannel, Blob, AbortSignal, console }
   const context = createContext({ ...web, WorkerGlobalScope: class {}, navigator: { userAgent: 'a test' } })
   return Object.assign(context, { self: context })
 }

@@ -9,11 +9,11 @@
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
+import type { Dtype } from '../../src/backend/dtypes.ts'
 import { writeAtomically } from '../../src/checkpoint/save.ts'
 import { dtypeOption, wholeNumber } from '../../src/cli/arguments.ts'
 import { write } from '../../src/cli/output.ts'
 import { runScript } from '../../src/cli/run-script.ts'
-import type { Dtype } from '../../src/graph/half-weights.ts'
 import { gitCommit, loadAverage } from '../conditions.ts'
 import { takeTurns, turnsTable } from './in-turns.ts'
 

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { DTYPES } from '../backend/dtypes.ts'
 import type { Device } from '../device/types.ts'
-import { DTYPES } from '../graph/half-weights.ts'
 import { EXECUTORS } from '../load-model.ts'
 import { DISPATCHES, type DispatchName } from '../model/dispatch/index.ts'
 
@@ -15,6 +15,12 @@ export interface GlobalOptions {
 export function allOptions<Own>(command: Command): Own & GlobalOptions {
   return command.optsWithGlobals() as Own & GlobalOptions
 }
+
+/** The model of every command that runs one; `loadModel` reads it. */
+export const MODEL_ARGUMENT = [
+  '<model>',
+  'Hugging Face directory (config.json, safetensors, tokenizer.json), or a bundled model such as moe',
+] as const
 
 /** A whole number of at least `min`, digits only: `3x`, `-1`, `1e99` and '' are refused, not guessed at. */
 export function wholeNumber(min: number): (text: string) => number {

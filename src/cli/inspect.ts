@@ -9,6 +9,7 @@ import { compareWithPublished, publishedModels } from '../cost/published.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
 import { loadModel } from '../load-model.ts'
 import { mixturesOf } from '../model/config.ts'
+import { bundledDirectory } from '../package.ts'
 import { type WeightsAnswer, weightsAnswer } from '../trace/analyse.ts'
 import { allOptions, type GlobalOptions, wholeNumber } from './arguments.ts'
 import { barOf, comparisonText, inspectionText, listText } from './inspect-text.ts'
@@ -34,8 +35,8 @@ export interface Inspected extends Inspection {
 }
 
 const EXAMPLES = `
-<model> is a directory with a config.json, a config.json, or the name of a published model (--list), of which a part
-that no other has is enough. Only shapes are read; --measure also loads the weights. docs/cost.md explains every number.
+<model> is a directory with a config.json, a config.json, a bundled model (moe), or the name of a published one (--list),
+of which a part that no other has is enough. Only shapes are read; --measure also loads the weights. docs/cost.md explains every number.
 
 Examples:
   $ tinymoe inspect deepseek-v3
@@ -48,7 +49,7 @@ export function registerInspect(program: Command): void {
     .command('inspect')
     .summary('parameters, FLOPs, bytes of a model from its shapes')
     .description('Counts parameters, FLOPs and bytes a token, arithmetic intensity and experts touched.')
-    .argument('[model]', 'directory, config.json, or name of a published model')
+    .argument('[model]', 'directory, config.json, or name of a bundled or published model')
     .option('--compare <models...>', 'two or more models side by side')
     .option('--list', 'the published models, with what is published and what is counted')
     .option('--context <n>', 'tokens of the prompt, which a decoded token meets', wholeNumber(1), 4096)
@@ -124,7 +125,8 @@ function inspectNamed({ name, shape, dtype, published }: NamedModel, flags: Flag
 }
 
 /** Runs the text once, and counts the experts that batches of its consecutive tokens touch. */
-async function measure(dir: string, text: string, flags: Flags): Promise<Inspected['measured']> {
+async function measure(name: string, text: string, flags: Flags): Promise<Inspected['measured']> {
+  const dir = bundledDirectory(name) ?? name
   if (!existsSync(dir) || !statSync(dir).isDirectory()) {
     throw new InputError(`${dir}: --measure needs a directory with weights and a tokenizer to run a text`)
   }
@@ -141,7 +143,7 @@ async function measure(dir: string, text: string, flags: Flags): Promise<Inspect
     const { logits, trace } = model.forward([tokens], { trace: true })
     logits.dispose()
     const sizes = [...new Set([...flags.batches.filter((size) => size <= tokens.length), tokens.length])]
-    return { tokens: tokens.length, answers: sizes.map((size) => weightsAnswer(trace!, model.config, size)) }
+    return { tokens: tokens.length, answers: sizes.map((size) => weightsAnswer(trace, model.config, size)) }
   } finally {
     model.dispose()
   }

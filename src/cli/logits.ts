@@ -4,7 +4,15 @@ import { checkPromptLength } from '../generate/generate.ts'
 import { mostLikely } from '../generate/sampler.ts'
 import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
 import type { LayerTrace } from '../model/trace.ts'
-import { allOptions, dispatchOption, dtypeOption, executorOption, repeated, tokenIds } from './arguments.ts'
+import {
+  allOptions,
+  dispatchOption,
+  dtypeOption,
+  executorOption,
+  MODEL_ARGUMENT,
+  repeated,
+  tokenIds,
+} from './arguments.ts'
 import { jsonRow, table, writeAll } from './output.ts'
 
 interface Options {
@@ -31,7 +39,7 @@ export function registerLogits(program: Command): void {
     .description(
       'Logits at every position of one or several sequences (run as one batch), and what the routers chose.',
     )
-    .argument('<dir>', 'Hugging Face model directory: config.json, safetensors')
+    .argument(...MODEL_ARGUMENT)
     .option('--tokens <ids>', 'token ids of a sequence, such as 1,2,3; once a sequence', repeated(tokenIds))
     .option('--trace', 'also the experts each layer chose for each token')
     .addOption(dispatchOption())

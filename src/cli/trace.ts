@@ -16,7 +16,14 @@ import { type TraceRun, traceRun } from '../trace/run.ts'
 import { layerStatistics } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { analyseCommand } from './analyse.ts'
-import { allOptions, dispatchOption, type GlobalOptions, tokenIds, wholeNumber } from './arguments.ts'
+import {
+  allOptions,
+  dispatchOption,
+  type GlobalOptions,
+  MODEL_ARGUMENT,
+  tokenIds,
+  wholeNumber,
+} from './arguments.ts'
 import { colourDepth } from './colour-depth.ts'
 import { remark, table, writeAll } from './output.ts'
 import { textFromStdin } from './stdin.ts'
@@ -75,7 +82,7 @@ export function registerTrace(program: Command): void {
     .command('trace')
     .summary('see which experts each token goes to, and why')
     .description('Runs a text or token ids and shows what the router of every layer decided.')
-    .argument('<dir>', 'Hugging Face model directory: config.json, safetensors, tokenizer.json')
+    .argument(...MODEL_ARGUMENT)
     .option('--prompt <text>', 'text to run; - reads it from stdin, without its last line break')
     .option('--tokens <ids>', 'token ids to run, such as 1,2,3', tokenIds)
     .option('--max-tokens <n>', 'tokens to generate after that, the most likely ones', wholeNumber(0), 0)
@@ -113,7 +120,7 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
       throw namedAfterFlag(error)
     })
     const texts = model.tokenizer ? await tokenTexts(run.trace.rows, model.tokenizer) : null
-    const traced = { ...run, model, texts, decisions: new Decisions(model, run.calls, interventions) }
+    const traced = { ...run, model, texts, decisions: new Decisions(model, run.trace) }
     writeFiles(traced, flags)
     if (flags.analyse) await showAnalysis(traced, flags, interventions)
     else await show(traced, flags)

@@ -57,7 +57,7 @@ function watchTensorflow(backend: TfjsNode, matmuls: Matmul[]): () => void {
       }
     }),
     replace(GraphSession.prototype, 'execute', (original, session) => (inputs, refs) => {
-      const { operands, resolve } = graphMatmuls(session.nodes, inputs, refs, session.shapes)
+      const { operands, resolve } = graphMatmuls(session.recording, inputs, refs)
       const results = original(inputs, [...refs, ...operands])
       const values = results.splice(refs.length)
       matmuls.push(...resolve(values))

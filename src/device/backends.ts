@@ -87,7 +87,7 @@ function nativeEnvironment(visibleDevices: string | undefined, { threads, debug 
   return {
     TF_FORCE_GPU_ALLOW_GROWTH: env.TF_FORCE_GPU_ALLOW_GROWTH ?? 'true', // else it takes all of the card's memory
     TF_CPP_MIN_LOG_LEVEL: env.TF_CPP_MIN_LOG_LEVEL ?? (debug ? '0' : '3'),
-    // Graphs name their kernels (src/graph/sharing.ts); unset, TensorFlow would choose for them by the processor.
+    // Graphs name their kernels (src/graph/products.ts); unset, TensorFlow would choose for them by the processor.
     TF_ENABLE_ONEDNN_OPTS: env.TF_ENABLE_ONEDNN_OPTS ?? (hasOneDnn() ? '0' : undefined),
     TF_NUM_INTRAOP_THREADS: String(threads.threads),
     TF_OVERRIDE_GLOBAL_THREADPOOL: env.TF_OVERRIDE_GLOBAL_THREADPOOL ?? '1', // so that a session may have its own number

@@ -1,6 +1,14 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
-import type { FeedForwardShape, GroupedShape, LayerShape, ModelShape, MoeShape } from '../model/config.ts'
+import {
+  type FeedForwardShape,
+  type GroupedShape,
+  type LayerShape,
+  type ModelShape,
+  type MoeShape,
+  type RouterShape,
+  sigmoidTopK,
+} from '../model/config.ts'
 import type { CountedFamily } from './family.ts'
 import { headsOf, layerCount, parseFields, positiveInt } from './schema.ts'
 
@@ -89,7 +97,12 @@ function mixture(
   { sharedWidth = 0, ...more }: Partial<MoeShape> & { sharedWidth?: number } = {},
 ): MoeShape {
   const sharedExpert = sharedWidth > 0 ? { intermediateSize: sharedWidth } : undefined
-  return { kind: 'moe', intermediateSize, router: { numExperts, topK }, sharedExpert, ...more }
+  return { kind: 'moe', intermediateSize, router: plainTopK(numExperts, topK), sharedExpert, ...more }
+}
+
+/** A router whose weights are its matrix. */
+function plainTopK(numExperts: number, topK: number): RouterShape {
+  return { numExperts, topK }
 }
 
 /** Mixtral's layout with its field names. */
@@ -129,7 +142,7 @@ const deepseekFields = {
 function deepseekFeedForward(c: Fields<typeof deepseekFields>, i: number): FeedForwardShape {
   if (i < c.first_k_dense_replace || i % c.moe_layer_freq !== 0) return swiglu(c.intermediate_size)
   const { n_routed_experts: numExperts, num_experts_per_tok: topK, moe_intermediate_size: H } = c
-  const router = { numExperts, topK, scoreBias: c.topk_method === 'noaux_tc' }
+  const router = (c.topk_method === 'noaux_tc' ? sigmoidTopK : plainTopK)(numExperts, topK)
   return mixture(numExperts, topK, H, { router, sharedWidth: (c.n_shared_experts ?? 0) * H })
 }
 
@@ -295,7 +308,7 @@ export const COUNTED: readonly CountedFamily[] = [
         slidingWindow: i % 2 === 0 ? (c.sliding_window ?? null) : null,
       }),
       feedForward: localMixture(c, {
-        router: { numExperts: c.num_local_experts, topK: c.num_experts_per_tok, bias: true },
+        router: { ...plainTopK(c.num_local_experts, c.num_experts_per_tok), bias: true },
         expertBias: true,
       }),
     }),
@@ -341,11 +354,7 @@ export const COUNTED: readonly CountedFamily[] = [
     (c, _, file) => ({
       attention: grouped(c, file, { qkNorm: c.use_qk_norm ? 'across-heads' : undefined }),
       feedForward: localMixture(c, {
-        router: {
-          numExperts: c.num_local_experts,
-          topK: c.num_experts_per_tok,
-          scoreBias: c.use_routing_bias ?? false,
-        },
+        router: (c.use_routing_bias ? sigmoidTopK : plainTopK)(c.num_local_experts, c.num_experts_per_tok),
       }),
     }),
   ),

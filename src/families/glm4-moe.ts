@@ -5,6 +5,7 @@ import {
   type GroupedAttention,
   mixturesOf,
   type RouterConfig,
+  sigmoidTopK,
 } from '../model/config.ts'
 import type { RunnableFamily } from './family.ts'
 import { DECODER_NAMES, isStaleBuffer } from './names.ts'
@@ -129,13 +130,9 @@ function routerOf(c: z.output<typeof fields>, file: string): RouterConfig {
     )
   }
   return {
-    numExperts: E,
-    topK: K,
-    scoring: 'sigmoid',
+    ...sigmoidTopK(E, K),
     weighting: c.norm_topk_prob ? 'normalized' : 'scores',
-    normEpsilon: 1e-20,
     scalingFactor: c.routed_scaling_factor,
     groupLimit: groups > 1 ? { groups, keep, score: 'sum-of-top-2' } : null,
-    scoreBias: true,
   }
 }

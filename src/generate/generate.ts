@@ -1,7 +1,10 @@
 import type * as tf from '@tensorflow/tfjs-core'
+import { assertObject, shown } from '../checks.ts'
 import { InputError } from '../errors.ts'
+import { checkCall } from '../model/check-call.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { KvCache } from '../model/kv-cache.ts'
+import { checkForm } from '../model/router/check-interventions.ts'
 import type { RoutingTrace } from '../model/trace.ts'
 import type { ForwardOptions, ForwardResult, GreedyResult } from '../model/transformer.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -61,6 +64,7 @@ class Generation {
     private readonly tokenizer: Tokenizer | null,
     private readonly options: GenerateOptions,
   ) {
+    checkOptions(options)
     this.sampling = parseSampling(options)
     this.random = Xoshiro128.fromSeed(this.sampling.seed)
     checkInput(options, tokenizer, model.config)
@@ -187,6 +191,23 @@ class Generation {
   private get ended(): boolean {
     return this.finishReason !== null || this.options.signal?.aborted === true
   }
+}
+
+/** The kinds of what is given; what it says is looked at where it is used. */
+function checkOptions(options: GenerateOptions): void {
+  assertObject('generate', options, 'an object with prompt or tokens')
+  const { prompt, tokens, stop, signal, dispatch, trace, interventions } = options
+  const check = (name: string, value: unknown, holds: boolean, expected: string) => {
+    if (value !== undefined && !holds)
+      throw new InputError(`${name}: is ${shown(value)}, expected ${expected}`)
+  }
+  check('prompt', prompt, typeof prompt === 'string', 'a text')
+  check('tokens', tokens, Array.isArray(tokens) || ArrayBuffer.isView(tokens), 'a list of token ids')
+  const isList = Array.isArray(stop) && stop.every((text) => typeof text === 'string')
+  check('stop', stop, isList, "a list of texts, such as ['The end']")
+  check('signal', signal, signal instanceof AbortSignal, "an AbortController's signal")
+  checkCall([], { dispatch, trace })
+  if (interventions !== undefined) checkForm(interventions)
 }
 
 /** @throws InputError for a prompt longer than the positions that the model was made for */

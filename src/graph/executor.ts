@@ -1,22 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
+import type { Dtype } from '../backend/dtypes.ts'
+import { LIMITS } from '../backend/limits.ts'
 import { type Batch, toBatch } from '../model/batch.ts'
 import { mixtureAt } from '../model/config.ts'
 import type { CacheExtension, KvCache } from '../model/kv-cache.ts'
 import { mostLikelyTokens } from '../model/most-likely.ts'
-import { assertFinite } from '../model/router/route.ts'
+import { assertFinite } from '../model/router/steps.ts'
 import { type RoutingTrace, TraceRecorder } from '../model/trace.ts'
 import type { ForwardOptions, ForwardResult, GreedyResult, MoeModel } from '../model/transformer.ts'
-import { type Dtype, HalfWeights } from './half-weights.ts'
-import { cutInPieces, type Piece } from './pieces.ts'
-import { readsWeightsMostly } from './sharing.ts'
+import { routerRules } from '../model/weights.ts'
+import { HalfWeights } from './half-weights.ts'
+import { type Piece, piecesOf, roomFor } from './plan.ts'
 import { RecordedStep, type StepShape } from './step.ts'
 import type { StepInputs } from './step-inputs.ts'
-
-/** Columns that a cache has room for at first; doubled as needed. */
-const MIN_CAPACITY = 256
-/** Graphs kept; the one longest unused goes. */
-const MAX_STEPS = 12
 
 /** What a call is after: the logits, or each sequence's most likely next token. */
 type Wanted = 'logits' | 'greedy'
@@ -111,7 +108,7 @@ export class RecordedExecutor {
   }
 
   private prepare(batch: Batch, cache: KvCache, options: ForwardOptions): Omit<Call, 'outputs' | 'wanted'> {
-    const pieces = cutInPieces(batch.length)
+    const pieces = piecesOf(batch.length)
     const last = pieces[pieces.length - 1]
     const needed = last.from + last.stepTokens
     const columns = cache.stored + needed
@@ -171,21 +168,15 @@ export class RecordedExecutor {
   private step(shape: StepShape): RecordedStep {
     const key = Object.values(shape).join()
     const known = this.steps.get(key)
-    const step =
-      known ?? new RecordedStep(this.model.config, this.model.weights, shape, this.halvesFor(shape))
+    const step = known ?? new RecordedStep(this.model.config, this.model.weights, shape, this.halves)
     this.steps.delete(key)
     this.steps.set(key, step)
-    if (this.steps.size > MAX_STEPS) {
+    if (this.steps.size > LIMITS.graphs) {
       const [oldest, stale] = this.steps.entries().next().value as [string, RecordedStep]
       stale.dispose()
       this.steps.delete(oldest)
     }
     return step
-  }
-
-  /** A processor multiplies few rows no faster in half precision, and float32 graphs share the weights' own memory. */
-  private halvesFor({ batch, tokens }: StepShape): HalfWeights | null {
-    return readsWeightsMostly(batch * tokens) ? null : this.halves
   }
 
   /** Something was not finite: if a router saw it, say where. */
@@ -225,9 +216,9 @@ export class RecordedExecutor {
     const { batch, extension, outputs } = call
     const recorder = new TraceRecorder(batch.realRows, batch.rows(extension.firstPositions), {})
     for (const layer of this.mixtureLayers) {
-      const { router } = mixtureAt(this.model.config, layer)
       const weights = this.model.weights.blocks[layer].feedForward
-      const scoreBias = weights.kind === 'moe' ? weights.scoreBias : null
+      if (weights.kind !== 'moe') throw new Error(`layer ${layer} has no router`)
+      const rules = routerRules(mixtureAt(this.model.config, layer), weights)
       const gather = (name: string) =>
         realRows(
           call,
@@ -235,7 +226,7 @@ export class RecordedExecutor {
         )
       tf.tidy(() => {
         const routing = { expertIndices: gather('expertIndices'), expertWeights: gather('expertWeights') }
-        recorder.routing(gather('routerLogits'), routing, { config: router, scoreBias }, { place: { layer } })
+        recorder.routing(gather('routerLogits'), routing, rules, { place: { layer } })
       })
     }
     return recorder.trace
@@ -266,11 +257,6 @@ function stepInputs(
     firstColumn: first + from,
     lastRows: Int32Array.from({ length: B }, (_, b) => b * stepTokens + count - 1),
   }
-}
-
-/** Columns of a cache to have room for: a power of two. */
-function roomFor(columns: number): number {
-  return Math.max(MIN_CAPACITY, 2 ** Math.ceil(Math.log2(columns)))
 }
 
 /** Rows [B stepTokens, n] of each piece as the rows of the call's real tokens, sequence after sequence. */

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type * as tf from '@tensorflow/tfjs-core'
 import { FUSED, type FusedCall, type FusedName, type Kernel } from '../backend/fused.ts'
+import { LIMITS } from '../backend/limits.ts'
 import { activeTensorflow, type OpAttribute, type TfjsNode } from '../backend/tensorflow.ts'
 import { missingAttributes } from './op-attributes.ts'
 import {
@@ -27,7 +28,15 @@ export interface Product {
   shape: readonly number[]
 }
 
-/** What was recorded. Names are those of the graph's nodes. */
+export const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1)
+
+/** In a product of two matrices; of stacks, in one of them. */
+export function multiplications({ left, shape }: Product): number {
+  const [rows, inner] = left.shape.slice(-2)
+  return (left.transposed ? rows : inner) * sizeOf(shape.slice(-2))
+}
+
+/** What was recorded, and what passes make of it. Names are those of the graph's nodes. */
 export interface Recording {
   nodes: GraphNode[]
   products: Product[]
@@ -38,6 +47,8 @@ export interface Recording {
   fused?: ReadonlyMap<string, GraphNode>
   /** Of operands of products whose type tfjs has not, so that they cannot be fetched; by their refs. */
   shapes?: Record<string, readonly number[]>
+  /** Whether TensorFlow shares nodes among its threads, not each op. */
+  oneThreadAnOp?: boolean
 }
 
 interface Known {
@@ -50,9 +61,6 @@ const PRODUCTS: Record<string, [left: string, right: string]> = {
   MatMul: ['transpose_a', 'transpose_b'],
   BatchMatMulV2: ['adj_x', 'adj_y'],
 }
-
-/** Tensors that were there before the recording become constants of the graph up to this many values, larger ones variables. */
-const MAX_CONSTANT_VALUES = 1024
 
 export interface RecordOptions {
   isVariable?: (tensor: tf.Tensor) => boolean
@@ -234,12 +242,11 @@ export class Recorder {
     const input = inputs.map((tensor) => this.ref(tensor))
     const end = this.add('Identity', [this.ref(output)], { T: { type: DATA_TYPES.float32 } })
     this.bind(output, end.name)
-    const attr = Object.fromEntries(
-      Object.entries(kernel.attributes ?? {}).map(([attribute, type]) => [
-        attribute,
-        type === 'int' ? { i: attributes[attribute] } : { f: attributes[attribute] },
-      ]),
-    )
+    const attr: GraphNode['attr'] = {}
+    for (const [attribute, type] of Object.entries(kernel.attributes ?? {})) {
+      attr[attribute] = type === 'int' ? { i: attributes[attribute] } : { f: attributes[attribute] }
+    }
+    for (const [limit, i] of Object.entries(kernel.limits ?? {})) attr[limit] = { i }
     this.fused.set(end.name, { name: end.name, op: kernel.op, input, attr })
   }
 
@@ -270,7 +277,7 @@ export class Recorder {
 
   /** A tensor that no recorded op made: a variable that shares its memory if it was there before and is large, else a constant. */
   private capture(tensor: tf.Tensor, readSync: TfjsNode['readSync']): Known {
-    const { isVariable = ({ size }) => size > MAX_CONSTANT_VALUES } = this.options
+    const { isVariable = ({ size }) => size > LIMITS.constantValues } = this.options
     if (!this.madeHere.has(tensor.dataId) && isVariable(tensor)) {
       const name = `variable_${this.count++}`
       const dtype = tensor.dtype as GraphDtype

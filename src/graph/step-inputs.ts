@@ -1,13 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { LIMITS } from '../backend/limits.ts'
 import { activeTensorflow } from '../backend/tensorflow.ts'
 import { tensorflowOps } from '../backend/tensorflow-ops.ts'
 import type { AttentionCall, MaskShape, QueryBlock } from '../model/attention/kind.ts'
 import { cutQueries, MASKED } from '../model/attention/mask.ts'
 import type { RopeConfig } from '../model/config.ts'
 import { type RopeTables, ropeFrequencies } from '../model/rope.ts'
-
-/** Up to this many query tokens look at the whole room: cutting it takes more ops than it saves. */
-const FEW_TOKENS = 16
 
 /** B, T and S of a step: its sequences, its tokens of each, and the columns that its cache has room for. */
 export interface StepSizes {
@@ -113,7 +111,7 @@ export function blocksInGraph(
     const begin = tf.maximum(tf.sub(own, tf.scalar((window ?? S) - 1, 'int32')), tf.scalar(0, 'int32'))
     const end = tf.add(own, tf.scalar(tokens, 'int32'))
     const cut = <X extends tf.Tensor>(x: X, axis: number) =>
-      T <= FEW_TOKENS ? x : ops.cutAlong(x, axis, begin as tf.Tensor1D, end as tf.Tensor1D)
+      B * T <= LIMITS.fewRows ? x : ops.cutAlong(x, axis, begin as tf.Tensor1D, end as tf.Tensor1D)
     const owns = tf.reshape(tf.add(tf.range(0, tokens, 1, 'float32'), tf.cast(own, 'float32')), [tokens, 1])
     const ahead = tf.sub(cut(all, 3), owns) // [1, 1, tokens, C]
     const later = oneIfPositive(ahead)

@@ -6,16 +6,17 @@ import { cachedShapes } from '../model/attention/index.ts'
 import type { KeysValues } from '../model/attention/kind.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
 import { decode, unembed } from '../model/decoder.ts'
-import { type DispatchName, mixtureLayer } from '../model/dispatch/index.ts'
+import type { DispatchName } from '../model/dispatch/index.ts'
 import type { CacheHolder, KvCache } from '../model/kv-cache.ts'
-import type { RoutingTensors } from '../model/router/tensors.ts'
+import { moe } from '../model/moe.ts'
+import type { RoutingTensors } from '../model/router/types.ts'
 import type { ModelWeights, MoeWeights } from '../model/weights.ts'
 import { cacheShape, cacheValue, GraphCache } from './graph-cache.ts'
 import { inHalf } from './half.ts'
 import type { HalfWeights } from './half-weights.ts'
-import { type Recording, type RecordOptions, record } from './recorder.ts'
+import { type Plan, planFor } from './plan.ts'
+import { type Recording, record } from './recorder.ts'
 import { GraphSession } from './session.ts'
-import { fusedFor } from './sharing.ts'
 import { packedLength, packInputs, type StepInputs, type StepSizes, unpackInputs } from './step-inputs.ts'
 
 /** What makes one recorded step differ from another: everything that is a constant of its graph. */
@@ -46,21 +47,15 @@ export class RecordedStep implements CacheHolder {
     weights: ModelWeights,
     readonly shape: StepShape,
     halves: HalfWeights | null = null,
+    plan = planFor({ rows: shape.batch * shape.tokens, dtype: halves?.dtype }),
   ) {
     const scope = tf.engine()
     scope.startScope('recording')
     try {
-      const rows = shape.batch * shape.tokens
-      const { recording, cache } = recordStep(
-        config,
-        weights,
-        shape,
-        fusedFor(rows, { half: halves !== null }),
-      )
+      const { recording, cache } = recordStep(config, weights, shape, plan)
+      const rounds = halves && plan.dtype !== 'float32'
       this.cache = cache
-      this.session = new GraphSession(halves ? inHalf(recording, halves, choosing(weights)) : recording, {
-        rows,
-      })
+      this.session = new GraphSession(rounds ? inHalf(recording, halves, choosing(weights)) : recording, plan)
     } finally {
       scope.endScope()
     }
@@ -123,7 +118,7 @@ function recordStep(
   config: ModelConfig,
   weights: ModelWeights,
   shape: StepShape,
-  fused: RecordOptions['fused'],
+  { fused }: Plan,
 ): { recording: Recording; cache: Pick<GraphCache, 'names' | 'copies'> } {
   const packed = tf.zeros<tf.Rank.R1>([packedLength(shape)], 'int32')
   let cache: GraphCache | undefined
@@ -180,7 +175,7 @@ class GraphRouting {
   run(x: tf.Tensor2D, weights: MoeWeights, config: MoeConfig, layer: number): tf.Tensor2D {
     const { dispatch } = this.shape
     const context = { place: { layer } }
-    const { output, routing, routerLogits } = mixtureLayer(x, weights, config, dispatch, context)
+    const { output, routing, routerLogits } = moe(x, weights, config, dispatch, context)
     if ('tokensPerExpert' in routing) throw new Error('recording: routing left the device')
     const { expertIndices, expertWeights } = routing
     const kept = { expertIndices: tf.keep(expertIndices), expertWeights: tf.keep(expertWeights) }

@@ -201,3 +201,9 @@ export function softmaxTopK(numExperts: number, topK: number): RouterConfig {
     groupLimit: null,
   }
 }
+
+/** DeepSeek-V3's router: a sigmoid each, chosen with a bias, divided by their sum; without a group limit. */
+export function sigmoidTopK(numExperts: number, topK: number): RouterConfig {
+  const rest = softmaxTopK(numExperts, topK)
+  return { ...rest, scoring: 'sigmoid', normEpsilon: 1e-20, scoreBias: true }
+}

@@ -9,6 +9,14 @@ export interface CacheHolder {
   release(): KeysValues[]
 }
 
+/** What a cache and the model that uses it have to agree on. */
+export interface CacheShape {
+  /** An entry a layer. */
+  layers: CachedShape[]
+  /** Positions that the model was made for. */
+  maxPositionEmbeddings: number
+}
+
 /** A cache as it will be after a call. */
 export interface CacheExtension {
   /** Each sequence's first new position. */
@@ -34,23 +42,27 @@ export class KvCache {
   /** Tokens seen by each sequence (padding not counted): the position of its next token. */
   private seen: number[] = []
 
-  constructor(private readonly shapes: CachedShape[]) {
-    this.layers = shapes.map(() => null)
-    const windows = shapes.map(({ slidingWindow }) => slidingWindow ?? Number.POSITIVE_INFINITY)
+  constructor(private readonly shape: CacheShape) {
+    this.layers = shape.layers.map(() => null)
+    const windows = shape.layers.map(({ slidingWindow }) => slidingWindow ?? Number.POSITIVE_INFINITY)
     const widest = Math.max(...windows)
     this.window = Number.isFinite(widest) ? widest : null
   }
 
   /** @throws InputError when it was made for a model of another shape */
-  assertFits(model: CachedShape[]): void {
+  assertFits(model: CacheShape): void {
     const check = (name: string, own: unknown, expected: unknown) => {
       if (own === expected) return
       throw new InputError(`kvCache: was made for another model, with ${name}=${own}, expected ${expected}`)
     }
-    check('numLayers', this.shapes.length, model.length)
-    for (const [i, shape] of this.shapes.entries()) {
-      for (const name of Object.keys(shape) as (keyof CachedShape)[]) check(name, shape[name], model[i][name])
+    const { layers, maxPositionEmbeddings } = this.shape
+    check('numLayers', layers.length, model.layers.length)
+    for (const [i, layer] of layers.entries()) {
+      for (const name of Object.keys(layer) as (keyof CachedShape)[]) {
+        check(name, layer[name], model.layers[i][name])
+      }
     }
+    check('maxPositionEmbeddings', maxPositionEmbeddings, model.maxPositionEmbeddings)
   }
 
   /** Tokens seen by the longest sequence. */
@@ -79,7 +91,7 @@ export class KvCache {
 
   /**
    * What a call with these rows (per sequence, 1 token, 0 padding) adds; nothing changes before `commit`.
-   * @throws InputError when the batch differs from the one in the cache
+   * @throws InputError when the batch differs from the one in the cache, or for more tokens than positions
    */
   extend(rows: Uint8Array[]): CacheExtension {
     const empty = this.seen.length === 0
@@ -89,11 +101,25 @@ export class KvCache {
       )
     }
     const firstPositions = empty ? rows.map(() => 0) : this.seen
+    const nextPositions = firstPositions.map(
+      (first, b) => first + rows[b].reduce((sum, real) => sum + real, 0),
+    )
+    this.assertPositions(nextPositions)
     return {
       firstPositions,
-      nextPositions: firstPositions.map((first, b) => first + rows[b].reduce((sum, real) => sum + real, 0)),
+      nextPositions,
       columns: rows.map((row, b) => joined(this.columns[b] ?? new Uint8Array(), row)),
     }
+  }
+
+  private assertPositions(nextPositions: number[]): void {
+    const most = this.shape.maxPositionEmbeddings
+    const long = nextPositions.findIndex((count) => count > most)
+    if (long < 0) return
+    const cached = this.seen[long] ? `, ${this.seen[long]} of them in the cache` : ''
+    throw new InputError(
+      `tokens: sequence ${long} has ${nextPositions[long]}${cached}, expected at most the model's maxPositionEmbeddings=${most}`,
+    )
   }
 
   /** Adds a call's keys and values [B, T, 2 Nk, d] of one layer; returns all that its queries may see. */
@@ -138,7 +164,7 @@ export class KvCache {
       )
     }
     this.park()
-    const taken = new KvCache(this.shapes)
+    const taken = new KvCache(this.shape)
     taken.columns = sequences.map((b) => this.columns[b])
     taken.seen = sequences.map((b) => this.seen[b])
     taken.layers = this.layers.map((layer) => layer && rows(layer, sequences, this.stored))

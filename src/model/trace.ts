@@ -1,9 +1,10 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
 import type { RouterConfig } from './config.ts'
-import type { Intervention, Interventions, RouterPlace } from './router/interventions.ts'
-import { countTokens, type Routing, stepsFromLogits } from './router/route.ts'
-import { type RoutingTensors, routingToHost } from './router/tensors.ts'
+import type { Intervention, Interventions } from './router/interventions.ts'
+import { countTokens, stepsFromLogits } from './router/route.ts'
+import { routingToHost } from './router/tensors.ts'
+import type { RouterPlace, RouterRules, Routing, RoutingTensors } from './router/types.ts'
 
 /** One token of a traced run. */
 export interface TraceRow {
@@ -47,6 +48,8 @@ export interface RoutingTrace {
   hiddenStates: HiddenStates | null
   /** What was changed about the routing, as it was given; absent where nobody intervened. */
   interventions?: Interventions
+  /** How many of the rows each call had, where the trace joins several: a capacity limit counts the tokens of a call. */
+  callLengths?: number[]
 }
 
 export interface TraceOptions {
@@ -74,14 +77,14 @@ export class TraceRecorder {
   routing(
     routerLogits: tf.Tensor2D,
     routing: Routing | RoutingTensors,
-    router: { config: RouterConfig; scoreBias: Float32Array | null },
+    rules: RouterRules,
     context: { place: RouterPlace; intervention?: Intervention },
   ): void {
-    const E = router.config.numExperts
+    const E = rules.config.numExperts
     const logits = backend().read(routerLogits).slice()
     const taken = 'tokensPerExpert' in routing ? routing : routingToHost(routing, E)
     const topK = taken.expertIndices.length / routerLogits.shape[0]
-    const { scores, compared } = scoresAndCompared(logits, router, context)
+    const { scores, compared } = scoresAndCompared(logits, rules, context)
     this.trace.layers.push({
       ...taken,
       layer: context.place.layer,
@@ -90,7 +93,7 @@ export class TraceRecorder {
       routerLogits: logits,
       scores,
       margins: marginsOf(compared, E, topK),
-      entropies: entropiesOf(scores, E, router.config.scoring),
+      entropies: entropiesOf(scores, E, rules.config.scoring),
     })
   }
 
@@ -123,12 +126,12 @@ export class TraceRecorder {
 /** The values that only the steps know: the device's routing hands out neither. */
 function scoresAndCompared(
   logits: Float32Array,
-  { config, scoreBias }: { config: RouterConfig; scoreBias: Float32Array | null },
+  rules: RouterRules,
   context: { place: RouterPlace; intervention?: Intervention },
 ): { scores: Float32Array; compared: Float32Array } {
   let scores = logits
   let compared = logits
-  for (const step of stepsFromLogits(logits, config, { ...context, scoreBias })) {
+  for (const step of stepsFromLogits(logits, rules.config, { ...rules, ...context })) {
     if (step.outputs.scores) scores = step.outputs.scores.data as Float32Array
     if (step.name === 'top-k') {
       compared = step.inputs.compared.data as Float32Array
@@ -163,6 +166,7 @@ function entropiesOf(scores: Float32Array, E: number, scoring: RouterConfig['sco
 /** One trace of a run from the traces of its calls, in order. Layers must be the same in all. */
 export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
   const [first] = traces
+  const callLengths = traces.flatMap((trace) => trace.callLengths ?? [trace.rows.length])
   return {
     rows: traces.flatMap((trace) => trace.rows),
     layers: first.layers.map((layer, i) => {
@@ -181,6 +185,7 @@ export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
     }),
     hiddenStates: null,
     ...(first.interventions ? { interventions: first.interventions } : {}),
+    ...(traces.length > 1 ? { callLengths } : {}),
   }
 }
 

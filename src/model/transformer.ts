@@ -1,14 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { InputError } from '../errors.ts'
 import { cachedShapes } from './attention/index.ts'
-import type { CachedShape } from './attention/kind.ts'
 import { queryBlocks } from './attention/mask.ts'
 import { type Batch, toBatch } from './batch.ts'
-import { CallRouting, type Training } from './call-routing.ts'
+import { CallRouting } from './call-routing.ts'
+import { checkCall } from './check-call.ts'
 import type { ModelConfig } from './config.ts'
 import { type DecoderCall, decode, lastRows, unembed } from './decoder.ts'
-import { DISPATCHES, type DispatchName } from './dispatch/index.ts'
-import { KvCache } from './kv-cache.ts'
+import type { DispatchName } from './dispatch/index.ts'
+import { type CacheShape, KvCache } from './kv-cache.ts'
+import type { Training } from './moe.ts'
 import { mostLikelyTokens } from './most-likely.ts'
 import { ropeFrequencies, ropeTables } from './rope.ts'
 import { type Interventions, interventionsByLayer } from './router/interventions.ts'
@@ -38,6 +38,12 @@ export interface ForwardResult {
   trace: RoutingTrace | null
 }
 
+/** The result of a call that was asked for a trace. */
+export type Traced<Result> = Result & { trace: RoutingTrace }
+
+/** Options that ask for a trace. */
+export type Tracing = { trace: true | TraceOptions }
+
 export interface GreedyResult {
   /** For each sequence the token with the largest logit after its last one. */
   tokens: number[]
@@ -46,28 +52,50 @@ export interface GreedyResult {
 
 /** A decoder with top-k expert routing: embed -> blocks -> logits. Owns its weights: `dispose()` when done. */
 export class MoeModel {
-  /** What a cache of this model holds, an entry a layer. */
-  readonly cachedShapes: CachedShape[]
+  private readonly cacheShape: CacheShape
 
   constructor(
     readonly config: ModelConfig,
     readonly weights: ModelWeights,
     readonly dispatch: DispatchName | 'auto' = 'auto',
   ) {
-    this.cachedShapes = cachedShapes(config.layers)
+    const { layers, maxPositionEmbeddings } = config
+    this.cacheShape = { layers: cachedShapes(layers), maxPositionEmbeddings }
   }
 
   createCache(): KvCache {
-    return new KvCache(this.cachedShapes)
+    return new KvCache(this.cacheShape)
   }
 
   /**
    * Logits for one sequence or a batch. Sequences of different lengths are padded on the left.
-   * @throws InputError for an empty sequence, a token outside the vocabulary, a mask that does not fit, another model's
-   * cache, an intervention that the layers cannot follow, or router logits that are not finite
+   * @throws InputError for an empty sequence, a token outside the vocabulary, more tokens than positions, a mask that does
+   * not fit, another model's cache, an option that there is not, an intervention that the layers cannot follow, or router
+   * logits that are not finite
    */
+  forward(tokens: number[] | number[][], options: ForwardOptions & Tracing): Traced<ForwardResult>
+  forward(tokens: number[] | number[][], options?: ForwardOptions): ForwardResult
   forward(tokens: number[] | number[][], options: ForwardOptions = {}): ForwardResult {
-    this.assertServes(options)
+    this.assertServes(tokens, options)
+    return this.runForward(tokens, options)
+  }
+
+  /**
+   * The most likely next token of each sequence: `forward`, and then the largest logit, a tie going to the lower index.
+   * @throws InputError as `forward`, and when a logit is NaN or plus infinity
+   */
+  greedy(
+    tokens: number[] | number[][],
+    options: Omit<ForwardOptions, 'logits'> & Tracing,
+  ): Traced<GreedyResult>
+  greedy(tokens: number[] | number[][], options?: Omit<ForwardOptions, 'logits'>): GreedyResult
+  greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'> = {}): GreedyResult {
+    this.assertServes(tokens, options)
+    return this.runGreedy(tokens, options)
+  }
+
+  /** `forward` for arguments that were looked at. */
+  protected runForward(tokens: number[] | number[][], options: ForwardOptions): ForwardResult {
     const batch = toBatch(tokens, this.config.vocabSize, options.attentionMask)
     if (options.training && options.interventions) throw new Error('forward: training takes no interventions')
     const interventions = options.interventions
@@ -126,12 +154,9 @@ export class MoeModel {
     }
   }
 
-  /**
-   * The most likely next token of each sequence: `forward`, and then the largest logit, a tie going to the lower index.
-   * @throws InputError as `forward`, and when a logit is NaN or plus infinity
-   */
-  greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'> = {}): GreedyResult {
-    const { logits, trace } = this.forward(tokens, { ...options, logits: 'last' })
+  /** `greedy` for arguments that were looked at. */
+  protected runGreedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'>): GreedyResult {
+    const { logits, trace } = this.runForward(tokens, { ...options, logits: 'last' })
     try {
       return { tokens: mostLikelyTokens(logits), trace }
     } finally {
@@ -139,13 +164,10 @@ export class MoeModel {
     }
   }
 
-  /** Whatever runs the forward asks this first: TensorFlow's own words for these mistakes do not help. */
-  protected assertServes({ cache, dispatch = this.dispatch }: ForwardOptions): void {
+  private assertServes(tokens: number[] | number[][], options: ForwardOptions): void {
     if (this.weights.embedding.isDisposed) throw new Error('forward: the model was disposed of')
-    cache?.assertFits(this.cachedShapes)
-    if (dispatch !== 'auto' && !DISPATCHES.includes(dispatch)) {
-      throw new InputError(`dispatch: is "${dispatch}", expected one of ${DISPATCHES.join(', ')}, auto`)
-    }
+    checkCall(tokens, options)
+    options.cache?.assertFits(this.cacheShape)
   }
 
   dispose(): void {

@@ -1,4 +1,4 @@
-import type { RouterStep } from '../model/router/route.ts'
+import type { RouterStep } from '../model/router/types.ts'
 import { bold, type ColourDepth, dim, painted } from './ansi.ts'
 import type { Decision } from './decision.ts'
 import { quoted, wrapped } from './token-text.ts'

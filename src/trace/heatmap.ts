@@ -9,6 +9,8 @@ export interface HeatMapOptions {
   /** Columns of the terminal; layers that do not fit side by side go below each other. */
   width: number
   depth: ColourDepth
+  /** Whether what the shades mean is said below; default true. */
+  legend?: boolean
 }
 
 /** Columns of a token's text at most, quotes included. */
@@ -39,12 +41,15 @@ interface Block {
  * Which experts each token went to: tokens down, layers and experts across, weights as shades; below, the tokens of each
  * expert and the load-balance loss of each layer. Expert numbers and token counts are written downwards.
  */
-export function heatMap(trace: RoutingTrace, { texts, width, depth }: HeatMapOptions): string[] {
+export function heatMap(
+  trace: RoutingTrace,
+  { texts, width, depth, legend = true }: HeatMapOptions,
+): string[] {
   const labels = rowLabels(trace, texts ?? null)
   const labelWidth = displayWidth(labels[0])
   const bands = bandsOf(trace.layers, Math.max(LEAST_WIDTH, width - labelWidth - 2))
   const lines = bands.flatMap((band, i) => [...(i > 0 ? [''] : []), ...bandLines(band, labels, depth)])
-  return [...lines, '', ...legend(trace, width).map((line) => dim(line, depth))]
+  return legend ? [...lines, '', ...legendLines(trace, width).map((line) => dim(line, depth))] : lines
 }
 
 function bandLines(band: Block[], labels: string[], depth: ColourDepth): string[] {
@@ -149,7 +154,7 @@ function shade(share: number): string {
   return SHADES[Math.max(0, Math.ceil(share * SHADES.length) - 1)]
 }
 
-function legend({ layers }: RoutingTrace, width: number): string[] {
+function legendLines({ layers }: RoutingTrace, width: number): string[] {
   const shades =
     '░ ▒ ▓ █ up to 1/4, 1/2, 3/4, all of the largest weight of the token in the layer; · not chosen'
   const drops = '; ×n assignments of the token dropped by the capacity limit'

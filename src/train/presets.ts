@@ -3,6 +3,7 @@ import {
   type DenseConfig,
   type ModelConfig,
   type MoeConfig,
+  sigmoidTopK,
   softmaxTopK,
 } from '../model/config.ts'
 import { VOCAB_SIZE } from './tokenizer.ts'
@@ -131,12 +132,7 @@ function fineMixture({ fineExpert }: Widths): MoeConfig {
   return {
     kind: 'moe',
     intermediateSize: fineExpert,
-    router: {
-      ...softmaxTopK(FINE_EXPERTS, FINE_TOP_K),
-      scoring: 'sigmoid',
-      normEpsilon: 1e-20,
-      scoreBias: true,
-    },
+    router: sigmoidTopK(FINE_EXPERTS, FINE_TOP_K),
     sharedExpert: { intermediateSize: fineExpert },
   }
 }

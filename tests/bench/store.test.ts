@@ -6,14 +6,9 @@ import { z } from 'zod'
 import { benchCsv } from '../../bench/csv.ts'
 import { evaluationsIn } from '../../bench/evaluations.ts'
 import { benchJsonSchema, benchSchema } from '../../bench/schema.ts'
-import {
-  defaultResultsFolder,
-  packageRoot,
-  prepareFolder,
-  reportName,
-  storeReport,
-} from '../../bench/store.ts'
+import { defaultResultsFolder, prepareFolder, reportName, storeReport } from '../../bench/store.ts'
 import type { BenchReport } from '../../bench/types.ts'
+import { packageRoot } from '../../src/package.ts'
 import { fullReport } from './full-report.ts'
 import { report, row } from './rows.ts'
 
@@ -67,8 +62,10 @@ describe('storing', () => {
     expect(() => prepareFolder(join(file, 'x'))).toThrow(sentence)
   })
 
-  test('goes to the checkout, or to the current folder where there is no bench/results', () => {
+  test("goes to the checkout, or to the current folder: a package's bench/results is only for reading", () => {
     expect(defaultResultsFolder()).toBe(join(packageRoot(), 'bench', 'results'))
+    expect(defaultResultsFolder(folder)).toBe(resolve('tinymoe-results'))
+    prepareFolder(join(folder, 'bench', 'results'))
     expect(defaultResultsFolder(folder)).toBe(resolve('tinymoe-results'))
   })
 })

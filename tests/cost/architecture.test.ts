@@ -9,7 +9,7 @@ import { forwardFlops, totalFlops } from '../../src/cost/flops.ts'
 import { expectedWeightsRead, inspectModel } from '../../src/cost/inspection.ts'
 import { countParameters, everyExpert } from '../../src/cost/parameters.ts'
 import { findPublished, publishedModels, publishedShape } from '../../src/cost/published.ts'
-import { FAMILIES, shapeFromJson } from '../../src/families/index.ts'
+import { FAMILIES, familyOf, shapeFromJson } from '../../src/families/index.ts'
 import { isStaleBuffer } from '../../src/families/names.ts'
 import { Xoshiro128 } from '../../src/generate/random.ts'
 import { attentionFacts } from '../../src/model/attention/facts.ts'
@@ -264,6 +264,13 @@ describe('config.json of other families', () => {
     const { config } = findPublished('deepseek-v2-lite')!
     const json = Object.keys(change).length === 0 ? change : { ...config, ...change }
     expect(() => shapeFromJson(json, 'c.json')).toThrow(`c.json: ${message}`)
+  })
+
+  test('those that cannot run yet say so where a model is loaded', () => {
+    expect(() => familyOf({ model_type: 'olmoe' }, 'c.json')).toThrow(
+      'c.json: "model_type" is "olmoe", expected one of mixtral, llama, glm4_moe; it can be inspected, not run (norms across all heads)',
+    )
+    for (const family of FAMILIES) if (!family.runnable) expect(family.reason).toMatch(/\w{4}/)
   })
 
   test('lists with one value a layer are read layer by layer', () => {

@@ -2,20 +2,23 @@ import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { backend } from '../../src/backend/backend.ts'
-import type { FusedName } from '../../src/backend/fused.ts'
+import { LIMITS } from '../../src/backend/limits.ts'
 import { activeTensorflow } from '../../src/backend/tensorflow.ts'
 import type { TensorflowOps } from '../../src/backend/tensorflow-ops.ts'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { startRuntime } from '../../src/device/index.ts'
-import { FEW_ROWS, withKernels, withOwnProducts } from '../../src/graph/fuse.ts'
+import { fuse } from '../../src/graph/fuse.ts'
+import { type Plan, planFor } from '../../src/graph/plan.ts'
+import { chooseProducts } from '../../src/graph/products.ts'
+import type { AttributeValue } from '../../src/graph/protobuf.ts'
 import { record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
-import { fusedFor } from '../../src/graph/sharing.ts'
 import { grouped } from '../../src/model/attention/grouped.ts'
 import { MASKED } from '../../src/model/attention/mask.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
-import { DISPATCHES, routeAndDispatch } from '../../src/model/dispatch/index.ts'
+import { DISPATCHES } from '../../src/model/dispatch/index.ts'
 import { applyExpert } from '../../src/model/experts.ts'
+import { routeAndDispatch } from '../../src/model/moe.ts'
 import { rmsNorm } from '../../src/model/norm.ts'
 import { expertReference, moeReference, rmsNormReference } from '../../src/model/reference.ts'
 import { applyRope } from '../../src/model/rope.ts'
@@ -32,24 +35,21 @@ beforeAll(async () => {
 function byKernels(
   inputs: Record<string, tf.Tensor>,
   f: (inputs: Record<string, tf.Tensor>) => tf.Tensor,
-  rows = 1,
-  fused = fusedFor(rows),
+  plan = planFor({ rows: 1 }),
 ): { kernels: string[]; actual: Float32Array; eager: Float32Array; flops: [graph: number, eager: number] } {
   const before = tf.memory().numTensors
   const seen = tf.tidy(() => {
     const zeros = Object.fromEntries(Object.entries(inputs).map(([name, x]) => [name, tf.zerosLike(x)]))
-    const recording = record(zeros, () => ({ y: tf.tidy(() => f(zeros)) }), { fused })
-    const session = new GraphSession(recording, { rows })
+    const recording = record(zeros, () => ({ y: tf.tidy(() => f(zeros)) }), plan)
+    const session = new GraphSession(recording, plan)
     const graph = countMatmulFlops(() => session.run(inputs, ['y']))
     const eager = countMatmulFlops(() => f(inputs))
     expect(graph.result[0].shape).toEqual(eager.result.shape)
     session.dispose()
-    const multiplied = rows <= FEW_ROWS ? withOwnProducts(recording) : recording.nodes
-    const ours = withKernels({ ...recording, nodes: multiplied }, 1).filter(
-      ({ op, attr }) => op.startsWith('Tinymoe') || attr._kernel,
-    )
+    const { nodes } = chooseProducts(fuse(recording, { ...plan, expertParts: 1 }), plan)
+    const fused = nodes.filter(({ op, attr }) => op.startsWith('Tinymoe') || isOurs(attr._kernel))
     return {
-      kernels: ours.map(({ op }) => op),
+      kernels: fused.map(({ op }) => op),
       actual: graph.result[0].dataSync() as Float32Array,
       eager: eager.result.dataSync() as Float32Array,
       flops: [graph.flops, eager.flops] as [number, number],
@@ -58,6 +58,9 @@ function byKernels(
   expect(tf.memory().numTensors).toBe(before)
   return seen
 }
+
+const isOurs = (label?: AttributeValue) => label && 's' in label && label.s.toString() === 'tinymoe'
+const half = (rows: number) => planFor({ rows, dtype: 'bfloat16' })
 
 const next = randomNumbers(17)
 const matrix = (rows: number, columns: number) => tf.tensor2d(randomMatrix(rows, columns, next))
@@ -81,7 +84,7 @@ describe('products', () => {
     '%s of 1 to 16 rows and any sizes: as eager, the same FLOPs',
     (_, operands, [left, right]) => {
       fc.assert(
-        fc.property(fc.integer({ min: 1, max: FEW_ROWS }), size, size, (rows, inner, out) => {
+        fc.property(fc.integer({ min: 1, max: LIMITS.fewRows }), size, size, (rows, inner, out) => {
           tf.tidy(() => {
             const [a, b] = operands(matrix(rows, inner), out, matrix)
             const { kernels, actual, eager, flops } = byKernels({ a, b }, ({ a, b }) =>
@@ -121,7 +124,7 @@ describe('products', () => {
   })
 
   const left: [string, () => tf.Tensor[], boolean][] = [
-    ['many rows and columns', () => [matrix(FEW_ROWS + 1, 8), matrix(8, FEW_ROWS + 1)], false],
+    ['many rows and columns', () => [matrix(LIMITS.fewRows + 1, 8), matrix(8, LIMITS.fewRows + 1)], false],
     ['a left operand that is transposed', () => [matrix(8, 2), matrix(8, 3)], true],
     ['stacks', () => [tf.ones([2, 3, 4]), tf.ones([2, 4, 5])], false],
   ]
@@ -138,7 +141,7 @@ describe('products', () => {
 describe('experts', () => {
   const layers = fc
     .record({
-      T: fc.integer({ min: 1, max: FEW_ROWS }),
+      T: fc.integer({ min: 1, max: LIMITS.fewRows }),
       D: fc.integer({ min: 1, max: 40 }),
       H: fc.integer({ min: 1, max: 40 }),
       E: fc.integer({ min: 1, max: 9 }),
@@ -190,7 +193,11 @@ describe('experts', () => {
 })
 
 test('without kernels, as on a card, a single token may choose other experts than the recording saw', () => {
-  expectDefinition({ T: 1, D: 8, H: 12, E: 4, K: 2, seed: 9 }, [[0, 5, -1, 4]], new Set())
+  expectDefinition(
+    { T: 1, D: 8, H: 12, E: 4, K: 2, seed: 9 },
+    [[0, 5, -1, 4]],
+    planFor({}, { processor: null }),
+  )
 })
 
 interface LayerSizes {
@@ -210,7 +217,7 @@ function mapConstants<X extends object>(x: X): { [name in keyof X]: fc.Arbitrary
 function expectDefinition(
   { T, D, H, E, K, seed }: LayerSizes,
   logits?: number[][],
-  fused: ReadonlySet<FusedName> = fusedFor(T),
+  plan: Plan = planFor({ rows: T }),
 ): void {
   const numbers = randomNumbers(seed)
   const experts = Array.from({ length: E }, () => randomExpert(D, H, numbers))
@@ -219,7 +226,7 @@ function expectDefinition(
   const router = softmaxTopK(E, K)
   const expected = moeReference(x, experts, route(Float32Array.from(routerLogits.flat()), router))
   const config = { kind: 'moe' as const, intermediateSize: H, router }
-  const few = T <= FEW_ROWS
+  const few = T <= LIMITS.fewRows
   for (const dispatch of few ? DISPATCHES : (['sparse'] as const)) {
     tf.tidy(() => {
       const layer = {
@@ -233,12 +240,12 @@ function expectDefinition(
         { x: tf.tensor2d(x), logits: tf.tensor2d(routerLogits) },
         ({ x, logits }) =>
           routeAndDispatch(x as tf.Tensor2D, logits as tf.Tensor2D, layer, config, dispatch, context).output,
-        T,
-        fused,
+        plan,
       )
       const whole = dispatch === 'dense' ? 'TinymoeExpert' : 'TinymoeExperts'
-      if (fused.has('experts')) expect(kernels).toContain(whole)
-      else if (fused.size > 0) expect(new Set(kernels)).toEqual(new Set(['TinymoeGated', 'TinymoeCombine']))
+      if (plan.fused.has('experts')) expect(kernels).toContain(whole)
+      else if (plan.fused.size > 0)
+        expect(new Set(kernels)).toEqual(new Set(['TinymoeGated', 'TinymoeCombine']))
       expect(maxDifference(actual, expected.flat()), dispatch).toBeLessThan(3e-5)
     })
   }
@@ -366,7 +373,7 @@ test('rotary tables are applied in one kernel, of all channels or a part, shared
 
 describe('many rows', () => {
   const layers = fc.record({
-    T: fc.integer({ min: FEW_ROWS + 1, max: 150 }),
+    T: fc.integer({ min: LIMITS.fewRows + 1, max: 150 }),
     D: fc.integer({ min: 1, max: 70 }),
     H: fc.integer({ min: 1, max: 50 }),
     E: fc.integer({ min: 1, max: 9 }),
@@ -390,7 +397,7 @@ describe('many rows', () => {
 
   test('gates and the sums of what experts made, each in one kernel, equal the definition', () => {
     fc.assert(
-      fc.property(dims, (sizes) => expectDefinition(sizes, undefined, fusedFor(sizes.T, { half: true }))),
+      fc.property(dims, (sizes) => expectDefinition(sizes, undefined, half(sizes.T))),
       { numRuns: 25 },
     )
   })
@@ -418,18 +425,17 @@ test('a recording notes the kernels for its number of rows, and nobody is told a
     seen.push(listening())
     return { y: applyExpert(rmsNorm(x, weight, 1e-6), { gateUp, down }) }
   }
-  const noted = (fused?: ReadonlySet<FusedName>) =>
-    [...(record({ x }, build, { fused }).fused?.values() ?? [])].map(({ op }) => op)
+  const noted = (options?: Pick<Plan, 'fused'>) =>
+    [...(record({ x }, build, options).fused?.values() ?? [])].map(({ op }) => op)
   expect(noted()).toEqual([])
-  expect(noted(new Set())).toEqual([])
-  expect(noted(fusedFor(17))).toEqual(['TinymoeRmsNorm'])
-  expect(noted(fusedFor(16, { half: true }))).toEqual(['TinymoeRmsNorm'])
-  expect(noted(fusedFor(16))).toEqual(['TinymoeRmsNorm', 'TinymoeExpert'])
+  expect(noted(planFor({ rows: 1 }, { processor: null }))).toEqual([])
+  expect(noted(planFor({ rows: 17 }))).toEqual(['TinymoeRmsNorm'])
+  expect(noted(half(17))).toEqual(['TinymoeRmsNorm'])
+  expect(noted(planFor({ rows: 16 }))).toEqual(['TinymoeRmsNorm', 'TinymoeExpert'])
   const fails = () => {
     throw new Error('no graph')
   }
-  expect(() => record({ x }, fails, { fused: fusedFor(1) })).toThrow('no graph')
+  expect(() => record({ x }, fails, planFor({ rows: 1 }))).toThrow('no graph')
   expect([...seen, listening()]).toEqual([true, true, true, true, true, false])
-  expect([16, 17].map((rows) => fusedFor(rows).has('attention'))).toEqual([true, false])
   tf.dispose([x, weight, gateUp.weight, down.weight])
 })

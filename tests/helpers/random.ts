@@ -87,7 +87,7 @@ export function randomModel(options: RandomModelOptions = {}): MoeModel {
     family: 'mixtral',
     vocabSize: V,
     hiddenSize: D,
-    maxPositionEmbeddings: 256,
+    maxPositionEmbeddings: 65_536,
     normEps: 1e-5,
     tieWordEmbeddings: options.tied ?? false,
     layers: new Array(layers).fill(layer),

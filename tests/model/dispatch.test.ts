@@ -1,16 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { LIMITS } from '../../src/backend/limits.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
-import {
-  chooseDispatch,
-  DISPATCHES,
-  GATHER_MAX_ASSIGNMENTS,
-  routeAndDispatch,
-} from '../../src/model/dispatch/index.ts'
+import { chooseDispatch, DISPATCHES } from '../../src/model/dispatch/index.ts'
 import { applyExpert } from '../../src/model/experts.ts'
+import { routeAndDispatch } from '../../src/model/moe.ts'
 import { expertReference, moeReference } from '../../src/model/reference.ts'
-import { type Routing, route } from '../../src/model/router/route.ts'
+import { route } from '../../src/model/router/route.ts'
+import type { Routing } from '../../src/model/router/types.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { asLoaded, expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
 
@@ -125,8 +123,8 @@ test('an expert applied to no rows gives no rows, as the grouping on the device 
 })
 
 test('auto gathers few assignments and groups many', () => {
-  expect(chooseDispatch(1, GATHER_MAX_ASSIGNMENTS)).toBe('gather')
-  expect(chooseDispatch(GATHER_MAX_ASSIGNMENTS + 1, 1)).toBe('sparse')
+  expect(chooseDispatch(1, LIMITS.gatherAssignments)).toBe('gather')
+  expect(chooseDispatch(LIMITS.gatherAssignments + 1, 1)).toBe('sparse')
 })
 
 test('a routing counts its tokens', () => {

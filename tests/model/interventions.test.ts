@@ -11,7 +11,8 @@ import {
   interventionFor,
   interventionsByLayer,
 } from '../../src/model/router/interventions.ts'
-import { type Routing, route } from '../../src/model/router/route.ts'
+import { route } from '../../src/model/router/route.ts'
+import type { Routing } from '../../src/model/router/types.ts'
 import type { RoutingTrace } from '../../src/model/trace.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
 import { maxDifference } from '../helpers/golden.ts'
@@ -484,7 +485,7 @@ describe('through a model', () => {
     [{ capacity: { factor: 0, policy: 'drop' } }, 'capacity factor: 0'],
     [
       { capacity: { factor: 1, policy: 'queue' } },
-      'capacity policy: "queue", expected one of drop, next-best, none',
+      'capacity policy: is "queue", expected one of drop, next-best, none',
     ],
   ])('%o is one sentence', (interventions, message) => {
     const before = tf.memory().numTensors

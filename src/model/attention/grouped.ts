@@ -1,17 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { fused } from '../../backend/fused.ts'
+import { LIMITS } from '../../backend/limits.ts'
 import type { GroupedAttention } from '../config.ts'
 import { linear } from '../linear.ts'
 import { rmsNorm } from '../norm.ts'
 import { applyRope, type HeadTables, type RopeTables } from '../rope.ts'
 import type { AttentionWeights } from '../weights.ts'
 import type { AttentionKind, KeysValues, QueryBlock } from './kind.ts'
-
-/** Up to this many query rows the keys go on the left of the product, unless it is small. */
-const FEW_ROWS = 64
-
-/** Up to so many multiplications a matrix Eigen takes a product of stacks as a whole, and is fast; from there on it is not. */
-export const SMALL_PRODUCT = 2 ** 15
 
 /**
  * Grouped-query attention over the cache (Ainslie et al. 2023). x [B T, D] -> [B T, D].
@@ -81,8 +76,8 @@ export function keysAndValues(added: tf.Tensor4D): KeysValues {
 /** q k^T for queries [B, Nk, rows, d] and keys [B, Nk, S, d] -> [B, Nk, rows, S]. */
 function similarities(queries: tf.Tensor4D, keys: tf.Tensor4D): tf.Tensor {
   const [, , rows, d] = queries.shape
-  const small = rows * d * keys.shape[2] < SMALL_PRODUCT
-  if (rows === 1 || rows > FEW_ROWS || small) return tf.matMul(queries, keys, false, true)
+  const small = rows * d * keys.shape[2] < LIMITS.slowStack
+  if (rows === 1 || rows > LIMITS.keysFirstRows || small) return tf.matMul(queries, keys, false, true)
   // The other way round the large operand need not be transposed, which TensorFlow does very slowly for few rows.
   return tf.transpose(tf.matMul(keys, queries, false, true), [0, 1, 3, 2])
 }

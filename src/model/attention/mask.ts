@@ -1,14 +1,15 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { LIMITS } from '../../backend/limits.ts'
 import type { MaskShape, QueryBlock } from './kind.ts'
 
 /** Large enough to vanish in a softmax, finite so that a row with nothing to see stays a number. */
 export const MASKED = -1e30
 
-/** Queries that share a block: what comes after the block is not computed for it. docs/log.md has the sweep. */
-const BLOCK_TOKENS = 64
-
 /** Where each block of T queries starts, and how many it has. */
-export function cutQueries(T: number, blockTokens = BLOCK_TOKENS): { from: number; tokens: number }[] {
+export function cutQueries(
+  T: number,
+  blockTokens: number = LIMITS.blockQueries,
+): { from: number; tokens: number }[] {
   return Array.from({ length: Math.ceil(T / blockTokens) }, (_, i) => {
     const from = i * blockTokens
     return { from, tokens: Math.min(blockTokens, T - from) }
@@ -56,11 +57,7 @@ export function queryBlocks(
  * The mask of T new queries over the S columns of each sequence (1 = token, 0 = padding); the last T columns are the
  * queries' own. Null when nothing is hidden.
  */
-export function attentionMask(
-  columns: Uint8Array[],
-  newTokens: number,
-  shape: MaskShape,
-): tf.Tensor4D | null {
+function attentionMask(columns: Uint8Array[], newTokens: number, shape: MaskShape): tf.Tensor4D | null {
   const S = columns[0].length
   const padded = columns.some((row) => row.includes(0))
   if (!padded && newTokens === 1 && S <= (shape.slidingWindow ?? S)) return null
@@ -73,7 +70,7 @@ export function attentionMask(
  * Mask values [B, 1, G T, S] for T queries whose own columns start at `first`: the query at column c sees column j when
  * `c - W < j <= c` and j holds a token.
  */
-export function maskValues(
+function maskValues(
   columns: Uint8Array[],
   first: number,
   T: number,

@@ -1,29 +1,28 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { backend } from '../../src/backend/backend.ts'
+import type { Dtype } from '../../src/backend/dtypes.ts'
 import { hasOneDnn } from '../../src/backend/tensorflow.ts'
 import type { TensorflowOps } from '../../src/backend/tensorflow-ops.ts'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { startRuntime } from '../../src/device/index.ts'
+import { planFor } from '../../src/graph/plan.ts'
+import { chooseProducts } from '../../src/graph/products.ts'
 import { type Recording, record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
-import {
-  fasterByOneDnn,
-  readsWeightsMostly,
-  type Sharing,
-  shareOf,
-  withOneDnn,
-} from '../../src/graph/sharing.ts'
+import { sideBySide } from '../../src/graph/side-by-side.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { randomMatrix, randomNumbers } from '../helpers/random.ts'
 
-let cpuFeatures: string[]
 beforeAll(async () => {
-  cpuFeatures = (await startRuntime({ device: 'cpu', threads: 2 })).report.cpuFeatures
+  await startRuntime({ device: 'cpu', threads: 2 })
 })
 
-/** The types of numbers that are expected to be given to oneDNN on this processor. */
-const typesHere = () => (hasOneDnn() ? fasterByOneDnn(cpuFeatures) : [])
+/** A plan for a processor of so many threads and these features. */
+const plan = (rows: number, threads = 2, features: string[] = []) =>
+  planFor({ rows }, { processor: { threads, features } })
+/** The types of numbers that are given to oneDNN, where this TensorFlow has it. */
+const given = (...types: string[]) => (hasOneDnn() ? types : [])
 
 const next = randomNumbers(11)
 const matrix = (rows: number, columns: number) => tf.tensor2d(randomMatrix(rows, columns, next))
@@ -36,30 +35,59 @@ function productsWith(...weights: tf.Tensor2D[]): Recording {
   return recording
 }
 
-test('few rows are left to the fused kernels; many stand side by side where most weights are small, and are shared op by op where not', () => {
+/** Whether a graph with these weights runs node by node. */
+function nodeByNode(weight: tf.Tensor2D, rows: number, threads = 2): boolean {
+  return sideBySide(productsWith(weight), plan(rows, threads)).oneThreadAnOp === true
+}
+
+test('few rows are left to the fused kernels, in the calling thread; of more rows oneDNN multiplies', () => {
+  expect(plan(16)).toMatchObject({ products: 'fewRows', inCallingThread: true, expertParts: 1 })
+  expect(plan(17)).toMatchObject({ products: given('float32'), inCallingThread: false, expertParts: 2 })
+  expect(plan(17, 1)).toMatchObject({ products: given('float32'), inCallingThread: true, expertParts: 1 })
+  expect(plan(17, 64).expertParts).toBe(8)
+  const fewRowsOnly = [...plan(16).fused].filter((name) => !plan(17).fused.has(name))
+  expect(fewRowsOnly).toEqual(['attention', 'expert'])
+})
+
+test('many rows run node by node where most weights are small, and op by op where not or where threads are many', () => {
   const [small, middle, large] = [matrix(512, 512), matrix(512, 1024), matrix(1024, 2048)]
-  const onednn = typesHere()
-  expect(shareOf(productsWith(large), 16)).toEqual({ shared: 'nothing', threads: 2, onednn: [] })
-  expect(shareOf(productsWith(small), 17)).toEqual({ shared: 'nodes', threads: 2, onednn })
-  expect(shareOf(productsWith(large), 17)).toEqual({ shared: 'ops', threads: 2, onednn })
-  expect([16, 17].map(readsWeightsMostly)).toEqual([true, false])
-  expect([256, 257].map((rows) => shareOf(productsWith(middle), rows)?.shared)).toEqual(['nodes', 'ops'])
+  expect([16, 17].map((rows) => nodeByNode(small, rows))).toEqual([false, true])
+  expect([16, 17].map((rows) => nodeByNode(large, rows))).toEqual([false, false])
+  expect([256, 257].map((rows) => nodeByNode(middle, rows))).toEqual([true, false])
+  expect([1, 2, 4, 5].map((threads) => nodeByNode(small, 64, threads))).toEqual([false, true, true, false])
   tf.dispose([small, middle, large])
 })
 
-test('what oneDNN is faster for, by the features of a processor', () => {
-  expect(fasterByOneDnn(['avx2', 'fma', 'avx_vnni', 'avx512f', 'avx512_vnni'])).toEqual(['float32'])
-  for (const feature of ['avx512_bf16', 'amx_bf16']) {
-    expect(fasterByOneDnn(['avx512f', feature])).toEqual(['float32', 'bfloat16'])
-  }
+test('a graph without weights runs op by op', () => {
+  const x = matrix(64, 64)
+  const recording = record({ x }, () => ({ y: tf.matMul(x, x) }))
+  expect(sideBySide(recording, plan(64))).toBe(recording)
+  x.dispose()
 })
 
-test('held back to older instructions, oneDNN is given what any processor has kernels for', () => {
-  const weight = matrix(64, 64)
-  vi.stubEnv('ONEDNN_MAX_CPU_ISA', 'AVX2')
-  expect(shareOf(productsWith(weight), 64)?.onednn).toEqual(hasOneDnn() ? ['float32'] : [])
-  vi.unstubAllEnvs()
-  weight.dispose()
+test('weights are rounded for many rows only, and then no fused kernel reads them', () => {
+  const { processor } = backend()
+  expect([16, 17].map((rows) => planFor({ rows, dtype: 'bfloat16' }).dtype)).toEqual(['float32', 'bfloat16'])
+  const half = planFor({ rows: 17, dtype: 'bfloat16' }, { processor })
+  expect([...plan(17).fused].filter((name) => !half.fused.has(name))).toEqual(['experts'])
+})
+
+test('off a processor nothing is chosen, and weights are rounded for few rows too', () => {
+  const card = planFor({ rows: 1, dtype: 'float16' }, { processor: null })
+  expect(card).toMatchObject({ dtype: 'float16', products: [], inCallingThread: false, smallWeights: 0 })
+  expect(card.fused.size).toBe(0)
+})
+
+test('what oneDNN is faster for, by the features of a processor', () => {
+  expect(plan(64, 2, ['avx2', 'fma', 'avx_vnni', 'avx512f', 'avx512_vnni']).products).toEqual(
+    given('float32'),
+  )
+  for (const feature of ['avx512_bf16', 'amx_bf16']) {
+    expect(plan(64, 2, ['avx512f', feature]).products).toEqual(given('float32', 'bfloat16'))
+    vi.stubEnv('ONEDNN_MAX_CPU_ISA', 'AVX2') // held back, it is given what any processor has kernels for
+    expect(plan(64, 2, ['avx512f', feature]).products).toEqual(given('float32'))
+    vi.unstubAllEnvs()
+  }
 })
 
 test('an expert of many rows gives what eager gives', () => {
@@ -72,7 +100,7 @@ test('an expert of many rows gives what eager gives', () => {
   const expert = (of: tf.Tensor2D) => ops.swiglu(of, gateUp, down)
   tf.tidy(() => {
     const recording = record({ x: example }, () => ({ y: expert(example) }))
-    const session = new GraphSession(recording, { rows })
+    const session = new GraphSession(recording, planFor({ rows }))
     const [y] = session.run({ x }, ['y'])
     expect(y.shape).toEqual([64, rows])
     expect(maxDifference(y.dataSync(), expert(x).dataSync())).toBeLessThan(1e-4)
@@ -80,13 +108,6 @@ test('an expert of many rows gives what eager gives', () => {
   })
   tf.dispose([gateUp, down, example, x])
   expect(tf.memory().numTensors).toBe(before)
-})
-
-test('a graph without weights is shared op by op', () => {
-  const x = matrix(64, 64)
-  const recording = record({ x }, () => ({ y: tf.matMul(x, x) }))
-  expect(shareOf(recording, 64)?.shared).toBe('ops')
-  x.dispose()
 })
 
 describe('many rows with small weights', () => {
@@ -104,16 +125,15 @@ describe('many rows with small weights', () => {
     tf.tidy(() => {
       const weight = matrix(512, 512)
       const example = matrix(ROWS, 512)
-      const session = new GraphSession(
-        record({ x: example }, () => ({ y: f(example, weight) })),
-        { rows: ROWS },
-      )
+      const recording = record({ x: example }, () => ({ y: f(example, weight) }))
+      const session = new GraphSession(recording, planFor({ rows: ROWS }))
       const x = matrix(ROWS, 512)
       const counted = countMatmulFlops(() => session.run({ x }, ['y']))
       const eager = countMatmulFlops(() => f(x, weight))
       expect(maxDifference(counted.result[0].dataSync(), eager.result.dataSync())).toBeLessThan(1e-3)
       expect(counted.flops).toBe(eager.flops)
-      expect(session.nodes.filter(({ op }) => op.includes('MatMul'))).toHaveLength(products)
+      const { nodes } = sideBySide(recording, planFor({ rows: ROWS }))
+      expect(nodes.filter(({ op }) => op.includes('MatMul'))).toHaveLength(products)
       session.dispose()
     })
     expect(tf.memory().numTensors).toBe(before)
@@ -144,9 +164,9 @@ test('oneDNN is given the products of the types that were asked for, and no soft
     const attended = [stack, small].map((x) => tf.sum(tf.matMul(tf.softmax(x), x)))
     return { y, attended: tf.addN(attended) }
   })
-  const given = (types: Sharing['onednn'], of = recording) =>
-    withOneDnn(of, types)
-      .filter(({ op }) => op.startsWith('_Mkl'))
+  const given = (products: Dtype[], of = recording) =>
+    chooseProducts(of, { ...plan(64), products })
+      .nodes.filter(({ op }) => op.startsWith('_Mkl'))
       .map(({ op }) => op)
   expect(recording.products).toHaveLength(5) // the expert's two, the one after it, two of stacks
   expect(given(['float32']).filter((op) => op.includes('MatMul'))).toHaveLength(5)
