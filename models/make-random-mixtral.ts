@@ -1,8 +1,8 @@
 /** Makes models/random-mixtral: `npx tsx models/make-random-mixtral.ts [DIR]`. The same bytes every time. */
 import { join } from 'node:path'
 import { saveCheckpoint } from '../src/checkpoint/save.ts'
+import { Random } from '../src/corpus/random.ts'
 import { product } from '../src/sums.ts'
-import { Random } from '../src/train/random.ts'
 import { trainTokenizer, VOCAB_SIZE } from '../src/train/tokenizer.ts'
 import { mixtralConfig } from './mixtral.ts'
 

@@ -4,8 +4,8 @@
  */
 import { Command, Option } from 'commander'
 import { saveCheckpoint } from '../src/checkpoint/save.ts'
-import { wholeNumber } from '../src/cli/arguments.ts'
-import { runScript } from '../src/cli/run-script.ts'
+import { wholeNumber } from '../src/script/arguments.ts'
+import { runScript } from '../src/script/run.ts'
 import { product } from '../src/sums.ts'
 import { type MixtralSizes, mixtralConfig } from './mixtral.ts'
 

@@ -4,11 +4,11 @@
  */
 import { Command } from 'commander'
 import type { Dtype } from '../../src/backend/dtypes.ts'
-import { dtypeOption, executorOption, wholeNumber } from '../../src/cli/arguments.ts'
-import { write } from '../../src/cli/output.ts'
-import { runScript } from '../../src/cli/run-script.ts'
 import { type Executor, type LoadedModel, loadModel } from '../../src/load-model.ts'
 import { summarize } from '../../src/samples.ts'
+import { dtypeOption, executorOption, wholeNumber } from '../../src/script/arguments.ts'
+import { write } from '../../src/script/output.ts'
+import { runScript } from '../../src/script/run.ts'
 import type { ChosenRow } from './output.ts'
 
 interface Flags {

@@ -4,16 +4,15 @@ import { writeAtomically } from '../checkpoint/save.ts'
 import { type CostDtype, DTYPE_BYTES } from '../cost/bytes.ts'
 import { compareTraining, type Inspection, inspectModel, type PublishedFacts } from '../cost/inspection.ts'
 import { modelNamed, type NamedModel } from '../cost/named.ts'
-import { barPicture } from '../cost/picture.ts'
 import { compareWithPublished, publishedModels } from '../cost/published.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
-import { loadModel } from '../load-model.ts'
 import { mixturesOf } from '../model/config.ts'
 import { bundledDirectory } from '../package.ts'
+import { allOptions, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
+import { remark, write } from '../script/output.ts'
 import { type WeightsAnswer, weightsAnswer } from '../trace/analyse.ts'
-import { allOptions, type GlobalOptions, wholeNumber } from './arguments.ts'
 import { barOf, comparisonText, inspectionText, listText } from './inspect-text.ts'
-import { remark, write } from './output.ts'
+import { loadTold } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 
 interface Flags extends GlobalOptions {
@@ -88,7 +87,7 @@ async function runInspect(model: string | undefined, flags: Flags): Promise<void
   }
   const inspected = names.map((name) => inspectNamed(modelNamed(name), flags))
   if (flags.measure !== undefined) inspected[0].measured = await measure(names[0], flags.measure, flags)
-  if (flags.svg !== undefined) writePicture(flags.svg, inspected)
+  if (flags.svg !== undefined) await writePicture(flags.svg, inspected)
   await write(flags.json ? jsonOf(inspected, flags) : textOf(inspected, flags))
 }
 
@@ -131,7 +130,7 @@ async function measure(name: string, text: string, flags: Flags): Promise<Inspec
     throw new InputError(`${dir}: --measure needs a directory with weights and a tokenizer to run a text`)
   }
   const prompt = text === '-' ? await textFromStdin() : text
-  const model = await loadModel(dir, { device: flags.device, debug: flags.debug })
+  const model = await loadTold(dir, { device: flags.device, debug: flags.debug })
   try {
     if (!model.tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --measure with`)
     if (mixturesOf(model.config.layers).length === 0) {
@@ -149,7 +148,8 @@ async function measure(name: string, text: string, flags: Flags): Promise<Inspec
   }
 }
 
-function writePicture(file: string, inspected: Inspected[]): void {
+async function writePicture(file: string, inspected: Inspected[]): Promise<void> {
+  const { barPicture } = await import('../cost/svg.ts') // what draws takes long to load
   try {
     writeAtomically(file, barPicture(inspected.map(barOf)))
   } catch (error) {

@@ -2,9 +2,19 @@ import { basename, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { writeAtomically } from '../checkpoint/save.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
-import { type LoadedModel, type LoadOptions, loadModel, readConfig } from '../load-model.ts'
+import { type LoadedModel, type LoadOptions, readConfig } from '../load-model.ts'
 import { mixturesOf } from '../model/config.ts'
 import type { Interventions } from '../model/router/interventions.ts'
+import {
+  allOptions,
+  dispatchOption,
+  type GlobalOptions,
+  MODEL_ARGUMENT,
+  tokenIds,
+  wholeNumber,
+} from '../script/arguments.ts'
+import { remark, writeAll } from '../script/output.ts'
+import { table } from '../text/columns.ts'
 import { traceToCsv } from '../trace/csv.ts'
 import { Decisions } from '../trace/decision.ts'
 import { decisionLines } from '../trace/decision-text.ts'
@@ -16,16 +26,8 @@ import { type TraceRun, traceRun } from '../trace/run.ts'
 import { layerStatistics } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { analyseCommand } from './analyse.ts'
-import {
-  allOptions,
-  dispatchOption,
-  type GlobalOptions,
-  MODEL_ARGUMENT,
-  tokenIds,
-  wholeNumber,
-} from './arguments.ts'
 import { colourDepth } from './colour-depth.ts'
-import { remark, table, writeAll } from './output.ts'
+import { loadTold } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 import {
   addInterventionOptions,
@@ -111,7 +113,7 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
   if (mixturesOf(config.layers).length === 0) {
     throw new InputError(`${dir}: every layer is dense, so there is no router to trace`)
   }
-  const model = await loadModel(dir, flags)
+  const model = await loadTold(dir, flags)
   try {
     const tokens = flags.tokens ?? (await promptTokens(flags.prompt as string, model))
     const { maxTokens, dispatch } = flags

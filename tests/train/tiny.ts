@@ -1,3 +1,4 @@
+import { generateSample } from '../../src/corpus/index.ts'
 import {
   type AttentionConfig,
   type DenseConfig,
@@ -7,7 +8,6 @@ import {
 } from '../../src/model/config.ts'
 import { trainBpe } from '../../src/text/bpe.ts'
 import { tokenizerOf } from '../../src/train/checkpoint.ts'
-import { generateSample } from '../../src/train/corpus/index.ts'
 import { initWeights } from '../../src/train/initialize.ts'
 import { type TrainSettings, trainSettings } from '../../src/train/settings.ts'
 import { generatedTexts } from '../../src/train/texts.ts'
