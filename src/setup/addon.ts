@@ -1,41 +1,60 @@
-import { copyFile, mkdir, rename, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { copyFile, rename, rm, writeFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { cachedAddon, installedPackage, NATIVE, placedAddon } from '../device/addon.ts'
+import { makeFolder } from '../device/cache.ts'
 import type { Host, NpmPackage } from '../device/host.ts'
 import { libraryNames } from '../device/release.ts'
 import { SetupError } from '../errors.ts'
+import type { Compiler } from './compiler.ts'
+import { letAllRead } from './share.ts'
+import { temporaryFolder, type Workspace } from './workspace.ts'
 
-/** The C++ compiler as words of a command: `CXX`, or the first that runs of the usual names. */
-export async function findCompiler(host: Host): Promise<string[]> {
-  const given = host.env.CXX?.trim()
-  const candidates = given ? [given] : ['c++', 'g++', 'clang++']
-  for (const candidate of candidates) {
-    const [command, ...args] = candidate.split(/\s+/)
-    const { code } = await host.run(command, [...args, '--version'])
-    if (code === 0) return [command, ...args]
-  }
-  throw new SetupError(
-    given
-      ? `CXX="${given}" does not run: set it to a C++17 compiler or unset it`
-      : 'no C++ compiler was found (c++, g++, clang++): install one, such as `apt install g++` or `xcode-select --install`',
-  )
+/** Beside the addon: which compiler made it. */
+const COMPILER_FILE = 'compiler.txt'
+
+/** Which compiler made the addon; null for an addon of a version of tinymoe that did not write it down. */
+export async function addonCompiler(host: Host, addon: string): Promise<string | null> {
+  return host.readText(join(dirname(addon), COMPILER_FILE))
 }
 
-/** Compiles tfjs-node's two C++ files and our kernels against the libraries in `variantFolder`, and keeps the result there. */
+/**
+ * Compiles tfjs-node's two C++ files and our kernels against the libraries in `variantFolder`. The result replaces the addon
+ * that is there only when it can be loaded.
+ */
 export async function buildAddon(
-  host: Host,
-  [compiler, ...compilerArgs]: string[],
+  workspace: Workspace,
+  compiler: Compiler,
   variantFolder: string,
   npmPackage: NpmPackage,
 ): Promise<void> {
+  const { host } = workspace
   const target = cachedAddon(variantFolder, npmPackage)
-  const unfinished = `${target}.${process.pid}`
+  const building = await temporaryFolder(workspace)
+  const output = join(building, basename(target))
+  try {
+    await compile(host, compiler, variantFolder, npmPackage, output)
+    await proveLoadable(host, compiler, output)
+    await letAllRead(output)
+    await makeFolder(dirname(target), letAllRead)
+    await rename(output, target)
+  } finally {
+    await rm(building, { recursive: true, force: true })
+  }
+  await writeFile(join(dirname(target), COMPILER_FILE), compiler.name)
+  await letAllRead(dirname(target))
+}
+
+async function compile(
+  host: Host,
+  { command: [program, ...options], env, label }: Compiler,
+  variantFolder: string,
+  { folder }: NpmPackage,
+  output: string,
+): Promise<void> {
   const libraries = join(variantFolder, 'tensorflow')
-  const { folder } = npmPackage
   const napi = installedPackage(host, 'node-api-headers').folder
-  await mkdir(dirname(target), { recursive: true })
-  const { code, stderr } = await host.run(compiler, [
-    ...compilerArgs,
+  const args = [
+    ...options,
     ...['-std=c++17', '-O3', '-shared', '-fPIC'],
     ...(host.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : []),
     ...['-DNAPI_VERSION=8', '-DNODE_GYP_MODULE_NAME=tfjs_binding', '-DBUILDING_NODE_EXTENSION'],
@@ -47,20 +66,35 @@ export async function buildAddon(
     join(NATIVE, 'kernels.cc'),
     ...libraryNames(host.platform).map((name) => join(libraries, name)),
     `-Wl,-rpath,${libraries}`,
-    ...['-o', unfinished],
-  ])
+    ...['-o', output],
+  ]
+  const { code, stderr } = await host.run(program, args, { env })
   if (code !== 0) {
-    await rm(unfinished, { force: true })
-    const line = stderr.split('\n').find((text) => /error/i.test(text)) ?? stderr.trim().split('\n')[0]
-    throw new SetupError(`${compiler} cannot compile the addon of ${folder}: ${line || `exit code ${code}`}`)
+    const cause = errorLine(stderr) || `exit code ${code}`
+    throw new SetupError(`${label} cannot compile the addon of ${folder}: ${cause}`)
   }
-  await rename(unfinished, target)
+  if (!(await host.exists(output)))
+    throw new SetupError(`${label} ended without an error and made no addon: it is no C++ compiler`)
+}
+
+/** In a process of its own: one that cannot be loaded may take its process with it. */
+async function proveLoadable(host: Host, { label }: Compiler, addon: string): Promise<void> {
+  const env = { ...host.env, CUDA_VISIBLE_DEVICES: '-1', TF_CPP_MIN_LOG_LEVEL: '3' } // about the addon, not a card
+  const { code, stderr } = await host.run(process.execPath, ['--require', addon, '--eval', ''], { env })
+  if (code === 0) return
+  throw new SetupError(
+    `the addon that ${label} made cannot be loaded: ${errorLine(stderr) || `exit code ${code}`}`,
+  )
+}
+
+function errorLine(stderr: string): string {
+  return stderr.split('\n').find((text) => /error/i.test(text)) ?? stderr.trim().split('\n')[0]
 }
 
 /** Copies the addon into the npm package. By rename, so that a process that has the old one open keeps it. */
 export async function placeAddon(addon: string, npmPackage: NpmPackage): Promise<void> {
   const target = placedAddon(npmPackage)
-  await mkdir(dirname(target), { recursive: true })
+  await makeFolder(dirname(target), letAllRead)
   await copyFile(addon, `${target}.${process.pid}`)
   await rename(`${target}.${process.pid}`, target)
 }

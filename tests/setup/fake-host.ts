@@ -56,6 +56,7 @@ export function withCommands(host: FakeHost, replaced: Record<string, CommandRes
 function runCommand(host: FakeHost, command: string, args: string[]): CommandResult {
   if (command === 'python3') return args.includes('download') ? pipDownload(host, args) : OK
   if (command === 'c++') return compile(args)
+  if (command === process.execPath) return OK // loads the addon
   return NOT_FOUND
 }
 
