@@ -33,8 +33,8 @@ const ZIG_TARGETS: Record<string, string> = {
   'darwin-arm64': 'aarch64-macos.12.0',
 }
 
-/** Zig brings the headers of every system; those of others are two fifths of it. */
-const ZIG_MEMBERS = /^ziglang\/(?!.*(windows|mingw|freebsd|netbsd|openbsd|wasi))/
+/** Zig brings the C library's headers for every system; those of others are a third of it. */
+const ZIG_MEMBERS = /^ziglang\/(?!lib\/libc\/(include\/)?[^/]*(windows|mingw|freebsd|netbsd|openbsd|wasi))/
 
 export function isFetched(compilerName: string | null): boolean {
   return compilerName?.startsWith(`${COMPILER.project} `) ?? false
@@ -72,7 +72,7 @@ export async function withFetchedCompiler(
   if (!asked) onMessage(`${NONE_FOUND}: ${FETCHED} is fetched for this setup and removed again`)
   const wheel = await obtain(workspace, compilerRequest(host)).catch((error) => {
     if (asked || !(error instanceof SetupError)) throw error
-    throw new SetupError(`${NONE_FOUND}, and ${error.message}: ${INSTALL_ONE}`, { cause: error })
+    throw new SetupError(`${NONE_FOUND}: ${INSTALL_ONE}; nor could one be fetched (${error.message})`, { cause: error })
   })
   const folder = await temporaryFolder(workspace)
   try {
