@@ -1,4 +1,4 @@
-import { access, constants, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { cachedAddon, placedAddon } from './addon.ts'
@@ -39,7 +39,7 @@ async function readVariant(host: Host, root: string, variant: Variant): Promise<
   const folder = variantFolder(root, variant)
   const cached = cachedAddon(folder, npmPackage)
   const manifest = await readManifest(host, folder)
-  const closed = await unreadable(root, folder, manifest, cached)
+  const closed = await unreadable(host, folder, manifest, cached)
   if (closed) return { addon: null, problem: closed }
   const missing = manifest ? await missingFiles(folder, manifest) : []
   if (missing.length > 0) {
@@ -67,9 +67,9 @@ export async function readManifest(host: Host, folder: string): Promise<Manifest
   }
 }
 
-/** One sentence where this user may not read what is there, or null. Another user may have made the cache. */
+/** One sentence where this user may not read what is there, or null: another user may have made the cache. */
 export async function unreadable(
-  root: string,
+  host: Host,
   folder: string,
   manifest: Manifest | null,
   addon: string,
@@ -77,11 +77,9 @@ export async function unreadable(
   const libraries = manifest?.files.filter(({ path }) => /\.(so|dylib)(\.|$)/.test(path)) ?? []
   const paths = [MANIFEST_FILE, ...libraries.map(({ path }) => path)].map((path) => join(folder, path))
   for (const path of [...paths, addon]) {
-    const code = await access(path, constants.R_OK).then(
-      () => null,
-      (error: NodeJS.ErrnoException) => error.code,
-    )
-    if (code === 'EACCES' || code === 'EPERM') {
+    const code = await host.readRefusal(path)
+    if (code) {
+      const root = cacheRoot(host.env)
       return `${path}: this user may not read it (${code}): let its owner run \`chmod -R a+rX ${root}\`, or set TINYMOE_CACHE to another folder`
     }
   }

@@ -72,7 +72,9 @@ export async function withFetchedCompiler(
   if (!asked) onMessage(`${NONE_FOUND}: ${FETCHED} is fetched for this setup and removed again`)
   const wheel = await obtain(workspace, compilerRequest(host)).catch((error) => {
     if (asked || !(error instanceof SetupError)) throw error
-    throw new SetupError(`${NONE_FOUND}: ${INSTALL_ONE}; nor could one be fetched (${error.message})`, { cause: error })
+    throw new SetupError(`${NONE_FOUND}: ${INSTALL_ONE}; nor could one be fetched (${error.message})`, {
+      cause: error,
+    })
   })
   const folder = await temporaryFolder(workspace)
   try {

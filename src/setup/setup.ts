@@ -102,7 +102,7 @@ async function inspectVariant(host: Host, variant: Variant, reason: string): Pro
   const npmPackage = installedPackage(host, ADDON_PACKAGES[variant])
   const addon = cachedAddon(folder, npmPackage)
   const manifest = await readManifest(host, folder)
-  const closed = await unreadable(cacheRoot(host.env), folder, manifest, addon)
+  const closed = await unreadable(host, folder, manifest, addon)
   if (closed) throw new SetupError(closed)
   const libraries = manifest !== null && (await missingFiles(folder, manifest)).length === 0
   const hasAddon = libraries && (await host.exists(addon))
