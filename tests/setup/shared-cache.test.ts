@@ -51,7 +51,12 @@ describe('a cache that another user made', () => {
     const host = sharedHost()
     await setUpPrivately(host)
     const paths = below(host.folder)
-    for (const name of ['libtensorflow_cc.so.2', 'manifest.json', 'compiler.txt', 'napi-v8/tfjs_binding.node']) {
+    for (const name of [
+      'libtensorflow_cc.so.2',
+      'manifest.json',
+      'compiler.txt',
+      'napi-v8/tfjs_binding.node',
+    ]) {
       expect(paths.join()).toContain(name)
     }
     const closed = paths.filter((path) => {
