@@ -71,17 +71,25 @@ async function prepare({ variant, wheel, compiler, force, json }: SetupFlags): P
       onMessage: (message) => view.print(message),
     })
     view.stop()
-    console.log(json ? JSON.stringify(result) : describe(result))
+    console.log(json ? JSON.stringify(result) : describePreparation(result))
   } catch (error) {
     view.stop()
-    // Asked for by name it must succeed; as the preparation of another command it may leave things to wasm.
-    if (!(error instanceof SetupError) || (variant ?? 'auto') !== 'auto' || wheel || compiler) throw error
+    // Asked for in particular it must succeed; as the preparation of another command it may leave things to wasm.
+    const asked = (variant ?? 'auto') !== 'auto' || wheel || compiler || force
+    if (!(error instanceof SetupError) || asked) throw error
     if (json) console.log(JSON.stringify({ variant: null, fallback: 'wasm', cause: error.message }))
     else console.log(`native TensorFlow is not set up, falling back to wasm: ${error.message}`)
   }
 }
 
-function describe({ variant, reason, folder, changed, compiled, compiler }: Preparation): string {
+export function describePreparation({
+  variant,
+  reason,
+  folder,
+  changed,
+  compiled,
+  compiler,
+}: Preparation): string {
   const done = `TensorFlow (${variant}) ${changed ? 'is now set up' : 'was already set up'} in ${folder}; ${reason}`
   if (!compiled) return done
   return `${done}; its addon was compiled by ${compiler}${isFetched(compiler) ? ', which was fetched for it and is removed again' : ''}`

@@ -135,7 +135,10 @@ async function prepareVariant(
     await withLock(workspace, async () => {
       const now = await inspectVariant(host, variant, reason) // another process may have been at it
       if (!lacksAddon(now, options)) return
-      await makeAddon(workspace, now, compiler, options)
+      await makeAddon(workspace, now, compiler, options).catch((error) => {
+        if (!now.addon || !(error instanceof SetupError)) throw error
+        throw new SetupError(`${error.message}; the addon that was there stays`, { cause: error })
+      })
       compiled = true
     })
   }
