@@ -1,9 +1,9 @@
 import type { Executor } from '../src/load-model.ts'
+import type { MemoryLimit } from './cases/memory.ts'
 import type { LayerChoice } from './like.ts'
-import type { MemoryLimit } from './memory.ts'
 import type { PresetPlan } from './presets.ts'
+import type { CaseKind, Preset } from './schema.ts'
 import type { SamplingLimits } from './timing.ts'
-import type { Preset } from './types.ts'
 
 export interface BenchOptions {
   device?: string
@@ -13,6 +13,8 @@ export interface BenchOptions {
   model: string
   /** How forwards and layers run; left out: both ways where the device has both. */
   executor?: Executor
+  /** The one kind of case to measure; left out: all. */
+  only?: CaseKind
   /** T of each case of the layer sweep; null: the preset's. */
   tokens: number[] | null
   /** The layer's sizes; null: the preset's. */

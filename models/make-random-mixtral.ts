@@ -1,8 +1,8 @@
 /** Makes models/random-mixtral: `npx tsx models/make-random-mixtral.ts [DIR]`. The same bytes every time. */
 import { join } from 'node:path'
-import { sizeOf } from '../src/checkpoint/layout.ts'
 import { saveCheckpoint } from '../src/checkpoint/save.ts'
-import { Random } from '../src/train/random.ts'
+import { Random } from '../src/corpus/random.ts'
+import { product } from '../src/sums.ts'
 import { trainTokenizer, VOCAB_SIZE } from '../src/train/tokenizer.ts'
 import { mixtralConfig } from './mixtral.ts'
 
@@ -34,7 +34,7 @@ const random = new Random(SEED)
 
 /** Normal with variance 1/inputs, so that activations keep their size; norms start at one. */
 function values(_name: string, shape: number[]): Float32Array {
-  const size = sizeOf(shape)
+  const size = product(shape)
   if (shape.length === 1) return new Float32Array(size).fill(1)
   const scale = 1 / Math.sqrt(shape[1])
   return Float32Array.from({ length: size }, () => random.normal() * scale)

@@ -2,8 +2,8 @@ import { mkdirSync } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
 import { Command } from 'commander'
 import { writeAtomically } from '../src/checkpoint/save.ts'
-import { runScript } from '../src/cli/run-script.ts'
 import { loadModel } from '../src/load-model.ts'
+import { runScript } from '../src/script/run.ts'
 import { measurePin, modelDir, pinFile, trainedModels } from '../tests/shipped/pins.ts'
 
 /*

@@ -1,7 +1,8 @@
 import { z } from 'zod'
-import { remark, table } from '../../src/cli/output.ts'
 import { TinymoeError } from '../../src/errors.ts'
 import { type Summary, summarize } from '../../src/samples.ts'
+import { remark } from '../../src/script/output.ts'
+import { table } from '../../src/text/columns.ts'
 import { lastLine, runCommand } from '../processes.ts'
 import { ChosenRow, ModelOutput, readOutput } from './output.ts'
 

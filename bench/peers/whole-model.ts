@@ -3,12 +3,12 @@
  * the same prompts, the same JSON as last line. `npx tsx bench/peers/whole-model.ts --model DIR --threads 2`
  */
 import { Command } from 'commander'
-import { dtypeOption, executorOption, wholeNumber } from '../../src/cli/arguments.ts'
-import { write } from '../../src/cli/output.ts'
-import { runScript } from '../../src/cli/run-script.ts'
-import type { Dtype } from '../../src/graph/half-weights.ts'
+import type { Dtype } from '../../src/backend/dtypes.ts'
 import { type Executor, type LoadedModel, loadModel } from '../../src/load-model.ts'
 import { summarize } from '../../src/samples.ts'
+import { dtypeOption, executorOption, wholeNumber } from '../../src/script/arguments.ts'
+import { write } from '../../src/script/output.ts'
+import { runScript } from '../../src/script/run.ts'
 import type { ChosenRow } from './output.ts'
 
 interface Flags {

@@ -2,14 +2,15 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { writeAtomically } from '../../src/checkpoint/save.ts'
+import { DOMAINS } from '../../src/corpus/index.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { InputError } from '../../src/errors.ts'
 import { documentsOf, TextCodec } from '../../src/eval/documents.ts'
 import { documentLosses, lossReport } from '../../src/eval/loss.ts'
 import { EVAL_DEFAULTS } from '../../src/eval/run.ts'
-import type { LossReport } from '../../src/eval/types.ts'
-import type { Tokenizer } from '../../src/generate/tokenizer.ts'
+import type { ByDomain, LossReport } from '../../src/eval/types.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
+import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
 import { deviceLine } from '../../src/train/card-words.ts'
 import {
   checkpointDir,
@@ -18,14 +19,30 @@ import {
   type Training,
   tokenizerOf,
 } from '../../src/train/checkpoint.ts'
-import { DOMAINS } from '../../src/train/corpus/index.ts'
 import { isStep, meanShares, readLog } from '../../src/train/log.ts'
 import { runTraining, startTraining, type TrainHooks } from '../../src/train/loop.ts'
+import type { TrainSettings } from '../../src/train/settings.ts'
 import { gitCommit } from '../conditions.ts'
 import type { PlannedRun } from './plan.ts'
-import type { StudyRun } from './types.ts'
 
 const RESULT_FILE = 'result.json'
+
+/** A finished training, as its process wrote it. */
+export interface StudyRun
+  extends Omit<PlannedRun, 'settings'>,
+    Pick<TrainSettings, 'preset' | 'size' | 'seed' | 'steps'> {
+  /** Nats a token on held-out documents, mean of the domains: what `tinymoe eval` prints. */
+  loss: number
+  byDomain: ByDomain<number>
+  /** Share of the assignments of the least and the most used expert of any layer at the end; null for a dense model. */
+  leastUsed: number | null
+  mostUsed: number | null
+  /** Of the steps alone; a run that went on after an interruption counts all its steps. */
+  seconds: number
+  /** Where, with threads; several where a run went on elsewhere. */
+  devices: string[]
+  commit: string | null
+}
 
 /**
  * What the run's process left in `folder`, or null while it is not finished.
@@ -46,7 +63,9 @@ export function readResult(folder: string, run: PlannedRun): StudyRun | null {
 export async function trainOne(folder: string, run: PlannedRun, hooks: TrainHooks): Promise<StudyRun | null> {
   const { report } = await startRuntime({ device: 'cpu', threads: 1 })
   const device = deviceLine(report)
-  const training = existsSync(checkpointDir(folder)) ? resumed(folder, run) : startTraining(run.settings)
+  const begun = existsSync(checkpointDir(folder))
+  if (begun) checkSettings(folder, run)
+  const training = begun ? resumeTraining(folder) : startTraining(run.settings)
   try {
     if (!(await runTraining(folder, training, { ...hooks, device }))) return null
     const result = await measured(folder, run, training)
@@ -55,11 +74,6 @@ export async function trainOne(folder: string, run: PlannedRun, hooks: TrainHook
   } finally {
     training.trainer.dispose()
   }
-}
-
-function resumed(folder: string, run: PlannedRun): Training {
-  checkSettings(folder, run)
-  return resumeTraining(folder)
 }
 
 /** A folder's name says preset, seed and steps; a run with another learning rate has the same. */
@@ -99,6 +113,6 @@ async function measured(
 async function heldOutLoss(folder: string, model: MoeModel, tokenizer: Tokenizer): Promise<LossReport> {
   const codec = new TextCodec(folder, model.config, tokenizer)
   const { split, seed, samples } = EVAL_DEFAULTS
-  const documents = DOMAINS.flatMap((domain) => documentsOf(codec, domain, { split, seed }, samples))
+  const documents = await documentsOf(codec, DOMAINS, { split, seed }, samples)
   return lossReport(documents, await documentLosses(model, documents))
 }

@@ -1,5 +1,5 @@
-import { INTERRUPTED } from '../../src/cli/interrupt.ts'
 import { messageOf, TinymoeError } from '../../src/errors.ts'
+import { INTERRUPTED } from '../../src/script/interrupt.ts'
 import type { PlannedRun } from './plan.ts'
 import { trainOne } from './train.ts'
 

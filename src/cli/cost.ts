@@ -1,6 +1,5 @@
 import type { Command } from 'commander'
 import { writeAtomically } from '../checkpoint/save.ts'
-import { curvePicture } from '../cost/picture.ts'
 import { findPublished, nearNames, publishedArchitecture } from '../cost/published.ts'
 import {
   BREAK_EVEN_ELASTICITY,
@@ -12,9 +11,9 @@ import {
 import { DEEPSEEK_V3, H800_PEAK, leftOut } from '../cost/report.ts'
 import { type TrainingCost, type TrainingRun, trainingCost, trainingFlops } from '../cost/training.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
-import { allOptions, amount, decimal, type GlobalOptions, wholeNumber } from './arguments.ts'
+import { allOptions, amount, decimal, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
+import { remark, write } from '../script/output.ts'
 import { costText } from './cost-text.ts'
-import { remark, write } from './output.ts'
 
 interface Flags extends GlobalOptions {
   model?: string
@@ -126,6 +125,7 @@ async function runCost(flags: Flags): Promise<void> {
   const report = costReport(flags)
   const { curve, rows, costFactor } = report.rebound
   if (flags.svg !== undefined) {
+    const { curvePicture } = await import('../cost/svg.ts') // what draws takes long to load
     try {
       writeAtomically(flags.svg, curvePicture(curve, rows, costFactor))
     } catch (error) {

@@ -2,16 +2,23 @@ import { accessSync, constants, mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { writeAtomically } from '../checkpoint/save.ts'
+import { DOMAINS, type Domain } from '../corpus/index.ts'
 import { InputError, messageOf } from '../errors.ts'
 import { EVAL_DEFAULTS, type EvalOptions, evaluate } from '../eval/run.ts'
 import { EVAL_SPLITS } from '../eval/types.ts'
 import { type LoadOptions, loadModel } from '../load-model.ts'
-import { DOMAINS, type Domain } from '../train/corpus/index.ts'
-import { allOptions, dispatchOption, executorOption, type GlobalOptions, wholeNumber } from './arguments.ts'
+import {
+  allOptions,
+  dispatchOption,
+  executorOption,
+  type GlobalOptions,
+  MODEL_ARGUMENT,
+  wholeNumber,
+} from '../script/arguments.ts'
+import { interruptible } from '../script/interrupt.ts'
+import { remark, write } from '../script/output.ts'
+import { withProgress } from '../script/progress.ts'
 import { evalText } from './eval-text.ts'
-import { interruptible } from './interrupt.ts'
-import { remark, write } from './output.ts'
-import { withProgress } from './progress.ts'
 
 interface Flags extends EvalOptions, Pick<LoadOptions, 'executor' | 'dispatch'> {
   out?: string
@@ -32,7 +39,7 @@ export function registerEval(program: Command): void {
     .command('eval')
     .summary('how good a model is, and at what cost')
     .description("Loss, right answers, cost and speed of a model on texts of this project's corpus.")
-    .argument('<dir>', 'Hugging Face model directory: config.json, safetensors, tokenizer.json')
+    .argument(...MODEL_ARGUMENT)
     .addOption(new Option('--split <name>', 'texts to use').choices(EVAL_SPLITS).default(EVAL_DEFAULTS.split))
     .option(
       '--samples <n>',

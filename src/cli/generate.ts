@@ -10,12 +10,13 @@ import {
   dispatchOption,
   dtypeOption,
   executorOption,
+  MODEL_ARGUMENT,
   repeated,
   tokenIds,
   wholeNumber,
-} from './arguments.ts'
-import { interruptible } from './interrupt.ts'
-import { remark, write } from './output.ts'
+} from '../script/arguments.ts'
+import { interruptible } from '../script/interrupt.ts'
+import { remark, write } from '../script/output.ts'
 import { textFromStdin } from './stdin.ts'
 
 type Options = Omit<GenerateOptions, 'signal' | 'trace' | 'ignoreEos'> &
@@ -34,7 +35,7 @@ export function registerGenerate(program: Command): void {
     .command('generate')
     .summary('continue a text')
     .description('Continues a text or token ids with the model of a directory, on stdout as it comes.')
-    .argument('<dir>', 'Hugging Face model directory: config.json, safetensors, tokenizer.json')
+    .argument(...MODEL_ARGUMENT)
     .option('--prompt <text>', 'text to continue; - reads it from stdin, without its last line break')
     .option('--tokens <ids>', 'token ids to continue, such as 1,2,3', tokenIds)
     .option('--max-tokens <n>', 'new tokens at most', wholeNumber(1), DEFAULT_MAX_TOKENS)

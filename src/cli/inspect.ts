@@ -9,14 +9,14 @@ import {
   type PublishedFacts,
 } from '../cost/inspection.ts'
 import { modelNamed, type NamedModel } from '../cost/named.ts'
-import { barPicture } from '../cost/picture.ts'
 import { compareWithPublished, publishedModels } from '../cost/published.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
 import { loadModel } from '../load-model.ts'
+import { bundledDirectory } from '../package.ts'
+import { allOptions, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
+import { remark, write } from '../script/output.ts'
 import { type WeightsAnswer, weightsAnswer } from '../trace/analyse.ts'
-import { allOptions, type GlobalOptions, wholeNumber } from './arguments.ts'
 import { barOf, comparisonText, inspectionText, listText } from './inspect-text.ts'
-import { remark, write } from './output.ts'
 import { textFromStdin } from './stdin.ts'
 
 interface Flags extends GlobalOptions {
@@ -38,8 +38,8 @@ export interface Inspected extends Inspection {
 }
 
 const EXAMPLES = `
-<model> is a directory with a config.json, a config.json, or the name of a published model (--list), of which a part
-that no other has is enough. Only shapes are read; --measure also loads the weights. docs/cost.md explains every number.
+<model> is a directory with a config.json, a config.json, a bundled model (moe), or the name of a published one (--list),
+of which a part that no other has is enough. Only shapes are read; --measure also loads the weights. docs/cost.md explains every number.
 
 Examples:
   $ tinymoe inspect deepseek-v3
@@ -52,7 +52,7 @@ export function registerInspect(program: Command): void {
     .command('inspect')
     .summary('parameters, FLOPs, bytes of a model from its shapes')
     .description('Counts parameters, FLOPs and bytes a token, arithmetic intensity and experts touched.')
-    .argument('[model]', 'directory, config.json, or name of a published model')
+    .argument('[model]', 'directory, config.json, or name of a bundled or published model')
     .option('--compare <models...>', 'two or more models side by side')
     .option('--list', 'the published models, with what is published and what is counted')
     .option('--context <n>', 'tokens of the prompt, which a decoded token meets', wholeNumber(1), 4096)
@@ -91,7 +91,7 @@ async function runInspect(model: string | undefined, flags: Flags): Promise<void
   }
   const inspected = names.map((name) => inspectNamed(modelNamed(name), flags))
   if (flags.measure !== undefined) inspected[0].measured = await measure(names[0], flags.measure, flags)
-  if (flags.svg !== undefined) writePicture(flags.svg, inspected)
+  if (flags.svg !== undefined) await writePicture(flags.svg, inspected)
   await write(flags.json ? jsonOf(inspected, flags) : textOf(inspected, flags))
 }
 
@@ -128,7 +128,8 @@ function inspectNamed({ name, spec, dtype, published }: NamedModel, flags: Flags
 }
 
 /** Runs the text once, and counts the experts that batches of its consecutive tokens touch. */
-async function measure(dir: string, text: string, flags: Flags): Promise<Inspected['measured']> {
+async function measure(name: string, text: string, flags: Flags): Promise<Inspected['measured']> {
+  const dir = bundledDirectory(name) ?? name
   if (!existsSync(dir) || !statSync(dir).isDirectory()) {
     throw new InputError(`${dir}: --measure needs a directory with weights and a tokenizer to run a text`)
   }
@@ -140,18 +141,19 @@ async function measure(dir: string, text: string, flags: Flags): Promise<Inspect
       throw new InputError(`${dir}: every layer is dense, so there are no experts to count`)
     }
     const limit = model.config.maxPositionEmbeddings
-    const tokens = model.tokenizer.encode(prompt).slice(0, limit)
+    const tokens = (await model.tokenizer.encode(prompt)).slice(0, limit)
     if (tokens.length === 0) throw new UsageError('--measure: the text has no tokens, expected some text')
     const { logits, trace } = model.forward([tokens], { trace: true })
     logits.dispose()
     const sizes = [...new Set([...flags.batches.filter((size) => size <= tokens.length), tokens.length])]
-    return { tokens: tokens.length, answers: sizes.map((size) => weightsAnswer(trace!, model.config, size)) }
+    return { tokens: tokens.length, answers: sizes.map((size) => weightsAnswer(trace, model.config, size)) }
   } finally {
     model.dispose()
   }
 }
 
-function writePicture(file: string, inspected: Inspected[]): void {
+async function writePicture(file: string, inspected: Inspected[]): Promise<void> {
+  const { barPicture } = await import('../cost/svg.ts') // what draws takes long to load
   try {
     writeAtomically(file, barPicture(inspected.map(barOf)))
   } catch (error) {

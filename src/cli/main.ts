@@ -2,10 +2,10 @@
 import { createRequire } from 'node:module'
 import { Command, Option } from 'commander'
 import { DEVICES } from '../device/types.ts'
-import { wholeNumber } from './arguments.ts'
+import { wholeNumber } from '../script/arguments.ts'
+import { report, usage } from '../script/failure.ts'
+import { onBrokenOutput } from '../script/output.ts'
 import { addCommands } from './commands.ts'
-import { report, usage } from './failure.ts'
-import { onBrokenOutput } from './output.ts'
 
 const { version, description } = createRequire(import.meta.url)('tinymoe/package.json')
 

@@ -8,8 +8,8 @@ import {
   type Interventions,
   interventionsByLayer,
 } from '../model/router/interventions.ts'
+import { decimal, repeated, wholeNumber } from '../script/arguments.ts'
 import { traceFromJson } from '../trace/json.ts'
-import { decimal, repeated, wholeNumber } from './arguments.ts'
 
 /** The flags that change routing. */
 export interface InterventionFlags {

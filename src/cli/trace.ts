@@ -4,7 +4,16 @@ import { writeAtomically } from '../checkpoint/save.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
 import { type LoadedModel, type LoadOptions, loadModel, readConfig } from '../load-model.ts'
 import type { Interventions } from '../model/router/interventions.ts'
-import { colourDepth } from '../trace/ansi.ts'
+import {
+  allOptions,
+  dispatchOption,
+  type GlobalOptions,
+  MODEL_ARGUMENT,
+  tokenIds,
+  wholeNumber,
+} from '../script/arguments.ts'
+import { remark, writeAll } from '../script/output.ts'
+import { table } from '../text/columns.ts'
 import { traceToCsv } from '../trace/csv.ts'
 import { Decisions } from '../trace/decision.ts'
 import { decisionLines } from '../trace/decision-text.ts'
@@ -16,8 +25,7 @@ import { type TraceRun, traceRun } from '../trace/run.ts'
 import { layerStatistics } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { analyseCommand } from './analyse.ts'
-import { allOptions, dispatchOption, type GlobalOptions, tokenIds, wholeNumber } from './arguments.ts'
-import { remark, table, writeAll } from './output.ts'
+import { colourDepth } from './colour-depth.ts'
 import { textFromStdin } from './stdin.ts'
 import {
   addInterventionOptions,
@@ -74,7 +82,7 @@ export function registerTrace(program: Command): void {
     .command('trace')
     .summary('see which experts each token goes to, and why')
     .description('Runs a text or token ids and shows what the router of every layer decided.')
-    .argument('<dir>', 'Hugging Face model directory: config.json, safetensors, tokenizer.json')
+    .argument(...MODEL_ARGUMENT)
     .option('--prompt <text>', 'text to run; - reads it from stdin, without its last line break')
     .option('--tokens <ids>', 'token ids to run, such as 1,2,3', tokenIds)
     .option('--max-tokens <n>', 'tokens to generate after that, the most likely ones', wholeNumber(0), 0)
@@ -111,8 +119,8 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
     const run = await traceRun(model, { tokens, maxTokens, dispatch, interventions }).catch((error) => {
       throw namedAfterFlag(error)
     })
-    const texts = model.tokenizer ? tokenTexts(run.trace.rows, model.tokenizer) : null
-    const traced = { ...run, model, texts, decisions: new Decisions(model, run.calls, interventions) }
+    const texts = model.tokenizer ? await tokenTexts(run.trace.rows, model.tokenizer) : null
+    const traced = { ...run, model, texts, decisions: new Decisions(model, run.trace) }
     writeFiles(traced, flags)
     if (flags.analyse) await showAnalysis(traced, flags, interventions)
     else await show(traced, flags)
@@ -143,7 +151,7 @@ function checkFlags(flags: Flags): void {
 async function promptTokens(prompt: string, { tokenizer, dir }: LoadedModel): Promise<number[]> {
   if (!tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --prompt with, give --tokens`)
   const text = prompt === '-' ? await textFromStdin() : prompt
-  const tokens = tokenizer.encode(text)
+  const tokens = await tokenizer.encode(text)
   if (tokens.length === 0)
     throw new UsageError(`--prompt ${JSON.stringify(text)}: has no tokens, expected some text`)
   return tokens

@@ -4,6 +4,9 @@ import { Presets, SingleBar } from 'cli-progress'
 import { type Command, Option } from 'commander'
 import { startRuntime } from '../device/index.ts'
 import { InputError, UsageError } from '../errors.ts'
+import { allOptions, decimal, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
+import { interruptible } from '../script/interrupt.ts'
+import { remark, write } from '../script/output.ts'
 import { deviceLine } from '../train/card-words.ts'
 import { checkpointDir, readTrainingState, resumeTraining, type Training } from '../train/checkpoint.ts'
 import type { StepRecord } from '../train/log.ts'
@@ -11,9 +14,6 @@ import { exportModel, modelDir, planMinutes, runTraining, startTraining } from '
 import { PRESET_NAMES, type PresetName, presetOf, SIZE_NAMES, type SizeName } from '../train/presets.ts'
 import { type TrainSettings, trainSettings } from '../train/settings.ts'
 import type { ValidationResult } from '../train/trainer.ts'
-import { allOptions, decimal, type GlobalOptions, wholeNumber } from './arguments.ts'
-import { interruptible } from './interrupt.ts'
-import { remark, write } from './output.ts'
 
 interface Flags {
   preset?: PresetName
@@ -81,12 +81,12 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
     throw new InputError(`${checkpointDir(out)} exists: --resume goes on with it, or choose another --out`)
   const { report } = await startRuntime({ device: flags.device, debug: flags.debug, onMessage: remark })
   await interruptible(async (signal) => {
-    const training = flags.resume ? resumeTraining(out) : prepare(flags)
+    const training = flags.resume ? resumeTraining(out) : await prepare(flags)
     try {
       const finished = await withProgress(training, (hooks) =>
         runTraining(out, training, { signal, device: deviceLine(report), ...hooks }),
       )
-      if (finished) exportModel(out, modelDir(out), training)
+      if (finished) await exportModel(out, modelDir(out), training)
       await write(
         flags.json
           ? `${JSON.stringify(summary(out, training, finished))}\n`
@@ -102,7 +102,7 @@ function defaultOut({ preset, size = 'full' }: Flags): string {
   return join('runs', size === 'full' ? preset! : `${preset}-${size}`)
 }
 
-function prepare({
+async function prepare({
   preset,
   size,
   corpus,
@@ -112,12 +112,12 @@ function prepare({
   batch,
   length,
   learningRate,
-}: Flags): Training {
+}: Flags): Promise<Training> {
   const chosen = { size, corpus, seed, rows: batch, length, peakLearningRate: learningRate }
   const given = Object.fromEntries(Object.entries(chosen).filter(([, value]) => value !== undefined))
   const training = startTraining(trainSettings({ preset: preset!, steps: steps ?? DEFAULT_STEPS, ...given }))
   if (minutes !== undefined) {
-    planMinutes(training, minutes)
+    await planMinutes(training, minutes)
     remark(`${training.trainer.settings.steps} steps are planned for ${minutes} minutes`)
   }
   return training

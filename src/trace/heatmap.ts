@@ -1,7 +1,8 @@
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
+import { alignedLines, displayWidth, fitted, wrapped } from '../text/columns.ts'
 import { bold, type ColourDepth, dim, painted } from './ansi.ts'
 import { loadBalanceLoss, weightShares } from './statistics.ts'
-import { displayWidth, fitted, quoted, wrapped } from './token-text.ts'
+import { quoted } from './token-text.ts'
 
 export interface HeatMapOptions {
   /** What the tokens stand for, one a row; without, only their ids are shown. */
@@ -9,6 +10,8 @@ export interface HeatMapOptions {
   /** Columns of the terminal; layers that do not fit side by side go below each other. */
   width: number
   depth: ColourDepth
+  /** Whether what the shades mean is said below; default true. */
+  legend?: boolean
 }
 
 /** Columns of a token's text at most, quotes included. */
@@ -39,12 +42,15 @@ interface Block {
  * Which experts each token went to: tokens down, layers and experts across, weights as shades; below, the tokens of each
  * expert and the load-balance loss of each layer. Expert numbers and token counts are written downwards.
  */
-export function heatMap(trace: RoutingTrace, { texts, width, depth }: HeatMapOptions): string[] {
+export function heatMap(
+  trace: RoutingTrace,
+  { texts, width, depth, legend = true }: HeatMapOptions,
+): string[] {
   const labels = rowLabels(trace, texts ?? null)
   const labelWidth = displayWidth(labels[0])
   const bands = bandsOf(trace.layers, Math.max(LEAST_WIDTH, width - labelWidth - 2))
   const lines = bands.flatMap((band, i) => [...(i > 0 ? [''] : []), ...bandLines(band, labels, depth)])
-  return [...lines, '', ...legend(trace, width).map((line) => dim(line, depth))]
+  return legend ? [...lines, '', ...legendLines(trace, width).map((line) => dim(line, depth))] : lines
 }
 
 function bandLines(band: Block[], labels: string[], depth: ColourDepth): string[] {
@@ -82,13 +88,11 @@ function rowLabels({ rows }: RoutingTrace, texts: readonly string[] | null): str
   const numbers = rows.map(({ sequence, position, token }) =>
     (batch ? [sequence, position, token] : [position, token]).map(String),
   )
-  const widths = numbers[0].map((_, c) => Math.max(...numbers.map((row) => row[c].length)))
   const shown = texts?.map(quoted)
   const textWidth = Math.min(TEXT_WIDTH, Math.max(0, ...(shown ?? []).map(displayWidth)))
-  const labels = numbers.map((row, t) => {
-    const aligned = row.map((value, c) => value.padStart(widths[c])).join('  ')
-    return shown ? `${aligned}  ${fitted(shown[t], textWidth)}` : aligned
-  })
+  const labels = alignedLines(numbers).map((line, t) =>
+    shown ? `${line}  ${fitted(shown[t], textWidth)}` : line,
+  )
   const missing = LOSS.length - displayWidth(labels[0])
   return labels.map((label) => (missing > 0 ? ' '.repeat(missing) + label : label))
 }
@@ -149,7 +153,7 @@ function shade(share: number): string {
   return SHADES[Math.max(0, Math.ceil(share * SHADES.length) - 1)]
 }
 
-function legend({ layers }: RoutingTrace, width: number): string[] {
+function legendLines({ layers }: RoutingTrace, width: number): string[] {
   const shades =
     '░ ▒ ▓ █ up to 1/4, 1/2, 3/4, all of the largest weight of the token in the layer; · not chosen'
   const drops = '; ×n assignments of the token dropped by the capacity limit'

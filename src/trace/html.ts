@@ -1,8 +1,9 @@
 import type { RoutingTrace } from '../model/trace.ts'
+import { escapeXml } from '../text/xml.ts'
 import { expertColour } from './colours.ts'
 import { traceToJson } from './json.ts'
 import { PAGE_SCRIPT } from './page-script.ts'
-import { escapeXml, tracePicture } from './picture.ts'
+import { tracePicture } from './picture.ts'
 import { layerStatistics } from './statistics.ts'
 
 const STYLE = `

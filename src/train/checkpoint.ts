@@ -1,15 +1,15 @@
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
+import { openCheckpoint, openSafetensors } from '../checkpoint/disk.ts'
 import { loadWeights } from '../checkpoint/load.ts'
-import { openSafetensors } from '../checkpoint/safetensors.ts'
 import { type ExtraFiles, saveCheckpoint } from '../checkpoint/save.ts'
-import { openCheckpoint } from '../checkpoint/shards.ts'
 import { writeSafetensors } from '../checkpoint/write.ts'
 import { CheckpointError, messageOf } from '../errors.ts'
-import { Tokenizer } from '../generate/tokenizer.ts'
 import { readConfig } from '../load-model.ts'
 import { beginningWith, type TokenizerJson } from '../text/bpe.ts'
+import { servingLibrary } from '../tokenizer/load.ts'
+import { openTokenizer } from '../tokenizer/open.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { storedValues } from './parameters.ts'
 import type { TrainSettings } from './settings.ts'
 import { generatedTexts, type TextSource, textsOfFiles } from './texts.ts'
@@ -46,7 +46,7 @@ export function textsOf({ corpus, seed }: TrainSettings): TextSource {
 
 /** A tokenizer that was trained in this process or read back. */
 export function tokenizerOf(json: TokenizerJson): Tokenizer {
-  return new Tokenizer(new HuggingFaceTokenizer(json, {}))
+  return openTokenizer({ ...json }, { library: servingLibrary() })
 }
 
 /**

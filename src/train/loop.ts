@@ -1,15 +1,14 @@
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { Random } from '../corpus/random.ts'
 import type { EvalReport } from '../eval/types.ts'
 import type { TokenizerJson } from '../text/bpe.ts'
 import { trainBpe } from '../text/bpe.ts'
 import { modelCard, titleOf } from './card.ts'
 import { saveModel, saveTraining, type Training, textsOf, tokenizerOf } from './checkpoint.ts'
-import { curveSvg } from './curve.ts'
 import { initWeights } from './initialize.ts'
 import { appendLog, readLog, type StepRecord, startLog } from './log.ts'
 import { presetOf } from './presets.ts'
-import { Random } from './random.ts'
 import { type TrainSettings, warmupSteps } from './settings.ts'
 import { SPECIAL_TOKENS, trainTokenizer, VOCAB_SIZE } from './tokenizer.ts'
 import { Trainer, type ValidationResult } from './trainer.ts'
@@ -33,8 +32,8 @@ export function startTraining(settings: TrainSettings): Training {
  * Plans as many steps as fit in `minutes`, by timing a few that are not taken. The number is then fixed, so that `--steps`
  * repeats the run exactly: how long it really takes depends on what else the machine does.
  */
-export function planMinutes({ trainer }: Training, minutes: number): void {
-  const steps = Math.max(1, Math.round((minutes * 60) / trainer.secondsPerStep()))
+export async function planMinutes({ trainer }: Training, minutes: number): Promise<void> {
+  const steps = Math.max(1, Math.round((minutes * 60) / (await trainer.secondsPerStep())))
   trainer.settings = { ...trainer.settings, steps, warmup: warmupSteps(steps) }
 }
 
@@ -70,12 +69,12 @@ export async function runTraining(out: string, training: Training, hooks: TrainH
     training.devices = [...new Set([...training.devices, hooks.device])]
   while (trainer.step < steps && !hooks.signal?.aborted) {
     const start = performance.now()
-    const result = trainer.train()
+    const result = await trainer.train()
     const record = { ...result, tokensPerSecond: (1000 * rows * length) / (performance.now() - start) }
     appendLog(out, record)
     hooks.onStep?.(record)
     if (trainer.step % validateEvery === 0 || trainer.step === steps) {
-      const validation = trainer.validate()
+      const validation = await trainer.validate()
       appendLog(out, validation)
       hooks.onValidation?.(validation)
     }
@@ -95,12 +94,13 @@ export function modelDir(out: string): string {
  * Writes the finished model as a Hugging Face directory in bfloat16, with its curve, and a card that has `evaluation` where
  * there is one.
  */
-export function exportModel(
+export async function exportModel(
   out: string,
   dir: string,
   { trainer, tokenizer, devices }: Training,
   evaluation: EvalReport | null = null,
-): void {
+): Promise<void> {
+  const { curveSvg } = await import('./curve.ts') // what draws takes long to load, and is needed here alone
   const { settings } = trainer
   const log = readLog(out)
   saveModel(dir, trainer, tokenizer, 'BF16', {

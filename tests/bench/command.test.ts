@@ -33,6 +33,8 @@ describe('flags', () => {
     ['--tokens', '1,,2'],
     ['--tokens', '1,x'],
     ['--dim', '-3'],
+    ['--dim', '8,,16'],
+    ['--experts', '4,x'],
     ['--hidden', '1.5'],
     ['--experts', '1e99'],
     ['--top-k', ''],
@@ -47,6 +49,17 @@ describe('flags', () => {
     await expect(parse('--top-k', '3', '--experts', '2')).rejects.toThrow(
       '--top-k 3: a token cannot go to more experts than there are (--experts 2)',
     )
+    await expect(parse('--top-k', '2', '--experts', '8,4,1')).rejects.toThrow(
+      '--top-k 2: a token cannot go to more experts than there are (--experts 8,4,1)',
+    )
+  })
+
+  test('a list of a size has the layer first, and what is tried beside it', () => {
+    expect(benchOptions({ ...FLAGS, experts: [16, 4, 64], topK: [2] }).layer).toEqual({
+      dims: { D: 512, H: 1024, E: 16, K: 2 },
+      sizes: { E: [16, 4, 64] },
+      source: 'flags',
+    })
   })
 
   test('a model directory that is not there is one sentence', async () => {
@@ -62,6 +75,7 @@ describe('flags', () => {
     ['--scale', 'half'],
     ['--assert', '0'],
     ['--preset', 'huge'],
+    ['--only', 'layers'],
   ])('%s %j is refused', async (flag, value) => {
     await expect(parse(flag, value)).rejects.toThrow(/argument '.*' is invalid\./)
   })
@@ -72,6 +86,10 @@ describe('flags', () => {
     [['--like', 'mixtral-8x7b', '--dim', '8'], /--like names all sizes/],
     [['--llama-bench', 'x'], /--llama-bench and --gguf belong together/],
     [['--gguf', 'x'], /--llama-bench and --gguf belong together/],
+    [
+      ['--assert', '2', '--only', 'decode'],
+      /--assert is about the layer: leave out one of --assert and --only/,
+    ],
   ])('%j do not go together', async (flags, sentence) => {
     const parsing = parse(...flags)
     await expect(parsing).rejects.toThrow(UsageError)
@@ -80,8 +98,9 @@ describe('flags', () => {
 
   test('--quick is a preset; flags and --like make the layer, the preset what they leave open', () => {
     expect(benchOptions({ ...FLAGS, quick: true }).preset).toBe('quick')
-    expect(benchOptions({ ...FLAGS, dim: 64, experts: 4 }).layer).toEqual({
+    expect(benchOptions({ ...FLAGS, dim: [64], experts: [4] }).layer).toEqual({
       dims: { D: 64, H: 1024, E: 4, K: 2 },
+      sizes: {},
       source: 'flags',
     })
     expect(benchOptions({ ...FLAGS, like: 'mixtral-8x7b', scale: 1 / 16 }).layer).toMatchObject({

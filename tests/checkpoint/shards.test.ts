@@ -2,7 +2,8 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } fro
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { type Checkpoint, openCheckpoint } from '../../src/checkpoint/shards.ts'
+import { openCheckpoint } from '../../src/checkpoint/disk.ts'
+import type { Checkpoint } from '../../src/checkpoint/shards.ts'
 import { type TensorToWrite, writeSafetensors, writeShards } from '../../src/checkpoint/write.ts'
 import { expectRejected, temporaryDir } from './files.ts'
 

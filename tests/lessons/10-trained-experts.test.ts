@@ -1,12 +1,12 @@
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
+import { DOMAINS } from '../../src/corpus/index.ts'
 import { type Document, documentsOfTokens, TextCodec } from '../../src/eval/documents.ts'
 import { documentLosses, lossReport } from '../../src/eval/loss.ts'
 import { type RoutedToken, tokenShares } from '../../src/eval/specialisation.ts'
 import { type LoadedModel, loadModel } from '../../src/load-model.ts'
 import { joinTraces, type LayerTrace, type RoutingTrace } from '../../src/model/trace.ts'
 import { chosenExperts } from '../../src/trace/statistics.ts'
-import { DOMAINS } from '../../src/train/corpus/index.ts'
 import { lesson, table } from './lesson.ts'
 
 const [MOE, UNTRAINED] = ['moe', 'random-mixtral'].map((name) =>
@@ -29,9 +29,7 @@ lesson(
   async (tell) => {
     const [model, untrained] = [await load(MOE), await load(UNTRAINED)]
     const codec = new TextCodec(model.dir, model.config, model.tokenizer)
-    const documents = DOMAINS.flatMap((domain) =>
-      documentsOfTokens(codec, domain, { split: 'heldout', seed: 1 }, TOKENS),
-    )
+    const documents = await documentsOfTokens(codec, DOMAINS, { split: 'heldout', seed: 1 }, TOKENS)
     const [trained, control] = [await read(model, documents), await read(untrained, documents)]
     const { layers, tokens } = trained
     const { numExperts: E, topK: K } = layers[0]
@@ -44,8 +42,9 @@ lesson(
     )
 
     // Early on: what kind of token is it?
+    const texts = await Promise.all(tokens.map(({ token }) => codec.tokenText(token)))
     const kinds = KINDS.map(([name, pattern]) => {
-      const rows = [...tokens.keys()].filter((t) => pattern.test(codec.tokenText(tokens[t].token)))
+      const rows = [...tokens.keys()].filter((t) => pattern.test(texts[t]))
       const [own, other] = [layers, control.layers].map((of) => favourite(sharesAmong(of[FIRST], rows)))
       return [name, rows.length, own.expert, percent(own.share), percent(other.share)]
     })

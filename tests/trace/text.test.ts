@@ -1,9 +1,11 @@
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { loadTokenizer, type Tokenizer } from '../../src/generate/tokenizer.ts'
-import { colourDepth, painted } from '../../src/trace/ansi.ts'
+import { colourDepth } from '../../src/cli/colour-depth.ts'
+import { loadTokenizer } from '../../src/tokenizer/load.ts'
+import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
+import { painted } from '../../src/trace/ansi.ts'
 import { expertColour } from '../../src/trace/colours.ts'
-import { displayWidth, fitted, quoted, tokenTexts } from '../../src/trace/token-text.ts'
+import { quoted, tokenTexts } from '../../src/trace/token-text.ts'
 import { tokenizerDir } from '../generate/fixtures.ts'
 
 describe('texts of tokens', () => {
@@ -13,8 +15,8 @@ describe('texts of tokens', () => {
   test.each(['', 'spm_style', 'gpt2_style'])('together are the text (%s)', async (style) => {
     tokenizer = (await loadTokenizer(tokenizerDir(style)))!
     const text = 'the cat sat on the mat, and the dog too'
-    const ids = tokenizer.encode(text, { addSpecialTokens: false })
-    expect(tokenTexts(rows(ids), tokenizer).join('')).toBe(text)
+    const ids = await tokenizer.encode(text, { addSpecialTokens: false })
+    expect((await tokenTexts(rows(ids), tokenizer)).join('')).toBe(text)
   })
 
   describe('of several sequences and of parts of characters', () => {
@@ -22,16 +24,16 @@ describe('texts of tokens', () => {
       tokenizer = (await loadTokenizer(tokenizerDir('')))!
     })
 
-    test('begin anew with each sequence', () => {
-      const ids = tokenizer.encode('the cat', { addSpecialTokens: false })
-      const once = tokenTexts(rows(ids), tokenizer)
-      expect(tokenTexts([...rows(ids), ...rows(ids, 1)], tokenizer)).toEqual([...once, ...once])
+    test('begin anew with each sequence', async () => {
+      const ids = await tokenizer.encode('the cat', { addSpecialTokens: false })
+      const once = await tokenTexts(rows(ids), tokenizer)
+      expect(await tokenTexts([...rows(ids), ...rows(ids, 1)], tokenizer)).toEqual([...once, ...once])
     })
 
-    test('a byte of a longer character is the replacement character', () => {
-      const ids = tokenizer.encode('\u{1F9A9}', { addSpecialTokens: false })
+    test('a byte of a longer character is the replacement character', async () => {
+      const ids = await tokenizer.encode('\u{1F9A9}', { addSpecialTokens: false })
       expect(ids.length).toBeGreaterThan(1)
-      for (const text of tokenTexts(rows(ids), tokenizer)) expect(text).toContain('\uFFFD')
+      for (const text of await tokenTexts(rows(ids), tokenizer)) expect(text).toContain('\uFFFD')
     })
   })
 })
@@ -52,35 +54,6 @@ describe('quoted', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         expect(quoted(text)).not.toMatch(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u)
-      }),
-    )
-  })
-})
-
-describe('display width', () => {
-  test.each([
-    ['abc', 3],
-    ['漢字', 4],
-    ['한', 2],
-    ['e\u0301', 1],
-    ['🦩', 2],
-    ['👩\u200d🔬', 2],
-    ['❤\ufe0f', 2],
-    ['', 0],
-  ])('of %s is %i', (text, width) => {
-    expect(displayWidth(text)).toBe(width)
-  })
-
-  test('fitted text has exactly the width, and ends in an ellipsis where it was cut', () => {
-    expect([fitted('ab', 4), fitted('abcde', 4), fitted('漢字漢', 4), fitted('漢字', 4)]).toEqual([
-      'ab  ',
-      'abc…',
-      '漢… ',
-      '漢字',
-    ])
-    fc.assert(
-      fc.property(fc.string({ unit: 'grapheme' }), fc.integer({ min: 1, max: 20 }), (text, width) => {
-        expect(displayWidth(fitted(text, width))).toBe(width)
       }),
     )
   })

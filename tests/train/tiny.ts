@@ -1,8 +1,7 @@
-import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
-import { Tokenizer } from '../../src/generate/tokenizer.ts'
+import { generateSample } from '../../src/corpus/index.ts'
 import { type DenseConfig, type ModelConfig, type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
 import { trainBpe } from '../../src/text/bpe.ts'
-import { generateSample } from '../../src/train/corpus/index.ts'
+import { tokenizerOf } from '../../src/train/checkpoint.ts'
 import { initWeights } from '../../src/train/initialize.ts'
 import { type TrainSettings, trainSettings } from '../../src/train/settings.ts'
 import { generatedTexts } from '../../src/train/texts.ts'
@@ -66,7 +65,7 @@ export function tinyTrainer(family: keyof typeof TINY, settings: Partial<TrainSe
     length: 24,
     ...settings,
   })
-  const tokenizer = new Tokenizer(new HuggingFaceTokenizer(tinyTokenizer, {}))
+  const tokenizer = tokenizerOf(tinyTokenizer)
   return new Trainer(
     all,
     TINY[family],
