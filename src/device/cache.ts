@@ -16,15 +16,19 @@ export function variantFolder(root: string, variant: Variant): string {
   return join(root, `tensorflow-${TENSORFLOW.version}-${variant}`)
 }
 
-/** Node's own recursive mkdir never returns where a file system refuses with ENOENT, as /proc does. */
-export async function makeFolder(path: string): Promise<void> {
+/**
+ * Makes a folder and those above it, each given to `made`. Node's own recursive mkdir never returns where a file system
+ * refuses with ENOENT, as /proc does.
+ */
+export async function makeFolder(path: string, made: (folder: string) => Promise<void> = async () => {}) {
   try {
     await mkdir(path)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT' && dirname(path) !== path) {
-      await makeFolder(dirname(path))
-      await mkdir(path)
-    } else if (code !== 'EEXIST') throw error
+    if (code === 'EEXIST') return
+    if (code !== 'ENOENT' || dirname(path) === path) throw error
+    await makeFolder(dirname(path), made)
+    await mkdir(path)
   }
+  await made(path)
 }
