@@ -8,6 +8,7 @@ import {
 } from '../src/device/index.ts'
 import { InputError } from '../src/errors.ts'
 import { type LoadedModel, loadModel } from '../src/load-model.ts'
+import { mixturesOf } from '../src/model/config.ts'
 import { INTERVAL_RULE, OUTLIER_RULE } from '../src/samples.ts'
 import { READ_WHOLE_UP_TO } from './cases/finish.ts'
 import { MeasuredModel } from './cases/measured-model.ts'
@@ -65,7 +66,8 @@ export async function runBench(options: BenchOptions, hooks: BenchHooks): Promis
   const started = await start(options, hooks)
   hooks.onProgress(0, 'loading the model')
   const { device } = started.runtime
-  const model = await loadModel(options.model, { device, executor: options.executor })
+  const onProgress = (share: number) => hooks.onProgress(0, `loading the model, ${Math.floor(100 * share)} %`)
+  const model = await loadModel(options.model, { device, executor: options.executor, onProgress })
   try {
     return await measure(options, hooks, started, model, begun)
   } finally {
@@ -96,11 +98,11 @@ async function measure(
   begun: number,
 ): Promise<BenchReport> {
   const { config, tokenizer, weights } = loaded
-  if (!config.layers.some(({ kind }) => kind === 'moe')) {
+  if (mixturesOf(config.layers).length === 0) {
     throw new InputError(`${loaded.dir}: has no layer with experts, so there is no dispatch to compare`)
   }
   const preset = { ...PRESET_PLANS[options.preset], ...hooks.extent }
-  const { signal, limits } = hooks
+  const { signal, limits, onDeath } = hooks
   const { only = null } = options
   const { dims } = layer
   const tokens = options.tokens ?? preset.tokens
@@ -112,7 +114,7 @@ async function measure(
   const made = { model, text, layers, executors, twins: preset.twins, seed: SEED }
   const findings: Findings = { rows: [], breakdown: [], capacity: [], loading: null, tracing: null }
   try {
-    const bench = { preset, plan, loaded, made, machine, memory, only, signal, limits }
+    const bench = { preset, plan, loaded, made, machine, memory, only, signal, onDeath, limits }
     await runAll(makeTasks(bench, findings), preset.seconds, hooks, begun)
   } finally {
     layers.dispose()

@@ -34,6 +34,8 @@ export interface BenchHooks {
   onProgress(share: number, what: string): void
   /** Told before a long run how long it will take. */
   onNotice?(text: string): void
+  /** Told of a child process that a signal ended. */
+  onDeath?(sentence: string): void
   /** For reports of another time: what every case gets, however long its fewest samples take. */
   limits?: SamplingLimits
   /** For reports of another extent: instead of what the preset says. */

@@ -83,7 +83,7 @@ async function study(flags: Flags): Promise<void> {
   const left = plan.filter(({ id }) => !results.has(id))
   const total = sum(left, ({ settings }) => settings.steps)
   const steps = new Map<string, number>()
-  await interruptible((signal) =>
+  await interruptible('each training writes a checkpoint, and the same command goes on', (signal) =>
     withProgress('study', (onProgress) =>
       runJobs(out, left, jobs, {
         signal,

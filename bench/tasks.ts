@@ -9,6 +9,7 @@ import type { MemoryLimit } from './cases/memory.ts'
 import type { RandomLayer } from './cases/random-layer.ts'
 import { measureTracing } from './cases/tracing.ts'
 import { leftOut, measureCase } from './measure.ts'
+import type { BenchHooks } from './options.ts'
 import type { Plan } from './plan.ts'
 import { NOMINAL_SECONDS, type PresetPlan } from './presets.ts'
 import type { Task, TaskTime } from './schedule.ts'
@@ -29,6 +30,7 @@ export interface Bench {
   /** The one kind of case that was asked for; null: all. */
   only: CaseKind | null
   signal: AbortSignal
+  onDeath: BenchHooks['onDeath']
   /** Instead of what the schedule gives. */
   limits?: SamplingLimits
 }
@@ -80,7 +82,7 @@ async function measured(
 
 /** Of the layer and of the model, beside their cases. Nothing stands in the place of one left out, and a remark says so. */
 function detailTasks(
-  { plan, preset, loaded, made, signal, only, limits }: Bench,
+  { plan, preset, loaded, made, signal, onDeath, only, limits }: Bench,
   findings: Findings,
 ): Task[] {
   const { layers, text, seed } = made
@@ -122,7 +124,7 @@ function detailTasks(
     'loading the model in other processes',
     NOMINAL_SECONDS.load * preset.loads,
     async ({ budgetMs }) => {
-      findings.loading = await measureLoading(loaded, preset.loads, budgetMs, signal)
+      findings.loading = await measureLoading(loaded, preset.loads, budgetMs, { signal, onDeath })
     },
   )
   return { all: [...ofLayer, tracing, loading], layer: ofLayer, decode: [tracing], prefill: [] }[

@@ -21,6 +21,7 @@ export { type Executor, LoadedModel, type LoadOptions, loadModel, readConfig } f
 export type {
   AttentionConfig,
   DenseConfig,
+  LayerConfig,
   ModelConfig,
   MoeConfig,
   RopeConfig,
@@ -30,22 +31,16 @@ export type {
 export { softmaxTopK } from './model/config.ts'
 export { DISPATCHES, type DispatchName } from './model/dispatch/index.ts'
 export { KvCache } from './model/kv-cache.ts'
-export {
-  type Intervention,
-  type Interventions,
-  interventionFor,
-  type RouterPlace,
-} from './model/router/interventions.ts'
-export {
-  type RouteContext,
-  type RouterLayer,
-  type RouterStep,
-  type RouterValue,
-  type Routing,
-  route,
-  stepRouter,
-  stepsFromLogits,
-} from './model/router/route.ts'
+export { type Intervention, type Interventions, interventionFor } from './model/router/interventions.ts'
+export { route, stepRouter, stepsFromLogits } from './model/router/route.ts'
+export type {
+  RouteContext,
+  RouterLayer,
+  RouterPlace,
+  RouterStep,
+  RouterValue,
+  Routing,
+} from './model/router/types.ts'
 export type { HiddenStates, LayerTrace, RoutingTrace, TraceOptions, TraceRow } from './model/trace.ts'
 export { joinTraces } from './model/trace.ts'
 export {

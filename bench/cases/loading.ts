@@ -4,7 +4,7 @@ import { BYTES_PER_WEIGHT } from '../../src/cost/index.ts'
 import { countParameters } from '../../src/cost/parameters.ts'
 import type { LoadedModel } from '../../src/load-model.ts'
 import { quantile } from '../../src/samples.ts'
-import { lastLine, runCommand } from '../processes.ts'
+import { lastLine, type Parent, runCommand } from '../processes.ts'
 import type { Loading } from '../schema.ts'
 
 const Loaded = z.object({
@@ -21,14 +21,14 @@ export async function measureLoading(
   { dir, runtime, config }: LoadedModel,
   times: number,
   budgetMs: number,
-  signal: AbortSignal,
+  parent: Parent,
 ): Promise<Loading | null> {
   const runs: z.infer<typeof Loaded>[] = []
   const started = performance.now()
   for (let i = 0; i < times; i++) {
     const spent = performance.now() - started
     if (i > 0 && spent + spent / i > budgetMs) break
-    const { stdout } = await runCommand(process.execPath, [...script(), dir, runtime.device], signal)
+    const { stdout } = await runCommand(process.execPath, [...script(), dir, runtime.device], parent)
     const run = parsed(stdout)
     if (!run) return null
     runs.push(run)

@@ -46,7 +46,8 @@ export class TwinModel extends MeasuredModel {
     const own: ExpertWeights[] = []
     const blocks = model.weights.blocks.map((block, i) => {
       if (block.feedForward.kind === 'dense') return block
-      const expert = randomFeedForward(config.hiddenSize, config.layers[i].intermediateSize, numbers)
+      const { intermediateSize } = config.layers[i].feedForward
+      const expert = randomFeedForward(config.hiddenSize, intermediateSize, numbers)
       own.push(expert)
       return { ...block, feedForward: { kind: 'dense' as const, expert } }
     })
@@ -66,17 +67,23 @@ export function twinConfig(config: ModelConfig, twin: Twin): ModelConfig {
     twinWidth({ H, E: router.numExperts, K: router.topK }, twin) + (sharedExpert?.intermediateSize ?? 0)
   return {
     ...config,
-    layers: config.layers.map((layer) =>
-      layer.kind === 'dense' ? layer : { kind: 'dense', intermediateSize: width(layer), bias: false },
-    ),
+    layers: config.layers.map(({ attention, feedForward }) => ({
+      attention,
+      feedForward:
+        feedForward.kind === 'dense'
+          ? feedForward
+          : { kind: 'dense', intermediateSize: width(feedForward), bias: false },
+    })),
   }
 }
 
 /** Bytes of a twin's own weights. */
 export function twinBytes(config: ModelConfig, twin: Twin): number {
   const { layers } = twinConfig(config, twin)
-  const own = layers.filter((_, i) => config.layers[i].kind === 'moe')
-  const weights = own.map((layer) => expertParameters(config.hiddenSize, layer.intermediateSize))
+  const own = layers.filter((_, i) => config.layers[i].feedForward.kind === 'moe')
+  const weights = own.map(({ feedForward }) =>
+    expertParameters(config.hiddenSize, feedForward.intermediateSize),
+  )
   return BYTES_PER_WEIGHT * weights.reduce((a, b) => a + b, 0)
 }
 

@@ -66,15 +66,16 @@ function variantActivations(dims: LayerDims, T: number, dispatch: Dispatch, exec
 
 /** What a forward of a model holds at most: activations of one layer, and attention over all its keys. */
 export function modelBytes(
-  { hiddenSize: D, attention, layers }: ModelConfig,
+  { hiddenSize: D, layers }: ModelConfig,
   { tokens: T, context: S }: { tokens: number; context: number },
   dispatch: Dispatch,
   executor: Executor,
 ): number {
-  const scores = 3 * T * S * attention.numHeads
-  const widest = layers.map((layer) => {
-    const { intermediateSize: H } = layer
-    const { numExperts: E, topK: K } = layer.kind === 'moe' ? layer.router : { numExperts: 1, topK: 1 }
+  const scores = 3 * T * S * Math.max(...layers.map(({ attention }) => attention.numHeads))
+  const widest = layers.map(({ feedForward }) => {
+    const { intermediateSize: H } = feedForward
+    const { numExperts: E, topK: K } =
+      feedForward.kind === 'moe' ? feedForward.router : { numExperts: 1, topK: 1 }
     return variantActivations({ D, H, E, K }, T, dispatch, executor)
   })
   return BYTES_PER_WEIGHT * (scores + 8 * T * D + Math.max(0, ...widest))

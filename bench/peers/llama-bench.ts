@@ -1,7 +1,7 @@
 import { basename } from 'node:path'
 import { z } from 'zod'
 import { messageOf } from '../../src/errors.ts'
-import { lastLine, runCommand } from '../processes.ts'
+import { ending, type Parent, runCommand } from '../processes.ts'
 import type { PeerOutcome, PeerReport, PeerRow } from '../schema.ts'
 import { modelWork, type PeerWork, peerRow } from './work.ts'
 
@@ -33,7 +33,7 @@ type Test = z.infer<typeof Output>[number]
 export async function llamaBench(
   { binary, gguf }: { binary: string; gguf: string },
   { model: { runtime }, plan }: PeerWork,
-  signal: AbortSignal,
+  parent: Parent,
 ): Promise<PeerOutcome> {
   const { prefill, decode } = modelWork(plan)
   const flags = {
@@ -46,15 +46,16 @@ export async function llamaBench(
     '-o': 'json',
   }
   const args = Object.entries(flags).flatMap(([flag, value]) => [flag, String(value)])
-  const { code, stdout, stderr, failure } = await runCommand(binary, args, signal)
+  const finished = await runCommand(binary, args, parent)
+  const { code, stdout, failure } = finished
   const none = (why: string): PeerOutcome => ({
     peer: 'llama.cpp',
     report: null,
     problem: `llama.cpp was not measured: ${why}.`,
   })
-  if (signal.aborted) return none('the bench was interrupted')
+  if (parent.signal.aborted) return none('the bench was interrupted')
   if (failure) return none(`${binary} cannot be started (${failure}); --llama-bench names its llama-bench`)
-  if (code !== 0) return none(`${binary} ended with code ${code} (${lastLine(stderr) || 'it said nothing'})`)
+  if (code !== 0) return none(`${binary} ${ending(finished)}`)
   try {
     return { peer: 'llama.cpp', report: reportOf(Output.parse(JSON.parse(stdout)), gguf), problem: null }
   } catch (error) {

@@ -5,7 +5,7 @@ import { packageRoot } from '../../src/package.ts'
 import { UNTIMED_STEPS } from '../cases/model.ts'
 import { usesTf32 } from '../conditions.ts'
 import type { BenchHooks, BenchOptions } from '../options.ts'
-import { type Finished, lastLine, runCommand } from '../processes.ts'
+import { ending, type Finished, type Parent, runCommand } from '../processes.ts'
 import type { PeerName, PeerOutcome, PeerReport } from '../schema.ts'
 import { llamaBench } from './llama-bench.ts'
 import { ModelOutput, PeerOutput, readOutput, Samples } from './output.ts'
@@ -24,24 +24,24 @@ const LayerOutput = PeerOutput.extend({
 export async function measurePeers(
   options: Pick<BenchOptions, 'python' | 'llamaBench' | 'preset'>,
   work: PeerWork,
-  hooks: Pick<BenchHooks, 'signal' | 'onProgress' | 'limits'>,
+  hooks: Pick<BenchHooks, 'signal' | 'onProgress' | 'onDeath' | 'limits'>,
 ): Promise<PeerOutcome[]> {
   const { python, llamaBench: llama, preset } = options
-  const { signal, onProgress, limits } = hooks
+  const { onProgress, limits } = hooks
   const outcomes: PeerOutcome[] = []
   const [hasLayers, hasModels] = [work.tokens.length > 0, work.plan.models.length > 0]
   if (python !== null && hasLayers) {
     const budgetMs = limits?.budgetMs ?? LAYER_BUDGET_MS[preset]
     onProgress(1, 'transformers, the same layer')
-    outcomes.push(await transformersLayer(python, work, budgetMs, signal))
+    outcomes.push(await transformersLayer(python, work, budgetMs, hooks))
   }
   if (python !== null && hasModels) {
     onProgress(1, 'transformers, the same model')
-    outcomes.push(await transformersModel(python, work, signal))
+    outcomes.push(await transformersModel(python, work, hooks))
   }
   if (llama && hasModels) {
     onProgress(1, 'llama.cpp')
-    outcomes.push(await llamaBench(llama, work, signal))
+    outcomes.push(await llamaBench(llama, work, hooks))
   }
   return outcomes
 }
@@ -50,7 +50,7 @@ async function transformersLayer(
   python: string,
   { dims, tokens, model, seed }: PeerWork,
   budgetMs: number,
-  signal: AbortSignal,
+  parent: Parent,
 ): Promise<PeerOutcome> {
   const { D, H, E, K } = dims
   const { runtime } = model
@@ -66,8 +66,8 @@ async function transformersLayer(
     device: runtime.device === 'cuda' ? 'cuda' : 'cpu',
     ...(usesTf32(runtime) ? { tf32: 1 } : {}),
   }
-  const finished = await runPeer(python, 'moe_layer.py', flags, signal)
-  return outcome('transformers-layer', python, finished, LayerOutput, signal, ({ rows, ...facts }) => ({
+  const finished = await runPeer(python, 'moe_layer.py', flags, parent)
+  return outcome('transformers-layer', python, finished, LayerOutput, parent, ({ rows, ...facts }) => ({
     ...facts,
     what: `a Mixtral block of D=${D} H=${H} E=${E} K=${K} with random weights`,
     rows: rows.map(({ implementation, tokens: T, samplesMs }) =>
@@ -79,7 +79,7 @@ async function transformersLayer(
 async function transformersModel(
   python: string,
   { model: { dir, runtime }, plan }: PeerWork,
-  signal: AbortSignal,
+  parent: Parent,
 ): Promise<PeerOutcome> {
   const { steps, baseContext } = plan
   if (runtime.device === 'cuda') return onlyOnProcessor(runtime)
@@ -93,8 +93,8 @@ async function transformersModel(
     threads: runtime.threads,
     samples: MODEL_SAMPLES,
   }
-  const finished = await runPeer(python, 'whole_model.py', flags, signal, ['--json'])
-  return outcome('transformers-model', python, finished, ModelOutput, signal, ({ rows, ...facts }) => ({
+  const finished = await runPeer(python, 'whole_model.py', flags, parent, ['--json'])
+  return outcome('transformers-model', python, finished, ModelOutput, parent, ({ rows, ...facts }) => ({
     ...facts,
     what: `the model's files in ${facts.library}`,
     rows: rows.map(({ kind, implementation, batch, tokens, samplesMs }) => {
@@ -120,12 +120,12 @@ function runPeer(
   python: string,
   name: string,
   flags: Record<string, string | number>,
-  signal: AbortSignal,
+  parent: Parent,
   more: string[] = [],
 ): Promise<Finished> {
   const script = join(packageRoot(), 'bench', 'peers', name)
   const values = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, String(value)])
-  return runCommand(python, [script, ...values, ...more], signal)
+  return runCommand(python, [script, ...values, ...more], parent)
 }
 
 /** A report from what a script printed last, or the sentence that says why there is none. */
@@ -134,7 +134,7 @@ function outcome<T>(
   python: string,
   finished: Finished,
   schema: z.ZodType<T>,
-  signal: AbortSignal,
+  parent: Parent,
   report: (output: T) => PeerReport,
 ): PeerOutcome {
   const none = (why: string) => ({
@@ -142,10 +142,10 @@ function outcome<T>(
     report: null,
     problem: `The ${peer === 'transformers-layer' ? 'layer' : 'model'} by transformers was not measured: ${why}.`,
   })
-  if (signal.aborted) return none('the bench was interrupted')
-  const { code, stderr, failure } = finished
+  if (parent.signal.aborted) return none('the bench was interrupted')
+  const { failure } = finished
   if (failure) return none(`${python} cannot be started (${failure}); --python names another interpreter`)
   const said = readOutput(finished, schema)
-  if (!said) return none(`${python} ended with code ${code} (${lastLine(stderr) || 'it said nothing'})`)
+  if (!said) return none(`${python} ${ending(finished)}`)
   return 'output' in said ? { peer, report: report(said.output), problem: null } : none(said.problem)
 }

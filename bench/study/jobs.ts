@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { TinymoeError } from '../../src/errors.ts'
-import { INTERRUPTED } from '../../src/script/interrupt.ts'
+import { exitCodeOf } from '../../src/signals.ts'
 import type { PlannedRun } from './plan.ts'
 import { readResult, type StudyRun } from './train.ts'
 
@@ -76,7 +76,7 @@ async function runOne(
     child.once('close', (...ending) => resolve(ending))
   })
   children.delete(child)
-  if (code === INTERRUPTED) return null
+  if (code === exitCodeOf('SIGINT')) return null
   const result = code === 0 ? readResult(folder, run) : null
   if (!result) return said.trim() || `its process ended with ${signal ?? `code ${code}`}`
   onResult(result)

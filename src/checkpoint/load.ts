@@ -1,15 +1,10 @@
 import { CheckpointError } from '../errors.ts'
-import type { Family } from '../families/family.ts'
+import type { RunnableFamily } from '../families/family.ts'
 import { ourNames, publishedNames } from '../families/names.ts'
 import type { ModelConfig } from '../model/config.ts'
+import { ExpertStack, type StoredTensor } from '../model/tensor-spec.ts'
 import { leaves } from '../model/tree.ts'
-import {
-  ExpertStack,
-  type StoredTensor,
-  tensorSpecs,
-  type WeightTable,
-  weightTable,
-} from '../model/weight-table.ts'
+import { storedTensors, type WeightTable, weightTable } from '../model/weight-table.ts'
 import type { ModelWeights } from '../model/weights.ts'
 import { type LoadProgress, packWeights } from './pack.ts'
 import type { CheckpointTensor } from './safetensors.ts'
@@ -25,13 +20,13 @@ const MANY_MISSING = 1000
 export function loadWeights(
   checkpoint: Checkpoint,
   config: ModelConfig,
-  family: Family,
+  family: RunnableFamily,
   onProgress?: LoadProgress,
 ): ModelWeights {
   const table = weightTable(config)
   const { found, leftOver } = translated(checkpoint, config, family)
   const stacked = [...leaves(table)].some(
-    ([, leaf]) => leaf instanceof ExpertStack && found.has(leaf.whole.gateUp.stored[0].name),
+    ([, leaf]) => leaf instanceof ExpertStack && found.has(leaf.whole.gateUp.weight.stored[0].name),
   )
   checkComplete(checkpoint, found, leftOver, { table, stacked, family })
   const read = ({ name }: StoredTensor, target: Float32Array, entry?: number) => {
@@ -46,7 +41,7 @@ export function loadWeights(
 function translated(
   checkpoint: Checkpoint,
   config: ModelConfig,
-  { names, ignored }: Family,
+  { names, ignored }: RunnableFamily,
 ): { found: Map<string, CheckpointTensor>; leftOver: string[] } {
   const found = new Map<string, CheckpointTensor>()
   const leftOver: string[] = []
@@ -73,7 +68,7 @@ function checkComplete(
   { dir }: Checkpoint,
   found: Map<string, CheckpointTensor>,
   unknown: string[],
-  { table, stacked, family }: { table: WeightTable; stacked: boolean; family: Family },
+  { table, stacked, family }: { table: WeightTable; stacked: boolean; family: RunnableFamily },
 ): void {
   const expected = new Map<string, number[]>()
   const missing: string[] = []
@@ -92,10 +87,6 @@ function checkComplete(
     throw new CheckpointError(`${dir}: ${listed(leftOver)} left over, config.json has no place for it`)
   }
   for (const [name, shape] of expected) checkShape(found.get(name) as CheckpointTensor, shape)
-}
-
-function* storedTensors(table: WeightTable, stacked: boolean): Generator<StoredTensor> {
-  for (const [, { stored }] of tensorSpecs(table, stacked)) yield* stored
 }
 
 function checkShape(tensor: CheckpointTensor, expected: number[]): void {

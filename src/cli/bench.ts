@@ -95,12 +95,15 @@ async function bench(flags: Flags & GlobalOptions): Promise<void> {
   const options = benchOptions(flags)
   const folder = flags.out ?? defaultResultsFolder()
   prepareFolder(folder)
-  await interruptible(async (signal) => {
+  await interruptible('what is measured is stored', async (signal) => {
+    const deaths: string[] = []
+    const onDeath = (sentence: string) => deaths.push(sentence)
     const report = await withProgress('bench', (onProgress) =>
-      runBench(options, { signal, onProgress, onNotice: remark }),
+      runBench(options, { signal, onProgress, onNotice: remark, onDeath }),
     )
     const files = await storeReport(report, folder)
     await write(flags.json ? `${JSON.stringify(report)}\n` : terminalReport(report, files))
+    for (const sentence of deaths) remark(sentence) // last, since a table with a gap does not say why
     if (report.assertion && !report.assertion.passed && !report.interrupted)
       process.exitCode = ASSERTION_FAILED
   })

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { writeAtomically } from '../checkpoint/save.ts'
-import { findPublished, nearNames, publishedArchitecture } from '../cost/published.ts'
+import { findPublished, nearNames, publishedShape } from '../cost/published.ts'
 import {
   BREAK_EVEN_ELASTICITY,
   impliedElasticity,
@@ -188,8 +188,7 @@ function modelOf({ model, active, total, sequence, tokens, gpuHours }: Flags): M
     }
     return { name: null, active, total, attentionPerToken: null }
   }
-  const spec = publishedArchitecture(published)
-  const { attentionScores } = trainingFlops(spec, sequence, 'causal')
+  const { attentionScores } = trainingFlops(publishedShape(published), sequence, 'causal')
   const figure = (quantity: 'active' | 'total') => {
     const value = published.published[quantity]
     if (value === null)

@@ -6,7 +6,7 @@ import { DOMAINS, type Domain } from '../corpus/index.ts'
 import { InputError, messageOf } from '../errors.ts'
 import { EVAL_DEFAULTS, type EvalOptions, evaluate } from '../eval/run.ts'
 import { EVAL_SPLITS } from '../eval/types.ts'
-import { type LoadOptions, loadModel } from '../load-model.ts'
+import type { LoadOptions } from '../load-model.ts'
 import {
   allOptions,
   dispatchOption,
@@ -19,6 +19,7 @@ import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { withProgress } from '../script/progress.ts'
 import { evalText } from './eval-text.ts'
+import { loadTold } from './loading.ts'
 
 interface Flags extends EvalOptions, Pick<LoadOptions, 'executor' | 'dispatch'> {
   out?: string
@@ -68,8 +69,8 @@ function domainList(text: string): Domain[] {
 async function runEval(dir: string, flags: Flags & GlobalOptions): Promise<void> {
   const { json, out } = flags
   if (out !== undefined) checkWritable(out)
-  await interruptible(async (signal) => {
-    const model = await loadModel(dir, flags)
+  await interruptible('no report is written', async (signal) => {
+    const model = await loadTold(dir, flags)
     try {
       const report = await withProgress('eval', (onProgress) =>
         evaluate(model, flags, { signal, onProgress }),
@@ -79,7 +80,6 @@ async function runEval(dir: string, flags: Flags & GlobalOptions): Promise<void>
       await write(json ? line : evalText(report))
     } catch (error) {
       if (!signal.aborted) throw error
-      remark('interrupted: no report')
     } finally {
       model.dispose()
     }

@@ -2,21 +2,17 @@ import { existsSync, statSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { writeAtomically } from '../checkpoint/save.ts'
 import { type CostDtype, DTYPE_BYTES } from '../cost/bytes.ts'
-import {
-  compareTraining,
-  type Inspection,
-  inspectArchitecture,
-  type PublishedFacts,
-} from '../cost/inspection.ts'
+import { compareTraining, type Inspection, inspectModel, type PublishedFacts } from '../cost/inspection.ts'
 import { modelNamed, type NamedModel } from '../cost/named.ts'
 import { compareWithPublished, publishedModels } from '../cost/published.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
-import { loadModel } from '../load-model.ts'
+import { mixturesOf } from '../model/config.ts'
 import { bundledDirectory } from '../package.ts'
 import { allOptions, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
 import { remark, write } from '../script/output.ts'
 import { type WeightsAnswer, weightsAnswer } from '../trace/analyse.ts'
 import { barOf, comparisonText, inspectionText, listText } from './inspect-text.ts'
+import { loadTold } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 
 interface Flags extends GlobalOptions {
@@ -111,14 +107,14 @@ function checkFlags(names: string[], { compare, list, measure }: Flags): void {
     throw new UsageError('--measure is about one model: leave out --compare')
 }
 
-function inspectNamed({ name, spec, dtype, published }: NamedModel, flags: Flags): Inspected {
+function inspectNamed({ name, shape, dtype, published }: NamedModel, flags: Flags): Inspected {
   const { context, batches } = flags
   return {
     name,
-    ...inspectArchitecture(spec, { context, batches, dtype: flags.dtype ?? dtype }),
+    ...inspectModel(shape, { context, batches, dtype: flags.dtype ?? dtype }),
     published: published && {
       comparisons: compareWithPublished(published),
-      training: published.trainingFlops ? compareTraining(spec, published.trainingFlops) : null,
+      training: published.trainingFlops ? compareTraining(shape, published.trainingFlops) : null,
       source: published.published.source,
       configSource: published.configSource,
       notes: published.notes ?? null,
@@ -134,10 +130,10 @@ async function measure(name: string, text: string, flags: Flags): Promise<Inspec
     throw new InputError(`${dir}: --measure needs a directory with weights and a tokenizer to run a text`)
   }
   const prompt = text === '-' ? await textFromStdin() : text
-  const model = await loadModel(dir, { device: flags.device, debug: flags.debug })
+  const model = await loadTold(dir, { device: flags.device, debug: flags.debug })
   try {
     if (!model.tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --measure with`)
-    if (model.config.layers.every(({ kind }) => kind === 'dense')) {
+    if (mixturesOf(model.config.layers).length === 0) {
       throw new InputError(`${dir}: every layer is dense, so there are no experts to count`)
     }
     const limit = model.config.maxPositionEmbeddings

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { UsageError } from '../errors.ts'
 import { checkPromptLength } from '../generate/generate.ts'
 import { mostLikely } from '../generate/sampler.ts'
-import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
+import type { LoadedModel, LoadOptions } from '../load-model.ts'
 import type { LayerTrace } from '../model/trace.ts'
 import {
   allOptions,
@@ -15,6 +15,7 @@ import {
 } from '../script/arguments.ts'
 import { jsonRow, writeAll } from '../script/output.ts'
 import { table } from '../text/columns.ts'
+import { loadTold } from './loading.ts'
 
 interface Options {
   tokens?: number[][]
@@ -53,7 +54,7 @@ export function registerLogits(program: Command): void {
 async function runLogits(dir: string, command: Command): Promise<void> {
   const { tokens, trace, json, device, debug, dispatch, executor, dtype } = allOptions<Options>(command)
   if (!tokens) throw new UsageError('logits needs --tokens, at least once')
-  const model = await loadModel(dir, { device, debug, dispatch, executor, dtype })
+  const model = await loadTold(dir, { device, debug, dispatch, executor, dtype })
   try {
     for (const sequence of tokens) checkPromptLength(sequence.length, model.config)
     const result = model.forward(tokens, { trace })

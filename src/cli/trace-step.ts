@@ -1,5 +1,5 @@
 import { UsageError } from '../errors.ts'
-import { INTERRUPTED } from '../script/interrupt.ts'
+import { exitCodeOf } from '../signals.ts'
 import { actionOf, moved, START, type StepState, screen, scrolledWithin } from '../trace/step.ts'
 import { colourDepth } from './colour-depth.ts'
 import { runScreen } from './screen.ts'
@@ -36,7 +36,7 @@ export async function walk(traced: Traced, start: { layer: number; token: number
       key(key) {
         const action = actionOf(key)
         if (action === 'quit') return 0
-        if (action === 'interrupt') return INTERRUPTED
+        if (action === 'interrupt') return exitCodeOf('SIGINT')
         if (action) state = moved(state, action, bounds)
         return null
       },

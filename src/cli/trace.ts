@@ -2,7 +2,8 @@ import { basename, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { writeAtomically } from '../checkpoint/save.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
-import { type LoadedModel, type LoadOptions, loadModel, readConfig } from '../load-model.ts'
+import { type LoadedModel, type LoadOptions, readConfig } from '../load-model.ts'
+import { mixturesOf } from '../model/config.ts'
 import type { Interventions } from '../model/router/interventions.ts'
 import {
   allOptions,
@@ -26,6 +27,7 @@ import { layerStatistics } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { analyseCommand } from './analyse.ts'
 import { colourDepth } from './colour-depth.ts'
+import { loadTold } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 import {
   addInterventionOptions,
@@ -108,10 +110,10 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
   checkFlags(flags)
   const interventions = interventionsOf(flags)
   const { config } = readConfig(dir)
-  if (config.layers.every(({ kind }) => kind === 'dense')) {
+  if (mixturesOf(config.layers).length === 0) {
     throw new InputError(`${dir}: every layer is dense, so there is no router to trace`)
   }
-  const model = await loadModel(dir, flags)
+  const model = await loadTold(dir, flags)
   try {
     const tokens = flags.tokens ?? (await promptTokens(flags.prompt as string, model))
     const { maxTokens, dispatch } = flags

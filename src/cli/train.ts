@@ -7,6 +7,7 @@ import { InputError, UsageError } from '../errors.ts'
 import { allOptions, decimal, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
+import { progressLines } from '../script/progress.ts'
 import { deviceLine } from '../train/card-words.ts'
 import { checkpointDir, readTrainingState, resumeTraining, type Training } from '../train/checkpoint.ts'
 import type { StepRecord } from '../train/log.ts'
@@ -30,8 +31,6 @@ interface Flags {
 }
 
 const DEFAULT_STEPS = 2000
-/** Without a terminal, a line about every so often. */
-const LINE_EVERY_MS = 30_000
 const BAR = 'train [{bar}] {value}/{total}  {what}'
 
 const EXAMPLES = `
@@ -80,7 +79,7 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   else if (existsSync(checkpointDir(out)))
     throw new InputError(`${checkpointDir(out)} exists: --resume goes on with it, or choose another --out`)
   const { report } = await startRuntime({ device: flags.device, debug: flags.debug, onMessage: remark })
-  await interruptible(async (signal) => {
+  await interruptible('a checkpoint is written after this step', async (signal) => {
     const training = flags.resume ? resumeTraining(out) : await prepare(flags)
     try {
       const finished = await withProgress(training, (hooks) =>
@@ -167,13 +166,13 @@ async function withProgress<T>(
   work: (hooks: ProgressHooks) => Promise<T>,
 ): Promise<T> {
   const { steps, rows, length } = trainer.settings
-  const { isTTY } = process.stderr
+  const lines = progressLines()
   const bar = new SingleBar(
     { format: BAR, stream: process.stderr, barsize: 20, hideCursor: true },
     Presets.rect,
   )
-  let lastLine = Number.NEGATIVE_INFINITY
   let speed = 0 // smoothed, so that the time left does not jump
+  const first = trainer.step + 1
   bar.start(steps, trainer.step, { what: '' })
   try {
     return await work({
@@ -181,16 +180,14 @@ async function withProgress<T>(
         speed = speed === 0 ? record.tokensPerSecond : 0.9 * speed + 0.1 * record.tokensPerSecond
         const what = describe(record, speed, ((steps - record.step) * rows * length) / speed)
         bar.update(record.step, { what })
-        const now = performance.now()
-        if (isTTY || (now - lastLine < LINE_EVERY_MS && record.step < steps)) return
-        lastLine = now
-        remark(`step ${record.step}/${steps}  ${what}`)
+        lines.show(`step ${record.step}/${steps}  ${what}`, record.step === first || record.step === steps)
       },
       onValidation: ({ step, validation }) => {
-        if (!isTTY) remark(`step ${step}  validation loss ${validation.toFixed(3)}`)
+        if (!process.stderr.isTTY) remark(`step ${step}  validation loss ${validation.toFixed(3)}`)
       },
     })
   } finally {
+    lines.stop()
     bar.stop()
   }
 }

@@ -1,13 +1,19 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
-import type { DenseConfig, ModelConfig, MoeConfig, RouterConfig } from '../model/config.ts'
-import type { Family } from './family.ts'
+import {
+  type FeedForwardConfig,
+  type GroupedAttention,
+  mixturesOf,
+  type RouterConfig,
+  sigmoidTopK,
+} from '../model/config.ts'
+import type { RunnableFamily } from './family.ts'
 import { DECODER_NAMES, isStaleBuffer } from './names.ts'
 import {
-  attentionOf,
   decoderFields,
-  eosOf,
+  decoderOf,
   formatDecoder,
+  headsOf,
   layerCount,
   parseFields,
   positive,
@@ -44,13 +50,23 @@ const fields = z.looseObject({
  * GLM-4.5 (Zhipu AI 2025): DeepSeek-V3's routing - sigmoid scores, a choosing bias instead of a balancing loss, groups,
  * a shared expert, dense first layers - on plain grouped-query attention.
  */
-export const glm4Moe: Family = {
+export const glm4Moe: RunnableFamily = {
+  runnable: true,
   modelType: 'glm4_moe',
   parseConfig(json, file) {
     const c = parseFields(fields, json, file)
-    const attention = attentionOf(c, file)
-    const dense: DenseConfig = { kind: 'dense', intermediateSize: c.intermediate_size, bias: false }
-    const moe: MoeConfig = {
+    const heads = headsOf(c, file)
+    const rotaryShare = c.rope_parameters?.partial_rotary_factor ?? c.partial_rotary_factor ?? 0.5
+    const attention: GroupedAttention = {
+      ...heads,
+      bias: c.attention_bias,
+      outputBias: false,
+      qkNorm: c.use_qk_norm ? 'per-head' : undefined,
+      slidingWindow: null,
+      rope: { ...ropeOf(c, 1e4, file), rotaryDim: Math.floor(heads.headDim * rotaryShare) },
+    }
+    const dense: FeedForwardConfig = { kind: 'dense', intermediateSize: c.intermediate_size, bias: false }
+    const moe: FeedForwardConfig = {
       kind: 'moe',
       intermediateSize: c.moe_intermediate_size,
       router: routerOf(c, file),
@@ -58,33 +74,14 @@ export const glm4Moe: Family = {
         ? { intermediateSize: c.moe_intermediate_size * c.n_shared_experts }
         : undefined,
     }
-    const rope = ropeOf(c, 1e4, file)
-    const rotaryShare = c.rope_parameters?.partial_rotary_factor ?? c.partial_rotary_factor ?? 0.5
-    return {
-      family: 'glm4_moe',
-      vocabSize: c.vocab_size,
-      hiddenSize: c.hidden_size,
-      maxPositionEmbeddings: c.max_position_embeddings,
-      normEps: c.rms_norm_eps,
-      tieWordEmbeddings: c.tie_word_embeddings,
-      attention: {
-        ...attention,
-        bias: c.attention_bias,
-        outputBias: false,
-        qkNorm: c.use_qk_norm,
-        slidingWindow: null,
-      },
-      rope: { ...rope, rotaryDim: Math.floor(attention.headDim * rotaryShare) },
-      layers: Array.from({ length: c.num_hidden_layers }, (_, i) =>
-        i < c.first_k_dense_replace ? dense : moe,
-      ),
-      bosTokenId: c.bos_token_id ?? null,
-      eosTokenIds: eosOf(c.eos_token_id),
-    } satisfies ModelConfig
+    return decoderOf('glm4_moe', c, (i) => ({
+      attention,
+      feedForward: i < c.first_k_dense_replace ? dense : moe,
+    }))
   },
   formatConfig(config) {
-    const dense = config.layers.findIndex((layer) => layer.kind === 'moe')
-    const moe = config.layers[dense] as MoeConfig
+    const [{ attention, feedForward: first }] = config.layers
+    const [moe] = mixturesOf(config.layers)
     const { router, sharedExpert } = moe
     const { rope_parameters, ...decoder } = formatDecoder(config)
     return {
@@ -93,12 +90,12 @@ export const glm4Moe: Family = {
       ...decoder,
       rope_parameters: {
         ...(rope_parameters as object),
-        partial_rotary_factor: (config.rope.rotaryDim ?? config.attention.headDim) / config.attention.headDim,
+        partial_rotary_factor: (attention.rope.rotaryDim ?? attention.headDim) / attention.headDim,
       },
-      intermediate_size: config.layers[0].intermediateSize,
+      intermediate_size: first.intermediateSize,
       moe_intermediate_size: moe.intermediateSize,
-      attention_bias: config.attention.bias,
-      use_qk_norm: config.attention.qkNorm ?? false,
+      attention_bias: attention.bias,
+      use_qk_norm: attention.qkNorm !== undefined,
       n_routed_experts: router.numExperts,
       num_experts_per_tok: router.topK,
       n_shared_experts: (sharedExpert?.intermediateSize ?? 0) / moe.intermediateSize,
@@ -106,22 +103,14 @@ export const glm4Moe: Family = {
       topk_group: router.groupLimit?.keep ?? 1,
       norm_topk_prob: router.weighting === 'normalized',
       routed_scaling_factor: router.scalingFactor,
-      first_k_dense_replace: dense,
+      first_k_dense_replace: config.layers.findIndex(({ feedForward }) => feedForward.kind === 'moe'),
     }
   },
   names: [
-    ...DECODER_NAMES,
     ['model.layers.{layer}.self_attn.{part}_norm.weight', 'blocks.{layer}.attention.{part}Norm'],
-    ['model.layers.{layer}.mlp.{part}_proj.weight', 'blocks.{layer}.mlp.{part}'],
-    ['model.layers.{layer}.mlp.gate.weight', 'blocks.{layer}.moe.router'],
     ['model.layers.{layer}.mlp.gate.e_score_correction_bias', 'blocks.{layer}.moe.scoreBias'],
-    [
-      'model.layers.{layer}.mlp.experts.{expert}.{part}_proj.weight',
-      'blocks.{layer}.moe.experts.{expert}.{part}',
-    ],
     ['model.layers.{layer}.mlp.shared_experts.{part}_proj.weight', 'blocks.{layer}.moe.shared.{part}'],
-    ['model.layers.{layer}.mlp.experts.gate_up_proj', 'blocks.{layer}.moe.stacked.gateUp'],
-    ['model.layers.{layer}.mlp.experts.down_proj', 'blocks.{layer}.moe.stacked.down'],
+    ...DECODER_NAMES,
   ],
   // Blocks past the last are for multi-token prediction.
   ignored: (name, config) =>
@@ -141,13 +130,9 @@ function routerOf(c: z.output<typeof fields>, file: string): RouterConfig {
     )
   }
   return {
-    numExperts: E,
-    topK: K,
-    scoring: 'sigmoid',
+    ...sigmoidTopK(E, K),
     weighting: c.norm_topk_prob ? 'normalized' : 'scores',
-    normEpsilon: 1e-20,
     scalingFactor: c.routed_scaling_factor,
     groupLimit: groups > 1 ? { groups, keep, score: 'sum-of-top-2' } : null,
-    scoreBias: true,
   }
 }

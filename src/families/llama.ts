@@ -1,13 +1,13 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
-import type { DenseConfig, ModelConfig } from '../model/config.ts'
-import type { Family } from './family.ts'
+import type { LayerConfig } from '../model/config.ts'
+import type { RunnableFamily } from './family.ts'
 import { DECODER_NAMES, isStaleBuffer } from './names.ts'
 import {
-  attentionOf,
   decoderFields,
-  eosOf,
+  decoderOf,
   formatDecoder,
+  headsOf,
   layerCount,
   parseFields,
   positive,
@@ -31,41 +31,35 @@ const fields = z.looseObject({
 })
 
 /** Llama (Touvron et al. 2023): the same block with one plain SwiGLU, the dense model that mixtures are compared with. */
-export const llama: Family = {
+export const llama: RunnableFamily = {
+  runnable: true,
   modelType: 'llama',
   parseConfig(json, file) {
     const c = parseFields(fields, json, file)
-    const dense: DenseConfig = { kind: 'dense', intermediateSize: c.intermediate_size, bias: c.mlp_bias }
-    return {
-      family: 'llama',
-      vocabSize: c.vocab_size,
-      hiddenSize: c.hidden_size,
-      maxPositionEmbeddings: c.max_position_embeddings,
-      normEps: c.rms_norm_eps,
-      tieWordEmbeddings: c.tie_word_embeddings,
-      attention: { ...attentionOf(c, file), bias: c.attention_bias, slidingWindow: null },
-      rope: ropeOf(c, 1e4, file),
-      layers: new Array(c.num_hidden_layers).fill(dense),
-      bosTokenId: c.bos_token_id ?? null,
-      eosTokenIds: eosOf(c.eos_token_id),
-    } satisfies ModelConfig
+    const layer: LayerConfig = {
+      attention: {
+        ...headsOf(c, file),
+        bias: c.attention_bias,
+        slidingWindow: null,
+        rope: ropeOf(c, 1e4, file),
+      },
+      feedForward: { kind: 'dense', intermediateSize: c.intermediate_size, bias: c.mlp_bias },
+    }
+    return decoderOf('llama', c, () => layer)
   },
   formatConfig(config) {
-    const [layer] = config.layers
-    if (layer.kind !== 'dense') throw new ConfigError('llama: every layer is dense, but layer 0 is a mixture')
+    const [{ attention, feedForward }] = config.layers
+    if (feedForward.kind !== 'dense')
+      throw new ConfigError('llama: every layer is dense, but layer 0 is a mixture')
     return {
       architectures: ['LlamaForCausalLM'],
       model_type: 'llama',
       ...formatDecoder(config),
-      intermediate_size: layer.intermediateSize,
-      attention_bias: config.attention.bias,
-      mlp_bias: layer.bias,
+      intermediate_size: feedForward.intermediateSize,
+      attention_bias: attention.bias,
+      mlp_bias: feedForward.bias,
     }
   },
-  names: [
-    ...DECODER_NAMES,
-    ['model.layers.{layer}.mlp.{part}_proj.weight', 'blocks.{layer}.mlp.{part}'],
-    ['model.layers.{layer}.mlp.{part}_proj.bias', 'blocks.{layer}.mlp.{part}.bias'],
-  ],
+  names: DECODER_NAMES,
   ignored: isStaleBuffer,
 }

@@ -1,13 +1,13 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
-import { type ModelConfig, type MoeConfig, softmaxTopK } from '../model/config.ts'
-import type { Family } from './family.ts'
+import { type LayerConfig, type MoeConfig, softmaxTopK } from '../model/config.ts'
+import type { RunnableFamily } from './family.ts'
 import { DECODER_NAMES, isStaleBuffer } from './names.ts'
 import {
-  attentionOf,
   decoderFields,
-  eosOf,
+  decoderOf,
   formatDecoder,
+  headsOf,
   layerCount,
   parseFields,
   positive,
@@ -33,7 +33,8 @@ const fields = z.looseObject({
 })
 
 /** Mixtral of Experts (Jiang et al. 2024): every layer a softmax router with renormalised top-k over SwiGLU experts. */
-export const mixtral: Family = {
+export const mixtral: RunnableFamily = {
+  runnable: true,
   modelType: 'mixtral',
   parseConfig(json, file) {
     const c = parseFields(fields, json, file)
@@ -42,40 +43,35 @@ export const mixtral: Family = {
         `${file}: "num_experts_per_tok" is ${c.num_experts_per_tok}, expected at most num_local_experts=${c.num_local_experts}`,
       )
     }
-    const moe: MoeConfig = {
-      kind: 'moe',
-      intermediateSize: c.intermediate_size,
-      router: softmaxTopK(c.num_local_experts, c.num_experts_per_tok),
+    const layer: LayerConfig = {
+      attention: {
+        ...headsOf(c, file),
+        bias: false,
+        slidingWindow: c.sliding_window,
+        rope: ropeOf(c, 1e6, file),
+      },
+      feedForward: {
+        kind: 'moe',
+        intermediateSize: c.intermediate_size,
+        router: softmaxTopK(c.num_local_experts, c.num_experts_per_tok),
+      },
     }
-    return {
-      family: 'mixtral',
-      vocabSize: c.vocab_size,
-      hiddenSize: c.hidden_size,
-      maxPositionEmbeddings: c.max_position_embeddings,
-      normEps: c.rms_norm_eps,
-      tieWordEmbeddings: c.tie_word_embeddings,
-      attention: { ...attentionOf(c, file), bias: false, slidingWindow: c.sliding_window },
-      rope: ropeOf(c, 1e6, file),
-      layers: new Array(c.num_hidden_layers).fill(moe),
-      bosTokenId: c.bos_token_id ?? null,
-      eosTokenIds: eosOf(c.eos_token_id),
-    } satisfies ModelConfig
+    return decoderOf('mixtral', c, () => layer)
   },
   formatConfig(config) {
-    const [layer] = config.layers as MoeConfig[]
+    const [{ attention, feedForward }] = config.layers
+    const { intermediateSize, router } = feedForward as MoeConfig
     return {
       architectures: ['MixtralForCausalLM'],
       model_type: 'mixtral',
       ...formatDecoder(config),
-      intermediate_size: layer.intermediateSize,
-      num_local_experts: layer.router.numExperts,
-      num_experts_per_tok: layer.router.topK,
-      sliding_window: config.attention.slidingWindow,
+      intermediate_size: intermediateSize,
+      num_local_experts: router.numExperts,
+      num_experts_per_tok: router.topK,
+      sliding_window: attention.slidingWindow,
     }
   },
   names: [
-    ...DECODER_NAMES,
-    // As published: one tensor an expert and matrix.
     ['model.layers.{layer}.block_sparse_moe.gate.weight', 'blocks.{layer}.moe.router'],
     [
       'model.layers.{layer}.block_sparse_moe.experts.{expert}.w1.weight',
@@ -89,10 +85,7 @@ export const mixtral: Family = {
       'model.layers.{layer}.block_sparse_moe.experts.{expert}.w2.weight',
       'blocks.{layer}.moe.experts.{expert}.down',
     ],
-    // As newer libraries hold it: all experts of a layer in two tensors.
-    ['model.layers.{layer}.mlp.gate.weight', 'blocks.{layer}.moe.router'],
-    ['model.layers.{layer}.mlp.experts.gate_up_proj', 'blocks.{layer}.moe.stacked.gateUp'],
-    ['model.layers.{layer}.mlp.experts.down_proj', 'blocks.{layer}.moe.stacked.down'],
+    ...DECODER_NAMES,
   ],
   ignored: isStaleBuffer,
 }

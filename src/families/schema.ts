@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
-import type { ModelConfig, RopeConfig, RopeScaling } from '../model/config.ts'
+import type { GroupedAttention, LayerConfig, ModelConfig, RopeConfig, RopeScaling } from '../model/config.ts'
 
 /** Fields that Mixtral, Llama and their relatives share, in both dialects of config.json. */
 export const positiveInt = z.int().positive()
@@ -36,9 +36,12 @@ export const decoderFields = {
 }
 
 type DecoderFields = z.infer<z.ZodObject<typeof decoderFields>> & {
+  vocab_size: number
   hidden_size: number
+  num_hidden_layers: number
   num_attention_heads: number
   max_position_embeddings: number
+  rms_norm_eps: number
 }
 
 /** Checks `json` against the schema; the first fault becomes one sentence that names file, field and value. */
@@ -52,8 +55,26 @@ export function parseFields<S extends z.ZodType>(schema: S, json: unknown, file:
   throw new ConfigError(`${file}: "${field}" ${shown}, ${issue.message.replace(/^Invalid input: /, '')}`)
 }
 
+/** What a family's fields say of the whole decoder, and its layers by their number. */
+export function decoderOf(family: string, c: DecoderFields, layer: (i: number) => LayerConfig): ModelConfig {
+  return {
+    family,
+    vocabSize: c.vocab_size,
+    hiddenSize: c.hidden_size,
+    maxPositionEmbeddings: c.max_position_embeddings,
+    normEps: c.rms_norm_eps,
+    tieWordEmbeddings: c.tie_word_embeddings,
+    layers: Array.from({ length: c.num_hidden_layers }, (_, i) => layer(i)),
+    bosTokenId: c.bos_token_id ?? null,
+    eosTokenIds: eosOf(c.eos_token_id),
+  }
+}
+
 /** Heads that divide evenly, or a sentence. */
-export function attentionOf(fields: DecoderFields, file: string) {
+export function headsOf(
+  fields: Pick<DecoderFields, 'hidden_size' | 'num_attention_heads' | 'num_key_value_heads' | 'head_dim'>,
+  file: string,
+): Pick<GroupedAttention, 'kind' | 'numHeads' | 'numKeyValueHeads' | 'headDim'> {
   const { hidden_size: D, num_attention_heads: numHeads } = fields
   const numKeyValueHeads = fields.num_key_value_heads ?? numHeads
   if (numHeads % numKeyValueHeads !== 0) {
@@ -72,7 +93,7 @@ export function attentionOf(fields: DecoderFields, file: string) {
       `${file}: "head_dim" is ${headDim}, expected an even number (rotary embedding turns pairs)`,
     )
   }
-  return { numHeads, numKeyValueHeads, headDim }
+  return { kind: 'grouped', numHeads, numKeyValueHeads, headDim }
 }
 
 /** Rotary settings from either dialect: `rope_parameters`, or `rope_theta` and `rope_scaling`. */
@@ -110,23 +131,24 @@ export function ropeOf(fields: DecoderFields, defaultTheta: number, file: string
 }
 
 /** Token ids that end a text. */
-export function eosOf(value: number | number[] | null | undefined): number[] {
+function eosOf(value: number | number[] | null | undefined): number[] {
   return value == null ? [] : Array.isArray(value) ? value : [value]
 }
 
 /** The shared fields in the newer dialect. */
 export function formatDecoder(config: ModelConfig): Record<string, unknown> {
+  const [{ attention }] = config.layers
   return {
     vocab_size: config.vocabSize,
     hidden_size: config.hiddenSize,
     num_hidden_layers: config.layers.length,
-    num_attention_heads: config.attention.numHeads,
-    num_key_value_heads: config.attention.numKeyValueHeads,
-    head_dim: config.attention.headDim,
+    num_attention_heads: attention.numHeads,
+    num_key_value_heads: attention.numKeyValueHeads,
+    head_dim: attention.headDim,
     hidden_act: 'silu',
     max_position_embeddings: config.maxPositionEmbeddings,
     rms_norm_eps: config.normEps,
-    rope_parameters: formatRope(config.rope),
+    rope_parameters: formatRope(attention.rope),
     tie_word_embeddings: config.tieWordEmbeddings,
     bos_token_id: config.bosTokenId,
     eos_token_id: config.eosTokenIds.length === 1 ? config.eosTokenIds[0] : config.eosTokenIds,

@@ -1,4 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
+import type { MoeConfig } from './config.ts'
+import type { RouterRules } from './router/types.ts'
 import { leaves } from './tree.ts'
 
 /** `y = x W + b`, stored [in, out] so that a row of x meets contiguous weights; files store the transpose. */
@@ -40,6 +42,11 @@ export interface MoeWeights {
   stacked?: StackedExperts
   /** What every token passes through. */
   shared?: ExpertWeights
+}
+
+/** How a layer's router chooses, without its matrix. */
+export function routerRules({ router: config }: MoeConfig, { scoreBias }: MoeWeights): RouterRules {
+  return { config, scoreBias }
 }
 
 export interface AttentionWeights {

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { TinymoeError } from '../errors.ts'
 import { report, usage } from './failure.ts'
+import { endBySignals } from './interrupt.ts'
 import { onBrokenOutput } from './output.ts'
 
 /**
@@ -10,9 +11,12 @@ import { onBrokenOutput } from './output.ts'
 export async function runScript(program: Command, args = process.argv.slice(2)): Promise<void> {
   program.exitOverride().showHelpAfterError(usage(program))
   onBrokenOutput()
+  const release = endBySignals()
   try {
     await program.parseAsync(args, { from: 'user' })
   } catch (error) {
     process.exitCode = report(error, !(error instanceof TinymoeError), program)
+  } finally {
+    release()
   }
 }

@@ -1,4 +1,4 @@
-import type { RouterStep } from '../model/router/route.ts'
+import type { RouterStep } from '../model/router/types.ts'
 import { wrapped } from '../text/columns.ts'
 import { bold, type ColourDepth, dim, painted } from './ansi.ts'
 import type { Decision } from './decision.ts'

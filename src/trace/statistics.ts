@@ -1,4 +1,4 @@
-import { softmax } from '../model/router/steps.ts'
+import { softmax } from '../model/router/top-k.ts'
 import type { LayerTrace, TraceRow } from '../model/trace.ts'
 import { mean, sum } from '../sums.ts'
 

@@ -57,6 +57,18 @@ function fakePython(layer: string, model = layer): string {
   return fake(`case "$1" in *moe_layer.py) echo remark; echo '${layer}';; *) echo '${model}';; esac`)
 }
 
+test('one that a signal ends is missing with that sentence, and told of', async () => {
+  const binary = fake('kill -SEGV $$')
+  const deaths: string[] = []
+  const options = { python: null, llamaBench: { binary, gguf: 'm.gguf' }, preset: 'quick' as const }
+  const { signal } = new AbortController()
+  const hooks = { signal, onProgress: () => {}, onDeath: (sentence: string) => deaths.push(sentence) }
+  const [{ report, problem }] = await measurePeers(options, WORK, hooks)
+  expect(report).toBeNull()
+  expect(problem).toBe(`llama.cpp was not measured: ${binary} was ended by SIGSEGV (it said nothing).`)
+  expect(deaths).toEqual([expect.stringMatching(/^\S*program-\d+ -m m.gguf .* was ended by SIGSEGV$/)])
+})
+
 describe('transformers', () => {
   const versions = { torch: '2.13.0' }
   const facts = { library: 'transformers', versions, threads: 1 }

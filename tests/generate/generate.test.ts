@@ -26,14 +26,7 @@ function scripted(script: readonly number[], maxPositionEmbeddings = 4096) {
   let written = 0
   const model: GenerativeModel = {
     config: { maxPositionEmbeddings, eosTokenIds: [EOS] },
-    createCache: () =>
-      new KvCache({
-        numLayers: 0,
-        numKeyValueHeads: 1,
-        headDim: 2,
-        slidingWindow: null,
-        maxPositionEmbeddings,
-      }),
+    createCache: () => new KvCache({ layers: [], maxPositionEmbeddings }),
     forward(tokens) {
       fed.push(tokens)
       const isPrompt = fed.length === 1 || tokens.length > 1

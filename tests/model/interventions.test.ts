@@ -11,7 +11,8 @@ import {
   interventionFor,
   interventionsByLayer,
 } from '../../src/model/router/interventions.ts'
-import { type Routing, route } from '../../src/model/router/route.ts'
+import { route } from '../../src/model/router/route.ts'
+import type { Routing } from '../../src/model/router/types.ts'
 import type { RoutingTrace } from '../../src/model/trace.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
 import { maxDifference } from '../helpers/golden.ts'
@@ -529,8 +530,9 @@ describe('through a model', () => {
   })
 
   test('a model without a router takes no interventions', () => {
-    const dense = { ...model.config, layers: [{ kind: 'dense' as const, intermediateSize: 4, bias: false }] }
-    expect(() => interventionsByLayer({ topK: 1 }, dense.layers)).toThrow(
+    const [layer] = model.config.layers
+    const dense = { ...layer, feedForward: { kind: 'dense' as const, intermediateSize: 4, bias: false } }
+    expect(() => interventionsByLayer({ topK: 1 }, [dense])).toThrow(
       'interventions: every layer is dense, so none has a router',
     )
   })

@@ -4,6 +4,7 @@ import { Command } from 'commander'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { addCommands } from '../../src/cli/commands.ts'
 import { readConfig } from '../../src/load-model.ts'
+import { mixturesOf } from '../../src/model/config.ts'
 import { bundledModels } from '../../src/package.ts'
 import { REPOSITORY } from '../cli/run-cli.ts'
 import { type CodeBlock, codeBlocks, pages } from './code-blocks.ts'
@@ -18,6 +19,9 @@ const POOLS = ['forks', 'threads']
 const TESTING = 'docs/testing.md'
 /** Fails where TensorFlow does not work, and takes nothing else. */
 const NATIVE = { TINYMOE_DEVICE: 'cpu' }
+
+/** The machine may be busy with other tests. */
+const PATIENTLY = ['--test-timeout', '170000', '--hook-timeout', '170000']
 
 const { folder, dispose } = temporaryFolder()
 afterAll(dispose)
@@ -143,7 +147,7 @@ describe("README's program", () => {
       stdout,
       stderr,
     } = await run(process.execPath, ['--import', 'tsx', file], project, NATIVE)
-    const routers = readConfig(name).config.layers.filter(({ kind }) => kind === 'moe').length
+    const routers = mixturesOf(readConfig(name).config.layers).length
     expect(stdout.match(/^top-k /gm)?.length ?? 0).toBe(routers)
     if (routers > 0) expect([exit, stderr]).toEqual([0, ''])
     else expect(stderr).toContain('InputError: interventions: every layer is dense, so none has a router')
@@ -155,7 +159,12 @@ describe(TESTING, () => {
 
   test.each(cases)('its test file passes under %s, --pool %s', async (node, pool) => {
     const vitest = join(project, 'node_modules/vitest/vitest.mjs')
-    const { code, stdout, stderr } = await run(node, [vitest, 'run', '--pool', pool], project, NATIVE)
+    const { code, stdout, stderr } = await run(
+      node,
+      [vitest, 'run', '--pool', pool, ...PATIENTLY],
+      project,
+      NATIVE,
+    )
     expect(`${stdout}${stderr}`).toMatch(/^ +Tests {2}7 passed \(7\)$/m)
     expect(code).toBe(0)
   })
@@ -177,7 +186,12 @@ test('fails', async () => {
 })
 `,
     )
-    const { stdout, stderr } = await run(bin('vitest'), ['run', 'message.spec.ts'], project, NATIVE)
+    const { stdout, stderr } = await run(
+      bin('vitest'),
+      ['run', 'message.spec.ts', ...PATIENTLY],
+      project,
+      NATIVE,
+    )
     expect(`${stdout}${stderr}`.replace(/ +$/gm, '')).toContain(shown.replace(/^ {4}/gm, '').trim())
   })
 })

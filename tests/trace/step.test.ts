@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { RouterStep } from '../../src/model/router/route.ts'
+import type { RouterStep } from '../../src/model/router/types.ts'
 import { displayWidth } from '../../src/text/columns.ts'
 import type { Decision } from '../../src/trace/decision.ts'
 import {

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { applyExpert } from '../experts.ts'
-import type { RoutingTensors } from '../router/tensors.ts'
+import type { RoutingTensors } from '../router/types.ts'
 import type { ExpertWeights } from '../weights.ts'
 
 /** Every expert on every token, masked by the weights: E/K times the needed work, the reference for cost. */

@@ -4,14 +4,7 @@ import type { ModelConfig, RouterConfig } from '../config.ts'
 import type { RoutingTrace } from '../trace.ts'
 import { checkRouterConfig } from './check.ts'
 import { checkForm } from './check-interventions.ts'
-import type { RouterState } from './steps.ts'
-
-/** Where a call stands in a run, for messages and for interventions that name a layer or a token. */
-export interface RouterPlace {
-  layer: number
-  /** Per row its sequence and its position in it; left out: one sequence from position 0. */
-  rows?: readonly { sequence: number; position: number }[]
-}
+import type { RouterPlace, RouterState } from './types.ts'
 
 export const CAPACITY_POLICIES = ['drop', 'next-best', 'none'] as const
 export type CapacityPolicy = (typeof CAPACITY_POLICIES)[number]
@@ -77,10 +70,10 @@ export function interventionsByLayer(
   checkForm(interventions)
   checkLayers(
     interventions,
-    layers.flatMap(({ kind }, layer) => (kind === 'moe' ? [layer] : [])),
+    layers.flatMap(({ feedForward }, layer) => (feedForward.kind === 'moe' ? [layer] : [])),
   )
-  return layers.map((layer, i) =>
-    layer.kind === 'moe' ? interventionFor(interventions, layer.router, i) : undefined,
+  return layers.map(({ feedForward }, i) =>
+    feedForward.kind === 'moe' ? interventionFor(interventions, feedForward.router, i) : undefined,
   )
 }
 
