@@ -6,6 +6,7 @@ import {
   type RuntimeReport,
   startRuntime,
 } from '../src/device/index.ts'
+import { gigabytes, type MemoryLimit, memoryLimit, memoryProblem } from '../src/device/memory.ts'
 import { InputError } from '../src/errors.ts'
 import { type LoadedModel, loadModel } from '../src/load-model.ts'
 import { INTERVAL_RULE, OUTLIER_RULE } from '../src/samples.ts'
@@ -17,7 +18,7 @@ import { checkGpu } from './gpu.ts'
 import { layerFacts } from './layer-cases.ts'
 import type { LayerChoice } from './like.ts'
 import { MeasuredModel } from './measured-model.ts'
-import { gigabytes, layerBytes, type MemoryLimit, memoryLimit, memoryProblem } from './memory.ts'
+import { caseBytes, layerBytes } from './memory.ts'
 import { benchText } from './model-text.ts'
 import type { BenchHooks, BenchOptions } from './options.ts'
 import { measurePeers } from './peers.ts'
@@ -76,9 +77,10 @@ async function start(options: BenchOptions, hooks: BenchHooks): Promise<Started>
   if (options.preset === 'gpu') checkGpu(runtime, options.device)
   const memory = hooks.memory ?? memoryLimit(runtime)
   if (options.layer) checkLayer(options.layer.dims, memory)
+  const layer = options.layer ?? { dims: preset.layer, source: `the preset ${options.preset}` }
+  checkTokens(options.tokens ?? [], layer.dims, memory)
   hooks.onProgress(0, 'reading the machine')
   const machine = await measureMachine(options.preset === 'quick' ? 0.5 : 1)
-  const layer = options.layer ?? { dims: preset.layer, source: `the preset ${options.preset}` }
   return { date, load, runtime, machine, memory, layer }
 }
 
@@ -183,4 +185,13 @@ function checkLayer(dims: LayerDims, memory: MemoryLimit): void {
   throw new InputError(
     `--experts ${E} --dim ${D} --hidden ${H}: the layer ${problem} (its weights take ${gigabytes(layerBytes(dims) / 2)} GB)`,
   )
+}
+
+/** So has every T that was asked for, in the leanest way at least. */
+function checkTokens(tokens: number[], dims: LayerDims, memory: MemoryLimit): void {
+  const most = Math.max(0, ...tokens)
+  const problem = memoryProblem(caseBytes(dims, most), memory)
+  if (problem === null) return
+  const { D, H, K } = dims
+  throw new InputError(`--tokens ${most}: a case of so many in a layer of D=${D} H=${H} K=${K} ${problem}`)
 }

@@ -1,6 +1,6 @@
+import type { MemoryLimit } from '../src/device/memory.ts'
 import type { Executor } from '../src/load-model.ts'
 import type { LayerChoice } from './like.ts'
-import type { MemoryLimit } from './memory.ts'
 import type { PresetPlan } from './presets.ts'
 import type { SamplingLimits } from './timing.ts'
 import type { Preset } from './types.ts'

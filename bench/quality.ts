@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { writeAtomically } from '../src/checkpoint/save.ts'
+import { checkOutputs } from '../src/cli/outputs.ts'
 import { runScript } from '../src/cli/run-script.ts'
 import { qualityPicture } from './quality/picture.ts'
 import { readQuality } from './quality/read.ts'
@@ -13,6 +14,7 @@ import { packageRoot } from './store.ts'
  */
 
 function draw({ results, picture }: { results: string; picture: string }): void {
+  checkOutputs({ flag: '--picture', path: picture }, { flag: '--results', path: results, kind: 'folder' })
   const quality = readQuality(results)
   writeAtomically(picture, qualityPicture(quality))
   writeAtomically(join(results, 'quality.md'), qualityMarkdown(quality))

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { Command } from 'commander'
+import { checkOutputs } from '../src/cli/outputs.ts'
 import { runScript } from '../src/cli/run-script.ts'
 import { countParameters } from '../src/cost/index.ts'
 import { startRuntime } from '../src/device/index.ts'
@@ -20,6 +21,7 @@ import { exportModel } from '../src/train/loop.ts'
  */
 
 async function exportRun(run: string, dir: string, evaluationFile?: string): Promise<void> {
+  checkOutputs({ flag: '<dir>', path: dir, kind: 'folder' })
   const { report } = await startRuntime({ device: 'cpu' })
   const training = resumeTraining(run)
   try {

@@ -1,12 +1,12 @@
-import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { onBackend } from './backend/on-backend.ts'
 import { loadWeights } from './checkpoint/load.ts'
 import { openCheckpoint } from './checkpoint/shards.ts'
 import { startRuntime } from './device/index.ts'
 import type { Device, RuntimeReport } from './device/types.ts'
-import { CheckpointError, ConfigError, DeviceError, InputError, messageOf } from './errors.ts'
+import { CheckpointError, ConfigError, DeviceError, InputError } from './errors.ts'
 import { familyOf } from './families/index.ts'
+import { entryAt, readJson, shownPath } from './files.ts'
 import { generate } from './generate/generate.ts'
 import { loadTokenizer, type Tokenizer } from './generate/tokenizer.ts'
 import type { GenerateOptions, GenerateResult } from './generate/types.ts'
@@ -16,6 +16,7 @@ import type { ModelConfig } from './model/config.ts'
 import type { DispatchName } from './model/dispatch/index.ts'
 import { type ForwardOptions, type ForwardResult, type GreedyResult, MoeModel } from './model/transformer.ts'
 import type { ModelWeights } from './model/weights.ts'
+import { shown } from './text/foreign.ts'
 
 export const EXECUTORS = ['recorded', 'eager'] as const
 /** `recorded`: the forward as a TensorFlow graph, made at its first run. `eager`: op by op. */
@@ -132,7 +133,7 @@ function executorFor(requested: Executor | undefined, { backend, device }: Runti
 
 function dtypeFor(dtype: Dtype = 'float32', executor: Executor, { backend, device }: RuntimeReport): Dtype {
   if (!DTYPES.includes(dtype))
-    throw new InputError(`dtype: is "${dtype}", expected one of ${DTYPES.join(', ')}`)
+    throw new InputError(`dtype: is ${shown(dtype)}, expected one of ${DTYPES.join(', ')}`)
   if (dtype === 'float32' || executor === 'recorded') return dtype
   if (backend !== 'tensorflow') {
     throw new DeviceError(`dtype ${dtype}: needs TensorFlow, but the device is ${device}; use float32`)
@@ -142,20 +143,16 @@ function dtypeFor(dtype: Dtype = 'float32', executor: Executor, { backend, devic
 
 /** The config of a model directory, and the family it belongs to. */
 export function readConfig(dir: string) {
-  if (!existsSync(dir) || !statSync(dir).isDirectory()) {
+  if (!entryAt(dir, CheckpointError)?.isDirectory()) {
     throw new CheckpointError(
-      `${dir}: no such directory, expected a model with config.json and model.safetensors`,
+      `${shownPath(dir)}: no such directory, expected a model with config.json and model.safetensors`,
     )
   }
   const file = join(dir, 'config.json')
-  if (!existsSync(file)) throw new ConfigError(`${file}: not found, expected the model's config`)
-  if (!statSync(file).isFile()) throw new ConfigError(`${file}: is not a file, expected the model's config`)
-  let json: unknown
-  try {
-    json = JSON.parse(readFileSync(file, 'utf8'))
-  } catch (error) {
-    throw new ConfigError(`${file}: not JSON (${messageOf(error)})`)
-  }
+  const entry = entryAt(file, ConfigError)
+  if (!entry) throw new ConfigError(`${file}: not found, expected the model's config`)
+  if (!entry.isFile()) throw new ConfigError(`${file}: is not a file, expected the model's config`)
+  const json = readJson(file, ConfigError)
   const family = familyOf(json, file)
   return { config: family.parseConfig(json, file), family }
 }

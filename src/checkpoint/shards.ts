@@ -1,6 +1,7 @@
 import { existsSync, lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { CheckpointError, messageOf } from '../errors.ts'
+import { entryAt, shownPath } from '../files.ts'
 import { isJsonObject, parseStrictJson, quote } from './json.ts'
 import { type CheckpointTensor, openSafetensors, type SafetensorsFile } from './safetensors.ts'
 
@@ -30,11 +31,11 @@ export interface Checkpoint {
  * on a single tensor. The index's `metadata.total_size` is not checked: nothing depends on it.
  */
 export function openCheckpoint(dir: string): Checkpoint {
-  if (existsSync(join(dir, SINGLE_FILE))) {
+  if (dir !== '' && entryAt(join(dir, SINGLE_FILE), CheckpointError)) {
     const file = openSafetensors(join(dir, SINGLE_FILE))
     return checkpointOf(dir, [file])
   }
-  if (existsSync(join(dir, INDEX_FILE))) return openIndexed(dir)
+  if (dir !== '' && entryAt(join(dir, INDEX_FILE), CheckpointError)) return openIndexed(dir)
   if (statSync(dir, { throwIfNoEntry: false })?.isDirectory())
     for (const name of [SINGLE_FILE, INDEX_FILE]) refuseBrokenLink(join(dir, name))
   throw new CheckpointError(describeMissing(dir))
@@ -146,7 +147,7 @@ function checkpointOf(dir: string, files: SafetensorsFile[]): Checkpoint {
 function describeMissing(dir: string): string {
   const expected = `expected ${SINGLE_FILE}, or ${INDEX_FILE} with its shards`
   const stat = statSync(dir, { throwIfNoEntry: false })
-  if (!stat) return `${dir}: no such directory; ${expected} in it`
+  if (!stat) return `${shownPath(dir)}: no such directory; ${expected} in it`
   if (!stat.isDirectory()) return `${dir}: is not a directory; ${expected} in one`
   const found = readdirSync(dir).filter((name) => WEIGHT_FILE.test(name))
   if (found.length === 0) return `${dir}: no weights found; ${expected}`

@@ -2,19 +2,26 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type BenchOptions, runBench } from '../../bench/index.ts'
 import { type LayerChoice, layerLike } from '../../bench/like.ts'
 import { PRESET_PLANS } from '../../bench/presets.ts'
-import { bundledModel, defaultResultsFolder, prepareFolder, storeReport } from '../../bench/store.ts'
+import { bundledModel, defaultResultsFolder, storeReport } from '../../bench/store.ts'
 import { terminalReport } from '../../bench/terminal.ts'
 import { type LayerDims, PRESETS, type Preset } from '../../bench/types.ts'
 import { UsageError } from '../errors.ts'
 import type { Executor } from '../load-model.ts'
-import { allOptions, decimal, executorOption, type GlobalOptions, wholeNumber } from './arguments.ts'
+import { numberOf } from '../text/number.ts'
+import { allOptions, executorOption, type GlobalOptions, positive, wholeNumber } from './arguments.ts'
 import { registerBenchCompare } from './bench-compare.ts'
 import { interruptible } from './interrupt.ts'
 import { remark, write } from './output.ts'
+import { checkOutputs } from './outputs.ts'
 import { withProgress } from './progress.ts'
 
 /** Exit code when `--assert` finds too little. */
 const ASSERTION_FAILED = 3
+
+/** What a case of a layer may be at most, whatever the memory: counts that one tensor or graph can hold. */
+const MAX_BATCH = 1e9
+const MAX_WIDTH = 1e6
+const MAX_EXPERTS = 4096
 
 /** The bench's own flags. */
 export interface Flags {
@@ -54,13 +61,13 @@ export function registerBench(program: Command): void {
     .addOption(executorOption())
     .addOption(
       new Option('--tokens <list>', "T of each case of the layer sweep (default: the preset's)").argParser(
-        (text) => [...new Set(text.split(',').map(wholeNumber(1)))],
+        (text) => [...new Set(text.split(',').map(wholeNumber(1, MAX_BATCH)))],
       ),
     )
-    .addOption(countOption('--dim <n>', 'D, width of the layer'))
-    .addOption(countOption('--hidden <n>', 'H, width of one expert'))
-    .addOption(countOption('--experts <n>', 'E, experts of the layer'))
-    .addOption(countOption('--top-k <n>', 'K, experts a token goes to'))
+    .addOption(countOption('--dim <n>', 'D, width of the layer', MAX_WIDTH))
+    .addOption(countOption('--hidden <n>', 'H, width of one expert', MAX_WIDTH))
+    .addOption(countOption('--experts <n>', 'E, experts of the layer', MAX_EXPERTS))
+    .addOption(countOption('--top-k <n>', 'K, experts a token goes to', MAX_EXPERTS))
     .option(
       '--like <model>',
       'sizes of the layer from a model: a published name, a directory or a config.json',
@@ -74,7 +81,7 @@ export function registerBench(program: Command): void {
       new Option(
         '--assert <factor>',
         `exit ${ASSERTION_FAILED} unless sparse is surely this many times as fast as dense at the largest T`,
-      ).argParser(decimal('a factor above 0, such as 1.5', (value) => value > 0)),
+      ).argParser(positive(MAX_EXPERTS, 'a factor')),
     )
     .option('--peers', "also time transformers' layer and model (Python with torch and transformers)")
     .option('--python <path>', 'interpreter for --peers (default: PYTHON, or python3)')
@@ -91,13 +98,14 @@ export function registerBench(program: Command): void {
 async function bench(flags: Flags & GlobalOptions): Promise<void> {
   const options = benchOptions(flags)
   const folder = flags.out ?? defaultResultsFolder()
-  prepareFolder(folder)
+  checkOutputs({ flag: '--out', path: folder, kind: 'folder' })
   await interruptible(async (signal) => {
     const report = await withProgress('bench', (onProgress) =>
       runBench(options, { signal, onProgress, onNotice: remark }),
     )
-    const files = await storeReport(report, folder)
-    await write(flags.json ? `${JSON.stringify(report)}\n` : terminalReport(report, files))
+    const { files, failure } = await storeReport(report, folder)
+    await write(flags.json || failure ? `${JSON.stringify(report)}\n` : terminalReport(report, files))
+    if (failure) throw failure // the report is on stdout, whole
     if (report.assertion && !report.assertion.passed && !report.interrupted)
       process.exitCode = ASSERTION_FAILED
   })
@@ -146,15 +154,16 @@ function layerOf(flags: Flags, preset: LayerDims): LayerChoice | null {
 }
 
 /** An option that is a whole number from 1; what it is by default, the preset says. */
-function countOption(flags: string, description: string): Option {
-  return new Option(flags, `${description} (default: the preset's)`).argParser(wholeNumber(1))
+function countOption(flags: string, description: string, max: number): Option {
+  return new Option(flags, `${description} (default: the preset's)`).argParser(wholeNumber(1, max))
 }
 
 /** A share above 0 and up to 1, as `1/16` or `0.0625`. */
 function share(text: string): number {
-  const [numerator, denominator = '1'] = text.split('/')
-  const value = Number(numerator) / Number(denominator)
-  if (!/^(\d+\/\d+|\d*\.?\d+)$/.test(text) || !(value > 0 && value <= 1)) {
+  const parts = text.split('/').map(numberOf)
+  const [numerator, denominator = 1] = parts
+  const value = (numerator ?? 0) / (denominator ?? 0)
+  if (parts.length > 2 || !(value > 0 && value <= 1)) {
     throw new InvalidArgumentError('Expected a share above 0 and up to 1, such as 1/16 or 0.25.')
   }
   return value

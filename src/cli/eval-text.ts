@@ -9,7 +9,7 @@ import type {
   SpeedReport,
   Timing,
 } from '../eval/types.ts'
-import { quoted } from '../trace/token-text.ts'
+import { quoted } from '../text/foreign.ts'
 import type { Domain } from '../train/corpus/index.ts'
 import { table } from './output.ts'
 import { percent, thousands } from './units.ts'

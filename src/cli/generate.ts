@@ -10,16 +10,26 @@ import {
   dispatchOption,
   dtypeOption,
   executorOption,
+  MAX_TOKENS,
+  positive,
   repeated,
+  seed,
   tokenIds,
   wholeNumber,
 } from './arguments.ts'
 import { interruptible } from './interrupt.ts'
 import { remark, write } from './output.ts'
+import { checkRunSize } from './run-size.ts'
 import { textFromStdin } from './stdin.ts'
 
 type Options = Omit<GenerateOptions, 'signal' | 'trace' | 'ignoreEos'> &
   Pick<LoadOptions, 'executor' | 'dtype'>
+
+/** At this temperature every token is as likely as any other. */
+const MAX_TEMPERATURE = 1000
+const MAX_PENALTY = 1000
+/** More tokens than any vocabulary has. */
+const MAX_VOCABULARY = 1e7
 
 const EXAMPLES = `
 Examples:
@@ -37,14 +47,14 @@ export function registerGenerate(program: Command): void {
     .argument('<dir>', 'Hugging Face model directory: config.json, safetensors, tokenizer.json')
     .option('--prompt <text>', 'text to continue; - reads it from stdin, without its last line break')
     .option('--tokens <ids>', 'token ids to continue, such as 1,2,3', tokenIds)
-    .option('--max-tokens <n>', 'new tokens at most', wholeNumber(1), DEFAULT_MAX_TOKENS)
+    .option('--max-tokens <n>', 'new tokens at most', wholeNumber(1, MAX_TOKENS), DEFAULT_MAX_TOKENS)
     .option(
       '--temperature <x>',
       '0 takes the most likely token',
-      decimal('a number from 0', () => true),
+      decimal(`a number from 0 to ${MAX_TEMPERATURE}`, (x) => x >= 0 && x <= MAX_TEMPERATURE),
       0,
     )
-    .option('--top-k <n>', 'draw from this many most likely tokens; 0 is off', wholeNumber(0))
+    .option('--top-k <n>', 'draw from this many most likely tokens; 0 is off', wholeNumber(0, MAX_VOCABULARY))
     .option(
       '--top-p <x>',
       'draw from the most likely tokens that reach this sum',
@@ -53,14 +63,10 @@ export function registerGenerate(program: Command): void {
     .option(
       '--min-p <x>',
       'draw from tokens this share as likely as the best',
-      decimal('a number from 0 to 1', (x) => x <= 1),
+      decimal('a number from 0 to 1', (x) => x >= 0 && x <= 1),
     )
-    .option(
-      '--repetition-penalty <x>',
-      'above 1 repeats less',
-      decimal('a number above 0', (x) => x > 0),
-    )
-    .option('--seed <n>', 'of the draws: the same seed gives the same text', wholeNumber(0), 0)
+    .option('--repetition-penalty <x>', 'above 1 repeats less', positive(MAX_PENALTY))
+    .option('--seed <n>', 'of the draws: the same seed gives the same text', seed, 0)
     .option('--stop <text>', 'end before this text; may be given several times', repeated(stopText))
     .addOption(dispatchOption())
     .addOption(executorOption())
@@ -79,10 +85,12 @@ async function runGenerate(dir: string, command: Command): Promise<void> {
   if ((options.prompt === undefined) === (options.tokens === undefined)) {
     throw new UsageError('generate takes either --prompt or --tokens')
   }
-  const prompt = options.prompt === '-' ? await textFromStdin() : options.prompt
+  const prompt = options.prompt === '-' ? await textFromStdin('--prompt') : options.prompt
   await interruptible(async (signal) => {
     const model = await loadModel(dir, { device, debug, dispatch: options.dispatch, executor, dtype })
     try {
+      const { maxTokens = DEFAULT_MAX_TOKENS, tokens = [] } = options
+      checkRunSize(`--max-tokens ${maxTokens}`, model, { sequences: 1, tokens: tokens.length + maxTokens })
       const run = model.generate({ ...options, prompt, signal })
       if (json) await write(`${JSON.stringify(toJson(await run.done, model))}\n`)
       else await show(run, model)

@@ -1,6 +1,4 @@
-import { existsSync, statSync } from 'node:fs'
-import { type Command, InvalidArgumentError, Option } from 'commander'
-import { writeAtomically } from '../checkpoint/save.ts'
+import { type Command, Option } from 'commander'
 import { type CostDtype, DTYPE_BYTES } from '../cost/bytes.ts'
 import {
   compareTraining,
@@ -11,12 +9,14 @@ import {
 import { modelNamed, type NamedModel } from '../cost/named.ts'
 import { barPicture } from '../cost/picture.ts'
 import { compareWithPublished, publishedModels } from '../cost/published.ts'
-import { InputError, messageOf, UsageError } from '../errors.ts'
+import { InputError, UsageError } from '../errors.ts'
+import { entryAt, shownPath } from '../files.ts'
 import { loadModel } from '../load-model.ts'
 import { type WeightsAnswer, weightsAnswer } from '../trace/analyse.ts'
-import { allOptions, type GlobalOptions, wholeNumber } from './arguments.ts'
+import { allOptions, type GlobalOptions, MAX_TOKENS, wholeNumber } from './arguments.ts'
 import { barOf, comparisonText, inspectionText, listText } from './inspect-text.ts'
-import { remark, write } from './output.ts'
+import { write } from './output.ts'
+import { checkOutputs, writeOutput } from './outputs.ts'
 import { textFromStdin } from './stdin.ts'
 
 interface Flags extends GlobalOptions {
@@ -55,7 +55,12 @@ export function registerInspect(program: Command): void {
     .argument('[model]', 'directory, config.json, or name of a published model')
     .option('--compare <models...>', 'two or more models side by side')
     .option('--list', 'the published models, with what is published and what is counted')
-    .option('--context <n>', 'tokens of the prompt, which a decoded token meets', wholeNumber(1), 4096)
+    .option(
+      '--context <n>',
+      'tokens of the prompt, which a decoded token meets',
+      wholeNumber(1, MAX_TOKENS),
+      4096,
+    )
     .addOption(
       new Option(
         '--dtype <name>',
@@ -76,14 +81,13 @@ export function registerInspect(program: Command): void {
 }
 
 function batchSizes(text: string): number[] {
-  const sizes = [...new Set(text.split(',').map(wholeNumber(1)))]
-  if (sizes.some((size) => size > 1e9)) throw new InvalidArgumentError('Expected sizes up to 1000000000.')
-  return sizes
+  return [...new Set(text.split(',').map(wholeNumber(1, 1e9)))]
 }
 
 async function runInspect(model: string | undefined, flags: Flags): Promise<void> {
   const names = [...(model === undefined ? [] : [model]), ...(flags.compare ?? [])]
   checkFlags(names, flags)
+  checkOutputs({ flag: '--svg', path: flags.svg })
   if (flags.list) {
     const models = publishedModels().map((m) => ({ ...m, comparisons: compareWithPublished(m) }))
     await write(flags.json ? `${JSON.stringify(models)}\n` : listText(models))
@@ -91,8 +95,10 @@ async function runInspect(model: string | undefined, flags: Flags): Promise<void
   }
   const inspected = names.map((name) => inspectNamed(modelNamed(name), flags))
   if (flags.measure !== undefined) inspected[0].measured = await measure(names[0], flags.measure, flags)
-  if (flags.svg !== undefined) writePicture(flags.svg, inspected)
+  const failure =
+    flags.svg === undefined ? null : writeOutput('--svg', flags.svg, barPicture(inspected.map(barOf)))
   await write(flags.json ? jsonOf(inspected, flags) : textOf(inspected, flags))
+  if (failure) throw failure
 }
 
 function checkFlags(names: string[], { compare, list, measure }: Flags): void {
@@ -129,10 +135,12 @@ function inspectNamed({ name, spec, dtype, published }: NamedModel, flags: Flags
 
 /** Runs the text once, and counts the experts that batches of its consecutive tokens touch. */
 async function measure(dir: string, text: string, flags: Flags): Promise<Inspected['measured']> {
-  if (!existsSync(dir) || !statSync(dir).isDirectory()) {
-    throw new InputError(`${dir}: --measure needs a directory with weights and a tokenizer to run a text`)
+  if (!entryAt(dir, InputError)?.isDirectory()) {
+    throw new InputError(
+      `${shownPath(dir)}: --measure needs a directory with weights and a tokenizer to run a text`,
+    )
   }
-  const prompt = text === '-' ? await textFromStdin() : text
+  const prompt = text === '-' ? await textFromStdin('--measure') : text
   const model = await loadModel(dir, { device: flags.device, debug: flags.debug })
   try {
     if (!model.tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --measure with`)
@@ -149,15 +157,6 @@ async function measure(dir: string, text: string, flags: Flags): Promise<Inspect
   } finally {
     model.dispose()
   }
-}
-
-function writePicture(file: string, inspected: Inspected[]): void {
-  try {
-    writeAtomically(file, barPicture(inspected.map(barOf)))
-  } catch (error) {
-    throw new InputError(`--svg ${file}: cannot be written (${messageOf(error)})`)
-  }
-  remark(`[written: ${file}]`)
 }
 
 function jsonOf(inspected: Inspected[], { compare }: Flags): string {

@@ -4,8 +4,10 @@ import { checkPromptLength } from '../generate/generate.ts'
 import { mostLikely } from '../generate/sampler.ts'
 import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
 import type { LayerTrace } from '../model/trace.ts'
+import { quoted } from '../text/foreign.ts'
 import { allOptions, dispatchOption, dtypeOption, executorOption, repeated, tokenIds } from './arguments.ts'
 import { jsonRow, table, writeAll } from './output.ts'
+import { checkRunSize } from './run-size.ts'
 
 interface Options {
   tokens?: number[][]
@@ -47,6 +49,12 @@ async function runLogits(dir: string, command: Command): Promise<void> {
   const model = await loadModel(dir, { device, debug, dispatch, executor, dtype })
   try {
     for (const sequence of tokens) checkPromptLength(sequence.length, model.config)
+    const longest = Math.max(...tokens.map((sequence) => sequence.length))
+    checkRunSize(`--tokens, ${tokens.length} times`, model, {
+      sequences: tokens.length,
+      tokens: longest,
+      whole: true,
+    })
     const result = model.forward(tokens, { trace })
     const values = (await result.logits.data()) as Float32Array
     result.logits.dispose()
@@ -112,7 +120,7 @@ function* toText(
     const last = rows[rows.length - 1]
     yield `${b > 0 ? '\n' : ''}sequence ${b}, ${rows.length} tokens: most likely next tokens\n`
     const best = mostLikely(last, LISTED).map((token) => {
-      const text = tokenizer ? [JSON.stringify(tokenizer.decode([token], { skipSpecialTokens: false }))] : []
+      const text = tokenizer ? [quoted(tokenizer.decode([token], { skipSpecialTokens: false }))] : []
       return [String(token), last[token].toFixed(4), ...text]
     })
     yield table([['token', 'logit', ...(tokenizer ? ['text'] : [])], ...best], [2])

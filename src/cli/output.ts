@@ -1,5 +1,6 @@
 import pc from 'picocolors'
 import { messageOf } from '../errors.ts'
+import { escaped } from '../text/foreign.ts'
 
 const WRITE_SIZE = 1 << 16
 
@@ -37,7 +38,7 @@ export function onBrokenOutput(): void {
 /** A remark for the person, dim, on stderr so that stdout stays the result alone. */
 export function remark(text: string): void {
   const { dim } = pc.createColors(process.stderr.isTTY === true && pc.isColorSupported)
-  process.stderr.write(`${dim(text)}\n`)
+  process.stderr.write(`${dim(escaped(text))}\n`)
 }
 
 /** JSON of float32 values in rows: nine digits are enough to read back the same float32. A value that is none is null. */
@@ -48,8 +49,12 @@ export function jsonRow(values: Float32Array): string {
   return JSON.stringify(numbers)
 }
 
-/** Rows as aligned columns, two spaces apart. The first row is the heading; columns in `left` are left-aligned. */
-export function table(rows: string[][], left: readonly number[] = []): string {
+/**
+ * Rows as aligned columns, two spaces apart. The first row is the heading; columns in `left` are left-aligned. Cells may come
+ * from files: they are escaped.
+ */
+export function table(unsafe: string[][], left: readonly number[] = []): string {
+  const rows = unsafe.map((row) => row.map(escaped))
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)))
   const align = (text: string, column: number) =>
     left.includes(column) ? text.padEnd(widths[column]) : text.padStart(widths[column])

@@ -1,9 +1,9 @@
 import { basename, resolve } from 'node:path'
 import type { Command } from 'commander'
-import { writeAtomically } from '../checkpoint/save.ts'
-import { InputError, messageOf, UsageError } from '../errors.ts'
+import { InputError, UsageError } from '../errors.ts'
 import { type LoadedModel, type LoadOptions, loadModel, readConfig } from '../load-model.ts'
 import type { Interventions } from '../model/router/interventions.ts'
+import { shown } from '../text/foreign.ts'
 import { colourDepth } from '../trace/ansi.ts'
 import { traceToCsv } from '../trace/csv.ts'
 import { Decisions } from '../trace/decision.ts'
@@ -16,8 +16,17 @@ import { type TraceRun, traceRun } from '../trace/run.ts'
 import { layerStatistics } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { analyseCommand } from './analyse.ts'
-import { allOptions, dispatchOption, type GlobalOptions, tokenIds, wholeNumber } from './arguments.ts'
-import { remark, table, writeAll } from './output.ts'
+import {
+  allOptions,
+  dispatchOption,
+  type GlobalOptions,
+  MAX_TOKENS,
+  tokenIds,
+  wholeNumber,
+} from './arguments.ts'
+import { table, writeAll } from './output.ts'
+import { checkOutputs, writeOutput } from './outputs.ts'
+import { checkRunSize } from './run-size.ts'
 import { textFromStdin } from './stdin.ts'
 import {
   addInterventionOptions,
@@ -53,6 +62,8 @@ export interface Traced extends TraceRun {
   decisions: Decisions
 }
 
+/** As many as a config may have. */
+const MAX_LAYERS = 10_000
 /** Columns of the views where there is no terminal. */
 const DEFAULT_WIDTH = 100
 
@@ -77,15 +88,24 @@ export function registerTrace(program: Command): void {
     .argument('<dir>', 'Hugging Face model directory: config.json, safetensors, tokenizer.json')
     .option('--prompt <text>', 'text to run; - reads it from stdin, without its last line break')
     .option('--tokens <ids>', 'token ids to run, such as 1,2,3', tokenIds)
-    .option('--max-tokens <n>', 'tokens to generate after that, the most likely ones', wholeNumber(0), 0)
+    .option(
+      '--max-tokens <n>',
+      'tokens to generate after that, the most likely ones',
+      wholeNumber(0, MAX_TOKENS),
+      0,
+    )
     .addOption(dispatchOption())
     .optionsGroup('Views:')
-    .option('--layer <n>', 'with --token: one decision in full', wholeNumber(0))
-    .option('--token <n>', 'position of that token', wholeNumber(0))
+    .option('--layer <n>', 'with --token: one decision in full', wholeNumber(0, MAX_LAYERS))
+    .option('--token <n>', 'position of that token', wholeNumber(0, MAX_TOKENS))
     .option('--step', 'walk through the decisions with the keyboard; from --layer and --token, if given')
     .option('--analyse', 'what capacity limits, expert caches and another K would do; weights read')
-    .option('--batch <n>', 'with --analyse: capacity also for batches of so many tokens', wholeNumber(1))
-    .option('--width <columns>', 'default: those of the terminal', wholeNumber(20))
+    .option(
+      '--batch <n>',
+      'with --analyse: capacity also for batches of so many tokens',
+      wholeNumber(1, MAX_TOKENS),
+    )
+    .option('--width <columns>', 'default: those of the terminal', wholeNumber(20, 10_000))
     .optionsGroup('Files:')
     .option('--csv [file]', 'one line per layer, token and expert; without a file on stdout')
     .option('--out <file>', 'JSON, as --json prints it; --replay reads it')
@@ -98,6 +118,12 @@ export function registerTrace(program: Command): void {
 
 async function runTrace(dir: string, flags: Flags): Promise<void> {
   checkFlags(flags)
+  checkOutputs(
+    { flag: '--csv', path: flags.csv === true ? undefined : flags.csv },
+    { flag: '--out', path: flags.out },
+    { flag: '--html', path: flags.html },
+    { flag: '--svg', path: flags.svg },
+  )
   const interventions = interventionsOf(flags)
   const { config } = readConfig(dir)
   if (config.layers.every(({ kind }) => kind === 'dense')) {
@@ -107,15 +133,17 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
   try {
     const tokens = flags.tokens ?? (await promptTokens(flags.prompt as string, model))
     const { maxTokens, dispatch } = flags
+    checkRunSize(`--max-tokens ${maxTokens}`, model, { sequences: 1, tokens: tokens.length + maxTokens })
     if (interventions) checkInterventions(interventions, config, tokens.length + Math.max(0, maxTokens - 1))
     const run = await traceRun(model, { tokens, maxTokens, dispatch, interventions }).catch((error) => {
       throw namedAfterFlag(error)
     })
     const texts = model.tokenizer ? tokenTexts(run.trace.rows, model.tokenizer) : null
     const traced = { ...run, model, texts, decisions: new Decisions(model, run.calls, interventions) }
-    writeFiles(traced, flags)
+    const failure = writeFiles(traced, flags)
     if (flags.analyse) await showAnalysis(traced, flags, interventions)
     else await show(traced, flags)
+    if (failure) throw failure
   } finally {
     model.dispose()
   }
@@ -142,14 +170,14 @@ function checkFlags(flags: Flags): void {
 
 async function promptTokens(prompt: string, { tokenizer, dir }: LoadedModel): Promise<number[]> {
   if (!tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --prompt with, give --tokens`)
-  const text = prompt === '-' ? await textFromStdin() : prompt
+  const text = prompt === '-' ? await textFromStdin('--prompt') : prompt
   const tokens = tokenizer.encode(text)
-  if (tokens.length === 0)
-    throw new UsageError(`--prompt ${JSON.stringify(text)}: has no tokens, expected some text`)
+  if (tokens.length === 0) throw new UsageError(`--prompt ${shown(text)}: has no tokens, expected some text`)
   return tokens
 }
 
-function writeFiles(traced: Traced, { csv, out, html, svg }: Flags): void {
+/** Returns the first failure, for after the views. */
+function writeFiles(traced: Traced, { csv, out, html, svg }: Flags): InputError | null {
   const { trace, texts, model } = traced
   const files: [flag: string, file: string | undefined, content: () => string][] = [
     ['--csv', csv === true ? undefined : csv, () => [...traceToCsv(trace, texts)].join('')],
@@ -157,15 +185,10 @@ function writeFiles(traced: Traced, { csv, out, html, svg }: Flags): void {
     ['--html', html, () => tracePage(trace, texts, basename(resolve(model.dir)))],
     ['--svg', svg, () => `${tracePicture(trace, texts)}\n`],
   ]
-  for (const [flag, file, content] of files) {
-    if (file === undefined) continue
-    try {
-      writeAtomically(file, content())
-    } catch (error) {
-      throw new InputError(`${flag} ${file}: cannot be written (${messageOf(error)})`)
-    }
-    remark(`[written: ${file}]`)
-  }
+  const failures = files.map(([flag, file, content]) =>
+    file === undefined ? null : writeOutput(flag, file, content()),
+  )
+  return failures.find((failure) => failure !== null) ?? null
 }
 
 async function show(traced: Traced, flags: Flags): Promise<void> {

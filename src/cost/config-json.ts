@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { FAMILIES } from '../families/index.ts'
 import { layerCount, parseFields, positiveInt } from '../families/schema.ts'
+import { shown } from '../text/foreign.ts'
 import {
   type ArchitectureSpec,
   architectureOf,
@@ -300,6 +301,6 @@ export function architectureFromJson(json: unknown, file: string): ArchitectureS
   if (typeof modelType === 'string' && Object.hasOwn(COUNTED, modelType)) {
     return COUNTED[modelType](inner, file)
   }
-  const found = modelType === undefined ? 'is missing' : `is ${JSON.stringify(modelType)}`
+  const found = modelType === undefined ? 'is missing' : `is ${shown(modelType)}`
   throw new ConfigError(`${file}: "model_type" ${found}, expected one of ${COUNTED_TYPES.join(', ')}`)
 }

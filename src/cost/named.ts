@@ -1,7 +1,8 @@
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isJsonObject, parseStrictJson } from '../checkpoint/json.ts'
 import { ConfigError, InputError, messageOf } from '../errors.ts'
+import { entryAt, shownPath } from '../files.ts'
 import type { ArchitectureSpec } from './architecture.ts'
 import type { CostDtype } from './bytes.ts'
 import { architectureFromJson, isEngineType } from './config-json.ts'
@@ -23,8 +24,9 @@ export interface NamedModel {
  * that cannot be read or counted
  */
 export function modelNamed(name: string): NamedModel {
-  if (existsSync(name)) {
-    const file = statSync(name).isDirectory() ? join(name, 'config.json') : name
+  const there = entryAt(name, InputError)
+  if (there) {
+    const file = there.isDirectory() ? join(name, 'config.json') : name
     const json = readConfig(file)
     const dtype = isEngineType(json) ? 'float32' : 'bfloat16'
     return { name, spec: architectureFromJson(json, file), dtype, published: null }
@@ -32,7 +34,7 @@ export function modelNamed(name: string): NamedModel {
   const published = findPublished(name)
   if (!published) {
     throw new InputError(
-      `${name}: no such directory or file, and no published model of that name; near: ${nearNames(name).join(', ')}`,
+      `${shownPath(name)}: no such directory or file, and no published model of that name; near: ${nearNames(name).join(', ')}`,
     )
   }
   return { name: published.name, spec: publishedArchitecture(published), dtype: published.dtype, published }

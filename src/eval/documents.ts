@@ -1,6 +1,7 @@
 import { InputError } from '../errors.ts'
 import type { Tokenizer } from '../generate/tokenizer.ts'
 import type { ModelConfig } from '../model/config.ts'
+import { shown } from '../text/foreign.ts'
 import { type Domain, generateSample, type Sample, type Split } from '../train/corpus/index.ts'
 
 /** A document as the model reads it. */
@@ -39,7 +40,7 @@ export class TextCodec {
   document(domain: Domain, text: string): Document & { cut: boolean } {
     const whole = [...this.prompt(text), ...this.end]
     if (whole.length < 2) {
-      throw new InputError(`${this.dir}: tokenizer.json gives too few tokens for ${JSON.stringify(text)}`)
+      throw new InputError(`${this.dir}: tokenizer.json gives too few tokens for ${shown(text)}`)
     }
     const tokens = whole.slice(0, this.config.maxPositionEmbeddings)
     return { domain, tokens, characters: [...text].length, cut: tokens.length < whole.length }

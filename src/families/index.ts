@@ -1,4 +1,5 @@
 import { ConfigError } from '../errors.ts'
+import { shown } from '../text/foreign.ts'
 import type { Family } from './family.ts'
 import { glm4Moe } from './glm4-moe.ts'
 import { llama } from './llama.ts'
@@ -12,6 +13,6 @@ export function familyOf(json: unknown, file: string): Family {
   const family = FAMILIES.find((f) => f.modelType === modelType)
   if (family) return family
   const known = FAMILIES.map((f) => f.modelType).join(', ')
-  const found = modelType === undefined ? 'is missing' : `is ${JSON.stringify(modelType)}`
+  const found = modelType === undefined ? 'is missing' : `is ${shown(modelType)}`
   throw new ConfigError(`${file}: "model_type" ${found}, expected one of ${known}`)
 }

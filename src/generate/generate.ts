@@ -4,6 +4,7 @@ import type { ModelConfig } from '../model/config.ts'
 import type { KvCache } from '../model/kv-cache.ts'
 import type { RoutingTrace } from '../model/trace.ts'
 import type { ForwardOptions, ForwardResult, GreedyResult } from '../model/transformer.ts'
+import { shown } from '../text/foreign.ts'
 import { type Random, Xoshiro128 } from './random.ts'
 import { GenerateRun } from './run.ts'
 import { nextToken, parseSampling, type Sampling } from './sampler.ts'
@@ -200,8 +201,7 @@ function promptTokens({ prompt, tokens }: GenerateOptions, tokenizer: Tokenizer 
     )
   }
   const ids = tokenizer.encode(prompt as string)
-  if (ids.length === 0)
-    throw new InputError(`prompt: ${JSON.stringify(prompt)} has no tokens, expected some text`)
+  if (ids.length === 0) throw new InputError(`prompt: ${shown(prompt)} has no tokens, expected some text`)
   return ids
 }
 

@@ -1,8 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { CheckpointError, messageOf } from '../errors.ts'
+import { excerpt } from '../text/foreign.ts'
 import { decodeByteFallback } from './byte-fallback.ts'
+import { readTokenizerFiles } from './tokenizer-json.ts'
 
 /** Text to token ids and back, as a model's tokenizer.json says. */
 export class Tokenizer {
@@ -36,46 +36,16 @@ export class Tokenizer {
  * @throws CheckpointError for a file that is no tokenizer
  */
 export async function loadTokenizer(dir: string): Promise<Tokenizer | null> {
-  const file = join(dir, 'tokenizer.json')
-  if (!existsSync(file)) return null
-  const configFile = join(dir, 'tokenizer_config.json')
-  const json = readObject(file)
-  const config = existsSync(configFile) ? readObject(configFile) : {}
-  const model = json.model as { vocab?: unknown } | undefined
-  if (typeof model?.vocab !== 'object' || model.vocab === null) {
-    throw new CheckpointError(
-      `${file}: has no "model" with a "vocab", expected a tokenizer of the Hugging Face tokenizers library`,
-    )
-  }
+  const files = readTokenizerFiles(dir)
+  if (!files) return null
+  const { file, json, config } = files
   try {
-    return new Tokenizer(new HuggingFaceTokenizer({ ...ABSENT_PARTS, ...json }, config))
+    return new Tokenizer(new HuggingFaceTokenizer(json, config))
   } catch (error) {
-    throw new CheckpointError(`${file}: cannot be used as a tokenizer (${messageOf(error)})`, {
+    throw new CheckpointError(`${file}: cannot be used as a tokenizer (${excerpt(messageOf(error))})`, {
       cause: error,
     })
   }
-}
-
-// The library wants these named even where a tokenizer has none.
-const ABSENT_PARTS = {
-  normalizer: null,
-  pre_tokenizer: null,
-  post_processor: null,
-  decoder: null,
-  added_tokens: [],
-}
-
-function readObject(file: string): Record<string, unknown> {
-  let json: unknown
-  try {
-    json = JSON.parse(readFileSync(file, 'utf8'))
-  } catch (error) {
-    throw new CheckpointError(`${file}: not JSON (${messageOf(error)})`, { cause: error })
-  }
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    throw new CheckpointError(`${file}: is ${JSON.stringify(json).slice(0, 40)}, expected a JSON object`)
-  }
-  return json as Record<string, unknown>
 }
 
 /** A decoder as the library builds it; only a sequence has parts. */

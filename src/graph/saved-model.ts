@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import * as tf from '@tensorflow/tfjs-core'
 import { DeviceError, InputError, messageOf } from '../errors.ts'
+import { entryAt, makeFolder } from '../files.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { MoeModel } from '../model/transformer.ts'
 import { DATA_TYPES, encodeSavedModel, type SignatureTensor } from './protobuf.ts'
@@ -133,8 +134,10 @@ function located(tensors: Record<string, ServedTensor>): Record<string, Signatur
 
 /** @throws InputError when something is at `dir` that an export would replace */
 export function assertFree(dir: string): void {
-  if (!existsSync(dir)) return
-  if (!statSync(dir).isDirectory()) throw new InputError(`${dir}: is a file, expected a directory to write`)
+  if (dir === '') throw new InputError('export: the directory is "", expected the name of one')
+  const there = entryAt(dir, InputError)
+  if (!there) return
+  if (!there.isDirectory()) throw new InputError(`${dir}: is a file, expected a directory to write`)
   if (readdirSync(dir).length > 0) {
     throw new InputError(`${dir}: is not empty, expected a new or an empty directory for the SavedModel`)
   }
@@ -144,7 +147,7 @@ export function assertFree(dir: string): void {
 function writeWhole(dir: string, savedModel: Uint8Array, variables: GraphVariable[]): void {
   const temporary = `${resolve(dir)}.${process.pid}.tmp`
   try {
-    mkdirSync(join(temporary, 'variables'), { recursive: true })
+    makeFolder(join(temporary, 'variables'))
     try {
       saveVariables(variables, join(temporary, 'variables', 'variables'))
       writeFileSync(join(temporary, 'saved_model.pb'), savedModel)

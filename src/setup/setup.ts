@@ -1,12 +1,13 @@
 import { lock } from 'proper-lockfile'
 import { cachedAddon, installedPackage, isPlaced, placedAddon } from '../device/addon.ts'
-import { cacheRoot, makeFolder, variantFolder } from '../device/cache.ts'
+import { cacheRoot, variantFolder } from '../device/cache.ts'
 import { chooseVariant } from '../device/choose.ts'
 import { type Host, systemHost } from '../device/host.ts'
 import { describeMachine } from '../device/machine.ts'
 import { missingFiles, readManifest } from '../device/prepared.ts'
 import { ADDON_PACKAGES, type Variant, wheelFor } from '../device/release.ts'
 import { messageOf, SetupError } from '../errors.ts'
+import { makeFolder } from '../files.ts'
 import { buildAddon, findCompiler, placeAddon } from './addon.ts'
 import type { OnProgress } from './download.ts'
 import { checkGivenWheels, installLibraries } from './libraries.ts'
@@ -137,7 +138,7 @@ async function tryToPlace(host: Host, variant: Variant, folder: string, { onMess
 async function withLock(host: Host, { onMessage }: PrepareOptions, work: () => Promise<void>): Promise<void> {
   const root = cacheRoot(host.env)
   try {
-    await makeFolder(root)
+    makeFolder(root)
     const release = await waitForLock(root, onMessage)
     try {
       await work()

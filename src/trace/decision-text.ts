@@ -1,7 +1,8 @@
 import type { RouterStep } from '../model/router/route.ts'
+import { quoted } from '../text/foreign.ts'
 import { bold, type ColourDepth, dim, painted } from './ansi.ts'
 import type { Decision } from './decision.ts'
-import { quoted, wrapped } from './token-text.ts'
+import { wrapped } from './token-text.ts'
 
 export interface TextOptions {
   /** Columns of the terminal. */

@@ -1,7 +1,8 @@
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
+import { quoted } from '../text/foreign.ts'
 import { bold, type ColourDepth, dim, painted } from './ansi.ts'
 import { loadBalanceLoss, weightShares } from './statistics.ts'
-import { displayWidth, fitted, quoted, wrapped } from './token-text.ts'
+import { displayWidth, fitted, wrapped } from './token-text.ts'
 
 export interface HeatMapOptions {
   /** What the tokens stand for, one a row; without, only their ids are shown. */

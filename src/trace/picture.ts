@@ -1,7 +1,8 @@
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
+import { quoted } from '../text/foreign.ts'
 import { expertColour } from './colours.ts'
 import { loadBalanceLoss, weightShares } from './statistics.ts'
-import { fitted, quoted } from './token-text.ts'
+import { fitted } from './token-text.ts'
 
 /** Pixels. */
 const ROW = 18

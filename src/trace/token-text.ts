@@ -16,22 +16,6 @@ export function tokenTexts(rows: readonly TraceRow[], tokenizer: Tokenizer): str
   })
 }
 
-const NAMED_ESCAPES: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }
-
-/**
- * A text on one line, in quotes, with nothing in it that a terminal obeys or does not show: controls, escape sequences,
- * marks that turn the direction of text, lone surrogates, and spaces other than the plain one become escapes.
- */
-export function quoted(text: string): string {
-  const shown = text
-    .replace(/["\\]/g, '\\$&')
-    .replace(
-      /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu,
-      (c) => NAMED_ESCAPES[c] ?? `\\u{${c.codePointAt(0)?.toString(16)}}`,
-    )
-  return `"${shown}"`
-}
-
 // East Asian wide and fullwidth blocks (Unicode UAX 11) and what is shown as a picture.
 const WIDE =
   /^(?:[\u1100-\u115F\u2E80-\u303E\u3041-\u33FF\u3400-\u4DBF\u4E00-\u9FFF\uA000-\uA4CF\uA960-\uA97F\uAC00-\uD7A3\uF900-\uFAFF\uFE30-\uFE6F\uFF00-\uFF60\uFFE0-\uFFE6\u{20000}-\u{3FFFD}]|\p{Emoji_Presentation}|\p{Emoji}\uFE0F)/u

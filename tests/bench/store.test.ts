@@ -6,14 +6,9 @@ import { z } from 'zod'
 import { benchCsv } from '../../bench/csv.ts'
 import { evaluationsIn } from '../../bench/evaluations.ts'
 import { benchJsonSchema, benchSchema } from '../../bench/schema.ts'
-import {
-  defaultResultsFolder,
-  packageRoot,
-  prepareFolder,
-  reportName,
-  storeReport,
-} from '../../bench/store.ts'
+import { defaultResultsFolder, packageRoot, reportName, storeReport } from '../../bench/store.ts'
 import type { BenchReport } from '../../bench/types.ts'
+import { makeFolder } from '../../src/files.ts'
 import { fullReport } from './full-report.ts'
 import { report, row } from './rows.ts'
 
@@ -35,7 +30,7 @@ const EVALUATION = {
 describe('storing', () => {
   test('writes JSON that reads back the same, Markdown, CSV and a page, next to each other', async () => {
     const written = report([row({})])
-    const files = await storeReport(written, join(folder, 'new', 'results'))
+    const { files } = await storeReport(written, join(folder, 'new', 'results'))
     const [json, md, csv, html] = files.map((file) => readFileSync(file, 'utf8'))
     expect(JSON.parse(json)).toEqual(written)
     expect(md).toContain('It is so.')
@@ -47,9 +42,9 @@ describe('storing', () => {
 
   test('the page shows evaluations of the same folder', async () => {
     const place = join(folder, 'with-evaluation')
-    prepareFolder(place)
+    makeFolder(place)
     writeFileSync(join(place, 'eval-moe.json'), JSON.stringify(EVALUATION))
-    const files = await storeReport(report([]), place)
+    const { files } = await storeReport(report([]), place)
     expect(readFileSync(files[3], 'utf8')).toContain('moe has the lowest loss, 1.250')
   })
 
@@ -59,12 +54,13 @@ describe('storing', () => {
     expect([reportName(careful), reportName(quick)]).toEqual(['cpu', 'cpu-quick'])
   })
 
-  test('a folder that cannot be made is one sentence', async () => {
+  test('a folder that cannot be made is one sentence, for after the report is shown', async () => {
     const file = join(folder, 'a-file')
     writeFileSync(file, '')
     const sentence = /cannot be written there .* --out names another folder/
-    await expect(storeReport(report([]), join(file, 'x'))).rejects.toThrow(sentence)
-    expect(() => prepareFolder(join(file, 'x'))).toThrow(sentence)
+    const { files, failure } = await storeReport(report([]), join(file, 'x'))
+    expect(files).toEqual([])
+    expect(failure?.message).toMatch(sentence)
   })
 
   test('goes to the checkout, or to the current folder where there is no bench/results', () => {
@@ -76,7 +72,7 @@ describe('storing', () => {
 describe('evaluations', () => {
   test('are read by name, in order; what is none has a sentence', () => {
     const place = join(folder, 'evaluations')
-    prepareFolder(place)
+    makeFolder(place)
     const dense = { ...EVALUATION, model: { name: 'dense', mixtures: [null, null] } }
     writeFileSync(join(place, 'eval-b.json'), JSON.stringify(EVALUATION))
     writeFileSync(join(place, 'eval-a.json'), JSON.stringify(dense))
@@ -91,7 +87,7 @@ describe('evaluations', () => {
     ])
     expect(problems).toEqual([
       'eval-c.json is no evaluation (loss.mean)',
-      expect.stringMatching(/^eval-d\.json cannot be read \(/),
+      expect.stringMatching(/^eval-d\.json: not JSON \(/),
       'eval-e.json is no evaluation of version 1, as `tinymoe eval --out` writes it',
     ])
   })

@@ -1,9 +1,10 @@
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { loadTokenizer, type Tokenizer } from '../../src/generate/tokenizer.ts'
+import { quoted } from '../../src/text/foreign.ts'
 import { colourDepth, painted } from '../../src/trace/ansi.ts'
 import { expertColour } from '../../src/trace/colours.ts'
-import { displayWidth, fitted, quoted, tokenTexts } from '../../src/trace/token-text.ts'
+import { displayWidth, fitted, tokenTexts } from '../../src/trace/token-text.ts'
 import { tokenizerDir } from '../generate/fixtures.ts'
 
 describe('texts of tokens', () => {
