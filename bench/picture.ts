@@ -1,8 +1,11 @@
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as Plot from '@observablehq/plot'
+import { Command } from 'commander'
 import { parseHTML } from 'linkedom'
 import { writeAtomically } from '../src/checkpoint/save.ts'
+import { checkOutputs } from '../src/cli/outputs.ts'
+import { runScript } from '../src/cli/run-script.ts'
 import { readReport } from './read-report.ts'
 import { subjectOf, tokenSweep } from './select.ts'
 import { packageRoot } from './store.ts'
@@ -183,9 +186,13 @@ function legend(bars: Row[], y: number): Plot.Markish[] {
   )
 }
 
-function main([reportFile, pictureFile]: string[]): void {
-  const report = readReport(reportFile ?? join(packageRoot(), 'bench/results/cpu.json'))
-  writeAtomically(pictureFile ?? join(packageRoot(), 'docs/bench.svg'), speedupPicture(report))
-}
+const program = new Command('tsx bench/picture.ts')
+  .description("Draws a report's speed-ups as the picture of the README.")
+  .argument('[report]', 'of tinymoe bench, as JSON', join(packageRoot(), 'bench/results/cpu.json'))
+  .argument('[picture]', 'where it goes, as SVG', join(packageRoot(), 'docs/bench.svg'))
+  .action((report: string, picture: string) => {
+    checkOutputs({ flag: '[picture]', path: picture })
+    writeAtomically(picture, speedupPicture(readReport(report)))
+  })
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) main(process.argv.slice(2))
+if (process.argv[1] === fileURLToPath(import.meta.url)) await runScript(program)

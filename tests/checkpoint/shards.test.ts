@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { type Checkpoint, openCheckpoint } from '../../src/checkpoint/shards.ts'
 import { type TensorToWrite, writeSafetensors, writeShards } from '../../src/checkpoint/write.ts'
+import { quoted } from '../../src/text/foreign.ts'
 import { expectRejected, temporaryDir } from './files.ts'
 
 const root = temporaryDir()
@@ -165,7 +166,7 @@ describe('an index is refused', () => {
 
   test.each(['../x.safetensors', '/x', 'sub/x', 'C:\\x', '..\\x', '..', '.', '', 'a\0b'])(
     'that names %j, which is not beside it',
-    (name) => rejects({ a: name }, `puts "a" in ${JSON.stringify(name)}, expected the name of a file beside`),
+    (name) => rejects({ a: name }, `puts "a" in ${quoted(name)}, expected the name of a file beside`),
   )
 
   test('that is not an index', () => {

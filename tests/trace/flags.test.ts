@@ -88,7 +88,10 @@ describe('each flag is its intervention', () => {
 
 describe('a bad value is a sentence with flag, value and what was expected', () => {
   test.each([
-    [['--top-k', '0'], "option '--top-k <k>' argument '0' is invalid. Expected a whole number from 1 to 1000000."],
+    [
+      ['--top-k', '0'],
+      "option '--top-k <k>' argument '0' is invalid. Expected a whole number from 1 to 1000000.",
+    ],
     [['--disable', '3,'], "argument '3,' is invalid. Expected experts such as 3,7 or, in layer 1 only, 1:3."],
     [['--disable', 'x:3'], "argument 'x:3' is invalid."],
     [['--disable', '3', '--disable', '-1'], "argument '-1' is invalid."],
