@@ -78,6 +78,11 @@ export class LoadedModel extends MoeModel {
     })
   }
 
+  /** Milliseconds so far in making graphs; 0 where none are used. */
+  get graphsMs(): number {
+    return this.recorded?.graphsMs ?? 0
+  }
+
   override dispose(): void {
     this.recorded?.dispose()
     super.dispose()

@@ -133,10 +133,11 @@ function summary(
   { tokens, promptTokens, finishReason, timings }: Generated,
   { runtime, dtype }: LoadedModel,
 ): string {
-  const { prefillMs, tokensPerSecond } = timings
+  const { prefillMs, graphsMs, tokensPerSecond } = timings
+  const graphs = graphsMs > 0 ? `, ${graphsMs.toFixed(0)} ms in all for making graphs` : ''
   const speed = tokensPerSecond === null ? '' : `, ${tokensPerSecond.toFixed(1)} tokens/s`
   return (
-    `[${tokens.length} tokens${speed} (${finishReason}); prompt of ${promptTokens} tokens in ${prefillMs.toFixed(0)} ms; ` +
+    `[${tokens.length} tokens${speed} (${finishReason}); prompt of ${promptTokens} tokens in ${prefillMs.toFixed(0)} ms${graphs}; ` +
     `${deviceLine(runtime)}${dtype === 'float32' ? '' : `; ${dtype}`}]`
   )
 }

@@ -86,6 +86,34 @@ export function interventionsOf(flags: InterventionFlags): Interventions | undef
   return Object.values(interventions).some((value) => value !== undefined) ? interventions : undefined
 }
 
+/** The flags that change routing, as they could be typed: what tells the pages of an experiment apart. Null without any. */
+export function changesText(flags: InterventionFlags): string | null {
+  const at = ({ layer }: { layer?: number }) => (layer === undefined ? '' : `${layer}:`)
+  const given: [flag: string, value: string | number | undefined][] = [
+    ['--top-k', flags.topK],
+    [
+      '--disable',
+      flags.disable
+        ?.flat()
+        .map((one) => `${at(one)}${one.expert}`)
+        .join(),
+    ],
+    ...(flags.force ?? []).map((one): [string, string] => [
+      '--force',
+      `${at(one)}${one.position}=${one.experts}`,
+    ]),
+    ...(flags.bias ?? []).map((one): [string, string] => ['--bias', `${at(one)}${one.expert}=${one.value}`]),
+    ['--router-temperature', flags.routerTemperature],
+    ['--route', flags.route],
+    ['--seed', flags.route === 'random' ? (flags.seed ?? 0) : undefined],
+    ['--capacity', flags.capacity],
+    ['--capacity-policy', flags.capacityPolicy],
+    ['--replay', flags.replay],
+  ]
+  const words = given.flatMap(([flag, value]) => (value === undefined ? [] : `${flag} ${value}`))
+  return words.length > 0 ? words.join(' ') : null
+}
+
 /**
  * Compares interventions with the model, before anything runs: experts and layers that exist, a position that will be run.
  * @throws UsageError naming the flag, the value and what was expected

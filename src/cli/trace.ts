@@ -30,11 +30,13 @@ import { checkRunSize } from './run-size.ts'
 import { textFromStdin } from './stdin.ts'
 import {
   addInterventionOptions,
+  changesText,
   checkInterventions,
   type InterventionFlags,
   interventionsOf,
   namedAfterFlag,
 } from './trace-interventions.ts'
+import { parametersLines } from './trace-parameters.ts'
 import { checkTerminal, walk } from './trace-step.ts'
 
 interface Flags extends InterventionFlags, GlobalOptions {
@@ -60,6 +62,8 @@ export interface Traced extends TraceRun {
   /** One a row; null without a tokenizer. */
   texts: string[] | null
   decisions: Decisions
+  /** What was changed about the routing, as flags; null: nothing. */
+  changes: string | null
 }
 
 /** As many as a config may have. */
@@ -139,7 +143,8 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
       throw namedAfterFlag(error)
     })
     const texts = model.tokenizer ? tokenTexts(run.trace.rows, model.tokenizer) : null
-    const traced = { ...run, model, texts, decisions: new Decisions(model, run.calls, interventions) }
+    const decisions = new Decisions(model, run.calls, interventions)
+    const traced = { ...run, model, texts, decisions, changes: changesText(flags) }
     const failure = writeFiles(traced, flags)
     if (flags.analyse) await showAnalysis(traced, flags, interventions)
     else await show(traced, flags)
@@ -178,12 +183,16 @@ async function promptTokens(prompt: string, { tokenizer, dir }: LoadedModel): Pr
 
 /** Returns the first failure, for after the views. */
 function writeFiles(traced: Traced, { csv, out, html, svg }: Flags): InputError | null {
-  const { trace, texts, model } = traced
+  const { trace, texts, model, decisions, changes } = traced
+  const page = () => {
+    const name = basename(resolve(model.dir))
+    return tracePage(trace, { texts, name, changes, decisionAt: (layer, t) => decisions.at(layer, t) })
+  }
   const files: [flag: string, file: string | undefined, content: () => string][] = [
     ['--csv', csv === true ? undefined : csv, () => [...traceToCsv(trace, texts)].join('')],
     ['--out', out, () => `${traceToJson(trace, texts)}\n`],
-    ['--html', html, () => tracePage(trace, texts, basename(resolve(model.dir)))],
-    ['--svg', svg, () => `${tracePicture(trace, texts)}\n`],
+    ['--html', html, page],
+    ['--svg', svg, () => `${tracePicture(trace, texts, changes)}\n`],
   ]
   const failures = files.map(([flag, file, content]) =>
     file === undefined ? null : writeOutput(flag, file, content()),
@@ -192,7 +201,7 @@ function writeFiles(traced: Traced, { csv, out, html, svg }: Flags): InputError 
 }
 
 async function show(traced: Traced, flags: Flags): Promise<void> {
-  const { trace, texts } = traced
+  const { trace, texts, changes, model } = traced
   const options = {
     width: flags.width ?? process.stdout.columns ?? DEFAULT_WIDTH,
     depth: colourDepth(process.stdout),
@@ -207,8 +216,9 @@ async function show(traced: Traced, flags: Flags): Promise<void> {
   }
   if (flags.json) return writeAll([traceToJson(trace, texts), '\n'])
   if (flags.csv === true) return writeAll(traceToCsv(trace, texts))
-  await writeAll(heatMap(trace, { texts, ...options }).map((line) => `${line}\n`))
-  await writeAll(['\n', summary(traced)])
+  await writeAll(heatMap(trace, { texts, changes, ...options }).map((line) => `${line}\n`))
+  const ran = parametersLines(model.config, trace, texts, { ...options, dense: flags.dispatch === 'dense' })
+  await writeAll(['\n', ...ran.map((line) => `${line}\n`), '\n', summary(traced)])
 }
 
 async function showAnalysis(

@@ -1,5 +1,5 @@
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
-import { quoted } from '../text/foreign.ts'
+import { escaped, quoted } from '../text/foreign.ts'
 import { bold, type ColourDepth, dim, painted } from './ansi.ts'
 import { loadBalanceLoss, weightShares } from './statistics.ts'
 import { displayWidth, fitted, wrapped } from './token-text.ts'
@@ -7,6 +7,8 @@ import { displayWidth, fitted, wrapped } from './token-text.ts'
 export interface HeatMapOptions {
   /** What the tokens stand for, one a row; without, only their ids are shown. */
   texts?: readonly string[] | null
+  /** What was changed about the routing, in words; null or left out: nothing. */
+  changes?: string | null
   /** Columns of the terminal; layers that do not fit side by side go below each other. */
   width: number
   depth: ColourDepth
@@ -40,12 +42,15 @@ interface Block {
  * Which experts each token went to: tokens down, layers and experts across, weights as shades; below, the tokens of each
  * expert and the load-balance loss of each layer. Expert numbers and token counts are written downwards.
  */
-export function heatMap(trace: RoutingTrace, { texts, width, depth }: HeatMapOptions): string[] {
+export function heatMap(trace: RoutingTrace, { texts, changes, width, depth }: HeatMapOptions): string[] {
   const labels = rowLabels(trace, texts ?? null)
   const labelWidth = displayWidth(labels[0])
   const bands = bandsOf(trace.layers, Math.max(LEAST_WIDTH, width - labelWidth - 2))
   const lines = bands.flatMap((band, i) => [...(i > 0 ? [''] : []), ...bandLines(band, labels, depth)])
-  return [...lines, '', ...legend(trace, width).map((line) => dim(line, depth))]
+  const title = changes
+    ? [...wrapped(`changed: ${escaped(changes)}`, width).map((line) => bold(line, depth)), '']
+    : []
+  return [...title, ...lines, '', ...legend(trace, width).map((line) => dim(line, depth))]
 }
 
 function bandLines(band: Block[], labels: string[], depth: ColourDepth): string[] {

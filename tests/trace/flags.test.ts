@@ -5,7 +5,9 @@ import { Command } from 'commander'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   addInterventionOptions,
+  changesText,
   checkInterventions,
+  type InterventionFlags,
   interventionsOf,
   namedAfterFlag,
 } from '../../src/cli/trace-interventions.ts'
@@ -162,5 +164,29 @@ describe('a value that the model cannot follow names its flag', () => {
       force: [{ position: 4, experts: [0] }],
     }
     expect(() => checkInterventions(interventions, config, 5)).not.toThrow()
+  })
+})
+
+describe('what was changed, in words', () => {
+  test.each<[InterventionFlags, string | null]>([
+    [{}, null],
+    [{ topK: 1 }, '--top-k 1'],
+    [{ disable: [[{ expert: 3 }, { expert: 7, layer: 1 }], [{ expert: 0 }]] }, '--disable 3,1:7,0'],
+    [
+      {
+        force: [
+          { position: 4, experts: [2, 6] },
+          { position: 0, experts: [1], layer: 2 },
+        ],
+      },
+      '--force 4=2,6 --force 2:0=1',
+    ],
+    [{ bias: [{ expert: 3, value: -0.5 }], routerTemperature: 2 }, '--bias 3=-0.5 --router-temperature 2'],
+    [{ route: 'random' }, '--route random --seed 0'],
+    [{ route: 'round-robin' }, '--route round-robin'],
+    [{ capacity: 1.25, capacityPolicy: 'next-best' }, '--capacity 1.25 --capacity-policy next-best'],
+    [{ replay: 'a.json' }, '--replay a.json'],
+  ])('%j', (flags, text) => {
+    expect(changesText(flags)).toBe(text)
   })
 })
