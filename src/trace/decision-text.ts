@@ -79,11 +79,15 @@ export function recordedLines(decision: Decision, { width, depth }: TextOptions)
     `margin ${margin === null ? '-' : margin.toFixed(4)}`,
     `entropy ${entropy.toFixed(4)} nats`,
   ].join(', ')
-  const verdict = decision.agrees
-    ? 'The steps come to the recorded decision; * marks the chosen, once they are.'
-    : 'The steps come to another decision than the device: scores differ by less than float32 tells apart.'
   const lines = wrapped(`recorded: ${choices.join(', ')}; ${measures}`, width)
-  return [...lines, ...wrapped(verdict, width).map((line) => dim(line, depth))]
+  return [...lines, ...wrapped(verdictOf(decision), width).map((line) => dim(line, depth))]
+}
+
+/** Whether the steps come to what was recorded, in words. */
+export function verdictOf({ agrees }: Pick<Decision, 'agrees'>): string {
+  return agrees
+    ? 'The steps come to the recorded decision; * marks the chosen, once chosen.'
+    : 'The steps come to another decision than the device: scores differ by less than float32 tells apart.'
 }
 
 export interface ValueRow {

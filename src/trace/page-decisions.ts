@@ -1,7 +1,7 @@
 import type { RouterStep } from '../model/router/route.ts'
 import type { RoutingTrace } from '../model/trace.ts'
 import type { Decision } from './decision.ts'
-import { chosenBy, OF_EXPERTS, OF_RANKS, rowsOf } from './decision-text.ts'
+import { chosenBy, OF_EXPERTS, OF_RANKS, rowsOf, verdictOf } from './decision-text.ts'
 
 /** A step's words, which many decisions share. */
 interface StepWords {
@@ -19,8 +19,8 @@ interface PageDecision {
   steps: [words: number, experts: string[], ranks: string[], chosen: number[]][]
   /** What experts are compared by, one an expert. */
   compared: string
-  /** Whether the steps come to what the run recorded. */
-  agrees: boolean
+  /** Whether the steps come to what the run recorded, in words. */
+  verdict: string
 }
 
 /** All decisions of a run for its page: words once, numbers as the terminal shows them. */
@@ -44,7 +44,8 @@ export function pageDecisions(
   return { words: [...words.keys()].map((text) => JSON.parse(text)), decisions }
 }
 
-function pageDecision({ steps, agrees }: Decision, words: Map<string, number>): PageDecision {
+function pageDecision(decision: Decision, words: Map<string, number>): PageDecision {
+  const { steps } = decision
   const numbered = steps.map((step, i): PageDecision['steps'][number] => {
     const [experts, ranks] = step.applies ? [rowsOf(step, OF_EXPERTS), rowsOf(step, OF_RANKS)] : [[], []]
     const own = wordsOf(step, labels(experts), labels(ranks))
@@ -54,7 +55,7 @@ function pageDecision({ steps, agrees }: Decision, words: Map<string, number>): 
   })
   const compared = steps.find(({ name }) => name === 'top-k')?.inputs.compared
   const [row] = compared ? rowsOf({ applies: true, inputs: { compared }, outputs: {} }, OF_EXPERTS) : []
-  return { steps: numbered, compared: row ? row.values.join(' ') : '', agrees }
+  return { steps: numbered, compared: row ? row.values.join(' ') : '', verdict: verdictOf(decision) }
 }
 
 function wordsOf(

@@ -142,7 +142,7 @@ function show({ t, l }) {
     element('p', 'Margin to the best expert not chosen ' + number(layer.margins[t]) + ', entropy ' + number(layer.entropies[t]) + ' nats', 'muted'),
     expertTable(layer, t, decision),
     ...decision.steps.map(stepSection),
-    element('p', decision.agrees ? 'The steps come to the recorded decision; * marks the chosen, once they are.' : 'The steps come to another decision than the device: scores differ by less than float32 tells apart.', 'muted'),
+    element('p', decision.verdict, 'muted'),
   )
 }
 

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { parseHTML } from 'linkedom'
 import { expect, test } from 'vitest'
 import { expertColour } from '../../src/trace/colours.ts'
 import { tracePage } from '../../src/trace/html.ts'
@@ -83,10 +84,39 @@ test('what was changed stands in the title, and above a picture alone', () => {
   const page = pageOf({ changes })
   expect(page).toContain('<title>Routing of 3 tokens by model, changed: --top-k 1 --disable 3</title>')
   expect(page).toContain('Changed: <code>--top-k 1 --disable 3</code>')
-  expect(pageOf()).not.toMatch(/changed/i)
+  expect(pageOf()).not.toMatch(/changed:/i)
   const [plain, changed] = [tracePicture(smallTrace(), null), tracePicture(smallTrace(), null, changes)]
   expect(changed).toContain('>changed: --top-k 1 --disable 3</text>')
   expect(changed).toContain('2 layers, changed: --top-k 1 --disable 3"')
   const height = (picture: string) => Number(/ height="(\d+)"/.exec(picture)![1])
   expect(height(changed)).toBe(height(plain) + 18)
+})
+
+test('the panel shows the score that decides, and every step with its numbers', () => {
+  const { document } = parseHTML(pageOf())
+  const [script] = [...document.querySelectorAll('script:not([type])')]
+  Object.assign(document.querySelector('svg')!.constructor.prototype, { scrollIntoView() {} })
+  for (const g of document.querySelectorAll('.decision')) Object.assign(g, { scrollIntoView() {} })
+  new Function('document', script.textContent)(document)
+  const panel = document.getElementById('decision')!
+  const heads = [...panel.querySelectorAll('table')[0].querySelectorAll('thead th')].map(
+    (th) => th.textContent,
+  )
+  expect(heads).toEqual(['expert', 'logit', 'score (decides)', '', 'rank', 'weight'])
+  const chosen = [...panel.querySelectorAll('tr.chosen')].map((row) =>
+    [...row.children].map((cell) => cell.textContent),
+  )
+  expect(chosen).toEqual([
+    ['0', '-0.6931', '0.5000', '', '0', '0.7500'],
+    ['1', '-1.3863', '0.2500', '', '1', '0.2500'],
+  ])
+  expect([...panel.querySelectorAll('h3')].map((h3) => h3.textContent)).toEqual([
+    '1  scoress = softmax(z)',
+    '2  choosing-biasdoes not apply',
+    '3  group-limitdoes not apply',
+    '4  top-kindices = the 2 largest c',
+    '5  renormalisew = s[indices] / sum(s[indices])',
+    '6  scaledoes not apply',
+    '7  capacitydoes not apply',
+  ])
 })

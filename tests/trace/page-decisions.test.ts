@@ -19,12 +19,12 @@ describe('of a router that compares by more than its scores', () => {
     const page = pageDecisions(trace, (l, t) => decisions.at(l, t))
     trace.layers.forEach((layer, l) => {
       trace.rows.forEach((_, t) => {
-        const { compared, steps, agrees } = page.decisions[t][l]
+        const { compared, steps, verdict } = page.decisions[t][l]
         const c = compared.split(' ').map(Number)
         const chosen = [...layer.expertIndices.slice(t * 4, t * 4 + 4)]
         const others = c.filter((_, e) => !chosen.includes(e))
         expect(Math.min(...chosen.map((e) => c[e]))).toBeGreaterThanOrEqual(Math.max(...others))
-        expect(agrees).toBe(true)
+        expect(verdict).toContain('come to the recorded decision')
         expect(steps.map(([w]) => page.words[w].name)).toEqual([
           ...[
             'logits',
