@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { tensorflowOps } from '../src/backend/tensorflow-ops.ts'
+import { backend } from '../src/backend/backend.ts'
 import { routeAndDispatch } from '../src/model/dispatch/index.ts'
 import { combineGrouped, type Grouped, group, groupTensorflow } from '../src/model/dispatch/sparse.ts'
 import { applyExpert, applyExpertTensorflow } from '../src/model/experts.ts'
@@ -43,7 +43,7 @@ export async function measureBreakdown(
   signal: AbortSignal,
 ): Promise<Breakdown | null> {
   const x = randomRows(T, layer.dims.D, seed)
-  const work = tensorflowOps() ? timed(layer, x, onDevice(layer, x)) : timed(layer, x, onHost(layer, x))
+  const work = backend().ops ? timed(layer, x, onDevice(layer, x)) : timed(layer, x, onHost(layer, x))
   try {
     const { samples } = await sampleInterleaved(work.parts, limits, signal)
     if (samples.some((list) => list.length === 0)) return null
@@ -102,7 +102,7 @@ function timed<R extends Routing | RoutingTensors>(layer: RandomLayer, x: tf.Ten
 }
 
 function onDevice({ weights, config, dims }: RandomLayer, x: tf.Tensor2D): Parts<RoutingTensors> {
-  const ops = tensorflowOps()!
+  const ops = backend().ops!
   return {
     route: (logits) => routeTensors(logits, config.router, weights.scoreBias),
     group: (routing) => groupTensorflow(x, dims.E, routing, ops),

@@ -3,7 +3,7 @@ import { readFileSync, realpathSync } from 'node:fs'
 import { loadavg, platform } from 'node:os'
 import { promisify } from 'node:util'
 import type { RuntimeReport } from '../src/device/index.ts'
-import { packageRoot } from './store.ts'
+import { packageRoot } from '../src/package.ts'
 
 const run = promisify(execFile)
 

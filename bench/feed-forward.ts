@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { tensorflowOps } from '../src/backend/tensorflow-ops.ts'
+import { backend } from '../src/backend/backend.ts'
 import { applyExpert, applyExpertTensorflow } from '../src/model/experts.ts'
 import type { ExpertWeights } from '../src/model/weights.ts'
 import type { RandomTensors } from './numbers.ts'
@@ -25,7 +25,7 @@ export function randomFeedForward(D: number, width: number, numbers: RandomTenso
 
 /** By the fastest ops that the device has, as the mixture's experts are run. */
 export function applyFeedForward(x: tf.Tensor2D, weights: ExpertWeights): tf.Tensor2D {
-  const ops = tensorflowOps()
+  const { ops } = backend()
   return ops ? applyExpertTensorflow(x, weights, ops) : applyExpert(x, weights)
 }
 

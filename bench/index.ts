@@ -95,7 +95,7 @@ async function measure(
   if (!model.config.layers.some(({ kind }) => kind === 'moe')) {
     throw new InputError(`${model.dir}: has no layer with experts, so there is no dispatch to compare`)
   }
-  const text = benchText(model.config, model.tokenizer, SEED)
+  const text = await benchText(model.config, model.tokenizer, SEED)
   const { dims } = layer
   const plan = makePlan(preset, dims, options.tokens ?? preset.tokens, model.config)
   const measured = new MeasuredModel(model.config, model.weights)

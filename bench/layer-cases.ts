@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../src/backend/backend.ts'
 import { BYTES_PER_WEIGHT, moeLayerFlops, moeLayerWeightBytes } from '../src/cost/index.ts'
 import { expertParameters } from '../src/cost/parameters.ts'
 import type { Executor } from '../src/load-model.ts'
@@ -81,23 +82,23 @@ export function layerCase(layer: RandomLayer, options: LayerCaseOptions): Case {
   const { T, routing, seed } = options
   const x = randomRows(T, dims.D, seed)
   const push = logitPush(routing, T, dims)
-  const route = (dispatch: DispatchName, executor: Executor) => {
+  const route = (dispatch: DispatchName) => {
     const logits = linear(x, weights.router)
-    const context = { place: { layer: 0 }, views: executor === 'recorded' }
+    const context = { place: { layer: 0 } }
     return routeAndDispatch(x, push ? tf.add(logits, push) : logits, weights, config, dispatch, context)
   }
   const spread = spreadOf([
     tf.tidy(() => {
-      const { routing: made } = route('sparse', 'eager')
+      const { routing: made } = route('sparse')
       return ('tokensPerExpert' in made ? made : routingToHost(made, dims.E)).tokensPerExpert
     }),
   ])
-  const finished = tf.tidy(() => route('sparse', 'eager').output)
+  const finished = tf.tidy(() => route('sparse').output)
   finish(finished)
   const open = (dispatch: Dispatch, executor: Executor): OpenVariant =>
     isTwin(dispatch)
       ? openTwin(x, randomFeedForward(dims.D, twinWidth(dims, dispatch), new RandomTensors(seed)), executor)
-      : opened(x, () => tf.tidy(() => route(dispatch, executor).output), executor)
+      : opened(x, () => tf.tidy(() => route(dispatch).output), executor)
   const variants = describeVariants(dims, options, spread.expertsTouched[0]).map((variant) => ({
     ...variant,
     open: () => open(variant.dispatch, variant.executor),
@@ -180,7 +181,7 @@ function costOf(
 
 /** Experts in the form that a checkpoint is loaded to: stacked where the device can cut a stack without copying. */
 function asLoaded(experts: ExpertWeights[]): Pick<MoeWeights, 'experts' | 'stacked'> {
-  return tf.getBackend() === 'tensorflow' ? stackExperts(experts) : { experts }
+  return backend().cutsShareMemory ? stackExperts(experts) : { experts }
 }
 
 function openTwin(x: tf.Tensor2D, weights: ExpertWeights, executor: Executor): OpenVariant {

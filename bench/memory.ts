@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core'
+import { loadedTensorflow } from '../src/backend/tensorflow.ts'
 import { BYTES_PER_WEIGHT } from '../src/cost/index.ts'
 import { expertParameters } from '../src/cost/parameters.ts'
 import type { Executor } from '../src/load-model.ts'
@@ -26,8 +26,7 @@ export function caseBytes(dims: LayerDims, T: number): number {
 
 /** On a card a graph's variables are copies of the weights; on a processor they share their memory. */
 function onGpu(): boolean {
-  const backend = tf.findBackend('tensorflow') as { isUsingGpuDevice?: boolean } | null
-  return backend?.isUsingGpuDevice === true
+  return loadedTensorflow()?.isUsingGpuDevice === true
 }
 
 /** In numbers. Inside a feed-forward a row has gate and up together, their halves, and the hidden values. */

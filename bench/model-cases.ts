@@ -106,7 +106,7 @@ export function modelCase(
 function prefillCase(model: MeasuredModel, text: BenchText, options: ModelCaseOptions): Case {
   const prompts = text.sequences(options.batch, options.context)
   const { trace, logits } = model.eager.forward(prompts, { trace: true, logits: 'last' })
-  const spread = spreadOf(trace!.layers.map((layer) => layer.tokensPerExpert))
+  const spread = spreadOf(trace.layers.map((layer) => layer.tokensPerExpert))
   const open = (by: MeasuredModel, dispatch: Dispatch, executor: Executor): OpenVariant => {
     const run = (how: Executor) => readLogits(by, prompts, dispatch, how)
     const plain = executor === 'eager' ? {} : { plain: () => run('eager') }
@@ -185,7 +185,7 @@ function decodeRouting(model: MoeModel, cache: KvCache, steps: number[][][]) {
     last?.dispose()
     const { trace, logits } = model.forward(tokens, { cache, trace: true, logits: 'last' })
     last = logits
-    trace!.layers.forEach(({ tokensPerExpert }, layer) => {
+    trace.layers.forEach(({ tokensPerExpert }, layer) => {
       sums[layer] = tokensPerExpert.map((count, e) => count + (sums[layer]?.[e] ?? 0))
       const used = tokensPerExpert.filter((count) => count > 0).length
       touched[layer] = (touched[layer] ?? 0) + used / (steps.length - UNTIMED_STEPS)

@@ -1,6 +1,6 @@
 import { Xoshiro128 } from '../src/generate/random.ts'
-import type { Tokenizer } from '../src/generate/tokenizer.ts'
 import type { ModelConfig } from '../src/model/config.ts'
+import type { Tokenizer } from '../src/tokenizer/tokenizer.ts'
 import { TEXT } from './text.ts'
 
 /** Random ids drawn where a model has no tokenizer; as many as the text has characters, about. */
@@ -26,8 +26,12 @@ export class BenchText {
 }
 
 /** Real text where there is a tokenizer, else seeded token ids. */
-export function benchText(config: ModelConfig, tokenizer: Tokenizer | null, seed: number): BenchText {
-  if (tokenizer) return new BenchText(tokenizer.encode(TEXT), 'English prose through its tokenizer')
+export async function benchText(
+  config: ModelConfig,
+  tokenizer: Tokenizer | null,
+  seed: number,
+): Promise<BenchText> {
+  if (tokenizer) return new BenchText(await tokenizer.encode(TEXT), 'English prose through its tokenizer')
   const random = Xoshiro128.fromSeed(seed)
   const ids = Array.from({ length: RANDOM_IDS }, () => Math.floor(random.uniform() * config.vocabSize))
   return new BenchText(ids, 'random token ids, as it has no tokenizer')

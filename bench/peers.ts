@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { RuntimeReport } from '../src/device/index.ts'
+import { packageRoot } from '../src/package.ts'
 import { usesTf32 } from './conditions.ts'
 import { llamaBench } from './llama-bench.ts'
 import { UNTIMED_STEPS } from './model-cases.ts'
@@ -8,7 +9,6 @@ import type { BenchHooks, BenchOptions } from './options.ts'
 import { longestPrompt, type PeerWork, peerRow } from './peer-work.ts'
 import { ModelOutput, PeerOutput, readOutput, Samples } from './peers/output.ts'
 import { type Finished, lastLine, runCommand } from './processes.ts'
-import { packageRoot } from './store.ts'
 import type { PeerName, PeerOutcome, PeerReport } from './types.ts'
 
 /** Time of all implementations of one T of the layer together. */

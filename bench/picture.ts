@@ -6,9 +6,9 @@ import { parseHTML } from 'linkedom'
 import { writeAtomically } from '../src/checkpoint/save.ts'
 import { checkOutputs } from '../src/cli/outputs.ts'
 import { runScript } from '../src/cli/run-script.ts'
+import { packageRoot } from '../src/package.ts'
 import { readReport } from './read-report.ts'
 import { subjectOf, tokenSweep } from './select.ts'
-import { packageRoot } from './store.ts'
 import type { BenchReport, Row } from './types.ts'
 
 /*

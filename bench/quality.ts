@@ -3,10 +3,10 @@ import { Command } from 'commander'
 import { writeAtomically } from '../src/checkpoint/save.ts'
 import { checkOutputs } from '../src/cli/outputs.ts'
 import { runScript } from '../src/cli/run-script.ts'
+import { packageRoot } from '../src/package.ts'
 import { qualityPicture } from './quality/picture.ts'
 import { readQuality } from './quality/read.ts'
 import { qualityMarkdown } from './quality/table.ts'
-import { packageRoot } from './store.ts'
 
 /*
  * `tsx bench/quality.ts [--results DIR] [--picture FILE]`: from the evaluations of the shipped models (eval-<model>.json) and

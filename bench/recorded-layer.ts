@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { planFor } from '../src/graph/plan.ts'
 import { record } from '../src/graph/recorder.ts'
 import { GraphSession } from '../src/graph/session.ts'
-import { kernelsFor } from '../src/graph/sharing.ts'
 import { digest } from './finish.ts'
 
 /** Inputs up to this size are fed at every run; a larger one is a variable of the graph, so that no run copies it. */
@@ -19,9 +19,10 @@ export class RecordedComputation {
     const scope = tf.engine()
     scope.startScope('recording')
     try {
+      const plan = planFor({ rows: x.shape[0] })
       this.session = new GraphSession(
-        record(this.inputs, () => ({ y: digest(compute()) }), { kernels: kernelsFor(x.shape[0]) }),
-        { rows: x.shape[0] },
+        record(this.inputs, () => ({ y: digest(compute()) }), plan),
+        plan,
       )
     } finally {
       scope.endScope()

@@ -1,9 +1,9 @@
-import { accessSync, constants, existsSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { accessSync, constants } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { writeAtomically } from '../src/checkpoint/save.ts'
 import { InputError, messageOf } from '../src/errors.ts'
 import { makeFolder } from '../src/files.ts'
+import { modelDirectory, packageRoot } from '../src/package.ts'
 import { benchCsv } from './csv.ts'
 import { evaluationsIn } from './evaluations.ts'
 import { markdown } from './markdown.ts'
@@ -12,24 +12,18 @@ import type { BenchReport } from './types.ts'
 /** The model that comes with the package. */
 const BUNDLED_MODEL = 'moe'
 
-/** The folder of tinymoe's package.json, from source files as from `dist/`. */
-export function packageRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url))
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder)
-  return folder
-}
-
 export function bundledModel(): string {
-  return join(packageRoot(), 'models', BUNDLED_MODEL)
+  return modelDirectory(`tinymoe:${BUNDLED_MODEL}`)
 }
 
 /**
- * Where reports go: the checkout's bench/results. An installed package has no such folder (or may not be written to),
- * so there it is `tinymoe-results` in the current folder.
+ * Where reports go: the checkout's bench/results. An installed package, and a checkout that may not be written to, leave
+ * them in `tinymoe-results` in the current folder.
  */
 export function defaultResultsFolder(root = packageRoot()): string {
   const inCheckout = join(root, 'bench', 'results')
   try {
+    accessSync(join(root, 'tsconfig.json')) // which no package has
     accessSync(inCheckout, constants.W_OK)
     return inCheckout
   } catch {

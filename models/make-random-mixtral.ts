@@ -1,10 +1,10 @@
 /** Makes models/random-mixtral: `npx tsx models/make-random-mixtral.ts [DIR]`. The same bytes every time. */
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { sizeOf } from '../src/checkpoint/layout.ts'
 import { saveCheckpoint } from '../src/checkpoint/save.ts'
 import { checkOutputs } from '../src/cli/outputs.ts'
 import { runScript } from '../src/cli/run-script.ts'
+import { product } from '../src/sums.ts'
 import { Random } from '../src/train/random.ts'
 import { trainTokenizer, VOCAB_SIZE } from '../src/train/tokenizer.ts'
 import { mixtralConfig } from './mixtral.ts'
@@ -37,7 +37,7 @@ const random = new Random(SEED)
 
 /** Normal with variance 1/inputs, so that activations keep their size; norms start at one. */
 function values(_name: string, shape: number[]): Float32Array {
-  const size = sizeOf(shape)
+  const size = product(shape)
   if (shape.length === 1) return new Float32Array(size).fill(1)
   const scale = 1 / Math.sqrt(shape[1])
   return Float32Array.from({ length: size }, () => random.normal() * scale)

@@ -3,11 +3,11 @@
  * Float32, no tokenizer, the same bytes every time.
  */
 import { Command, Option } from 'commander'
-import { sizeOf } from '../src/checkpoint/layout.ts'
 import { saveCheckpoint } from '../src/checkpoint/save.ts'
 import { seed } from '../src/cli/arguments.ts'
 import { checkOutputs } from '../src/cli/outputs.ts'
 import { runScript } from '../src/cli/run-script.ts'
+import { product } from '../src/sums.ts'
 import { type MixtralSizes, mixtralConfig } from './mixtral.ts'
 
 /** By parameters: 15 million, 0.2 billion, 0.9 billion. */
@@ -34,7 +34,7 @@ const SIZES: Record<string, MixtralSizes> = {
 function weightsFrom(seed: number): (name: string, shape: number[]) => Float32Array {
   let state = (seed * 2654435761) >>> 0 || 1
   return (_, shape) => {
-    const values = new Float32Array(sizeOf(shape))
+    const values = new Float32Array(product(shape))
     if (shape.length === 1) return values.fill(1)
     const step = Math.sqrt(3 / shape[1]) / 2 ** 31
     for (let i = 0; i < values.length; i++) {

@@ -1,5 +1,6 @@
 /** Public API: load a model directory, run it, see what its routers chose, continue texts with it. */
 
+export { DTYPES, type Dtype } from './backend/dtypes.ts'
 export * from './device/index.ts'
 export * from './errors.ts'
 export type { MutualInformation } from './eval/mutual-information.ts'
@@ -7,7 +8,6 @@ export type { Proportion } from './eval/proportion.ts'
 export { type EvalHooks, type EvalOptions, evaluate } from './eval/run.ts'
 export type * from './eval/types.ts'
 export { generate } from './generate/generate.ts'
-export { loadTokenizer, Tokenizer } from './generate/tokenizer.ts'
 export type {
   FinishReason,
   Generated,
@@ -17,7 +17,6 @@ export type {
   GenerateTimings,
   SamplingOptions,
 } from './generate/types.ts'
-export { DTYPES, type Dtype } from './graph/half-weights.ts'
 export { type Executor, LoadedModel, type LoadOptions, loadModel, readConfig } from './load-model.ts'
 export type {
   AttentionConfig,
@@ -28,20 +27,38 @@ export type {
   RopeScaling,
   RouterConfig,
 } from './model/config.ts'
+export { softmaxTopK } from './model/config.ts'
 export { DISPATCHES, type DispatchName } from './model/dispatch/index.ts'
 export { KvCache } from './model/kv-cache.ts'
-export type { Interventions } from './model/router/interventions.ts'
 export {
+  type Intervention,
+  type Interventions,
+  interventionFor,
+  type RouterPlace,
+} from './model/router/interventions.ts'
+export {
+  type RouteContext,
   type RouterLayer,
   type RouterStep,
+  type RouterValue,
   type Routing,
   route,
   stepRouter,
   stepsFromLogits,
 } from './model/router/route.ts'
-export type { HiddenStates, LayerTrace, RoutingTrace, TraceOptions } from './model/trace.ts'
-export { type ForwardOptions, type ForwardResult, MoeModel } from './model/transformer.ts'
+export type { HiddenStates, LayerTrace, RoutingTrace, TraceOptions, TraceRow } from './model/trace.ts'
+export { joinTraces } from './model/trace.ts'
+export {
+  type ForwardOptions,
+  type ForwardResult,
+  type GreedyResult,
+  MoeModel,
+  type Traced,
+} from './model/transformer.ts'
 export { inspectSetup, type Preparation, type PrepareOptions, prepareTensorflow } from './setup/setup.ts'
+export { loadTokenizer } from './tokenizer/load.ts'
+export { Tokenizer } from './tokenizer/tokenizer.ts'
 export { traceToCsv } from './trace/csv.ts'
 export { traceFromJson, traceToJson } from './trace/json.ts'
 export { type LayerStatistics, layerStatistics } from './trace/statistics.ts'
+export { type SteppedModel, stepsOf } from './trace/steps-of.ts'

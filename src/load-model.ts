@@ -1,22 +1,24 @@
 import { join } from 'node:path'
+import { DTYPES, type Dtype } from './backend/dtypes.ts'
 import { onBackend } from './backend/on-backend.ts'
+import { openCheckpoint } from './checkpoint/disk.ts'
 import { loadWeights } from './checkpoint/load.ts'
-import { openCheckpoint } from './checkpoint/shards.ts'
+import { assertObject, assertOneOf, shown } from './checks.ts'
 import { startRuntime } from './device/index.ts'
 import type { Device, RuntimeReport } from './device/types.ts'
 import { CheckpointError, ConfigError, DeviceError, InputError } from './errors.ts'
 import { familyOf } from './families/index.ts'
 import { entryAt, readJson, shownPath } from './files.ts'
 import { generate } from './generate/generate.ts'
-import { loadTokenizer, type Tokenizer } from './generate/tokenizer.ts'
 import type { GenerateOptions, GenerateResult } from './generate/types.ts'
 import { RecordedExecutor } from './graph/executor.ts'
-import { DTYPES, type Dtype } from './graph/half-weights.ts'
 import type { ModelConfig } from './model/config.ts'
-import type { DispatchName } from './model/dispatch/index.ts'
+import { DISPATCHES, type DispatchName } from './model/dispatch/index.ts'
 import { type ForwardOptions, type ForwardResult, type GreedyResult, MoeModel } from './model/transformer.ts'
 import type { ModelWeights } from './model/weights.ts'
-import { shown } from './text/foreign.ts'
+import { modelDirectory } from './package.ts'
+import { loadTokenizer } from './tokenizer/load.ts'
+import type { Tokenizer } from './tokenizer/tokenizer.ts'
 
 export const EXECUTORS = ['recorded', 'eager'] as const
 /** `recorded`: the forward as a TensorFlow graph, made at its first run. `eager`: op by op. */
@@ -60,22 +62,25 @@ export class LoadedModel extends MoeModel {
     this.recorded = executor === 'recorded' ? new RecordedExecutor(this, dtype) : null
   }
 
-  /** As `MoeModel.forward`, through the executor; what a graph cannot serve runs eagerly, on the same cache. */
-  override forward(tokens: number[] | number[][], options: ForwardOptions = {}): ForwardResult {
-    return onBackend(this.runtime.backend, () => {
-      if (!this.recorded || !RecordedExecutor.serves(options)) return super.forward(tokens, options)
-      this.assertServes(options)
-      return this.recorded.forward(tokens, options)
-    })
+  /** Through the executor; what a graph cannot serve runs eagerly, on the same cache. */
+  protected override runForward(tokens: number[] | number[][], options: ForwardOptions): ForwardResult {
+    return onBackend(this.runtime.backend, () =>
+      this.recorded && RecordedExecutor.serves(options)
+        ? this.recorded.forward(tokens, options)
+        : super.runForward(tokens, options),
+    )
   }
 
-  /** As `MoeModel.greedy`; where a graph runs, only the tokens leave the device. */
-  override greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'> = {}): GreedyResult {
-    return onBackend(this.runtime.backend, () => {
-      if (!this.recorded || !RecordedExecutor.serves(options)) return super.greedy(tokens, options)
-      this.assertServes(options)
-      return this.recorded.greedy(tokens, options)
-    })
+  /** Likewise; where a graph runs, only the tokens leave the device. */
+  protected override runGreedy(
+    tokens: number[] | number[][],
+    options: Omit<ForwardOptions, 'logits'>,
+  ): GreedyResult {
+    return onBackend(this.runtime.backend, () =>
+      this.recorded && RecordedExecutor.serves(options)
+        ? this.recorded.greedy(tokens, options)
+        : super.runGreedy(tokens, options),
+    )
   }
 
   /** Milliseconds so far in making graphs; 0 where none are used. */
@@ -95,10 +100,13 @@ export class LoadedModel extends MoeModel {
 }
 
 /**
- * Loads a Hugging Face directory: config.json, safetensors, tokenizer.json if present.
+ * Loads a Hugging Face directory (config.json, safetensors, tokenizer.json if present), or a bundled model by its name, such
+ * as `tinymoe:moe`.
  * @throws ConfigError, CheckpointError, DeviceError or InputError, each one sentence
  */
-export async function loadModel(dir: string, options: LoadOptions = {}): Promise<LoadedModel> {
+export async function loadModel(model: string, options: LoadOptions = {}): Promise<LoadedModel> {
+  checkLoadOptions(options)
+  const dir = modelDirectory(model)
   const { config, family } = readConfig(dir)
   const checkpoint = openCheckpoint(dir)
   try {
@@ -128,6 +136,20 @@ export async function loadModel(dir: string, options: LoadOptions = {}): Promise
   }
 }
 
+/** The names of what is asked for; whether this device has it is known later. */
+function checkLoadOptions(options: LoadOptions): void {
+  assertObject('options', options, 'an object with options of loadModel')
+  const { executor, dispatch = 'auto', dtype = 'float32', onProgress } = options
+  if (executor !== undefined) assertOneOf('executor', executor, EXECUTORS)
+  assertOneOf('dispatch', dispatch, [...DISPATCHES, 'auto'])
+  assertOneOf('dtype', dtype, DTYPES)
+  if (onProgress !== undefined && typeof onProgress !== 'function') {
+    throw new InputError(
+      `onProgress: is ${shown(onProgress)}, expected a function of the share that was read`,
+    )
+  }
+}
+
 function executorFor(requested: Executor | undefined, { backend, device }: RuntimeReport): Executor {
   const native = backend === 'tensorflow'
   if (requested === 'recorded' && !native) {
@@ -137,8 +159,6 @@ function executorFor(requested: Executor | undefined, { backend, device }: Runti
 }
 
 function dtypeFor(dtype: Dtype = 'float32', executor: Executor, { backend, device }: RuntimeReport): Dtype {
-  if (!DTYPES.includes(dtype))
-    throw new InputError(`dtype: is ${shown(dtype)}, expected one of ${DTYPES.join(', ')}`)
   if (dtype === 'float32' || executor === 'recorded') return dtype
   if (backend !== 'tensorflow') {
     throw new DeviceError(`dtype ${dtype}: needs TensorFlow, but the device is ${device}; use float32`)
@@ -146,8 +166,9 @@ function dtypeFor(dtype: Dtype = 'float32', executor: Executor, { backend, devic
   throw new InputError(`dtype ${dtype}: is for recorded graphs, but the executor is eager; use float32`)
 }
 
-/** The config of a model directory, and the family it belongs to. */
-export function readConfig(dir: string) {
+/** The config of a model, named as for `loadModel`, and the family it belongs to. */
+export function readConfig(model: string) {
+  const dir = modelDirectory(model)
   if (!entryAt(dir, CheckpointError)?.isDirectory()) {
     throw new CheckpointError(
       `${shownPath(dir)}: no such directory, expected a model with config.json and model.safetensors`,

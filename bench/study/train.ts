@@ -9,8 +9,8 @@ import { documentLosses, lossReport } from '../../src/eval/loss.ts'
 import { EVAL_DEFAULTS } from '../../src/eval/run.ts'
 import type { LossReport } from '../../src/eval/types.ts'
 import { readJson } from '../../src/files.ts'
-import type { Tokenizer } from '../../src/generate/tokenizer.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
+import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
 import { deviceLine } from '../../src/train/card-words.ts'
 import {
   checkpointDir,
@@ -100,6 +100,6 @@ async function measured(
 async function heldOutLoss(folder: string, model: MoeModel, tokenizer: Tokenizer): Promise<LossReport> {
   const codec = new TextCodec(folder, model.config, tokenizer)
   const { split, seed, samples } = EVAL_DEFAULTS
-  const documents = DOMAINS.flatMap((domain) => documentsOf(codec, domain, { split, seed }, samples))
+  const documents = await documentsOf(codec, DOMAINS, { split, seed }, samples)
   return lossReport(documents, await documentLosses(model, documents))
 }

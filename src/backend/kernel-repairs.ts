@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { TensorflowBackend } from './tensorflow-ops.ts'
+import type { TfjsNode } from './tensorflow.ts'
 
 /**
  * tfjs-node's gather reads all indices back to check them, which stops a GPU and makes recording impossible. TensorFlow
@@ -11,7 +11,7 @@ export function repairGather(): void {
     kernelName: tf.GatherV2,
     backendName: 'tensorflow',
     kernelFunc: ({ inputs, attrs, backend }) => {
-      const { binding, executeSingleOutput } = backend as unknown as TensorflowBackend
+      const { binding, executeSingleOutput } = backend as TfjsNode
       const { axis, batchDims } = attrs as unknown as tf.GatherV2Attrs
       const { x, indices } = inputs as unknown as { x: tf.Tensor; indices: tf.Tensor }
       const type = (name: string, value: number) => ({ name, type: binding.TF_ATTR_TYPE, value })

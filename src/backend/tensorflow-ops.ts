@@ -1,26 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { asOneKernel } from './one-kernel.ts'
-
-/** The part of tfjs-node's backend that runs any TensorFlow op by its name. */
-export interface TensorflowBackend {
-  binding: Record<
-    'TF_ATTR_TYPE' | 'TF_ATTR_INT' | 'TF_ATTR_BOOL' | 'TF_FLOAT' | 'TF_INT32' | 'TF_BOOL',
-    number
-  >
-  executeSingleOutput(op: string, attributes: OpAttribute[], inputs: tf.Tensor[]): tf.Tensor
-  executeMultipleOutputs(
-    op: string,
-    attributes: OpAttribute[],
-    inputs: tf.Tensor[],
-    count: number,
-  ): tf.Tensor[]
-}
-
-export interface OpAttribute {
-  name: string
-  type: number
-  value: unknown
-}
+import { fused } from './fused.ts'
+import type { OpAttribute, TfjsNode } from './tensorflow.ts'
 
 /** TensorFlow ops that tfjs does not offer, or offers only with a read-back. */
 export interface TensorflowOps {
@@ -36,16 +16,11 @@ export interface TensorflowOps {
   halfSquares(x: tf.Tensor): tf.Scalar
   /**
    * `down(silu(gate(x)) * up(x))` turned, so [D, n], of x [n, D], gateUp [2H, D], down [D, H]. Cheaper to call than tfjs's kernels; no gradient.
-   * `views`: with two reshapes more, so that the halves of gate and up are not copied: in a graph these cost nothing, op by op more
-   * than the copy.
    */
-  swiglu(x: tf.Tensor2D, gateUp: tf.Tensor, down: tf.Tensor, views?: boolean): tf.Tensor2D
+  swiglu(x: tf.Tensor2D, gateUp: tf.Tensor, down: tf.Tensor): tf.Tensor2D
 }
 
-/** The raw ops of the active backend, or null when that is not TensorFlow. */
-export function tensorflowOps(): TensorflowOps | null {
-  if (tf.getBackend() !== 'tensorflow') return null
-  const backend = tf.backend() as unknown as TensorflowBackend
+export function tensorflowOps(backend: TfjsNode): TensorflowOps {
   const { binding } = backend
   const type = (name: string, value: number): OpAttribute => ({ name, type: binding.TF_ATTR_TYPE, value })
   const int = (name: string, value: number): OpAttribute => ({ name, type: binding.TF_ATTR_INT, value })
@@ -118,14 +93,16 @@ export function tensorflowOps(): TensorflowOps | null {
         ) as X
       }),
     halfSquares: (x) => backend.executeSingleOutput('L2Loss', [float], [x]) as tf.Scalar,
-    swiglu: (x, gateUp, down, views = false) =>
+    swiglu: (x, gateUp, down) =>
       tf.tidy(() => {
         // One row on the left is read faster against the weights' rows; of several, Eigen makes slow work.
         if (x.shape[0] === 1) {
           return tf.transpose(matMul(gated(matMul(x, gateUp, true), 1), down, true)) as tf.Tensor2D // right for no row, too
         }
         const both = matMul(gateUp, x, true)
-        const hidden = asOneKernel({ op: 'TinymoeGated', inputs: [both] }, () =>
+        // Two reshapes more, and the halves of gate and up are not copied: in a graph they cost nothing, op by op more than the copy.
+        const views = backend.onFused !== undefined
+        const hidden = fused('gated', [both], {}, () =>
           views ? reshape(gated(reshape(both, 2, -1), 0), down.shape[1] as number, -1) : gated(both, 0),
         )
         return matMul(down, hidden, false) as tf.Tensor2D

@@ -1,9 +1,12 @@
 import { CheckpointError, messageOf } from '../errors.ts'
 import { excerpt, shown } from '../text/foreign.ts'
 
-const [QUOTE, BACKSLASH, OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET] = Buffer.from('"\\{}[]')
+const [QUOTE, BACKSLASH, OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET] = Array.from('"\\{}[]', (c) =>
+  c.charCodeAt(0),
+)
 
 const MAX_NUMBERS_SHOWN = 16
+const MAX_NAMES_SHOWN = 5
 
 /** Deeper than any header or index. A limit, because `JSON.parse` takes half a minute over 100 MB of "[". */
 const MAX_DEPTH = 16
@@ -32,6 +35,13 @@ export function isJsonObject(value: unknown): value is Record<string, unknown> {
 /** A name from outside, quoted and shortened, for a message. */
 export function quote(name: string): string {
   return shown(name)
+}
+
+/** Names from outside, shortened, for a message: `"a", "b" and 3 more`. */
+export function listNames(names: string[]): string {
+  const more = names.length - MAX_NAMES_SHOWN
+  const shown = names.slice(0, MAX_NAMES_SHOWN).map(quote).join(', ')
+  return more > 0 ? `${shown} and ${more} more` : shown
 }
 
 /** A list from outside, shortened, for a message: `[2,3]`. */

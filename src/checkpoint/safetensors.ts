@@ -1,15 +1,14 @@
-import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs'
-import { CheckpointError, messageOf } from '../errors.ts'
+import { CheckpointError } from '../errors.ts'
 import { decodeBf16, decodeF16, f16Table, floatBytes, isFloatDtype } from './dtype.ts'
 import { parseHeader, type TensorEntry } from './header.ts'
 import { quote, showList } from './json.ts'
+import type { ByteSource } from './source.ts'
 
 /** A longer header is refused: the format's own limit (safetensors, `MAX_HEADER_SIZE`). */
 export const MAX_HEADER_BYTES = 100_000_000
 
 const LENGTH_BYTES = 8
 const CHUNK_ELEMENTS = 1 << 18 // 16-bit numbers decoded at a time: small beside a tensor, and stays in the CPU cache
-const MAX_READ_BYTES = 1 << 30 // Node reads less than 2^31 bytes in one call
 
 /** A tensor in a file. Nothing is read before `read` or `readSlice`, and nothing is kept after. */
 export interface CheckpointTensor {
@@ -23,10 +22,10 @@ export interface CheckpointTensor {
   /** All elements as float32, row-major, in `target` where given. CheckpointError for a dtype other than F32, F16, BF16. */
   read(target?: Float32Array): Float32Array
   /** Elements `[start, start + count)` of the leading dimension: `[count, ...shape.slice(1)]`, as `read` gives them. */
-  readSlice(start: number, count: number): Float32Array
+  readSlice(start: number, count: number, target?: Float32Array): Float32Array
 }
 
-/** An open safetensors file: the header in memory, the data on disk. */
+/** An open safetensors file: the header in memory, the data where it was. */
 export interface SafetensorsFile {
   readonly file: string
   readonly metadata: Record<string, string>
@@ -36,11 +35,11 @@ export interface SafetensorsFile {
 }
 
 /**
- * Opens a safetensors file and parses its header only. CheckpointError where the file breaks the format in any way:
+ * Parses a safetensors file's header only; tensors are read when asked for, and `close` closes the source. CheckpointError where the file breaks the format in any way:
  * a header that is too long or not JSON, an unknown dtype, sizes that contradict each other, data that is missing or left over.
  */
-export function openSafetensors(file: string): SafetensorsFile {
-  const reader = FileReader.open(file)
+export function readSafetensors(reader: ByteSource): SafetensorsFile {
+  const { file } = reader
   try {
     const headerBytes = readHeaderLength(reader)
     const dataStart = LENGTH_BYTES + headerBytes
@@ -60,7 +59,7 @@ export function openSafetensors(file: string): SafetensorsFile {
   }
 }
 
-function readHeaderLength(reader: FileReader): number {
+function readHeaderLength(reader: ByteSource): number {
   const { file, size } = reader
   if (size < LENGTH_BYTES) {
     throw new CheckpointError(`${file}: ${size} bytes is too short for a safetensors file`)
@@ -95,7 +94,7 @@ class StoredTensor implements CheckpointTensor {
   private readonly position: number
 
   constructor(
-    private readonly reader: FileReader,
+    private readonly reader: ByteSource,
     entry: TensorEntry,
     dataStart: number,
     private readonly f16: () => Uint32Array,
@@ -112,14 +111,14 @@ class StoredTensor implements CheckpointTensor {
     return this.readElements(0, this.bytes, target)
   }
 
-  readSlice(start: number, count: number): Float32Array {
+  readSlice(start: number, count: number, target?: Float32Array): Float32Array {
     const rows = this.shape[0]
     const isRange = Number.isInteger(start) && Number.isInteger(count) && start >= 0 && count >= 0
     if (rows === undefined || !isRange || start + count > rows) {
       throw new Error(`${this.where}: no slice [${start}, ${start + count}) of shape ${showList(this.shape)}`)
     }
     const rowBytes = rows === 0 ? 0 : this.bytes / rows
-    return this.readElements(start * rowBytes, count * rowBytes)
+    return this.readElements(start * rowBytes, count * rowBytes, target)
   }
 
   private get where(): string {
@@ -152,54 +151,6 @@ class StoredTensor implements CheckpointTensor {
       decode(part, bits, done, this.f16())
     }
     return values
-  }
-}
-
-/** Positioned reads from one file. The data is little-endian, as is every processor that Node and TensorFlow share. */
-class FileReader {
-  private constructor(
-    readonly file: string,
-    readonly size: number,
-    private fd: number | undefined,
-  ) {}
-
-  static open(file: string): FileReader {
-    try {
-      // Asked first: opening a pipe would wait for a writer.
-      if (!statSync(file).isFile()) throw new Error('not a regular file')
-      const fd = openSync(file, 'r')
-      return new FileReader(file, fstatSync(fd).size, fd)
-    } catch (error) {
-      throw new CheckpointError(`${file}: cannot be opened: ${messageOf(error)}`, { cause: error })
-    }
-  }
-
-  /** Fills `target` from `position` on. CheckpointError where the file ends before. */
-  read(target: Uint8Array, position: number): void {
-    if (this.fd === undefined) throw new Error(`${this.file}: read after close`)
-    for (let done = 0; done < target.length; ) {
-      const length = Math.min(target.length - done, MAX_READ_BYTES)
-      const got = this.readSome(this.fd, target, done, length, position + done)
-      if (got === 0) {
-        throw new CheckpointError(
-          `${this.file}: ends at byte ${position + done}, expected ${this.size} bytes: changed since it was opened`,
-        )
-      }
-      done += got
-    }
-  }
-
-  private readSome(fd: number, target: Uint8Array, offset: number, length: number, position: number): number {
-    try {
-      return readSync(fd, target, offset, length, position)
-    } catch (error) {
-      throw new CheckpointError(`${this.file}: cannot be read: ${messageOf(error)}`, { cause: error })
-    }
-  }
-
-  close(): void {
-    if (this.fd !== undefined) closeSync(this.fd)
-    this.fd = undefined
   }
 }
 

@@ -1,23 +1,23 @@
 import { accessSync, constants, lstatSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, sep } from 'node:path'
 import { InputError } from '../errors.ts'
-import { FAMILIES } from '../families/index.ts'
-import { publishedName } from '../families/names.ts'
+import { familyNamed } from '../families/index.ts'
+import { publishedNames } from '../families/names.ts'
 import { makeFolder } from '../files.ts'
 import type { ModelConfig } from '../model/config.ts'
+import { tensorSpecs, weightTable } from '../model/weight-table.ts'
 import type { FloatDtype } from './dtype.ts'
-import { expectedTensors } from './layout.ts'
-import { writeSafetensors } from './write.ts'
+import { writeShards } from './write.ts'
 
 /** What goes into a directory beside the weights, by file name; objects are written as JSON. */
 export type ExtraFiles = Record<string, string | object>
 
-/** Added to scores to choose experts: rounding it changes choices. Published checkpoints keep it in float32 too. */
-const KEPT_IN_FLOAT32 = /\.scoreBias$/
+/** As the Hub advises. */
+const MAX_SHARD_BYTES = 5e9
 
 /**
- * Writes a Hugging Face directory: config.json, model.safetensors (in `dtype`, choosing biases in F32) and `extra` files. `values` gives each tensor by our
- * name, row-major in its on-disk shape ([out, in] for a linear weight).
+ * Writes a Hugging Face directory: config.json, model.safetensors (in `dtype`, cut in shards if large) and `extra` files. `values` gives each tensor
+ * by our name, row-major in its on-disk shape ([out, in] for a linear weight).
  */
 export function saveCheckpoint(
   dir: string,
@@ -26,16 +26,19 @@ export function saveCheckpoint(
   values: (ours: string, shape: number[]) => Float32Array,
   extra: ExtraFiles = {},
 ): void {
-  const family = FAMILIES.find((f) => f.modelType === config.family)
-  if (!family) throw new Error(`no family ${config.family}`)
+  const family = familyNamed(config.family)
+  const publishedName = publishedNames(family.names)
   makeFolder(dir)
-  const tensors = [...expectedTensors(config, false)].map(([ours, shape]) => {
-    const name = publishedName(family.names, ours)
-    if (name === null) throw new Error(`${config.family} has no published name for ${ours}`)
-    const stored = KEPT_IN_FLOAT32.test(ours) ? 'F32' : dtype
-    return { name, shape, dtype: stored, data: () => values(ours, shape) }
-  })
-  writeSafetensors(join(dir, 'model.safetensors'), tensors, { format: 'pt' })
+  const tensors = [...tensorSpecs(weightTable(config))].flatMap(([, { stored, packing }]) =>
+    stored.map(({ name: ours, shape }) => {
+      const name = publishedName(ours)
+      if (name === null) throw new Error(`${config.family} has no published name for ${ours}`)
+      // Numbers of the host are added to scores to choose experts: rounding them changes choices, so published files keep them too.
+      const stored = packing === 'host' ? 'F32' : dtype
+      return { name, shape, dtype: stored, data: () => values(ours, shape) }
+    }),
+  )
+  writeShards(dir, tensors, MAX_SHARD_BYTES)
   const names = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' }
   const files = {
     'config.json': configText({ ...family.formatConfig(config), dtype: names[dtype] }),

@@ -1,15 +1,10 @@
-import { existsSync, lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
-import { CheckpointError, messageOf } from '../errors.ts'
-import { entryAt, shownPath } from '../files.ts'
-import { isJsonObject, parseStrictJson, quote } from './json.ts'
-import { type CheckpointTensor, openSafetensors, type SafetensorsFile } from './safetensors.ts'
+import { CheckpointError } from '../errors.ts'
+import { isJsonObject, listNames, parseStrictJson, quote } from './json.ts'
+import { type CheckpointTensor, readSafetensors, type SafetensorsFile } from './safetensors.ts'
+import type { ModelFiles } from './source.ts'
 
 export const SINGLE_FILE = 'model.safetensors'
 export const INDEX_FILE = 'model.safetensors.index.json'
-
-const WEIGHT_FILE = /\.(safetensors|bin|pt|pth|ckpt|gguf|ggml|h5|msgpack|onnx|npz)$|\.index\.json$/
-const MAX_NAMES_SHOWN = 5
 
 /** The weights of a model directory, in one file or several. */
 export interface Checkpoint {
@@ -25,54 +20,48 @@ export interface Checkpoint {
 }
 
 /**
- * Opens the weights of a Hugging Face model directory: `model.safetensors`, else the shards that
+ * The weights of a Hugging Face model directory: `model.safetensors`, else the shards that
  * `model.safetensors.index.json` names. Where both exist the single file wins, as in transformers
  * (`_get_resolved_checkpoint_files`). CheckpointError where neither exists, or where the index and its shards disagree
  * on a single tensor. The index's `metadata.total_size` is not checked: nothing depends on it.
  */
-export function openCheckpoint(dir: string): Checkpoint {
-  if (dir !== '' && entryAt(join(dir, SINGLE_FILE), CheckpointError)) {
-    const file = openSafetensors(join(dir, SINGLE_FILE))
-    return checkpointOf(dir, [file])
-  }
-  if (dir !== '' && entryAt(join(dir, INDEX_FILE), CheckpointError)) return openIndexed(dir)
-  if (statSync(dir, { throwIfNoEntry: false })?.isDirectory())
-    for (const name of [SINGLE_FILE, INDEX_FILE]) refuseBrokenLink(join(dir, name))
-  throw new CheckpointError(describeMissing(dir))
+export function readCheckpoint(files: ModelFiles): Checkpoint {
+  if (files.has(SINGLE_FILE)) return checkpointOf(files.dir, [readSafetensors(files.open(SINGLE_FILE))])
+  if (files.has(INDEX_FILE)) return readIndexed(files)
+  throw new CheckpointError(files.withoutWeights(`expected ${SINGLE_FILE}, or ${INDEX_FILE} with its shards`))
 }
 
-/** A cache of downloads holds links; one whose target is gone would read as a file that is there and not there. */
-function refuseBrokenLink(file: string): void {
-  const isLink = lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink()
-  if (isLink && !existsSync(file)) throw new CheckpointError(`${file}: is a link to a file that is not there`)
-}
-
-function openIndexed(dir: string): Checkpoint {
-  const index = join(dir, INDEX_FILE)
-  const weightMap = readWeightMap(index)
-  const shards = [...new Set(weightMap.values())].sort()
-  const missing = shards.filter((shard) => !existsSync(join(dir, shard)))
+function readIndexed(files: ModelFiles): Checkpoint {
+  const index = files.at(INDEX_FILE)
+  const weightMap = readWeightMap(index, files.bytes(INDEX_FILE))
+  const shards = shardNames(weightMap)
+  const missing = shards.filter((shard) => !files.has(shard))
   if (missing.length > 0) {
     throw new CheckpointError(
-      `${index}: names ${listNames(missing)}, which ${isOrAre(missing)} not in ${dir}`,
+      `${index}: names ${listNames(missing)}, which ${isOrAre(missing)} not in ${files.dir}`,
     )
   }
-  const files: SafetensorsFile[] = []
+  const opened: SafetensorsFile[] = []
   try {
     for (const shard of shards) {
-      files.push(openSafetensors(join(dir, shard)))
-      checkShard(index, shard, files.at(-1)!, weightMap)
+      opened.push(readSafetensors(files.open(shard)))
+      checkShard(index, shard, opened.at(-1)!, weightMap)
     }
-    return checkpointOf(dir, files)
+    return checkpointOf(files.dir, opened)
   } catch (error) {
-    for (const file of files) file.close()
+    for (const file of opened) file.close()
     throw error
   }
 }
 
-/** Tensor name to shard file name. */
-function readWeightMap(index: string): Map<string, string> {
-  const json = parseStrictJson(`${index}:`, readIndex(index))
+/** Files that an index names. */
+export function shardNames(weightMap: Map<string, string>): string[] {
+  return [...new Set(weightMap.values())].sort()
+}
+
+/** Tensor name to shard file name. `index` is how messages call the file. */
+export function readWeightMap(index: string, bytes: Uint8Array): Map<string, string> {
+  const json = parseStrictJson(`${index}:`, bytes)
   const weightMap = isJsonObject(json) ? json.weight_map : undefined
   if (!isJsonObject(weightMap)) throw new CheckpointError(`${index}: has no object "weight_map"`)
   const entries = Object.entries(weightMap)
@@ -86,14 +75,6 @@ function readWeightMap(index: string): Map<string, string> {
     }
   }
   return new Map(entries as [string, string][])
-}
-
-function readIndex(index: string): Uint8Array {
-  try {
-    return readFileSync(index)
-  } catch (error) {
-    throw new CheckpointError(`${index}: cannot be read: ${messageOf(error)}`, { cause: error })
-  }
 }
 
 /** An index from elsewhere must not reach outside its directory, on any operating system. */
@@ -142,24 +123,6 @@ function checkpointOf(dir: string, files: SafetensorsFile[]): Checkpoint {
       for (const file of files) file.close()
     },
   }
-}
-
-function describeMissing(dir: string): string {
-  const expected = `expected ${SINGLE_FILE}, or ${INDEX_FILE} with its shards`
-  const stat = statSync(dir, { throwIfNoEntry: false })
-  if (!stat) return `${shownPath(dir)}: no such directory; ${expected} in it`
-  if (!stat.isDirectory()) return `${dir}: is not a directory; ${expected} in one`
-  const found = readdirSync(dir).filter((name) => WEIGHT_FILE.test(name))
-  if (found.length === 0) return `${dir}: no weights found; ${expected}`
-  const others = found.filter((name) => !name.endsWith('.safetensors'))
-  const unsupported = others.length > 0 ? ' (only safetensors is supported)' : ''
-  return `${dir}: found ${listNames(found.sort())}${unsupported}; ${expected}`
-}
-
-function listNames(names: string[]): string {
-  const more = names.length - MAX_NAMES_SHOWN
-  const shown = names.slice(0, MAX_NAMES_SHOWN).map(quote).join(', ')
-  return more > 0 ? `${shown} and ${more} more` : shown
 }
 
 function isOrAre(names: string[]): string {

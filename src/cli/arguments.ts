@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { DTYPES } from '../backend/dtypes.ts'
 import type { Device } from '../device/types.ts'
-import { DTYPES } from '../graph/half-weights.ts'
 import { EXECUTORS } from '../load-model.ts'
 import { DISPATCHES, type DispatchName } from '../model/dispatch/index.ts'
 import { numberOf } from '../text/number.ts'
@@ -16,6 +16,12 @@ export interface GlobalOptions {
 export function allOptions<Own>(command: Command): Own & GlobalOptions {
   return command.optsWithGlobals() as Own & GlobalOptions
 }
+
+/** The model of every command that runs one; `loadModel` reads it. */
+export const MODEL_ARGUMENT = [
+  '<model>',
+  'Hugging Face directory (config.json, safetensors, tokenizer.json), or a bundled model such as moe',
+] as const
 
 /** A whole number in any of the forms of `numberOf`, within limits: `3x`, `1.5`, `-1` and '' are refused, not guessed at. */
 export function wholeNumber(min: number, max: number): (text: string) => number {

@@ -57,7 +57,7 @@ export function registerBench(program: Command): void {
         .default('default'),
     )
     .option('--quick', 'the same as --preset quick')
-    .option('--model <dir>', 'checkpoint directory (default: the bundled model)')
+    .option('--model <model>', 'directory, or a bundled model (default: moe)')
     .addOption(executorOption())
     .addOption(
       new Option('--tokens <list>', "T of each case of the layer sweep (default: the preset's)").argParser(
@@ -70,7 +70,7 @@ export function registerBench(program: Command): void {
     .addOption(countOption('--top-k <n>', 'K, experts a token goes to', MAX_EXPERTS))
     .option(
       '--like <model>',
-      'sizes of the layer from a model: a published name, a directory or a config.json',
+      'sizes of the layer from a model: a published or bundled name, a directory or a config.json',
     )
     .addOption(
       new Option('--scale <share>', 'with --like: D and H times this, such as 1/16; E and K stay').argParser(

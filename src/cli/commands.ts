@@ -14,7 +14,6 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   cost: async () => (await import('./cost.ts')).registerCost,
   bench: async () => (await import('./bench.ts')).registerBench,
   train: async () => (await import('./train.ts')).registerTrain,
-  'export-savedmodel': async () => (await import('./export-savedmodel.ts')).registerExportSavedModel,
   eval: async () => (await import('./eval.ts')).registerEval,
   setup: async () => (await import('./setup.ts')).registerSetup,
   doctor: async () => (await import('./doctor.ts')).registerDoctor,

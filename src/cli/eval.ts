@@ -8,6 +8,7 @@ import {
   dispatchOption,
   executorOption,
   type GlobalOptions,
+  MODEL_ARGUMENT,
   seed,
   wholeNumber,
 } from './arguments.ts'
@@ -39,7 +40,7 @@ export function registerEval(program: Command): void {
     .command('eval')
     .summary('how good a model is, and at what cost')
     .description("Loss, right answers, cost and speed of a model on texts of this project's corpus.")
-    .argument('<dir>', 'Hugging Face model directory: config.json, safetensors, tokenizer.json')
+    .argument(...MODEL_ARGUMENT)
     .addOption(new Option('--split <name>', 'texts to use').choices(EVAL_SPLITS).default(EVAL_DEFAULTS.split))
     .option(
       '--samples <n>',

@@ -11,6 +11,7 @@ import {
   dtypeOption,
   executorOption,
   MAX_TOKENS,
+  MODEL_ARGUMENT,
   positive,
   repeated,
   seed,
@@ -44,7 +45,7 @@ export function registerGenerate(program: Command): void {
     .command('generate')
     .summary('continue a text')
     .description('Continues a text or token ids with the model of a directory, on stdout as it comes.')
-    .argument('<dir>', 'Hugging Face model directory: config.json, safetensors, tokenizer.json')
+    .argument(...MODEL_ARGUMENT)
     .option('--prompt <text>', 'text to continue; - reads it from stdin, without its last line break')
     .option('--tokens <ids>', 'token ids to continue, such as 1,2,3', tokenIds)
     .option('--max-tokens <n>', 'new tokens at most', wholeNumber(1, MAX_TOKENS), DEFAULT_MAX_TOKENS)

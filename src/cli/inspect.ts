@@ -12,6 +12,7 @@ import { compareWithPublished, publishedModels } from '../cost/published.ts'
 import { InputError, UsageError } from '../errors.ts'
 import { entryAt, shownPath } from '../files.ts'
 import { loadModel } from '../load-model.ts'
+import { bundledDirectory } from '../package.ts'
 import { type WeightsAnswer, weightsAnswer } from '../trace/analyse.ts'
 import { allOptions, type GlobalOptions, MAX_TOKENS, wholeNumber } from './arguments.ts'
 import { barOf, comparisonText, inspectionText, listText } from './inspect-text.ts'
@@ -38,8 +39,8 @@ export interface Inspected extends Inspection {
 }
 
 const EXAMPLES = `
-<model> is a directory with a config.json, a config.json, or the name of a published model (--list), of which a part
-that no other has is enough. Only shapes are read; --measure also loads the weights. docs/cost.md explains every number.
+<model> is a directory with a config.json, a config.json, a bundled model (moe), or the name of a published one (--list),
+of which a part that no other has is enough. Only shapes are read; --measure also loads the weights. docs/cost.md explains every number.
 
 Examples:
   $ tinymoe inspect deepseek-v3
@@ -52,7 +53,7 @@ export function registerInspect(program: Command): void {
     .command('inspect')
     .summary('parameters, FLOPs, bytes of a model from its shapes')
     .description('Counts parameters, FLOPs and bytes a token, arithmetic intensity and experts touched.')
-    .argument('[model]', 'directory, config.json, or name of a published model')
+    .argument('[model]', 'directory, config.json, or name of a bundled or published model')
     .option('--compare <models...>', 'two or more models side by side')
     .option('--list', 'the published models, with what is published and what is counted')
     .option(
@@ -134,7 +135,8 @@ function inspectNamed({ name, spec, dtype, published }: NamedModel, flags: Flags
 }
 
 /** Runs the text once, and counts the experts that batches of its consecutive tokens touch. */
-async function measure(dir: string, text: string, flags: Flags): Promise<Inspected['measured']> {
+async function measure(name: string, text: string, flags: Flags): Promise<Inspected['measured']> {
+  const dir = bundledDirectory(name) ?? name
   if (!entryAt(dir, InputError)?.isDirectory()) {
     throw new InputError(
       `${shownPath(dir)}: --measure needs a directory with weights and a tokenizer to run a text`,
@@ -148,12 +150,12 @@ async function measure(dir: string, text: string, flags: Flags): Promise<Inspect
       throw new InputError(`${dir}: every layer is dense, so there are no experts to count`)
     }
     const limit = model.config.maxPositionEmbeddings
-    const tokens = model.tokenizer.encode(prompt).slice(0, limit)
+    const tokens = (await model.tokenizer.encode(prompt)).slice(0, limit)
     if (tokens.length === 0) throw new UsageError('--measure: the text has no tokens, expected some text')
     const { logits, trace } = model.forward([tokens], { trace: true })
     logits.dispose()
     const sizes = [...new Set([...flags.batches.filter((size) => size <= tokens.length), tokens.length])]
-    return { tokens: tokens.length, answers: sizes.map((size) => weightsAnswer(trace!, model.config, size)) }
+    return { tokens: tokens.length, answers: sizes.map((size) => weightsAnswer(trace, model.config, size)) }
   } finally {
     model.dispose()
   }

@@ -5,7 +5,15 @@ import { mostLikely } from '../generate/sampler.ts'
 import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
 import type { LayerTrace } from '../model/trace.ts'
 import { quoted } from '../text/foreign.ts'
-import { allOptions, dispatchOption, dtypeOption, executorOption, repeated, tokenIds } from './arguments.ts'
+import {
+  allOptions,
+  dispatchOption,
+  dtypeOption,
+  executorOption,
+  MODEL_ARGUMENT,
+  repeated,
+  tokenIds,
+} from './arguments.ts'
 import { jsonRow, table, writeAll } from './output.ts'
 import { checkRunSize } from './run-size.ts'
 
@@ -33,7 +41,7 @@ export function registerLogits(program: Command): void {
     .description(
       'Logits at every position of one or several sequences (run as one batch), and what the routers chose.',
     )
-    .argument('<dir>', 'Hugging Face model directory: config.json, safetensors')
+    .argument(...MODEL_ARGUMENT)
     .option('--tokens <ids>', 'token ids of a sequence, such as 1,2,3; once a sequence', repeated(tokenIds))
     .option('--trace', 'also the experts each layer chose for each token')
     .addOption(dispatchOption())
@@ -110,19 +118,20 @@ function split<A extends Float32Array | Int32Array>(values: A, width: number): A
   )
 }
 
-function* toText(
+async function* toText(
   sequences: Float32Array[][],
   layers: LayerTrace[],
   tokens: number[][],
   { tokenizer }: LoadedModel,
-): Generator<string> {
+): AsyncGenerator<string> {
   for (const [b, rows] of sequences.entries()) {
     const last = rows[rows.length - 1]
     yield `${b > 0 ? '\n' : ''}sequence ${b}, ${rows.length} tokens: most likely next tokens\n`
-    const best = mostLikely(last, LISTED).map((token) => {
-      const text = tokenizer ? [quoted(tokenizer.decode([token], { skipSpecialTokens: false }))] : []
-      return [String(token), last[token].toFixed(4), ...text]
-    })
+    const best: string[][] = []
+    for (const token of mostLikely(last, LISTED)) {
+      const text = await tokenizer?.decode([token], { skipSpecialTokens: false })
+      best.push([String(token), last[token].toFixed(4), ...(text === undefined ? [] : [quoted(text)])])
+    }
     yield table([['token', 'logit', ...(tokenizer ? ['text'] : [])], ...best], [2])
   }
   if (layers.length > 0) yield* choicesText(layers, tokens)

@@ -14,9 +14,9 @@ export function write(text: string): Promise<void> {
 }
 
 /** Writes many small pieces as few large ones. */
-export async function writeAll(pieces: Iterable<string>): Promise<void> {
+export async function writeAll(pieces: Iterable<string> | AsyncIterable<string>): Promise<void> {
   let gathered = ''
-  for (const piece of pieces) {
+  for await (const piece of pieces) {
     gathered += piece
     if (gathered.length < WRITE_SIZE) continue
     await write(gathered)

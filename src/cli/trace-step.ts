@@ -1,8 +1,8 @@
 import { UsageError } from '../errors.ts'
-import { colourDepth } from '../trace/ansi.ts'
 import { actionOf, moved, START, type StepState, screen, scrolledWithin } from '../trace/step.ts'
-import { runScreen } from '../trace/terminal.ts'
+import { colourDepth } from './colour-depth.ts'
 import { INTERRUPTED } from './interrupt.ts'
+import { runScreen } from './screen.ts'
 import type { Traced } from './trace.ts'
 
 /** @throws UsageError where keys cannot be read or a screen cannot be drawn */

@@ -4,7 +4,6 @@ import { InputError, UsageError } from '../errors.ts'
 import { type LoadedModel, type LoadOptions, loadModel, readConfig } from '../load-model.ts'
 import type { Interventions } from '../model/router/interventions.ts'
 import { shown } from '../text/foreign.ts'
-import { colourDepth } from '../trace/ansi.ts'
 import { traceToCsv } from '../trace/csv.ts'
 import { Decisions } from '../trace/decision.ts'
 import { decisionLines } from '../trace/decision-text.ts'
@@ -21,9 +20,11 @@ import {
   dispatchOption,
   type GlobalOptions,
   MAX_TOKENS,
+  MODEL_ARGUMENT,
   tokenIds,
   wholeNumber,
 } from './arguments.ts'
+import { colourDepth } from './colour-depth.ts'
 import { table, writeAll } from './output.ts'
 import { checkOutputs, writeOutput } from './outputs.ts'
 import { checkRunSize } from './run-size.ts'
@@ -89,7 +90,7 @@ export function registerTrace(program: Command): void {
     .command('trace')
     .summary('see which experts each token goes to, and why')
     .description('Runs a text or token ids and shows what the router of every layer decided.')
-    .argument('<dir>', 'Hugging Face model directory: config.json, safetensors, tokenizer.json')
+    .argument(...MODEL_ARGUMENT)
     .option('--prompt <text>', 'text to run; - reads it from stdin, without its last line break')
     .option('--tokens <ids>', 'token ids to run, such as 1,2,3', tokenIds)
     .option(
@@ -142,8 +143,8 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
     const run = await traceRun(model, { tokens, maxTokens, dispatch, interventions }).catch((error) => {
       throw namedAfterFlag(error)
     })
-    const texts = model.tokenizer ? tokenTexts(run.trace.rows, model.tokenizer) : null
-    const decisions = new Decisions(model, run.calls, interventions)
+    const texts = model.tokenizer ? await tokenTexts(run.trace.rows, model.tokenizer) : null
+    const decisions = new Decisions(model, run.trace)
     const traced = { ...run, model, texts, decisions, changes: changesText(flags) }
     const failure = writeFiles(traced, flags)
     if (flags.analyse) await showAnalysis(traced, flags, interventions)
@@ -176,7 +177,7 @@ function checkFlags(flags: Flags): void {
 async function promptTokens(prompt: string, { tokenizer, dir }: LoadedModel): Promise<number[]> {
   if (!tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --prompt with, give --tokens`)
   const text = prompt === '-' ? await textFromStdin('--prompt') : prompt
-  const tokens = tokenizer.encode(text)
+  const tokens = await tokenizer.encode(text)
   if (tokens.length === 0) throw new UsageError(`--prompt ${shown(text)}: has no tokens, expected some text`)
   return tokens
 }

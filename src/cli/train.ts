@@ -97,7 +97,7 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   checkTrainingSize(settings, memoryLimit(report))
   checkOutputs({ flag: '--out', path: out, kind: 'folder' })
   await interruptible(async (signal) => {
-    const training = flags.resume ? resumeTraining(out) : prepare(settings, flags.minutes)
+    const training = flags.resume ? resumeTraining(out) : await prepare(settings, flags.minutes)
     try {
       const finished = await withProgress(training, (hooks) =>
         runTraining(out, training, { signal, device: deviceLine(report), ...hooks }),
@@ -133,10 +133,10 @@ function settingsOf({
   return trainSettings({ preset: preset!, steps: steps ?? DEFAULT_STEPS, ...given })
 }
 
-function prepare(settings: TrainSettings, minutes: number | undefined): Training {
-  const training = startTraining(settings)
+async function prepare(settings: TrainSettings, minutes: number | undefined): Promise<Training> {
+  const training = await startTraining(settings)
   if (minutes !== undefined) {
-    planMinutes(training, minutes)
+    await planMinutes(training, minutes)
     remark(`${training.trainer.settings.steps} steps are planned for ${minutes} minutes`)
   }
   return training

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { OpAttribute, TensorflowBackend } from '../backend/tensorflow-ops.ts'
+import { type OpAttribute, type TfjsNode, tensorflow } from '../backend/tensorflow.ts'
 import { Recorder } from '../graph/recorder.ts'
 import { GraphSession } from '../graph/session.ts'
 import { graphMatmuls } from './graph-matmuls.ts'
@@ -20,7 +20,8 @@ export interface MatmulCount<T> {
  */
 export function countMatmulFlops<T>(f: () => T): MatmulCount<T> {
   const matmuls: Matmul[] = []
-  const restore = tf.getBackend() === 'tensorflow' ? watchTensorflow(matmuls) : watchKernels(matmuls)
+  const node = tensorflow()
+  const restore = node ? watchTensorflow(node, matmuls) : watchKernels(matmuls)
   try {
     const result = f()
     if (result instanceof Promise) throw new Error('countMatmulFlops: the function is asynchronous')
@@ -30,8 +31,7 @@ export function countMatmulFlops<T>(f: () => T): MatmulCount<T> {
   }
 }
 
-function watchTensorflow(matmuls: Matmul[]): () => void {
-  const backend = tf.backend() as unknown as TensorflowBackend
+function watchTensorflow(backend: TfjsNode, matmuls: Matmul[]): () => void {
   let recording = false
   const inspect = (op: string, attributes: OpAttribute[], inputs: tf.Tensor[]) => {
     if (recording || !isMatmul(op)) return
@@ -57,7 +57,7 @@ function watchTensorflow(matmuls: Matmul[]): () => void {
       }
     }),
     replace(GraphSession.prototype, 'execute', (original, session) => (inputs, refs) => {
-      const { operands, resolve } = graphMatmuls(session.nodes, inputs, refs, session.shapes)
+      const { operands, resolve } = graphMatmuls(session.recording, inputs, refs)
       const results = original(inputs, [...refs, ...operands])
       const values = results.splice(refs.length)
       matmuls.push(...resolve(values))

@@ -1,5 +1,6 @@
 import type { Tensor } from '@tensorflow/tfjs-core'
 import { type AttributeValue, type GraphNode, nodeOf } from '../graph/protobuf.ts'
+import type { Recording } from '../graph/recorder.ts'
 import { isMatmul, type Matmul, tensorflowMatmul } from './matmul.ts'
 
 /** What a run of a graph multiplies, once the operands' shapes are known. */
@@ -16,14 +17,12 @@ const CONDITIONAL =
 
 /**
  * The matrix products among the nodes that a run fed with `inputs` and fetching `refs` executes: those that `refs` depend on.
- * `shapes`: of operands that cannot be fetched.
  * @throws Error for a node that may run or not, and for a product that is not known
  */
 export function graphMatmuls(
-  nodes: readonly GraphNode[],
+  { nodes, shapes = {} }: Pick<Recording, 'nodes' | 'shapes'>,
   inputs: Record<string, Tensor>,
   refs: readonly string[],
-  shapes: Readonly<Record<string, readonly number[]>> = {},
 ): GraphMatmuls {
   const byName = new Map(nodes.map((node) => [node.name, node]))
   const running = executed(byName, refs)

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { isJsonObject, parseStrictJson } from '../checkpoint/json.ts'
 import { ConfigError, InputError, messageOf } from '../errors.ts'
 import { entryAt, shownPath } from '../files.ts'
+import { bundledDirectory } from '../package.ts'
 import type { ArchitectureSpec } from './architecture.ts'
 import type { CostDtype } from './bytes.ts'
 import { architectureFromJson, isEngineType } from './config-json.ts'
@@ -19,14 +20,16 @@ export interface NamedModel {
 }
 
 /**
- * The model that a directory, a config.json, or a published model's name (as `findPublished` takes it) stands for.
+ * The model that a directory, a config.json, a bundled model's name (as `bundledDirectory` takes it), or a published model's
+ * (as `findPublished` does) stands for.
  * @throws InputError for a name that none or several have; ConfigError or CheckpointError, naming the file, for a config
  * that cannot be read or counted
  */
 export function modelNamed(name: string): NamedModel {
-  const there = entryAt(name, InputError)
+  const path = bundledDirectory(name) ?? name
+  const there = entryAt(path, InputError)
   if (there) {
-    const file = there.isDirectory() ? join(name, 'config.json') : name
+    const file = there.isDirectory() ? join(path, 'config.json') : path
     const json = readConfig(file)
     const dtype = isEngineType(json) ? 'float32' : 'bfloat16'
     return { name, spec: architectureFromJson(json, file), dtype, published: null }
@@ -34,7 +37,7 @@ export function modelNamed(name: string): NamedModel {
   const published = findPublished(name)
   if (!published) {
     throw new InputError(
-      `${shownPath(name)}: no such directory or file, and no published model of that name; near: ${nearNames(name).join(', ')}`,
+      `${shownPath(name)}: no such directory or file, and no bundled or published model of that name; near: ${nearNames(name).join(', ')}`,
     )
   }
   return { name: published.name, spec: publishedArchitecture(published), dtype: published.dtype, published }

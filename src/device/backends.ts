@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import { dirname } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { repairGather } from '../backend/kernel-repairs.ts'
+import { hasOneDnn, loadedTensorflow } from '../backend/tensorflow.ts'
 import { DeviceError, messageOf } from '../errors.ts'
 import type { DeviceChoice } from './choose.ts'
 import { repairNodeUtil } from './node-repair.ts'
@@ -16,16 +17,6 @@ export const BACKENDS: Record<Device, string> = {
   cpu: 'tensorflow',
   wasm: 'wasm',
   js: 'cpu',
-}
-
-/** What tinymoe reads of tfjs-node's backend object. */
-interface NativeBackend extends tf.KernelBackend {
-  isUsingGpuDevice: boolean
-  /** Written by tinymoe when it loads TensorFlow, which reads the number once. */
-  threadChoice?: ThreadChoice
-  /** Written with it. */
-  cpuFeatures?: readonly string[]
-  binding: { TF_Version: string }
 }
 
 export interface NativeSettings {
@@ -55,32 +46,12 @@ export async function activate(
 }
 
 export function tensorflowVersion(): string | null {
-  return nativeBackend()?.binding.TF_Version ?? null
+  return loadedTensorflow()?.binding.TF_Version ?? null
 }
 
 /** What TensorFlow was loaded with; null before. */
 export function runningThreads(): ThreadChoice | null {
-  return nativeBackend()?.threadChoice ?? null
-}
-
-/** How many threads compute when TensorFlow's ops run on the processor; null when they do not. */
-export function processorThreads(): number | null {
-  const native = nativeBackend()
-  return native && !native.isUsingGpuDevice ? (native.threadChoice?.threads ?? null) : null
-}
-
-/** The features of the processor that TensorFlow runs on, by the names of `MachineDescription.cpuFeatures`. */
-export function processorFeatures(): readonly string[] {
-  return nativeBackend()?.cpuFeatures ?? []
-}
-
-/** Whether this TensorFlow has oneDNN's kernels under names that a graph can give. */
-export function hasOneDnn(): boolean {
-  return process.platform === 'linux' && process.arch === 'x64'
-}
-
-function nativeBackend(): NativeBackend | null {
-  return tf.findBackend('tensorflow') as NativeBackend | null
+  return loadedTensorflow()?.loadedWith?.threads ?? null
 }
 
 /** A process can hold one TensorFlow only, so a second call can but confirm what the first one loaded. */
@@ -89,16 +60,15 @@ function openNative(
   prepared: Prepared,
   settings: NativeSettings,
 ): void {
-  if (!nativeBackend() && variant) {
+  if (!loadedTensorflow() && variant) {
     const visibleDevices = device === 'cuda' ? gpu?.visibleAs : '-1'
     withEnvironment(nativeEnvironment(visibleDevices, settings), () =>
       loadNative(variant, prepared[variant].addon!),
     )
     repairGather()
-    nativeBackend()!.threadChoice = settings.threads
-    nativeBackend()!.cpuFeatures = settings.cpuFeatures
+    loadedTensorflow()!.loadedWith = settings
   }
-  const onGpu = nativeBackend()?.isUsingGpuDevice
+  const onGpu = loadedTensorflow()?.isUsingGpuDevice
   if (device === 'cuda' && !onGpu) {
     throw new DeviceError(
       'TensorFlow was loaded and found no usable GPU (`--debug` shows what it says about it)',
@@ -117,7 +87,7 @@ function nativeEnvironment(visibleDevices: string | undefined, { threads, debug 
   return {
     TF_FORCE_GPU_ALLOW_GROWTH: env.TF_FORCE_GPU_ALLOW_GROWTH ?? 'true', // else it takes all of the card's memory
     TF_CPP_MIN_LOG_LEVEL: env.TF_CPP_MIN_LOG_LEVEL ?? (debug ? '0' : '3'),
-    // Graphs name their kernels (src/graph/sharing.ts); unset, TensorFlow would choose for them by the processor.
+    // Graphs name their kernels (src/graph/products.ts); unset, TensorFlow would choose for them by the processor.
     TF_ENABLE_ONEDNN_OPTS: env.TF_ENABLE_ONEDNN_OPTS ?? (hasOneDnn() ? '0' : undefined),
     TF_NUM_INTRAOP_THREADS: String(threads.threads),
     TF_OVERRIDE_GLOBAL_THREADPOOL: env.TF_OVERRIDE_GLOBAL_THREADPOOL ?? '1', // so that a session may have its own number

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../backend/backend.ts'
 
 export interface MachineReadings {
   /** Square float32 matrix product of `matmulSize`: 2 n^3 operations a product. */
@@ -21,12 +22,12 @@ const SIZES: Record<string, Sizes> = {
   cpu: { matmul: 192, vector: 2 ** 24 },
 }
 /** A GPU needs a larger product to be busy, and to outweigh the round trip of reading one number back. */
-const GPU_SIZES: Sizes = { matmul: 8192, vector: 2 ** 28 }
+const CARD_SIZES: Sizes = { matmul: 8192, vector: 2 ** 28 }
 
 /** How fast the active backend is, in about `seconds`: medians of repetitions, each ended by reading a result back. */
 export async function measureMachine(seconds = 1): Promise<MachineReadings> {
-  const onGpu = (tf.backend() as { isUsingGpuDevice?: boolean }).isUsingGpuDevice === true
-  const { matmul: n, vector } = onGpu ? GPU_SIZES : (SIZES[tf.getBackend()] ?? SIZES.wasm)
+  const { name, onCard } = backend()
+  const { matmul: n, vector } = onCard ? CARD_SIZES : (SIZES[name] ?? SIZES.wasm)
 
   const a = tf.fill([n, n], 1.5)
   const matmulMs = await medianMs(() => tf.matMul(a, a), seconds / 2)

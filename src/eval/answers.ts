@@ -21,54 +21,59 @@ export interface Quiz {
   domain: Domain
   form: string
   kind: 'answer' | 'text'
-  items: { prompt: number[]; limit: number; isRight(continuation: number[]): boolean }[]
+  items: { prompt: number[]; limit: number; isRight(continuation: number[]): Promise<boolean> }[]
   /** Questions that are too long for the model. */
   leftOut: number
 }
 
 /** All that is asked of a model: at most `samples` questions of each form, and a quarter as many texts. */
-export function quizzesOf(
+export async function quizzesOf(
   codec: TextCodec,
   config: Pick<ModelConfig, 'maxPositionEmbeddings' | 'eosTokenIds'>,
   domains: readonly Domain[],
   draw: Draw,
   samples: number,
-): Quiz[] {
+): Promise<Quiz[]> {
   const room = config.maxPositionEmbeddings
-  return domains.flatMap((domain) => {
+  const ofDomain = async (domain: Domain): Promise<Quiz[]> => {
     const texts = openingsOf(domain, draw, Math.ceil(samples / QUESTIONS_A_TEXT))
-    const answers = [...questionsOf(domain, draw, samples)].map(([form, questions]) =>
-      fitting({ domain, form, kind: 'answer', items: questions.map((q) => answerItem(codec, q)) }, room),
+    const answers = await Promise.all(
+      [...questionsOf(domain, draw, samples)].map(async ([form, questions]) => {
+        const items = await Promise.all(questions.map((question) => answerItem(codec, question)))
+        return fitting({ domain, form, kind: 'answer', items }, room)
+      }),
     )
     if (texts === null) return answers
-    const items = texts.openings.map((opening) => textItem(codec, config, domain, opening))
+    const items = await Promise.all(texts.openings.map((opening) => textItem(codec, config, domain, opening)))
     return [...answers, fitting({ domain, form: texts.form, kind: 'text', items }, room)]
-  })
+  }
+  return (await Promise.all(domains.map(ofDomain))).flat()
 }
 
-function answerItem(codec: TextCodec, question: Question): Quiz['items'][0] {
-  const prompt = codec.prompt(question.prompt)
-  const answerTokens = codec.prompt(question.text).length - prompt.length
+async function answerItem(codec: TextCodec, question: Question): Promise<Quiz['items'][0]> {
+  const prompt = await codec.prompt(question.prompt)
+  const answerTokens = (await codec.prompt(question.text)).length - prompt.length
   return {
     prompt,
     limit: answerTokens + SLACK,
-    isRight: (continuation) => checkAnswer(question, continuationText(codec, prompt, continuation)),
+    isRight: async (continuation) =>
+      checkAnswer(question, await continuationText(codec, prompt, continuation)),
   }
 }
 
 /** A text is right when the model wrote something, ended it, and the verifier finds nothing wrong in the whole. */
-function textItem(
+async function textItem(
   codec: TextCodec,
   { eosTokenIds }: Pick<ModelConfig, 'eosTokenIds'>,
   domain: Domain,
   opening: string,
-): Quiz['items'][0] {
-  const prompt = codec.prompt(opening)
+): Promise<Quiz['items'][0]> {
+  const prompt = await codec.prompt(opening)
   return {
     prompt,
     limit: TEXT_TOKENS,
-    isRight: (continuation) => {
-      const written = continuationText(codec, prompt, continuation)
+    isRight: async (continuation) => {
+      const written = await continuationText(codec, prompt, continuation)
       const ended = eosTokenIds.includes(continuation.at(-1) ?? -1)
       return ended && written !== '' && verifyText(domain, opening + written).length === 0
     },
@@ -76,8 +81,9 @@ function textItem(
 }
 
 /** Text that new tokens add: tokenizers may drop a space at the beginning, so it is read behind the prompt. */
-function continuationText(codec: TextCodec, prompt: number[], continuation: number[]): string {
-  return codec.text([...prompt, ...continuation]).slice(codec.text(prompt).length)
+async function continuationText(codec: TextCodec, prompt: number[], continuation: number[]): Promise<string> {
+  const [whole, before] = await Promise.all([codec.text([...prompt, ...continuation]), codec.text(prompt)])
+  return whole.slice(before.length)
 }
 
 /** Without the items that have no room for what they need, and with no limit beyond the model's positions. */
@@ -100,10 +106,11 @@ export async function runQuiz(
   watch: Watch = {},
 ): Promise<Proportion> {
   const ends = new Set(model.config.eosTokenIds)
-  const isEnd = (token: number) =>
-    ends.has(token) || (kind === 'answer' && codec.tokenText(token).includes('\n'))
+  const isEnd = async (token: number) =>
+    ends.has(token) || (kind === 'answer' && (await codec.tokenText(token)).includes('\n'))
   const continuations = await continueGreedily(model, items, { ...watch, isEnd })
-  return proportion(items.filter((item, i) => item.isRight(continuations[i])).length, items.length)
+  const right = await Promise.all(items.map((item, i) => item.isRight(continuations[i])))
+  return proportion(right.filter(Boolean).length, items.length)
 }
 
 export interface QuizResult {

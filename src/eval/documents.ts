@@ -1,7 +1,7 @@
 import { InputError } from '../errors.ts'
-import type { Tokenizer } from '../generate/tokenizer.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { shown } from '../text/foreign.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type Domain, generateSample, type Sample, type Split } from '../train/corpus/index.ts'
 
 /** A document as the model reads it. */
@@ -37,8 +37,8 @@ export class TextCodec {
   }
 
   /** A whole document; what is over the model's positions is cut off. */
-  document(domain: Domain, text: string): Document & { cut: boolean } {
-    const whole = [...this.prompt(text), ...this.end]
+  async document(domain: Domain, text: string): Promise<Document & { cut: boolean }> {
+    const whole = [...(await this.prompt(text)), ...this.end]
     if (whole.length < 2) {
       throw new InputError(`${this.dir}: tokenizer.json gives too few tokens for ${shown(text)}`)
     }
@@ -50,8 +50,8 @@ export class TextCodec {
    * The beginning of a document.
    * @throws InputError for a tokenizer with more ids than the model
    */
-  prompt(text: string): number[] {
-    const ids = this.tokenizer!.encode(text, { addSpecialTokens: false })
+  async prompt(text: string): Promise<number[]> {
+    const ids = await this.tokenizer!.encode(text, { addSpecialTokens: false })
     const foreign = ids.find((id) => id >= this.config.vocabSize)
     if (foreign !== undefined) {
       throw new InputError(
@@ -62,12 +62,12 @@ export class TextCodec {
   }
 
   /** Text of ids, without marks. */
-  text(tokens: readonly number[]): string {
+  text(tokens: readonly number[]): Promise<string> {
     return this.tokenizer!.decode(tokens)
   }
 
   /** What an id stands for, marks included. */
-  tokenText(token: number): string {
+  tokenText(token: number): Promise<string> {
     return this.tokenizer!.decode([token], { skipSpecialTokens: false })
   }
 
@@ -94,29 +94,36 @@ export interface Draw {
 /** A document whose answer is determined. */
 export type Question = Sample & { prompt: string; answer: string }
 
-/** The split's first `count` documents of a domain. */
+/** The split's first `count` documents of each domain. */
 export function documentsOf(
   codec: TextCodec,
-  domain: Domain,
+  domains: readonly Domain[],
   { split, seed }: Draw,
   count: number,
-): ReturnType<TextCodec['document']>[] {
-  return Array.from({ length: count }, (_, index) =>
-    codec.document(domain, generateSample(domain, split, index, seed).text),
+): Promise<Awaited<ReturnType<TextCodec['document']>>[]> {
+  const first = Array.from({ length: count }, (_, index) => index)
+  return Promise.all(
+    domains.flatMap((domain) =>
+      first.map((index) => codec.document(domain, generateSample(domain, split, index, seed).text)),
+    ),
   )
 }
 
-/** The split's first documents of a domain with `tokens` tokens together, or a little more. */
-export function documentsOfTokens(
+/** The split's first documents of each domain with `tokens` tokens together, or a little more. */
+export async function documentsOfTokens(
   codec: TextCodec,
-  domain: Domain,
+  domains: readonly Domain[],
   { split, seed }: Draw,
   tokens: number,
-): Document[] {
+): Promise<Document[]> {
   const documents: Document[] = []
-  for (let total = 0; total < tokens; total += documents.at(-1)!.tokens.length) {
-    const { text } = generateSample(domain, split, documents.length, seed)
-    documents.push(codec.document(domain, text))
+  for (const domain of domains) {
+    let total = 0
+    for (let index = 0; total < tokens; index++) {
+      const document = await codec.document(domain, generateSample(domain, split, index, seed).text)
+      documents.push(document)
+      total += document.tokens.length
+    }
   }
   return documents
 }

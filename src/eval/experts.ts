@@ -22,9 +22,7 @@ export async function expertsReport(
   samples: number,
   { signal, onShare }: Watch = {},
 ): Promise<ExpertsReport> {
-  const documents = domains.flatMap((domain) =>
-    documentsOfTokens(codec, domain, draw, TOKENS_A_SAMPLE * samples),
-  )
+  const documents = await documentsOfTokens(codec, domains, draw, TOKENS_A_SAMPLE * samples)
   const { losses, trace, tokens } = await route(model, documents, {
     signal,
     onShare: (share) => onShare?.(ROUTING_SHARE * share),
@@ -40,6 +38,10 @@ export async function expertsReport(
     ),
     layers: [],
   }
+  const ids = [...new Set(tokens.map(({ token }) => token))]
+  const texts = new Map(
+    await Promise.all(ids.map(async (id): Promise<[number, string]> => [id, await codec.tokenText(id)])),
+  )
   for (const [i, layer] of trace.layers.entries()) {
     const disabled = await disabledLosses(
       model,
@@ -52,7 +54,7 @@ export async function expertsReport(
           onShare?.(ROUTING_SHARE + ((1 - ROUTING_SHARE) * (i + share)) / trace.layers.length),
       },
     )
-    report.layers.push({ ...layerSpecialisation(layer, tokens, (id) => codec.tokenText(id)), disabled })
+    report.layers.push({ ...layerSpecialisation(layer, tokens, (id) => texts.get(id)!), disabled })
   }
   return report
 }

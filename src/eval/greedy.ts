@@ -12,7 +12,7 @@ export interface Continuation {
 
 export interface GreedyOptions extends Watch {
   /** Ends a continuation after this token, which is its last. */
-  isEnd(token: number): boolean
+  isEnd(token: number): Promise<boolean>
 }
 
 /**
@@ -30,35 +30,37 @@ export async function continueGreedily(
   )
   for (let from = 0; from < order.length; from += BATCH) {
     const batch = order.slice(from, from + BATCH)
-    const rows = batch.map((index) => ({ ...continuations[index], tokens: results[index] }))
+    const rows = batch.map((index) => ({ ...continuations[index], tokens: results[index], ended: false }))
     await continueBatch(model, rows, isEnd, signal)
     onShare?.(Math.min(1, (from + BATCH) / order.length))
   }
   return results
 }
 
-type Row = Continuation & { tokens: number[] }
+type Row = Continuation & { tokens: number[]; ended: boolean }
 
 async function continueBatch(
   model: EvalForward,
   rows: Row[],
-  isEnd: (token: number) => boolean,
+  isEnd: GreedyOptions['isEnd'],
   signal?: AbortSignal,
 ): Promise<void> {
   const cache = model.createCache()
-  const goesOn = ({ tokens, limit }: Row) =>
-    tokens.length < limit && (tokens.length === 0 || !isEnd(tokens.at(-1)!))
+  const goesOn = ({ tokens, limit, ended }: Row) => tokens.length < limit && !ended
   try {
     let next = rows.map(({ prompt }) => [...prompt])
     while (rows.some(goesOn)) {
       await nextTurn() // an interrupt is seen only between turns of the event loop
       signal?.throwIfAborted()
       const { tokens: chosen } = model.greedy(next, { cache })
-      next = rows.map((row, b) => {
-        if (!goesOn(row)) return [row.tokens.at(-1) ?? row.prompt[0]]
-        row.tokens.push(chosen[b])
-        return [chosen[b]]
-      })
+      next = []
+      for (const [b, row] of rows.entries()) {
+        if (goesOn(row)) {
+          row.tokens.push(chosen[b])
+          row.ended = await isEnd(chosen[b])
+        }
+        next.push([row.tokens.at(-1) ?? row.prompt[0]])
+      }
     }
   } finally {
     cache.dispose()

@@ -58,11 +58,11 @@ export async function evaluate(
   const conditions = conditionsOf(model)
   const started = performance.now()
 
-  const documents = domains.flatMap((domain) => documentsOf(codec, domain, draw, samples))
+  const documents = await documentsOf(codec, domains, draw, samples)
   const losses = await documentLosses(eager, documents, stage('losses'))
-  const quizzes = quizzesOf(codec, config, domains, draw, samples)
+  const quizzes = await quizzesOf(codec, config, domains, draw, samples)
   const results = await runQuizzes(eager, codec, quizzes, stage('answers'))
-  const text = speedTokens(codec, domains[0], draw, config.maxPositionEmbeddings)
+  const text = await speedTokens(codec, domains[0], draw, config.maxPositionEmbeddings)
   const speed = await measureSpeed(model, text, stage('speed'))
   const exactMatch = byDomainAndForm(results, 'answer')
   return {

@@ -16,11 +16,17 @@ const BUDGET_MS = 15_000
 const MIN_ROUNDS = 3
 
 /** Prompt and continuation, real text: of stories, or what else there is, in a row. */
-export function speedTokens(codec: TextCodec, domain: Domain, draw: Draw, room: number): number[] {
+export async function speedTokens(
+  codec: TextCodec,
+  domain: Domain,
+  draw: Draw,
+  room: number,
+): Promise<number[]> {
   const wanted = Math.min(PROMPT_TOKENS + STEPS, room)
   const tokens: number[] = []
   for (let index = 0; tokens.length < wanted; index++) {
-    tokens.push(...codec.document(domain, generateSample(domain, draw.split, index, draw.seed).text).tokens)
+    const { text } = generateSample(domain, draw.split, index, draw.seed)
+    tokens.push(...(await codec.document(domain, text)).tokens)
   }
   return tokens.slice(0, wanted)
 }

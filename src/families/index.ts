@@ -16,3 +16,10 @@ export function familyOf(json: unknown, file: string): Family {
   const found = modelType === undefined ? 'is missing' : `is ${shown(modelType)}`
   throw new ConfigError(`${file}: "model_type" ${found}, expected one of ${known}`)
 }
+
+/** The family of a config that was parsed or made here. */
+export function familyNamed(modelType: string): Family {
+  const family = FAMILIES.find((f) => f.modelType === modelType)
+  if (!family) throw new Error(`no family ${modelType}`)
+  return family
+}

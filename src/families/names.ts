@@ -17,25 +17,25 @@ export function isStaleBuffer(name: string): boolean {
   return name.endsWith('.rotary_emb.inv_freq')
 }
 
-/** Our name of a published tensor, or null when no rule knows it. */
-export function ourName(rules: NameRule[], published: string): string | null {
-  return translate(rules, published)
+/** Translates published names to ours; null where no rule knows one. */
+export function ourNames(rules: NameRule[]): (published: string) => string | null {
+  return translator(rules)
 }
 
-/** The published name of one of our tensors: the same table read backwards. */
-export function publishedName(rules: NameRule[], ours: string): string | null {
-  return translate(
-    rules.map(([published, own]) => [own, published]),
-    ours,
-  )
+/** Translates our names to the published ones: the same table read backwards. */
+export function publishedNames(rules: NameRule[]): (ours: string) => string | null {
+  return translator(rules.map(([published, ours]) => [ours, published]))
 }
 
-function translate(rules: [from: string, to: string][], name: string): string | null {
-  for (const [from, to] of rules) {
-    const match = pattern(from).exec(name)
-    if (match) return to.replace(/\{(\w+)\}/g, (_, part) => match.groups?.[part] ?? '')
+function translator(rules: [from: string, to: string][]): (name: string) => string | null {
+  const patterns = rules.map(([from, to]) => [pattern(from), to] as const)
+  return (name) => {
+    for (const [from, to] of patterns) {
+      const match = from.exec(name)
+      if (match) return to.replace(/\{(\w+)\}/g, (_, part) => match.groups?.[part] ?? '')
+    }
+    return null
   }
-  return null
 }
 
 function pattern(template: string): RegExp {

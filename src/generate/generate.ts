@@ -1,15 +1,17 @@
 import type * as tf from '@tensorflow/tfjs-core'
+import { assertObject, shown } from '../checks.ts'
 import { InputError } from '../errors.ts'
+import { checkCall } from '../model/check-call.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { KvCache } from '../model/kv-cache.ts'
+import { checkForm } from '../model/router/check-interventions.ts'
 import type { RoutingTrace } from '../model/trace.ts'
 import type { ForwardOptions, ForwardResult, GreedyResult } from '../model/transformer.ts'
-import { shown } from '../text/foreign.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type Random, Xoshiro128 } from './random.ts'
 import { GenerateRun } from './run.ts'
 import { nextToken, parseSampling, type Sampling } from './sampler.ts'
 import { StopFilter, TextStream } from './text-stream.ts'
-import type { Tokenizer } from './tokenizer.ts'
 import type { FinishReason, Generated, GeneratedToken, GenerateOptions, GenerateResult } from './types.ts'
 
 export const DEFAULT_MAX_TOKENS = 64
@@ -29,8 +31,8 @@ export interface GenerativeModel {
 
 /**
  * Continues a text or token ids. Nothing runs until the result is read.
- * @throws InputError at once for options that are wrong or contradict each other, a missing tokenizer, or too long a prompt;
- * the run itself rejects with an InputError for a token outside the vocabulary or logits that are no numbers
+ * @throws InputError at once for options that are wrong or contradict each other, a missing tokenizer, or too many tokens; the run
+ * itself rejects with an InputError for too long a text, a token outside the vocabulary, or logits that are no numbers
  */
 export function generate(
   model: GenerativeModel,
@@ -43,12 +45,14 @@ export function generate(
 
 /** One run: what it was asked, and what it has so far. */
 class Generation {
-  private readonly prompt: number[]
   private readonly maxTokens: number
   private readonly sampling: Sampling
   private readonly random: Random
-  private readonly textStream: TextStream | null
   private readonly stopFilter: StopFilter
+  private readonly stopTokens: readonly number[]
+  /** Known once the run has begun, as tokenizers answer later. */
+  private prompt: number[] = []
+  private textStream: TextStream | null = null
   private readonly tokens: number[] = []
   private readonly traces: RoutingTrace[] = []
   private text = ''
@@ -62,32 +66,33 @@ class Generation {
 
   constructor(
     private readonly model: GenerativeModel,
-    tokenizer: Tokenizer | null,
+    private readonly tokenizer: Tokenizer | null,
     private readonly options: GenerateOptions,
   ) {
-    const { maxPositionEmbeddings } = model.config
+    checkOptions(options)
     this.graphsMsBefore = model.graphsMs ?? 0
     this.sampling = parseSampling(options)
     this.random = Xoshiro128.fromSeed(this.sampling.seed)
-    this.prompt = promptTokens(options, tokenizer)
-    checkPromptLength(this.prompt.length, model.config)
-    this.maxTokens = Math.min(parseMaxTokens(options), maxPositionEmbeddings - this.prompt.length)
-    this.stopFilter = new StopFilter(parseStops(options, tokenizer))
-    this.textStream = tokenizer ? new TextStream(tokenizer, this.prompt) : null
+    checkInput(options, tokenizer, model.config)
+    this.maxTokens = parseMaxTokens(options)
+    const stops = parseStops(options, tokenizer)
+    this.stopFilter = new StopFilter(stops)
+    this.stopTokens = stops.flatMap((stop) => tokenizer?.specialTokens.get(stop) ?? [])
   }
 
   /** Prompt, then token after token; the cache is freed however this is left. */
   async *steps(): AsyncGenerator<GeneratedToken, void> {
+    await this.readPrompt()
     const cache = this.model.createCache()
     try {
       let token = await this.prefill(cache)
       while (token !== null) {
-        yield this.take(token)
+        yield await this.take(token)
         token = await this.decode(cache)
       }
     } finally {
       cache.dispose()
-      if (this.finishReason === null) this.text += this.rest()
+      if (this.finishReason === null) this.text += await this.rest()
     }
   }
 
@@ -109,9 +114,21 @@ class Generation {
     }
   }
 
+  private async readPrompt(): Promise<void> {
+    const { tokenizer, options, model } = this
+    this.prompt = options.tokens ? [...options.tokens] : await tokensOf(options.prompt as string, tokenizer!)
+    checkPromptLength(this.prompt.length, model.config)
+    this.textStream = tokenizer ? new TextStream(tokenizer, this.prompt) : null
+  }
+
+  /** New tokens that there is room for. */
+  private get limit(): number {
+    return Math.min(this.maxTokens, this.model.config.maxPositionEmbeddings - this.prompt.length)
+  }
+
   /** The first new token, or null if nothing is to be generated. */
   private async prefill(cache: KvCache): Promise<number | null> {
-    if (this.maxTokens === 0) this.finishReason = 'length'
+    if (this.limit === 0) this.finishReason = 'length'
     const started = performance.now()
     let token: number | null = null
     for (let from = 0; from < this.prompt.length; from += PREFILL_CHUNK) {
@@ -162,23 +179,24 @@ class Generation {
   }
 
   /** Takes a new token in, and says what of the text it makes certain. */
-  private take(token: number): GeneratedToken {
+  private async take(token: number): Promise<GeneratedToken> {
     const started = performance.now()
     this.tokens.push(token)
     const isEos = !this.options.ignoreEos && this.model.config.eosTokenIds.includes(token)
     if (isEos) this.finishReason = 'eos'
-    else if (this.tokens.length === this.maxTokens) this.finishReason = 'length'
-    const { text, stopped } = this.stopFilter.push((!isEos && this.textStream?.push(token)) || '')
+    else if (this.stopTokens.includes(token)) this.finishReason = 'stop'
+    else if (this.tokens.length === this.limit) this.finishReason = 'length'
+    const { text, stopped } = this.stopFilter.push((!isEos && (await this.textStream?.push(token))) || '')
     if (stopped) this.finishReason = 'stop'
-    const certain = !stopped && this.ended ? text + this.rest() : text
+    const certain = !stopped && this.ended ? text + (await this.rest()) : text
     this.text += certain
     this.decodeMs += performance.now() - started
     return { token, text: certain }
   }
 
   /** Text held back so far, when no more is to come. */
-  private rest(): string {
-    const { text, stopped } = this.stopFilter.push(this.textStream?.flush() ?? '')
+  private async rest(): Promise<string> {
+    const { text, stopped } = this.stopFilter.push((await this.textStream?.flush()) ?? '')
     if (stopped) this.finishReason = 'stop'
     return stopped ? text : text + this.stopFilter.flush()
   }
@@ -186,6 +204,23 @@ class Generation {
   private get ended(): boolean {
     return this.finishReason !== null || this.options.signal?.aborted === true
   }
+}
+
+/** The kinds of what is given; what it says is looked at where it is used. */
+function checkOptions(options: GenerateOptions): void {
+  assertObject('generate', options, 'an object with prompt or tokens')
+  const { prompt, tokens, stop, signal, dispatch, trace, interventions } = options
+  const check = (name: string, value: unknown, holds: boolean, expected: string) => {
+    if (value !== undefined && !holds)
+      throw new InputError(`${name}: is ${shown(value)}, expected ${expected}`)
+  }
+  check('prompt', prompt, typeof prompt === 'string', 'a text')
+  check('tokens', tokens, Array.isArray(tokens) || ArrayBuffer.isView(tokens), 'a list of token ids')
+  const isList = Array.isArray(stop) && stop.every((text) => typeof text === 'string')
+  check('stop', stop, isList, "a list of texts, such as ['The end']")
+  check('signal', signal, signal instanceof AbortSignal, "an AbortController's signal")
+  checkCall([], { dispatch, trace })
+  if (interventions !== undefined) checkForm(interventions)
 }
 
 /** @throws InputError for a prompt longer than the positions that the model was made for */
@@ -200,20 +235,25 @@ export function checkPromptLength(
   }
 }
 
-function promptTokens({ prompt, tokens }: GenerateOptions, tokenizer: Tokenizer | null): number[] {
+function checkInput(
+  { prompt, tokens }: GenerateOptions,
+  tokenizer: Tokenizer | null,
+  config: Pick<ModelConfig, 'maxPositionEmbeddings'>,
+): void {
   if ((prompt === undefined) === (tokens === undefined)) {
     throw new InputError('generate: expected either prompt (a text) or tokens (ids), not both or none')
   }
-  if (tokens) {
-    if (tokens.length === 0) throw new InputError('tokens: are empty, expected at least one token')
-    return [...tokens]
-  }
-  if (!tokenizer) {
+  if (tokens?.length === 0) throw new InputError('tokens: are empty, expected at least one token')
+  if (tokens) checkPromptLength(tokens.length, config)
+  else if (!tokenizer) {
     throw new InputError(
       'prompt: the model has no tokenizer.json to read text with, give token ids (tokens) instead',
     )
   }
-  const ids = tokenizer.encode(prompt as string)
+}
+
+async function tokensOf(prompt: string, tokenizer: Tokenizer): Promise<number[]> {
+  const ids = await tokenizer.encode(prompt)
   if (ids.length === 0) throw new InputError(`prompt: ${shown(prompt)} has no tokens, expected some text`)
   return ids
 }
@@ -246,5 +286,15 @@ async function readAndDispose(logits: tf.Tensor): Promise<Float32Array> {
 
 /** Lets timers, signals and input have their turn. */
 function otherTasks(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
+  if (typeof setImmediate === 'function') return new Promise((resolve) => setImmediate(resolve))
+  // A browser has none, and its setTimeout waits 4 ms when it is called again and again.
+  const { port1, port2 } = new MessageChannel()
+  return new Promise((resolve) => {
+    const onmessage = () => {
+      port1.close()
+      resolve()
+    }
+    Object.assign(port1, { onmessage })
+    port2.postMessage(null)
+  })
 }

@@ -1,13 +1,14 @@
-import type { Tokenizer } from './tokenizer.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 
 const REPLACEMENT = '\uFFFD'
 
-/** Tokens of the prompt that the first new token is decoded with. */
+/** Tokens of the prompt, marks not counted, that the first new token is decoded with. */
 const PROMPT_CONTEXT = 6
 
 /**
- * Turns tokens into text piece by piece. A token is decoded together with the ones before it, since spaces and characters
- * may span tokens; what ends in a broken character waits for the next token (as vLLM's detokenizer does).
+ * Turns tokens into text piece by piece: together the pieces are what decoding prompt and tokens at once adds to the decoded
+ * prompt. A token is decoded behind the ones before it, since spaces and characters may span tokens; what ends in a broken
+ * character or among bytes waits for the next token.
  */
 export class TextStream {
   /** Tokens already given out, kept so that the next ones read as their continuation. */
@@ -18,15 +19,14 @@ export class TextStream {
     private readonly tokenizer: Tokenizer,
     prompt: readonly number[],
   ) {
-    this.context = prompt.slice(-PROMPT_CONTEXT)
-    // A cut or broken character would make what follows it read wrongly.
-    while (tokenizer.decode(this.context).includes(REPLACEMENT)) this.context.shift()
+    this.context = this.endOf(prompt)
   }
 
   /** The text that is certain with this token; '' while a character is incomplete. */
-  push(token: number): string {
+  async push(token: number): Promise<string> {
     this.pending.push(token)
-    const text = this.pendingText()
+    if (this.isAmongBytes()) return ''
+    const text = await this.pendingText()
     if (text === '' || text.endsWith(REPLACEMENT)) return ''
     this.context = this.pending
     this.pending = []
@@ -34,16 +34,42 @@ export class TextStream {
   }
 
   /** What is left at the end, broken characters as U+FFFD. */
-  flush(): string {
-    const text = this.pendingText()
+  async flush(): Promise<string> {
+    const text = await this.pendingText()
     this.pending = []
     return text
   }
 
-  private pendingText(): string {
-    const before = this.tokenizer.decode(this.context)
-    return this.tokenizer.decode([...this.context, ...this.pending]).slice(before.length)
+  /** What the pending tokens add. An incomplete character at the context's end may be another one now. */
+  private async pendingText(): Promise<string> {
+    if (this.pending.length === 0) return ''
+    const [before, both] = await Promise.all([
+      this.tokenizer.decode(this.context),
+      this.tokenizer.decode([...this.context, ...this.pending]),
+    ])
+    return both.slice(commonStart(before, both))
   }
+
+  /** Whether the last token that is no mark is a byte: whether a run of bytes is text is known only at its end. */
+  private isAmongBytes(): boolean {
+    const last = [...this.context, ...this.pending].findLast((token) => this.tokenizer.isText(token))
+    return last !== undefined && this.tokenizer.isByte(last)
+  }
+
+  /** The last tokens of a prompt: some that are no marks, and no part of a run of bytes. */
+  private endOf(prompt: readonly number[]): number[] {
+    let from = prompt.length
+    for (let left = PROMPT_CONTEXT; from > 0 && left > 0; ) if (this.tokenizer.isText(prompt[--from])) left--
+    while (from > 0 && (this.tokenizer.isByte(prompt[from]) || !this.tokenizer.isText(prompt[from]))) from--
+    return prompt.slice(from)
+  }
+}
+
+/** UTF-16 units that two texts have in common from the start, without a half of a pair. */
+function commonStart(left: string, right: string): number {
+  let length = 0
+  while (length < left.length && left[length] === right[length]) length++
+  return /[\uD800-\uDBFF]/.test(right[length - 1] ?? '') ? length - 1 : length
 }
 
 /** Cuts a text before the first of several stop texts, and holds back what may be the beginning of one. */

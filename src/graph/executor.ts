@@ -1,4 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../backend/backend.ts'
+import type { Dtype } from '../backend/dtypes.ts'
+import { LIMITS } from '../backend/limits.ts'
 import { type Batch, toBatch } from '../model/batch.ts'
 import type { MoeConfig } from '../model/config.ts'
 import type { CacheExtension, KvCache } from '../model/kv-cache.ts'
@@ -6,16 +9,10 @@ import { mostLikelyTokens } from '../model/most-likely.ts'
 import { assertFinite } from '../model/router/route.ts'
 import { type RoutingTrace, TraceRecorder } from '../model/trace.ts'
 import type { ForwardOptions, ForwardResult, GreedyResult, MoeModel } from '../model/transformer.ts'
-import { type Dtype, HalfWeights } from './half-weights.ts'
-import { cutInPieces, type Piece } from './pieces.ts'
-import { readsWeightsMostly } from './sharing.ts'
+import { HalfWeights } from './half-weights.ts'
+import { type Piece, piecesOf, roomFor } from './plan.ts'
 import { RecordedStep, type StepShape } from './step.ts'
 import type { StepInputs } from './step-inputs.ts'
-
-/** Columns that a cache has room for at first; doubled as needed. */
-const MIN_CAPACITY = 256
-/** Graphs kept; the one longest unused goes. */
-const MAX_STEPS = 12
 
 /** What a call is after: the logits, or each sequence's most likely next token. */
 type Wanted = 'logits' | 'greedy'
@@ -76,7 +73,7 @@ export class RecordedExecutor {
   greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'>): GreedyResult {
     return this.execute(tokens, { ...options, logits: 'last' }, 'greedy', (call) => {
       const { greedy } = call.outputs[call.outputs.length - 1]
-      const [, magnitude, ...largest] = greedy.dataSync()
+      const [, magnitude, ...largest] = backend().read(greedy)
       const chosen = Number.isFinite(magnitude) ? largest : this.greedyOnHost(call)
       return { tokens: chosen, trace: this.traceOf(call, options) }
     })
@@ -116,7 +113,7 @@ export class RecordedExecutor {
   }
 
   private prepare(batch: Batch, cache: KvCache, options: ForwardOptions): Omit<Call, 'outputs' | 'wanted'> {
-    const pieces = cutInPieces(batch.length)
+    const pieces = piecesOf(batch.length)
     const last = pieces[pieces.length - 1]
     const needed = last.from + last.stepTokens
     const columns = cache.stored + needed
@@ -156,8 +153,8 @@ export class RecordedExecutor {
     const results = this.fetch(piece, call, names)
     const output = Object.fromEntries(names.map((name, i) => [name, results[i]]))
     call.outputs.push(output)
-    const [check] = (output.greedy ?? output.finite)?.dataSync() ?? [0]
-    if (!Number.isFinite(check)) this.explain(piece, call)
+    const check = output.greedy ?? output.finite
+    if (check && !Number.isFinite(backend().read(check)[0])) this.explain(piece, call)
   }
 
   /** Runs a piece's step; again, if it has run before, which writes the same columns. */
@@ -180,21 +177,15 @@ export class RecordedExecutor {
   private step(shape: StepShape): RecordedStep {
     const key = keyOf(shape)
     const known = this.steps.get(key)
-    const step =
-      known ?? new RecordedStep(this.model.config, this.model.weights, shape, this.halvesFor(shape))
+    const step = known ?? new RecordedStep(this.model.config, this.model.weights, shape, this.halves)
     this.steps.delete(key)
     this.steps.set(key, step)
-    if (this.steps.size > MAX_STEPS) {
+    if (this.steps.size > LIMITS.graphs) {
       const [oldest, stale] = this.steps.entries().next().value as [string, RecordedStep]
       stale.dispose()
       this.steps.delete(oldest)
     }
     return step
-  }
-
-  /** A processor multiplies few rows no faster in half precision, and float32 graphs share the weights' own memory. */
-  private halvesFor({ batch, tokens }: StepShape): HalfWeights | null {
-    return readsWeightsMostly(batch * tokens) ? null : this.halves
   }
 
   /** Something was not finite: if a router saw it, say where. */
@@ -212,7 +203,7 @@ export class RecordedExecutor {
     })
     try {
       layers.forEach((layer, i) => {
-        assertFinite(logits[i].dataSync() as Float32Array, logits[i].shape[1] as number, { layer, rows })
+        assertFinite(backend().read(logits[i]), logits[i].shape[1] as number, { layer, rows })
       })
     } finally {
       tf.dispose(logits)
@@ -279,11 +270,6 @@ function stepInputs(
     firstColumn: first + from,
     lastRows: Int32Array.from({ length: B }, (_, b) => b * stepTokens + count - 1),
   }
-}
-
-/** Columns of a cache to have room for: a power of two. */
-function roomFor(columns: number): number {
-  return Math.max(MIN_CAPACITY, 2 ** Math.ceil(Math.log2(columns)))
 }
 
 /** Rows [B stepTokens, n] of each piece as the rows of the call's real tokens, sequence after sequence. */

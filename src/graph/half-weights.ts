@@ -1,12 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
+import type { HalfDtype } from '../backend/dtypes.ts'
 import { DATA_TYPES } from './protobuf.ts'
 import { constant, type Recording } from './recorder.ts'
 import { GraphSession } from './session.ts'
-
-/** Number types that weights may be multiplied in. */
-export const DTYPES = ['float32', 'bfloat16', 'float16'] as const
-export type Dtype = (typeof DTYPES)[number]
-export type HalfDtype = Exclude<Dtype, 'float32'>
 
 /**
  * Matrices rounded to half precision, each once however many graphs read it. tfjs has no such type, so two numbers lie in

@@ -1,43 +1,15 @@
 import type * as tf from '@tensorflow/tfjs-core'
-import type { OpAttribute, TensorflowBackend } from '../backend/tensorflow-ops.ts'
+import type { OpAttribute, TfjsNode } from '../backend/tensorflow.ts'
+
+const UNARY = 'Neg Softmax Sigmoid Rsqrt Square Exp Log Abs Sqrt Relu Tanh IsFinite'
+const BINARY = 'Mul AddV2 Sub FloorDiv RealDiv Div Maximum Minimum Equal Less Greater Pow'
 
 /**
  * Type attributes that a graph must state and that tfjs-node's kernels sometimes leave out, because eager execution
  * infers them: by attribute the input whose type it is.
  */
 const INFERRED: Readonly<Record<string, Readonly<Record<string, number>>>> = {
-  ...Object.fromEntries(
-    [
-      'Neg',
-      'Softmax',
-      'Sigmoid',
-      'Rsqrt',
-      'Square',
-      'Exp',
-      'Log',
-      'Abs',
-      'Sqrt',
-      'Relu',
-      'Tanh',
-      'IsFinite',
-    ].map((op) => [op, { T: 0 }]),
-  ),
-  ...Object.fromEntries(
-    [
-      'Mul',
-      'AddV2',
-      'Sub',
-      'FloorDiv',
-      'RealDiv',
-      'Div',
-      'Maximum',
-      'Minimum',
-      'Equal',
-      'Less',
-      'Greater',
-      'Pow',
-    ].map((op) => [op, { T: 0 }]),
-  ),
+  ...Object.fromEntries([...UNARY.split(' '), ...BINARY.split(' ')].map((op) => [op, { T: 0 }])),
   ExpandDims: { T: 0, Tdim: 1 },
   Reshape: { T: 0, Tshape: 1 },
   Transpose: { T: 0, Tperm: 1 },
@@ -54,7 +26,7 @@ export function missingAttributes(
   op: string,
   given: OpAttribute[],
   inputs: tf.Tensor[],
-  binding: TensorflowBackend['binding'],
+  binding: TfjsNode['binding'],
 ): OpAttribute[] {
   const enums: Record<string, number> = {
     float32: binding.TF_FLOAT,

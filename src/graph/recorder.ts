@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
-import * as tf from '@tensorflow/tfjs-core'
-import type { KernelListener, OneKernel } from '../backend/one-kernel.ts'
-import type { OpAttribute, TensorflowBackend } from '../backend/tensorflow-ops.ts'
+import type * as tf from '@tensorflow/tfjs-core'
+import { FUSED, type FusedCall, type FusedName, type Kernel } from '../backend/fused.ts'
+import { LIMITS } from '../backend/limits.ts'
+import { activeTensorflow, type OpAttribute, type TfjsNode } from '../backend/tensorflow.ts'
 import { missingAttributes } from './op-attributes.ts'
 import {
   type AttributeValue,
@@ -27,24 +28,27 @@ export interface Product {
   shape: readonly number[]
 }
 
-/** What was recorded. Names are those of the graph's nodes. */
+export const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1)
+
+/** In a product of two matrices; of stacks, in one of them. */
+export function multiplications({ left, shape }: Product): number {
+  const [rows, inner] = left.shape.slice(-2)
+  return (left.transposed ? rows : inner) * sizeOf(shape.slice(-2))
+}
+
+/** What was recorded, and what passes make of it. Names are those of the graph's nodes. */
 export interface Recording {
   nodes: GraphNode[]
   products: Product[]
   inputs: Record<string, Pick<tf.Tensor, 'shape' | 'dtype'>>
   outputs: Record<string, { ref: string; shape: readonly number[]; dtype: GraphDtype }>
   variables: GraphVariable[]
-  /** Nodes that end steps which a kernel of src/native does as one, by their names, and what may stand in their place. */
-  kernels?: ReadonlyMap<string, GraphNode>
+  /** Nodes that end steps for which there is a fused kernel, by their names, and the kernel's node that may stand in their place. */
+  fused?: ReadonlyMap<string, GraphNode>
   /** Of operands of products whose type tfjs has not, so that they cannot be fetched; by their refs. */
   shapes?: Record<string, readonly number[]>
-}
-
-/** tfjs-node's backend with the parts that a recording has to watch. */
-interface RecordableBackend extends TensorflowBackend, KernelListener {
-  readSync(dataId: object): unknown
-  write(values: ArrayBufferView, shape: number[], dtype: tf.DataType): object
-  tensorMap: { get(dataId: object): { values: ArrayBufferView | null } }
+  /** Whether TensorFlow shares nodes among its threads, not each op. */
+  oneThreadAnOp?: boolean
 }
 
 interface Known {
@@ -58,13 +62,10 @@ const PRODUCTS: Record<string, [left: string, right: string]> = {
   BatchMatMulV2: ['adj_x', 'adj_y'],
 }
 
-/** Tensors that were there before the recording become constants of the graph up to this many values, larger ones variables. */
-const MAX_CONSTANT_VALUES = 1024
-
 export interface RecordOptions {
   isVariable?: (tensor: tf.Tensor) => boolean
-  /** Which kernels of ours are noted (src/graph/own-kernels.ts): none without it, else those for any number of rows and more. */
-  kernels?: Required<Pick<OneKernel, 'fewRows' | 'weights'>> | null
+  /** The fused kernels that are noted; default: none. */
+  fused?: ReadonlySet<FusedName>
 }
 
 /**
@@ -85,14 +86,14 @@ export function record(
 
 /** Turns the ops of one run into graph nodes. Made by `record`, which also hands it to the code being recorded. */
 export class Recorder {
-  private readonly backend = tf.backend() as unknown as RecordableBackend
+  private readonly backend = activeTensorflow()
   private readonly nodes: GraphNode[] = []
   private readonly known = new WeakMap<object, Known>()
   private readonly products: Product[] = []
   private readonly variables: GraphVariable[] = []
   /** Data that the host made during the recording. */
   private readonly madeHere = new WeakSet<object>()
-  private readonly kernels = new Map<string, GraphNode>()
+  private readonly fused = new Map<string, GraphNode>()
   private count = 0
   /** What each `Reshape` gives another shape: of several in a row only the last is needed. */
   private readonly reshaped = new Map<string, string>()
@@ -141,12 +142,12 @@ export class Recorder {
       this.madeHere.add(dataId)
       return dataId
     }
-    if (this.options.kernels) backend.noteKernel = (kernel, output) => this.noteKernel(kernel, output)
+    backend.onFused = (kernel, output) => this.noteFused(kernel, output)
     try {
       return f()
     } finally {
       Object.assign(backend, { executeSingleOutput, executeMultipleOutputs, readSync, write })
-      delete backend.noteKernel
+      delete backend.onFused
     }
   }
 
@@ -202,7 +203,7 @@ export class Recorder {
         ]),
       ),
       variables: this.variables,
-      kernels: this.kernels,
+      fused: this.fused,
     }
   }
 
@@ -235,16 +236,21 @@ export class Recorder {
   }
 
   /** Ends the steps that made `output` with a node of their own, whose place the kernel can take. */
-  private noteKernel({ op, inputs, attributes = {}, fewRows, weights }: OneKernel, output: tf.Tensor): void {
-    const { kernels } = this.options
-    if ((fewRows && !kernels?.fewRows) || (weights && !kernels?.weights)) return
+  private noteFused({ name, inputs, attributes }: FusedCall, output: tf.Tensor): void {
+    if (!this.options.fused?.has(name)) return
+    const kernel: Kernel = FUSED[name]
     const input = inputs.map((tensor) => this.ref(tensor))
     const end = this.add('Identity', [this.ref(output)], { T: { type: DATA_TYPES.float32 } })
     this.bind(output, end.name)
-    this.kernels.set(end.name, { name: end.name, op, input, attr: attributes })
+    const attr: GraphNode['attr'] = {}
+    for (const [attribute, type] of Object.entries(kernel.attributes ?? {})) {
+      attr[attribute] = type === 'int' ? { i: attributes[attribute] } : { f: attributes[attribute] }
+    }
+    for (const [limit, i] of Object.entries(kernel.limits ?? {})) attr[limit] = { i }
+    this.fused.set(end.name, { name: end.name, op: kernel.op, input, attr })
   }
 
-  private refOf(tensor: tf.Tensor, readSync: RecordableBackend['readSync']): string {
+  private refOf(tensor: tf.Tensor, readSync: TfjsNode['readSync']): string {
     const known = this.known.get(tensor.dataId) ?? this.capture(tensor, readSync)
     if (known.shape.join() === tensor.shape.join()) return known.ref
     // tfjs gives a tensor another shape without running an op; a graph needs one.
@@ -270,8 +276,8 @@ export class Recorder {
   }
 
   /** A tensor that no recorded op made: a variable that shares its memory if it was there before and is large, else a constant. */
-  private capture(tensor: tf.Tensor, readSync: RecordableBackend['readSync']): Known {
-    const { isVariable = ({ size }) => size > MAX_CONSTANT_VALUES } = this.options
+  private capture(tensor: tf.Tensor, readSync: TfjsNode['readSync']): Known {
+    const { isVariable = ({ size }) => size > LIMITS.constantValues } = this.options
     if (!this.madeHere.has(tensor.dataId) && isVariable(tensor)) {
       const name = `variable_${this.count++}`
       const dtype = tensor.dtype as GraphDtype
@@ -290,7 +296,7 @@ export class Recorder {
   }
 
   private attribute(op: string, { name, type, value }: OpAttribute): AttributeValue {
-    const { binding } = this.backend as unknown as { binding: Record<string, number> }
+    const { binding } = this.backend
     switch (type) {
       case binding.TF_ATTR_TYPE:
         return { type: value as number }

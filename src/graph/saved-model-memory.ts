@@ -1,38 +1,26 @@
 import { createHash } from 'node:crypto'
 import * as tf from '@tensorflow/tfjs-core'
-
-/** tfjs-node's backend as far as it hands texts and bytes to an op. */
-interface BytesBackend {
-  binding: {
-    TF_STRING: number
-    createTensor(shape: number[], dtype: number, values: Uint8Array[]): number
-    executeOp(op: string, attributes: [], inputIds: number[], outputs: number): unknown
-    deleteTensor(id: number): void
-  }
-  executeSingleOutput(op: string, attributes: [], inputs: tf.Tensor[]): tf.Tensor
-}
+import type { TfjsNode } from '../backend/tensorflow.ts'
 
 /**
  * Puts the bytes of a SavedModel into TensorFlow's own file system in memory and returns the directory's address, so that
  * no way of ending the process can leave a file behind. That file system appends and cannot delete: the name is the
  * content's hash, and equal graphs share one entry, so what stays is bounded by the number of different graphs.
  */
-export function savedModelInMemory(bytes: Uint8Array): string {
+export function savedModelInMemory(bytes: Uint8Array, node: TfjsNode): string {
   const folder = `ram://tinymoe/${createHash('sha256').update(bytes).digest('hex')}`
   const file = `${folder}/saved_model.pb`
-  if (!exists(file)) write(file, bytes)
+  if (!exists(file, node)) write(file, bytes, node)
   return folder
 }
 
-function exists(file: string): boolean {
-  const backend = tf.backend() as unknown as BytesBackend
+function exists(file: string, node: TfjsNode): boolean {
   return tf.tidy(
-    () => backend.executeSingleOutput('MatchingFiles', [], [tf.scalar(file, 'string')]).shape[0] > 0,
+    () => node.executeSingleOutput('MatchingFiles', [], [tf.scalar(file, 'string')]).shape[0] > 0,
   )
 }
 
-function write(file: string, bytes: Uint8Array): void {
-  const { binding } = tf.backend() as unknown as BytesBackend
+function write(file: string, bytes: Uint8Array, { binding }: TfjsNode): void {
   // tfjs would encode a string as UTF-8; these are bytes.
   const ids = [Buffer.from(file), bytes].map((value) => binding.createTensor([], binding.TF_STRING, [value]))
   try {

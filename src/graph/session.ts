@@ -1,51 +1,35 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { withSessionConfig } from '../backend/session-options.ts'
+import { activeTensorflow } from '../backend/tensorflow.ts'
 import { messageOf } from '../errors.ts'
-import { withKernels, withOwnProducts } from './own-kernels.ts'
-import {
-  DATA_TYPES,
-  encodeSavedModel,
-  encodeSessionConfig,
-  type GraphDtype,
-  type GraphNode,
-} from './protobuf.ts'
+import { fuse } from './fuse.ts'
+import { type Plan, planFor } from './plan.ts'
+import { chooseProducts } from './products.ts'
+import { encodeSavedModel, encodeSessionConfig } from './protobuf.ts'
 import type { Recording } from './recorder.ts'
 import { savedModelInMemory } from './saved-model-memory.ts'
-import { readsWeightsMostly, type Sharing, shareOf, withOneDnn } from './sharing.ts'
 import { sideBySide } from './side-by-side.ts'
 
-/** In more parts experts' work is not cut: each sorts and copies all rows. Measured with two. */
-const MOST_PARTS = 8
+/** A graph made of another that computes the same, as the plan wants it run. */
+type Pass = (graph: Recording, plan: Plan) => Recording
 
-/** tfjs-node's backend as far as it runs SavedModels. */
-interface SessionBackend {
-  loadSavedModelMetaGraph(path: string, tags: string): number
-  runSavedModel(id: number, inputs: tf.Tensor[], infos: { name: string }[], outputs: string[]): tf.Tensor[]
-  deleteSavedModel(id: number): void
-}
+/** What a recording goes through before TensorFlow gets it. */
+const PASSES: readonly Pass[] = [sideBySide, fuse, chooseProducts]
 
 /** A recorded graph loaded into TensorFlow. Owns the session: `dispose()` when done. */
 export class GraphSession {
-  /** What the graph consists of, for whoever asks what a run does: the steps, also where one kernel does them. */
-  readonly nodes: readonly GraphNode[]
-  /** As in `Recording`. */
-  readonly shapes: Readonly<Record<string, readonly number[]>>
-  private readonly backend = tf.backend() as unknown as SessionBackend
+  private readonly node = activeTensorflow()
   private readonly id: number
-  private readonly inputNames: string[]
-  private readonly outputRefs: Record<string, string>
 
-  /** `rows`: of the products in it; on a processor it decides how its threads share the work. */
-  constructor(given: Recording, { rows = Number.POSITIVE_INFINITY }: { rows?: number } = {}) {
-    const sharing = shareOf(given, rows)
-    const recording = sharing?.shared === 'nodes' ? sideBySide(given, sharing.threads) : given
-    this.nodes = recording.nodes
-    this.shapes = recording.shapes ?? {}
-    this.inputNames = Object.keys(recording.inputs)
-    this.outputRefs = Object.fromEntries(
-      Object.entries(recording.outputs).map(([name, { ref }]) => [name, ref]),
+  /** `recording`: the steps, for whoever asks what a run does, also where others stand in their place. */
+  constructor(
+    readonly recording: Recording,
+    plan = planFor(),
+  ) {
+    this.id = this.load(
+      PASSES.reduce((graph, pass) => pass(graph, plan), recording),
+      plan,
     )
-    this.id = sharing ? this.loadShared(recording, sharing, rows) : this.load(recording)
     try {
       this.assign(Object.fromEntries(recording.variables.map(({ name, tensor }) => [name, tensor])))
     } catch (error) {
@@ -58,14 +42,14 @@ export class GraphSession {
   run(inputs: Record<string, tf.Tensor>, outputs: string[]): tf.Tensor[] {
     return this.execute(
       inputs,
-      outputs.map((name) => this.outputRefs[name]),
+      outputs.map((name) => this.recording.outputs[name].ref),
     )
   }
 
   /** The same for any nodes of the graph, by their names there. Counting of FLOPs watches this method. */
   execute(inputs: Record<string, tf.Tensor>, refs: string[]): tf.Tensor[] {
-    const names = this.inputNames
-    return this.backend.runSavedModel(
+    const names = Object.keys(this.recording.inputs)
+    return this.node.runSavedModel(
       this.id,
       names.map((name) => inputs[name]),
       names.map((name) => ({ name: `${name}:0` })),
@@ -75,14 +59,14 @@ export class GraphSession {
 
   /** Fetches nodes by their graph names, with no inputs: the values of variables. */
   fetch(refs: string[]): tf.Tensor[] {
-    return this.backend.runSavedModel(this.id, [], [], refs.map(withPort))
+    return this.node.runSavedModel(this.id, [], [], refs.map(withPort))
   }
 
   /** Gives variables their values. On a CPU the variable shares the tensor's memory, nothing is copied. */
   assign(values: Record<string, tf.Tensor>): void {
     const entries = Object.entries(values)
     if (entries.length === 0) return
-    const done = this.backend.runSavedModel(
+    const done = this.node.runSavedModel(
       this.id,
       entries.map(([, tensor]) => tensor),
       entries.map(([name]) => ({ name: `${name}/value:0` })),
@@ -92,39 +76,15 @@ export class GraphSession {
   }
 
   dispose(): void {
-    this.backend.deleteSavedModel(this.id)
+    this.node.deleteSavedModel(this.id)
   }
 
-  private loadShared(recording: Recording, { shared, threads, onednn }: Sharing, rows: number): number {
-    const multiplied = readsWeightsMostly(rows) ? withOwnProducts(recording) : withOneDnn(recording, onednn)
-    const parts = shared === 'nothing' ? 1 : Math.min(threads, MOST_PARTS)
-    const load = () =>
-      this.load({ ...recording, nodes: withKernels({ ...recording, nodes: multiplied }, parts) })
-    if (shared === 'ops') return load()
-    return withSessionConfig(
-      encodeSessionConfig({ opThreads: 1, inCallingThread: shared === 'nothing' }),
-      load,
-    )
-  }
-
-  private load({ nodes, inputs, outputs }: Recording): number {
-    const signature = {
-      inputs: Object.fromEntries(
-        Object.entries(inputs).map(([name, { dtype, shape }]) => [
-          name,
-          { name: `${name}:0`, dtype: DATA_TYPES[dtype as GraphDtype], shape },
-        ]),
-      ),
-      outputs: Object.fromEntries(
-        Object.entries(outputs).map(([name, { ref, dtype, shape }]) => [
-          name,
-          { name: withPort(ref), dtype: DATA_TYPES[dtype], shape },
-        ]),
-      ),
-    }
-    const bytes = encodeSavedModel({ nodes, signatures: { serving_default: signature } })
+  private load({ nodes, oneThreadAnOp }: Recording, { inCallingThread }: Plan): number {
+    const bytes = encodeSavedModel(nodes)
+    const load = () => this.node.loadSavedModelMetaGraph(savedModelInMemory(bytes, this.node), 'serve')
     try {
-      return this.backend.loadSavedModelMetaGraph(savedModelInMemory(bytes), 'serve')
+      if (!oneThreadAnOp && !inCallingThread) return load()
+      return withSessionConfig(encodeSessionConfig({ opThreads: 1, inCallingThread }), load)
     } catch (error) {
       throw new Error(`recording: TensorFlow does not take the graph: ${messageOf(error)}`, { cause: error })
     }

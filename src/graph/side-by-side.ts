@@ -1,29 +1,41 @@
+import { LIMITS } from '../backend/limits.ts'
+import type { Plan } from './plan.ts'
 import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
-import { constant, type Product, type Recording } from './recorder.ts'
-
-/** A product with fewer multiplications gains nothing from a second thread. */
-const LEAST_MULTIPLICATIONS = 2 ** 23
+import { constant, multiplications, type Product, type Recording, sizeOf } from './recorder.ts'
 
 /**
- * Cuts products of many rows into nodes that TensorFlow's scheduler runs at the same time, each on one thread; handing pieces of
- * one op to several threads costs more where weights are small (docs/log.md). The operand that has the rows is cut along its
- * first axis, which copies nothing. Products that stand side by side already, as experts do, are cut into accordingly fewer.
+ * A pass, for graphs of small weights: products of many rows become nodes that TensorFlow's scheduler runs at the same time, each
+ * on one thread; handing pieces of one op to several threads costs more where weights are small (docs/log.md). The operand that
+ * has the rows is cut along its first axis, which copies nothing. Products that stand side by side already, as experts do, are cut
+ * into accordingly fewer.
  */
-export function sideBySide(recording: Recording, threads: number): Recording {
-  const products = new Map(recording.products.map((product) => [product.node, product]))
-  const depths = depthsOf(recording.nodes)
+export function sideBySide(graph: Recording, { smallWeights, threads }: Plan): Recording {
+  if (typicalWeights(graph) >= smallWeights) return graph
+  const products = new Map(graph.products.map((product) => [product.node, product]))
+  const depths = depthsOf(graph.nodes)
   const neighbours = new Map<number, number>()
   for (const node of products.keys()) {
     const depth = depths.get(node.name) as number
     neighbours.set(depth, (neighbours.get(depth) ?? 0) + 1)
   }
-  const nodes = recording.nodes.flatMap((node) => {
+  const nodes = graph.nodes.flatMap((node) => {
     const product = products.get(node)
     if (!product) return [node]
     const beside = neighbours.get(depths.get(node.name) as number) as number
     return cut(product, Math.floor(threads / beside))
   })
-  return { ...recording, nodes }
+  return { ...graph, nodes, oneThreadAnOp: true }
+}
+
+/** Numbers in the median of the matrices of weights that a graph multiplies with; infinite if it has none. */
+function typicalWeights({ nodes, products }: Recording): number {
+  const read = new Set(nodes.filter(({ op }) => op === 'ReadVariableOp').map(({ name }) => name))
+  const sizes = products
+    .flatMap(({ left, right }) => [left, right])
+    .filter(({ ref }) => read.has(nodeOf(ref)))
+    .map(({ shape }) => sizeOf(shape))
+    .sort((a, b) => a - b)
+  return sizes[Math.floor(sizes.length / 2)] ?? Number.POSITIVE_INFINITY
 }
 
 /** How many nodes stand in a row before each. Nodes are in an order in which inputs come first. */
@@ -41,17 +53,9 @@ function cut(product: Product, parts: number): GraphNode[] {
   const { node, left, right } = product
   const side = left.transposed ? 'right' : 'left'
   const [length] = product[side].shape.slice(-2)
-  if (parts < 2 || multiplications(product) < LEAST_MULTIPLICATIONS || length % parts !== 0) return [node]
-  if ([left, right].some(({ shape }) => size({ shape: shape.slice(0, -2) }) > 1)) return [node]
+  if (parts < 2 || multiplications(product) < LIMITS.cutProduct || length % parts !== 0) return [node]
+  if ([left, right].some(({ shape }) => sizeOf(shape.slice(0, -2)) > 1)) return [node]
   return new Cut(product, side, parts).nodes
-}
-
-export const size = ({ shape }: { shape: readonly number[] }) => shape.reduce((a, b) => a * b, 1)
-
-/** In a product of two matrices; of stacks, in one of them. */
-export function multiplications({ left, shape }: Product): number {
-  const [rows, inner] = left.shape.slice(-2)
-  return (left.transposed ? rows : inner) * size({ shape: shape.slice(-2) })
 }
 
 /** The nodes that a product of two matrices becomes. The last one has its name. */

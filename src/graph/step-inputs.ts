@@ -1,11 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { LIMITS } from '../backend/limits.ts'
+import { activeTensorflow } from '../backend/tensorflow.ts'
 import { tensorflowOps } from '../backend/tensorflow-ops.ts'
 import { cutQueries, MASKED, type QueryBlock } from '../model/attention.ts'
 import type { AttentionConfig, ModelConfig } from '../model/config.ts'
 import { type RopeTables, ropeFrequencies } from '../model/rope.ts'
-
-/** Up to this many query tokens look at the whole room: cutting it takes more ops than it saves. */
-const FEW_TOKENS = 16
 
 /** B, T and S of a step: its sequences, its tokens of each, and the columns that its cache has room for. */
 export interface StepSizes {
@@ -96,8 +95,7 @@ export function blocksInGraph(
   { batch: B, tokens: T, capacity: S }: StepSizes,
   { numHeads, numKeyValueHeads, slidingWindow }: AttentionConfig,
 ): QueryBlock[] {
-  const ops = tensorflowOps()
-  if (!ops) throw new Error('recording: needs the TensorFlow backend')
+  const ops = tensorflowOps(activeTensorflow())
   const window = slidingWindow !== null && slidingWindow < S ? slidingWindow : null
   const empty = tf.mul(tf.sub(tf.cast(columns, 'float32'), 1), -MASKED)
   const perSequence = tf.reshape(empty, [B, 1, 1, S]) as tf.Tensor4D
@@ -110,7 +108,7 @@ export function blocksInGraph(
     const begin = tf.maximum(tf.sub(own, tf.scalar((window ?? S) - 1, 'int32')), tf.scalar(0, 'int32'))
     const end = tf.add(own, tf.scalar(tokens, 'int32'))
     const cut = <X extends tf.Tensor>(x: X, axis: number) =>
-      T <= FEW_TOKENS ? x : ops.cutAlong(x, axis, begin as tf.Tensor1D, end as tf.Tensor1D)
+      B * T <= LIMITS.fewRows ? x : ops.cutAlong(x, axis, begin as tf.Tensor1D, end as tf.Tensor1D)
     const owns = tf.reshape(tf.add(tf.range(0, tokens, 1, 'float32'), tf.cast(own, 'float32')), [tokens, 1])
     const ahead = tf.sub(cut(all, 3), owns) // [1, 1, tokens, C]
     const later = oneIfPositive(ahead)

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { onBackend } from '../backend/on-backend.ts'
+import { activeTensorflow } from '../backend/tensorflow.ts'
 import { tensorflowOps } from '../backend/tensorflow-ops.ts'
 import type { KeysValues } from '../model/attention.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
@@ -11,9 +12,9 @@ import type { ModelWeights, MoeWeights } from '../model/weights.ts'
 import { cacheShape, cacheValue, GraphCache } from './graph-cache.ts'
 import { inHalf } from './half.ts'
 import type { HalfWeights } from './half-weights.ts'
-import { type Recording, type RecordOptions, record } from './recorder.ts'
+import { type Plan, planFor } from './plan.ts'
+import { type Recording, record } from './recorder.ts'
 import { GraphSession } from './session.ts'
-import { kernelsFor } from './sharing.ts'
 import { packedLength, packInputs, type StepInputs, type StepSizes, unpackInputs } from './step-inputs.ts'
 
 /** What makes one recorded step differ from another: everything that is a constant of its graph. */
@@ -44,18 +45,15 @@ export class RecordedStep implements CacheHolder {
     weights: ModelWeights,
     readonly shape: StepShape,
     halves: HalfWeights | null = null,
+    plan = planFor({ rows: shape.batch * shape.tokens, dtype: halves?.dtype }),
   ) {
     const scope = tf.engine()
     scope.startScope('recording')
     try {
-      const rows = shape.batch * shape.tokens
-      const fitting = kernelsFor(rows)
-      const kernels = fitting && { ...fitting, weights: halves === null }
-      const { recording, cache } = recordStep(config, weights, shape, kernels)
+      const { recording, cache } = recordStep(config, weights, shape, plan)
+      const rounds = halves && plan.dtype !== 'float32'
       this.cache = cache
-      this.session = new GraphSession(halves ? inHalf(recording, halves, choosing(weights)) : recording, {
-        rows,
-      })
+      this.session = new GraphSession(rounds ? inHalf(recording, halves, choosing(weights)) : recording, plan)
     } finally {
       scope.endScope()
     }
@@ -118,7 +116,7 @@ function recordStep(
   config: ModelConfig,
   weights: ModelWeights,
   shape: StepShape,
-  kernels: RecordOptions['kernels'],
+  { fused }: Plan,
 ): { recording: Recording; cache: Pick<GraphCache, 'names' | 'copies'> } {
   const packed = tf.zeros<tf.Rank.R1>([packedLength(shape)], 'int32')
   let cache: GraphCache | undefined
@@ -138,7 +136,7 @@ function recordStep(
       const hidden = lastOnly ? (tf.gather(x, lastRows) as tf.Tensor2D) : x
       return outputsOf(hidden, unembed(hidden, weights), routing)
     },
-    { kernels },
+    { fused },
   )
   routing.dispose()
   return { recording, cache: cache ?? { names: [], copies: [] } }
@@ -163,9 +161,7 @@ function outputsOf(
 
 /** A number that is finite if all of x is, unless x is so large that its squares are not. */
 function magnitude(x: tf.Tensor): tf.Scalar {
-  const ops = tensorflowOps()
-  if (!ops) throw new Error('recording: needs the TensorFlow backend')
-  return ops.halfSquares(x)
+  return tensorflowOps(activeTensorflow()).halfSquares(x)
 }
 
 /** Routes on the device and remembers what a trace or a check may want to fetch; unfetched, it costs nothing. */
@@ -176,7 +172,7 @@ class GraphRouting {
 
   run(x: tf.Tensor2D, weights: MoeWeights, config: MoeConfig, layer: number): tf.Tensor2D {
     const { dispatch } = this.shape
-    const context = { place: { layer }, views: true }
+    const context = { place: { layer } }
     const { output, routing, routerLogits } = mixtureLayer(x, weights, config, dispatch, context)
     if ('tokensPerExpert' in routing) throw new Error('recording: routing left the device')
     const { expertIndices, expertWeights } = routing

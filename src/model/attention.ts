@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { asOneKernel } from '../backend/one-kernel.ts'
+import { fused } from '../backend/fused.ts'
+import { LIMITS } from '../backend/limits.ts'
 import type { AttentionConfig } from './config.ts'
 import { linear } from './linear.ts'
 import { rmsNorm } from './norm.ts'
@@ -8,15 +9,6 @@ import type { AttentionWeights } from './weights.ts'
 
 /** Large enough to vanish in a softmax, finite so that a row with nothing to see stays a number. */
 export const MASKED = -1e30
-
-/** Up to this many query rows the keys go on the left of the product, unless it is small. */
-const FEW_ROWS = 64
-
-/** Up to so many multiplications a matrix Eigen takes a product of stacks as a whole, and is fast; from there on it is not. */
-export const SMALL_PRODUCT = 2 ** 15
-
-/** Queries that share a block: what comes after the block is not computed for it. docs/log.md has the sweep. */
-const BLOCK_TOKENS = 64
 
 /** Keys and values that a call's queries may look at, its own included. */
 export interface KeysValues {
@@ -84,9 +76,7 @@ function attend(q: tf.Tensor4D, { keys, values }: KeysValues, { cut, mask }: Que
     const scores = tf.softmax(mask ? tf.add(raw, mask) : raw)
     return headsFirst(tf.reshape(tf.matMul(scores, seenValues), [B, numHeads, T, headDim]) as tf.Tensor4D)
   }
-  return mask
-    ? asOneKernel({ op: 'TinymoeAttention', inputs: [q, seenKeys, seenValues, mask], fewRows: true }, steps)
-    : steps()
+  return mask ? fused('attention', [q, seenKeys, seenValues, mask], {}, steps) : steps()
 }
 
 /** Runs `f` on the queries of each block and joins what it gives. q [B, T, Nq, d]. */
@@ -119,8 +109,8 @@ export function keysAndValues(added: tf.Tensor4D): KeysValues {
 /** q k^T for queries [B, Nk, rows, d] and keys [B, Nk, S, d] -> [B, Nk, rows, S]. */
 function similarities(queries: tf.Tensor4D, keys: tf.Tensor4D): tf.Tensor {
   const [, , rows, d] = queries.shape
-  const small = rows * d * keys.shape[2] < SMALL_PRODUCT
-  if (rows === 1 || rows > FEW_ROWS || small) return tf.matMul(queries, keys, false, true)
+  const small = rows * d * keys.shape[2] < LIMITS.slowStack
+  if (rows === 1 || rows > LIMITS.keysFirstRows || small) return tf.matMul(queries, keys, false, true)
   // The other way round the large operand need not be transposed, which TensorFlow does very slowly for few rows.
   return tf.transpose(tf.matMul(keys, queries, false, true), [0, 1, 3, 2])
 }
@@ -138,7 +128,10 @@ function normed(
 }
 
 /** Where each block of T queries starts, and how many it has. */
-export function cutQueries(T: number, blockTokens = BLOCK_TOKENS): { from: number; tokens: number }[] {
+export function cutQueries(
+  T: number,
+  blockTokens: number = LIMITS.blockQueries,
+): { from: number; tokens: number }[] {
   return Array.from({ length: Math.ceil(T / blockTokens) }, (_, i) => {
     const from = i * blockTokens
     return { from, tokens: Math.min(blockTokens, T - from) }
@@ -186,7 +179,7 @@ export function queryBlocks(
  * The mask of T new queries over the S columns of each sequence (1 = token, 0 = padding); the last T columns are the
  * queries' own. Null when nothing is hidden.
  */
-export function attentionMask(
+function attentionMask(
   columns: Uint8Array[],
   newTokens: number,
   config: AttentionConfig,
@@ -203,7 +196,7 @@ export function attentionMask(
  * Mask values [B, 1, G T, S] for T queries whose own columns start at `first`: the query at column c sees column j when
  * `c - W < j <= c` and j holds a token.
  */
-export function maskValues(
+function maskValues(
   columns: Uint8Array[],
   first: number,
   T: number,

@@ -1,3 +1,4 @@
+import { shown } from '../checks.ts'
 import { InputError } from '../errors.ts'
 
 /** B sequences of equal length T after left padding. */
@@ -62,12 +63,14 @@ function positionsOf(mask: Uint8Array[], first: number[]): Int32Array {
 }
 
 function checkTokens(tokens: number[], sequence: number, vocabSize: number): void {
+  if (!Array.isArray(tokens) && !ArrayBuffer.isView(tokens))
+    throw new InputError(`tokens: sequence ${sequence} is ${shown(tokens)}, expected a list of token ids`)
   if (tokens.length === 0)
     throw new InputError(`tokens: sequence ${sequence} is empty, expected at least one token`)
   const bad = tokens.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize)
   if (bad >= 0) {
     throw new InputError(
-      `tokens: sequence ${sequence} has ${tokens[bad]} at position ${bad}, expected an integer from 0 to ${vocabSize - 1}`,
+      `tokens: sequence ${sequence} has ${shown(tokens[bad])} at position ${bad}, expected an integer from 0 to ${vocabSize - 1}`,
     )
   }
 }

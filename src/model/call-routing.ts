@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../backend/backend.ts'
 import type { MoeConfig } from './config.ts'
 import { type DispatchName, mixtureLayer, routeAndDispatchTrainable, withShared } from './dispatch/index.ts'
 import { linear } from './linear.ts'
@@ -63,11 +64,11 @@ export class CallRouting {
     if (this.unseen.length === 0) return
     const finite = tf.tidy(() => {
       const all = tf.concat(this.unseen.map(({ logits }) => tf.reshape(logits, [-1])))
-      return tf.all(tf.isFinite(all)).dataSync()[0]
+      return backend().read(tf.all(tf.isFinite(all)))[0]
     })
     if (finite) return
     for (const { layer, logits } of this.unseen) {
-      assertFinite(logits.dataSync() as Float32Array, logits.shape[1], { layer, rows: this.rows })
+      assertFinite(backend().read(logits), logits.shape[1], { layer, rows: this.rows })
     }
   }
 

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { asOneKernel } from '../backend/one-kernel.ts'
+import { fused } from '../backend/fused.ts'
 import type { TensorflowOps } from '../backend/tensorflow-ops.ts'
 import type { ExpertWeights } from './weights.ts'
 
@@ -8,8 +8,7 @@ export function applyExpert(x: tf.Tensor2D, expert: ExpertWeights): tf.Tensor2D 
   const steps = () => tf.tidy(() => tf.transpose(columnsInSteps(x, expert)) as tf.Tensor2D)
   const { gateUp, down } = expert
   if (gateUp.bias || down.bias) return steps()
-  const inputs = [x, gateUp.weight, down.weight]
-  return asOneKernel({ op: 'TinymoeExpert', inputs, fewRows: true, weights: true }, steps)
+  return fused('expert', [x, gateUp.weight, down.weight], {}, steps)
 }
 
 /** The same in fewer steps where TensorFlow's own ops are at hand and no gradient is asked for. */
@@ -21,16 +20,11 @@ export function applyExpertTensorflow(
   return tf.tidy(() => tf.transpose(expertColumns(x, expert, ops)))
 }
 
-/** The same, a column a token: [D, T]. `views` as in `swiglu`. */
-export function expertColumns(
-  x: tf.Tensor2D,
-  expert: ExpertWeights,
-  ops: TensorflowOps,
-  views?: boolean,
-): tf.Tensor2D {
+/** The same, a column a token: [D, T]. */
+export function expertColumns(x: tf.Tensor2D, expert: ExpertWeights, ops: TensorflowOps): tf.Tensor2D {
   const { gateUp, down } = expert
   if (gateUp.bias || down.bias) return columnsInSteps(x, expert)
-  return ops.swiglu(x, gateUp.weight, down.weight, views)
+  return ops.swiglu(x, gateUp.weight, down.weight)
 }
 
 function columnsInSteps(x: tf.Tensor2D, { gateUp, down }: ExpertWeights): tf.Tensor2D {

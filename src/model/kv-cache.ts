@@ -14,6 +14,8 @@ export interface CacheShape {
   numKeyValueHeads: number
   headDim: number
   slidingWindow: number | null
+  /** Positions that the model was made for. */
+  maxPositionEmbeddings: number
 }
 
 /** A cache as it will be after a call. */
@@ -79,7 +81,7 @@ export class KvCache {
 
   /**
    * What a call with these rows (per sequence, 1 token, 0 padding) adds; nothing changes before `commit`.
-   * @throws InputError when the batch differs from the one in the cache
+   * @throws InputError when the batch differs from the one in the cache, or for more tokens than positions
    */
   extend(rows: Uint8Array[]): CacheExtension {
     const empty = this.seen.length === 0
@@ -89,11 +91,25 @@ export class KvCache {
       )
     }
     const firstPositions = empty ? rows.map(() => 0) : this.seen
+    const nextPositions = firstPositions.map(
+      (first, b) => first + rows[b].reduce((sum, real) => sum + real, 0),
+    )
+    this.assertPositions(nextPositions)
     return {
       firstPositions,
-      nextPositions: firstPositions.map((first, b) => first + rows[b].reduce((sum, real) => sum + real, 0)),
+      nextPositions,
       columns: rows.map((row, b) => joined(this.columns[b] ?? new Uint8Array(), row)),
     }
+  }
+
+  private assertPositions(nextPositions: number[]): void {
+    const most = this.shape.maxPositionEmbeddings
+    const long = nextPositions.findIndex((count) => count > most)
+    if (long < 0) return
+    const cached = this.seen[long] ? `, ${this.seen[long]} of them in the cache` : ''
+    throw new InputError(
+      `tokens: sequence ${long} has ${nextPositions[long]}${cached}, expected at most the model's maxPositionEmbeddings=${most}`,
+    )
   }
 
   /** Adds a call's keys and values [B, T, 2 Nk, d] of one layer; returns all that its queries may see. */

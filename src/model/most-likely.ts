@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../backend/backend.ts'
 import { InputError } from '../errors.ts'
 
 /** Index of the largest value; a tie goes to the lower index. */
@@ -24,7 +25,7 @@ export function checkLogits(logits: Float32Array): void {
 
 /** The token with the largest logit in each of the rows [..., V]; errors as `checkLogits`. */
 export function mostLikelyTokens(logits: tf.Tensor): number[] {
-  const values = logits.dataSync() as Float32Array
+  const values = backend().read(logits)
   const V = logits.shape[logits.rank - 1]
   return Array.from({ length: values.length / V }, (_, row) => {
     const own = values.subarray(row * V, (row + 1) * V)

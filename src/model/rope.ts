@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { asOneKernel } from '../backend/one-kernel.ts'
+import { fused } from '../backend/fused.ts'
 import type { AttentionConfig, RopeConfig } from './config.ts'
 
 /** Cosines and signed sines of a call's positions, shared by all its layers: both [B, T, 1, n], n channels rotate. */
@@ -38,11 +38,8 @@ function llama3Frequency(f: number, scaling: Extract<RopeConfig['scaling'], { ty
   return ((1 - smooth) * f) / factor + smooth * f
 }
 
-/** Cosines and signed sines of positions, row-major [positions, n]. */
-export function ropeValues(
-  positions: Int32Array,
-  frequencies: Float32Array,
-): { cos: Float32Array; sin: Float32Array } {
+/** Tables for the positions of B sequences of T tokens each (row-major [B, T]). */
+export function ropeTables(positions: Int32Array, batch: number, frequencies: Float32Array): RopeTables {
   const half = frequencies.length
   const cos = new Float32Array(positions.length * half * 2)
   const sin = new Float32Array(cos.length)
@@ -55,13 +52,7 @@ export function ropeValues(
       sin[at] = -sin[at + half] // the sign of "rotate half" lives here, so that rotating is one concat
     }
   })
-  return { cos, sin }
-}
-
-/** Tables for the positions of B sequences of T tokens each (row-major [B, T]). */
-export function ropeTables(positions: Int32Array, batch: number, frequencies: Float32Array): RopeTables {
-  const { cos, sin } = ropeValues(positions, frequencies)
-  const shape: [number, number, number, number] = [batch, positions.length / batch, 1, 2 * frequencies.length]
+  const shape: [number, number, number, number] = [batch, positions.length / batch, 1, 2 * half]
   return { cos: tf.tensor4d(cos, shape), sin: tf.tensor4d(sin, shape) }
 }
 
@@ -108,7 +99,7 @@ export function headTables(
 
 /** Rotates pairs (x_i, x_{i + n/2}) of every head as the tables say. x [B, T, Nq + 2 Nk, d]. */
 export function applyRope(x: tf.Tensor4D, { cos, sin, rotaryDim: n }: HeadTables): tf.Tensor4D {
-  return asOneKernel({ op: 'TinymoeRope', inputs: [x, cos, sin], attributes: { rotary: { i: n } } }, () =>
+  return fused('rope', [x, cos, sin], { rotary: n }, () =>
     tf.tidy(() => {
       const still = x.shape[3] - n
       const [first, second, rest] = tf.split(x, still > 0 ? [n / 2, n / 2, still] : 2, 3)

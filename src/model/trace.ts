@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../backend/backend.ts'
 import type { RouterConfig } from './config.ts'
 import type { Intervention, Interventions, RouterPlace } from './router/interventions.ts'
 import { countTokens, type Routing, stepsFromLogits } from './router/route.ts'
@@ -46,6 +47,8 @@ export interface RoutingTrace {
   hiddenStates: HiddenStates | null
   /** What was changed about the routing, as it was given; absent where nobody intervened. */
   interventions?: Interventions
+  /** How many of the rows each call had, where the trace joins several: a capacity limit counts the tokens of a call. */
+  callLengths?: number[]
 }
 
 export interface TraceOptions {
@@ -77,7 +80,7 @@ export class TraceRecorder {
     context: { place: RouterPlace; intervention?: Intervention },
   ): void {
     const E = router.config.numExperts
-    const logits = routerLogits.dataSync().slice() as Float32Array
+    const logits = backend().read(routerLogits).slice()
     const taken = 'tokensPerExpert' in routing ? routing : routingToHost(routing, E)
     const topK = taken.expertIndices.length / routerLogits.shape[0]
     const { scores, compared } = scoresAndCompared(logits, router, context)
@@ -110,7 +113,7 @@ export class TraceRecorder {
   }
 
   private values(x: tf.Tensor2D): Float32Array {
-    const [values, width] = [x.dataSync() as Float32Array, x.shape[1]]
+    const [values, width] = [backend().read(x), x.shape[1]]
     const real = new Float32Array(this.realRows.length * width)
     this.realRows.forEach((row, i) => {
       real.set(values.subarray(row * width, (row + 1) * width), i * width)
@@ -162,6 +165,7 @@ function entropiesOf(scores: Float32Array, E: number, scoring: RouterConfig['sco
 /** One trace of a run from the traces of its calls, in order. Layers must be the same in all. */
 export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
   const [first] = traces
+  const callLengths = traces.flatMap((trace) => trace.callLengths ?? [trace.rows.length])
   return {
     rows: traces.flatMap((trace) => trace.rows),
     layers: first.layers.map((layer, i) => {
@@ -180,6 +184,7 @@ export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
     }),
     hiddenStates: null,
     ...(first.interventions ? { interventions: first.interventions } : {}),
+    ...(traces.length > 1 ? { callLengths } : {}),
   }
 }
 

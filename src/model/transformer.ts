@@ -1,11 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { InputError } from '../errors.ts'
 import { queryBlocks } from './attention.ts'
 import { type Batch, toBatch } from './batch.ts'
 import { CallRouting, type Training } from './call-routing.ts'
+import { checkCall } from './check-call.ts'
 import type { ModelConfig } from './config.ts'
 import { type DecoderCall, decode, lastRows, unembed } from './decoder.ts'
-import { DISPATCHES, type DispatchName } from './dispatch/index.ts'
+import type { DispatchName } from './dispatch/index.ts'
 import { type CacheShape, KvCache } from './kv-cache.ts'
 import { mostLikelyTokens } from './most-likely.ts'
 import { ropeFrequencies, ropeTables } from './rope.ts'
@@ -36,6 +36,12 @@ export interface ForwardResult {
   trace: RoutingTrace | null
 }
 
+/** The result of a call that was asked for a trace. */
+export type Traced<Result> = Result & { trace: RoutingTrace }
+
+/** Options that ask for a trace. */
+export type Tracing = { trace: true | TraceOptions }
+
 export interface GreedyResult {
   /** For each sequence the token with the largest logit after its last one. */
   tokens: number[]
@@ -60,11 +66,33 @@ export class MoeModel {
 
   /**
    * Logits for one sequence or a batch. Sequences of different lengths are padded on the left.
-   * @throws InputError for an empty sequence, a token outside the vocabulary, a mask that does not fit, another model's
-   * cache, an intervention that the layers cannot follow, or router logits that are not finite
+   * @throws InputError for an empty sequence, a token outside the vocabulary, more tokens than positions, a mask that does
+   * not fit, another model's cache, an option that there is not, an intervention that the layers cannot follow, or router
+   * logits that are not finite
    */
+  forward(tokens: number[] | number[][], options: ForwardOptions & Tracing): Traced<ForwardResult>
+  forward(tokens: number[] | number[][], options?: ForwardOptions): ForwardResult
   forward(tokens: number[] | number[][], options: ForwardOptions = {}): ForwardResult {
-    this.assertServes(options)
+    this.assertServes(tokens, options)
+    return this.runForward(tokens, options)
+  }
+
+  /**
+   * The most likely next token of each sequence: `forward`, and then the largest logit, a tie going to the lower index.
+   * @throws InputError as `forward`, and when a logit is NaN or plus infinity
+   */
+  greedy(
+    tokens: number[] | number[][],
+    options: Omit<ForwardOptions, 'logits'> & Tracing,
+  ): Traced<GreedyResult>
+  greedy(tokens: number[] | number[][], options?: Omit<ForwardOptions, 'logits'>): GreedyResult
+  greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'> = {}): GreedyResult {
+    this.assertServes(tokens, options)
+    return this.runGreedy(tokens, options)
+  }
+
+  /** `forward` for arguments that were looked at. */
+  protected runForward(tokens: number[] | number[][], options: ForwardOptions): ForwardResult {
     const batch = toBatch(tokens, this.config.vocabSize, options.attentionMask)
     if (options.training && options.interventions) throw new Error('forward: training takes no interventions')
     const interventions = options.interventions
@@ -126,12 +154,9 @@ export class MoeModel {
     }
   }
 
-  /**
-   * The most likely next token of each sequence: `forward`, and then the largest logit, a tie going to the lower index.
-   * @throws InputError as `forward`, and when a logit is NaN or plus infinity
-   */
-  greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'> = {}): GreedyResult {
-    const { logits, trace } = this.forward(tokens, { ...options, logits: 'last' })
+  /** `greedy` for arguments that were looked at. */
+  protected runGreedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'>): GreedyResult {
+    const { logits, trace } = this.runForward(tokens, { ...options, logits: 'last' })
     try {
       return { tokens: mostLikelyTokens(logits), trace }
     } finally {
@@ -141,16 +166,14 @@ export class MoeModel {
 
   private get cacheShape(): CacheShape {
     const { numKeyValueHeads, headDim, slidingWindow } = this.config.attention
-    return { numLayers: this.config.layers.length, numKeyValueHeads, headDim, slidingWindow }
+    const { layers, maxPositionEmbeddings } = this.config
+    return { numLayers: layers.length, numKeyValueHeads, headDim, slidingWindow, maxPositionEmbeddings }
   }
 
-  /** Whatever runs the forward asks this first: TensorFlow's own words for these mistakes do not help. */
-  protected assertServes({ cache, dispatch = this.dispatch }: ForwardOptions): void {
+  private assertServes(tokens: number[] | number[][], options: ForwardOptions): void {
     if (this.weights.embedding.isDisposed) throw new Error('forward: the model was disposed of')
-    cache?.assertFits(this.cacheShape)
-    if (dispatch !== 'auto' && !DISPATCHES.includes(dispatch)) {
-      throw new InputError(`dispatch: is "${dispatch}", expected one of ${DISPATCHES.join(', ')}, auto`)
-    }
+    checkCall(tokens, options)
+    options.cache?.assertFits(this.cacheShape)
   }
 
   dispose(): void {

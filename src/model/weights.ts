@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { leaves } from './tree.ts'
 
 /** `y = x W + b`, stored [in, out] so that a row of x meets contiguous weights; files store the transpose. */
 export interface LinearWeights {
@@ -71,25 +72,8 @@ export interface ModelWeights {
 
 /** Every tensor of the model once, for disposing and for counting bytes. */
 export function allTensors(weights: ModelWeights): tf.Tensor[] {
-  const linear = (w: LinearWeights) => (w.bias ? [w.weight, w.bias] : [w.weight])
-  const expert = (e: ExpertWeights) => [...linear(e.gateUp), ...linear(e.down)]
-  const blocks = weights.blocks.flatMap((b) => [
-    b.attentionNorm,
-    ...linear(b.attention.qkv),
-    ...linear(b.attention.output),
-    ...Object.values(b.attention.qkNorm ?? {}),
-    b.feedForwardNorm,
-    ...(b.feedForward.kind === 'dense'
-      ? expert(b.feedForward.expert)
-      : [
-          ...linear(b.feedForward.router),
-          ...b.feedForward.experts.flatMap(expert),
-          ...Object.values(b.feedForward.stacked ?? {}),
-          ...(b.feedForward.shared ? expert(b.feedForward.shared) : []),
-        ]),
-  ])
-  const unembedding = weights.unembedding ? linear(weights.unembedding) : []
-  return [weights.embedding, ...blocks, weights.finalNorm, ...unembedding]
+  const all = [...leaves<tf.Tensor | Float32Array>(weights)].map(([, leaf]) => leaf)
+  return all.filter((leaf) => leaf instanceof tf.Tensor)
 }
 
 /**

@@ -6,6 +6,7 @@ namespace {
 
 /** The rows that one expert is given: where they stand, where what it makes of each is added, and with which weight. */
 struct Group {
+  bool in_panels; // else row by row, reading weights in one stream
   const float* gate_up;
   const float* down;
   std::vector<const float*> from;
@@ -13,13 +14,10 @@ struct Group {
   std::vector<float> weights;
 };
 
-/** More rows than these an expert multiplies in panels; so few, or fewer, row by row, reading weights in one stream. */
-constexpr int64_t ROW_BY_ROW = 8;
-
 /** Channels `from` to before `to`, within a part, of what is between the group's matrices: rows of the part, or panels of them. */
 void make_hidden(const Group& group, float* hidden, int64_t D, Between part, int64_t from, int64_t to) {
   const int64_t rows = group.from.size(), size = to - from;
-  if (rows > ROW_BY_ROW) {
+  if (group.in_panels) {
     static thread_local std::vector<float> panels; // kept: memory fresh from the system costs a fault a page
     panels.resize(std::max<size_t>(panels.size(), panels_of(rows) * PANEL * D));
     to_panels(group.from.data(), panels.data(), rows, D);
@@ -36,7 +34,7 @@ void make_hidden(const Group& group, float* hidden, int64_t D, Between part, int
 /** Adds channels `from` to before `to` of what the group makes of a part's `hidden` to the rows of y that it is for. */
 void add_down(const Group& group, const float* hidden, Between part, int64_t from, int64_t to) {
   const int64_t rows = group.from.size(), size = to - from;
-  if (rows > ROW_BY_ROW) {
+  if (group.in_panels) {
     (has_wide() ? add_down_wide : add_down_narrow)(hidden, group.down, group.weights.data(), group.to.data(), rows, part, from, to);
     return;
   }
@@ -76,6 +74,7 @@ void add_experts(const std::vector<Group>& groups, float* y, int64_t T, int64_t 
 /** A layer's chosen experts: x [T, D], gateUp [E, 2H, D], down [E, D, H], expertIndices and expertWeights [T, K] -> [T, D]. */
 struct Experts {
   int64_t part = 0, parts = 1; // of the channels between each expert's matrices
+  int64_t rows_outside_panels = 0;
 
   void compute(Call& call) const {
     std::vector<int64_t> rows, matrices, chosen;
@@ -88,13 +87,14 @@ struct Experts {
     float* y = call.output({T, D});
     std::vector<Group> groups;
     for (int64_t e = 0; e < E; e++) {
-      Group group{gate_up + e * 2 * H * D, down + e * D * H, {}, {}, {}};
+      Group group{false, gate_up + e * 2 * H * D, down + e * D * H, {}, {}, {}};
       for (int64_t i = 0; i < T * K; i++) {
         if (indices[i] != e) continue;
         group.from.push_back(x + i / K * D);
         group.to.push_back(y + i / K * D);
         group.weights.push_back(weights[i]);
       }
+      group.in_panels = static_cast<int64_t>(group.from.size()) > rows_outside_panels;
       if (!group.from.empty()) groups.push_back(std::move(group));
     }
     add_experts(groups, y, T, D, {H, H * part / parts, H * (part + 1) / parts});
@@ -103,6 +103,8 @@ struct Experts {
 
 /** One expert for all rows: x [T, D], gateUp [2H, D], down [D, H] -> [T, D]. */
 struct Expert {
+  int64_t rows_outside_panels = 0;
+
   void compute(Call& call) const {
     std::vector<int64_t> rows, matrix;
     const float* x = call.input(0, &rows);
@@ -110,7 +112,7 @@ struct Expert {
     const float* down = call.input(2, &matrix);
     const int64_t T = rows[0], D = rows[1], H = matrix[1];
     float* y = call.output({T, D});
-    Group all{gate_up, down, rows_of(x, T, D), {}, std::vector<float>(T, 1)};
+    Group all{T > rows_outside_panels, gate_up, down, rows_of(x, T, D), {}, std::vector<float>(T, 1)};
     for (int64_t t = 0; t < T; t++) all.to.push_back(y + t * D);
     add_experts({all}, y, T, D, {H, 0, H});
   }

@@ -174,7 +174,14 @@ template <> void* make<Experts>(TF_OpKernelConstruction* construction) {
   auto* experts = new Experts();
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "part", experts->part);
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "parts", experts->parts);
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "rows_outside_panels", experts->rows_outside_panels);
   return experts;
+}
+
+template <> void* make<Expert>(TF_OpKernelConstruction* construction) {
+  auto* expert = new Expert();
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "rows_outside_panels", expert->rows_outside_panels);
+  return expert;
 }
 
 template <> void* make<RmsNorm>(TF_OpKernelConstruction* construction) {
@@ -235,9 +242,9 @@ const bool added = [] {
   add_product("BatchMatMulV2", [](TF_OpKernelConstruction* c) { return make_product(c, "adj_x", "adj_y"); });
   add_op<Experts>(
     "TinymoeExperts", {"x: float", "gate_up: float", "down: float", "indices: int32", "weights: float"},
-    {"part: int = 0", "parts: int = 1"}
+    {"part: int = 0", "parts: int = 1", "rows_outside_panels: int"}
   );
-  add_op<Expert>("TinymoeExpert", {"x: float", "gate_up: float", "down: float"});
+  add_op<Expert>("TinymoeExpert", {"x: float", "gate_up: float", "down: float"}, {"rows_outside_panels: int"});
   add_op<Attention>("TinymoeAttention", {"queries: float", "keys: float", "values: float", "mask: float"});
   add_op<Gated>("TinymoeGated", {"gate_up: float"});
   add_op<RmsNorm>("TinymoeRmsNorm", {"x: float", "weight: float"}, {"eps: float"});

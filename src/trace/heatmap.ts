@@ -12,6 +12,8 @@ export interface HeatMapOptions {
   /** Columns of the terminal; layers that do not fit side by side go below each other. */
   width: number
   depth: ColourDepth
+  /** Whether what the shades mean is said below; default true. */
+  legend?: boolean
 }
 
 /** Columns of a token's text at most, quotes included. */
@@ -42,7 +44,10 @@ interface Block {
  * Which experts each token went to: tokens down, layers and experts across, weights as shades; below, the tokens of each
  * expert and the load-balance loss of each layer. Expert numbers and token counts are written downwards.
  */
-export function heatMap(trace: RoutingTrace, { texts, changes, width, depth }: HeatMapOptions): string[] {
+export function heatMap(
+  trace: RoutingTrace,
+  { texts, changes, width, depth, legend = true }: HeatMapOptions,
+): string[] {
   const labels = rowLabels(trace, texts ?? null)
   const labelWidth = displayWidth(labels[0])
   const bands = bandsOf(trace.layers, Math.max(LEAST_WIDTH, width - labelWidth - 2))
@@ -50,7 +55,8 @@ export function heatMap(trace: RoutingTrace, { texts, changes, width, depth }: H
   const title = changes
     ? [...wrapped(`changed: ${escaped(changes)}`, width).map((line) => bold(line, depth)), '']
     : []
-  return [...title, ...lines, '', ...legend(trace, width).map((line) => dim(line, depth))]
+  const below = legend ? ['', ...legendLines(trace, width).map((line) => dim(line, depth))] : []
+  return [...title, ...lines, ...below]
 }
 
 function bandLines(band: Block[], labels: string[], depth: ColourDepth): string[] {
@@ -155,7 +161,7 @@ function shade(share: number): string {
   return SHADES[Math.max(0, Math.ceil(share * SHADES.length) - 1)]
 }
 
-function legend({ layers }: RoutingTrace, width: number): string[] {
+function legendLines({ layers }: RoutingTrace, width: number): string[] {
   const shades =
     '░ ▒ ▓ █ up to 1/4, 1/2, 3/4, all of the largest weight of the token in the layer; · not chosen'
   const drops = '; ×n assignments of the token dropped by the capacity limit'

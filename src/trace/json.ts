@@ -1,8 +1,10 @@
 import type { z } from 'zod'
 import { InputError, messageOf } from '../errors.ts'
+import { checkForm } from '../model/router/check-interventions.ts'
 import type { Interventions } from '../model/router/interventions.ts'
 import { countTokens, type RouterStep } from '../model/router/route.ts'
 import type { HiddenStates, LayerTrace, RoutingTrace } from '../model/trace.ts'
+import { sum } from '../sums.ts'
 import { excerpt } from '../text/foreign.ts'
 import type { Decision } from './decision.ts'
 import { type NumberJson, TRACE_VERSION, type TraceJson, traceSchema } from './schema.ts'
@@ -18,6 +20,7 @@ export function traceToJson(trace: RoutingTrace, texts: readonly string[] | null
     `{"format": "tinymoe-trace", "version": ${TRACE_VERSION},`,
     `"rows": [\n${rows.join(',\n')}\n],`,
     ...(trace.interventions ? [`"interventions": ${interventionsToJson(trace.interventions)},`] : []),
+    ...(trace.callLengths ? [`"callLengths": ${list(trace.callLengths)},`] : []),
     `"layers": [\n${layers.join(',\n')}\n],`,
     `"hiddenStates": ${trace.hiddenStates ? hiddenToJson(trace.hiddenStates, rows.length) : 'null'}}`,
   ].join('\n')
@@ -65,29 +68,41 @@ export function traceFromJson(
 ): { trace: RoutingTrace; texts: string[] | null } {
   const read = parsed(json, source)
   checkWhole(read, source)
-  const { rows, layers, hiddenStates } = read
+  const { rows, layers, hiddenStates, interventions, callLengths } = read
   const texts = rows.map(({ text }) => text).filter((text) => text !== null)
-  return {
-    trace: {
-      rows: rows.map(({ sequence, position, token }) => ({ sequence, position, token })),
-      layers: layers.map(layerFromJson),
-      hiddenStates: hiddenStates && {
-        embed: floats(hiddenStates.embed),
-        layers: hiddenStates.layers.map(({ attention, feedForward, output }) => ({
-          attention: floats(attention),
-          feedForward: floats(feedForward),
-          output: floats(output),
-        })),
-        finalNorm: floats(hiddenStates.finalNorm),
-      },
+  const trace: RoutingTrace = {
+    rows: rows.map(({ sequence, position, token }) => ({ sequence, position, token })),
+    layers: layers.map(layerFromJson),
+    hiddenStates: hiddenStates && {
+      embed: floats(hiddenStates.embed),
+      layers: hiddenStates.layers.map(({ attention, feedForward, output }) => ({
+        attention: floats(attention),
+        feedForward: floats(feedForward),
+        output: floats(output),
+      })),
+      finalNorm: floats(hiddenStates.finalNorm),
     },
-    texts: texts.length === rows.length ? texts : null,
+    ...(callLengths ? { callLengths } : {}),
   }
+  if (interventions) trace.interventions = interventionsFromJson(interventions, trace, source)
+  return { trace, texts: texts.length === rows.length ? texts : null }
 }
 
 /** Without a replayed trace's own numbers: the decisions in this trace are the same. */
 function interventionsToJson({ replace, ...rest }: Interventions): string {
   return JSON.stringify({ ...rest, ...(replace ? { replace: { ...replace, trace: undefined } } : {}) })
+}
+
+/** A replay left its trace out: this one recorded the same decisions. */
+function interventionsFromJson(json: object, trace: RoutingTrace, source: string): Interventions {
+  const interventions = json as Interventions
+  if (interventions.replace?.by === 'trace') interventions.replace = { by: 'trace', trace }
+  try {
+    checkForm(interventions)
+  } catch (error) {
+    throw new InputError(`${source}: ${messageOf(error)}`)
+  }
+  return interventions
 }
 
 function layerToJson(layer: LayerTrace, { rows }: RoutingTrace): string {
@@ -183,10 +198,15 @@ function lowerFirst(text: string): string {
 }
 
 /** What a schema cannot say: lengths that belong together, experts that exist, counts that are right. */
-function checkWhole({ rows: { length: T }, layers, hiddenStates }: TraceJson, source: string): void {
+function checkWhole(
+  { rows: { length: T }, layers, hiddenStates, callLengths }: TraceJson,
+  source: string,
+): void {
   const check: Check = (holds, what) => {
     if (!holds) throw new InputError(`${source}: ${what}`)
   }
+  const rows = callLengths ? sum(callLengths) : T
+  check(rows === T, `callLengths sum to ${rows}, expected ${T} as in rows`)
   layers.forEach((layer, i) => {
     checkLayer(layer, `layers[${i}]`, T, check)
   })

@@ -82,8 +82,13 @@ export const traceSchema = z
       .record(z.string(), z.unknown())
       .optional()
       .describe(
-        'what was changed about the routing, as it was given; a replayed trace is left out; not read back',
+        'what was changed about the routing, as it was given; a replayed trace is left out, as this one has its decisions',
       ),
+    callLengths: z
+      .array(z.int().min(1))
+      .min(2)
+      .optional()
+      .describe('how many of the rows each call had, where the trace joins several'),
     hiddenStates: hiddenStates.nullable(),
   })
   .meta({ title: 'tinymoe routing trace' })

@@ -1,4 +1,4 @@
-import type { Tokenizer } from '../generate/tokenizer.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { Random } from './random.ts'
 import type { TextSource } from './texts.ts'
 import { SPECIAL_TOKENS } from './tokenizer.ts'
@@ -23,14 +23,14 @@ export class Batches {
   ) {}
 
   /** The rows [B][T + 1] of a training step, every domain with an equal share of the tokens. */
-  training(step: number): number[][] {
+  async training(step: number): Promise<number[][]> {
     const random = new Random(`${this.seed}/batch/${step}`)
     const drawn = new Map(this.texts.domains.map((domain) => [domain, 0])) // tokens
     const documentOf = (domain: string) => this.document(domain, 'train', random)
     const documents: number[][] = []
     for (let total = 0; total < this.capacity; ) {
       const [domain, tokens] = [...drawn].reduce((least, entry) => (entry[1] < least[1] ? entry : least))
-      const document = documentOf(domain)
+      const document = await documentOf(domain)
       documents.push(document)
       drawn.set(domain, tokens + document.length)
       total += document.length
@@ -39,11 +39,11 @@ export class Batches {
   }
 
   /** Rows of one domain's validation texts: the same whatever the seed and the step. */
-  validation(domain: string): number[][] {
+  async validation(domain: string): Promise<number[][]> {
     const random = new Random(`validation/${domain}`)
     const next = () => this.document(domain, 'validation', random)
     const documents: number[][] = []
-    for (let total = 0; total < this.capacity; total += documents.at(-1)!.length) documents.push(next())
+    for (let total = 0; total < this.capacity; total += documents.at(-1)!.length) documents.push(await next())
     return pack(documents, this.shape, random, next)
   }
 
@@ -51,9 +51,9 @@ export class Batches {
     return this.shape.rows * (this.shape.length + 1)
   }
 
-  private document(domain: string, split: 'train' | 'validation', random: Random): number[] {
+  private async document(domain: string, split: 'train' | 'validation', random: Random): Promise<number[]> {
     const text = this.texts.draw(domain, split, random)
-    return [BOS, ...this.tokenizer.encode(text, { addSpecialTokens: false }), EOS]
+    return [BOS, ...(await this.tokenizer.encode(text, { addSpecialTokens: false })), EOS]
   }
 }
 
@@ -62,12 +62,12 @@ export class Batches {
  * is free at the end of a row takes the beginning of another document, so no token is padding and every row starts with
  * a document. Documents longer than a row are cut. `more` gives documents when none is left to begin.
  */
-export function pack(
+export async function pack(
   documents: number[][],
   { rows, length }: BatchShape,
   random: Random,
-  more: () => number[],
-): number[][] {
+  more: () => Promise<number[]>,
+): Promise<number[][]> {
   const size = length + 1
   const packed = Array.from({ length: rows }, (): { free: number; documents: number[][] } => ({
     free: size,
@@ -83,11 +83,13 @@ export function pack(
       row.free -= document.length
     } else left.push(document)
   }
-  return packed.map((row) => {
+  const filled: number[][] = []
+  for (const row of packed) {
     const tokens = random.shuffle(row.documents).flat()
-    while (tokens.length < size) tokens.push(...(left.pop() ?? more()).slice(0, size - tokens.length))
-    return tokens
-  })
+    while (tokens.length < size) tokens.push(...(left.pop() ?? (await more())).slice(0, size - tokens.length))
+    filled.push(tokens)
+  }
+  return filled
 }
 
 function piecesOf(document: number[], size: number): number[][] {

@@ -1,18 +1,17 @@
 import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
+import { openCheckpoint, openSafetensors } from '../checkpoint/disk.ts'
 import { isJsonObject } from '../checkpoint/json.ts'
 import { loadWeights } from '../checkpoint/load.ts'
-import { openSafetensors } from '../checkpoint/safetensors.ts'
 import { type ExtraFiles, saveCheckpoint } from '../checkpoint/save.ts'
-import { openCheckpoint } from '../checkpoint/shards.ts'
 import { writeSafetensors } from '../checkpoint/write.ts'
 import { CheckpointError } from '../errors.ts'
 import { readJson } from '../files.ts'
-import { Tokenizer } from '../generate/tokenizer.ts'
-import { readTokenizerFiles } from '../generate/tokenizer-json.ts'
 import { readConfig } from '../load-model.ts'
 import { beginningWith, type TokenizerJson } from '../text/bpe.ts'
+import { servingLibrary } from '../tokenizer/load.ts'
+import { openTokenizer } from '../tokenizer/open.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { storedValues } from './parameters.ts'
 import type { TrainSettings } from './settings.ts'
 import { generatedTexts, type TextSource, textsOfFiles } from './texts.ts'
@@ -49,7 +48,7 @@ export function textsOf({ corpus, seed }: TrainSettings): TextSource {
 
 /** A tokenizer that was trained in this process or read back. */
 export function tokenizerOf(json: TokenizerJson): Tokenizer {
-  return new Tokenizer(new HuggingFaceTokenizer(json, {}))
+  return openTokenizer({ ...json }, { library: servingLibrary() })
 }
 
 /**
@@ -90,7 +89,7 @@ export function resumeTraining(out: string): Training {
   const dir = existingDir(out)
   const { step, settings, devices } = readTrainingState(out)
   const { config, family } = readConfig(dir)
-  const tokenizer = trainedTokenizer(dir)
+  const tokenizer = readJson(join(dir, 'tokenizer.json'), CheckpointError) as TokenizerJson
   const checkpoint = openCheckpoint(dir)
   try {
     const weights = loadWeights(checkpoint, config, family)
@@ -100,12 +99,6 @@ export function resumeTraining(out: string): Training {
   } finally {
     checkpoint.close()
   }
-}
-
-function trainedTokenizer(dir: string): TokenizerJson {
-  const files = readTokenizerFiles(dir)
-  if (!files) throw new CheckpointError(`${dir}: has no tokenizer.json, so the training cannot go on`)
-  return files.json as unknown as TokenizerJson
 }
 
 /** Weights and tokenizer in the form that is shipped: a prompt begins with `<s>`, as every document in training did. */

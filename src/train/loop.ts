@@ -33,8 +33,8 @@ export function startTraining(settings: TrainSettings): Training {
  * Plans as many steps as fit in `minutes`, by timing a few that are not taken. The number is then fixed, so that `--steps`
  * repeats the run exactly: how long it really takes depends on what else the machine does.
  */
-export function planMinutes({ trainer }: Training, minutes: number): void {
-  const steps = Math.max(1, Math.round((minutes * 60) / trainer.secondsPerStep()))
+export async function planMinutes({ trainer }: Training, minutes: number): Promise<void> {
+  const steps = Math.max(1, Math.round((minutes * 60) / (await trainer.secondsPerStep())))
   trainer.settings = { ...trainer.settings, steps, warmup: warmupSteps(steps) }
 }
 
@@ -70,12 +70,12 @@ export async function runTraining(out: string, training: Training, hooks: TrainH
     training.devices = [...new Set([...training.devices, hooks.device])]
   while (trainer.step < steps && !hooks.signal?.aborted) {
     const start = performance.now()
-    const result = trainer.train()
+    const result = await trainer.train()
     const record = { ...result, tokensPerSecond: (1000 * rows * length) / (performance.now() - start) }
     appendLog(out, record)
     hooks.onStep?.(record)
     if (trainer.step % validateEvery === 0 || trainer.step === steps) {
-      const validation = trainer.validate()
+      const validation = await trainer.validate()
       appendLog(out, validation)
       hooks.onValidation?.(validation)
     }

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { DeviceError, TinymoeError } from '../errors.ts'
-import type { Tokenizer } from '../generate/tokenizer.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
 import { MoeModel } from '../model/transformer.ts'
 import type { ModelWeights } from '../model/weights.ts'
 import { mean, sum } from '../sums.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { adamwStep, clipByGlobalNorm, type Moments, zeroMoments } from './adamw.ts'
 import { Batches } from './batches.ts'
 import { evaluate, gradientsOf, type Losses } from './gradients.ts'
@@ -70,9 +70,9 @@ export class Trainer {
    * One step: batch, gradients, clipping, AdamW, balancing.
    * @throws TinymoeError where the loss is no number; the weights are then as before the step
    */
-  train(): StepResult {
+  async train(): Promise<StepResult> {
     const { settings, parameters, moments } = this
-    const { gradients, load, ...losses } = this.gradients(this.step)
+    const { gradients, load, ...losses } = await this.gradients(this.step)
     if (!Number.isFinite(losses.loss)) {
       throw new TinymoeError(
         `step ${this.step + 1}: the loss is ${losses.loss}; a lower --learning-rate may keep it finite`,
@@ -96,18 +96,19 @@ export class Trainer {
   }
 
   /** Seconds of one step, measured without taking it: the first run, which is slower, does not count. */
-  secondsPerStep(): number {
+  async secondsPerStep(): Promise<number> {
     const samples = 3
-    this.gradients(this.step)
+    await this.gradients(this.step)
     const start = performance.now()
-    for (let i = 0; i < samples; i++) this.gradients(this.step + i)
+    for (let i = 0; i < samples; i++) await this.gradients(this.step + i)
     return (performance.now() - start) / 1000 / samples
   }
 
   /** Cross-entropy on the validation texts, domain by domain. */
-  validate(): ValidationResult {
+  async validate(): Promise<ValidationResult> {
     const { domains } = this.texts
-    const losses = domains.map((domain) => evaluate(this.model, this.batches.validation(domain)))
+    const losses: number[] = []
+    for (const domain of domains) losses.push(evaluate(this.model, await this.batches.validation(domain)))
     return {
       step: this.step,
       validation: mean(losses),
@@ -119,9 +120,9 @@ export class Trainer {
     this.model.dispose()
   }
 
-  private gradients(step: number) {
+  private async gradients(step: number) {
     const { model, parameters, settings } = this
-    return gradientsOf(model, parameters, this.batches.training(step), settings.lossWeights)
+    return gradientsOf(model, parameters, await this.batches.training(step), settings.lossWeights)
   }
 
   private balance(load: Int32Array[], rate: number): void {

@@ -206,7 +206,7 @@ describe('a case', () => {
     expect([plan.baseContext, plan.steps]).toEqual([5, 4])
     const measuredModel = new MeasuredModel(config, model.weights)
     const options = { batch: 2, context: 5, steps: 4, executors: ['eager'], twins: false, seed: 1 } as const
-    const text = benchText(config, null, 1)
+    const text = await benchText(config, null, 1)
     for (const [kind, expected] of [
       ['prefill', { tokens: 10, context: 5, callsPerRun: 1 }],
       ['decode', { tokens: 2, context: 4, callsPerRun: 4 }],

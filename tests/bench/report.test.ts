@@ -6,9 +6,9 @@ import { gitCommit } from '../../bench/conditions.ts'
 import { markdown } from '../../bench/markdown.ts'
 import { remarks } from '../../bench/remarks.ts'
 import { subjectOf } from '../../bench/select.ts'
-import { packageRoot } from '../../bench/store.ts'
 import { details, oursFor, sections } from '../../bench/table.ts'
 import type { BenchReport, Row } from '../../bench/types.ts'
+import { packageRoot } from '../../src/package.ts'
 import { report, row } from './rows.ts'
 
 const sparse = (tokens: number, speedup: number) =>

@@ -6,9 +6,10 @@ import { z } from 'zod'
 import { benchCsv } from '../../bench/csv.ts'
 import { evaluationsIn } from '../../bench/evaluations.ts'
 import { benchJsonSchema, benchSchema } from '../../bench/schema.ts'
-import { defaultResultsFolder, packageRoot, reportName, storeReport } from '../../bench/store.ts'
+import { defaultResultsFolder, reportName, storeReport } from '../../bench/store.ts'
 import type { BenchReport } from '../../bench/types.ts'
 import { makeFolder } from '../../src/files.ts'
+import { packageRoot } from '../../src/package.ts'
 import { fullReport } from './full-report.ts'
 import { report, row } from './rows.ts'
 
@@ -63,8 +64,10 @@ describe('storing', () => {
     expect(failure?.message).toMatch(sentence)
   })
 
-  test('goes to the checkout, or to the current folder where there is no bench/results', () => {
+  test("goes to the checkout, or to the current folder: a package's bench/results is only for reading", () => {
     expect(defaultResultsFolder()).toBe(join(packageRoot(), 'bench', 'results'))
+    expect(defaultResultsFolder(folder)).toBe(resolve('tinymoe-results'))
+    makeFolder(join(folder, 'bench', 'results'))
     expect(defaultResultsFolder(folder)).toBe(resolve('tinymoe-results'))
   })
 })

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { loadTokenizer } from '../../src/generate/tokenizer.ts'
+import { loadTokenizer } from '../../src/tokenizer/load.ts'
 import { outcomeOf, REPOSITORY } from '../cli/run-cli.ts'
 import { FIXTURES } from '../helpers/golden.ts'
 
@@ -13,5 +13,5 @@ test('ids that check_models.py compares are those of the engine', async () => {
   const { stdout, code } = await outcomeOf(child, JSON.stringify(texts))
   expect(code).toBe(0)
   const tokenizer = await loadTokenizer(dir)
-  expect(JSON.parse(stdout)).toEqual(texts.map((text) => tokenizer!.encode(text)))
+  expect(JSON.parse(stdout)).toEqual(await Promise.all(texts.map((text) => tokenizer!.encode(text))))
 })

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { openSafetensors } from '../../src/checkpoint/safetensors.ts'
+import { openSafetensors } from '../../src/checkpoint/disk.ts'
 import { CheckpointError } from '../../src/errors.ts'
 import { expectRejected, temporaryDir, writeRaw } from './files.ts'
 

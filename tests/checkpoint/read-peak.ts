@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { openSafetensors } from '../../src/checkpoint/safetensors.ts'
+import { openSafetensors } from '../../src/checkpoint/disk.ts'
 
 /**
  * Run as a program with `--expose-gc`: reads the tensors of the file given, first by slices, then whole, and prints how many

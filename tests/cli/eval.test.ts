@@ -110,7 +110,7 @@ describe.concurrent('tinymoe eval', PATIENT, () => {
     const { code, stdout, stderr } = await tinymoe('eval', model, ...args)
     expect([code, stdout]).toEqual([2, ''])
     expect(stderr).toBe(
-      `${message}\nusage: tinymoe eval [options] <dir>\n(tinymoe eval --help lists arguments and options)\n`,
+      `${message}\nusage: tinymoe eval [options] <model>\n(tinymoe eval --help lists arguments and options)\n`,
     )
   })
 })

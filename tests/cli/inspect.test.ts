@@ -138,7 +138,7 @@ describe('tinymoe inspect', () => {
     const { stdout, error } = await inspect('mixtrl-8x7b', '--json')
     expect([stdout, error?.exitCode]).toEqual(['', 1])
     expect(error?.message).toMatch(
-      /^mixtrl-8x7b: no such directory or file, and no published model of that name; near: mistralai\/Mixtral-8x7B-v0.1, .*$/,
+      /^mixtrl-8x7b: no such directory or file, and no bundled or published model of that name; near: mistralai\/Mixtral-8x7B-v0.1, .*$/,
     )
   })
 

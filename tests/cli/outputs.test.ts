@@ -107,7 +107,6 @@ describe.concurrent('commands refuse outputs before any work', PATIENT, () => {
     ['--out: is empty, expected the name of a file', ['eval', MIXTRAL, '--out', '']],
     ['--out: is empty, expected the name of a folder', ['train', '--preset', 'moe', '--out', '']],
     ['--out: is empty, expected the name of a folder', ['bench', '--out', '']],
-    ['export: the directory is "", expected the name of one', ['export-savedmodel', MIXTRAL, '']],
     [
       '--out nowhere.json and --html ./nowhere.json are the same file, expected two',
       [...TRACE, '--html', './nowhere.json', '--out', 'nowhere.json'],
@@ -116,7 +115,6 @@ describe.concurrent('commands refuse outputs before any work', PATIENT, () => {
     [/^--out \/proc\/x\/y: cannot be written \(ENOENT/, ['train', '--preset', 'moe', '--out', '/proc/x/y']],
     [/^--out \/proc\/x\/y: cannot be written \(ENOENT/, ['bench', '--out', '/proc/x/y']],
     [/^--csv \/proc\/x\/y: cannot be written \(ENOENT/, [...TRACE, '--csv', '/proc/x/y']],
-    [/^\/proc\/x\/y: cannot be written \(ENOENT/, ['export-savedmodel', MIXTRAL, '/proc/x/y']],
   ])('%s', async ([message, args], { expect }) => {
     const { code, stdout, stderr } = await tinymoe(...args)
     const [first] = stderr.split('\n')

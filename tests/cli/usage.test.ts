@@ -20,7 +20,7 @@ describe.concurrent('tinymoe', PATIENT, () => {
   test('generate --help shows its options, the global ones and examples', async ({ expect }) => {
     const { code, stdout, stderr } = await tinymoe('generate', '--help')
     expect([code, stderr]).toEqual([0, ''])
-    expect(stdout).toMatch(/^Usage: tinymoe generate \[options\] <dir>\n/)
+    expect(stdout).toMatch(/^Usage: tinymoe generate \[options\] <model>\n/)
     for (const part of ['--dispatch <name>', 'Global Options:', '--device <name>', 'Examples:']) {
       expect(stdout).toContain(part)
     }
@@ -33,7 +33,7 @@ describe.concurrent('tinymoe', PATIENT, () => {
       'generate',
       [MIXTRAL, '--maxtokens', '3'],
     ],
-    ["error: missing required argument 'dir'", 'logits', ['--tokens', '1']],
+    ["error: missing required argument 'model'", 'logits', ['--tokens', '1']],
     [
       "error: option '--max-tokens <n>' argument '3x' is invalid. Expected a whole number from 1 to 10000000.",
       'generate',
@@ -57,7 +57,7 @@ describe.concurrent('tinymoe', PATIENT, () => {
     ],
   ])('%s', async ([message, command, args], { expect }) => {
     const { code, stdout, stderr } = await tinymoe(...(command ? [command, ...args] : args))
-    const usage = command ? `tinymoe ${command} [options] <dir>` : 'tinymoe [options] [command]'
+    const usage = command ? `tinymoe ${command} [options] <model>` : 'tinymoe [options] [command]'
     const more = command ? `tinymoe ${command} --help` : 'tinymoe --help'
     expect(stderr).toBe(`${message}\nusage: ${usage}\n(${more} lists arguments and options)\n`)
     expect([code, stdout]).toEqual([2, ''])

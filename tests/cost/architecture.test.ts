@@ -1,8 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { sizeOf } from '../../src/checkpoint/layout.ts'
-import { openCheckpoint } from '../../src/checkpoint/shards.ts'
+import { openCheckpoint } from '../../src/checkpoint/disk.ts'
 import {
   type ArchitectureSpec,
   type AttentionSpec,
@@ -18,6 +17,7 @@ import { countArchitecture } from '../../src/cost/parameters.ts'
 import { findPublished, publishedArchitecture, publishedModels } from '../../src/cost/published.ts'
 import { isStaleBuffer } from '../../src/families/names.ts'
 import { Xoshiro128 } from '../../src/generate/random.ts'
+import { product } from '../../src/sums.ts'
 import { FIXTURES } from '../helpers/golden.ts'
 
 const GROUPED: AttentionSpec = {
@@ -69,7 +69,7 @@ describe('counts equal the tensors of every checkpoint', () => {
     const checkpoint = openCheckpoint(path)
     const stored = [...checkpoint.names()]
       .filter((name) => !isStaleBuffer(name))
-      .reduce((sum, name) => sum + sizeOf(checkpoint.get(name).shape), 0)
+      .reduce((sum, name) => sum + product(checkpoint.get(name).shape), 0)
     checkpoint.close()
     expect(countArchitecture(spec).total).toBe(stored)
   })

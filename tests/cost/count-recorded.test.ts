@@ -5,7 +5,7 @@ import { type ForwardShape, forwardFlops, totalFlops } from '../../src/cost/flop
 import { graphMatmuls } from '../../src/cost/graph-matmuls.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
-import { cutInPieces, type Piece } from '../../src/graph/pieces.ts'
+import { type Piece, piecesOf } from '../../src/graph/plan.ts'
 import { type GraphNode, shapeProto } from '../../src/graph/protobuf.ts'
 import { record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
@@ -37,7 +37,7 @@ function formula(
   T: number,
   { batch = 1, dispatch, logits }: { batch?: number; dispatch: DispatchName; logits: 'all' | 'last' },
 ): number {
-  const pieces = cutInPieces(T)
+  const pieces = piecesOf(T)
   return pieces.reduce((sum, piece, i) => {
     const { stepTokens } = piece
     const tokens = batch * stepTokens
@@ -87,7 +87,7 @@ test('logits that a piece of a prompt is not asked for are not multiplied and no
   const model = randomModel({ E: 4, K: 2 })
   const recorded = new RecordedExecutor(model)
   const tokens = randomTokens(70, 40, 1)
-  expect(cutInPieces(70).length).toBeGreaterThan(1)
+  expect(piecesOf(70).length).toBeGreaterThan(1)
   const count = (logits: 'all' | 'last') =>
     countMatmulFlops(() => tf.dispose(recorded.forward(tokens, { dispatch: 'sparse', logits }).logits)).flops
   expect(count('last')).toBe(formula(model, 70, { dispatch: 'sparse', logits: 'last' }))
@@ -177,7 +177,7 @@ test('what may run or not, and a product of an unknown name, are errors and no s
     node('strange', 'SomeNewMatMul', ['x', 'x']),
     node('after', 'Identity', ['product', '^chosen']),
   ]
-  expect(() => graphMatmuls(graph, {}, ['after'])).toThrow('the graph has a StatelessCase')
-  expect(() => graphMatmuls(graph, {}, ['strange:0'])).toThrow('SomeNewMatMul is not known')
-  expect(graphMatmuls(graph, {}, ['product']).operands).toEqual(['x'])
+  expect(() => graphMatmuls({ nodes: graph }, {}, ['after'])).toThrow('the graph has a StatelessCase')
+  expect(() => graphMatmuls({ nodes: graph }, {}, ['strange:0'])).toThrow('SomeNewMatMul is not known')
+  expect(graphMatmuls({ nodes: graph }, {}, ['product']).operands).toEqual(['x'])
 })

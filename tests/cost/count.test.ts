@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
-import type { TensorflowBackend } from '../../src/backend/tensorflow-ops.ts'
+import { activeTensorflow } from '../../src/backend/tensorflow.ts'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { type ForwardShape, forwardFlops, moeLayerFlops, totalFlops } from '../../src/cost/flops.ts'
 import { startRuntime } from '../../src/device/index.ts'
@@ -174,7 +174,7 @@ test.each(['cpu', 'js'])('einsum counts by its indices on %s', async (device) =>
 
 test('raw TensorFlow ops count with their own transpose flags; a product of an unknown name is an error', async () => {
   await startRuntime({ device: 'cpu' })
-  const backend = tf.backend() as unknown as TensorflowBackend
+  const backend = activeTensorflow()
   const { TF_ATTR_TYPE, TF_ATTR_BOOL, TF_FLOAT } = backend.binding
   const attributes = [
     { name: 'T', type: TF_ATTR_TYPE, value: TF_FLOAT },

@@ -28,7 +28,7 @@ describe('greedy continuations of ragged prompts', () => {
     }))
     const end = (await alone(model, continuations[4].prompt, 5, -1))[2] // one that does come
     const before = tf.memory().numTensors
-    const together = await continueGreedily(model, continuations, { isEnd: (token) => token === end })
+    const together = await continueGreedily(model, continuations, { isEnd: async (token) => token === end })
     expect(tf.memory().numTensors).toBe(before)
     const expected = await Promise.all(
       continuations.map(({ prompt, limit }) => alone(model, prompt, limit, end)),
@@ -44,7 +44,7 @@ describe('greedy continuations of ragged prompts', () => {
     const before = tf.memory().numTensors
     const controller = new AbortController()
     const work = continueGreedily(model, [{ prompt: [1, 2], limit: 200 }], {
-      isEnd: () => {
+      isEnd: async () => {
         controller.abort()
         return false
       },

@@ -1,6 +1,6 @@
 import { TextCodec } from '../../src/eval/documents.ts'
 import type { EvalForward } from '../../src/eval/loss.ts'
-import { loadTokenizer } from '../../src/generate/tokenizer.ts'
+import { loadTokenizer } from '../../src/tokenizer/load.ts'
 import { DOMAINS, generateSample } from '../../src/train/corpus/index.ts'
 
 export const V = 1024
@@ -35,10 +35,13 @@ export function oracle(
 }
 
 /** The first documents of every domain. */
-export function heldoutDocuments(codec: TextCodec, count: number): number[][] {
-  return DOMAINS.flatMap((domain) =>
-    Array.from({ length: count }, (_, index) => {
-      return codec.document(domain, generateSample(domain, 'heldout', index, 1).text).tokens
-    }),
+export function heldoutDocuments(codec: TextCodec, count: number): Promise<number[][]> {
+  return Promise.all(
+    DOMAINS.flatMap((domain) =>
+      Array.from({ length: count }, async (_, index) => {
+        const { text } = generateSample(domain, 'heldout', index, 1)
+        return (await codec.document(domain, text)).tokens
+      }),
+    ),
   )
 }

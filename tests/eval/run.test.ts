@@ -33,7 +33,7 @@ afterAll(() => {
 })
 
 describe('a report', () => {
-  test('says what was evaluated on what', () => {
+  test('says what was evaluated on what', async () => {
     expect(report).toMatchObject({
       format: 'tinymoe-eval',
       version: 1,
@@ -50,10 +50,10 @@ describe('a report', () => {
     expect(JSON.parse(JSON.stringify(report))).toEqual(report)
   })
 
-  test('has the loss of the definition: one document at a time, from its own beginning', () => {
+  test('has the loss of the definition: one document at a time, from its own beginning', async () => {
     const codec = new TextCodec(model.dir, model.config, model.tokenizer)
     for (const domain of report.domains) {
-      const documents = documentsOf(codec, domain, { split: 'validation', seed: 3 }, 2)
+      const documents = await documentsOf(codec, [domain], { split: 'validation', seed: 3 }, 2)
       let [nats, tokens, characters] = [0, 0, 0]
       for (const document of documents) {
         expect(document.tokens[0]).toBe(1)
@@ -69,7 +69,7 @@ describe('a report', () => {
     expect(Math.abs(report.loss.mean - Math.log(V))).toBeLessThan(1)
   })
 
-  test('asks two questions of each form, which random weights get wrong', () => {
+  test('asks two questions of each form, which random weights get wrong', async () => {
     expect(Object.keys(report.exactMatch)).toEqual(['arithmetic', 'code'])
     expect(Object.keys(report.exactMatch.arithmetic!)).toHaveLength(6)
     const { correct, total } = report.exactMatch.arithmetic!['worked-3']
@@ -81,14 +81,14 @@ describe('a report', () => {
     expect(report.wellFormed).toEqual({ code: { program: proportion(0, 1) } })
   })
 
-  test('has the cost of the formulas', () => {
+  test('has the cost of the formulas', async () => {
     const { parts: _, ...parameters } = countParameters(model.config)
     expect(report.cost.parameters).toEqual(parameters)
     expect(report.cost.flopsPerToken).toBe(totalFlops(flopsPerToken(model.config, 96, 'sparse')))
     expect(report.cost.weightBytesPerToken).toBe(weightBytesPerToken(model.config))
   })
 
-  test('shows progress from 0 to 1', () => {
+  test('shows progress from 0 to 1', async () => {
     expect(shares).toEqual([...shares].sort((a, b) => a - b))
     expect(shares.at(-1)).toBeCloseTo(1, 10)
   })
@@ -102,7 +102,7 @@ describe('a report', () => {
     expect(again.experts).toBeNull() // not asked for this time
   })
 
-  test('reads well: every part, with its conditions', () => {
+  test('reads well: every part, with its conditions', async () => {
     const text = evalText(report)
     for (const part of [
       /^Model tinymoe-eval-\w+ \(mixtral, 1 layer\), split validation, 2 samples, seed 3\n/,
@@ -124,7 +124,7 @@ describe('a report', () => {
     }
   })
 
-  test('names the dead experts', () => {
+  test('names the dead experts', async () => {
     const [layer] = report.experts!.layers
     const experts = { ...report.experts!, layers: [{ ...layer, load: { ...layer.load, dead: [1, 3] } }] }
     const text = evalText({ ...report, experts })
@@ -155,7 +155,7 @@ test.each<[message: string, options: EvalOptions]>([
 test('speed is that of the given tokens: a prompt, then one by one behind it', async () => {
   const small = randomModel({ V, D: 8, H: 8, layers: 1 })
   const codec = await projectCodec()
-  const tokens = speedTokens(codec, 'dates', { split: 'heldout', seed: 1 }, 256)
+  const tokens = await speedTokens(codec, 'dates', { split: 'heldout', seed: 1 }, 256)
   expect(tokens).toHaveLength(160)
   const before = tf.memory().numTensors
   const { prefill, decode } = await measureSpeed(small, tokens)
@@ -168,6 +168,6 @@ test('speed is that of the given tokens: a prompt, then one by one behind it', a
     expect(medianMs).toBeLessThanOrEqual(p90Ms)
     expect(tokensPerSecond).toBeCloseTo((1000 * count) / medianMs, 6)
   }
-  expect(speedTokens(codec, 'dates', { split: 'heldout', seed: 1 }, 20)).toHaveLength(20)
+  expect(await speedTokens(codec, 'dates', { split: 'heldout', seed: 1 }, 20)).toHaveLength(20)
   small.dispose()
 })

@@ -8,12 +8,13 @@ import {
   generate,
   PREFILL_CHUNK,
 } from '../../src/generate/generate.ts'
-import { loadTokenizer, type Tokenizer } from '../../src/generate/tokenizer.ts'
 import type { GeneratedToken, GenerateOptions, GenerateResult } from '../../src/generate/types.ts'
 import { DISPATCHES } from '../../src/model/dispatch/index.ts'
 import { KvCache } from '../../src/model/kv-cache.ts'
 import { mostLikelyTokens } from '../../src/model/most-likely.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
+import { loadTokenizer } from '../../src/tokenizer/load.ts'
+import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
 import { fixtureModel, readGolden } from '../helpers/golden.ts'
 import { tokenizerDir } from './fixtures.ts'
 
@@ -25,7 +26,14 @@ function scripted(script: readonly number[], maxPositionEmbeddings = 4096) {
   let written = 0
   const model: GenerativeModel = {
     config: { maxPositionEmbeddings, eosTokenIds: [EOS] },
-    createCache: () => new KvCache({ numLayers: 0, numKeyValueHeads: 1, headDim: 2, slidingWindow: null }),
+    createCache: () =>
+      new KvCache({
+        numLayers: 0,
+        numKeyValueHeads: 1,
+        headDim: 2,
+        slidingWindow: null,
+        maxPositionEmbeddings,
+      }),
     forward(tokens) {
       fed.push(tokens)
       const isPrompt = fed.length === 1 || tokens.length > 1
@@ -193,10 +201,14 @@ describe('with a scripted model', () => {
   })
 
   test('ends at end of sequence, which is a token but no text', async () => {
-    const { model } = scripted([...ids('Hi'), EOS])
+    const { model } = scripted([...(await ids('Hi')), EOS])
     const result = generate(model, tokenizer, { tokens: [5] })
     expect((await collect(result)).map(({ text }) => text).join('')).toBe('Hi')
-    expect(await result.done).toMatchObject({ tokens: [...ids('Hi'), EOS], text: 'Hi', finishReason: 'eos' })
+    expect(await result.done).toMatchObject({
+      tokens: [...(await ids('Hi')), EOS],
+      text: 'Hi',
+      finishReason: 'eos',
+    })
   })
 
   test('ignoreEos goes on, to 64 tokens where nothing is said', async () => {
@@ -215,7 +227,7 @@ describe('with a scripted model', () => {
   })
 
   test('text comes as whole characters and joins to the text', async () => {
-    const { model } = scripted([...ids('naïve 😀 混合'), EOS])
+    const { model } = scripted([...(await ids('naïve 😀 混合')), EOS])
     const result = generate(model, tokenizer, { tokens: [5] })
     const texts = (await collect(result)).map(({ text }) => text)
     expect(texts.join('')).toBe('naïve 😀 混合')
@@ -224,33 +236,48 @@ describe('with a scripted model', () => {
   })
 
   test('a cut character at the end is marked', async () => {
-    const { model } = scripted(ids('x😀'))
-    const { text } = await generate(model, tokenizer, { tokens: [5], maxTokens: ids('x😀').length - 1 }).done
+    const { model } = scripted(await ids('x😀'))
+    const { text } = await generate(model, tokenizer, {
+      tokens: [5],
+      maxTokens: (await ids('x😀')).length - 1,
+    }).done
     expect(text).toBe('x\uFFFD')
   })
 
   test('a stop text is cut off with what follows, also when it spans tokens', async () => {
-    const { model } = scripted([...ids('Once. The end of it'), EOS])
+    const { model } = scripted([...(await ids('Once. The end of it')), EOS])
     const result = generate(model, tokenizer, { tokens: [5], stop: ['nowhere', 'The end'] })
     const texts = (await collect(result)).map(({ text }) => text)
     expect(texts.join('')).toBe('Once. ')
     expect(await result.done).toMatchObject({ text: 'Once. ', finishReason: 'stop' })
-    expect(tokenizer.decode((await result.done).tokens)).toMatch(/The end/)
+    expect(await tokenizer.decode((await result.done).tokens)).toMatch(/The end/)
+  })
+
+  test('a mark can be a stop text, and gives none', async () => {
+    const [mark] = [...tokenizer.specialTokens.keys()].slice(-1)
+    const { model } = scripted([
+      ...(await ids('Hi')),
+      tokenizer.specialTokens.get(mark)!,
+      ...(await ids(' you')),
+    ])
+    const result = await generate(model, tokenizer, { tokens: [5], stop: [mark], ignoreEos: true }).done
+    expect(result).toMatchObject({ text: 'Hi', finishReason: 'stop' })
+    expect(result.tokens.at(-1)).toBe(tokenizer.specialTokens.get(mark))
   })
 
   test('text held back for a stop text comes when it was none', async () => {
-    const { model } = scripted(ids('Once. The e'))
+    const { model } = scripted(await ids('Once. The e'))
     const result = generate(model, tokenizer, {
       tokens: [5],
       stop: ['The end'],
-      maxTokens: ids('Once. The e').length,
+      maxTokens: (await ids('Once. The e')).length,
     })
     expect((await collect(result)).map(({ text }) => text).join('')).toBe('Once. The e')
     expect((await result.done).finishReason).toBe('length')
   })
 
   test('after an abort, done has also what was held back', async () => {
-    const { model } = scripted(ids('Once. The end'))
+    const { model } = scripted(await ids('Once. The end'))
     const controller = new AbortController()
     const result = generate(model, tokenizer, { tokens: [5], stop: ['. The end'], signal: controller.signal })
     let shown = ''
@@ -258,7 +285,7 @@ describe('with a scripted model', () => {
     for await (const { text } of result) {
       shown += text
       tokens++
-      if (tokens === ids('Once. ').length - 1) controller.abort()
+      if (tokens === (await ids('Once. ')).length - 1) controller.abort()
     }
     expect(shown).toBe('Once')
     expect(await result.done).toMatchObject({ text: 'Once.', finishReason: 'aborted' })
@@ -321,7 +348,7 @@ describe('with a scripted model', () => {
     const gpt2 = await loadTokenizer(tokenizerDir('gpt2_style'))
     const { model, fed } = scripted([7])
     await generate(model, gpt2, { prompt: 'Hello', maxTokens: 1 }).done
-    expect(fed[0]).toEqual(gpt2!.encode('Hello'))
+    expect(fed[0]).toEqual(await gpt2!.encode('Hello'))
     expect(fed[0][0]).toBe(1)
   })
 })
@@ -351,8 +378,8 @@ describe('options', () => {
     expect(() => generate(model, null, options)).toThrow(new InputError(message))
   })
 
-  test('empty texts', () => {
-    expect(() => generate(model, tokenizer, { prompt: '' })).toThrow(
+  test('empty texts', async () => {
+    await expect(generate(model, tokenizer, { prompt: '' }).done).rejects.toThrow(
       'prompt: "" has no tokens, expected some text',
     )
     const empty = () => generate(model, tokenizer, { tokens: [1], stop: [''] })

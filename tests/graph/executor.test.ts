@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { startRuntime } from '../../src/device/index.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
-import { cutInPieces } from '../../src/graph/pieces.ts'
+import { piecesOf } from '../../src/graph/plan.ts'
 import { DISPATCHES } from '../../src/model/dispatch/index.ts'
 import type { KvCache } from '../../src/model/kv-cache.ts'
 import type { Interventions } from '../../src/model/router/interventions.ts'
@@ -272,7 +272,7 @@ test('10,000 decode steps grow neither tensors nor memory', () => {
 test('pieces cover the prompt, few and with little padding', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 3000 }), (T) => {
-      const pieces = cutInPieces(T)
+      const pieces = piecesOf(T)
       let from = 0
       for (const piece of pieces) {
         expect(piece.from).toBe(from)
@@ -285,7 +285,7 @@ test('pieces cover the prompt, few and with little padding', () => {
       expect(pieces.length).toBeLessThanOrEqual(Math.floor(T / 512) + 4)
     }),
   )
-  expect(cutInPieces(300)).toEqual([
+  expect(piecesOf(300)).toEqual([
     { from: 0, count: 256, stepTokens: 256 },
     { from: 256, count: 44, stepTokens: 64 },
   ])

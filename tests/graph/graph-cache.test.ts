@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, expect, test } from 'vitest'
+import { activeTensorflow } from '../../src/backend/tensorflow.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { cacheValue } from '../../src/graph/graph-cache.ts'
 import { randomMatrix, randomNumbers } from '../helpers/random.ts'
@@ -17,8 +18,7 @@ function stored(columns: number, next: () => number): tf.Tensor4D {
 
 /** Whether a tensor is still numbers of JavaScript's that TensorFlow has not seen, and may then share the memory of. */
 function isOfTheHost(tensor: tf.Tensor): boolean {
-  const { tensorMap } = tf.backend() as unknown as { tensorMap: Map<object, { values: unknown }> }
-  return tensorMap.get(tensor.dataId)!.values !== null
+  return activeTensorflow().tensorMap.get(tensor.dataId).values !== null
 }
 
 test.each([null, 1, 4, 6])(

@@ -1,10 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
+import type { Dtype } from '../../src/backend/dtypes.ts'
+import { LIMITS } from '../../src/backend/limits.ts'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
-import { type Dtype, HalfWeights } from '../../src/graph/half-weights.ts'
-import { FEW_ROWS } from '../../src/graph/own-kernels.ts'
+import { HalfWeights } from '../../src/graph/half-weights.ts'
+import { planFor } from '../../src/graph/plan.ts'
 import { RecordedStep } from '../../src/graph/step.ts'
 import { type LoadedModel, loadModel } from '../../src/load-model.ts'
 import { DISPATCHES } from '../../src/model/dispatch/index.ts'
@@ -68,8 +70,8 @@ test('few rows are float32 to the bit, more are not', () => {
     const tokens = randomTokens(rows, V, 2)
     return maxDifference(logitsOf(half.forward(tokens, {})), logitsOf(full.forward(tokens, {})))
   }
-  expect([1, 2, FEW_ROWS].map(difference)).toEqual([0, 0, 0])
-  expect(difference(FEW_ROWS + 1)).toBeGreaterThan(0)
+  expect([1, 2, LIMITS.fewRows].map(difference)).toEqual([0, 0, 0])
+  expect(difference(LIMITS.fewRows + 1)).toBeGreaterThan(0)
   half.dispose()
   full.dispose()
   model.dispose()
@@ -81,7 +83,8 @@ test.each(HALVES)('%s: the decode graph that a card runs, where few rows are rou
   const capacity = 8
   const logits = (halves: HalfWeights | null) => {
     const shape = { batch: 1, tokens: 1, capacity, dispatch: 'auto', logits: 'last' } as const
-    const step = new RecordedStep(model.config, model.weights, shape, halves)
+    const plan = planFor({ rows: 1, dtype: halves?.dtype }, { processor: null })
+    const step = new RecordedStep(model.config, model.weights, shape, halves, plan)
     const cache = model.createCache()
     const written = [3, 30, 12].map((token, column) => {
       const columns = [Uint8Array.from({ length: capacity }, (_, i) => Number(i <= column))]
@@ -119,7 +122,7 @@ test('rounded weights are made once, whatever the number of graphs, and are half
   const attention = 48 * 96 + 48 * 48 // queries, keys and values of 4 + 2 + 2 heads; output
   const experts = 4 * 3 * 48 * 40
   const copies = [2 + 2 * 4, 2 * (attention + experts)] // two bytes a number; router, embedding, unembedding and norms have none
-  expect(added(FEW_ROWS)).toEqual([0, 0])
+  expect(added(LIMITS.fewRows)).toEqual([0, 0])
   expect([32, 64, 300].map(added)).toEqual([copies, copies, copies])
   half.dispose()
   expect(tf.memory().numTensors).toBe(before.numTensors)
@@ -178,9 +181,9 @@ describe('models/moe', () => {
       for (const prompt of PROMPTS) {
         const written = (model: LoadedModel) => model.generate({ prompt, maxTokens: 40 }).done
         const [full, half] = [await written(models[0]), await written(models[1])]
-        expect(half.promptTokens).toBeGreaterThan(FEW_ROWS)
+        expect(half.promptTokens).toBeGreaterThan(LIMITS.fewRows)
         expect(half.tokens).toEqual(full.tokens)
-        const tokens = models[0].tokenizer!.encode(prompt)
+        const tokens = await models[0].tokenizer!.encode(prompt)
         const [expected, actual] = models.map((model) => logitsOf(model.forward(tokens)))
         const error = relativeError(actual, expected)
         expect(error).toBeLessThan(ROUNDINGS * ROUNDING[dtype])

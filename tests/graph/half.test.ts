@@ -1,11 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { tensorflowOps } from '../../src/backend/tensorflow-ops.ts'
+import { backend } from '../../src/backend/backend.ts'
+import type { HalfDtype } from '../../src/backend/dtypes.ts'
 import { decodeBf16, decodeF16, encodeBf16, encodeF16, f16Table } from '../../src/checkpoint/dtype.ts'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { inHalf } from '../../src/graph/half.ts'
-import { type HalfDtype, HalfWeights } from '../../src/graph/half-weights.ts'
+import { HalfWeights } from '../../src/graph/half-weights.ts'
 import { record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
 import { maxDifference } from '../helpers/golden.ts'
@@ -66,7 +67,7 @@ function replay(
     })
     const session = new GraphSession(inHalf(recording, halves, new Set(exact.map(({ dataId }) => dataId))))
     const { result, flops } = countMatmulFlops(() => session.run({ x }, ['y']))
-    const products = session.nodes.filter(({ op }) => op.includes('MatMul'))
+    const products = session.recording.nodes.filter(({ op }) => op.includes('MatMul'))
     session.dispose()
     return {
       values: result[0].dataSync() as Float32Array,
@@ -121,7 +122,7 @@ describe.each(HALVES)('%s', (dtype) => {
     const stack = tf.tensor3d(randomMatrix(4 * 8, 8, next).flat(), [4, 8, 8])
     const tall = matrix(16, 8)
     const x = tf.eye(8)
-    const ops = tensorflowOps()!
+    const ops = backend().ops!
     const { values, types, flops } = replay(dtype, x, [stack, tall], (a) => {
       const picked = ops.pick(stack, tf.tensor1d([2, 0], 'int32')) as tf.Tensor2D[]
       const sliced = tf.reshape(tf.slice(stack, [3, 0, 0], [1, 8, 8]), [8, 8]) as tf.Tensor2D

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { activeTensorflow } from '../../src/backend/tensorflow.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
 import { record } from '../../src/graph/recorder.ts'
@@ -16,8 +17,7 @@ beforeAll(async () => {
   await startRuntime({ device: 'cpu' })
 })
 
-const sessions = () =>
-  (tf.backend() as unknown as { binding: { getNumOfSavedModels(): number } }).binding.getNumOfSavedModels()
+const sessions = () => activeTensorflow().binding.getNumOfSavedModels()
 
 test('a disposed executor frees its sessions and tensors', () => {
   const before = { sessions: sessions(), tensors: tf.memory().numTensors }
@@ -51,15 +51,13 @@ test('a session that cannot be made leaves none behind, and the next is not dist
 })
 
 test('equal graphs share one entry in memory, others have their own', () => {
+  const node = activeTensorflow()
   const bytes = (text: string) => Buffer.from(text)
-  const first = savedModelInMemory(bytes('one'))
-  expect(savedModelInMemory(bytes('one'))).toBe(first)
-  expect(savedModelInMemory(bytes('two'))).not.toBe(first)
-  const backend = tf.backend() as unknown as {
-    executeSingleOutput(op: string, attributes: [], inputs: tf.Tensor[]): tf.Tensor
-  }
+  const first = savedModelInMemory(bytes('one'), node)
+  expect(savedModelInMemory(bytes('one'), node)).toBe(first)
+  expect(savedModelInMemory(bytes('two'), node)).not.toBe(first)
   const read = tf.tidy(() =>
-    backend.executeSingleOutput('ReadFile', [], [tf.scalar(`${first}/saved_model.pb`, 'string')]).dataSync(),
+    node.executeSingleOutput('ReadFile', [], [tf.scalar(`${first}/saved_model.pb`, 'string')]).dataSync(),
   )
   expect([...read]).toEqual(['one']) // and not 'oneone': that file system appends
 })

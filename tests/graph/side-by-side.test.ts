@@ -3,6 +3,7 @@ import { beforeAll, expect, test } from 'vitest'
 import { withSessionConfig } from '../../src/backend/session-options.ts'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { startRuntime } from '../../src/device/index.ts'
+import { planFor } from '../../src/graph/plan.ts'
 import { encodeSessionConfig } from '../../src/graph/protobuf.ts'
 import { type Recording, record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
@@ -16,8 +17,7 @@ beforeAll(async () => {
 
 const next = randomNumbers(5)
 const matrix = (rows: number, columns: number) => tf.tensor2d(randomMatrix(rows, columns, next))
-const products = ({ nodes }: Pick<Recording, 'nodes'> | GraphSession) =>
-  nodes.filter(({ op }) => op.includes('MatMul')).length
+const products = ({ nodes }: Recording) => nodes.filter(({ op }) => op.includes('MatMul')).length
 
 /** `f` on x [rows, columns] as a graph whose products stand side by side; compared with running `f` itself. */
 function replay(
@@ -28,17 +28,15 @@ function replay(
   const before = tf.memory().numTensors
   const seen = tf.tidy(() => {
     const example = matrix(rows, columns)
-    const session = new GraphSession(
-      record({ x: example }, () => ({ y: f(example) })),
-      { rows },
-    )
+    const recording = record({ x: example }, () => ({ y: f(example) }))
+    const session = new GraphSession(recording, planFor({ rows }))
     const x = matrix(rows, columns)
     const { result, flops } = countMatmulFlops(() => session.run({ x }, ['y']))
     const expected = f(x)
     expect(result[0].shape).toEqual(expected.shape)
     expect(maxDifference(result[0].dataSync(), expected.dataSync())).toBeLessThan(1e-3)
     session.dispose()
-    return { products: products(session), flops }
+    return { products: products(sideBySide(recording, planFor({ rows }))), flops }
   })
   expect(tf.memory().numTensors).toBe(before)
   return seen
@@ -84,8 +82,10 @@ test('more threads give more parts, and fewer where products stand side by side'
   const [a, b, x] = [matrix(LARGE, LARGE), matrix(LARGE, LARGE), matrix(ROWS, LARGE)]
   const one = record({ x }, () => ({ y: tf.matMul(x, a) }))
   const two = record({ x }, () => ({ y: tf.add(tf.matMul(x, a), tf.matMul(x, b)) }))
-  expect([1, 2, 4].map((threads) => products(sideBySide(one, threads)))).toEqual([1, 2, 4])
-  expect([2, 4].map((threads) => products(sideBySide(two, threads)))).toEqual([2, 4])
+  const parts = (recording: Recording, threads: number) =>
+    products(sideBySide(recording, planFor({ rows: ROWS }, { processor: { threads, features: [] } })))
+  expect([1, 2, 4, 5].map((threads) => parts(one, threads))).toEqual([1, 2, 4, 1])
+  expect([2, 4].map((threads) => parts(two, threads))).toEqual([2, 4])
   tf.dispose([a, b, x])
 })
 

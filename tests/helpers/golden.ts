@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { openCheckpoint } from '../../src/checkpoint/disk.ts'
 import { loadWeights } from '../../src/checkpoint/load.ts'
-import { openCheckpoint } from '../../src/checkpoint/shards.ts'
 import { familyOf } from '../../src/families/index.ts'
 import { MoeModel } from '../../src/model/transformer.ts'
 

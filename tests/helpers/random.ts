@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../../src/backend/backend.ts'
 import type { ModelConfig, MoeConfig } from '../../src/model/config.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
 import type { Matrix, ReferenceExpert } from '../../src/model/reference.ts'
@@ -49,7 +50,7 @@ function linearTensors(weight: Matrix): LinearWeights {
 
 /** Experts as the loader leaves them: stacked where the backend can cut a stack without copying. */
 export function asLoaded(experts: ExpertWeights[]): Pick<MoeWeights, 'experts' | 'stacked'> {
-  return tf.getBackend() === 'tensorflow' ? stackExperts(experts) : { experts }
+  return backend().cutsShareMemory ? stackExperts(experts) : { experts }
 }
 
 /** Dimensions of a random decoder; anything left out is small. */
@@ -77,7 +78,7 @@ export function randomModel(options: RandomModelOptions = {}): MoeModel {
     family: 'mixtral',
     vocabSize: V,
     hiddenSize: D,
-    maxPositionEmbeddings: 256,
+    maxPositionEmbeddings: 65_536,
     normEps: 1e-5,
     tieWordEmbeddings: options.tied ?? false,
     attention: {

@@ -29,9 +29,7 @@ lesson(
   async (tell) => {
     const [model, untrained] = [await load(MOE), await load(UNTRAINED)]
     const codec = new TextCodec(model.dir, model.config, model.tokenizer)
-    const documents = DOMAINS.flatMap((domain) =>
-      documentsOfTokens(codec, domain, { split: 'heldout', seed: 1 }, TOKENS),
-    )
+    const documents = await documentsOfTokens(codec, DOMAINS, { split: 'heldout', seed: 1 }, TOKENS)
     const [trained, control] = [await read(model, documents), await read(untrained, documents)]
     const { layers, tokens } = trained
     const { numExperts: E, topK: K } = layers[0]
@@ -44,8 +42,9 @@ lesson(
     )
 
     // Early on: what kind of token is it?
+    const texts = await Promise.all(tokens.map(({ token }) => codec.tokenText(token)))
     const kinds = KINDS.map(([name, pattern]) => {
-      const rows = [...tokens.keys()].filter((t) => pattern.test(codec.tokenText(tokens[t].token)))
+      const rows = [...tokens.keys()].filter((t) => pattern.test(texts[t]))
       const [own, other] = [layers, control.layers].map((of) => favourite(sharesAmong(of[FIRST], rows)))
       return [name, rows.length, own.expert, percent(own.share), percent(other.share)]
     })

@@ -126,7 +126,7 @@ function fast(
   blockTokens: number,
 ): Float32Array {
   const T = x.length
-  const cache = new KvCache({ numLayers: 1, ...config })
+  const cache = new KvCache({ numLayers: 1, maxPositionEmbeddings: 256, ...config })
   const { columns } = cache.extend([new Uint8Array(T).fill(1)])
   const values = tf.tidy(() => {
     const frequencies = ropeFrequencies({ theta: THETA, scaling: { type: 'default' } }, config.headDim)

@@ -484,7 +484,7 @@ describe('through a model', () => {
     [{ capacity: { factor: 0, policy: 'drop' } }, 'capacity factor: 0'],
     [
       { capacity: { factor: 1, policy: 'queue' } },
-      'capacity policy: "queue", expected one of drop, next-best, none',
+      'capacity policy: is "queue", expected one of drop, next-best, none',
     ],
   ])('%o is one sentence', (interventions, message) => {
     const before = tf.memory().numTensors

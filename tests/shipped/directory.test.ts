@@ -2,8 +2,8 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { countParameters } from '../../src/cost/index.ts'
-import { loadTokenizer } from '../../src/generate/tokenizer.ts'
 import { readConfig } from '../../src/load-model.ts'
+import { loadTokenizer } from '../../src/tokenizer/load.ts'
 import { type PresetName, presetOf, type SizeName } from '../../src/train/presets.ts'
 import { modelDir, pinned, readPin, trainedModels, weightsHash } from './pins.ts'
 
@@ -50,11 +50,11 @@ describe.each(trainedModels())('models/%s', (name) => {
   test('has a tokenizer that puts <s> before a prompt, as the config says', async () => {
     const tokenizer = await loadTokenizer(dir)
     // transformers 5.23, AutoTokenizer.from_pretrained(dir)(text)['input_ids']
-    expect(tokenizer!.encode('Once upon a time')).toEqual([1, 49, 80, 313, 647, 274, 262, 687])
+    expect(await tokenizer!.encode('Once upon a time')).toEqual([1, 49, 80, 313, 647, 274, 262, 687])
     expect(config.bosTokenId).toBe(1)
     for (const { prompt, promptTokens } of readPin(name).texts) {
-      expect(tokenizer!.encode(prompt)).toEqual(promptTokens)
-      expect(tokenizer!.decode(promptTokens)).toBe(prompt)
+      expect(await tokenizer!.encode(prompt)).toEqual(promptTokens)
+      expect(await tokenizer!.decode(promptTokens)).toBe(prompt)
     }
   })
 })

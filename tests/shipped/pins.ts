@@ -107,7 +107,7 @@ export function weightsHash(dir: string): string {
 export async function measurePin(model: LoadedModel): Promise<Pin> {
   const texts: PinnedText[] = []
   for (const domain of DOMAINS) texts.push(await pinText(model, domain))
-  const documents = fixedDocuments(model)
+  const documents = await fixedDocuments(model)
   const { losses, leastShares } = await routedLosses(model, documents)
   const { byDomain } = lossReport(documents, losses)
   const ofDomain = (domain: Domain): PinnedLoss => ({
@@ -125,13 +125,13 @@ export async function measurePin(model: LoadedModel): Promise<Pin> {
 
 async function pinText(model: LoadedModel, domain: Domain): Promise<PinnedText> {
   const prompt = fixedPrompt(domain)
-  const promptTokens = codecOf(model).prompt(prompt)
+  const promptTokens = await codecOf(model).prompt(prompt)
   const { tokens: all } = await model.generate({ tokens: promptTokens, maxTokens: TEXT_TOKENS }).done
   const margins = marginsOf(model, promptTokens, all)
   const close = margins.findIndex((margin) => margin < MIN_MARGIN)
   const tokens = close < 0 ? all : all.slice(0, close)
   const margin = Math.min(...margins.slice(0, tokens.length))
-  return { domain, prompt, promptTokens, tokens, text: codecOf(model).text(tokens), margin }
+  return { domain, prompt, promptTokens, tokens, text: await codecOf(model).text(tokens), margin }
 }
 
 /** The first question that the split has in the domain's first form, or its first opening. */
@@ -158,9 +158,8 @@ function codecOf({ dir, config, tokenizer }: LoadedModel): TextCodec {
 }
 
 /** The first documents of each domain. */
-function fixedDocuments(model: LoadedModel): Document[] {
-  const codec = codecOf(model)
-  return DOMAINS.flatMap((domain) => documentsOf(codec, domain, DRAW, DOCUMENTS_A_DOMAIN))
+function fixedDocuments(model: LoadedModel): Promise<Document[]> {
+  return documentsOf(codecOf(model), DOMAINS, DRAW, DOCUMENTS_A_DOMAIN)
 }
 
 /** Nats of each document, and the least used experts; a model without mixture layers has none. */
@@ -183,7 +182,7 @@ export async function lossDifferences(
   count: number,
   maxTokens = Number.POSITIVE_INFINITY,
 ): Promise<number[]> {
-  const all = fixedDocuments(model)
+  const all = await fixedDocuments(model)
   const chosen = DOMAINS.flatMap((domain) =>
     all
       .filter((document) => document.domain === domain)
@@ -199,7 +198,7 @@ export async function lossDifferences(
 /** Sums of two digits that are in no training text, written with their working. */
 async function rightSums(model: LoadedModel): Promise<Pin['sums']> {
   const codec = codecOf(model)
-  const quizzes = quizzesOf(codec, model.config, ['arithmetic'], DRAW, SUMS_A_FORM)
+  const quizzes = await quizzesOf(codec, model.config, ['arithmetic'], DRAW, SUMS_A_FORM)
   const sums = quizzes.filter(({ form }) => form === 'worked' || form === 'question')
   const { worked } = headlineOf(byDomainAndForm(await runQuizzes(model, codec, sums), 'answer'))!
   return { correct: worked.correct, total: worked.total }

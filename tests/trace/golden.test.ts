@@ -50,7 +50,7 @@ describe.each(FIXTURE_GOLDENS)('%s', (dir, golden) => {
     for (const prompt of readGolden(golden).prompts) {
       const run = await traceRun(model, { tokens: prompt.input_ids, maxTokens: 0 })
       expectGolden(run.trace, prompt)
-      const decisions = new Decisions(model, run.calls, undefined)
+      const decisions = new Decisions(model, run.trace)
       for (const l of run.trace.layers.keys()) {
         for (const t of run.trace.rows.keys()) expect(decisions.at(l, t).agrees).toBe(true)
       }
@@ -104,8 +104,8 @@ describe('a run with generating', () => {
     ['capacity, which counts the tokens of a call', { capacity: { factor: 0.5, policy: 'drop' } }],
     ['capacity with moving', { capacity: { factor: 0.5, policy: 'next-best' } }],
   ])('every decision with %s is what its steps come to', async (_, interventions) => {
-    const { trace, calls } = await traceRun(model, { tokens, maxTokens: 4, interventions })
-    const decisions = new Decisions(model, calls, interventions)
+    const { trace } = await traceRun(model, { tokens, maxTokens: 4, interventions })
+    const decisions = new Decisions(model, trace)
     for (const [l, layer] of trace.layers.entries()) {
       const K = layer.topK
       for (const [t, row] of trace.rows.entries()) {
@@ -120,11 +120,11 @@ describe('a run with generating', () => {
   })
 
   test('a decision that does not follow from its logits is noticed', async () => {
-    const { calls } = await traceRun(model, { tokens, maxTokens: 0 })
-    const [{ layers }] = calls
+    const { trace } = await traceRun(model, { tokens, maxTokens: 0 })
+    const { layers } = trace
     layers[0].expertWeights[0] += 0.01
     ;[layers[1].expertIndices[0], layers[1].expertIndices[1]] = [0, 1]
-    const decisions = new Decisions(model, calls, undefined)
+    const decisions = new Decisions(model, trace)
     expect([0, 1, 2].map((l) => decisions.at(l, 0).agrees)).toEqual([false, false, true])
     expect(() => decisions.at(0, tokens.length)).toThrow(`the trace has no row ${tokens.length}`)
   })

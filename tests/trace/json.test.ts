@@ -51,7 +51,14 @@ test('the interventions of a run are in its trace, a replayed one without its nu
   const replayed = { ...trace, interventions: { replace: { by: 'trace' as const, trace } } }
   expect(JSON.parse(traceToJson(replayed)).interventions).toEqual({ replace: { by: 'trace' } })
   expect(JSON.parse(traceToJson(trace)).interventions).toBeUndefined()
-  expect(traceFromJson(traceToJson({ ...trace, interventions: given })).trace).toEqual(trace)
+})
+
+test('interventions and the lengths of calls read back, a replay as one of the trace itself', () => {
+  const trace = { ...smallTrace(), interventions: { topK: 1, disable: [{ expert: 3 }] }, callLengths: [2, 1] }
+  expect(traceFromJson(traceToJson(trace)).trace).toEqual(trace)
+  const replayed = { ...trace, interventions: { replace: { by: 'trace' as const, trace } } }
+  const read = traceFromJson(traceToJson(replayed)).trace
+  expect(read.interventions?.replace).toEqual({ by: 'trace', trace: read })
 })
 
 test('docs/trace.schema.json says what the reader checks', () => {
@@ -67,6 +74,16 @@ test.each<[string, (json: ReturnType<typeof smallJson>) => void, string]>([
     'a value that is none',
     (json) => (json.layers[0].scores[2][1] = 'high'),
     'trace: layers[0].scores[2][1]: expected a number, "NaN", "Infinity" or "-Infinity"',
+  ],
+  [
+    'an intervention that there is not',
+    (json) => (json.interventions = { topk: 1 }),
+    'trace: interventions: is "topk", expected one of topK, temperature, disable, bias, force, replace, capacity',
+  ],
+  [
+    'calls of other lengths',
+    (json) => (json.callLengths = [1, 1]),
+    'trace: callLengths sum to 2, expected 3 as in rows',
   ],
   ['a field too many', (json) => (json.layers[1].extra = 1), 'trace: layers[1]: unrecognized key: "extra"'],
   [

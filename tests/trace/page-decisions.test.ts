@@ -14,8 +14,8 @@ describe('of a router that compares by more than its scores', () => {
   afterAll(() => model.dispose())
 
   test('the score that decides is there, and chooses what was chosen', async () => {
-    const { trace, calls } = await traceRun(model, { tokens: [1, 22, 25, 13, 26], maxTokens: 0 })
-    const decisions = new Decisions(model, calls, undefined)
+    const { trace } = await traceRun(model, { tokens: [1, 22, 25, 13, 26], maxTokens: 0 })
+    const decisions = new Decisions(model, trace)
     const page = pageDecisions(trace, (l, t) => decisions.at(l, t))
     trace.layers.forEach((layer, l) => {
       trace.rows.forEach((_, t) => {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import type { ReadStream, WriteStream } from 'node:tty'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { runScreen } from '../../src/trace/terminal.ts'
+import { runScreen } from '../../src/cli/screen.ts'
 import { COMMAND, MIXTRAL, PATIENT, REPOSITORY } from '../cli/run-cli.ts'
 import { TERMINALS, type Terminal } from './terminal.ts'
 

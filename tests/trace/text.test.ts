@@ -1,8 +1,10 @@
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { loadTokenizer, type Tokenizer } from '../../src/generate/tokenizer.ts'
+import { colourDepth } from '../../src/cli/colour-depth.ts'
 import { quoted } from '../../src/text/foreign.ts'
-import { colourDepth, painted } from '../../src/trace/ansi.ts'
+import { loadTokenizer } from '../../src/tokenizer/load.ts'
+import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
+import { painted } from '../../src/trace/ansi.ts'
 import { expertColour } from '../../src/trace/colours.ts'
 import { displayWidth, fitted, tokenTexts } from '../../src/trace/token-text.ts'
 import { tokenizerDir } from '../generate/fixtures.ts'
@@ -14,8 +16,8 @@ describe('texts of tokens', () => {
   test.each(['', 'spm_style', 'gpt2_style'])('together are the text (%s)', async (style) => {
     tokenizer = (await loadTokenizer(tokenizerDir(style)))!
     const text = 'the cat sat on the mat, and the dog too'
-    const ids = tokenizer.encode(text, { addSpecialTokens: false })
-    expect(tokenTexts(rows(ids), tokenizer).join('')).toBe(text)
+    const ids = await tokenizer.encode(text, { addSpecialTokens: false })
+    expect((await tokenTexts(rows(ids), tokenizer)).join('')).toBe(text)
   })
 
   describe('of several sequences and of parts of characters', () => {
@@ -23,16 +25,16 @@ describe('texts of tokens', () => {
       tokenizer = (await loadTokenizer(tokenizerDir('')))!
     })
 
-    test('begin anew with each sequence', () => {
-      const ids = tokenizer.encode('the cat', { addSpecialTokens: false })
-      const once = tokenTexts(rows(ids), tokenizer)
-      expect(tokenTexts([...rows(ids), ...rows(ids, 1)], tokenizer)).toEqual([...once, ...once])
+    test('begin anew with each sequence', async () => {
+      const ids = await tokenizer.encode('the cat', { addSpecialTokens: false })
+      const once = await tokenTexts(rows(ids), tokenizer)
+      expect(await tokenTexts([...rows(ids), ...rows(ids, 1)], tokenizer)).toEqual([...once, ...once])
     })
 
-    test('a byte of a longer character is the replacement character', () => {
-      const ids = tokenizer.encode('\u{1F9A9}', { addSpecialTokens: false })
+    test('a byte of a longer character is the replacement character', async () => {
+      const ids = await tokenizer.encode('\u{1F9A9}', { addSpecialTokens: false })
       expect(ids.length).toBeGreaterThan(1)
-      for (const text of tokenTexts(rows(ids), tokenizer)) expect(text).toContain('\uFFFD')
+      for (const text of await tokenTexts(rows(ids), tokenizer)) expect(text).toContain('\uFFFD')
     })
   })
 })

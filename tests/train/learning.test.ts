@@ -1,8 +1,7 @@
-import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { startRuntime } from '../../src/device/index.ts'
-import { Tokenizer } from '../../src/generate/tokenizer.ts'
 import { type ModelConfig, type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
+import { tokenizerOf } from '../../src/train/checkpoint.ts'
 import { initWeights } from '../../src/train/initialize.ts'
 import type { PresetName } from '../../src/train/presets.ts'
 import { trainSettings } from '../../src/train/settings.ts'
@@ -28,7 +27,7 @@ function smallTrainer(preset: PresetName, config: ModelConfig): Trainer {
     peakLearningRate: 1e-2,
     biasRate: preset === 'deepseek' ? 0.01 : null,
   })
-  const tokenizer = new Tokenizer(new HuggingFaceTokenizer(tinyTokenizer, {}))
+  const tokenizer = tokenizerOf(tinyTokenizer)
   return new Trainer(settings, config, initWeights(config, 1), texts, tokenizer)
 }
 
@@ -45,12 +44,12 @@ const CASES: [preset: PresetName, balancing: string, config: ModelConfig, least:
 ]
 
 describe.each(CASES)('a very small %s model, balanced by %s', (preset, _, config, least, most) => {
-  test('learns, and its experts stay balanced', () => {
+  test('learns, and its experts stay balanced', async () => {
     const trainer = smallTrainer(preset, config)
-    const before = trainer.validate().validation
+    const before = (await trainer.validate()).validation
     let last: StepResult[] = []
-    for (let i = 0; i < STEPS; i++) last = [...last.slice(-19), trainer.train()]
-    const after = trainer.validate().validation
+    for (let i = 0; i < STEPS; i++) last = [...last.slice(-19), await trainer.train()]
+    const after = (await trainer.validate()).validation
     trainer.dispose()
     expect(before).toBeGreaterThan(5.5) // log 300 = 5.7
     expect(after).toBeLessThan(1.8)

@@ -1,7 +1,6 @@
-import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
-import { Tokenizer } from '../../src/generate/tokenizer.ts'
 import { type DenseConfig, type ModelConfig, type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
 import { trainBpe } from '../../src/text/bpe.ts'
+import { tokenizerOf } from '../../src/train/checkpoint.ts'
 import { generateSample } from '../../src/train/corpus/index.ts'
 import { initWeights } from '../../src/train/initialize.ts'
 import { type TrainSettings, trainSettings } from '../../src/train/settings.ts'
@@ -66,7 +65,7 @@ export function tinyTrainer(family: keyof typeof TINY, settings: Partial<TrainSe
     length: 24,
     ...settings,
   })
-  const tokenizer = new Tokenizer(new HuggingFaceTokenizer(tinyTokenizer, {}))
+  const tokenizer = tokenizerOf(tinyTokenizer)
   return new Trainer(
     all,
     TINY[family],

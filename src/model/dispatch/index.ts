@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { asOneKernel } from '../../backend/one-kernel.ts'
-import { type TensorflowOps, tensorflowOps } from '../../backend/tensorflow-ops.ts'
+import { backend } from '../../backend/backend.ts'
+import { fused } from '../../backend/fused.ts'
+import { LIMITS } from '../../backend/limits.ts'
+import type { TensorflowOps } from '../../backend/tensorflow-ops.ts'
 import type { MoeConfig } from '../config.ts'
 import { applyExpert } from '../experts.ts'
 import { linear } from '../linear.ts'
@@ -21,12 +23,9 @@ import { dispatchSparse, dispatchSparseTensorflow } from './sparse.ts'
 export const DISPATCHES = ['dense', 'sparse', 'gather'] as const
 export type DispatchName = (typeof DISPATCHES)[number]
 
-/** Up to this many assignments (T K) running experts one row at a time beats grouping them; docs/log.md has the sweep. */
-export const GATHER_MAX_ASSIGNMENTS = 4
-
 /** The strategy that `auto` takes for T tokens with K experts each. */
 export function chooseDispatch(tokens: number, topK: number): DispatchName {
-  return tokens * topK <= GATHER_MAX_ASSIGNMENTS ? 'gather' : 'sparse'
+  return tokens * topK <= LIMITS.gatherAssignments ? 'gather' : 'sparse'
 }
 
 /** What a layer's routing depends on beside its logits. */
@@ -34,8 +33,6 @@ export interface DispatchContext {
   place: RouterPlace
   /** Given when someone intervenes; routing is then done on the host, where it can be changed and looked at. */
   intervention?: Intervention
-  /** As in `TensorflowOps.swiglu`; for recorded graphs. */
-  views?: boolean
 }
 
 /** The experts' part of the layer for x [T, D], and the routing it used (on the host or on the device). */
@@ -45,18 +42,18 @@ export function routeAndDispatch(
   weights: MoeWeights,
   { router }: MoeConfig,
   dispatch: DispatchName | 'auto',
-  { place, intervention, views }: DispatchContext = { place: { layer: 0 } },
+  { place, intervention }: DispatchContext = { place: { layer: 0 } },
 ): { output: tf.Tensor2D; routing: Routing | RoutingTensors } {
   const { experts, scoreBias } = weights
   const topK = intervention?.topK ?? router.topK
   const name = dispatch === 'auto' ? chooseDispatch(x.shape[0], topK) : dispatch
-  const ops = tensorflowOps()
+  const { ops } = backend()
   if (ops && !intervention && (name !== 'gather' || weights.stacked)) {
     const routing = routeTensors(routerLogits, router, scoreBias)
-    return { output: dispatchOnDevice(name, x, weights, routing, ops, views), routing }
+    return { output: dispatchOnDevice(name, x, weights, routing, ops), routing }
   }
-  // tf.tidy takes no promise, so reading the logits inside a forward means dataSync: one read-back a layer.
-  const logits = routerLogits.dataSync() as Float32Array
+  // One read-back a layer.
+  const logits = backend().read(routerLogits)
   const routing = route(logits, router, { scoreBias, place, intervention })
   if (name === 'dense') {
     return { output: dispatchDense(x, experts, routingToTensors(routing, x.shape[0])), routing }
@@ -88,16 +85,15 @@ function dispatchOnDevice(
   { experts, stacked }: MoeWeights,
   routing: RoutingTensors,
   ops: TensorflowOps,
-  views?: boolean,
 ): tf.Tensor2D {
   if (name === 'dense') return dispatchDense(x, experts, routing)
-  if (!stacked) return dispatchSparseTensorflow(x, experts, routing, ops, views)
+  if (!stacked) return dispatchSparseTensorflow(x, experts, routing, ops)
   const { expertIndices, expertWeights } = routing
   const inputs = [x, stacked.gateUp, stacked.down, expertIndices, expertWeights]
-  return asOneKernel({ op: 'TinymoeExperts', inputs, weights: true }, () =>
+  return fused('experts', inputs, {}, () =>
     name === 'gather'
       ? dispatchGatherTensorflow(x, stacked, routing, ops)
-      : dispatchSparseTensorflow(x, experts, routing, ops, views),
+      : dispatchSparseTensorflow(x, experts, routing, ops),
   )
 }
 
@@ -112,7 +108,7 @@ export function routeAndDispatchTrainable(
   { router }: MoeConfig,
   place: RouterPlace,
 ): { output: tf.Tensor2D; routing: Routing } {
-  assertFinite(routerLogits.dataSync() as Float32Array, router.numExperts, place)
+  assertFinite(backend().read(routerLogits), router.numExperts, place)
   const routing = routingToHost(routeTensors(routerLogits, router, scoreBias), router.numExperts)
   const indices = tf.tensor2d(routing.expertIndices, [x.shape[0], router.topK], 'int32')
   const weights = weightsAt(routerLogits, indices, router)

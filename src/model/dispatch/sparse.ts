@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { asOneKernel } from '../../backend/one-kernel.ts'
+import { fused } from '../../backend/fused.ts'
 import type { TensorflowOps } from '../../backend/tensorflow-ops.ts'
 import { applyExpert, expertColumns } from '../experts.ts'
 import type { Routing } from '../router/route.ts'
@@ -44,17 +44,12 @@ export function dispatchSparseTensorflow(
   experts: ExpertWeights[],
   routing: RoutingTensors,
   ops: TensorflowOps,
-  views?: boolean,
 ): tf.Tensor2D {
   return tf.tidy(() => {
     const grouped = groupTensorflow(x, experts.length, routing, ops)
-    const columns = grouped.pieces.map((rows, e) => expertColumns(rows, experts[e], ops, views))
-    const kernel = {
-      op: 'TinymoeCombine' as const,
-      inputs: [...columns, grouped.place, routing.expertWeights],
-      attributes: { experts: { i: experts.length } },
-    }
-    return asOneKernel(kernel, () => {
+    const columns = grouped.pieces.map((rows, e) => expertColumns(rows, experts[e], ops))
+    const inputs = [...columns, grouped.place, routing.expertWeights]
+    return fused('combine', inputs, { experts: experts.length }, () => {
       const outputs = columns.map((made) => tf.transpose(made) as tf.Tensor2D)
       return combineGrouped(outputs, grouped, routing.expertWeights)
     })

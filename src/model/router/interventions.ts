@@ -1,6 +1,9 @@
+import { assertOneOf, assertWhole } from '../../checks.ts'
 import { InputError } from '../../errors.ts'
 import type { ModelConfig, RouterConfig } from '../config.ts'
 import type { RoutingTrace } from '../trace.ts'
+import { checkRouterConfig } from './check.ts'
+import { checkForm } from './check-interventions.ts'
 import type { RouterState } from './steps.ts'
 
 /** Where a call stands in a run, for messages and for interventions that name a layer or a token. */
@@ -71,6 +74,7 @@ export function interventionsByLayer(
   interventions: Interventions,
   layers: ModelConfig['layers'],
 ): (Intervention | undefined)[] {
+  checkForm(interventions)
   checkLayers(
     interventions,
     layers.flatMap(({ kind }, layer) => (kind === 'moe' ? [layer] : [])),
@@ -94,7 +98,7 @@ function checkLayers({ disable, bias, force, replace }: Interventions, mixtures:
 }
 
 /**
- * What `interventions` mean for one layer.
+ * What `interventions` mean for one layer, as `route` and the steps take it.
  * @throws InputError naming the intervention, the value and what was expected
  */
 export function interventionFor(
@@ -102,6 +106,9 @@ export function interventionFor(
   config: RouterConfig,
   layer: number,
 ): Intervention {
+  checkForm(interventions)
+  checkRouterConfig(config)
+  assertWhole('layer', layer, 0)
   const E = config.numExperts
   const here = <T extends { layer?: number }>(list: T[] | undefined) =>
     (list ?? []).filter((item) => item.layer === undefined || item.layer === layer)
@@ -288,11 +295,7 @@ function checkForced(
 function checkCapacity(capacity: Interventions['capacity']): void {
   if (!capacity) return
   positive('capacity factor', capacity.factor)
-  if (!CAPACITY_POLICIES.includes(capacity.policy)) {
-    throw new InputError(
-      `capacity policy: "${capacity.policy}", expected one of ${CAPACITY_POLICIES.join(', ')}`,
-    )
-  }
+  assertOneOf('capacity policy', capacity.policy, CAPACITY_POLICIES)
 }
 
 function integer(what: string, value: number, min: number, max: number, layer: number): number {

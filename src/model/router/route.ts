@@ -1,5 +1,6 @@
 import { InputError } from '../../errors.ts'
 import type { RouterConfig } from '../config.ts'
+import { checkRoute, checkRouterLayer } from './check.ts'
 import { type Intervention, type RouterPlace, withoutIntervention } from './interventions.ts'
 import { ROUTER_STEPS, type RouterState, type RouterStepName } from './steps.ts'
 
@@ -48,18 +49,24 @@ export interface RouteContext {
   scoreBias?: Float32Array | null
   place?: RouterPlace
   intervention?: Intervention
+  /**
+   * [T, K] what a device chose. Taken for a token where its scores and these, rounded otherwise, leave more than one choice:
+   * the experts compare as equal.
+   */
+  choice?: Int32Array
 }
 
 /**
  * A router's decision for hidden states [T, D] (row-major), one step at a time: stop at any of them and look.
  * The generator's return value is the routing.
- * @throws InputError for a NaN or infinite logit, naming layer and token
+ * @throws InputError for arguments that do not fit together, or a NaN or infinite logit
  */
 export function* stepRouter(
   hidden: Float32Array,
   layer: RouterLayer,
   context: Omit<RouteContext, 'scoreBias'> = {},
 ): Generator<RouterStep, Routing> {
+  checkRouterLayer(hidden, layer)
   const E = layer.config.numExperts
   const D = layer.weight.length / E
   const T = hidden.length / D
@@ -78,7 +85,10 @@ export function* stepRouter(
   return yield* stepsFromLogits(routerLogits, layer.config, { ...context, scoreBias: layer.scoreBias })
 }
 
-/** Routes logits [T, E] on the host by running every step: the definition that the tensor form must equal. */
+/**
+ * Routes logits [T, E] on the host by running every step: the definition that the tensor form must equal.
+ * @throws InputError as `stepsFromLogits`
+ */
 export function route(routerLogits: Float32Array, config: RouterConfig, context: RouteContext = {}): Routing {
   return finishRouting(stepsFromLogits(routerLogits, config, context))
 }
@@ -90,7 +100,11 @@ export function finishRouting(steps: Generator<RouterStep, Routing>): Routing {
   return step.value
 }
 
-/** The steps after the logits; those of interventions only where one applies. */
+/**
+ * The steps after the logits; those of interventions only where one applies. A layer's own choosing bias and what a run
+ * changed are its caller's to give: `stepsOf` takes them from a model and a trace.
+ * @throws InputError for arguments that do not fit together, or a NaN or infinite logit, naming layer and token
+ */
 export function* stepsFromLogits(
   routerLogits: Float32Array,
   config: RouterConfig,
@@ -145,6 +159,7 @@ export function assertFinite(
 }
 
 function startState(routerLogits: Float32Array, config: RouterConfig, context: RouteContext): RouterState {
+  checkRoute(routerLogits, config, context)
   const place = context.place ?? { layer: 0 }
   const intervention = context.intervention ?? withoutIntervention(config)
   assertFinite(routerLogits, config.numExperts, place)
@@ -157,6 +172,7 @@ function startState(routerLogits: Float32Array, config: RouterConfig, context: R
     scoreBias: context.scoreBias ?? null,
     place,
     intervention,
+    choice: context.choice ?? null,
     routerLogits,
     scores: routerLogits,
     compared: routerLogits,

@@ -12,6 +12,8 @@ export interface RouterState {
   scoreBias: Float32Array | null
   place: RouterPlace
   intervention: Intervention
+  /** [T, K] what a device chose, for tokens where only rounding decides. */
+  choice: Int32Array | null
   /** z [T, E] */
   routerLogits: Float32Array
   /** s [T, E] */
@@ -136,8 +138,8 @@ export const ROUTER_STEPS: readonly StepDefinition[] = [
     reads: ['compared'],
     writes: ['expertIndices'],
     applies: () => true,
-    run: ({ compared, E, K, T }) => ({
-      expertIndices: perRow(T, K, Int32Array, (t) => topK(compared.subarray(t * E, (t + 1) * E), K)),
+    run: (state) => ({
+      expertIndices: perRow(state.T, state.K, Int32Array, (t) => chosenOf(state, t)),
     }),
     formula: ({ K }) => `indices = the ${K} largest c`,
     sentence: ({ K, E }) => `The ${K} best of ${E} experts are chosen; a tie goes to the lower index.`,
@@ -235,6 +237,18 @@ export function softmax(logits: ArrayLike<number>): Float32Array {
   const exps = Array.from(logits, (z) => Math.exp(z - max))
   const sum = exps.reduce((a, b) => a + b, 0)
   return Float32Array.from(exps, (e) => e / sum)
+}
+
+/** Experts that compare closer than this may have been ranked otherwise by a device's float32. */
+const ROUNDING = 1e-6
+
+function chosenOf({ compared, choice, E, K }: RouterState, t: number): ArrayLike<number> {
+  const row = compared.subarray(t * E, (t + 1) * E)
+  const best = topK(row, K)
+  const given = choice?.subarray(t * K, (t + 1) * K)
+  const close = (e: number, k: number) =>
+    Math.abs(row[e] - row[best[k]]) <= ROUNDING * Math.max(1, Math.abs(row[e]))
+  return given?.every(close) ? given : best
 }
 
 function scoresOf({ routerLogits, config, T, E }: RouterState): Float32Array {

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../../backend/backend.ts'
 import type { RouterConfig } from '../config.ts'
 import { countTokens, type Routing } from './route.ts'
 
@@ -47,7 +48,7 @@ const VECTOR = 16
  */
 function inWholeVectors(logits: tf.Tensor2D): tf.Tensor2D {
   const E = logits.shape[1]
-  if (E % VECTOR === 0 || VECTOR % E === 0 || tf.getBackend() !== 'tensorflow') return logits
+  if (E % VECTOR === 0 || VECTOR % E === 0 || !backend().tensorflow) return logits
   const spare = VECTOR - (E % VECTOR)
   return tf.pad(
     logits,
@@ -115,10 +116,10 @@ function pickColumns(values: tf.Tensor2D, indices: tf.Tensor2D): tf.Tensor2D {
 
 /** Reads a device routing back. */
 export function routingToHost({ expertIndices, expertWeights }: RoutingTensors, numExperts: number): Routing {
-  const indices = expertIndices.dataSync() as Int32Array
+  const indices = backend().read<Int32Array>(expertIndices)
   return {
     expertIndices: indices,
-    expertWeights: expertWeights.dataSync() as Float32Array,
+    expertWeights: backend().read(expertWeights),
     tokensPerExpert: countTokens(indices, numExperts),
   }
 }

@@ -1,0 +1,98 @@
+import { type Backend, backend, type Processor } from '../backend/backend.ts'
+import type { Dtype } from '../backend/dtypes.ts'
+import { FUSED, type FusedName } from '../backend/fused.ts'
+import { LIMITS } from '../backend/limits.ts'
+import { hasOneDnn } from '../backend/tensorflow.ts'
+
+/** How a graph is run: everything that depends on its number of rows, the weights' type and the machine. */
+export interface Plan {
+  /** What weights are multiplied in. */
+  dtype: Dtype
+  /** The fused kernels that take the place of steps. */
+  fused: ReadonlySet<FusedName>
+  /** Parts of the routed experts' fused kernel, which TensorFlow runs side by side. */
+  expertParts: number
+  /** Who multiplies: the addon's kernel where one side has few rows, or oneDNN for these types of numbers; else Eigen. */
+  products: 'fewRows' | readonly Dtype[]
+  /** Whether all of it stays in the thread that asks for a run. The fused kernels share their work among threads themselves. */
+  inCallingThread: boolean
+  /** A graph whose typical matrix of weights has fewer numbers is run node by node, each on one thread; else op by op, on all. */
+  smallWeights: number
+  /** How many threads compute. */
+  threads: number
+}
+
+/** The fused kernels that are the faster way for few rows only. */
+const FEW_ROWS_ONLY: readonly FusedName[] = ['attention', 'expert']
+
+/** What measuring found to be fastest for graphs that multiply so many rows with weights, on a processor or a card. */
+export function planFor(
+  { rows = Number.POSITIVE_INFINITY, dtype = 'float32' }: { rows?: number; dtype?: Dtype } = {},
+  { processor }: Pick<Backend, 'processor'> = backend(),
+): Plan {
+  if (!processor) return { ...TENSORFLOWS_OWN, dtype }
+  const { threads } = processor
+  const few = rows <= LIMITS.fewRows
+  const half = !few && dtype !== 'float32'
+  const inCallingThread = few || threads === 1
+  const names = Object.keys(FUSED) as FusedName[]
+  const fits = (name: FusedName) =>
+    (few || !FEW_ROWS_ONLY.includes(name)) && !(half && 'readsWeights' in FUSED[name])
+  const small = LIMITS.smallWeights.find((limit) => rows <= limit.rows)!
+  return {
+    dtype: half ? dtype : 'float32', // few rows are multiplied no faster in half precision, and float32 shares the weights' own memory
+    fused: new Set(names.filter(fits)),
+    expertParts: inCallingThread ? 1 : Math.min(threads, LIMITS.expertParts),
+    products: few ? 'fewRows' : hasOneDnn() ? fasterByOneDnn(processor) : [],
+    inCallingThread,
+    smallWeights: inCallingThread || threads > LIMITS.nodeThreads ? 0 : small.numbers,
+    threads,
+  }
+}
+
+/** As TensorFlow does it by itself. */
+const TENSORFLOWS_OWN: Omit<Plan, 'dtype'> = {
+  fused: new Set(),
+  expertParts: 1,
+  products: [],
+  inCallingThread: false,
+  smallWeights: 0,
+  threads: 1,
+}
+
+/** The types of numbers whose products, and attention's softmax, oneDNN computes faster than Eigen. */
+function fasterByOneDnn({ features }: Processor): readonly Dtype[] {
+  const heldBack = Boolean(process.env.ONEDNN_MAX_CPU_ISA) // it then lacks kernels that the processor would run
+  const bfloat16 = !heldBack && (features.includes('amx_bf16') || features.includes('avx512_bf16'))
+  return bfloat16 ? ['float32', 'bfloat16'] : ['float32'] // float16: no processor for it was at hand
+}
+
+/** A run of a call's columns that one step takes. */
+export interface Piece {
+  /** First of the call's T columns. */
+  from: number
+  /** Columns it takes. */
+  count: number
+  /** Tokens of the step that serves it; what is over is padding on the right, overwritten by the next piece. */
+  stepTokens: number
+}
+
+/** T columns as pieces: as few as possible, and little padding. */
+export function piecesOf(T: number): Piece[] {
+  const pieces: Piece[] = []
+  for (let from = 0; from < T; ) {
+    const rest = T - from
+    const paddedUp = LIMITS.stepTokens.find((size) => size >= rest)
+    const whole = LIMITS.stepTokens.findLast((size) => size <= rest) as number
+    const stepTokens = paddedUp !== undefined && paddedUp <= LIMITS.paddedTokens ? paddedUp : whole
+    const count = Math.min(rest, stepTokens)
+    pieces.push({ from, count, stepTokens })
+    from += count
+  }
+  return pieces
+}
+
+/** Columns of a cache to have room for: a power of two. */
+export function roomFor(columns: number): number {
+  return Math.max(LIMITS.firstColumns, 2 ** Math.ceil(Math.log2(columns)))
+}

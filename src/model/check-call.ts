@@ -1,0 +1,27 @@
+import { assertObject, assertOneOf, shown } from '../checks.ts'
+import { InputError } from '../errors.ts'
+import { DISPATCHES } from './dispatch/index.ts'
+import { KvCache } from './kv-cache.ts'
+import type { ForwardOptions } from './transformer.ts'
+
+/**
+ * The arguments of a forward: TensorFlow's own words for such mistakes do not help, or it takes them for something else.
+ * @throws InputError naming the argument, its value and what was expected
+ */
+export function checkCall(tokens: unknown, options: ForwardOptions): void {
+  if (!Array.isArray(tokens) && !ArrayBuffer.isView(tokens)) {
+    const text = typeof tokens === 'string' ? '; model.tokenizer.encode makes them of a text' : ''
+    throw new InputError(`tokens: is ${shown(tokens)}, expected token ids such as [1, 49, 80]${text}`)
+  }
+  assertObject('options', options, 'an object with options of forward')
+  const { cache, trace = false, attentionMask, dispatch = 'auto', logits = 'all' } = options
+  assertOneOf('dispatch', dispatch, [...DISPATCHES, 'auto'])
+  assertOneOf('logits', logits, ['all', 'last'])
+  if (typeof trace !== 'boolean') assertObject('trace', trace, 'true, false or { hiddenStates }')
+  if (cache !== undefined && !(cache instanceof KvCache)) {
+    throw new InputError(`cache: is ${shown(cache)}, expected what model.createCache() returns`)
+  }
+  if (attentionMask !== undefined && !(Array.isArray(attentionMask) && attentionMask.every(Array.isArray))) {
+    throw new InputError(`attentionMask: is ${shown(attentionMask)}, expected a list of 0 and 1 a sequence`)
+  }
+}

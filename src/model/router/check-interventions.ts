@@ -1,0 +1,58 @@
+import { assertObject, assertOneOf, assertWhole, shown } from '../../checks.ts'
+import { InputError } from '../../errors.ts'
+import type { Interventions } from './interventions.ts'
+
+/** Names by type: one that the type gains or loses does not compile here. */
+const INTERVENTIONS = {
+  topK: 0,
+  temperature: 0,
+  disable: 0,
+  bias: 0,
+  force: 0,
+  replace: 0,
+  capacity: 0,
+} satisfies Record<keyof Interventions, 0>
+const REPLACEMENTS = { random: 0, 'round-robin': 0, trace: 0 } satisfies Record<
+  NonNullable<Interventions['replace']>['by'],
+  0
+>
+
+/**
+ * The form of what a caller gives, before any layer is looked at: a misspelt name would else change nothing, unheard.
+ * @throws InputError naming the intervention, the value and what was expected
+ */
+export function checkForm(interventions: Interventions): void {
+  const names = Object.keys(INTERVENTIONS)
+  assertObject('interventions', interventions, `an object with any of ${names.join(', ')}`)
+  for (const name of Object.keys(interventions)) assertOneOf('interventions', name, names)
+  const { disable, bias, force, replace, capacity } = interventions
+  checkList('disable', disable, '{ expert, layer? }')
+  checkList('bias', bias, '{ expert, value, layer? }')
+  checkList('force', force, '{ position, experts, layer?, sequence? }')
+  force?.forEach(({ position, experts, sequence }, i) => {
+    assertWhole(`force[${i}].position`, position, 0)
+    if (sequence !== undefined) assertWhole(`force[${i}].sequence`, sequence, 0)
+    if (!Array.isArray(experts)) {
+      throw new InputError(`force[${i}].experts: is ${shown(experts)}, expected a list of experts`)
+    }
+  })
+  if (replace !== undefined) checkReplace(replace)
+  if (capacity !== undefined) assertObject('capacity', capacity, '{ factor, policy }')
+}
+
+function checkList(name: string, list: unknown, item: string): void {
+  if (list === undefined) return
+  if (!Array.isArray(list)) throw new InputError(`${name}: is ${shown(list)}, expected a list of ${item}`)
+  list.forEach((value, i) => {
+    assertObject(`${name}[${i}]`, value, item)
+  })
+}
+
+function checkReplace(replace: NonNullable<Interventions['replace']>): void {
+  assertObject('replace', replace, "{ by: 'random', seed }, { by: 'round-robin' } or { by: 'trace', trace }")
+  assertOneOf('replace.by', replace.by, Object.keys(REPLACEMENTS))
+  if (replace.by === 'random') assertWhole('replace.seed', replace.seed, 0)
+  if (replace.by === 'trace' && !(replace.trace?.rows && replace.trace.layers)) {
+    throw new InputError(`replace.trace: is ${shown(replace.trace)}, expected the trace of a run`)
+  }
+}

@@ -1,0 +1,102 @@
+import { assertNumbers, assertObject, assertOneOf, assertWhole, shown } from '../../checks.ts'
+import { InputError } from '../../errors.ts'
+import type { RouterConfig } from '../config.ts'
+import type { Intervention } from './interventions.ts'
+import type { RouteContext, RouterLayer } from './route.ts'
+
+/** Names by type: one that the type gains or loses does not compile here. */
+const SCORINGS = { softmax: 0, sigmoid: 0, none: 0 } satisfies Record<RouterConfig['scoring'], 0>
+const WEIGHTINGS = { scores: 0, normalized: 0, 'softmax-of-chosen': 0 } satisfies Record<
+  RouterConfig['weighting'],
+  0
+>
+const GROUP_SCORES = { max: 0, 'sum-of-top-2': 0 } satisfies Record<
+  NonNullable<RouterConfig['groupLimit']>['score'],
+  0
+>
+
+/** @throws InputError naming the field, its value and what was expected */
+export function checkRouterConfig(config: RouterConfig): void {
+  assertObject('config', config, 'a RouterConfig, such as softmaxTopK(8, 2)')
+  const { numExperts: E, topK, scoring, weighting, normEpsilon, scalingFactor, groupLimit } = config
+  assertWhole('numExperts', E, 1)
+  assertWhole('topK', topK, 1, E)
+  assertOneOf('scoring', scoring, Object.keys(SCORINGS))
+  assertOneOf('weighting', weighting, Object.keys(WEIGHTINGS))
+  finite('normEpsilon', normEpsilon, normEpsilon >= 0, 'a number from 0')
+  finite('scalingFactor', scalingFactor, true, 'a number')
+  if (groupLimit !== null) checkGroupLimit(groupLimit, E, topK)
+}
+
+function checkGroupLimit(limit: NonNullable<RouterConfig['groupLimit']>, E: number, topK: number): void {
+  assertObject('groupLimit', limit, 'null or { groups, keep, score }')
+  const { groups, keep, score } = limit
+  assertWhole('groupLimit.groups', groups, 1, E)
+  if (E % groups !== 0) {
+    throw new InputError(`groupLimit.groups: is ${groups}, expected a divisor of numExperts=${E}`)
+  }
+  assertWhole('groupLimit.keep', keep, 1, groups)
+  assertOneOf('groupLimit.score', score, Object.keys(GROUP_SCORES))
+  if (topK > (keep * E) / groups) {
+    throw new InputError(
+      `topK: is ${topK}, expected at most ${(keep * E) / groups}: a token may use ${keep} of ${groups} groups of experts`,
+    )
+  }
+}
+
+/** What `route` and `stepsFromLogits` are given. @throws InputError naming the argument */
+export function checkRoute(routerLogits: Float32Array, config: RouterConfig, context: RouteContext): void {
+  checkRouterConfig(config)
+  const E = config.numExperts
+  assertNumbers('routerLogits', routerLogits, Float32Array, '[T, E]')
+  assertRows('routerLogits', routerLogits.length, E, `numExperts=${E}`)
+  assertObject('context', context, '{ scoreBias, place, intervention }, each of which may be left out')
+  const { scoreBias, place, intervention } = context
+  if (scoreBias) checkBias('scoreBias', scoreBias, E)
+  if (place) {
+    assertWhole('place.layer', place.layer, 0)
+    const T = routerLogits.length / E
+    if (place.rows && place.rows.length !== T) {
+      throw new InputError(`place.rows: has ${place.rows.length} rows, expected ${T}, one a token`)
+    }
+  }
+  if (intervention) checkIntervention(intervention)
+}
+
+/** What `stepRouter` is given beside the context. @throws InputError naming the argument */
+export function checkRouterLayer(hidden: Float32Array, layer: RouterLayer): void {
+  assertObject('layer', layer, '{ config, weight, bias, scoreBias }')
+  checkRouterConfig(layer.config)
+  const E = layer.config.numExperts
+  assertNumbers('weight', layer.weight, Float32Array, '[D, E]')
+  assertRows('weight', layer.weight.length, E, `numExperts=${E}`)
+  if (layer.bias) checkBias('bias', layer.bias, E)
+  assertNumbers('hidden', hidden, Float32Array, '[T, D]')
+  const D = layer.weight.length / E
+  assertRows('hidden', hidden.length, D, `D=${D}`)
+}
+
+function assertRows(what: string, length: number, width: number, named: string): void {
+  if (length > 0 && length % width === 0) return
+  throw new InputError(`${what}: has ${length} values, expected a multiple of ${named}`)
+}
+
+function checkBias(what: string, bias: Float32Array, E: number): void {
+  assertNumbers(what, bias, Float32Array, '[E]', E)
+  const at = bias.findIndex((value) => !Number.isFinite(value))
+  if (at >= 0) throw new InputError(`${what}: is ${bias[at]} for expert ${at}, expected a finite number`)
+}
+
+/** The likely mistake: interventions as a forward takes them. */
+function checkIntervention(intervention: Intervention): void {
+  const { disabled, forced } = intervention
+  if (disabled instanceof Set && typeof forced === 'function') return
+  throw new InputError(
+    `intervention: is ${shown(intervention)}, expected what interventionFor(interventions, config, layer) returns`,
+  )
+}
+
+function finite(what: string, value: number, inRange: boolean, expected: string): void {
+  if (Number.isFinite(value) && inRange) return
+  throw new InputError(`${what}: is ${shown(value)}, expected ${expected}`)
+}

@@ -1,0 +1,83 @@
+import { isJsonObject } from '../checkpoint/json.ts'
+import type { ModelFiles } from '../checkpoint/source.ts'
+import { CheckpointError, messageOf } from '../errors.ts'
+import { excerpt, shown } from '../text/foreign.ts'
+import { crashOf } from './crashes.ts'
+import { checkFormat } from './format.ts'
+import { type AddedToken, Tokenizer, type TokenizerJson, type TokenizerLibrary } from './tokenizer.ts'
+
+const FILE = 'tokenizer.json'
+const CONFIG_FILE = 'tokenizer_config.json'
+
+/**
+ * The tokenizer of a model directory (tokenizer.json, and tokenizer_config.json if present), or null without one.
+ * @throws CheckpointError for a file that is no tokenizer, or that the library would not follow
+ */
+export function readTokenizer(files: ModelFiles, library: TokenizerLibrary): Tokenizer | null {
+  if (!files.has(FILE)) return null
+  const json = readObject(files, FILE)
+  const config = files.has(CONFIG_FILE) ? readObject(files, CONFIG_FILE) : {}
+  return openTokenizer(json, { file: files.at(FILE), config, library })
+}
+
+/** The same from what the files hold. */
+export function openTokenizer(
+  json: TokenizerJson,
+  { file = FILE, config = {}, library }: { file?: string; config?: TokenizerJson; library: TokenizerLibrary },
+): Tokenizer {
+  checkFormat(json, file)
+  const whole = withConfigTokens(withoutLimits(json), config, file)
+  const crash = crashOf(whole)
+  if (crash) throw new CheckpointError(`${file}: ${crash}`)
+  const problem = library.unsupported(whole)
+  if (problem) throw new CheckpointError(`${file}: ${problem} is not supported by ${library.name}`)
+  try {
+    return new Tokenizer(library.open(whole), whole, library.name)
+  } catch (error) {
+    throw new CheckpointError(`${file}: cannot be used as a tokenizer (${excerpt(messageOf(error))})`, {
+      cause: error,
+    })
+  }
+}
+
+/** Cutting off and padding are the caller's: transformers switches both off, whatever the file says. */
+function withoutLimits(json: TokenizerJson): TokenizerJson {
+  return { ...json, truncation: null, padding: null }
+}
+
+function addedTokens(json: TokenizerJson): AddedToken[] {
+  return (json.added_tokens ?? []) as AddedToken[]
+}
+
+/** Tokens may stand in tokenizer_config.json alone; they are tokens of the file all the same. */
+function withConfigTokens(json: TokenizerJson, config: TokenizerJson, file: string): TokenizerJson {
+  const known = new Map(addedTokens(json).map((token) => [token.id, token]))
+  for (const [key, value] of Object.entries(
+    (config.added_tokens_decoder ?? {}) as Record<string, AddedToken>,
+  )) {
+    const id = Number(key)
+    const there = known.get(id)
+    if (there && there.content !== value.content) {
+      throw new CheckpointError(
+        `${file}: added token ${id} is ${shown(there.content)}, but tokenizer_config.json has ${shown(value.content)} there`,
+      )
+    }
+    if (!there) known.set(id, { ...FLAGS, ...value, id })
+  }
+  return { ...json, added_tokens: [...known.values()].sort((left, right) => left.id - right.id) }
+}
+
+// As the reference library's own AddedToken begins.
+const FLAGS = { single_word: false, lstrip: false, rstrip: false, normalized: true, special: false }
+
+function readObject(files: ModelFiles, name: string): Record<string, unknown> {
+  let json: unknown
+  try {
+    json = JSON.parse(new TextDecoder().decode(files.bytes(name)))
+  } catch (error) {
+    if (error instanceof CheckpointError) throw error
+    throw new CheckpointError(`${files.at(name)}: not JSON (${excerpt(messageOf(error))})`, { cause: error })
+  }
+  if (isJsonObject(json)) return json
+  throw new CheckpointError(`${files.at(name)}: is ${shown(json)}, expected a JSON object`)
+}
