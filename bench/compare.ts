@@ -1,65 +1,6 @@
-import { quantile } from '../src/samples.ts'
+import { median } from 'd3-array'
 import { CHANGE_RULE, changes, type Verdict, verdictOf } from './change.ts'
-import type { BenchReport, Conditions, Row } from './types.ts'
-
-/** Where and when one of the two was measured. */
-export interface Side {
-  file: string
-  date: string
-  commit: string | null
-  preset: string
-}
-
-/** A condition that differs. Unknown is null. */
-export interface Difference {
-  what: string
-  a: string | number | null
-  b: string | number | null
-  /** Times may differ for it alone. */
-  matters: boolean
-}
-
-/** A row of both reports. Ratios are B by A: below 1 is faster. Null where either has no samples, or too few. */
-export interface ComparedRow {
-  id: string
-  verdict: Verdict
-  aMs: number | null
-  bMs: number | null
-  ratio: number | null
-  low: number | null
-  high: number | null
-  nA: number
-  nB: number
-  /** Over dense of the same session: what a slower machine alone leaves as it is. */
-  speedupA: number | null
-  speedupB: number | null
-}
-
-/** The same row does more or less work: no question of time. */
-export interface ChangedFlops {
-  id: string
-  what: 'by formula' | 'counted'
-  a: number
-  b: number
-}
-
-export interface BenchComparison {
-  format: 'tinymoe-bench-comparison'
-  version: 1
-  a: Side
-  b: Side
-  conclusion: string
-  /** Why times may differ though the engine does not, a sentence each. */
-  warnings: string[]
-  differences: Difference[]
-  flops: ChangedFlops[]
-  /** Median of all ratios; null without any. */
-  medianRatio: number | null
-  rows: ComparedRow[]
-  onlyA: string[]
-  onlyB: string[]
-  rule: string
-}
+import type { BenchReport, Conditions, Row } from './schema.ts'
 
 /** A report and the name of its file. */
 export interface Named {
@@ -75,8 +16,12 @@ const SAME_READING = 0.1
 /** Counts of one call are quotients of whole numbers. */
 const ROUNDING = 1e-9
 
-/** What changed from A to B beyond noise; rows are matched by id. */
-export function compareReports(a: Named, b: Named): BenchComparison {
+export type BenchComparison = ReturnType<typeof compareReports>
+export type ComparedRow = ReturnType<typeof comparedRows>[number]
+type ChangedFlops = ReturnType<typeof changedFlops>[number]
+
+/** What changed from A to B beyond noise; rows are matched by id. Ratios are B by A: below 1 is faster. Unknown is null. */
+export function compareReports(a: Named, b: Named) {
   const inB = new Map(b.report.rows.map((row) => [row.id, row]))
   const inA = new Set(a.report.rows.map(({ id }) => id))
   const pairs = a.report.rows.flatMap((row): [Row, Row][] => {
@@ -84,17 +29,18 @@ export function compareReports(a: Named, b: Named): BenchComparison {
     return other ? [[row, other]] : []
   })
   const rows = comparedRows(pairs)
-  const ratios = rows.flatMap(({ ratio }) => ratio ?? [])
   const flops = pairs.flatMap(([rowA, rowB]) => changedFlops(rowA, rowB))
-  const medianRatio = ratios.length > 0 ? quantile(ratios, 0.5) : null
+  const medianRatio = median(rows, ({ ratio }) => ratio) ?? null
   return {
-    format: 'tinymoe-bench-comparison',
-    version: 1,
+    format: 'tinymoe-bench-comparison' as const,
+    version: 1 as const,
     a: sideOf(a),
     b: sideOf(b),
     conclusion: conclude(rows, flops, medianRatio),
+    /** Why times may differ though the engine does not, a sentence each. */
     warnings: warningsOf(a.report, b.report),
     differences: differencesOf(a.report, b.report),
+    /** Rows that do more or less work: no question of time. */
     flops,
     medianRatio,
     rows,
@@ -104,31 +50,31 @@ export function compareReports(a: Named, b: Named): BenchComparison {
   }
 }
 
-function sideOf({ file, report: { date, conditions } }: Named): Side {
+/** Where and when one of the two was measured. */
+function sideOf({ file, report: { date, conditions } }: Named) {
   return { file, date, commit: conditions.commit, preset: conditions.preset }
 }
 
-function comparedRows(pairs: [Row, Row][]): ComparedRow[] {
-  const found = changes(
-    pairs.map(([a, b]) => ({ a: a.samplesMs, b: b.samplesMs })),
-    SEED,
-  )
-  return pairs.map(([a, b], i) => ({
-    id: a.id,
-    verdict: verdictOf(found[i]),
-    aMs: a.medianMs,
-    bMs: b.medianMs,
-    ratio: found[i]?.ratio ?? null,
-    low: found[i]?.low ?? null,
-    high: found[i]?.high ?? null,
-    nA: a.n,
-    nB: b.n,
-    speedupA: a.speedup,
-    speedupB: b.speedup,
-  }))
+function comparedRows(pairs: [Row, Row][]) {
+  const samples = pairs.map(([a, b]) => ({ a: a.samplesMs, b: b.samplesMs }))
+  return changes(samples, SEED).map((change, i) => {
+    const [a, b] = pairs[i]
+    return {
+      id: a.id,
+      verdict: verdictOf(change),
+      aMs: a.medianMs,
+      bMs: b.medianMs,
+      ...(change ?? { ratio: null, low: null, high: null }),
+      nA: a.n,
+      nB: b.n,
+      /** Over dense of the same session: what a slower machine alone leaves as it is. */
+      speedupA: a.speedup,
+      speedupB: b.speedup,
+    }
+  })
 }
 
-function changedFlops(rowA: Row, rowB: Row): ChangedFlops[] {
+function changedFlops(rowA: Row, rowB: Row) {
   const kinds = [
     ['by formula', rowA.flops, rowB.flops],
     ['counted', rowA.flopsCounted, rowB.flopsCounted],
@@ -152,65 +98,54 @@ function conclude(rows: ComparedRow[], flops: ChangedFlops[], medianRatio: numbe
   return `Of ${known} rows compared, B is slower in ${number('slower')} and faster in ${number('faster')}; ${number('within noise')} are within noise${unknown}.${typical}${work}`
 }
 
-/** Every condition that differs, those that change times first. */
-export function differencesOf(a: BenchReport, b: BenchReport): Difference[] {
-  const [ofA, ofB] = [facts(a), facts(b)]
-  return Object.keys(ofA)
-    .filter((what) => ofA[what].value !== ofB[what].value)
-    .map((what) => ({ what, a: ofA[what].value, b: ofB[what].value, matters: ofA[what].matters }))
-    .sort((left, right) => Number(right.matters) - Number(left.matters))
+type Fact = string | number | boolean | null
+
+/** Every condition that differs, those for which alone times may differ first. */
+export function differencesOf(a: BenchReport, b: BenchReport) {
+  const [ofA, ofB] = [factsOf(a), factsOf(b)]
+  return ofA.flatMap(([matters, what, value], i) => {
+    const other = ofB[i][2]
+    return value === other ? [] : [{ what, a: plain(value), b: plain(other), matters }]
+  })
 }
 
-interface Fact {
-  value: string | number | null
-  matters: boolean
-}
-
-function facts({ conditions, model, interrupted }: BenchReport): Record<string, Fact> {
+function factsOf({ conditions, model, interrupted }: BenchReport): [matters: boolean, what: string, Fact][] {
   const { runtime, machine } = conditions
-  const matters = (value: string | number | boolean | null): Fact => ({ value: plain(value), matters: true })
-  const noted = (value: string | number | boolean | null): Fact => ({ value: plain(value), matters: false })
-  return {
-    device: matters(runtime.device),
-    'device name': matters(runtime.deviceName),
-    threads: matters(runtime.threads),
-    backend: matters(runtime.backend),
-    platform: matters(runtime.platform),
-    TensorFlow: matters(runtime.tensorflowVersion),
-    tfjs: matters(runtime.tfjsVersion),
-    driver: matters(runtime.driver),
-    Node: matters(runtime.nodeVersion),
-    'TensorFloat-32': matters(conditions.tf32),
-    'frequency governor': matters(conditions.governor),
-    preset: matters(conditions.preset),
-    model: matters(model.name),
-    seed: matters(conditions.seed),
-    interrupted: noted(interrupted),
-    commit: noted(conditions.commit),
-    'load average before': noted(conditions.loadAverage),
-    'matrix product, GFLOP/s': noted(rounded(machine.matmulGflops)),
-    'memory, GB/s': noted(rounded(machine.memoryGbPerS)),
-  }
+  return [
+    [true, 'device', runtime.device],
+    [true, 'device name', runtime.deviceName],
+    [true, 'threads', runtime.threads],
+    [true, 'backend', runtime.backend],
+    [true, 'platform', runtime.platform],
+    [true, 'TensorFlow', runtime.tensorflowVersion],
+    [true, 'tfjs', runtime.tfjsVersion],
+    [true, 'driver', runtime.driver],
+    [true, 'Node', runtime.nodeVersion],
+    [true, 'TensorFloat-32', conditions.tf32],
+    [true, 'frequency governor', conditions.governor],
+    [true, 'preset', conditions.preset],
+    [true, 'model', model.name],
+    [true, 'seed', conditions.seed],
+    [false, 'interrupted', interrupted],
+    [false, 'commit', conditions.commit],
+    [false, 'load average before', conditions.loadAverage],
+    [false, 'matrix product, GFLOP/s', Number(machine.matmulGflops.toPrecision(3))],
+    [false, 'memory, GB/s', Number(machine.memoryGbPerS.toPrecision(3))],
+  ]
 }
 
-function plain(value: string | number | boolean | null): string | number | null {
+function plain(value: Fact): string | number | null {
   return typeof value === 'boolean' ? (value ? 'yes' : 'no') : value
 }
 
-function rounded(value: number): number {
-  return Number(value.toPrecision(3))
-}
-
 function warningsOf(a: BenchReport, b: BenchReport): string[] {
-  const unlike = differencesOf(a, b).filter(({ matters }) => matters)
+  const unlike = differencesOf(a, b).flatMap(({ matters, what }) => (matters ? [what] : []))
+  const said = `The sessions are not alike (${unlike.join(', ')}): a change of time may come from that.`
   return [
-    ...(unlike.length > 0
-      ? [
-          `The sessions are not alike (${unlike.map(({ what }) => what).join(', ')}): a change of time may come from that.`,
-        ]
-      : []),
+    ...(unlike.length > 0 ? [said] : []),
     ...machineWarning(a.conditions, b.conditions),
-    ...(['A', 'B'] as const).flatMap((side) => busyWarning(side, (side === 'A' ? a : b).conditions)),
+    ...busyWarning('A', a.conditions),
+    ...busyWarning('B', b.conditions),
   ]
 }
 

@@ -10,23 +10,29 @@ import { gigabytes, type MemoryLimit, memoryLimit, memoryProblem } from '../src/
 import { InputError } from '../src/errors.ts'
 import { type LoadedModel, loadModel } from '../src/load-model.ts'
 import { INTERVAL_RULE, OUTLIER_RULE } from '../src/samples.ts'
-import { judge } from './assertion.ts'
-import { conclude } from './conclusion.ts'
+import { READ_WHOLE_UP_TO } from './cases/finish.ts'
+import { MeasuredModel } from './cases/measured-model.ts'
+import { caseBytes, layerBytes } from './cases/memory.ts'
+import { benchText } from './cases/model-text.ts'
+import { Layers, layerFacts } from './cases/random-layer.ts'
 import { gitCommit, governor, loadAverage, usesTf32 } from './conditions.ts'
-import { READ_WHOLE_UP_TO } from './finish.ts'
 import { checkGpu } from './gpu.ts'
-import { layerFacts } from './layer-cases.ts'
 import type { LayerChoice } from './like.ts'
-import { MeasuredModel } from './measured-model.ts'
-import { caseBytes, layerBytes } from './memory.ts'
-import { benchText } from './model-text.ts'
 import type { BenchHooks, BenchOptions } from './options.ts'
-import { measurePeers } from './peers.ts'
-import { executorsFor, makePlan } from './plan.ts'
+import { measurePeers } from './peers/measure.ts'
+import { executorsFor, makePlan, type Plan } from './plan.ts'
 import { PRESET_PLANS } from './presets.ts'
-import { mostSeconds, runTasks } from './schedule.ts'
-import { type Bench, type Findings, Layers, makeTasks } from './tasks.ts'
-import type { BenchReport, Conditions, LayerDims, ModelFacts } from './types.ts'
+import { judge } from './report/assertion.ts'
+import { conclude } from './report/conclusion.ts'
+import { mostSeconds, runTasks, type Task } from './schedule.ts'
+import {
+  BENCH_VERSION,
+  type BenchReport,
+  type Conditions,
+  type LayerDims,
+  type ModelFacts,
+} from './schema.ts'
+import { type Findings, makeTasks } from './tasks.ts'
 
 export type { BenchHooks, BenchOptions } from './options.ts'
 
@@ -60,7 +66,8 @@ export async function runBench(options: BenchOptions, hooks: BenchHooks): Promis
   const started = await start(options, hooks)
   hooks.onProgress(0, 'loading the model')
   const { device } = started.runtime
-  const model = await loadModel(options.model, { device, executor: options.executor })
+  const onProgress = (share: number) => hooks.onProgress(0, `loading the model, ${Math.floor(100 * share)} %`)
+  const model = await loadModel(options.model, { device, executor: options.executor, onProgress })
   try {
     return await measure(options, hooks, started, model, begun)
   } finally {
@@ -88,41 +95,39 @@ async function measure(
   options: BenchOptions,
   hooks: BenchHooks,
   { date, load, runtime, machine, memory, layer }: Started,
-  model: LoadedModel,
+  loaded: LoadedModel,
   begun: number,
 ): Promise<BenchReport> {
-  const preset = { ...PRESET_PLANS[options.preset], ...hooks.extent }
-  if (!model.config.layers.some(({ kind }) => kind === 'moe')) {
-    throw new InputError(`${model.dir}: has no layer with experts, so there is no dispatch to compare`)
+  const { config, tokenizer, weights } = loaded
+  if (!config.layers.some(({ kind }) => kind === 'moe')) {
+    throw new InputError(`${loaded.dir}: has no layer with experts, so there is no dispatch to compare`)
   }
-  const text = await benchText(model.config, model.tokenizer, SEED)
+  const preset = { ...PRESET_PLANS[options.preset], ...hooks.extent }
+  const { signal, limits, onDeath } = hooks
+  const { only = null } = options
   const { dims } = layer
-  const plan = makePlan(preset, dims, options.tokens ?? preset.tokens, model.config)
-  const measured = new MeasuredModel(model.config, model.weights)
+  const tokens = options.tokens ?? preset.tokens
+  const plan = makePlan(preset, { ...layer, tokens, only }, config)
   const executors = executorsFor(runtime.backend, options.executor, preset)
-  const { signal, limits } = hooks
-  const common = { preset, plan, dims, model, measured, text, executors, machine, memory }
-  const bench: Bench = { ...common, seed: SEED, signal, limits }
-  const findings: Findings = { rows: [], breakdown: [], capacity: [], loading: null, tracing: null }
+  const text = await benchText(config, tokenizer, SEED)
+  const model = new MeasuredModel(config, weights)
   const layers = new Layers(dims, SEED, memory)
+  const made = { model, text, layers, executors, twins: preset.twins, seed: SEED }
+  const findings: Findings = { rows: [], breakdown: [], capacity: [], loading: null, tracing: null }
   try {
-    await runAll(bench, layers, findings, hooks, begun)
+    const bench = { preset, plan, loaded, made, machine, memory, only, signal, onDeath, limits }
+    await runAll(makeTasks(bench, findings), preset.seconds, hooks, begun)
   } finally {
     layers.dispose()
-    measured.dispose()
+    model.dispose()
   }
-  const peers = signal.aborted
-    ? []
-    : await measurePeers(
-        options,
-        { dims, tokens: options.tokens ?? preset.tokens, model, plan, seed: SEED },
-        hooks,
-      )
+  const work = { dims, tokens: plan.layers.length > 0 ? tokens : [], model: loaded, plan, seed: SEED }
+  const peers = signal.aborted ? [] : await measurePeers(options, work, hooks)
   const { rows, ...found } = findings
   const subject = { dims, executor: executors[0] }
   return {
     format: 'tinymoe-bench',
-    version: 2,
+    version: BENCH_VERSION,
     date: date.toISOString(),
     interrupted: signal.aborted,
     seconds: (performance.now() - begun) / 1000,
@@ -141,7 +146,7 @@ async function measure(
       seed: SEED,
       method: METHOD,
     },
-    model: modelFacts(model, Math.max(...plan.models.map(({ context }) => context)), text.source),
+    model: modelFacts(loaded, longestContext(plan), text.source),
     layer: layerFacts(dims, layer.source),
     rows,
     sweeps: plan.sweeps,
@@ -152,19 +157,21 @@ async function measure(
 }
 
 async function runAll(
-  bench: Bench,
-  layers: Layers,
-  findings: Findings,
+  tasks: Task[],
+  seconds: number | null,
   { signal, onProgress, onNotice }: BenchHooks,
   begun: number,
 ): Promise<void> {
-  const tasks = makeTasks(bench, layers, findings)
-  const { seconds } = bench.preset
   if (seconds === null) {
     onNotice?.(`${tasks.length} tasks, at most about ${Math.ceil(mostSeconds(tasks) / 60)} minutes`)
   }
   const end = seconds === null ? null : begun + 1000 * seconds * (1 - RESERVE)
   await runTasks(tasks, { end, signal, onProgress })
+}
+
+/** Of the model's cases; without any, what decode would find. */
+function longestContext({ models, baseContext }: Plan): number {
+  return Math.max(baseContext, ...models.map(({ context }) => context))
 }
 
 function modelFacts({ config, dir }: LoadedModel, context: number, text: string): ModelFacts {

@@ -1,14 +1,18 @@
 import { type MixtureSpec, mixturesOf } from '../src/cost/architecture.ts'
 import { modelNamed, type NamedModel } from '../src/cost/named.ts'
 import { InputError, TinymoeError } from '../src/errors.ts'
-import type { LayerDims } from './types.ts'
+import type { LayerDims } from './schema.ts'
 
 /** Scaled widths are rounded to multiples of this, so that products stay of sizes that kernels like. */
 const MULTIPLE = 8
 
+/** Values of sizes to try one at a time, in place of the preset's. */
+export type LayerSizes = Partial<Record<keyof LayerDims, number[]>>
+
 /** Sizes of a layer, and in words where they come from. */
 export interface LayerChoice {
   dims: LayerDims
+  sizes?: LayerSizes
   source: string
 }
 

@@ -2,10 +2,10 @@ import { countMatmulFlops } from '../src/cost/index.ts'
 import type { MachineReadings } from '../src/device/index.ts'
 import { type MemoryLimit, memoryProblem } from '../src/device/memory.ts'
 import { quantile, ratioInterval, summarize } from '../src/samples.ts'
-import type { Case, CaseFacts, OpenVariant, Variant } from './cases.ts'
-import { isTwin } from './feed-forward.ts'
+import type { Case, CaseFacts, OpenVariant, Variant } from './cases/case.ts'
+import type { RoutingSpread, Row } from './schema.ts'
+import { isTwin } from './schema.ts'
 import { MIN_WARMUP_ROUNDS, type SamplingLimits, sampleInterleaved } from './timing.ts'
-import type { RoutingSpread, Row } from './types.ts'
 
 /** Reads that are timed to say what the read at the end of a call costs. */
 const TIMED_READS = 7

@@ -2,8 +2,8 @@ import type { MemoryLimit } from '../src/device/memory.ts'
 import type { Executor } from '../src/load-model.ts'
 import type { LayerChoice } from './like.ts'
 import type { PresetPlan } from './presets.ts'
+import type { CaseKind, Preset } from './schema.ts'
 import type { SamplingLimits } from './timing.ts'
-import type { Preset } from './types.ts'
 
 export interface BenchOptions {
   device?: string
@@ -13,6 +13,8 @@ export interface BenchOptions {
   model: string
   /** How forwards and layers run; left out: both ways where the device has both. */
   executor?: Executor
+  /** The one kind of case to measure; left out: all. */
+  only?: CaseKind
   /** T of each case of the layer sweep; null: the preset's. */
   tokens: number[] | null
   /** The layer's sizes; null: the preset's. */
@@ -32,6 +34,8 @@ export interface BenchHooks {
   onProgress(share: number, what: string): void
   /** Told before a long run how long it will take. */
   onNotice?(text: string): void
+  /** Told of a child process that a signal ended. */
+  onDeath?(sentence: string): void
   /** For reports of another time: what every case gets, however long its fewest samples take. */
   limits?: SamplingLimits
   /** For reports of another extent: instead of what the preset says. */

@@ -1,22 +1,10 @@
 import type { Executor } from '../src/load-model.ts'
 import type { ModelConfig } from '../src/model/config.ts'
-import type { LayerCaseOptions } from './layer-cases.ts'
-import { layerGroup } from './layer-cases.ts'
-import { DECODE_STEPS, type ModelKind, type ModelSize, modelGroup, UNTIMED_STEPS } from './model-cases.ts'
+import { layerGroup, type PlannedLayer } from './cases/layer.ts'
+import { DECODE_STEPS, modelGroup, type PlannedModel, UNTIMED_STEPS } from './cases/model.ts'
+import type { LayerSizes } from './like.ts'
 import type { PresetPlan } from './presets.ts'
-import type { LayerDims, RoutingKind, Sweep } from './types.ts'
-
-/** One case of a layer: which sizes, how many tokens, how routed. */
-export interface PlannedLayer extends Pick<LayerCaseOptions, 'T' | 'routing' | 'twins'> {
-  dims: LayerDims
-  /** Only the first executor, and little time: one of very many. */
-  inGrid: boolean
-}
-
-/** One case of the model. */
-export interface PlannedModel extends ModelSize {
-  kind: ModelKind
-}
+import type { Axis, CaseKind, LayerDims, Sweep } from './schema.ts'
 
 export interface Plan {
   layers: PlannedLayer[]
@@ -29,8 +17,19 @@ export interface Plan {
   steps: number
 }
 
+/** What the person asked for in place of the preset. */
+export interface Asked {
+  dims: LayerDims
+  /** Sizes to try, the base among them; what is not there the preset says. */
+  sizes?: LayerSizes
+  tokens: number[]
+  /** The one kind of case; null: all. */
+  only?: CaseKind | null
+}
+
 /** What a preset measures of a layer of these sizes and of a model of this config. */
-export function makePlan(preset: PresetPlan, dims: LayerDims, tokens: number[], config: ModelConfig): Plan {
+export function makePlan(preset: PresetPlan, asked: Asked, config: ModelConfig): Plan {
+  const { tokens, only = null } = asked
   const sideTokens = Math.max(...tokens.filter((T) => T <= preset.sideTokens), Math.min(...tokens))
   const layers = new Map<string, PlannedLayer>()
   const add = (planned: PlannedLayer) => {
@@ -38,69 +37,64 @@ export function makePlan(preset: PresetPlan, dims: LayerDims, tokens: number[], 
     if (!layers.has(group)) layers.set(group, planned)
     return group
   }
-  const layerSweeps = sweepsOfLayer(preset, dims, tokens, sideTokens, add)
-  const { baseContext, steps } = contextFor(preset, config)
-  const { models, sweeps } = casesOfModel(preset, baseContext, steps, config)
+  const layerSweeps = only === null || only === 'layer' ? sweepsOfLayer(preset, asked, sideTokens, add) : []
+  const size = contextFor(preset, config)
+  const kinds = (['prefill', 'decode'] as const).filter((kind) => only === null || only === kind)
+  const ofModel = kinds.map((kind) => casesOfModel(kind, preset, size, config))
   return {
     layers: [...layers.values()],
-    models,
-    sweeps: [...sweeps, ...layerSweeps],
+    models: ofModel.flatMap(({ models }) => models),
+    sweeps: [...ofModel.flatMap(({ sweeps }) => sweeps), ...layerSweeps].filter(hasSeveral),
     sideTokens,
-    baseContext,
-    steps,
+    ...size,
   }
 }
 
+/** Of one place there is no sweep, but for T: conclusions are about it. */
+function hasSeveral({ axis, groups }: Sweep): boolean {
+  return groups.length > 1 || axis === 'T'
+}
+
 function sweepsOfLayer(
-  { sides, routings, grid, twins }: PresetPlan,
-  dims: LayerDims,
-  tokens: number[],
+  preset: PresetPlan,
+  { dims, sizes, tokens }: Asked,
   sideTokens: number,
   add: (planned: PlannedLayer) => string,
 ): Sweep[] {
-  const real = { routing: 'real' as RoutingKind, inGrid: false }
-  const sweep = (axis: Sweep['axis'], groups: string[]): Sweep => ({ kind: 'layer', axis, groups })
-  const overTokens = sweep(
-    'T',
-    tokens.toSorted((a, b) => a - b).map((T) => add({ dims, T, twins, ...real })),
-  )
-  const multiplied = (axis: 'E' | 'D' | 'H') => sides[axis].map((factor) => Math.round(dims[axis] * factor))
-  const values = { E: multiplied('E'), K: sides.K, D: multiplied('D'), H: multiplied('H') }
-  const overSides = (['E', 'K', 'D', 'H'] as const).flatMap((axis) => {
-    const wanted = [...new Set([...values[axis], dims[axis]])].sort((a, b) => a - b)
-    const changed = wanted.map((value) => ({ ...dims, [axis]: value })).filter(isLayer)
-    if (changed.length < 2) return []
-    return [
-      sweep(
-        axis,
-        changed.map((other) => add({ dims: other, T: sideTokens, twins: false, ...real })),
-      ),
-    ]
+  const plain = { dims, T: sideTokens, routing: 'real', twins: false, inGrid: false } as const
+  const sweep = (axis: Axis, planned: PlannedLayer[]): Sweep => ({
+    kind: 'layer',
+    axis,
+    groups: planned.map(add),
   })
-  const overRoutings = sweep(
-    'routing',
-    (['real', ...routings] as const).map((routing) =>
-      add({ dims, T: sideTokens, routing, twins: false, inGrid: false }),
-    ),
-  )
-  const overGrid = grid
-    ? combinations(grid).map(({ T, ...other }) =>
-        add({ dims: other, T, routing: 'real', twins: false, inGrid: true }),
-      )
-    : []
+  const { twins } = preset
+  const overTokens = tokens.toSorted((a, b) => a - b).map((T) => ({ ...plain, T, twins }))
+  const overSide = (axis: keyof LayerDims) => {
+    const ofPreset = preset.sides[axis].map((side) => (axis === 'K' ? side : Math.round(dims[axis] * side)))
+    const wanted = new Set([...(sizes?.[axis] ?? ofPreset), dims[axis]])
+    return [...wanted]
+      .sort((a, b) => a - b)
+      .map((value) => ({ ...plain, dims: { ...dims, [axis]: value } }))
+      .filter((planned) => isLayer(planned.dims))
+  }
+  const grid = (preset.grid ? combinations(preset.grid) : []).map((combined) => ({
+    ...plain,
+    ...combined,
+    inGrid: true,
+  }))
   return [
-    overTokens,
-    ...overSides,
-    ...(overRoutings.groups.length > 1 ? [overRoutings] : []),
-    ...(overGrid.length > 0 ? [sweep('grid', overGrid)] : []),
+    sweep('T', overTokens),
+    ...(['E', 'K', 'D', 'H'] as const).map((axis) => sweep(axis, overSide(axis))),
+    sweep('routing', [plain, ...preset.routings.map((routing) => ({ ...plain, routing }))]),
+    sweep('grid', grid),
   ]
 }
 
-function combinations(grid: NonNullable<PresetPlan['grid']>): (LayerDims & { T: number })[] {
-  const { T, E, K, D, H } = grid
-  return E.flatMap((e) =>
-    K.flatMap((k) => D.flatMap((d) => H.flatMap((h) => T.map((t) => ({ T: t, E: e, K: k, D: d, H: h }))))),
-  ).filter(isLayer)
+function combinations({ T, E, K, D, H }: NonNullable<PresetPlan['grid']>): { dims: LayerDims; T: number }[] {
+  const layers = E.flatMap((e) =>
+    K.flatMap((k) => D.flatMap((d) => H.map((h) => ({ D: d, H: h, E: e, K: k })))),
+  )
+  return layers.filter(isLayer).flatMap((dims) => T.map((t) => ({ dims, T: t })))
 }
 
 function isLayer({ D, H, E, K }: LayerDims): boolean {
@@ -111,29 +105,30 @@ function isLayer({ D, H, E, K }: LayerDims): boolean {
 function contextFor(
   { baseContext }: PresetPlan,
   { maxPositionEmbeddings: most }: ModelConfig,
-): { baseContext: number; steps: number } {
+): Pick<Plan, 'baseContext' | 'steps'> {
   const steps = Math.max(1, Math.min(DECODE_STEPS, Math.floor(most / 2) - UNTIMED_STEPS))
   return { baseContext: Math.max(1, Math.min(baseContext, most - UNTIMED_STEPS - steps)), steps }
 }
 
 function casesOfModel(
+  kind: PlannedModel['kind'],
   { batches, contexts }: PresetPlan,
-  base: number,
-  steps: number,
+  { baseContext: base, steps }: Pick<Plan, 'baseContext' | 'steps'>,
   { maxPositionEmbeddings: most }: ModelConfig,
-): { models: PlannedModel[]; sweeps: Sweep[] } {
+): Pick<Plan, 'models' | 'sweeps'> {
   const fitting = contexts.filter((context) => context + UNTIMED_STEPS + steps <= most)
-  const overContexts = [...new Set([...fitting, base])].sort((a, b) => a - b)
-  const kinds = ['prefill', 'decode'] as const
-  const cases = kinds.flatMap((kind): PlannedModel[] => [
-    ...batches.map((batch) => ({ kind, batch, context: base })),
-    ...overContexts.filter((context) => context !== base).map((context) => ({ kind, batch: 1, context })),
-  ])
-  const sweeps = kinds.flatMap((kind): Sweep[] => [
-    { kind, axis: 'batch', groups: batches.map((batch) => modelGroup(kind, { batch, context: base })) },
-    { kind, axis: 'context', groups: overContexts.map((context) => modelGroup(kind, { batch: 1, context })) },
-  ])
-  return { models: cases, sweeps: sweeps.filter(({ groups }) => groups.length > 1) }
+  const overBatches = batches.map((batch) => ({ kind, batch, context: base }))
+  const overContexts = [...new Set([...fitting, base])]
+    .sort((a, b) => a - b)
+    .map((context) => ({ kind, batch: 1, context }))
+  const groupOf = (planned: PlannedModel) => modelGroup(kind, planned)
+  return {
+    models: [...overBatches, ...overContexts.filter(({ context }) => context !== base)],
+    sweeps: [
+      { kind, axis: 'batch', groups: overBatches.map(groupOf) },
+      { kind, axis: 'context', groups: overContexts.map(groupOf) },
+    ],
+  }
 }
 
 /** The executors to measure by, the usual one first; or the one that was asked for. */

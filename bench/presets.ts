@@ -1,5 +1,5 @@
+import type { LayerDims, Preset, RoutingKind } from './schema.ts'
 import type { SamplingLimits } from './timing.ts'
-import type { LayerDims, Preset, RoutingKind } from './types.ts'
 
 /** What a preset measures. */
 export interface PresetPlan {

@@ -4,16 +4,28 @@ import { messageOf } from '../src/errors.ts'
 /** What a child process left behind. */
 export interface Finished {
   code: number | null
+  /** The signal that ended it, or null. */
+  signal: NodeJS.Signals | null
   stdout: string
   stderr: string
   /** Why it could not be started, or was ended by the signal; null otherwise. */
   failure: string | null
 }
 
-export function runCommand(command: string, args: string[], signal: AbortSignal): Promise<Finished> {
+/** Who runs other processes. */
+export interface Parent {
+  /** Ends them. */
+  signal: AbortSignal
+  /** Told of one that a signal ended which nobody here sent. */
+  onDeath?(sentence: string): void
+}
+
+export function runCommand(command: string, args: string[], { signal, onDeath }: Parent): Promise<Finished> {
   return new Promise((resolve) => {
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], signal })
-    const finished: Finished = { code: null, stdout: '', stderr: '', failure: null }
+    const finished: Finished = { code: null, signal: null, stdout: '', stderr: '', failure: null }
+    const end = () => child.kill()
+    process.once('exit', end) // or it would go on alone
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       finished.stdout += text
     })
@@ -21,8 +33,18 @@ export function runCommand(command: string, args: string[], signal: AbortSignal)
       finished.stderr += text
     })
     child.on('error', (error) => resolve({ ...finished, failure: messageOf(error) }))
-    child.on('close', (code) => resolve({ ...finished, code }))
+    child.on('close', (code, endedBy) => {
+      process.off('exit', end)
+      if (endedBy && !signal.aborted) onDeath?.(`${[command, ...args].join(' ')} was ended by ${endedBy}`)
+      resolve({ ...finished, code, signal: endedBy })
+    })
   })
+}
+
+/** How a command that failed came to its end, with its last words. */
+export function ending({ code, signal, stdout, stderr }: Finished): string {
+  const words = lastLine(stderr).replace(/^error: /, '') || lastLine(stdout) || 'it said nothing'
+  return `${signal ? `was ended by ${signal}` : `ended with code ${code}`} (${words})`
 }
 
 export function lastLine(text: string): string {

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs'
 import type { z } from 'zod'
 import { InputError, messageOf } from '../src/errors.ts'
 import { excerpt, shown } from '../src/text/foreign.ts'
+import type { BenchReport } from './schema.ts'
 import { BENCH_VERSION, benchSchema } from './schema.ts'
-import type { BenchReport } from './types.ts'
 
 /** @throws InputError for a file that is not there, no JSON, no bench report, or one of another version */
 export function readReport(file: string): BenchReport {

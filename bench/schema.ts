@@ -2,16 +2,48 @@ import { z } from 'zod'
 import { DEVICES } from '../src/device/types.ts'
 import { EXECUTORS } from '../src/load-model.ts'
 import { DISPATCHES } from '../src/model/dispatch/index.ts'
-import { AXES, CASE_KINDS, PEERS, PRESETS, ROUTINGS, TWINS } from './types.ts'
 
 /** Raised when a reader of the old form could misread the new one. */
 export const BENCH_VERSION = 2
+
+/** How much is measured and for how long. */
+export const PRESETS = ['quick', 'default', 'full', 'gpu'] as const
+export type Preset = (typeof PRESETS)[number]
+
+export const CASE_KINDS = ['prefill', 'decode', 'layer'] as const
+export type CaseKind = (typeof CASE_KINDS)[number]
+
+/**
+ * How a case's tokens are spread over experts. `uniform`: every expert gets the same number (within one); `real`: as the
+ * router has it, the model's own on text or the layer's random one; `worst`: all tokens go to the same K experts.
+ */
+export const ROUTINGS = ['uniform', 'real', 'worst'] as const
+export type RoutingKind = (typeof ROUTINGS)[number]
+
+/** A plain feed-forward in the mixture's place: of width K H (what one token uses), or E H (all that is stored). */
+export const TWINS = ['twin-active', 'twin-total'] as const
+export type Twin = (typeof TWINS)[number]
+
+/** In the order in which they are shown. */
+export const ALL_DISPATCHES = [...DISPATCHES, ...TWINS] as const
+export type Dispatch = (typeof ALL_DISPATCHES)[number]
+
+export function isTwin(dispatch: Dispatch): dispatch is Twin {
+  return (TWINS as readonly string[]).includes(dispatch)
+}
+
+export const AXES = ['T', 'E', 'K', 'D', 'H', 'routing', 'batch', 'context', 'grid'] as const
+export type Axis = (typeof AXES)[number]
+
+export const PEERS = ['transformers-layer', 'transformers-model', 'llama.cpp'] as const
+export type PeerName = (typeof PEERS)[number]
 
 const count = z.int().min(0)
 const time = z.number().min(0)
 const measured = time.nullable()
 const text = z.string()
 
+/** Sizes of one mixture layer. */
 const dims = z.object({
   D: count.describe('width of the layer'),
   H: count.describe('width of one expert'),
@@ -19,6 +51,7 @@ const dims = z.object({
   K: count.describe('experts a token'),
 })
 
+/** How evenly the routers of a case spread its tokens: assignments of an expert, over experts and layers. */
 const spread = z.object({
   minTokens: z.number(),
   meanTokens: z.number(),
@@ -26,16 +59,19 @@ const spread = z.object({
   expertsTouched: z.array(count).describe('experts that got a token, one entry a mixture layer'),
 })
 
+/** One variant of a case, for one call. New fields go to the end: they are the columns of the CSV. */
 const row = z.object({
   id: text.describe('made of the parameters alone: the same row has the same id in every report'),
   group: text.describe('rows of one group are variants of one case, timed in turn on the same inputs'),
   kind: z.enum(CASE_KINDS),
-  dispatch: z.enum([...DISPATCHES, ...TWINS]),
+  dispatch: z.enum(ALL_DISPATCHES),
   executor: z.enum(EXECUTORS),
   routing: z.enum(ROUTINGS),
   dims: dims.nullable().describe('null for a whole model'),
   tokens: count.describe('new tokens of one call, all sequences together'),
+  /** Sequences of one call; 1 for a layer, whose rows belong to none. */
   batch: count,
+  /** A decode's is that of its middle step. */
   context: count.nullable().describe('keys that a query meets; null without attention'),
   flops: z.number().describe('of one call, by formula'),
   flopsCounted: z.number().nullable().describe('from the matrix products that ran in one call'),
@@ -46,16 +82,22 @@ const row = z.object({
   p10Ms: measured,
   p90Ms: measured,
   p99Ms: measured,
+  /** They stay among the samples and in every number here; `method.outliers` has the rule. */
   outliers: count,
   tokensPerSecond: measured,
   gflopsPerSecond: measured,
+  /** Of what the machine's matrix product reaches. */
   shareOfMatmul: measured,
+  /** `weightBytes` by median time, by the machine's memory reading. Above 1: the weights came from a cache. */
   shareOfBandwidth: measured,
   speedup: measured.describe('median of dense by this median; dense of the same group and executor'),
   speedupLow: measured.describe('95 % interval'),
   speedupHigh: measured,
+  /** Dense FLOPs by this row's: in the experts (layer) or in all (model). */
   idealSpeedup: z.number(),
+  /** What the read at the end of each call copies: the whole result, or one sum that depends on all of it. */
   read: z.enum(['whole', 'sum']),
+  /** Median time of that read alone; it is part of the times above. */
   readMs: measured,
   warmupRounds: count,
   warmupStable: z.boolean(),
@@ -63,26 +105,34 @@ const row = z.object({
   skipped: text.nullable().describe('why there are no times'),
 })
 
+/** Sparse dispatch of one layer, op by op, with a read after each part. Medians. */
 const breakdown = z.object({
   id: text,
   group: text.describe('the rows that the same layer and inputs have'),
   tokens: count,
   dims,
+  /** Logits and the choice of experts. */
   routerMs: time,
+  /** Sorting the assignments and cutting the rows into one piece an expert. */
   groupMs: time,
+  /** The experts on their rows. */
   matmulMs: time,
+  /** Back into the order of tokens, weighted and summed. */
   combineMs: time,
+  /** Each part ends in a read of its own, so it may be more than `totalMs`. */
   sumMs: time,
   totalMs: time.describe('the same work in one go'),
   n: count,
 })
 
+/** One layer with room for `factor` times the fair share of tokens an expert; what is over is dropped. */
 const capacity = z.object({
   id: text,
   tokens: count,
   dims,
   routing: z.enum(ROUTINGS),
   factor: z.number().nullable().describe('null: no limit'),
+  /** Dropped assignments of all T K. */
   droppedShare: z.number(),
   flopsCounted: z.number(),
   n: count,
@@ -91,16 +141,21 @@ const capacity = z.object({
   p90Ms: time,
 })
 
+/** Loading the model in processes of its own, so that nothing else is in their memory; files in the system's cache. */
 const loading = z.object({
   medianMs: time,
   samplesMs: z.array(time),
   weightBytes: z.number(),
+  /** Most memory the process held (VmHWM of /proc); null where the system does not tell. */
   peakBytes: z.number().nullable(),
+  /** Memory held before loading, with Node and the device's library. */
   baseBytes: z.number().nullable(),
 })
 
+/** Median milliseconds of a decoded token with the trace option left out, false and true. */
 const tracing = z.object({ absentMs: time, offMs: time, onMs: time, n: count })
 
+/** A published implementation of the same work, timed in the same session. */
 const peerRow = z.object({
   implementation: text,
   kind: z.enum(CASE_KINDS),
@@ -115,17 +170,19 @@ const peerRow = z.object({
   samplesMs: z.array(time),
 })
 
+const peerReport = z.object({
+  library: text,
+  /** What it ran: the layer's sizes, or the model's files. */
+  what: text,
+  versions: z.record(text, text),
+  threads: count,
+  rows: z.array(peerRow),
+})
+
+/** What came of a peer that was asked for. */
 const peer = z.object({
   peer: z.enum(PEERS),
-  report: z
-    .object({
-      library: text,
-      what: text,
-      versions: z.record(text, text),
-      threads: count,
-      rows: z.array(peerRow),
-    })
-    .nullable(),
+  report: peerReport.nullable(),
   problem: text.nullable().describe('why there is no report'),
 })
 
@@ -148,10 +205,13 @@ const runtime = z.object({
   threadsReason: text.optional(),
 })
 
+const method = z.object({ outliers: text, interval: text, reading: text })
+
 const conditions = z.object({
   runtime,
   preset: z.enum(PRESETS),
   dtype: z.literal('float32'),
+  /** Whether float32 products may be computed with 10-bit mantissas (TensorFloat-32). */
   tf32: z.boolean().nullable(),
   executor: z.enum(EXECUTORS).describe('the rows that the conclusion is about'),
   machine: z.object({
@@ -160,12 +220,15 @@ const conditions = z.object({
     matmulSize: count,
     vectorBytes: count,
   }),
+  /** Of the engine, with `-dirty` when files differ from it; null outside a checkout. */
   commit: text.nullable(),
+  /** Busy threads on average in the minute before. */
   loadAverage: z.number().nullable(),
   governor: text.nullable(),
+  /** What the preset allows, peers not included; null: as long as it takes. */
   secondsPlanned: z.number().nullable(),
   seed: count,
-  method: z.object({ outliers: text, interval: text, reading: text }),
+  method,
 })
 
 const parts = <Name extends string>(...names: Name[]) =>
@@ -189,6 +252,7 @@ const model = z.object({
     totalWithoutEmbeddings: z.number(),
     activeWithoutEmbeddings: z.number(),
   }),
+  /** Of one token by part, sparse, behind the longest prompt measured. */
   flopsPerToken: parts(
     'attentionProjections',
     'attentionScores',
@@ -204,9 +268,17 @@ const model = z.object({
 const layer = dims.extend({
   totalParameters: z.number(),
   activeParameters: z.number(),
+  /** Where the sizes come from: flags, or a model and its scale. */
   source: text,
+  /** What each kind of routing is here, in words. */
   routing: z.record(z.enum(ROUTINGS), text),
 })
+
+/** Groups along one axis, everything else as it is by default, in the axis's order. A group may be in several. */
+const sweep = z.object({ kind: z.enum(CASE_KINDS), axis: z.enum(AXES), groups: z.array(text) })
+
+/** What `--assert` asked and found. */
+const assertion = z.object({ factor: z.number(), passed: z.boolean(), sentence: text })
 
 /**
  * A stored report; `docs/bench.schema.json` is made from it. Fields that it does not know are let through, so that
@@ -224,15 +296,35 @@ export const benchSchema = z
     model,
     layer,
     rows: z.array(row),
-    sweeps: z.array(z.object({ kind: z.enum(CASE_KINDS), axis: z.enum(AXES), groups: z.array(text) })),
+    sweeps: z.array(sweep),
     breakdown: z.array(breakdown),
     capacity: z.array(capacity),
     loading: loading.nullable(),
     tracing: tracing.nullable(),
     peers: z.array(peer),
-    assertion: z.object({ factor: z.number(), passed: z.boolean(), sentence: text }).nullable(),
+    assertion: assertion.nullable(),
   })
   .meta({ title: 'tinymoe bench report' })
+
+export type LayerDims = z.infer<typeof dims>
+export type RoutingSpread = z.infer<typeof spread>
+export type Row = z.infer<typeof row>
+export type Sweep = z.infer<typeof sweep>
+export type Breakdown = z.infer<typeof breakdown>
+export type CapacityRow = z.infer<typeof capacity>
+export type Loading = z.infer<typeof loading>
+export type TracingCost = z.infer<typeof tracing>
+export type PeerRow = z.infer<typeof peerRow>
+export type PeerReport = z.infer<typeof peerReport>
+export type PeerOutcome = z.infer<typeof peer>
+export type Conditions = z.infer<typeof conditions>
+export type ModelFacts = z.infer<typeof model>
+export type LayerFacts = z.infer<typeof layer>
+export type Assertion = z.infer<typeof assertion>
+export type BenchReport = z.infer<typeof benchSchema>
+
+/** Names of a row's fields, in order. */
+export const ROW_FIELDS = Object.keys(row.shape) as (keyof Row)[]
 
 /** The schema as JSON Schema, draft 2020-12. */
 export function benchJsonSchema(): Record<string, unknown> {

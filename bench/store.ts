@@ -4,10 +4,10 @@ import { writeAtomically } from '../src/checkpoint/save.ts'
 import { InputError, messageOf } from '../src/errors.ts'
 import { makeFolder } from '../src/files.ts'
 import { modelDirectory, packageRoot } from '../src/package.ts'
-import { benchCsv } from './csv.ts'
-import { evaluationsIn } from './evaluations.ts'
-import { markdown } from './markdown.ts'
-import type { BenchReport } from './types.ts'
+import { benchCsv } from './report/csv.ts'
+import { evaluationsIn } from './report/evaluations.ts'
+import { markdown } from './report/markdown.ts'
+import type { BenchReport } from './schema.ts'
 
 /** The model that comes with the package. */
 const BUNDLED_MODEL = 'moe'
@@ -50,7 +50,7 @@ export interface StoredReport {
 export async function storeReport(report: BenchReport, folder: string): Promise<StoredReport> {
   const base = join(folder, reportName(report))
   // Drawing takes a second to load, which no other command should pay for.
-  const { benchPage } = await import('./html/page.ts')
+  const { benchPage } = await import('./report/page.ts')
   try {
     makeFolder(folder)
     const files = {

@@ -1,23 +1,26 @@
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import { Presets, SingleBar } from 'cli-progress'
 import { Command } from 'commander'
+import { sum } from 'd3-array'
 import { writeAtomically } from '../src/checkpoint/save.ts'
-import { positive, wholeNumber } from '../src/cli/arguments.ts'
-import { interruptible } from '../src/cli/interrupt.ts'
-import { remark, table, write } from '../src/cli/output.ts'
-import { checkOutputs } from '../src/cli/outputs.ts'
-import { runScript } from '../src/cli/run-script.ts'
 import { memoryLimit } from '../src/device/memory.ts'
 import { MAX_THREADS } from '../src/device/threads.ts'
 import { packageRoot } from '../src/package.ts'
+import { positive, wholeNumber } from '../src/script/arguments.ts'
+import { interruptible } from '../src/script/interrupt.ts'
+import { remark, write } from '../src/script/output.ts'
+import { checkOutputs } from '../src/script/outputs.ts'
+import { withProgress } from '../src/script/progress.ts'
+import { runScript } from '../src/script/run.ts'
+import { table } from '../src/text/columns.ts'
 import { PRESET_NAMES } from '../src/train/presets.ts'
 import { checkTrainingSize } from '../src/train/size.ts'
-import { type JobHooks, runJobs } from './study/jobs.ts'
-import { type PlannedRun, planStudy } from './study/plan.ts'
-import { signed, studyReport } from './study/summary.ts'
-import { readResult } from './study/train.ts'
-import type { StudyReport, StudyRun } from './study/types.ts'
+import { TRAINING_COLUMNS } from './quality/table.ts'
+import { cellsOf, tableOf } from './report/section.ts'
+import { runJobs } from './study/jobs.ts'
+import { planStudy } from './study/plan.ts'
+import { type StudyReport, signed, studyReport } from './study/summary.ts'
+import { readResult, type StudyRun } from './study/train.ts'
 
 /*
  * `tsx bench/study.ts`: does a sparse model learn better than dense ones? Trains the small size of every preset with several
@@ -36,8 +39,6 @@ interface Flags {
   report: string
 }
 
-/** Without a terminal, a line about every so often. */
-const LINE_EVERY_MS = 60_000
 /** A training each, or seven: years of them. */
 const MAX_SEEDS = 1000
 
@@ -84,11 +85,16 @@ async function study(flags: Flags): Promise<void> {
     if (result) report = keep(result)
   }
   const left = plan.filter(({ id }) => !results.has(id))
-  await interruptible((signal) =>
-    withProgress(left, (onStep) =>
+  const total = sum(left, ({ settings }) => settings.steps)
+  const steps = new Map<string, number>()
+  await interruptible('each training writes a checkpoint, and the same command goes on', (signal) =>
+    withProgress('study', (onProgress) =>
       runJobs(out, left, jobs, {
         signal,
-        onStep,
+        onStep: ({ id }, step, crossEntropy) => {
+          const done = sum(steps.set(id, step).values())
+          onProgress(done / total, `${done}/${total} steps  ${id}: loss ${crossEntropy.toFixed(3)}`)
+        },
         onResult: (result) => {
           report = keep(result)
           remark(`${result.id}: loss ${result.loss.toFixed(3)} (${results.size}/${plan.length})`)
@@ -99,56 +105,24 @@ async function study(flags: Flags): Promise<void> {
   await write(printed(report, flags.report))
 }
 
-/** A bar over the steps of all runs on a terminal, else a line now and then. */
-async function withProgress(
-  runs: PlannedRun[],
-  work: (onStep: JobHooks['onStep']) => Promise<void>,
-): Promise<void> {
-  const total = runs.reduce((sum, { settings }) => sum + settings.steps, 0)
-  const steps = new Map<string, number>()
-  const bar = new SingleBar(
-    { format: 'study [{bar}] {value}/{total} steps  {what}', stream: process.stderr, hideCursor: true },
-    Presets.rect,
-  )
-  let lastLine = performance.now()
-  bar.start(total, 0, { what: '' })
-  try {
-    await work((run, step, crossEntropy) => {
-      steps.set(run.id, step)
-      const done = [...steps.values()].reduce((a, b) => a + b, 0)
-      const what = `${run.id}: loss ${crossEntropy.toFixed(3)}`
-      bar.update(done, { what })
-      if (process.stderr.isTTY || performance.now() - lastLine < LINE_EVERY_MS) return
-      lastLine = performance.now()
-      remark(`${done}/${total} steps  ${what}`)
-    })
-  } finally {
-    bar.stop()
-  }
-}
-
 function printed({ cells, differences, conclusion, runs, planned }: StudyReport, file: string): string {
-  const cellRows = cells.map(({ budget, preset, tokens, trainingFlops, values, mean, min, max }) => [
-    budget,
-    preset,
-    tokens.toLocaleString('en'),
-    (trainingFlops / 1e12).toFixed(2),
-    mean.toFixed(3),
-    min.toFixed(3),
-    max.toFixed(3),
-    String(values.length),
+  const losses = tableOf(cells, [
+    ['equal', ({ budget }) => budget],
+    ['preset', ({ preset }) => preset],
+    ['tokens', ({ tokens }) => tokens.toLocaleString('en')],
+    ...TRAINING_COLUMNS,
   ])
-  const differenceRows = differences.map(({ budget, preset, than, mean, low, high, values }) => [
-    budget,
-    `${preset} - ${than}`,
-    signed(mean),
-    low === null ? '-' : signed(low),
-    high === null ? '-' : signed(high),
-    String(values.length),
+  const pairs = tableOf(differences, [
+    ['equal', ({ budget }) => budget],
+    ['difference', ({ preset, than }) => `${preset} - ${than}`],
+    ['mean', ({ mean }) => signed(mean)],
+    ['low', ({ low }) => (low === null ? '-' : signed(low))],
+    ['high', ({ high }) => (high === null ? '-' : signed(high))],
+    ['seeds', ({ values }) => String(values.length)],
   ])
   return [
-    table([['equal', 'preset', 'tokens', 'TFLOP', 'loss', 'min', 'max', 'seeds'], ...cellRows], [0, 1]),
-    table([['equal', 'difference', 'mean', 'low', 'high', 'seeds'], ...differenceRows], [0, 1]),
+    table(cellsOf(losses), [0, 1]),
+    table(cellsOf(pairs), [0, 1]),
     `${conclusion}\n`,
     `${runs.length} of ${planned} trainings are done${runs.length > 0 ? `; ${file}` : ''}\n`,
   ].join('\n')

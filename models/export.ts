@@ -1,13 +1,13 @@
 import { resolve } from 'node:path'
 import { Command } from 'commander'
-import { checkOutputs } from '../src/cli/outputs.ts'
-import { runScript } from '../src/cli/run-script.ts'
 import { countParameters } from '../src/cost/index.ts'
 import { startRuntime } from '../src/device/index.ts'
 import { InputError } from '../src/errors.ts'
 import { readEvaluation } from '../src/eval/read.ts'
 import type { EvalReport } from '../src/eval/types.ts'
 import type { ModelConfig } from '../src/model/config.ts'
+import { checkOutputs } from '../src/script/outputs.ts'
+import { runScript } from '../src/script/run.ts'
 import { deviceLine } from '../src/train/card-words.ts'
 import { resumeTraining } from '../src/train/checkpoint.ts'
 import { exportModel } from '../src/train/loop.ts'
@@ -32,7 +32,7 @@ async function exportRun(run: string, dir: string, evaluationFile?: string): Pro
     const evaluation =
       evaluationFile === undefined ? null : evaluationOf(trainer.model.config, evaluationFile)
     const known = devices.length > 0 ? devices : [deviceLine(report)]
-    exportModel(run, dir, { trainer, tokenizer, devices: known }, evaluation)
+    await exportModel(run, dir, { trainer, tokenizer, devices: known }, evaluation)
     process.stdout.write(`model: ${resolve(dir)}\n`)
   } finally {
     training.trainer.dispose()

@@ -2,10 +2,10 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { saveCheckpoint } from '../src/checkpoint/save.ts'
-import { checkOutputs } from '../src/cli/outputs.ts'
-import { runScript } from '../src/cli/run-script.ts'
+import { Random } from '../src/corpus/random.ts'
+import { checkOutputs } from '../src/script/outputs.ts'
+import { runScript } from '../src/script/run.ts'
 import { product } from '../src/sums.ts'
-import { Random } from '../src/train/random.ts'
 import { trainTokenizer, VOCAB_SIZE } from '../src/train/tokenizer.ts'
 import { mixtralConfig } from './mixtral.ts'
 

@@ -4,9 +4,9 @@
  */
 import { Command, Option } from 'commander'
 import { saveCheckpoint } from '../src/checkpoint/save.ts'
-import { seed } from '../src/cli/arguments.ts'
-import { checkOutputs } from '../src/cli/outputs.ts'
-import { runScript } from '../src/cli/run-script.ts'
+import { seed } from '../src/script/arguments.ts'
+import { checkOutputs } from '../src/script/outputs.ts'
+import { runScript } from '../src/script/run.ts'
 import { product } from '../src/sums.ts'
 import { type MixtralSizes, mixtralConfig } from './mixtral.ts'
 

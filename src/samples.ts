@@ -1,3 +1,4 @@
+import { quantile as quantileOf, quantileSorted } from 'd3-array'
 import { Xoshiro128 } from './generate/random.ts'
 
 /** What a row says of its samples, milliseconds. */
@@ -17,7 +18,8 @@ export const OUTLIER_RULE = `further than ${FAR_OUT} interquartile ranges outsid
 
 /** @throws Error when there is no sample */
 export function summarize(samples: readonly number[]): Summary {
-  const sorted = ascending(samples)
+  if (samples.length === 0) throw new Error('summarize: no samples')
+  const sorted = Float64Array.from(samples).sort()
   const [lower, upper] = [rank(sorted, 0.25), rank(sorted, 0.75)]
   const margin = FAR_OUT * (upper - lower)
   return {
@@ -30,9 +32,11 @@ export function summarize(samples: readonly number[]): Summary {
   }
 }
 
-/** Linear between the two nearest ranks: type 7 of Hyndman and Fan (1996), as numpy and R count by default. */
+/** Linear between the two nearest ranks: type 7 of Hyndman and Fan (1996), as d3, numpy and R count by default. */
 export function quantile(samples: ArrayLike<number>, q: number): number {
-  return rank(ascending(samples), q)
+  const found = quantileOf(Array.from(samples), q)
+  if (found === undefined) throw new Error('quantile: no samples')
+  return found
 }
 
 export interface Interval {
@@ -70,13 +74,6 @@ export function ratioInterval(
   return { low: rank(ratios, 0.025), high: rank(ratios, 0.975) }
 }
 
-function ascending(samples: ArrayLike<number>): Float64Array {
-  if (samples.length === 0) throw new Error('quantile: no samples')
-  return Float64Array.from(samples).sort()
-}
-
 function rank(sorted: Float64Array, q: number): number {
-  const at = q * (sorted.length - 1)
-  const below = Math.floor(at)
-  return sorted[below] + (at - below) * (sorted[Math.ceil(at)] - sorted[below])
+  return quantileSorted(sorted as ArrayLike<number> as number[], q)! // typed arrays do, but its types know none
 }

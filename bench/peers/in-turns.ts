@@ -1,8 +1,9 @@
 import { z } from 'zod'
-import { remark, table } from '../../src/cli/output.ts'
 import { TinymoeError } from '../../src/errors.ts'
 import { type Summary, summarize } from '../../src/samples.ts'
-import { lastLine, runCommand } from '../processes.ts'
+import { remark } from '../../src/script/output.ts'
+import { table } from '../../src/text/columns.ts'
+import { ending, runCommand } from '../processes.ts'
 import { ChosenRow, ModelOutput, readOutput } from './output.ts'
 
 /** The last line of whole-model.ts and whole_model.py. */
@@ -44,14 +45,12 @@ type Merged = ChosenRow & { library: string }
 /** What one process measured. */
 async function turn(command: string, args: string[]): Promise<Side> {
   remark([command, ...args].join(' '))
-  const finished = await runCommand(command, args, new AbortController().signal)
-  const { code, stdout, stderr, failure } = finished
-  if (failure) throw new TinymoeError(`${command} cannot be started (${failure})`)
+  const finished = await runCommand(command, args, { signal: new AbortController().signal })
+  if (finished.failure) throw new TinymoeError(`${command} cannot be started (${finished.failure})`)
   const said = readOutput(finished, Side)
   if (said && 'output' in said) return said.output
   if (said) throw new TinymoeError(`${command}: ${said.problem}`)
-  const words = lastLine(stderr).replace(/^error: /, '') || lastLine(stdout) || 'it said nothing'
-  throw new TinymoeError(`${command} ended with code ${code} (${words})`)
+  throw new TinymoeError(`${command} ${ending(finished)}`)
 }
 
 function merge(merged: Map<string, Merged>, { library, rows }: Side): void {

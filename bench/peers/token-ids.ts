@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
-import { runScript } from '../../src/cli/run-script.ts'
 import { InputError } from '../../src/errors.ts'
+import { runScript } from '../../src/script/run.ts'
 import { loadTokenizer } from '../../src/tokenizer/load.ts'
 
 /* For check_models.py: the ids of the texts on stdin (a JSON list) by a directory's tokenizer, as a JSON list of lists. */

@@ -4,14 +4,14 @@
  */
 import { Command } from 'commander'
 import type { Dtype } from '../../src/backend/dtypes.ts'
-import { dtypeOption, executorOption, MAX_TOKENS, wholeNumber } from '../../src/cli/arguments.ts'
-import { write } from '../../src/cli/output.ts'
-import { runScript } from '../../src/cli/run-script.ts'
-import { checkRunSize } from '../../src/cli/run-size.ts'
 import { MAX_THREADS } from '../../src/device/threads.ts'
 import { checkPromptLength } from '../../src/generate/generate.ts'
 import { type Executor, type LoadedModel, loadModel } from '../../src/load-model.ts'
 import { summarize } from '../../src/samples.ts'
+import { dtypeOption, executorOption, MAX_TOKENS, wholeNumber } from '../../src/script/arguments.ts'
+import { write } from '../../src/script/output.ts'
+import { runScript } from '../../src/script/run.ts'
+import { checkRunSize } from '../../src/script/run-size.ts'
 import type { ChosenRow } from './output.ts'
 
 interface Flags {

@@ -1,5 +1,6 @@
 import * as Plot from '@observablehq/plot'
-import { parseHTML } from 'linkedom'
+import { extent, mean } from 'd3-array'
+import { composedFile, plotElement, type Svg } from '../../src/text/plot.ts'
 import { PRESET_NAMES, type PresetName } from '../../src/train/presets.ts'
 import type { Budget } from '../study/plan.ts'
 import type { Quality } from './read.ts'
@@ -13,8 +14,7 @@ const COLORS: Record<PresetName, string> = {
 }
 const LINE = '#7d8590'
 const FONT = { fontFamily: 'system-ui, sans-serif', fontSize: '13px' }
-const PANEL = { width: 400, height: 250 }
-const MARGIN = { top: 34, bottom: 44, left: 52, right: 16 }
+const PANEL = { width: 400, height: 250, marginTop: 34, marginBottom: 44, marginLeft: 52, marginRight: 16 }
 /** Title and legend above the panels. */
 const HEAD = 58
 /** Names of three presets that cost the same would lie on one another: each has its place around the true one. */
@@ -45,24 +45,22 @@ export function qualityPicture(quality: Quality): string {
     { title: studyTitle(quality), points: studyPoints(quality) },
   ].filter(({ points }) => points.length > 0)
   const width = AXES.length * PANEL.width
-  const height = HEAD + rows.length * PANEL.height
-  const panels = rows.flatMap(({ title, points }, row) =>
-    AXES.map(({ x, label }, column) =>
-      placed(
-        panel(points, x, label, column === 0 ? title : ''),
-        column * PANEL.width,
-        HEAD + row * PANEL.height,
-      ),
-    ),
-  )
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="${FONT.fontFamily}" font-size="13" fill="${LINE}">
-<title>Loss of the models against FLOPs a token and against parameters</title>
-<text x="12" y="20" font-size="15" font-weight="bold">Loss on held-out texts, nats a token (lower is better)</text>
+  return composedFile({
+    width,
+    height: HEAD + rows.length * PANEL.height,
+    title: 'Loss of the models against FLOPs a token and against parameters',
+    attributes: { 'font-family': FONT.fontFamily, 'font-size': '13', fill: LINE },
+    below: `<text x="12" y="20" font-size="15" font-weight="bold">Loss on held-out texts, nats a token (lower is better)</text>
 <text x="${width - 12}" y="20" text-anchor="end" font-size="12">models at one place are drawn side by side</text>
-${legend(rows.flatMap(({ points }) => points))}
-${panels.join('\n')}
-</svg>
-`
+${legend(rows.flatMap(({ points }) => points))}`,
+    plots: rows.flatMap(({ title, points }, row) =>
+      AXES.map(({ x, label }, column) => ({
+        x: column * PANEL.width,
+        y: HEAD + row * PANEL.height,
+        svg: panel(points, x, label, column === 0 ? title : ''),
+      })),
+    ),
+  })
 }
 
 function shippedPoints({ shipped }: Quality): Point[] {
@@ -90,62 +88,50 @@ function studyTitle({ study }: Quality): string {
   return `Half as wide, ${seeds} ${seeds === 1 ? 'seed' : 'seeds'} (dots) and mean (line)`
 }
 
-/** One chart as an SVG element. */
-function panel(points: Point[], x: (typeof AXES)[number]['x'], label: string, title: string): string {
-  const { document } = parseHTML('<html></html>')
-  const losses = points.flatMap((point) => point.losses)
-  const margin = Math.max(0.02, 0.15 * (Math.max(...losses) - Math.min(...losses)))
+function panel(points: Point[], x: (typeof AXES)[number]['x'], label: string, title: string): Svg {
+  const [least, most] = extent(points.flatMap(({ losses }) => losses)) as [number, number]
+  const margin = Math.max(0.02, 0.15 * (most - least))
   const million = (point: Point) => point[x] / 1e6
   const end = 1.12 * Math.max(...points.map(million))
-  const halfLine = (HALF_LINE * end) / (PANEL.width - MARGIN.left - MARGIN.right)
-  const svg = Plot.plot({
-    document,
+  const halfLine = (HALF_LINE * end) / (PANEL.width - PANEL.marginLeft - PANEL.marginRight)
+  const heading = {
+    frameAnchor: 'top-left',
+    textAnchor: 'start',
+    dx: -40,
+    dy: -26,
+    fill: 'currentColor',
+  } as const
+  return plotElement({
     ...PANEL,
-    marginTop: MARGIN.top,
-    marginBottom: MARGIN.bottom,
-    marginLeft: MARGIN.left,
-    marginRight: MARGIN.right,
     style: { ...FONT, color: LINE, background: 'none' },
-    x: {
-      domain: [0, end],
-      label,
-      labelAnchor: 'center',
-      labelArrow: 'none',
-      ticks: 5,
-    },
-    y: {
-      domain: [Math.min(...losses) - margin, Math.max(...losses) + margin],
-      label: null,
-      ticks: 5,
-      tickFormat: '.2f',
-      grid: true,
-    },
+    x: { domain: [0, end], label, labelAnchor: 'center', labelArrow: 'none', ticks: 5 },
+    y: { domain: [least - margin, most + margin], label: null, ticks: 5, tickFormat: '.2f', grid: true },
     marks: [
       Plot.frame({ stroke: LINE, strokeOpacity: 0.3 }),
       ...points.flatMap((point) => pointMarks(point, million(point), halfLine)),
-      Plot.text([title], {
-        frameAnchor: 'top-left',
-        dx: -40,
-        dy: -26,
-        textAnchor: 'start',
-        fill: 'currentColor',
-      }),
+      Plot.text([title], heading),
     ],
   })
-  return svg.outerHTML
 }
 
 /** Dots of the seeds, filled at equal tokens and hollow at equal compute, and a short line at their mean. */
 function pointMarks({ preset, budget, losses }: Point, x: number, halfLine: number): Plot.Markish[] {
   const color = COLORS[preset]
-  const mean = losses.reduce((a, b) => a + b, 0) / losses.length
   const dx = SIDESTEP[preset]
   const at = { x: () => x, dx }
   const fill = budget === 'tokens' ? { fill: color, fillOpacity: 0.75 } : { fill: 'none' }
   return [
     Plot.dot(losses, { ...at, y: (loss: number) => loss, r: 4, stroke: color, strokeWidth: 1.5, ...fill }),
     ...(losses.length > 1
-      ? [Plot.ruleY([mean], { x1: x - halfLine, x2: x + halfLine, dx, stroke: color, strokeWidth: 2 })]
+      ? [
+          Plot.ruleY([mean(losses)], {
+            x1: x - halfLine,
+            x2: x + halfLine,
+            dx,
+            stroke: color,
+            strokeWidth: 2,
+          }),
+        ]
       : []),
   ]
 }
@@ -160,9 +146,4 @@ function legend(points: Point[]): string {
       `<text x="${12 + 120 * names.length}" y="44">○ at equal training compute, else equal tokens</text>`,
     )
   return entries.join('\n')
-}
-
-/** Plot's element moved to its place in the whole. */
-function placed(svg: string, x: number, y: number): string {
-  return `<g transform="translate(${x},${y})">${svg}</g>`
 }

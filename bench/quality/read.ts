@@ -5,7 +5,7 @@ import { readEvaluation } from '../../src/eval/read.ts'
 import type { EvalReport } from '../../src/eval/types.ts'
 import { readJson } from '../../src/files.ts'
 import { PRESET_NAMES, type PresetName } from '../../src/train/presets.ts'
-import type { StudyReport } from '../study/types.ts'
+import type { StudyReport } from '../study/summary.ts'
 
 /** What is known of the models' quality. What was not measured is missing. */
 export interface Quality {

@@ -1,6 +1,14 @@
 import type { EvalReport } from '../../src/eval/types.ts'
-import { concludeDomains, domainDifferences, signed } from '../study/summary.ts'
-import type { Cell, Difference, StudyReport } from '../study/types.ts'
+import { markdownTable } from '../report/markdown.ts'
+import { type Column, tableOf } from '../report/section.ts'
+import {
+  type Cell,
+  concludeDomains,
+  type Difference,
+  domainDifferences,
+  type StudyReport,
+  signed,
+} from '../study/summary.ts'
 import type { Quality } from './read.ts'
 
 /** All numbers of the picture, and what they say in a sentence. */
@@ -18,33 +26,25 @@ export function qualityMarkdown({ shipped, study }: Quality): string {
 function shippedSection(shipped: Quality['shipped']): string[] {
   const [{ report: first }] = shipped
   const { domains, samples, split, seed } = first
-  const rows = shipped.map(({ preset, report: { cost, loss, headline } }) => [
-    preset,
-    count(cost.parameters.total),
-    count(cost.parameters.active),
-    count(cost.flopsPerToken),
-    loss.mean.toFixed(3),
-    ...domains.map((domain) => loss.byDomain[domain]!.toFixed(3)),
-    loss.bitsPerCharacter.toFixed(3),
-    sums(headline),
+  const table = tableOf(shipped, [
+    ['model', ({ preset }) => preset],
+    ['parameters', ({ report }) => count(report.cost.parameters.total)],
+    ['active', ({ report }) => count(report.cost.parameters.active)],
+    ['FLOPs a token', ({ report }) => count(report.cost.flopsPerToken)],
+    ['loss', ({ report }) => report.loss.mean.toFixed(3)],
+    ...domains.map((domain): Column<Quality['shipped'][number]> => {
+      return [domain, ({ report }) => report.loss.byDomain[domain]!.toFixed(3)]
+    }),
+    ['bits/character', ({ report }) => report.loss.bitsPerCharacter.toFixed(3)],
+    ['2-digit sums', ({ report }) => sums(report.headline)],
   ])
-  const head = [
-    'model',
-    'parameters',
-    'active',
-    'FLOPs a token',
-    'loss',
-    ...domains,
-    'bits/character',
-    '2-digit sums',
-  ]
   return [
     '## The shipped models',
     '',
     `One training each, so how much is chance is not known. Split ${split}, ${samples} documents of a domain, seed ${seed}; matrix FLOPs`,
     `of a forward at ${first.cost.flopContext} keys; sums with the working written out, pairs that no training text has.`,
     '',
-    ...tableLines(head, rows),
+    markdownTable(table),
   ]
 }
 
@@ -56,6 +56,17 @@ function sums(headline: EvalReport['headline']): string {
 function studySection({ conditions, cells, differences, conclusion, runs, planned }: StudyReport): string[] {
   const { rows, length, peakLearningRate, method } = conditions
   const state = runs.length < planned ? ` **Not finished: ${runs.length} of ${planned} trainings.**` : ''
+  const losses = tableOf(cells, [
+    ['equal', ({ budget }) => budget],
+    ['preset', ({ preset }) => preset],
+    ['parameters', ({ totalParameters }) => count(totalParameters)],
+    ['active', ({ activeParameters }) => count(activeParameters)],
+    ['FLOPs a token', ({ flopsPerToken }) => count(flopsPerToken)],
+    ['tokens', ({ tokens }) => count(tokens)],
+    ...TRAINING_COLUMNS.map(
+      ([heading, ...column]) => [heading.replace('TFLOP', 'training TFLOP'), ...column] as const,
+    ),
+  ])
   return [
     '## Seeds',
     '',
@@ -63,61 +74,41 @@ function studySection({ conditions, cells, differences, conclusion, runs, planne
     '',
     `The presets at half the width, ${rows} x ${length} tokens a step, peak learning rate ${peakLearningRate} for all. ${method}`,
     '',
-    ...tableLines(CELL_HEAD, cells.map(cellRow)),
+    markdownTable(losses),
     '',
     'Differences, seed by seed (below zero: the first has the lower loss):',
     '',
-    ...tableLines(
-      ['equal', ...DIFFERENCE_HEAD],
-      differences.map((d) => [d.budget, ...differenceRow(d)]),
-    ),
+    markdownTable(tableOf(differences, [['equal', ({ budget }) => budget], ...DIFFERENCE_COLUMNS])),
     '',
     concludeDomains(runs),
     '',
-    ...tableLines(
-      ['domain', ...DIFFERENCE_HEAD],
-      domainDifferences(runs).map(({ domain, difference }) => [domain, ...differenceRow(difference)]),
+    markdownTable(
+      tableOf(
+        domainDifferences(runs).map(({ domain, difference }) => ({ ...difference, domain })),
+        [['domain', ({ domain }) => domain], ...DIFFERENCE_COLUMNS],
+      ),
     ),
   ]
 }
 
-const CELL_HEAD = [
-  'equal',
-  'preset',
-  'parameters',
-  'active',
-  'FLOPs a token',
-  'tokens',
-  'training TFLOP',
-  'loss',
-  'min',
-  'max',
-  'seeds',
+/** What a training cost and came to, over its seeds. */
+export const TRAINING_COLUMNS: Column<Cell>[] = [
+  ['TFLOP', ({ trainingFlops }) => (trainingFlops / 1e12).toFixed(2)],
+  ['loss', ({ mean }) => mean.toFixed(3)],
+  ['min', ({ min }) => min.toFixed(3)],
+  ['max', ({ max }) => max.toFixed(3)],
+  ['seeds', ({ values }) => String(values.length)],
 ]
 
-function cellRow(cell: Cell): string[] {
-  return [
-    cell.budget,
-    cell.preset,
-    ...[cell.totalParameters, cell.activeParameters, cell.flopsPerToken, cell.tokens].map(count),
-    (cell.trainingFlops / 1e12).toFixed(2),
-    ...[cell.mean, cell.min, cell.max].map((loss) => loss.toFixed(3)),
-    String(cell.values.length),
-  ]
-}
-
-const DIFFERENCE_HEAD = ['difference', 'mean', '95 % interval', 'each seed']
-
-function differenceRow({ preset, than, mean, low, high, values }: Difference): string[] {
-  const interval = low === null || high === null ? '-' : `${signed(low)} to ${signed(high)}`
-  return [`${preset} less ${than}`, signed(mean), interval, values.map(signed).join(', ')]
-}
-
-/** The first column left, the others right. */
-function tableLines(head: string[], rows: string[][]): string[] {
-  const line = (cells: string[]) => `| ${cells.join(' | ')} |`
-  return [line(head), line(head.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(line)]
-}
+const DIFFERENCE_COLUMNS: Column<Difference>[] = [
+  ['difference', ({ preset, than }) => `${preset} less ${than}`],
+  ['mean', ({ mean }) => signed(mean)],
+  [
+    '95 % interval',
+    ({ low, high }) => (low === null || high === null ? '-' : `${signed(low)} to ${signed(high)}`),
+  ],
+  ['each seed', ({ values }) => values.map(signed).join(', ')],
+]
 
 function count(n: number): string {
   return n.toLocaleString('en')

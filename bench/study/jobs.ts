@@ -2,11 +2,10 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { INTERRUPTED } from '../../src/cli/interrupt.ts'
 import { TinymoeError } from '../../src/errors.ts'
+import { exitCodeOf } from '../../src/signals.ts'
 import type { PlannedRun } from './plan.ts'
-import { readResult } from './train.ts'
-import type { StudyRun } from './types.ts'
+import { readResult, type StudyRun } from './train.ts'
 
 const WORKER = fileURLToPath(new URL('./worker.ts', import.meta.url))
 /** Named by its place, for the current folder may be any. */
@@ -77,7 +76,7 @@ async function runOne(
     child.once('close', (...ending) => resolve(ending))
   })
   children.delete(child)
-  if (code === INTERRUPTED) return null
+  if (code === exitCodeOf('SIGINT')) return null
   const result = code === 0 ? readResult(folder, run) : null
   if (!result) return said.trim() || `its process ended with ${signal ?? `code ${code}`}`
   onResult(result)

@@ -1,8 +1,9 @@
-import type { Domain } from '../../src/train/corpus/index.ts'
+import type { Domain } from '../../src/corpus/index.ts'
+import type { ByDomain } from '../../src/eval/types.ts'
 import { PRESET_NAMES, type PresetName } from '../../src/train/presets.ts'
 import { BUDGETS, type Budget, type PlannedRun, SAME_COMPUTE, type StudyOptions } from './plan.ts'
 import { meanInterval, spreadOf } from './statistics.ts'
-import type { Cell, Difference, StudyReport, StudyRun } from './types.ts'
+import type { StudyRun } from './train.ts'
 
 /** Pairs whose difference is a question: sparse against dense, and the two ways of routing. */
 const PAIRS: [PresetName, PresetName][] = [
@@ -17,17 +18,22 @@ const METHOD =
   'three times those of the forward. Equal compute: as many tokens as cost the FLOPs of the training of moe, on a ' +
   'schedule of that length; presets that cost about as much a token have one run for both comparisons.'
 
-export function studyReport(options: StudyOptions, plan: PlannedRun[], runs: StudyRun[]): StudyReport {
+export type StudyReport = ReturnType<typeof studyReport>
+export type Cell = ReturnType<typeof cellOf>[number]
+export type Difference = ReturnType<typeof differenceOf>[number]
+
+export function studyReport(options: StudyOptions, plan: PlannedRun[], runs: StudyRun[]) {
   const cells = BUDGETS.flatMap((budget) => PRESET_NAMES.flatMap((preset) => cellOf(budget, preset, runs)))
   const differences = BUDGETS.flatMap((budget) =>
     PAIRS.flatMap(([preset, than]) => differenceOf(budget, preset, than, runs)),
   )
   return {
-    format: 'tinymoe-study',
-    version: 1,
+    format: 'tinymoe-study' as const,
+    version: 1 as const,
     date: new Date().toISOString(),
+    /** Trainings of the whole study; fewer `runs` than this: it is not finished. */
     planned: plan.length,
-    conditions: { ...options, size: 'small', sameCompute: SAME_COMPUTE, method: METHOD },
+    conditions: { ...options, size: 'small' as const, sameCompute: SAME_COMPUTE, method: METHOD },
     runs,
     cells,
     differences,
@@ -41,37 +47,29 @@ function runsOf(budget: Budget, preset: PresetName, runs: StudyRun[]): StudyRun[
     .sort((a, b) => a.seed - b.seed)
 }
 
-/** Empty while no run of it is done. */
-function cellOf(budget: Budget, preset: PresetName, runs: StudyRun[]): Cell[] {
+/** The seeds of one preset under one budget. Empty while no run of it is done. */
+function cellOf(budget: Budget, preset: PresetName, runs: StudyRun[]) {
   const own = runsOf(budget, preset, runs)
-  if (own.length === 0) return []
-  const { tokens, trainingFlops, flopsPerToken, totalParameters, activeParameters } = own[0]
-  const domains = Object.keys(own[0].byDomain) as Domain[]
-  return [
-    {
-      budget,
-      preset,
-      tokens,
-      trainingFlops,
-      flopsPerToken,
-      totalParameters,
-      activeParameters,
-      ...spreadOf(own.map(({ loss }) => loss)),
-      byDomain: Object.fromEntries(
-        domains.map((domain) => [domain, spreadOf(own.map(({ byDomain }) => byDomain[domain]!)).mean]),
-      ),
-    },
-  ]
+  return own.slice(0, 1).map((run) => {
+    const { tokens, trainingFlops, flopsPerToken, totalParameters, activeParameters } = run
+    const domains = Object.keys(run.byDomain) as Domain[]
+    const byDomain: ByDomain<number> = Object.fromEntries(
+      domains.map((domain) => [domain, spreadOf(own.map((one) => one.byDomain[domain]!)).mean]),
+    )
+    const spread = spreadOf(own.map(({ loss }) => loss))
+    const facts = { tokens, trainingFlops, flopsPerToken, totalParameters, activeParameters }
+    return { budget, preset, ...facts, ...spread, byDomain }
+  })
 }
 
-/** Over the seeds that both have. */
+/** Loss of `preset` less that of `than`, over the seeds that both have: below zero, `preset` is better. */
 function differenceOf(
   budget: Budget,
   preset: PresetName,
   than: PresetName,
   runs: StudyRun[],
   lossOf = ({ loss }: StudyRun) => loss,
-): Difference[] {
+) {
   const others = new Map(runsOf(budget, than, runs).map((run) => [run.seed, lossOf(run)]))
   const own = runsOf(budget, preset, runs).filter(({ seed }) => others.has(seed))
   if (own.length === 0) return []
@@ -103,23 +101,15 @@ export function concludeDomains(runs: StudyRun[]): string {
   return `Domain by domain, moe less dense-active at equal tokens: below zero with its whole interval in ${list(lower)}; above in ${list(higher)}; not told apart in the others.`
 }
 
-const QUESTIONS: { budget: Budget; than: PresetName; against: string }[] = [
-  {
-    budget: 'tokens',
-    than: 'dense-active',
-    against: 'a dense model with as many active parameters at equal tokens',
-  },
-  {
-    budget: 'tokens',
-    than: 'dense-total',
-    against: 'a dense model with as many parameters in all at equal tokens',
-  },
-  { budget: 'compute', than: 'dense-total', against: 'the latter at equal training compute' },
+const QUESTIONS: [Budget, PresetName, against: string][] = [
+  ['tokens', 'dense-active', 'a dense model with as many active parameters at equal tokens'],
+  ['tokens', 'dense-total', 'a dense model with as many parameters in all at equal tokens'],
+  ['compute', 'dense-total', 'the latter at equal training compute'],
 ]
 
 /** One sentence on what the mixture gains or loses, whichever way it comes out. */
 export function conclude(differences: Difference[]): string {
-  const parts = QUESTIONS.flatMap(({ budget, than, against }) => {
+  const parts = QUESTIONS.flatMap(([budget, than, against]) => {
     const difference = differences.find((d) => d.budget === budget && d.preset === 'moe' && d.than === than)
     return difference ? [`${verdict(difference)} ${against} (${evidence(difference)})`] : []
   })

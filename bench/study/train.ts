@@ -2,12 +2,13 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { writeAtomically } from '../../src/checkpoint/save.ts'
+import { DOMAINS } from '../../src/corpus/index.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { InputError } from '../../src/errors.ts'
 import { documentsOf, TextCodec } from '../../src/eval/documents.ts'
 import { documentLosses, lossReport } from '../../src/eval/loss.ts'
 import { EVAL_DEFAULTS } from '../../src/eval/run.ts'
-import type { LossReport } from '../../src/eval/types.ts'
+import type { ByDomain, LossReport } from '../../src/eval/types.ts'
 import { readJson } from '../../src/files.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
@@ -19,14 +20,30 @@ import {
   type Training,
   tokenizerOf,
 } from '../../src/train/checkpoint.ts'
-import { DOMAINS } from '../../src/train/corpus/index.ts'
 import { isStep, meanShares, readLog } from '../../src/train/log.ts'
 import { runTraining, startTraining, type TrainHooks } from '../../src/train/loop.ts'
+import type { TrainSettings } from '../../src/train/settings.ts'
 import { gitCommit } from '../conditions.ts'
 import type { PlannedRun } from './plan.ts'
-import type { StudyRun } from './types.ts'
 
 const RESULT_FILE = 'result.json'
+
+/** A finished training, as its process wrote it. */
+export interface StudyRun
+  extends Omit<PlannedRun, 'settings'>,
+    Pick<TrainSettings, 'preset' | 'size' | 'seed' | 'steps'> {
+  /** Nats a token on held-out documents, mean of the domains: what `tinymoe eval` prints. */
+  loss: number
+  byDomain: ByDomain<number>
+  /** Share of the assignments of the least and the most used expert of any layer at the end; null for a dense model. */
+  leastUsed: number | null
+  mostUsed: number | null
+  /** Of the steps alone; a run that went on after an interruption counts all its steps. */
+  seconds: number
+  /** Where, with threads; several where a run went on elsewhere. */
+  devices: string[]
+  commit: string | null
+}
 
 /**
  * What the run's process left in `folder`, or null while it is not finished.
@@ -47,7 +64,9 @@ export function readResult(folder: string, run: PlannedRun): StudyRun | null {
 export async function trainOne(folder: string, run: PlannedRun, hooks: TrainHooks): Promise<StudyRun | null> {
   const { report } = await startRuntime({ device: 'cpu', threads: 1 })
   const device = deviceLine(report)
-  const training = existsSync(checkpointDir(folder)) ? resumed(folder, run) : startTraining(run.settings)
+  const begun = existsSync(checkpointDir(folder))
+  if (begun) checkSettings(folder, run)
+  const training = begun ? resumeTraining(folder) : startTraining(run.settings)
   try {
     if (!(await runTraining(folder, training, { ...hooks, device }))) return null
     const result = await measured(folder, run, training)
@@ -56,11 +75,6 @@ export async function trainOne(folder: string, run: PlannedRun, hooks: TrainHook
   } finally {
     training.trainer.dispose()
   }
-}
-
-function resumed(folder: string, run: PlannedRun): Training {
-  checkSettings(folder, run)
-  return resumeTraining(folder)
 }
 
 /** A folder's name says preset, seed and steps; a run with another learning rate has the same. */

@@ -1,5 +1,5 @@
-import { INTERRUPTED } from '../../src/cli/interrupt.ts'
 import { messageOf, TinymoeError } from '../../src/errors.ts'
+import { exitCodeOf } from '../../src/signals.ts'
 import type { PlannedRun } from './plan.ts'
 import { trainOne } from './train.ts'
 
@@ -19,7 +19,7 @@ async function main([folder, run]: string[]): Promise<void> {
       signal: controller.signal,
       onStep: ({ step, crossEntropy }) => process.send?.({ step, crossEntropy }),
     })
-    if (!result) process.exitCode = INTERRUPTED
+    if (!result) process.exitCode = exitCodeOf('SIGINT')
   } catch (error) {
     const text = error instanceof TinymoeError || !(error instanceof Error) ? messageOf(error) : error.stack
     process.stderr.write(`${text}\n`)

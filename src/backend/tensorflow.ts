@@ -11,6 +11,8 @@ export interface TfjsNode extends tf.KernelBackend {
       executeOp(op: string, attributes: OpAttribute[], inputIds: number[], outputs: number): unknown
       deleteTensor(id: number): void
       getNumOfSavedModels(): number
+      /** Of src/native/binding.h: options of the sessions that this thread opens from now on; none: TensorFlow's own. */
+      setSessionConfig(config: Uint8Array): void
     }
   tensorMap: { get(dataId: object): { values: ArrayBufferView | null } }
   executeSingleOutput(op: string, attributes: OpAttribute[], inputs: tf.Tensor[]): tf.Tensor

@@ -1,6 +1,8 @@
 import type { RoutingTrace } from '../model/trace.ts'
 import type { MoeModel } from '../model/transformer.ts'
 import { mean } from '../sums.ts'
+import { table } from '../text/columns.ts'
+import { percent, si } from '../text/units.ts'
 import {
   type AnalyseOptions,
   type Analysis,
@@ -10,8 +12,6 @@ import {
   type WeightsAnswer,
 } from '../trace/analyse.ts'
 import { representative, type TopKAnswer } from '../trace/analyse-top-k.ts'
-import { table } from './output.ts'
-import { percent, si } from './units.ts'
 
 /** `tinymoe trace --analyse`: the answers, for `--json`, and their text. */
 export async function analyseCommand(

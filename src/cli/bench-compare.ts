@@ -2,8 +2,9 @@ import type { Command } from 'commander'
 import { type BenchComparison, type ComparedRow, compareReports } from '../../bench/compare.ts'
 import { readReport } from '../../bench/read-report.ts'
 import { UsageError } from '../errors.ts'
-import { allOptions, type GlobalOptions } from './arguments.ts'
-import { table, write } from './output.ts'
+import { allOptions, type GlobalOptions } from '../script/arguments.ts'
+import { write } from '../script/output.ts'
+import { table } from '../text/columns.ts'
 
 /** Exit code of `--fail-on-slower` when a row is. */
 const SLOWER = 3

@@ -1,19 +1,19 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type BenchOptions, runBench } from '../../bench/index.ts'
-import { type LayerChoice, layerLike } from '../../bench/like.ts'
+import { type LayerChoice, type LayerSizes, layerLike } from '../../bench/like.ts'
 import { PRESET_PLANS } from '../../bench/presets.ts'
+import { terminalReport } from '../../bench/report/terminal.ts'
+import { CASE_KINDS, type CaseKind, type LayerDims, PRESETS, type Preset } from '../../bench/schema.ts'
 import { bundledModel, defaultResultsFolder, storeReport } from '../../bench/store.ts'
-import { terminalReport } from '../../bench/terminal.ts'
-import { type LayerDims, PRESETS, type Preset } from '../../bench/types.ts'
 import { UsageError } from '../errors.ts'
 import type { Executor } from '../load-model.ts'
+import { allOptions, executorOption, type GlobalOptions, positive, wholeNumber } from '../script/arguments.ts'
+import { interruptible } from '../script/interrupt.ts'
+import { remark, write } from '../script/output.ts'
+import { checkOutputs } from '../script/outputs.ts'
+import { withProgress } from '../script/progress.ts'
 import { numberOf } from '../text/number.ts'
-import { allOptions, executorOption, type GlobalOptions, positive, wholeNumber } from './arguments.ts'
 import { registerBenchCompare } from './bench-compare.ts'
-import { interruptible } from './interrupt.ts'
-import { remark, write } from './output.ts'
-import { checkOutputs } from './outputs.ts'
-import { withProgress } from './progress.ts'
 
 /** Exit code when `--assert` finds too little. */
 const ASSERTION_FAILED = 3
@@ -29,11 +29,12 @@ export interface Flags {
   quick?: boolean
   model?: string
   executor?: Executor
+  only?: CaseKind
   tokens?: number[]
-  dim?: number
-  hidden?: number
-  experts?: number
-  topK?: number
+  dim?: number[]
+  hidden?: number[]
+  experts?: number[]
+  topK?: number[]
   like?: string
   scale?: number
   assert?: number
@@ -59,15 +60,18 @@ export function registerBench(program: Command): void {
     .option('--quick', 'the same as --preset quick')
     .option('--model <model>', 'directory, or a bundled model (default: moe)')
     .addOption(executorOption())
+    .addOption(new Option('--only <kind>', 'one kind of case (default: all)').choices(CASE_KINDS))
+    .addOption(listOption('--tokens <list>', 'T of each case of the layer sweep', MAX_BATCH))
     .addOption(
-      new Option('--tokens <list>', "T of each case of the layer sweep (default: the preset's)").argParser(
-        (text) => [...new Set(text.split(',').map(wholeNumber(1, MAX_BATCH)))],
+      listOption(
+        '--dim <list>',
+        "D, width of the layer; of several the first is the layer's, the others are tried too",
+        MAX_WIDTH,
       ),
     )
-    .addOption(countOption('--dim <n>', 'D, width of the layer', MAX_WIDTH))
-    .addOption(countOption('--hidden <n>', 'H, width of one expert', MAX_WIDTH))
-    .addOption(countOption('--experts <n>', 'E, experts of the layer', MAX_EXPERTS))
-    .addOption(countOption('--top-k <n>', 'K, experts a token goes to', MAX_EXPERTS))
+    .addOption(listOption('--hidden <list>', 'H, width of one expert, likewise', MAX_WIDTH))
+    .addOption(listOption('--experts <list>', 'E, experts of the layer, likewise', MAX_EXPERTS))
+    .addOption(listOption('--top-k <list>', 'K, experts a token goes to, likewise', MAX_EXPERTS))
     .option(
       '--like <model>',
       'sizes of the layer from a model: a published or bundled name, a directory or a config.json',
@@ -99,12 +103,15 @@ async function bench(flags: Flags & GlobalOptions): Promise<void> {
   const options = benchOptions(flags)
   const folder = flags.out ?? defaultResultsFolder()
   checkOutputs({ flag: '--out', path: folder, kind: 'folder' })
-  await interruptible(async (signal) => {
+  await interruptible('what is measured is stored', async (signal) => {
+    const deaths: string[] = []
+    const onDeath = (sentence: string) => deaths.push(sentence)
     const report = await withProgress('bench', (onProgress) =>
-      runBench(options, { signal, onProgress, onNotice: remark }),
+      runBench(options, { signal, onProgress, onNotice: remark, onDeath }),
     )
     const { files, failure } = await storeReport(report, folder)
     await write(flags.json || failure ? `${JSON.stringify(report)}\n` : terminalReport(report, files))
+    for (const sentence of deaths) remark(sentence) // last, since a table with a gap does not say why
     if (failure) throw failure // the report is on stdout, whole
     if (report.assertion && !report.assertion.passed && !report.interrupted)
       process.exitCode = ASSERTION_FAILED
@@ -113,11 +120,13 @@ async function bench(flags: Flags & GlobalOptions): Promise<void> {
 
 /** @throws UsageError for flags that do not go together */
 export function benchOptions(flags: Flags & GlobalOptions): BenchOptions {
-  const { device, debug, executor, peers, python, llamaBench: binary, gguf } = flags
+  const { device, debug, executor, only, peers, python, llamaBench: binary, gguf } = flags
   if (flags.quick && flags.preset !== 'default' && flags.preset !== 'quick')
     throw new UsageError(`--quick is --preset quick: leave out one of --quick and --preset ${flags.preset}`)
   if ((binary === undefined) !== (gguf === undefined))
     throw new UsageError('--llama-bench and --gguf belong together: the program, and the model that it runs')
+  if (flags.assert !== undefined && only !== undefined && only !== 'layer')
+    throw new UsageError(`--assert is about the layer: leave out one of --assert and --only ${only}`)
   const preset = flags.quick ? 'quick' : flags.preset
   return {
     device,
@@ -125,6 +134,7 @@ export function benchOptions(flags: Flags & GlobalOptions): BenchOptions {
     preset,
     model: flags.model ?? bundledModel(),
     executor,
+    only,
     tokens: flags.tokens ?? null,
     layer: layerOf(flags, PRESET_PLANS[preset].layer),
     python: peers ? (python ?? (process.env.PYTHON || 'python3')) : null,
@@ -144,18 +154,27 @@ function layerOf(flags: Flags, preset: LayerDims): LayerChoice | null {
   }
   if (scale !== undefined) throw new UsageError('--scale needs --like: the model whose layer is scaled')
   if (!given) return null
-  const dims = { D: dim ?? preset.D, H: hidden ?? preset.H, E: experts ?? preset.E, K: topK ?? preset.K }
-  if (dims.K > dims.E) {
-    throw new UsageError(
-      `--top-k ${dims.K}: a token cannot go to more experts than there are (--experts ${dims.E})`,
-    )
+  const lists = {
+    D: dim ?? [preset.D],
+    H: hidden ?? [preset.H],
+    E: experts ?? [preset.E],
+    K: topK ?? [preset.K],
   }
-  return { dims, source: 'flags' }
+  const { D, H, E, K } = lists
+  if (Math.max(...K) > E[0] || K[0] > Math.min(...E)) {
+    throw new UsageError(`--top-k ${K}: a token cannot go to more experts than there are (--experts ${E})`)
+  }
+  const sizes: LayerSizes = Object.fromEntries(
+    Object.entries(lists).filter(([, values]) => values.length > 1),
+  )
+  return { dims: { D: D[0], H: H[0], E: E[0], K: K[0] }, sizes, source: 'flags' }
 }
 
-/** An option that is a whole number from 1; what it is by default, the preset says. */
-function countOption(flags: string, description: string, max: number): Option {
-  return new Option(flags, `${description} (default: the preset's)`).argParser(wholeNumber(1, max))
+/** An option that is a list of whole numbers from 1; what it is by default, the preset says. */
+function listOption(flags: string, description: string, max: number): Option {
+  return new Option(flags, `${description} (default: the preset's)`).argParser((text) => [
+    ...new Set(text.split(',').map(wholeNumber(1, max))),
+  ])
 }
 
 /** A share above 0 and up to 1, as `1/16` or `0.0625`. */

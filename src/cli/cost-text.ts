@@ -1,7 +1,7 @@
 import { curveLines, multiple } from '../cost/picture.ts'
+import { table } from '../text/columns.ts'
+import { dollars, parametersText, percent, si, thousands } from '../text/units.ts'
 import type { CostReport } from './cost.ts'
-import { table } from './output.ts'
-import { dollars, parametersText, percent, si, thousands } from './units.ts'
 
 /** The run, its FLOPs and dollars, the dense twin, what is left out, and the rebound. */
 export function costText(report: CostReport): string {

@@ -1,5 +1,4 @@
 import type { Command } from 'commander'
-import { curvePicture } from '../cost/picture.ts'
 import { findPublished, nearNames, publishedArchitecture } from '../cost/published.ts'
 import {
   BREAK_EVEN_ELASTICITY,
@@ -19,10 +18,10 @@ import {
   MAX_TOKENS,
   positive,
   wholeNumber,
-} from './arguments.ts'
+} from '../script/arguments.ts'
+import { write } from '../script/output.ts'
+import { checkOutputs, writeOutput } from '../script/outputs.ts'
 import { costText } from './cost-text.ts'
-import { write } from './output.ts'
-import { checkOutputs, writeOutput } from './outputs.ts'
 
 interface Flags extends GlobalOptions {
   model?: string
@@ -141,8 +140,11 @@ async function runCost(flags: Flags): Promise<void> {
   checkOutputs({ flag: '--svg', path: flags.svg })
   const report = costReport(flags)
   const { curve, rows, costFactor } = report.rebound
-  const failure =
-    flags.svg === undefined ? null : writeOutput('--svg', flags.svg, curvePicture(curve, rows, costFactor))
+  let failure: InputError | null = null
+  if (flags.svg !== undefined) {
+    const { curvePicture } = await import('../cost/svg.ts') // what draws takes long to load
+    failure = writeOutput('--svg', flags.svg, curvePicture(curve, rows, costFactor))
+  }
   await write(flags.json ? `${JSON.stringify(report)}\n` : costText(report))
   if (failure) throw failure
 }

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { cacheRoot } from '../device/cache.ts'
 import { type MachineReadings, measureMachine, type RuntimeReport, startRuntime } from '../device/index.ts'
+import { table } from '../text/columns.ts'
 
 interface DoctorFlags {
   device?: string
@@ -54,17 +55,6 @@ function formatReport(report: RuntimeReport, readings: MachineReadings, cacheFol
     ['Node', `${report.nodeVersion} on ${report.platform}`],
     ['cache', cacheFolder],
   ]
-  return `${align(devices)}\n\n${align(facts)}`
-}
-
-function align(rows: string[][]): string {
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)))
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column]))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
+  const left = [0, 1, 2] // all of both tables
+  return `${table(devices, left)}\n${table(facts, left)}`.trimEnd()
 }

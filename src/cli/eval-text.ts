@@ -1,3 +1,4 @@
+import type { Domain } from '../corpus/index.ts'
 import type { Proportion } from '../eval/proportion.ts'
 import type {
   ByDomain,
@@ -9,10 +10,9 @@ import type {
   SpeedReport,
   Timing,
 } from '../eval/types.ts'
+import { table } from '../text/columns.ts'
 import { quoted } from '../text/foreign.ts'
-import type { Domain } from '../train/corpus/index.ts'
-import { table } from './output.ts'
-import { percent, thousands } from './units.ts'
+import { percent, thousands } from '../text/units.ts'
 
 /** The report for people, part by part. */
 export function evalText(report: EvalReport): string {

@@ -1,8 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { DOMAINS, type Domain } from '../corpus/index.ts'
 import { EVAL_DEFAULTS, type EvalOptions, evaluate } from '../eval/run.ts'
 import { EVAL_SPLITS } from '../eval/types.ts'
-import { type LoadOptions, loadModel } from '../load-model.ts'
-import { DOMAINS, type Domain } from '../train/corpus/index.ts'
+import type { LoadOptions } from '../load-model.ts'
 import {
   allOptions,
   dispatchOption,
@@ -11,12 +11,13 @@ import {
   MODEL_ARGUMENT,
   seed,
   wholeNumber,
-} from './arguments.ts'
+} from '../script/arguments.ts'
+import { interruptible } from '../script/interrupt.ts'
+import { write } from '../script/output.ts'
+import { checkOutputs, writeOutput } from '../script/outputs.ts'
+import { withProgress } from '../script/progress.ts'
 import { evalText } from './eval-text.ts'
-import { interruptible } from './interrupt.ts'
-import { remark, write } from './output.ts'
-import { checkOutputs, writeOutput } from './outputs.ts'
-import { withProgress } from './progress.ts'
+import { loadTold } from './loading.ts'
 
 interface Flags extends EvalOptions, Pick<LoadOptions, 'executor' | 'dispatch'> {
   out?: string
@@ -69,8 +70,8 @@ function domainList(text: string): Domain[] {
 async function runEval(dir: string, flags: Flags & GlobalOptions): Promise<void> {
   const { json, out } = flags
   checkOutputs({ flag: '--out', path: out })
-  await interruptible(async (signal) => {
-    const model = await loadModel(dir, flags)
+  await interruptible('no report is written', async (signal) => {
+    const model = await loadTold(dir, flags)
     try {
       const report = await withProgress('eval', (onProgress) =>
         evaluate(model, flags, { signal, onProgress }),
@@ -83,7 +84,6 @@ async function runEval(dir: string, flags: Flags & GlobalOptions): Promise<void>
       throw failure
     } catch (error) {
       if (!signal.aborted) throw error
-      remark('interrupted: no report')
     } finally {
       model.dispose()
     }

@@ -3,7 +3,7 @@ import type { RuntimeReport } from '../device/types.ts'
 import { UsageError } from '../errors.ts'
 import { DEFAULT_MAX_TOKENS } from '../generate/generate.ts'
 import type { Generated, GenerateOptions, GenerateResult } from '../generate/types.ts'
-import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
+import type { LoadedModel, LoadOptions } from '../load-model.ts'
 import {
   allOptions,
   decimal,
@@ -17,10 +17,11 @@ import {
   seed,
   tokenIds,
   wholeNumber,
-} from './arguments.ts'
-import { interruptible } from './interrupt.ts'
-import { remark, write } from './output.ts'
-import { checkRunSize } from './run-size.ts'
+} from '../script/arguments.ts'
+import { interruptible } from '../script/interrupt.ts'
+import { remark, write } from '../script/output.ts'
+import { checkRunSize } from '../script/run-size.ts'
+import { loadTold } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 
 type Options = Omit<GenerateOptions, 'signal' | 'trace' | 'ignoreEos'> &
@@ -87,8 +88,8 @@ async function runGenerate(dir: string, command: Command): Promise<void> {
     throw new UsageError('generate takes either --prompt or --tokens')
   }
   const prompt = options.prompt === '-' ? await textFromStdin('--prompt') : options.prompt
-  await interruptible(async (signal) => {
-    const model = await loadModel(dir, { device, debug, dispatch: options.dispatch, executor, dtype })
+  await interruptible('the text ends here', async (signal) => {
+    const model = await loadTold(dir, { device, debug, dispatch: options.dispatch, executor, dtype })
     try {
       const { maxTokens = DEFAULT_MAX_TOKENS, tokens = [] } = options
       checkRunSize(`--max-tokens ${maxTokens}`, model, { sequences: 1, tokens: tokens.length + maxTokens })

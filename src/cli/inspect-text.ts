@@ -3,9 +3,9 @@ import type { ParameterParts } from '../cost/parameters.ts'
 import { type Bar, barLines, multiple } from '../cost/picture.ts'
 import { CONVENTIONS, type Comparison, type PublishedModel } from '../cost/published.ts'
 import { mean } from '../sums.ts'
+import { table } from '../text/columns.ts'
+import { fourDigits, parametersText, percent, si, signedPercent } from '../text/units.ts'
 import type { Inspected } from './inspect.ts'
-import { table } from './output.ts'
-import { fourDigits, parametersText, percent, si, signedPercent } from './units.ts'
 
 /** Columns of the longest bar. */
 const BAR_WIDTH = 48

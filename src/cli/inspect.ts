@@ -7,17 +7,16 @@ import {
   type PublishedFacts,
 } from '../cost/inspection.ts'
 import { modelNamed, type NamedModel } from '../cost/named.ts'
-import { barPicture } from '../cost/picture.ts'
 import { compareWithPublished, publishedModels } from '../cost/published.ts'
 import { InputError, UsageError } from '../errors.ts'
 import { entryAt, shownPath } from '../files.ts'
-import { loadModel } from '../load-model.ts'
 import { bundledDirectory } from '../package.ts'
+import { allOptions, type GlobalOptions, MAX_TOKENS, wholeNumber } from '../script/arguments.ts'
+import { write } from '../script/output.ts'
+import { checkOutputs, writeOutput } from '../script/outputs.ts'
 import { type WeightsAnswer, weightsAnswer } from '../trace/analyse.ts'
-import { allOptions, type GlobalOptions, MAX_TOKENS, wholeNumber } from './arguments.ts'
 import { barOf, comparisonText, inspectionText, listText } from './inspect-text.ts'
-import { write } from './output.ts'
-import { checkOutputs, writeOutput } from './outputs.ts'
+import { loadTold } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 
 interface Flags extends GlobalOptions {
@@ -96,8 +95,11 @@ async function runInspect(model: string | undefined, flags: Flags): Promise<void
   }
   const inspected = names.map((name) => inspectNamed(modelNamed(name), flags))
   if (flags.measure !== undefined) inspected[0].measured = await measure(names[0], flags.measure, flags)
-  const failure =
-    flags.svg === undefined ? null : writeOutput('--svg', flags.svg, barPicture(inspected.map(barOf)))
+  let failure: InputError | null = null
+  if (flags.svg !== undefined) {
+    const { barPicture } = await import('../cost/svg.ts') // what draws takes long to load
+    failure = writeOutput('--svg', flags.svg, barPicture(inspected.map(barOf)))
+  }
   await write(flags.json ? jsonOf(inspected, flags) : textOf(inspected, flags))
   if (failure) throw failure
 }
@@ -143,7 +145,7 @@ async function measure(name: string, text: string, flags: Flags): Promise<Inspec
     )
   }
   const prompt = text === '-' ? await textFromStdin('--measure') : text
-  const model = await loadModel(dir, { device: flags.device, debug: flags.debug })
+  const model = await loadTold(dir, { device: flags.device, debug: flags.debug })
   try {
     if (!model.tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --measure with`)
     if (model.config.layers.every(({ kind }) => kind === 'dense')) {

@@ -2,9 +2,8 @@ import type { Command } from 'commander'
 import { UsageError } from '../errors.ts'
 import { checkPromptLength } from '../generate/generate.ts'
 import { mostLikely } from '../generate/sampler.ts'
-import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
+import type { LoadedModel, LoadOptions } from '../load-model.ts'
 import type { LayerTrace } from '../model/trace.ts'
-import { quoted } from '../text/foreign.ts'
 import {
   allOptions,
   dispatchOption,
@@ -13,9 +12,12 @@ import {
   MODEL_ARGUMENT,
   repeated,
   tokenIds,
-} from './arguments.ts'
-import { jsonRow, table, writeAll } from './output.ts'
-import { checkRunSize } from './run-size.ts'
+} from '../script/arguments.ts'
+import { jsonRow, writeAll } from '../script/output.ts'
+import { checkRunSize } from '../script/run-size.ts'
+import { table } from '../text/columns.ts'
+import { quoted } from '../text/foreign.ts'
+import { loadTold } from './loading.ts'
 
 interface Options {
   tokens?: number[][]
@@ -54,7 +56,7 @@ export function registerLogits(program: Command): void {
 async function runLogits(dir: string, command: Command): Promise<void> {
   const { tokens, trace, json, device, debug, dispatch, executor, dtype } = allOptions<Options>(command)
   if (!tokens) throw new UsageError('logits needs --tokens, at least once')
-  const model = await loadModel(dir, { device, debug, dispatch, executor, dtype })
+  const model = await loadTold(dir, { device, debug, dispatch, executor, dtype })
   try {
     for (const sequence of tokens) checkPromptLength(sequence.length, model.config)
     const longest = Math.max(...tokens.map((sequence) => sequence.length))

@@ -3,10 +3,11 @@ import { createRequire } from 'node:module'
 import { Command, Option } from 'commander'
 import { MAX_THREADS } from '../device/threads.ts'
 import { DEVICES } from '../device/types.ts'
-import { wholeNumber } from './arguments.ts'
+import { wholeNumber } from '../script/arguments.ts'
+import { report, usage } from '../script/failure.ts'
+import { endBySignals } from '../script/interrupt.ts'
+import { onBrokenOutput } from '../script/output.ts'
 import { addCommands } from './commands.ts'
-import { report, usage } from './failure.ts'
-import { onBrokenOutput } from './output.ts'
 
 const { version, description } = createRequire(import.meta.url)('tinymoe/package.json')
 
@@ -15,7 +16,7 @@ Examples:
   $ tinymoe generate models/moe --prompt "Once upon a time"
   $ tinymoe logits models/moe --tokens 1,5,34 --trace --json
 
-Wrong usage exits 2, any other error 1, Ctrl-C 130. \`tinymoe <command> --help\` has more.
+Wrong usage exits 2, any other error 1, Ctrl-C 130, SIGTERM 143, SIGHUP 129. \`tinymoe <command> --help\` has more.
 `
 
 function createProgram(): Command {
@@ -57,6 +58,7 @@ async function main(): Promise<void> {
     current = command
   })
   onBrokenOutput()
+  endBySignals()
   try {
     await addCommands(program, process.argv.slice(2))
     showUsageAfterErrors(program)

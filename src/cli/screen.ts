@@ -1,10 +1,9 @@
 import { emitKeypressEvents, type Key } from 'node:readline'
 import type { ReadStream, WriteStream } from 'node:tty'
+import { exitCodeOf, takeSignals } from '../signals.ts'
 
 const ENTER = '\x1b[?1049h\x1b[?25l\x1b[?7l' // alternate screen, no cursor, no wrapping
 const LEAVE = '\x1b[?7h\x1b[?25h\x1b[?1049l'
-
-const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const
 
 /** What a full-screen program shows and does. */
 export interface Screen {
@@ -52,11 +51,7 @@ export async function runScreen(screen: Screen, input: ReadStream, output: Write
       emitKeypressEvents(input)
       input.on('keypress', onKey).on('end', onEnd).on('error', onEnd)
       output.on('resize', onResize)
-      for (const [signal, number] of Object.entries(SIGNALS)) {
-        const onSignal = () => resolve(128 + number)
-        process.on(signal, onSignal)
-        undo.push(() => process.off(signal, onSignal))
-      }
+      undo.push(takeSignals((signal) => resolve(exitCodeOf(signal))))
       undo.push(() => input.off('keypress', onKey).off('end', onEnd).off('error', onEnd))
       undo.push(() => output.off('resize', onResize))
       input.setRawMode(true)

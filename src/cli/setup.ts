@@ -2,6 +2,7 @@ import progress, { type GenericFormatter, SingleBar } from 'cli-progress'
 import { type Command, Option } from 'commander'
 import { VARIANTS, type Variant } from '../device/release.ts'
 import { SetupError } from '../errors.ts'
+import { type ProgressLines, progressLines } from '../script/progress.ts'
 import type { Progress } from '../setup/download.ts'
 import { inspectSetup, prepareTensorflow, type SetupState } from '../setup/setup.ts'
 
@@ -75,14 +76,17 @@ function describe({ variant, reason, folder }: SetupState, changed: boolean): st
   return `TensorFlow (${variant}) ${changed ? 'is now set up' : 'was already set up'} in ${folder}; ${reason}`
 }
 
-/** A bar on a terminal, one line a step elsewhere; both on stderr, so that stdout stays for programs. */
+/** A bar on a terminal, elsewhere a line for a step and then now and again; both on stderr, so that stdout stays for programs. */
 class ProgressView {
   private step = ''
   private bar: SingleBar | null = null
+  private lines: ProgressLines | null = null
 
   show({ step, done, total }: Progress): void {
     if (step !== this.step) this.begin(step)
-    if (!this.bar || done === undefined) return
+    if (done === undefined) return
+    this.lines?.show(`${step}, ${megabytes(done)}${total ? ` of ${megabytes(total)}` : ''}`)
+    if (!this.bar) return
     if (total) this.bar.setTotal(total)
     this.bar.update(done, { counted: total ? `of ${megabytes(total)}` : '' })
   }
@@ -94,7 +98,9 @@ class ProgressView {
 
   stop(): void {
     this.bar?.stop()
+    this.lines?.stop()
     this.bar = null
+    this.lines = null
     this.step = ''
   }
 
@@ -102,7 +108,8 @@ class ProgressView {
     this.stop()
     this.step = step
     if (!process.stderr.isTTY) {
-      console.error(step)
+      this.lines = progressLines()
+      this.lines.show(step, true)
       return
     }
     this.bar = new SingleBar({

@@ -8,9 +8,9 @@ import {
   type Interventions,
   interventionsByLayer,
 } from '../model/router/interventions.ts'
+import { positive, repeated, seed, wholeNumber } from '../script/arguments.ts'
 import { numberOf } from '../text/number.ts'
 import { traceFromJson } from '../trace/json.ts'
-import { positive, repeated, seed, wholeNumber } from './arguments.ts'
 
 /** The flags that change routing. */
 export interface InterventionFlags {

@@ -1,9 +1,9 @@
 import type { ModelConfig } from '../model/config.ts'
 import type { RoutingTrace } from '../model/trace.ts'
+import { wrapped } from '../text/columns.ts'
 import { quoted } from '../text/foreign.ts'
+import { parametersText } from '../text/units.ts'
 import { type ParametersUsed, parametersUsed } from '../trace/parameters.ts'
-import { wrapped } from '../trace/token-text.ts'
-import { parametersText } from './units.ts'
 
 const PART_NAMES: Record<keyof ParametersUsed['always'], string> = {
   attention: 'attention',

@@ -1,7 +1,7 @@
 import { UsageError } from '../errors.ts'
+import { exitCodeOf } from '../signals.ts'
 import { actionOf, moved, START, type StepState, screen, scrolledWithin } from '../trace/step.ts'
 import { colourDepth } from './colour-depth.ts'
-import { INTERRUPTED } from './interrupt.ts'
 import { runScreen } from './screen.ts'
 import type { Traced } from './trace.ts'
 
@@ -40,7 +40,7 @@ export async function walk(traced: Traced, start: { layer: number; token: number
       key(key) {
         const action = actionOf(key)
         if (action === 'quit') return 0
-        if (action === 'interrupt') return INTERRUPTED
+        if (action === 'interrupt') return exitCodeOf('SIGINT')
         if (action) state = moved(state, action, bounds)
         return null
       },

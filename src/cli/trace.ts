@@ -1,8 +1,21 @@
 import { basename, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { InputError, UsageError } from '../errors.ts'
-import { type LoadedModel, type LoadOptions, loadModel, readConfig } from '../load-model.ts'
+import { type LoadedModel, type LoadOptions, readConfig } from '../load-model.ts'
 import type { Interventions } from '../model/router/interventions.ts'
+import {
+  allOptions,
+  dispatchOption,
+  type GlobalOptions,
+  MAX_TOKENS,
+  MODEL_ARGUMENT,
+  tokenIds,
+  wholeNumber,
+} from '../script/arguments.ts'
+import { writeAll } from '../script/output.ts'
+import { checkOutputs, writeOutput } from '../script/outputs.ts'
+import { checkRunSize } from '../script/run-size.ts'
+import { table } from '../text/columns.ts'
 import { shown } from '../text/foreign.ts'
 import { traceToCsv } from '../trace/csv.ts'
 import { Decisions } from '../trace/decision.ts'
@@ -15,19 +28,8 @@ import { type TraceRun, traceRun } from '../trace/run.ts'
 import { layerStatistics } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { analyseCommand } from './analyse.ts'
-import {
-  allOptions,
-  dispatchOption,
-  type GlobalOptions,
-  MAX_TOKENS,
-  MODEL_ARGUMENT,
-  tokenIds,
-  wholeNumber,
-} from './arguments.ts'
 import { colourDepth } from './colour-depth.ts'
-import { table, writeAll } from './output.ts'
-import { checkOutputs, writeOutput } from './outputs.ts'
-import { checkRunSize } from './run-size.ts'
+import { loadTold } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 import {
   addInterventionOptions,
@@ -134,7 +136,7 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
   if (config.layers.every(({ kind }) => kind === 'dense')) {
     throw new InputError(`${dir}: every layer is dense, so there is no router to trace`)
   }
-  const model = await loadModel(dir, flags)
+  const model = await loadTold(dir, flags)
   try {
     const tokens = flags.tokens ?? (await promptTokens(flags.prompt as string, model))
     const { maxTokens, dispatch } = flags

@@ -5,6 +5,11 @@ import { type Command, Option } from 'commander'
 import { startRuntime } from '../device/index.ts'
 import { memoryLimit } from '../device/memory.ts'
 import { InputError, UsageError } from '../errors.ts'
+import { allOptions, type GlobalOptions, positive, seed, wholeNumber } from '../script/arguments.ts'
+import { interruptible } from '../script/interrupt.ts'
+import { remark, write } from '../script/output.ts'
+import { checkOutputs } from '../script/outputs.ts'
+import { progressLines } from '../script/progress.ts'
 import { deviceLine } from '../train/card-words.ts'
 import { checkpointDir, readTrainingState, resumeTraining, type Training } from '../train/checkpoint.ts'
 import type { StepRecord } from '../train/log.ts'
@@ -13,10 +18,6 @@ import { PRESET_NAMES, type PresetName, presetOf, SIZE_NAMES, type SizeName } fr
 import { type TrainSettings, trainSettings } from '../train/settings.ts'
 import { checkTrainingSize } from '../train/size.ts'
 import type { ValidationResult } from '../train/trainer.ts'
-import { allOptions, type GlobalOptions, positive, seed, wholeNumber } from './arguments.ts'
-import { interruptible } from './interrupt.ts'
-import { remark, write } from './output.ts'
-import { checkOutputs } from './outputs.ts'
 
 interface Flags {
   preset?: PresetName
@@ -40,8 +41,6 @@ const MAX_MINUTES = 366 * 24 * 60
 const MAX_ROWS = 1e9
 const MAX_LENGTH = 1e9
 const MAX_LEARNING_RATE = 1000
-/** Without a terminal, a line about every so often. */
-const LINE_EVERY_MS = 30_000
 const BAR = 'train [{bar}] {value}/{total}  {what}'
 
 const EXAMPLES = `
@@ -96,13 +95,13 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   const { report } = await startRuntime({ device: flags.device, debug: flags.debug, onMessage: remark })
   checkTrainingSize(settings, memoryLimit(report))
   checkOutputs({ flag: '--out', path: out, kind: 'folder' })
-  await interruptible(async (signal) => {
+  await interruptible('a checkpoint is written after this step', async (signal) => {
     const training = flags.resume ? resumeTraining(out) : await prepare(settings, flags.minutes)
     try {
       const finished = await withProgress(training, (hooks) =>
         runTraining(out, training, { signal, device: deviceLine(report), ...hooks }),
       )
-      if (finished) exportModel(out, modelDir(out), training)
+      if (finished) await exportModel(out, modelDir(out), training)
       await write(
         flags.json
           ? `${JSON.stringify(summary(out, training, finished))}\n`
@@ -186,13 +185,13 @@ async function withProgress<T>(
   work: (hooks: ProgressHooks) => Promise<T>,
 ): Promise<T> {
   const { steps, rows, length } = trainer.settings
-  const { isTTY } = process.stderr
+  const lines = progressLines()
   const bar = new SingleBar(
     { format: BAR, stream: process.stderr, barsize: 20, hideCursor: true },
     Presets.rect,
   )
-  let lastLine = Number.NEGATIVE_INFINITY
   let speed = 0 // smoothed, so that the time left does not jump
+  const first = trainer.step + 1
   bar.start(steps, trainer.step, { what: '' })
   try {
     return await work({
@@ -200,16 +199,14 @@ async function withProgress<T>(
         speed = speed === 0 ? record.tokensPerSecond : 0.9 * speed + 0.1 * record.tokensPerSecond
         const what = describe(record, speed, ((steps - record.step) * rows * length) / speed)
         bar.update(record.step, { what })
-        const now = performance.now()
-        if (isTTY || (now - lastLine < LINE_EVERY_MS && record.step < steps)) return
-        lastLine = now
-        remark(`step ${record.step}/${steps}  ${what}`)
+        lines.show(`step ${record.step}/${steps}  ${what}`, record.step === first || record.step === steps)
       },
       onValidation: ({ step, validation }) => {
-        if (!isTTY) remark(`step ${step}  validation loss ${validation.toFixed(3)}`)
+        if (!process.stderr.isTTY) remark(`step ${step}  validation loss ${validation.toFixed(3)}`)
       },
     })
   } finally {
+    lines.stop()
     bar.stop()
   }
 }

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SetupError } from '../errors.ts'
 import type { Host, NpmPackage } from './host.ts'
 
-/** What tinymoe adds to the addon, in C++: kernels for TensorFlow, and a header that goes before tfjs-node's own files. */
+/** What tinymoe adds in C++: kernels for TensorFlow, a header that goes before tfjs-node's own files, and an addon for options. */
 export const NATIVE = fileURLToPath(new URL('../native', import.meta.url))
 
 /** Where tfjs-node itself looks for its addon. */
@@ -23,6 +23,11 @@ export function cachedAddon(variantFolder: string, { version }: NpmPackage): str
   for (const name of readdirSync(NATIVE).sort()) hash.update(readFileSync(join(NATIVE, name)))
   const key = hash.digest('hex').slice(0, 8)
   return join(variantFolder, 'addon', `tfjs-node-${version}-${key}`, 'tfjs_binding.node')
+}
+
+/** What is compiled beside an addon, to be loaded before it. */
+export function environmentAddon(addon: string): string {
+  return join(dirname(addon), 'tinymoe_environment.node')
 }
 
 export function installedPackage(host: Host, name: string): NpmPackage {

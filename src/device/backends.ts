@@ -4,6 +4,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { repairGather } from '../backend/kernel-repairs.ts'
 import { hasOneDnn, loadedTensorflow } from '../backend/tensorflow.ts'
 import { DeviceError, messageOf } from '../errors.ts'
+import { environmentAddon } from './addon.ts'
 import type { DeviceChoice } from './choose.ts'
 import { repairNodeUtil } from './node-repair.ts'
 import type { Prepared } from './prepared.ts'
@@ -62,11 +63,9 @@ function openNative(
 ): void {
   if (!loadedTensorflow() && variant) {
     const visibleDevices = device === 'cuda' ? gpu?.visibleAs : '-1'
-    withEnvironment(nativeEnvironment(visibleDevices, settings), () =>
-      loadNative(variant, prepared[variant].addon!),
-    )
+    const threads = loadNative(variant, prepared[variant].addon!, settings, visibleDevices)
     repairGather()
-    loadedTensorflow()!.loadedWith = settings
+    loadedTensorflow()!.loadedWith = { ...settings, threads }
   }
   const onGpu = loadedTensorflow()?.isUsingGpuDevice
   if (device === 'cuda' && !onGpu) {
@@ -81,48 +80,70 @@ function openNative(
   }
 }
 
-/** TensorFlow reads these while it is loaded. What the person has set stays. */
-function nativeEnvironment(visibleDevices: string | undefined, { threads, debug }: NativeSettings) {
+/** An addon of src/native that is loaded before TensorFlow. */
+interface ProcessEnvironment {
+  /** Gives a variable of the process a value, or none, and returns what it had. In a worker thread `process.env` is a copy. */
+  set(name: string, value: string | null): string | null
+  /** What the first caller in the process gave. */
+  claimThreads(threads: number): number
+}
+
+/** TensorFlow reads these in C, some while it is loaded. What the person has set stays, but for what our graphs rest on. */
+function nativeEnvironment(threads: number, debug: boolean): Record<string, string> {
   const { env } = process
   return {
     TF_FORCE_GPU_ALLOW_GROWTH: env.TF_FORCE_GPU_ALLOW_GROWTH ?? 'true', // else it takes all of the card's memory
     TF_CPP_MIN_LOG_LEVEL: env.TF_CPP_MIN_LOG_LEVEL ?? (debug ? '0' : '3'),
-    // Graphs name their kernels (src/graph/products.ts); unset, TensorFlow would choose for them by the processor.
-    TF_ENABLE_ONEDNN_OPTS: env.TF_ENABLE_ONEDNN_OPTS ?? (hasOneDnn() ? '0' : undefined),
-    TF_NUM_INTRAOP_THREADS: String(threads.threads),
+    TF_NUM_INTRAOP_THREADS: String(threads),
     TF_OVERRIDE_GLOBAL_THREADPOOL: env.TF_OVERRIDE_GLOBAL_THREADPOOL ?? '1', // so that a session may have its own number
     CUDA_DEVICE_ORDER: env.CUDA_DEVICE_ORDER ?? 'PCI_BUS_ID', // nvidia-smi's order
-    CUDA_VISIBLE_DEVICES: visibleDevices ?? env.CUDA_VISIBLE_DEVICES,
+    // Graphs name their kernels (src/graph/products.ts); else TensorFlow would choose for them by the processor.
+    ...(hasOneDnn() ? { TF_ENABLE_ONEDNN_OPTS: '0' } : {}),
   }
 }
 
-/** The choice of card is put back afterwards: it was for this load, not for child processes or a later question. */
-function withEnvironment(values: Record<string, string | undefined>, work: () => void): void {
-  const before = process.env.CUDA_VISIBLE_DEVICES
-  for (const [name, value] of Object.entries(values)) if (value !== undefined) process.env[name] = value
-  try {
-    work()
-  } finally {
-    if (before === undefined) delete process.env.CUDA_VISIBLE_DEVICES
-    else process.env.CUDA_VISIBLE_DEVICES = before
-  }
-}
-
-function loadNative(variant: Variant, addon: string): void {
+/** Loads TensorFlow with its options, and returns the threads that it has: those of the first thread of this process to load it. */
+function loadNative(
+  variant: Variant,
+  addon: string,
+  { threads, debug }: NativeSettings,
+  visibleDevices: string | undefined,
+): ThreadChoice {
   repairNodeUtil()
-  // First the addon alone: a missing library then fails before the package has registered its kernels.
+  const environment: ProcessEnvironment = requireAddon(environmentAddon(addon))
+  const held = environment.claimThreads(threads.threads)
+  for (const [name, value] of Object.entries(nativeEnvironment(held, debug === true)))
+    environment.set(name, value)
+  const before = visibleDevices === undefined ? null : environment.set('CUDA_VISIBLE_DEVICES', visibleDevices)
   try {
-    require(addon)
+    requireAddon(addon) // first the addon alone: a missing library then fails before the package has registered its kernels
+    requirePackage(variant, addon)
+  } finally {
+    // The choice of card was for this load, not for child processes or a later question.
+    if (visibleDevices !== undefined) environment.set('CUDA_VISIBLE_DEVICES', before)
+  }
+  return held === threads.threads
+    ? threads
+    : { threads: held, reason: 'another thread of this process has it so' }
+}
+
+function requireAddon(path: string) {
+  try {
+    return require(path)
   } catch (error) {
     const [cause] = messageOf(error).split('\n') // below it Node lists who required it
-    throw new DeviceError(`${addon} cannot be loaded (${cause}): run \`tinymoe setup --force\``)
+    throw new DeviceError(`${path} cannot be loaded (${cause}): run \`tinymoe setup --force\``)
   }
+}
+
+/** tfjs-node with the cache's addon, so that it serves also where node_modules cannot be written. */
+function requirePackage(variant: Variant, addon: string): void {
   const fromPackage = createRequire(require.resolve(`${ADDON_PACKAGES[variant]}/package.json`))
   const locator = fromPackage.resolve('@mapbox/node-pre-gyp')
   fromPackage(locator)
   const loaded = fromPackage.cache[locator]!
   const { exports } = loaded
-  loaded.exports = { find: () => addon } // so the cache's addon serves also where node_modules cannot be written
+  loaded.exports = { find: () => addon }
   try {
     fromPackage(ADDON_PACKAGES[variant])
   } finally {

@@ -91,6 +91,8 @@ function runCommand(
 ): Promise<CommandResult> {
   return new Promise((resolve) => {
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: env ?? process.env })
+    const end = () => child.kill()
+    process.once('exit', end) // or a download would go on alone
     let stdout = ''
     let stderr = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -100,6 +102,9 @@ function runCommand(
       stderr += text
     })
     child.on('error', (error) => resolve({ code: null, stdout, stderr: error.message }))
-    child.on('close', (code) => resolve({ code: code ?? 1, stdout, stderr }))
+    child.on('close', (code) => {
+      process.off('exit', end)
+      resolve({ code: code ?? 1, stdout, stderr })
+    })
   })
 }

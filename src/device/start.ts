@@ -31,23 +31,29 @@ export async function startRuntime(
   const request = parseDevice(options.device, host.env)
   const [machine, prepared] = await Promise.all([describeMachine(host), readPrepared(host)])
   const threads = chooseThreads(options.threads, host.env, machine.threads)
-  const running = runningThreads()
-  if (running && options.threads !== undefined && running.threads !== options.threads) {
-    throw new InputError(
-      `threads: ${options.threads} were asked for, and TensorFlow already runs with ${running.threads} in this process`,
-    )
-  }
+  checkRunningThreads(options.threads)
   const failures = new Map<Device, string>()
   for (;;) {
     const choice = chooseDevice(machine, prepared, request, failures)
     try {
       await activate(choice, prepared, { threads, cpuFeatures: machine.cpuFeatures, debug })
+      checkRunningThreads(options.threads) // another thread of this process may have started TensorFlow
       return { report: describeRuntime(choice, machine, runningThreads() ?? threads) }
     } catch (error) {
+      if (error instanceof InputError) throw error
       failures.set(choice.device, messageOf(error)) // the next round takes the next best, or throws for a request
       if (!request) onMessage?.(`${choice.device} skipped: ${messageOf(error)}`)
     }
   }
+}
+
+/** @throws InputError when TensorFlow is loaded with another number than is asked for */
+function checkRunningThreads(asked: number | undefined): void {
+  const running = runningThreads()
+  if (!running || asked === undefined || running.threads === asked) return
+  throw new InputError(
+    `threads: ${asked} were asked for, and TensorFlow already runs with ${running.threads} in this process`,
+  )
 }
 
 function describeRuntime(

@@ -1,5 +1,5 @@
+import { checkAnswer, type Domain, verifyText } from '../corpus/index.ts'
 import type { ModelConfig } from '../model/config.ts'
-import { checkAnswer, type Domain, verifyText } from '../train/corpus/index.ts'
 import { type Draw, openingsOf, type Question, questionsOf, type TextCodec } from './documents.ts'
 import { continueGreedily } from './greedy.ts'
 import type { EvalForward, Watch } from './loss.ts'

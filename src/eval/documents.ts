@@ -1,8 +1,8 @@
+import { type Domain, generateSample, type Sample, type Split } from '../corpus/index.ts'
 import { InputError } from '../errors.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { shown } from '../text/foreign.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { type Domain, generateSample, type Sample, type Split } from '../train/corpus/index.ts'
 
 /** A document as the model reads it. */
 export interface Document {

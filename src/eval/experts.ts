@@ -1,5 +1,5 @@
+import type { Domain } from '../corpus/index.ts'
 import { joinTraces, type RoutingTrace } from '../model/trace.ts'
-import type { Domain } from '../train/corpus/index.ts'
 import { disabledLosses } from './disabled.ts'
 import { type Document, type Draw, documentsOfTokens, type TextCodec } from './documents.ts'
 import { documentLosses, type EvalForward, type Watch } from './loss.ts'

@@ -1,6 +1,6 @@
+import { DOMAINS, type Domain } from '../corpus/index.ts'
 import type { LayerTrace } from '../model/trace.ts'
 import { chosenExperts, loadBalanceLoss, maxViolation, utilisation } from '../trace/statistics.ts'
-import { DOMAINS, type Domain } from '../train/corpus/index.ts'
 import { mutualInformation } from './mutual-information.ts'
 import type { ByDomain, ExpertLoad, LayerExperts, TypicalToken } from './types.ts'
 

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { type Domain, generateSample } from '../corpus/index.ts'
 import { type Summary, summarize } from '../samples.ts'
-import { type Domain, generateSample } from '../train/corpus/index.ts'
 import type { Draw, TextCodec } from './documents.ts'
 import type { EvalForward, Watch } from './loss.ts'
 import type { SpeedReport } from './types.ts'

@@ -218,7 +218,7 @@ function checkOptions(options: GenerateOptions): void {
   check('tokens', tokens, Array.isArray(tokens) || ArrayBuffer.isView(tokens), 'a list of token ids')
   const isList = Array.isArray(stop) && stop.every((text) => typeof text === 'string')
   check('stop', stop, isList, "a list of texts, such as ['The end']")
-  check('signal', signal, signal instanceof AbortSignal, "an AbortController's signal")
+  check('signal', signal, typeof signal?.aborted === 'boolean', "an AbortController's signal")
   checkCall([], { dispatch, trace })
   if (interventions !== undefined) checkForm(interventions)
 }

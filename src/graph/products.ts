@@ -9,16 +9,16 @@ export function chooseProducts(graph: Recording, { products }: Plan): Recording 
   return products === 'fewRows' ? withFewRows(graph) : withOneDnn(graph, products)
 }
 
-/** The addon's kernel, by the label that it is registered with. */
-const FEW_ROWS = { s: Buffer.from('tinymoe') }
-/** oneDNN's. */
+/** The label that oneDNN's kernels are registered with. */
 const ONEDNN = { s: Buffer.from('MklNameChangeOp') }
 
 function withFewRows(graph: Recording): Recording {
-  const few = new Set(graph.products.filter(hasFewRows).map(({ node }) => node))
-  const nodes = graph.nodes.map((node) =>
-    few.has(node) ? { ...node, attr: { ...node.attr, _kernel: FEW_ROWS } } : node,
-  )
+  const few = new Map(graph.products.filter(hasFewRows).map((product) => [product.node, product]))
+  const nodes = graph.nodes.map((node) => {
+    const product = few.get(node)
+    if (!product) return node
+    return { ...node, op: 'TinymoeProduct', attr: { transposed: { b: product.right.transposed } } }
+  })
   return { ...graph, nodes }
 }
 

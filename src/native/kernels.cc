@@ -17,22 +17,15 @@ std::vector<float> turned(const float* x, int64_t in, int64_t columns) {
   return result;
 }
 
-/** One matrix by another, each transposed or not: `x W`, `x W^T`, `W x^T` or `W x`, of few rows or columns x. */
+/** One matrix by another: `x W`, `x W^T`, `W x^T` or `W x`, of few rows or columns x. */
 struct Product {
-  TF_Bool left_transposed = 0; // by TensorFlow alone, which folds a transposition into a product
   TF_Bool transposed = 0;
 
   void compute(Call& call) const {
     std::vector<int64_t> left, right;
     const float* a = call.input(0, &left);
     const float* b = call.input(1, &right);
-    if (left_transposed) std::swap(left.rbegin()[1], left.back());
     const int64_t rows = left.rbegin()[1], in = left.back(), columns = transposed ? right.rbegin()[1] : right.back();
-    std::vector<float> copy;
-    if (left_transposed) {
-      copy = turned(a, in, rows);
-      a = copy.data();
-    }
     std::vector<int64_t> shape(std::max(left.size(), right.size()), 1); // of stacks, those of one matrix
     shape.rbegin()[1] = rows;
     shape.back() = columns;
@@ -151,8 +144,6 @@ template <class Kernel> void compute(void* kernel, TF_OpKernelContext* context) 
 
 template <class Kernel> void destroy(void* kernel) { delete static_cast<Kernel*>(kernel); }
 
-using Create = void* (*)(TF_OpKernelConstruction*);
-
 template <class Kernel> void* make(TF_OpKernelConstruction*) { return new Kernel(); }
 
 /** Reads an attribute of a node by the function of the C API for its type. */
@@ -162,11 +153,9 @@ template <class Get, class Value> void read(Get get, TF_OpKernelConstruction* co
   TF_DeleteStatus(status);
 }
 
-/** By the names of the two attributes that transpose its operands. */
-void* make_product(TF_OpKernelConstruction* construction, const char* left, const char* right) {
+template <> void* make<Product>(TF_OpKernelConstruction* construction) {
   auto* product = new Product();
-  read(TF_OpKernelConstruction_GetAttrBool, construction, left, product->left_transposed);
-  read(TF_OpKernelConstruction_GetAttrBool, construction, right, product->transposed);
+  read(TF_OpKernelConstruction_GetAttrBool, construction, "transposed", product->transposed);
   return product;
 }
 
@@ -207,18 +196,7 @@ void report(const char* name, TF_Status* status) {
   if (TF_GetCode(status) != TF_OK) std::fprintf(stderr, "tinymoe: the kernel %s: %s\n", name, TF_Message(status));
 }
 
-/** One more kernel for an op of TensorFlow's: nodes get it that ask for it by this label (`_kernel`). */
-void add_product(const char* op, Create create) {
-  TF_Status* status = TF_NewStatus();
-  TF_KernelBuilder* builder = TF_NewKernelBuilder(op, "CPU", create, compute<Product>, destroy<Product>);
-  TF_KernelBuilder_TypeConstraint(builder, "T", TF_FLOAT, status);
-  TF_KernelBuilder_Label(builder, "tinymoe");
-  TF_RegisterKernelBuilder(op, builder, status);
-  report(op, status);
-  TF_DeleteStatus(status);
-}
-
-/** An op of its own, `name`, and its kernel. */
+/** An op of its own, `name`, and its kernel. TensorFlow rewrites its own ops by the processor's features, and leaves these alone. */
 template <class Kernel>
 void add_op(
   const char* name, std::initializer_list<const char*> inputs, std::initializer_list<const char*> attributes = {}
@@ -238,8 +216,7 @@ void add_op(
 
 /** While the addon is being loaded. */
 const bool added = [] {
-  add_product("MatMul", [](TF_OpKernelConstruction* c) { return make_product(c, "transpose_a", "transpose_b"); });
-  add_product("BatchMatMulV2", [](TF_OpKernelConstruction* c) { return make_product(c, "adj_x", "adj_y"); });
+  add_op<Product>("TinymoeProduct", {"left: float", "right: float"}, {"transposed: bool"});
   add_op<Experts>(
     "TinymoeExperts", {"x: float", "gate_up: float", "down: float", "indices: int32", "weights: float"},
     {"part: int = 0", "parts: int = 1", "rows_outside_panels: int"}

@@ -1,8 +1,8 @@
 import type { RouterStep } from '../model/router/route.ts'
+import { wrapped } from '../text/columns.ts'
 import { quoted } from '../text/foreign.ts'
 import { bold, type ColourDepth, dim, painted } from './ansi.ts'
 import type { Decision } from './decision.ts'
-import { wrapped } from './token-text.ts'
 
 export interface TextOptions {
   /** Columns of the terminal. */

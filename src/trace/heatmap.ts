@@ -1,8 +1,8 @@
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
+import { alignedLines, displayWidth, fitted, wrapped } from '../text/columns.ts'
 import { escaped, quoted } from '../text/foreign.ts'
 import { bold, type ColourDepth, dim, painted } from './ansi.ts'
 import { loadBalanceLoss, weightShares } from './statistics.ts'
-import { displayWidth, fitted, wrapped } from './token-text.ts'
 
 export interface HeatMapOptions {
   /** What the tokens stand for, one a row; without, only their ids are shown. */
@@ -94,13 +94,11 @@ function rowLabels({ rows }: RoutingTrace, texts: readonly string[] | null): str
   const numbers = rows.map(({ sequence, position, token }) =>
     (batch ? [sequence, position, token] : [position, token]).map(String),
   )
-  const widths = numbers[0].map((_, c) => Math.max(...numbers.map((row) => row[c].length)))
   const shown = texts?.map(quoted)
   const textWidth = Math.min(TEXT_WIDTH, Math.max(0, ...(shown ?? []).map(displayWidth)))
-  const labels = numbers.map((row, t) => {
-    const aligned = row.map((value, c) => value.padStart(widths[c])).join('  ')
-    return shown ? `${aligned}  ${fitted(shown[t], textWidth)}` : aligned
-  })
+  const labels = alignedLines(numbers).map((line, t) =>
+    shown ? `${line}  ${fitted(shown[t], textWidth)}` : line,
+  )
   const missing = LOSS.length - displayWidth(labels[0])
   return labels.map((label) => (missing > 0 ? ' '.repeat(missing) + label : label))
 }

@@ -1,10 +1,11 @@
 import type { RoutingTrace } from '../model/trace.ts'
+import { escapeXml } from '../text/xml.ts'
 import { expertColour } from './colours.ts'
 import type { Decision } from './decision.ts'
 import { traceToJson } from './json.ts'
 import { pageDecisions } from './page-decisions.ts'
 import { PAGE_SCRIPT } from './page-script.ts'
-import { escapeXml, tracePicture } from './picture.ts'
+import { tracePicture } from './picture.ts'
 import { layerStatistics } from './statistics.ts'
 
 const STYLE = `

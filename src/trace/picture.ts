@@ -1,8 +1,9 @@
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
+import { fitted, wrapped } from '../text/columns.ts'
 import { escaped, quoted } from '../text/foreign.ts'
+import { escapeXml } from '../text/xml.ts'
 import { expertColour } from './colours.ts'
 import { loadBalanceLoss, weightShares } from './statistics.ts'
-import { fitted, wrapped } from './token-text.ts'
 
 /** Pixels. */
 const ROW = 18
@@ -155,13 +156,4 @@ function loadPicture({ layer, x, cell }: Place, bottom: number): string {
 
 function px(value: number): string {
   return String(Math.round(value * 100) / 100)
-}
-
-/** Text for XML and HTML, between tags or in quotes. */
-export function escapeXml(text: string): string {
-  return text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;')
 }

@@ -1,5 +1,5 @@
+import { Random } from '../corpus/random.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { Random } from './random.ts'
 import type { TextSource } from './texts.ts'
 import { SPECIAL_TOKENS } from './tokenizer.ts'
 

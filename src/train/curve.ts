@@ -1,9 +1,13 @@
-import { escapeXml } from '../trace/picture.ts'
+import * as Plot from '@observablehq/plot'
+import { composedFile, plotElement, type Svg } from '../text/plot.ts'
+import { escapeXml } from '../text/xml.ts'
 import { isStep, isValidation, type LogRecord, type StepRecord } from './log.ts'
 
 const WIDTH = 800
 const PANEL_HEIGHT = 240
-const MARGIN = { left: 56, right: 150, top: 34, bottom: 40 }
+/** For the title. */
+const HEAD = 24
+const FONT = { 'font-family': 'sans-serif', 'font-size': '12' }
 /** A step's own loss is noise: each point of a line is the mean of its share of the steps. */
 const POINTS = 200
 /** Okabe and Ito's colours, told apart by the colour-blind too. */
@@ -22,21 +26,19 @@ interface Line {
 export function curveSvg(log: LogRecord[], title: string): string {
   const steps = log.filter(isStep)
   const last = steps.at(-1)?.step ?? 1
-  const layers = steps[0]?.load.length ?? 0
-  const panels = [
-    panel('loss, nats a token', lossLines(log), last, 0),
-    ...(layers > 0
-      ? [panel('share of assignments: most and least used expert', loadLines(steps), last, 1)]
-      : []),
-  ]
-  const height = panels.length * PANEL_HEIGHT + 24
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">
-<title>Losses and expert loads of a training: ${escapeXml(title)}</title>
-<rect width="${WIDTH}" height="${height}" fill="#fff"/>
-<text x="${MARGIN.left}" y="18" font-size="14" font-weight="bold">${escapeXml(title)}</text>
-${panels.join('\n')}
-</svg>
-`
+  const panels = [panel('loss, nats a token', lossLines(log), last)]
+  if (steps[0]?.load.length > 0)
+    panels.push(panel('share of assignments: most and least used expert', loadLines(steps), last))
+  const height = HEAD + panels.length * PANEL_HEIGHT
+  return composedFile({
+    width: WIDTH,
+    height,
+    title: `Losses and expert loads of a training: ${title}`,
+    attributes: FONT,
+    below: `<rect width="${WIDTH}" height="${height}" fill="#fff"/>
+<text x="56" y="18" font-size="14" font-weight="bold">${escapeXml(title)}</text>`,
+    plots: panels.map((svg, row) => ({ x: 0, y: HEAD + row * PANEL_HEIGHT, svg })),
+  })
 }
 
 function lossLines(log: LogRecord[]): Line[] {
@@ -50,18 +52,15 @@ function lossLines(log: LogRecord[]): Line[] {
 function loadLines(steps: StepRecord[]): Line[] {
   const lines = steps[0].load.flatMap((_, layer) => {
     const color = COLORS[layer % COLORS.length]
+    const most = averaged(steps, (r) => Math.max(...r.load[layer]))
+    const least = averaged(steps, (r) => Math.min(...r.load[layer]))
     return [
-      {
-        label: `mixture layer ${layer + 1}`,
-        color,
-        points: averaged(steps, (r) => Math.max(...r.load[layer])),
-      },
-      { label: '', color, points: averaged(steps, (r) => Math.min(...r.load[layer])) },
+      { label: `mixture layer ${layer + 1}`, color, points: most },
+      { label: '', color, points: least },
     ]
   })
   const even = 1 / steps[0].load[0].length
-  const ends = [steps[0].step, steps.at(-1)!.step]
-  const points = ends.map((step): [number, number] => [step, even])
+  const points = [steps[0].step, steps.at(-1)!.step].map((step): [number, number] => [step, even])
   return [...lines, { label: 'even', color: '#555', points, dashed: true }]
 }
 
@@ -75,55 +74,27 @@ function averaged(steps: StepRecord[], value: (record: StepRecord) => number): [
   })
 }
 
-function panel(label: string, lines: Line[], lastStep: number, row: number): string {
-  const top = row * PANEL_HEIGHT + MARGIN.top + 10
-  const bottom = (row + 1) * PANEL_HEIGHT + 24 - MARGIN.bottom
-  const right = WIDTH - MARGIN.right
-  const values = lines.flatMap(({ points }) => points.map(([, y]) => y))
-  const ticks = ticksFor(Math.max(...values, 0))
-  const x = (step: number) => MARGIN.left + ((right - MARGIN.left) * step) / lastStep
-  const y = (value: number) => bottom - ((bottom - top) * value) / ticks.at(-1)!
-  const grid = ticks.map(
-    (tick) =>
-      `<line x1="${MARGIN.left}" x2="${right}" y1="${y(tick).toFixed(1)}" y2="${y(tick).toFixed(1)}" stroke="#ddd"/>` +
-      `<text x="${MARGIN.left - 6}" y="${(y(tick) + 4).toFixed(1)}" text-anchor="end">${tick}</text>`,
-  )
-  const named = lines.filter(({ label }) => label)
-  const legend = named.map(({ label, color }, i) => {
-    const at = top + 6 + 18 * i
-    return (
-      `<line x1="${right + 12}" x2="${right + 30}" y1="${at}" y2="${at}" stroke="${color}" stroke-width="3"/>` +
-      `<text x="${right + 36}" y="${at + 4}">${label}</text>`
-    )
+function panel(label: string, lines: Line[], lastStep: number): Svg {
+  const top = Math.max(0, ...lines.flatMap(({ points }) => points.map(([, y]) => y)))
+  const legend = { frameAnchor: 'top-right', textAnchor: 'start', dx: 12 } as const
+  return plotElement({
+    width: WIDTH,
+    height: PANEL_HEIGHT,
+    marginLeft: 56,
+    marginRight: 150,
+    marginTop: 30,
+    marginBottom: 36,
+    style: { background: 'none', fontSize: '12px', fontFamily: 'sans-serif' },
+    x: { domain: [0, lastStep], label: 'steps', labelAnchor: 'center', labelArrow: 'none', ticks: 6 },
+    y: { domain: [0, top], nice: true, label, labelArrow: 'none', grid: true, ticks: 5 },
+    marks: [
+      ...lines.flatMap(({ points, color: stroke, dashed, dots }) => [
+        Plot.line(points, { stroke, strokeDasharray: dashed ? '4 4' : undefined }),
+        ...(dots ? [Plot.dot(points, { fill: stroke, r: 2.5 })] : []),
+      ]),
+      ...lines
+        .filter((line) => line.label)
+        .map((line, i) => Plot.text([`━ ${line.label}`], { ...legend, dy: 18 * i, fill: line.color })),
+    ],
   })
-  return [
-    ...grid,
-    `<text x="${MARGIN.left}" y="${top - 10}">${label}</text>`,
-    `<text x="${MARGIN.left}" y="${bottom + 18}">0</text>`,
-    `<text x="${right}" y="${bottom + 18}" text-anchor="end">${lastStep} steps</text>`,
-    ...lines.map((line) => polyline(line, x, y)),
-    ...legend,
-  ].join('\n')
-}
-
-function polyline(
-  { points, color, dashed, dots }: Line,
-  x: (step: number) => number,
-  y: (value: number) => number,
-): string {
-  const places = points.map(([step, value]) => [x(step).toFixed(1), y(value).toFixed(1)])
-  const dash = dashed ? ' stroke-dasharray="4 4"' : ''
-  const circles = dots
-    ? places.map(([cx, cy]) => `<circle cx="${cx}" cy="${cy}" r="2.5" fill="${color}"/>`)
-    : []
-  const path = places.map((place) => place.join(',')).join(' ')
-  return `<polyline points="${path}" fill="none" stroke="${color}" stroke-width="1.5"${dash}/>${circles.join('')}`
-}
-
-/** Round numbers from 0 to at least `max`, four to six of them. */
-function ticksFor(max: number): number[] {
-  const rough = (max || 1) / 4
-  const power = 10 ** Math.floor(Math.log10(rough))
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough)!
-  return Array.from({ length: Math.ceil(max / step) + 1 }, (_, i) => Number((i * step).toPrecision(6)))
 }

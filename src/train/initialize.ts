@@ -1,8 +1,8 @@
 import { packWeights } from '../checkpoint/pack.ts'
+import { Random } from '../corpus/random.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { type StoredTensor, weightTable } from '../model/weight-table.ts'
 import type { ModelWeights } from '../model/weights.ts'
-import { Random } from './random.ts'
 
 /** GPT-2's: every matrix normal with this standard deviation, unless it writes to the residual stream. */
 const STANDARD_DEVIATION = 0.02

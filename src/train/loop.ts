@@ -1,15 +1,14 @@
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { Random } from '../corpus/random.ts'
 import type { EvalReport } from '../eval/types.ts'
 import type { TokenizerJson } from '../text/bpe.ts'
 import { trainBpe } from '../text/bpe.ts'
 import { modelCard, titleOf } from './card.ts'
 import { saveModel, saveTraining, type Training, textsOf, tokenizerOf } from './checkpoint.ts'
-import { curveSvg } from './curve.ts'
 import { initWeights } from './initialize.ts'
 import { appendLog, readLog, type StepRecord, startLog } from './log.ts'
 import { presetOf } from './presets.ts'
-import { Random } from './random.ts'
 import { type TrainSettings, warmupSteps } from './settings.ts'
 import { SPECIAL_TOKENS, trainTokenizer, VOCAB_SIZE } from './tokenizer.ts'
 import { Trainer, type ValidationResult } from './trainer.ts'
@@ -95,12 +94,13 @@ export function modelDir(out: string): string {
  * Writes the finished model as a Hugging Face directory in bfloat16, with its curve, and a card that has `evaluation` where
  * there is one.
  */
-export function exportModel(
+export async function exportModel(
   out: string,
   dir: string,
   { trainer, tokenizer, devices }: Training,
   evaluation: EvalReport | null = null,
-): void {
+): Promise<void> {
+  const { curveSvg } = await import('./curve.ts') // what draws takes long to load, and is needed here alone
   const { settings } = trainer
   const log = readLog(out)
   saveModel(dir, trainer, tokenizer, 'BF16', {

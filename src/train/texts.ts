@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { DOMAINS, type Domain, generateSample } from '../corpus/index.ts'
+import type { Random } from '../corpus/random.ts'
 import { InputError, messageOf } from '../errors.ts'
 import { entryAt, shownPath } from '../files.ts'
-import { DOMAINS, type Domain, generateSample } from './corpus/index.ts'
-import type { Random } from './random.ts'
 
 /** Where texts come from. A text is drawn, not read in order, so that any batch can be made again by itself. */
 export interface TextSource {

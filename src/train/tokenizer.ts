@@ -1,5 +1,5 @@
+import { corpus, type Mix } from '../corpus/index.ts'
 import { type TokenizerJson, trainBpe } from '../text/bpe.ts'
-import { corpus, type Mix } from './corpus/index.ts'
 
 /** Ids 0, 1 and 2. A document is written `<s>` text `</s>`; `<pad>` fills a batch and is never predicted. */
 export const SPECIAL_TOKENS = ['<pad>', '<s>', '</s>'] as const

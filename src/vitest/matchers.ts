@@ -1,8 +1,8 @@
 import { assertObject, shown } from '../checks.ts'
-import { table } from '../cli/output.ts'
 import { InputError } from '../errors.ts'
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
 import { mean, sum } from '../sums.ts'
+import { table } from '../text/columns.ts'
 import { chosenExperts, maxViolation } from '../trace/statistics.ts'
 import { assertToken, onlyLayer, type Subject, subjectOf, tokenName } from './subject.ts'
 

@@ -1,9 +1,10 @@
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { isTwin } from '../../bench/feed-forward.ts'
 import { type BenchHooks, type BenchOptions, runBench } from '../../bench/index.ts'
-import type { BenchReport } from '../../bench/types.ts'
+import { remarks } from '../../bench/report/remarks.ts'
+import type { BenchReport } from '../../bench/schema.ts'
+import { isTwin } from '../../bench/schema.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { InputError } from '../../src/errors.ts'
 import { FIXTURES } from '../helpers/golden.ts'
@@ -164,6 +165,21 @@ test('quick measures the same rows, only fewer, by the usual executor', async ()
   expect(new Set(report.rows.map(({ dispatch }) => dispatch))).toEqual(new Set(['dense', 'sparse', 'gather']))
   expect(report.rows.every(({ batch }) => batch === 1)).toBe(true)
 })
+
+test.each(['layer', 'decode'] as const)(
+  '--only %s measures that alone, and nothing else is called missing',
+  async (only) => {
+    const report = await runBench({ ...OPTIONS, device: 'js', only }, hooks())
+    expect(new Set(report.rows.map(({ kind }) => kind))).toEqual(new Set([only]))
+    expect(report.rows.every(({ n }) => n > 0)).toBe(true)
+    const { breakdown, capacity, tracing, loading } = report
+    expect([breakdown.length, capacity.length, tracing === null]).toEqual(
+      only === 'layer' ? [2, 3, true] : [0, 0, false],
+    )
+    expect(loading).toBeNull()
+    expect(remarks(report).join()).not.toContain('Not measured')
+  },
+)
 
 test('an interrupt before the first case leaves a report without rows, marked', async () => {
   const controller = new AbortController()

@@ -1,18 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import type { Case } from '../../bench/cases.ts'
-import { randomFeedForward } from '../../bench/feed-forward.ts'
-import { digest, finish, READ_WHOLE_UP_TO } from '../../bench/finish.ts'
-import { layerCase, randomLayer } from '../../bench/layer-cases.ts'
+import type { Case } from '../../bench/cases/case.ts'
+import { randomFeedForward } from '../../bench/cases/feed-forward.ts'
+import { digest, finish, READ_WHOLE_UP_TO } from '../../bench/cases/finish.ts'
+import { layerCase } from '../../bench/cases/layer.ts'
+import { MeasuredModel, PromptCaches, TwinModel, twinConfig } from '../../bench/cases/measured-model.ts'
+import { modelCase } from '../../bench/cases/model.ts'
+import { benchText } from '../../bench/cases/model-text.ts'
+import { randomLayer } from '../../bench/cases/random-layer.ts'
+import { RandomTensors } from '../../bench/cases/random-tensors.ts'
+import { RecordedComputation } from '../../bench/cases/recorded-layer.ts'
 import { type MeasureOptions, measureCase } from '../../bench/measure.ts'
-import { MeasuredModel, PromptCaches, TwinModel, twinConfig } from '../../bench/measured-model.ts'
-import { modelCase } from '../../bench/model-cases.ts'
-import { benchText } from '../../bench/model-text.ts'
-import { RandomTensors } from '../../bench/numbers.ts'
 import { makePlan } from '../../bench/plan.ts'
 import { PRESET_PLANS } from '../../bench/presets.ts'
-import { RecordedComputation } from '../../bench/recorded-layer.ts'
-import { remarks } from '../../bench/remarks.ts'
+import { remarks } from '../../bench/report/remarks.ts'
 import { countMatmulFlops, countParameters, forwardFlops } from '../../src/cost/index.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { routeAndDispatch } from '../../src/model/dispatch/index.ts'
@@ -202,7 +203,7 @@ describe('a case', () => {
   test('of a model of short context gets a prompt that fits, and decodes within its window', async () => {
     const model = randomModel({ slidingWindow: 4 })
     const config = { ...model.config, maxPositionEmbeddings: 10 }
-    const plan = makePlan(PRESET_PLANS.default, DIMS, [1], config)
+    const plan = makePlan(PRESET_PLANS.default, { dims: DIMS, tokens: [1] }, config)
     expect([plan.baseContext, plan.steps]).toEqual([5, 4])
     const measuredModel = new MeasuredModel(config, model.weights)
     const options = { batch: 2, context: 5, steps: 4, executors: ['eager'], twins: false, seed: 1 } as const

@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { changes, verdictOf } from '../../bench/change.ts'
 import { compareReports, differencesOf } from '../../bench/compare.ts'
 import { readReport, reportFromJson } from '../../bench/read-report.ts'
-import type { BenchReport, Row } from '../../bench/types.ts'
+import type { BenchReport, Row } from '../../bench/schema.ts'
 import { registerBench } from '../../src/cli/bench.ts'
 import { comparisonText } from '../../src/cli/bench-compare.ts'
 import { Xoshiro128 } from '../../src/generate/random.ts'

@@ -6,7 +6,7 @@ import type {
   RoutingKind,
   Row,
   Sweep,
-} from '../../bench/types.ts'
+} from '../../bench/schema.ts'
 import { moeLayerFlops, moeLayerWeightBytes } from '../../src/cost/index.ts'
 import type { Executor } from '../../src/load-model.ts'
 import { report, row } from './rows.ts'

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { gapOf, gapsOf } from '../../bench/html/gap.ts'
-import { roofAt, rooflinePoints } from '../../bench/html/roofline.ts'
-import type { Breakdown } from '../../bench/types.ts'
+import { gapOf, gapsOf } from '../../bench/report/gap.ts'
+import { roofAt, rooflinePoints } from '../../bench/report/roofline.ts'
+import type { Breakdown } from '../../bench/schema.ts'
 import { fullReport } from './full-report.ts'
 import { report, row } from './rows.ts'
 

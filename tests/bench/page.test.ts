@@ -1,9 +1,9 @@
 import { parseHTML } from 'linkedom'
 import { describe, expect, test } from 'vitest'
-import type { EvalSummary } from '../../bench/evaluations.ts'
-import { benchPage } from '../../bench/html/page.ts'
-import { LOOKS, PARTS } from '../../bench/html/palette.ts'
-import type { Row } from '../../bench/types.ts'
+import type { EvalSummary } from '../../bench/report/evaluations.ts'
+import { benchPage } from '../../bench/report/page.ts'
+import { LOOKS, PARTS } from '../../bench/report/palette.ts'
+import type { Row } from '../../bench/schema.ts'
 import { publishedModels } from '../../src/cost/published.ts'
 import { fullReport } from './full-report.ts'
 import { report, row } from './rows.ts'
@@ -54,6 +54,35 @@ describe('pictures', () => {
     const labels = [...document.querySelectorAll('svg [aria-label$="tick label"] text')]
     expect(labels.length).toBeGreaterThan(100)
     expect(labels.filter(({ textContent }) => textContent === '')).toEqual([])
+  })
+
+  test.each([
+    [[1, 64, 1024, 8192, 65_536]], // the gpu preset's
+    [[1, 90, 100, 110, 1024]], // would lie on each other
+  ])('the axis of tokens has a label for each T that was measured, none on another: %j', (tokens) => {
+    const group = (T: number) => `layer/D512-H1024-E16-K2/T${T}/real`
+    const rows = tokens.flatMap((T) =>
+      (['dense', 'sparse'] as const).map((dispatch) =>
+        row({ group: group(T), id: `${T} ${dispatch}`, tokens: T, dispatch }),
+      ),
+    )
+    const page = parseHTML(benchPage(report(rows), NONE)).document
+    for (const id of ['speed-up-eager', 'latency-eager']) {
+      const svg = page.getElementById(`${id}-title`)?.parentElement
+      const labels = [...(svg?.querySelectorAll('[aria-label="x-axis tick label"] text') ?? [])]
+      expect(labels.map(({ textContent }) => Number(textContent))).toEqual(tokens)
+      const places = labels.map((label) => {
+        const [x] = /[\d.]+/.exec(label.getAttribute('transform')!)!
+        return {
+          x: Number(x),
+          line: label.querySelector('tspan')?.getAttribute('y') ?? '',
+          half: 3 * label.textContent!.length,
+        }
+      })
+      for (const [i, a] of places.entries())
+        for (const b of places.slice(i + 1))
+          expect(a.line !== b.line || b.x - b.half >= a.x + a.half, `${tokens} ${a.x} ${b.x}`).toBe(true)
+    }
   })
 
   test('latency has a mark a timed row of the sweep, with its numbers', () => {

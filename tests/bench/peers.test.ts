@@ -2,8 +2,9 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { measurePeers } from '../../bench/peers.ts'
-import type { PeerOutcome } from '../../bench/types.ts'
+import { measurePeers } from '../../bench/peers/measure.ts'
+import { modelWork, type PeerWork } from '../../bench/peers/work.ts'
+import type { PeerOutcome } from '../../bench/schema.ts'
 import { report } from './rows.ts'
 
 let folder: string
@@ -36,7 +37,8 @@ const WORK = {
       { kind: 'prefill' as const, batch: 1, context: 128 },
       { kind: 'prefill' as const, batch: 1, context: 512 },
       { kind: 'prefill' as const, batch: 8, context: 1024 },
-    ],
+      { kind: 'decode' as const, batch: 1, context: 128 },
+    ] as PeerWork['plan']['models'],
   },
   seed: 1,
 }
@@ -54,6 +56,18 @@ function measure(
 function fakePython(layer: string, model = layer): string {
   return fake(`case "$1" in *moe_layer.py) echo remark; echo '${layer}';; *) echo '${model}';; esac`)
 }
+
+test('one that a signal ends is missing with that sentence, and told of', async () => {
+  const binary = fake('kill -SEGV $$')
+  const deaths: string[] = []
+  const options = { python: null, llamaBench: { binary, gguf: 'm.gguf' }, preset: 'quick' as const }
+  const { signal } = new AbortController()
+  const hooks = { signal, onProgress: () => {}, onDeath: (sentence: string) => deaths.push(sentence) }
+  const [{ report, problem }] = await measurePeers(options, WORK, hooks)
+  expect(report).toBeNull()
+  expect(problem).toBe(`llama.cpp was not measured: ${binary} was ended by SIGSEGV (it said nothing).`)
+  expect(deaths).toEqual([expect.stringMatching(/^\S*program-\d+ -m m.gguf .* was ended by SIGSEGV$/)])
+})
 
 describe('transformers', () => {
   const versions = { torch: '2.13.0' }
@@ -214,4 +228,15 @@ describe('llama.cpp', () => {
     expect(await problemOf(fake('echo nothing'))).toMatch(/is not the JSON of a llama-bench \(/)
     expect(await problemOf(fake("echo '[]'"))).toMatch(/is not the JSON of a llama-bench \(/)
   })
+})
+
+test('peers get the work that was planned: nothing of what --only leaves out', async () => {
+  const prefill = WORK.plan.models.slice(0, 3)
+  expect(modelWork({ models: prefill, steps: 4 })).toEqual({ prefill: 512, decode: 0 })
+  expect(modelWork(WORK.plan)).toEqual({ prefill: 512, decode: 4 })
+  const llamaBench = { binary: '/no/llama-bench', gguf: 'x' }
+  const asked = { python: '/no/python', llamaBench }
+  const peersOf = async (work: typeof WORK) => (await measure(asked, undefined, work)).map(({ peer }) => peer)
+  expect(await peersOf({ ...WORK, plan: { ...WORK.plan, models: [] } })).toEqual(['transformers-layer'])
+  expect(await peersOf({ ...WORK, tokens: [] })).toEqual(['transformers-model', 'llama.cpp'])
 })

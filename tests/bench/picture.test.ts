@@ -1,7 +1,7 @@
 import { parseHTML } from 'linkedom'
 import { expect, test } from 'vitest'
 import { speedupPicture } from '../../bench/picture.ts'
-import type { Row } from '../../bench/types.ts'
+import type { Row } from '../../bench/schema.ts'
 import { report, row } from './rows.ts'
 
 const recorded = (values: Partial<Row>) => row({ executor: 'recorded', ...values })

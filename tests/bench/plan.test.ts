@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { executorsFor, makePlan } from '../../bench/plan.ts'
 import { PRESET_PLANS } from '../../bench/presets.ts'
 import { runTasks, type Task, type TaskTime } from '../../bench/schedule.ts'
-import { PRESETS } from '../../bench/types.ts'
+import { PRESETS } from '../../bench/schema.ts'
 import { config } from './rows.ts'
 
 const BASE = { D: 512, H: 1024, E: 16, K: 2 }
@@ -15,7 +15,11 @@ describe('a plan', () => {
   })
 
   test('by default varies one size at a time around the base, smallest first', () => {
-    const { layers, sweeps, sideTokens } = makePlan(PRESET_PLANS.default, BASE, [1, 16, 256, 1024], roomy)
+    const { layers, sweeps, sideTokens } = makePlan(
+      PRESET_PLANS.default,
+      { dims: BASE, tokens: [1, 16, 256, 1024] },
+      roomy,
+    )
     expect(sideTokens).toBe(256)
     const sizes = (axis: 'E' | 'K' | 'D' | 'H') =>
       sweeps
@@ -34,14 +38,39 @@ describe('a plan', () => {
     expect(layers).toHaveLength(4 + 4 + 3 + 2 + 2 + 2)
   })
 
+  test("of sizes that were asked for tries these, not the preset's, the others as they are", () => {
+    const asked = { dims: BASE, tokens: [1, 256], sizes: { E: [16, 100, 12], K: [2, 3] } }
+    const { sweeps, layers } = makePlan(PRESET_PLANS.quick, asked, roomy)
+    const groupsOf = (axis: string) => sweeps.find((sweep) => sweep.axis === axis)?.groups
+    expect(groupsOf('E')).toEqual([12, 16, 100].map((E) => `layer/D512-H1024-E${E}-K2/T256/real`))
+    expect(groupsOf('K')).toEqual([2, 3].map((K) => `layer/D512-H1024-E16-K${K}/T256/real`))
+    expect(groupsOf('D')).toBeUndefined()
+    expect(layers).toHaveLength(2 + 2 + 1 + 2) // T, E, K, routings
+  })
+
+  test.each(['layer', 'prefill', 'decode'] as const)('of one kind has no other: %s', (only) => {
+    const { layers, models, sweeps } = makePlan(
+      PRESET_PLANS.default,
+      { dims: BASE, tokens: [1], only },
+      roomy,
+    )
+    expect(new Set(sweeps.map(({ kind }) => kind))).toEqual(new Set([only]))
+    expect(layers.length > 0).toBe(only === 'layer')
+    expect(new Set(models.map(({ kind }) => kind))).toEqual(new Set(only === 'layer' ? [] : [only]))
+  })
+
   test('leaves out layers that cannot be: K above E', () => {
-    const { layers } = makePlan(PRESET_PLANS.default, { ...BASE, E: 4, K: 4 }, [1], roomy)
+    const { layers } = makePlan(PRESET_PLANS.default, { dims: { ...BASE, E: 4, K: 4 }, tokens: [1] }, roomy)
     expect(layers.every(({ dims }) => dims.K <= dims.E)).toBe(true)
     expect(layers.some(({ dims }) => dims.E === 2)).toBe(false)
   })
 
   test('of the full preset has every combination, and says which are its grid', () => {
-    const { layers, sweeps } = makePlan(PRESET_PLANS.full, BASE, PRESET_PLANS.full.tokens, roomy)
+    const { layers, sweeps } = makePlan(
+      PRESET_PLANS.full,
+      { dims: BASE, tokens: PRESET_PLANS.full.tokens },
+      roomy,
+    )
     const grid = sweeps.find(({ axis }) => axis === 'grid')
     expect(grid?.groups).toHaveLength(4 * 9 * (2 + 3 + 3)) // T, D x H, and K of 1, 2, 8 where E = 4, 16, 64
     expect(new Set(grid?.groups).size).toBe(grid?.groups.length)
@@ -49,13 +78,19 @@ describe('a plan', () => {
   })
 
   test('of a model that has few positions uses what fits', () => {
-    const { models, baseContext, steps } = makePlan(PRESET_PLANS.default, BASE, [1], {
-      ...roomy,
-      maxPositionEmbeddings: 64,
-    })
+    const { models, baseContext, steps } = makePlan(
+      PRESET_PLANS.default,
+      { dims: BASE, tokens: [1] },
+      {
+        ...roomy,
+        maxPositionEmbeddings: 64,
+      },
+    )
     expect([baseContext, steps]).toEqual([47, 16])
     expect(new Set(models.map(({ context }) => context))).toEqual(new Set([32, 47]))
-    expect(makePlan(PRESET_PLANS.default, BASE, [1], { ...roomy, maxPositionEmbeddings: 2 })).toMatchObject({
+    expect(
+      makePlan(PRESET_PLANS.default, { dims: BASE, tokens: [1] }, { ...roomy, maxPositionEmbeddings: 2 }),
+    ).toMatchObject({
       baseContext: 1,
       steps: 1,
     })
@@ -63,7 +98,7 @@ describe('a plan', () => {
 
   test.each(PRESETS)('%s has the base layer in it', (preset) => {
     const { layer, tokens, sideTokens } = PRESET_PLANS[preset]
-    const { layers } = makePlan(PRESET_PLANS[preset], layer, tokens, roomy)
+    const { layers } = makePlan(PRESET_PLANS[preset], { dims: layer, tokens }, roomy)
     expect(
       layers.filter(({ dims, routing }) => dims === layer && routing === 'real').map(({ T }) => T),
     ).toEqual(tokens)

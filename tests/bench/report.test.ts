@@ -1,13 +1,14 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { conclude as concludeOn } from '../../bench/conclusion.ts'
 import { gitCommit } from '../../bench/conditions.ts'
-import { markdown } from '../../bench/markdown.ts'
-import { remarks } from '../../bench/remarks.ts'
-import { subjectOf } from '../../bench/select.ts'
-import { details, oursFor, sections } from '../../bench/table.ts'
-import type { BenchReport, Row } from '../../bench/types.ts'
+import { conclude as concludeOn } from '../../bench/report/conclusion.ts'
+import { markdown } from '../../bench/report/markdown.ts'
+import { remarks } from '../../bench/report/remarks.ts'
+import { cellsOf } from '../../bench/report/section.ts'
+import { oursFor, subjectOf } from '../../bench/report/select.ts'
+import { everyRow, sections } from '../../bench/report/tables.ts'
+import type { BenchReport, Row } from '../../bench/schema.ts'
 import { packageRoot } from '../../src/package.ts'
 import { report, row } from './rows.ts'
 
@@ -96,10 +97,10 @@ describe('tables', () => {
   test('have a line a case and executor, variants side by side, and no column that nothing fills', () => {
     const rows = [dense, row({}), row({ dispatch: 'twin-active', medianMs: 1.25, spread: null })]
     const other = rows.map((r): Row => ({ ...r, executor: 'recorded', medianMs: 1 }))
-    const [{ title, note, cells }] = sections(report([...rows, ...other], { sweeps: [T] }))
-    expect(title).toBe('One layer over tokens T')
-    expect(note).toBe('D=512 H=1024 E=16 K=2, 25.17M parameters, 3.15M active a token.')
-    expect(cells).toEqual([
+    const [section] = sections(report([...rows, ...other], { sweeps: [T] }))
+    expect(section.title).toBe('One layer over tokens T')
+    expect(section.sentence).toBe('D=512 H=1024 E=16 K=2, 25.17M parameters, 3.15M active a token.')
+    expect(cellsOf(section)).toEqual([
       [
         'T',
         'executor',
@@ -122,8 +123,8 @@ describe('tables', () => {
     const missing = { n: 0, medianMs: null, skipped: 'too long' }
     const other = row({ group: 'E4', executor: 'recorded', ...missing })
     expect(
-      sections(report([dense, row({}), other], { sweeps: [{ ...T, groups: [dense.group, 'E4'] }] }))[0].cells,
-    ).toHaveLength(2)
+      sections(report([dense, row({}), other], { sweeps: [{ ...T, groups: [dense.group, 'E4'] }] }))[0].rows,
+    ).toHaveLength(1)
     expect(sections(report([other], { sweeps: [{ ...T, groups: ['E4'] }] }))).toEqual([])
   })
 
@@ -137,12 +138,12 @@ describe('tables', () => {
     const sweep = { kind: 'layer' as const, axis: 'E' as const, groups: ['E4', 'E16'] }
     const [model, layer] = sections(report([...cases, ...experts], { sweeps: [sweep] }))
     expect(model.title).toBe('Model tiny: prefill')
-    expect(model.note).toMatch(
+    expect(model.sentence).toMatch(
       /^Whole prompts, .* \d.* parameters, .*\(without embeddings .*; random token ids\.$/,
     )
-    expect(model.cells.map(([name]) => name)).toEqual(['batch x keys', '1 x 32', '1 x 512', '8 x 128'])
-    expect([layer.title, layer.note]).toEqual(['One layer over experts E', 'D=512 H=1024 K=2 T=16.'])
-    expect(layer.cells.map(([name]) => name)).toEqual(['E', '4', '16'])
+    expect(cellsOf(model).map(([name]) => name)).toEqual(['batch x keys', '1 x 32', '1 x 512', '8 x 128'])
+    expect([layer.title, layer.sentence]).toEqual(['One layer over experts E', 'D=512 H=1024 K=2 T=16.'])
+    expect(cellsOf(layer).map(([name]) => name)).toEqual(['E', '4', '16'])
   })
 
   test('of a sweep are there only when something of its own was measured', () => {
@@ -160,8 +161,8 @@ describe('tables', () => {
 
   test('gather has its speed-up beside that of sparse', () => {
     const gather = row({ dispatch: 'gather', speedup: 3 })
-    const [{ cells }] = sections(report([dense, row({}), gather], { sweeps: [T] }))
-    expect(cells[1][cells[0].indexOf('by gather')]).toBe('3.00x')
+    const [{ columns, rows }] = sections(report([dense, row({}), gather], { sweeps: [T] }))
+    expect(rows[0][columns.indexOf('by gather')]).toBe('3.00x')
   })
 
   test('show parts of a dispatch and limited capacity', () => {
@@ -185,7 +186,7 @@ describe('tables', () => {
         ],
       }),
     )
-    expect(all.map(({ cells }) => cells[1])).toEqual([
+    expect(all.map(({ rows }) => rows[0])).toEqual([
       ['16', '1.00', '2.00', '3.00', '4.00', '10.00', '9.00', '5'],
       ['none', 'worst', '16', '25 %', '1.00', '2.00', '1.00', '3.00', '5'],
     ])
@@ -196,7 +197,7 @@ describe('tables', () => {
       n: 0, medianMs: null, p10Ms: null, p90Ms: null, p99Ms: null, gflopsPerSecond: null, tokensPerSecond: null,
       speedup: null, speedupLow: null, speedupHigh: null, flopsCounted: null,
     } // biome-ignore format: a list of names
-    const [header, line] = details(report([row({ ...unknown, skipped: 'too long' })]))
+    const [header, line] = cellsOf(everyRow(report([row({ ...unknown, skipped: 'too long' })])))
     expect(line).toHaveLength(header.length)
     expect(line.filter((cell) => cell === '-')).toHaveLength(9)
   })
@@ -233,7 +234,7 @@ describe('tables', () => {
       row({ routing: 'worst', medianMs: 0.2 }),
     ]
     const full = report(rows, { peers })
-    expect(sections(full).at(-1)?.cells[1]).toEqual([
+    expect(sections(full).at(-1)?.rows[0]).toEqual([
       'transformers grouped_mm', 'layer', '16', '1.00', '0.90', '1.20', '5', '16000', '2.00',
     ]) // biome-ignore format: as it is printed
     expect(oursFor(full, { ...peer, tokens: 4 })).toBeNull()

@@ -1,4 +1,4 @@
-import type { BenchReport, Row } from '../../bench/types.ts'
+import type { BenchReport, Row } from '../../bench/schema.ts'
 import { countParameters, flopsPerToken } from '../../src/cost/index.ts'
 import { type ModelConfig, softmaxTopK } from '../../src/model/config.ts'
 import { runtimeReport } from '../helpers/runtime-report.ts'

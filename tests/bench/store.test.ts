@@ -3,11 +3,12 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
-import { benchCsv } from '../../bench/csv.ts'
-import { evaluationsIn } from '../../bench/evaluations.ts'
-import { benchJsonSchema, benchSchema } from '../../bench/schema.ts'
+import { benchCsv } from '../../bench/report/csv.ts'
+import { evaluationsIn } from '../../bench/report/evaluations.ts'
+import { type BenchReport, benchJsonSchema, benchSchema } from '../../bench/schema.ts'
 import { defaultResultsFolder, reportName, storeReport } from '../../bench/store.ts'
-import type { BenchReport } from '../../bench/types.ts'
+import type { FlopParts, ParameterCount } from '../../src/cost/index.ts'
+import type { MachineReadings, RuntimeReport } from '../../src/device/index.ts'
 import { makeFolder } from '../../src/files.ts'
 import { packageRoot } from '../../src/package.ts'
 import { fullReport } from './full-report.ts'
@@ -123,8 +124,11 @@ describe('schema', () => {
     expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(benchJsonSchema())
   })
 
-  test('says the same as the types', () => {
-    expectTypeOf<z.infer<typeof benchSchema>>().toEqualTypeOf<BenchReport>()
+  test('what the engine reports is in it field by field, with the same types', () => {
+    expectTypeOf<BenchReport['conditions']['runtime']>().toEqualTypeOf<RuntimeReport>()
+    expectTypeOf<BenchReport['conditions']['machine']>().toEqualTypeOf<MachineReadings>()
+    expectTypeOf<BenchReport['model']['parameters']>().toEqualTypeOf<ParameterCount>()
+    expectTypeOf<BenchReport['model']['flopsPerToken']>().toEqualTypeOf<FlopParts>()
   })
 
   test('as JSON Schema it takes reports of every part, and refuses a missing field and a wrong type', () => {

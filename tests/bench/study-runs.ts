@@ -1,5 +1,5 @@
 import type { PlannedRun } from '../../bench/study/plan.ts'
-import type { StudyRun } from '../../bench/study/types.ts'
+import type { StudyRun } from '../../bench/study/train.ts'
 
 /** The plan's runs as if they were done, each with the loss given for it. */
 export function finishedRuns(plan: PlannedRun[], loss: (run: PlannedRun) => number): StudyRun[] {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { terminalReport } from '../../bench/terminal.ts'
-import type { BenchReport, CapacityRow, Row } from '../../bench/types.ts'
+import { terminalReport } from '../../bench/report/terminal.ts'
+import type { BenchReport, CapacityRow, Row } from '../../bench/schema.ts'
 import { fullReport } from './full-report.ts'
 import { report, row } from './rows.ts'
 

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
+import { parseHTML } from 'linkedom'
 import { describe, expect, test } from 'vitest'
 import { registerInspect } from '../../src/cli/inspect.ts'
 import { registerTrace } from '../../src/cli/trace.ts'
@@ -65,9 +66,8 @@ describe('tinymoe inspect', () => {
     const picture = readFileSync(svg, 'utf8')
     expect(picture).toContain('prefers-color-scheme: dark')
     expect(picture).toContain('2.829B active of 16.38B, 17.3%')
-    const widths = [...picture.matchAll(/class="active" .*?width="([\d.]+)"/g)].map(([, width]) =>
-      Number(width),
-    )
+    const [, active] = parseHTML(picture).document.querySelectorAll('[aria-label="bar"]')
+    const widths = [...active.querySelectorAll('rect')].map((bar) => Number(bar.getAttribute('width')))
     expect(widths[0] / widths[1]).toBeCloseTo(2.829 / 6.91, 2)
   })
 

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { curveLines, curvePicture, textBar } from '../../src/cost/picture.ts'
+import { curveLines, textBar } from '../../src/cost/picture.ts'
 import { findPublished, publishedArchitecture } from '../../src/cost/published.ts'
 import { impliedElasticity, rebound, reboundCurve } from '../../src/cost/rebound.ts'
 import { DEEPSEEK_V3, H800_PEAK, leftOut, r1Hours } from '../../src/cost/report.ts'
+import { curvePicture } from '../../src/cost/svg.ts'
 import { type TrainingRun, trainingCost, trainingFlops } from '../../src/cost/training.ts'
 
 const { pretraining, contextExtension, postTraining } = DEEPSEEK_V3.hours

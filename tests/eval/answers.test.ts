@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, test } from 'vitest'
+import { DOMAINS, generateSample } from '../../src/corpus/index.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { byDomainAndForm, headlineOf, quizzesOf, runQuiz, runQuizzes } from '../../src/eval/answers.ts'
 import { proportion } from '../../src/eval/proportion.ts'
-import { DOMAINS, generateSample } from '../../src/train/corpus/index.ts'
 import { END, heldoutDocuments, oracle, projectCodec, TEXT_CONFIG } from './oracle.ts'
 
 const HELDOUT = { split: 'heldout', seed: 1 } as const

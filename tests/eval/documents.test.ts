@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { DOMAINS, generateSample, splitOf, verifyText } from '../../src/corpus/index.ts'
 import { documentsOfTokens, openingsOf, questionsOf, TextCodec } from '../../src/eval/documents.ts'
-import { DOMAINS, generateSample, splitOf, verifyText } from '../../src/train/corpus/index.ts'
 import { projectCodec, TEXT_CONFIG } from './oracle.ts'
 
 const HELDOUT = { split: 'heldout', seed: 1 } as const

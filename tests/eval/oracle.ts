@@ -1,7 +1,7 @@
+import { DOMAINS, generateSample } from '../../src/corpus/index.ts'
 import { TextCodec } from '../../src/eval/documents.ts'
 import type { EvalForward } from '../../src/eval/loss.ts'
 import { loadTokenizer } from '../../src/tokenizer/load.ts'
-import { DOMAINS, generateSample } from '../../src/train/corpus/index.ts'
 
 export const V = 1024
 export const END = 2

@@ -89,18 +89,33 @@ test('more threads give more parts, and fewer where products stand side by side'
   tf.dispose([a, b, x])
 })
 
-test("a session's own options are asked for while it is opened, and not after", () => {
-  const asked = () => process.env.TINYMOE_SESSION_CONFIG
+test("a session's own options, by TensorFlow's field numbers", () => {
+  const hex = (options: Parameters<typeof encodeSessionConfig>[0]) =>
+    Buffer.from(encodeSessionConfig(options)).toString('hex')
   // Fields 2 (threads an op) and 16 (experimental) of a ConfigProto; in the latter 3, the executor's name of 24 letters.
   const name = Buffer.from('SINGLE_THREADED_EXECUTOR').toString('hex')
-  const alone = encodeSessionConfig({ opThreads: 1, inCallingThread: true })
-  expect(withSessionConfig(alone, asked)).toBe(`100182011a1a18${name}`)
-  expect(withSessionConfig(encodeSessionConfig({ opThreads: 3, inCallingThread: false }), asked)).toBe('1003')
-  expect(asked()).toBeUndefined()
+  expect(hex({ opThreads: 1, inCallingThread: true })).toBe(`100182011a1a18${name}`)
+  expect(hex({ opThreads: 3, inCallingThread: false })).toBe('1003')
+})
+
+test('TensorFlow opens a session with its options, and the next one without', () => {
+  const x = tf.ones([2])
+  let made: tf.Tensor | undefined
+  const recording = record({ x }, () => {
+    made = tf.neg(x)
+    return { y: made }
+  })
+  const options = Buffer.from(`8201081a06${Buffer.from('NoSuch').toString('hex')}`, 'hex') // an executor that is none
+  const odd = withSessionConfig(options, () => new GraphSession(recording))
+  expect(() => odd.run({ x }, ['y'])).toThrow('NoSuch')
   expect(() =>
-    withSessionConfig(alone, () => {
+    withSessionConfig(options, () => {
       throw new Error('no graph')
     }),
   ).toThrow('no graph')
-  expect(asked()).toBeUndefined()
+  const usual = new GraphSession(recording)
+  const [y] = usual.run({ x }, ['y'])
+  expect([...y.dataSync()]).toEqual([-1, -1])
+  for (const session of [odd, usual]) session.dispose()
+  tf.dispose([x, y, made!])
 })

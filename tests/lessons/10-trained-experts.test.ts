@@ -1,12 +1,12 @@
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
+import { DOMAINS } from '../../src/corpus/index.ts'
 import { type Document, documentsOfTokens, TextCodec } from '../../src/eval/documents.ts'
 import { documentLosses, lossReport } from '../../src/eval/loss.ts'
 import { type RoutedToken, tokenShares } from '../../src/eval/specialisation.ts'
 import { type LoadedModel, loadModel } from '../../src/load-model.ts'
 import { joinTraces, type LayerTrace, type RoutingTrace } from '../../src/model/trace.ts'
 import { chosenExperts } from '../../src/trace/statistics.ts'
-import { DOMAINS } from '../../src/train/corpus/index.ts'
 import { lesson, table } from './lesson.ts'
 
 const [MOE, UNTRAINED] = ['moe', 'random-mixtral'].map((name) =>

@@ -19,6 +19,9 @@ const TESTING = 'docs/testing.md'
 /** Fails where TensorFlow does not work, and takes nothing else. */
 const NATIVE = { TINYMOE_DEVICE: 'cpu' }
 
+/** The machine may be busy with other tests. */
+const PATIENTLY = ['--test-timeout', '170000', '--hook-timeout', '170000']
+
 const { folder, dispose } = temporaryFolder()
 afterAll(dispose)
 const project = join(folder, 'project')
@@ -155,7 +158,12 @@ describe(TESTING, () => {
 
   test.each(cases)('its test file passes under %s, --pool %s', async (node, pool) => {
     const vitest = join(project, 'node_modules/vitest/vitest.mjs')
-    const { code, stdout, stderr } = await run(node, [vitest, 'run', '--pool', pool], project, NATIVE)
+    const { code, stdout, stderr } = await run(
+      node,
+      [vitest, 'run', '--pool', pool, ...PATIENTLY],
+      project,
+      NATIVE,
+    )
     expect(`${stdout}${stderr}`).toMatch(/^ +Tests {2}7 passed \(7\)$/m)
     expect(code).toBe(0)
   })
@@ -177,7 +185,12 @@ test('fails', async () => {
 })
 `,
     )
-    const { stdout, stderr } = await run(bin('vitest'), ['run', 'message.spec.ts'], project, NATIVE)
+    const { stdout, stderr } = await run(
+      bin('vitest'),
+      ['run', 'message.spec.ts', ...PATIENTLY],
+      project,
+      NATIVE,
+    )
     expect(`${stdout}${stderr}`.replace(/ +$/gm, '')).toContain(shown.replace(/^ {4}/gm, '').trim())
   })
 })

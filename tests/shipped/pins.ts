@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { DOMAINS, type Domain } from '../../src/corpus/index.ts'
 import { byDomainAndForm, headlineOf, quizzesOf, runQuizzes } from '../../src/eval/answers.ts'
 import {
   type Document,
@@ -16,7 +17,6 @@ import type { ByDomain } from '../../src/eval/types.ts'
 import type { LoadedModel } from '../../src/load-model.ts'
 import { joinTraces, type RoutingTrace } from '../../src/model/trace.ts'
 import { utilisation } from '../../src/trace/statistics.ts'
-import { DOMAINS, type Domain } from '../../src/train/corpus/index.ts'
 import { FIXTURES } from '../helpers/golden.ts'
 
 /** What a trained model is held to: made by models/pin.ts on native CPU, read by the tests beside this file. */

@@ -1,9 +1,9 @@
 import { stripVTControlCharacters } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { displayWidth } from '../../src/text/columns.ts'
 import { expertColour } from '../../src/trace/colours.ts'
 import { heatMap } from '../../src/trace/heatmap.ts'
-import { displayWidth } from '../../src/trace/token-text.ts'
 import { anyTrace, layerOf, rowsOf, smallTrace } from './traces.ts'
 
 const plain = { width: 80, depth: 0 } as const

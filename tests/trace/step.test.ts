@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { RouterStep } from '../../src/model/router/route.ts'
+import { displayWidth } from '../../src/text/columns.ts'
 import type { Decision } from '../../src/trace/decision.ts'
 import {
   actionOf,
@@ -11,7 +12,6 @@ import {
   type StepState,
   screen,
 } from '../../src/trace/step.ts'
-import { displayWidth } from '../../src/trace/token-text.ts'
 
 /** Two layers, three tokens; decisions have three steps, those of layer 1 have four. */
 const bounds = { layers: 2, tokens: 3, steps: (layer: number) => (layer === 1 ? 4 : 3) }

@@ -6,7 +6,7 @@ import { loadTokenizer } from '../../src/tokenizer/load.ts'
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
 import { painted } from '../../src/trace/ansi.ts'
 import { expertColour } from '../../src/trace/colours.ts'
-import { displayWidth, fitted, tokenTexts } from '../../src/trace/token-text.ts'
+import { tokenTexts } from '../../src/trace/token-text.ts'
 import { tokenizerDir } from '../generate/fixtures.ts'
 
 describe('texts of tokens', () => {
@@ -55,35 +55,6 @@ describe('quoted', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         expect(quoted(text)).not.toMatch(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u)
-      }),
-    )
-  })
-})
-
-describe('display width', () => {
-  test.each([
-    ['abc', 3],
-    ['漢字', 4],
-    ['한', 2],
-    ['e\u0301', 1],
-    ['🦩', 2],
-    ['👩\u200d🔬', 2],
-    ['❤\ufe0f', 2],
-    ['', 0],
-  ])('of %s is %i', (text, width) => {
-    expect(displayWidth(text)).toBe(width)
-  })
-
-  test('fitted text has exactly the width, and ends in an ellipsis where it was cut', () => {
-    expect([fitted('ab', 4), fitted('abcde', 4), fitted('漢字漢', 4), fitted('漢字', 4)]).toEqual([
-      'ab  ',
-      'abc…',
-      '漢… ',
-      '漢字',
-    ])
-    fc.assert(
-      fc.property(fc.string({ unit: 'grapheme' }), fc.integer({ min: 1, max: 20 }), (text, width) => {
-        expect(displayWidth(fitted(text, width))).toBe(width)
       }),
     )
   })

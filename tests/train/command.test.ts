@@ -3,8 +3,9 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, w
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { generateSample } from '../../src/corpus/index.ts'
 import { readConfig } from '../../src/load-model.ts'
-import { generateSample } from '../../src/train/corpus/index.ts'
+import { exitCodeOf } from '../../src/signals.ts'
 import { isStep, readLog } from '../../src/train/log.ts'
 import { outcomeOf, startCli, tinymoe } from '../cli/run-cli.ts'
 import { exampleEvaluation } from './evaluation.ts'
@@ -36,12 +37,15 @@ beforeAll(() => {
 
 afterAll(() => rmSync(dir, { recursive: true }))
 
-test('Ctrl-C leaves a checkpoint, --resume ends with a model that generates', async () => {
+test('SIGTERM leaves a checkpoint, --resume ends with a model that generates', async () => {
   const out = join(dir, 'run')
   const child = startCli(...flags, '--steps', '12', '--out', out)
-  child.stderr!.once('data', () => child.kill('SIGINT')) // the line of the first step
+  child.stderr!.once('data', () => child.kill('SIGTERM')) // the line of the first step
   const interrupted = await outcomeOf(child)
-  expect(interrupted.code).toBe(130)
+  expect(interrupted.code).toBe(143)
+  expect(interrupted.stderr).toContain(
+    'interrupted by SIGTERM: a checkpoint is written after this step; another one ends at once\n',
+  )
   expect(interrupted.stdout).toMatch(/stopped after step \d+ of 12; go on with --out .* --resume/)
   expect(existsSync(join(out, 'model'))).toBe(false)
 
@@ -96,7 +100,17 @@ test('Ctrl-C leaves a checkpoint, --resume ends with a model that generates', as
   expect(JSON.parse(text.stdout).tokens.length).toBeGreaterThan(0)
 })
 
-/** Needs the finished run of the test before. */
+test.each(['SIGINT', 'SIGHUP'] as const)('%s leaves a checkpoint too', async (signal) => {
+  const out = join(dir, signal)
+  const child = startCli(...flags, '--steps', '1000', '--out', out)
+  child.stderr!.once('data', () => child.kill(signal))
+  const { code, stdout } = await outcomeOf(child)
+  expect(code).toBe(exitCodeOf(signal))
+  expect(stdout).toMatch(/stopped after step \d+ of 1000/)
+  expect(existsSync(join(out, 'checkpoint', 'model.safetensors'))).toBe(true)
+})
+
+/** Needs the finished run of the first test. */
 test('models/export.ts makes the same model again, with an evaluation in its card', async () => {
   const run = join(dir, 'run')
   const model = join(dir, 'exported')

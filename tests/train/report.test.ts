@@ -1,3 +1,4 @@
+import { parseHTML } from 'linkedom'
 import { expect, test } from 'vitest'
 import { modelCard, trainCommand } from '../../src/train/card.ts'
 import { deviceLine } from '../../src/train/card-words.ts'
@@ -18,9 +19,17 @@ function fakeLog(layers: number): LogRecord[] {
   return [...steps, { step: 500, validation: 1.25, byDomain: { story: 1.5, arithmetic: 1 } }]
 }
 
+/** Points of each line; straight ones, no grid and no axes. */
 function pointsOf(svg: string): [x: number, y: number][][] {
-  return [...svg.matchAll(/<polyline points="([^"]+)"/g)].map(([, points]) =>
-    points.split(' ').map((point) => point.split(',').map(Number) as [number, number]),
+  const { document } = parseHTML(svg)
+  return [...document.querySelectorAll('[aria-label="line"] path')].map((path) =>
+    path
+      .getAttribute('d')!
+      .slice(1)
+      .replace('Z', '') // of a line of one point
+      .split('L')
+
+      .map((point: string) => point.split(',').map(Number) as [number, number]),
   )
 }
 

@@ -1,7 +1,7 @@
+import { generateSample } from '../../src/corpus/index.ts'
 import { type DenseConfig, type ModelConfig, type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
 import { trainBpe } from '../../src/text/bpe.ts'
 import { tokenizerOf } from '../../src/train/checkpoint.ts'
-import { generateSample } from '../../src/train/corpus/index.ts'
 import { initWeights } from '../../src/train/initialize.ts'
 import { type TrainSettings, trainSettings } from '../../src/train/settings.ts'
 import { generatedTexts } from '../../src/train/texts.ts'

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { Tokenizer } from '@huggingface/tokenizers'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { DOMAINS, type Domain, generateSample, type Sample } from '../../src/train/corpus/index.ts'
+import { DOMAINS, type Domain, generateSample, type Sample } from '../../src/corpus/index.ts'
 import { SPECIAL_TOKENS, trainTokenizer, VOCAB_SIZE } from '../../src/train/tokenizer.ts'
 
 const json = trainTokenizer(1)

@@ -1,0 +1,124 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../../src/backend/backend.ts'
+import { routeAndDispatch } from '../../src/model/dispatch/index.ts'
+import { combineGrouped, type Grouped, group, groupTensorflow } from '../../src/model/dispatch/sparse.ts'
+import { applyExpert, applyExpertTensorflow } from '../../src/model/experts.ts'
+import { linear } from '../../src/model/linear.ts'
+import { type Routing, route } from '../../src/model/router/route.ts'
+import { type RoutingTensors, routeTensors, routingToTensors } from '../../src/model/router/tensors.ts'
+import { quantile } from '../../src/samples.ts'
+import type { Breakdown } from '../schema.ts'
+import { type SamplingLimits, sampleInterleaved } from '../timing.ts'
+import { finish } from './finish.ts'
+import { layerGroup } from './layer.ts'
+import { type RandomLayer, randomRows } from './random-layer.ts'
+
+/** One way to do the parts of a sparse dispatch: on the device without reading back, or with the routing on the host. */
+interface Parts<R> {
+  route(logits: tf.Tensor2D): R
+  group(routing: R): Grouped
+  expert(rows: tf.Tensor2D, e: number): tf.Tensor2D
+  weights(routing: R): tf.Tensor2D
+  /** A tensor of the routing whose value shows that it is done; null where it is on the host already. */
+  made(routing: R): tf.Tensor | null
+}
+
+/** What the parts are given. */
+interface Given<R> {
+  routing: R
+  grouped: Grouped
+  outputs: tf.Tensor2D[]
+  expertWeights: tf.Tensor2D
+}
+
+/**
+ * Times router, grouping, experts and combining of a sparse dispatch one by one, each on the others' stored results, and
+ * in turn with the whole. Each part ends by reading one of its results: a device does what it is given in order, so
+ * the parts' other results are there too. Null when interrupted before a sample.
+ */
+export async function measureBreakdown(
+  layer: RandomLayer,
+  T: number,
+  seed: number,
+  limits: SamplingLimits,
+  signal: AbortSignal,
+): Promise<Breakdown | null> {
+  const x = randomRows(T, layer.dims.D, seed)
+  const work = backend().ops ? timed(layer, x, onDevice(layer, x)) : timed(layer, x, onHost(layer, x))
+  try {
+    const { samples } = await sampleInterleaved(work.parts, limits, signal)
+    if (samples.some((list) => list.length === 0)) return null
+    const [routerMs, groupMs, matmulMs, combineMs, totalMs] = samples.map((list) => quantile(list, 0.5))
+    const of = layerGroup(layer.dims, T, 'real')
+    return {
+      id: `${of}/breakdown`,
+      group: of,
+      tokens: T,
+      dims: layer.dims,
+      routerMs,
+      groupMs,
+      matmulMs,
+      combineMs,
+      sumMs: routerMs + groupMs + matmulMs + combineMs,
+      totalMs,
+      n: Math.min(...samples.map((list) => list.length)),
+    }
+  } finally {
+    work.dispose()
+    x.dispose()
+  }
+}
+
+/** The four parts and the whole. What a part is given is computed once, here. */
+function timed<R extends Routing | RoutingTensors>(layer: RandomLayer, x: tf.Tensor2D, by: Parts<R>) {
+  const { weights, config } = layer
+  const router = () => by.route(linear(x, weights.router))
+  const experts = ({ pieces, experts }: Grouped) => pieces.map((rows, i) => by.expert(rows, experts[i]))
+  const given = (): Given<R> => {
+    const routing = router()
+    const grouped = by.group(routing)
+    return { routing, grouped, outputs: experts(grouped), expertWeights: by.weights(routing) }
+  }
+  const kept: Given<R> = tf.tidy(() => given() as never) // the type of tf.tidy knows no interfaces
+  const { routing, grouped, outputs, expertWeights } = kept
+  const largest = outputs.reduce((best, output, i) => (output.size > outputs[best].size ? i : best), 0)
+  const run = (part: () => tf.Tensor | null) => ({
+    run: () => {
+      tf.tidy(() => {
+        const made = part()
+        if (made) finish(made)
+      })
+    },
+  })
+  return {
+    parts: [
+      run(() => by.made(router())),
+      run(() => by.group(routing).place),
+      run(() => experts(grouped)[largest]),
+      run(() => combineGrouped(outputs, grouped, expertWeights)),
+      run(() => routeAndDispatch(x, linear(x, weights.router), weights, config, 'sparse').output),
+    ],
+    dispose: () => tf.dispose(kept as never),
+  }
+}
+
+function onDevice({ weights, config, dims }: RandomLayer, x: tf.Tensor2D): Parts<RoutingTensors> {
+  const ops = backend().ops!
+  return {
+    route: (logits) => routeTensors(logits, config.router, weights.scoreBias),
+    group: (routing) => groupTensorflow(x, dims.E, routing, ops),
+    expert: (rows, e) => applyExpertTensorflow(rows, weights.experts[e], ops),
+    weights: (routing) => routing.expertWeights,
+    made: (routing) => routing.expertWeights,
+  }
+}
+
+function onHost({ weights, config }: RandomLayer, x: tf.Tensor2D): Parts<Routing> {
+  return {
+    route: (logits) => route(logits.dataSync() as Float32Array, config.router),
+    group: (routing) => group(x, routing),
+    expert: (rows, e) => applyExpert(rows, weights.experts[e]),
+    weights: (routing) => routingToTensors(routing, x.shape[0]).expertWeights,
+    made: () => null,
+  }
+}

@@ -1,0 +1,286 @@
+import type * as tf from '@tensorflow/tfjs-core'
+import { type ForwardShape, forwardFlops, forwardWeightBytes, totalFlops } from '../../src/cost/index.ts'
+import type { Executor } from '../../src/load-model.ts'
+import { meanColumnsMet } from '../../src/model/attention.ts'
+import type { ModelConfig, RouterConfig } from '../../src/model/config.ts'
+import type { KvCache } from '../../src/model/kv-cache.ts'
+import type { MoeModel } from '../../src/model/transformer.ts'
+import { NOMINAL_SECONDS } from '../presets.ts'
+import { type Dispatch, isTwin } from '../schema.ts'
+import {
+  type Case,
+  type CaseFacts,
+  type Described,
+  type OpenVariant,
+  type PlannedCase,
+  type Variant,
+  type VariantChoice,
+  variantsFor,
+} from './case.ts'
+import { type MeasuredModel, PromptCaches, TwinModel, twinBytes, twinConfig } from './measured-model.ts'
+import { modelBytes } from './memory.ts'
+import type { BenchText } from './model-text.ts'
+import { spreadOf } from './routing.ts'
+
+/** Tokens a sequence that one timed decode run adds, one call each; fewer for a model of few positions. */
+export const DECODE_STEPS = 16
+/** Steps before them, untimed: the first moves the cache to where the executor keeps it. */
+export const UNTIMED_STEPS = 1
+
+export type ModelKind = 'prefill' | 'decode'
+
+export interface ModelSize {
+  /** Sequences, all of the same length. */
+  batch: number
+  /** Tokens of each prompt: what prefill reads, and what decode finds in its cache. */
+  context: number
+}
+
+export interface ModelCaseOptions extends ModelSize, VariantChoice {
+  /** Calls of one timed decode run. */
+  steps: number
+  seed: number
+}
+
+/** One case of the plan. */
+export interface PlannedModel extends ModelSize {
+  kind: ModelKind
+}
+
+export function plannedModel(
+  { kind, batch, context }: PlannedModel,
+  { model, text, baseContext, steps, executors, twins, seed }: ModelBench,
+): PlannedCase {
+  const options = { batch, context, steps, executors, twins, seed }
+  const facts = modelCaseFacts(model.config, kind, options)
+  return {
+    facts,
+    what: `model, ${kind}, batch ${batch}, context ${context}`,
+    seconds: NOMINAL_SECONDS.model,
+    telling: batch === 1 && context === baseContext,
+    describe: () => {
+      const most = mixtures(model.config).map(({ numExperts, topK }) =>
+        Math.min(numExperts, facts.tokens * topK),
+      )
+      return describeVariants(model.config, kind, options, most)
+    },
+    make: async (measure) => {
+      await measure(modelCase(model, text, kind, options))
+      return null
+    },
+  }
+}
+
+/** What all cases of the model share. */
+export interface ModelBench extends Omit<ModelCaseOptions, 'batch' | 'context'> {
+  model: MeasuredModel
+  text: BenchText
+  baseContext: number
+}
+
+export function modelGroup(kind: ModelKind, { batch, context }: ModelSize): string {
+  return `${kind}/B${batch}/S${context}`
+}
+
+/** What a case is, before anything is made for it. */
+function modelCaseFacts(config: ModelConfig, kind: ModelKind, options: ModelCaseOptions): CaseFacts {
+  const { batch } = options
+  const shapes = shapesOf(config, kind, options)
+  return {
+    group: modelGroup(kind, options),
+    kind,
+    routing: 'real',
+    dims: null,
+    tokens: shapes[0].tokens,
+    batch,
+    context: kind === 'prefill' ? options.context : shapes[Math.floor(shapes.length / 2)].context,
+    callsPerRun: shapes.length,
+    readBy: 'whole',
+  }
+}
+
+/**
+ * The variants of a case, with what is known of them before anything is made. `touched`: experts that a sparse call
+ * touches, an entry a mixture layer.
+ */
+function describeVariants(
+  config: ModelConfig,
+  kind: ModelKind,
+  options: ModelCaseOptions,
+  touched: number[],
+): Described[] {
+  const shapes = shapesOf(config, kind, options)
+  const assignments = shapes[0].tokens * Math.max(0, ...mixtures(config).map(({ topK }) => topK))
+  return variantsFor(assignments, options).map(([dispatch, executor]) => ({
+    dispatch,
+    executor,
+    ...costOf(config, shapes, dispatch, touched),
+    bytes:
+      modelBytes(config, shapes[0], dispatch, executor) +
+      (isTwin(dispatch) ? twinBytes(config, dispatch) : 0),
+  }))
+}
+
+/** A prefill or decode case on a text. */
+export function modelCase(
+  model: MeasuredModel,
+  text: BenchText,
+  kind: ModelKind,
+  options: ModelCaseOptions,
+): Case {
+  return kind === 'prefill' ? prefillCase(model, text, options) : decodeCase(model, text, options)
+}
+
+/** Whole prompts through the model from an empty cache, logits of each one's last token read. */
+function prefillCase(model: MeasuredModel, text: BenchText, options: ModelCaseOptions): Case {
+  const prompts = text.sequences(options.batch, options.context)
+  const { trace, logits } = model.eager.forward(prompts, { trace: true, logits: 'last' })
+  const spread = spreadOf(trace.layers.map((layer) => layer.tokensPerExpert))
+  const open = (by: MeasuredModel, dispatch: Dispatch, executor: Executor): OpenVariant => {
+    const run = (how: Executor) => readLogits(by, prompts, dispatch, how)
+    const plain = executor === 'eager' ? {} : { plain: () => run('eager') }
+    return { run: () => run(executor), ...plain, dispose: () => {} }
+  }
+  return {
+    ...modelCaseFacts(model.config, 'prefill', options),
+    spread,
+    variants: variantsOf(model, 'prefill', options, spread.expertsTouched, open),
+    read: () => logits.dataSync(),
+    dispose: () => logits.dispose(),
+  }
+}
+
+/** One token a sequence and call through the cache behind the prompts, as generating does, but along a given text. */
+function decodeCase(model: MeasuredModel, text: BenchText, options: ModelCaseOptions): Case {
+  const { batch, context } = options
+  const count = UNTIMED_STEPS + options.steps
+  const columns = text.sequences(batch, context + count)
+  const prompts = columns.map((ids) => ids.slice(0, context))
+  const steps = Array.from({ length: count }, (_, s) => columns.map((ids) => [ids[context + s]]))
+  const open = (of: MeasuredModel, dispatch: Dispatch, executor: Executor): OpenVariant => {
+    const caches = new PromptCaches(of.eager, batch, prompts)
+    const take = (from: number, to: number, how: Executor) => {
+      for (const tokens of steps.slice(from, to)) readLogits(of, tokens, dispatch, how, caches.current)
+    }
+    const by = (how: Executor) => ({
+      prepare: () => {
+        caches.fresh()
+        take(0, UNTIMED_STEPS, how)
+      },
+      run: () => take(UNTIMED_STEPS, count, how),
+    })
+    const { prepare: preparePlain, run: plain } = by('eager')
+    return {
+      ...by(executor),
+      ...(executor === 'eager' ? {} : { preparePlain, plain }),
+      dispose: () => caches.dispose(),
+    }
+  }
+  const caches = new PromptCaches(model.eager, batch, prompts)
+  const { spread, touched, logits } = decodeRouting(model.eager, caches.fresh(), steps)
+  caches.dispose()
+  return {
+    ...modelCaseFacts(model.config, 'decode', options),
+    spread,
+    variants: variantsOf(model, 'decode', options, touched, open),
+    read: () => logits.dataSync(),
+    dispose: () => logits.dispose(),
+  }
+}
+
+/** Shape of each call of one run. */
+function shapesOf(
+  { attention }: ModelConfig,
+  kind: ModelKind,
+  { batch, context, steps }: ModelCaseOptions,
+): Omit<ForwardShape, 'dispatch'>[] {
+  if (kind === 'prefill') {
+    return [{ tokens: batch * context, context: meanColumnsMet(context, attention), logitRows: batch }]
+  }
+  const window = attention.slidingWindow ?? Number.POSITIVE_INFINITY
+  return Array.from({ length: steps }, (_, step) => ({
+    tokens: batch,
+    context: Math.min(context + UNTIMED_STEPS + step, window - 1) + 1, // the cache keeps W - 1 columns
+    logitRows: batch,
+  }))
+}
+
+/** The spread over all timed steps, the experts that one call touches on average in each layer, the last step's logits. */
+function decodeRouting(model: MoeModel, cache: KvCache, steps: number[][][]) {
+  const sums: Int32Array[] = []
+  const touched: number[] = []
+  let last: tf.Tensor | undefined
+  for (const tokens of steps.slice(UNTIMED_STEPS)) {
+    last?.dispose()
+    const { trace, logits } = model.forward(tokens, { cache, trace: true, logits: 'last' })
+    last = logits
+    trace.layers.forEach(({ tokensPerExpert }, layer) => {
+      sums[layer] = tokensPerExpert.map((count, e) => count + (sums[layer]?.[e] ?? 0))
+      const used = tokensPerExpert.filter((count) => count > 0).length
+      touched[layer] = (touched[layer] ?? 0) + used / (steps.length - UNTIMED_STEPS)
+    })
+  }
+  return { spread: spreadOf(sums), touched, logits: last as tf.Tensor }
+}
+
+function readLogits(
+  model: MeasuredModel,
+  tokens: number[][],
+  dispatch: Dispatch,
+  executor: Executor,
+  cache?: KvCache,
+): void {
+  const by = isTwin(dispatch) ? {} : { dispatch } // a twin has nothing to dispatch
+  const { logits } = model.forward(tokens, executor, { ...by, cache, logits: 'last' })
+  logits.dataSync()
+  logits.dispose()
+}
+
+function variantsOf(
+  model: MeasuredModel,
+  kind: ModelKind,
+  options: ModelCaseOptions,
+  touched: number[],
+  open: (by: MeasuredModel, dispatch: Dispatch, executor: Executor) => OpenVariant,
+): Variant[] {
+  return describeVariants(model.config, kind, options, touched).map((variant) => ({
+    ...variant,
+    open: () => {
+      const { dispatch, executor } = variant
+      if (!isTwin(dispatch)) return open(model, dispatch, executor)
+      const twin = new TwinModel(model.eager, dispatch, options.seed)
+      const opened = open(twin, dispatch, executor)
+      return {
+        ...opened,
+        dispose: () => {
+          opened.dispose()
+          twin.dispose()
+        },
+      }
+    },
+  }))
+}
+
+function mixtures({ layers }: ModelConfig): RouterConfig[] {
+  return layers.flatMap((layer) => (layer.kind === 'moe' ? [layer.router] : []))
+}
+
+/** FLOPs of all calls, bytes of one. `touched`: experts that one sparse call touches, an entry a mixture layer. */
+function costOf(
+  config: ModelConfig,
+  calls: Omit<ForwardShape, 'dispatch'>[],
+  dispatch: Dispatch,
+  touched: number[],
+): Pick<Variant, 'flops' | 'idealSpeedup' | 'weightBytes'> {
+  const flopsBy = (name: Dispatch) => {
+    const [run, by] = isTwin(name) ? [twinConfig(config, name), 'dense' as const] : [config, name]
+    return Math.round(
+      calls.reduce((sum, shape) => sum + totalFlops(forwardFlops(run, { ...shape, dispatch: by })), 0),
+    )
+  }
+  const all = mixtures(config).map(({ numExperts }) => numExperts)
+  const weightBytes = isTwin(dispatch)
+    ? forwardWeightBytes(twinConfig(config, dispatch), calls[0].tokens, [])
+    : forwardWeightBytes(config, calls[0].tokens, dispatch === 'dense' ? all : touched)
+  return { flops: flopsBy(dispatch), idealSpeedup: flopsBy('dense') / flopsBy(dispatch), weightBytes }
+}

@@ -1,0 +1,90 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../../src/backend/backend.ts'
+import { expertParameters } from '../../src/cost/parameters.ts'
+import { type MemoryLimit, memoryProblem } from '../../src/device/memory.ts'
+import { type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
+import { type ExpertWeights, type MoeWeights, stackExperts } from '../../src/model/weights.ts'
+import type { LayerDims, LayerFacts } from '../schema.ts'
+import { disposeFeedForward, randomFeedForward } from './feed-forward.ts'
+import { layerBytes } from './memory.ts'
+import { RandomTensors } from './random-tensors.ts'
+import { LAYER_ROUTING } from './routing.ts'
+
+/** One mixture layer with random weights, that cases of several T share. */
+export interface RandomLayer {
+  dims: LayerDims
+  config: MoeConfig
+  weights: MoeWeights
+  dispose(): void
+}
+
+export function randomLayer(dims: LayerDims, seed: number): RandomLayer {
+  const { D, H, E, K } = dims
+  const numbers = new RandomTensors(seed)
+  const router = { weight: numbers.weights(D, E, D), bias: null }
+  const experts = asLoaded(Array.from({ length: E }, () => randomFeedForward(D, H, numbers)))
+  const weights: MoeWeights = { kind: 'moe', router, scoreBias: null, ...experts }
+  return {
+    dims,
+    config: { kind: 'moe', intermediateSize: H, router: softmaxTopK(E, K) },
+    weights,
+    dispose: () => {
+      weights.experts.forEach(disposeFeedForward)
+      tf.dispose([router.weight, ...Object.values(weights.stacked ?? {})])
+    },
+  }
+}
+
+/** T rows for a layer of width D, variance 1. */
+export function randomRows(T: number, D: number, seed: number): tf.Tensor2D {
+  return new RandomTensors(seed).matrix(T, D, Math.sqrt(3))
+}
+
+export function layerFacts(dims: LayerDims, source: string): LayerFacts {
+  const { D, H, E, K } = dims
+  const parameters = (experts: number) => D * E + experts * expertParameters(D, H)
+  return {
+    ...dims,
+    totalParameters: parameters(E),
+    activeParameters: parameters(K),
+    source,
+    routing: LAYER_ROUTING,
+  }
+}
+
+/** Random layers: the one of the base sizes is kept, since most cases are about it; others live as long as their case. */
+export class Layers {
+  private base: RandomLayer | undefined
+
+  constructor(
+    readonly dims: LayerDims,
+    private readonly seed: number,
+    private readonly memory: MemoryLimit,
+  ) {}
+
+  /** Why there is no room for the layer, or null when the work is done. */
+  async using(dims: LayerDims, work: (layer: RandomLayer) => Promise<void>): Promise<string | null> {
+    const isBase = dims === this.dims
+    const known = isBase ? this.base : undefined
+    const problem = known ? null : memoryProblem(layerBytes(dims), this.memory)
+    if (problem !== null) return problem
+    const layer = known ?? randomLayer(dims, this.seed)
+    if (isBase) this.base = layer
+    try {
+      await work(layer)
+      return null
+    } finally {
+      if (!isBase) layer.dispose()
+    }
+  }
+
+  dispose(): void {
+    this.base?.dispose()
+    this.base = undefined
+  }
+}
+
+/** Experts in the form that a checkpoint is loaded to: stacked where the device can cut a stack without copying. */
+function asLoaded(experts: ExpertWeights[]): Pick<MoeWeights, 'experts' | 'stacked'> {
+  return backend().cutsShareMemory ? stackExperts(experts) : { experts }
+}

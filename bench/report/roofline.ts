@@ -1,0 +1,120 @@
+import * as Plot from '@observablehq/plot'
+import type { MachineReadings } from '../../src/device/index.ts'
+import type { BenchReport, Row } from '../schema.ts'
+import { byDispatch, centred, HALO, logScale, panel, upright } from './charts.ts'
+import { capitalised, percent, short } from './format.ts'
+import { type Panel, type Section, tableOf } from './section.ts'
+import { dispatchesIn, EXECUTOR_WORDS, executorsOf } from './select.ts'
+
+/** A row as a point under the roofs. */
+export interface RooflinePoint {
+  row: Row
+  /** FLOP by weight byte that the call has to read. */
+  intensity: number
+  gflops: number
+  /** What the machine allows at this intensity. */
+  roof: number
+}
+
+/** GFLOP/s that can be reached at an intensity: Williams, Waterman and Patterson (2009). GB/s times FLOP/byte is GFLOP/s. */
+export function roofAt(intensity: number, { matmulGflops, memoryGbPerS }: MachineReadings): number {
+  return Math.min(matmulGflops, memoryGbPerS * intensity)
+}
+
+export function rooflinePoints({ rows, conditions }: BenchReport): RooflinePoint[] {
+  return rows.flatMap((row) => {
+    if (row.gflopsPerSecond === null || row.weightBytes === 0) return []
+    const intensity = (row.flopsCounted ?? row.flops) / row.weightBytes
+    return [{ row, intensity, gflops: row.gflopsPerSecond, roof: roofAt(intensity, conditions.machine) }]
+  })
+}
+
+/** Every case under the machine's two roofs. */
+export function rooflineSection(report: BenchReport): Section {
+  const points = rooflinePoints(report)
+  const { machine } = report.conditions
+  return {
+    id: 'roofline',
+    title: 'Roofline: what bounds each case',
+    sentence: sentenceOf(points, machine),
+    note: 'Under the slope memory bounds, under the flat part arithmetic. Above the slope weights came from a cache, above the flat part its reading was disturbed.',
+    dispatches: dispatchesIn(points.map(({ row }) => row)),
+    panels: (['layer', 'model'] as const).flatMap((kind) =>
+      executorsOf(report, kind).flatMap((executor) => {
+        const isOwn = ({ row }: RooflinePoint) =>
+          row.executor === executor && (row.kind === 'layer') === (kind === 'layer')
+        const own = points.filter(isOwn)
+        const caption = `${capitalised(kind)}, ${EXECUTOR_WORDS[executor]}`
+        return own.length > 0 ? [rooflinePanel(machine, own, points, `${kind}-${executor}`, caption)] : []
+      }),
+    ),
+    ...tableOf(points, [
+      ['row', ({ row }) => row.id],
+      ['FLOP per byte', ({ intensity }) => short(intensity)],
+      ['GFLOP/s', ({ gflops }) => short(gflops)],
+      ['roof', ({ roof }) => short(roof)],
+      ['of the roof', ({ gflops, roof }) => percent(gflops / roof)],
+    ]),
+  }
+}
+
+/** All panels have the scales of `all`. */
+function rooflinePanel(
+  machine: MachineReadings,
+  points: RooflinePoint[],
+  all: RooflinePoint[],
+  id: string,
+  caption: string,
+): Panel {
+  const ridge = machine.matmulGflops / machine.memoryGbPerS
+  const intensities = [ridge, ...all.map(({ intensity }) => intensity)]
+  const [least, most] = [Math.min(...intensities) / 1.6, Math.max(...intensities) * 1.6]
+  const speeds = [machine.matmulGflops, roofAt(least, machine), ...all.map(({ gflops }) => gflops)]
+  const roofs = [least, ridge, most].map((intensity) => ({ intensity, gflops: roofAt(intensity, machine) }))
+  const readings = [`${short(machine.matmulGflops)} GFLOP/s`, `${short(machine.memoryGbPerS)} GB/s`]
+  const named = (i: number, place: Plot.TextOptions) =>
+    Plot.text([roofs[1]], { ...HALO, x: 'intensity', y: 'gflops', text: () => readings[i], ...place })
+  return panel(
+    {
+      id: `roofline-${id}`,
+      caption,
+    },
+    {
+      height: 320,
+      x: { ...logScale(least, most), ...centred('FLOP per weight byte') },
+      y: upright('GFLOP/s', logScale(Math.min(...speeds) / 1.5, Math.max(...speeds) * 1.8)),
+      marks: [
+        Plot.lineY(roofs, { x: 'intensity', y: 'gflops', stroke: 'currentColor', strokeWidth: 1.5 }),
+        named(0, { textAnchor: 'start', dx: 4, dy: -9 }),
+        named(1, { textAnchor: 'end', dx: -14, dy: 8 }),
+        // Points show through: many lie on each other.
+        ...byDispatch(
+          points.map((point) => ({ ...point, dispatch: point.row.dispatch })),
+          (own, { colour, symbol }) => [
+            Plot.dot(own, {
+              x: 'intensity',
+              y: 'gflops',
+              fill: colour,
+              fillOpacity: 0.7,
+              symbol,
+              r: 3.5,
+              title: hint,
+              className: 'case',
+            }),
+          ],
+        ),
+      ],
+    },
+  )
+}
+
+function hint({ row, intensity, gflops, roof }: RooflinePoint): string {
+  return `${row.id}: ${short(intensity)} FLOP per byte, ${short(gflops)} GFLOP/s, ${percent(gflops / roof)} of the roof`
+}
+
+function sentenceOf(points: RooflinePoint[], machine: MachineReadings): string {
+  if (points.length === 0) return 'No case was timed, so there is nothing to put under the roofs.'
+  const ridge = machine.matmulGflops / machine.memoryGbPerS
+  const bound = points.filter(({ intensity }) => intensity < ridge).length
+  return `Memory bounds ${bound} of ${points.length} timed cases: they do fewer than ${short(ridge)} FLOPs for a byte of weights.`
+}

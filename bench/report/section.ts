@@ -1,0 +1,55 @@
+import type { Dispatch } from '../schema.ts'
+
+/** What a colour means; its shape as a character where there is one. */
+export interface LegendEntry {
+  colour: string
+  sign?: string
+  words: string
+}
+
+/** One picture with its words; several stand side by side where there is room. */
+export interface Panel {
+  caption: string
+  /** An `<svg>` as text. */
+  svg: string
+  /** What its colours mean, where they are not dispatches. */
+  legend?: LegendEntry[]
+}
+
+/** A part of a report, as every renderer takes it: what the numbers are or say, the numbers, and pictures of them. */
+export interface Section {
+  /** For links into the page. */
+  id: string
+  title: string
+  /** Made from the data, whichever way it went. */
+  sentence: string
+  columns: string[]
+  /** The first column is a name. */
+  rows: string[][]
+  panels?: Panel[]
+  /** How to read the pictures. */
+  note?: string
+  /** What should be in the pictures and was not measured; empty when all was. */
+  missing?: string
+  /** Dispatches that appear in the pictures, for the legend. */
+  dispatches?: Dispatch[]
+}
+
+/** How a table shows one thing of each of its rows; the unit is said behind the heading where the title does not say it. */
+export type Column<R> = readonly [heading: string, cell: (row: R) => string, unit?: string]
+
+/** The table of a section. */
+export function tableOf<R>(
+  rows: readonly R[],
+  columns: readonly Column<R>[],
+): Pick<Section, 'columns' | 'rows'> {
+  return {
+    columns: columns.map(([heading, , unit]) => (unit ? `${heading} ${unit}` : heading)),
+    rows: rows.map((row) => columns.map(([, cell]) => cell(row))),
+  }
+}
+
+/** Heading and rows. */
+export function cellsOf({ columns, rows }: Pick<Section, 'columns' | 'rows'>): string[][] {
+  return [columns, ...rows]
+}

@@ -1,0 +1,241 @@
+import { type BenchReport, isTwin, type Row, type Sweep } from '../schema.ts'
+import { count, fixed, intervalOf, percent, ratio, UNKNOWN } from './format.ts'
+import { type Column, type Section, tableOf } from './section.ts'
+import {
+  AXIS_WORDS,
+  isMeasured,
+  type Line,
+  linesOf,
+  modelRows,
+  oursFor,
+  placeOf,
+  tellingSweeps,
+} from './select.ts'
+
+/** The whole report as tables: a line a case and executor, variants side by side. */
+export function sections(report: BenchReport): Section[] {
+  return [
+    modelSection(report, 'prefill', "Whole prompts, logits of each one's last token."),
+    modelSection(
+      report,
+      'decode',
+      'One token a sequence and call, behind prompts in the cache; times are of one call.',
+    ),
+    ...tellingSweeps(report).map((sweep) => sweepSection(report, sweep)),
+    gridSection(report),
+    partsSection(report),
+    capacitySection(report),
+    peerSection(report),
+  ].filter(({ rows }) => rows.length > 0)
+}
+
+/** Columns of a table of cases. */
+type CaseColumn = Column<Line['by']>
+
+/** Times of the variants, and sparse against dense. */
+export const TIME_COLUMNS: CaseColumn[] = [
+  ['dense', ({ dense }) => fixed(dense?.medianMs), 'ms'],
+  ['sparse', ({ sparse }) => fixed(sparse?.medianMs), 'ms'],
+  ['gather', ({ gather }) => fixed(gather?.medianMs), 'ms'],
+  ['speed-up', ({ sparse }) => ratio(sparse?.speedup)],
+  ['95 %', ({ sparse }) => intervalOf(sparse)],
+  ['by gather', ({ gather }) => ratio(gather?.speedup)],
+  ['ideal', ({ sparse }) => ratio(sparse?.idealSpeedup)],
+  ['as active', (by) => fixed(by['twin-active']?.medianMs), 'ms'],
+  ['as total', (by) => fixed(by['twin-total']?.medianMs), 'ms'],
+]
+
+export const OF_MATMUL: CaseColumn = ['of matmul', ({ sparse }) => percent(sparse?.shareOfMatmul)]
+
+const COLUMNS: CaseColumn[] = [
+  ...TIME_COLUMNS,
+  ['GFLOP/s', ({ sparse }) => fixed(sparse?.gflopsPerSecond)],
+  OF_MATMUL,
+  ['of memory', ({ sparse }) => percent(sparse?.shareOfBandwidth)],
+]
+
+/** Lines of cases under their names; columns of numbers that nothing fills are left out. */
+export function caseTable(
+  lines: Line[],
+  names: readonly Column<Row>[],
+  columns: readonly CaseColumn[],
+): Pick<Section, 'columns' | 'rows'> {
+  const filled = columns.filter(([, cell]) => lines.some(({ by }) => cell(by) !== UNKNOWN))
+  const of = <R>([heading, cell, unit]: Column<R>, pick: (line: Line) => R): Column<Line> => [
+    heading,
+    (line) => cell(pick(line)),
+    unit,
+  ]
+  return tableOf(lines, [
+    ...names.map((column) => of(column, ({ row }) => row)),
+    ...filled.map((column) => of(column, ({ by }) => by)),
+  ])
+}
+
+/** Both executors; lines without a measured time are left out, and the report lists what is missing. */
+function fullTable(name: string, rows: Row[], nameOf: (row: Row) => string) {
+  const names: Column<Row>[] = [
+    [name, nameOf],
+    ['executor', ({ executor }) => executor],
+  ]
+  return caseTable(linesOf(rows).filter(isMeasured), names, COLUMNS)
+}
+
+export function modelCaseName({ batch, context }: Pick<Row, 'batch' | 'context'>): string {
+  return `${batch} x ${context}`
+}
+
+export function parametersOf(total: number, active: number): string {
+  return `${count(total)} parameters, ${count(active)} active a token`
+}
+
+function modelSection(report: BenchReport, kind: 'prefill' | 'decode', what: string): Section {
+  const { name, text, parameters } = report.model
+  const { total, active, totalWithoutEmbeddings, activeWithoutEmbeddings } = parameters
+  const without = `without embeddings ${count(totalWithoutEmbeddings)} and ${count(activeWithoutEmbeddings)}`
+  return {
+    id: `table-${kind}`,
+    title: `Model ${name}: ${kind}`,
+    sentence: `${what} ${parametersOf(total, active)} (${without}); ${text}.`,
+    ...fullTable('batch x keys', modelRows(report, kind), modelCaseName),
+  }
+}
+
+function sweepSection({ rows, layer }: BenchReport, { axis, groups }: Sweep): Section {
+  const { D, H, E, K, totalParameters, activeParameters } = layer
+  // The twins are the same in every sweep: once is enough.
+  const shown = groups.flatMap((group) =>
+    rows.filter((row) => row.group === group && (axis === 'T' || !isTwin(row.dispatch))),
+  )
+  const sizes = Object.entries({ D, H, E, K, ...(axis === 'T' ? {} : { T: shown[0].tokens }) })
+    .filter(([name]) => name !== axis)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(' ')
+  return {
+    id: `table-${axis}`,
+    title: `One layer over ${AXIS_WORDS[axis]}`,
+    sentence: axis === 'T' ? `${sizes}, ${parametersOf(totalParameters, activeParameters)}.` : `${sizes}.`,
+    ...fullTable(axis, shown, (row) => placeOf(row, axis)),
+  }
+}
+
+function gridSection({ rows, sweeps }: BenchReport): Section {
+  const groups = sweeps.find(({ axis }) => axis === 'grid')?.groups ?? []
+  const nameOf = ({ dims, tokens }: Row) => `E${dims?.E} K${dims?.K} D${dims?.D} H${dims?.H} T${tokens}`
+  return {
+    id: 'table-grid',
+    title: 'One layer, every combination',
+    sentence: 'A line a combination of sizes.',
+    ...fullTable(
+      'sizes',
+      rows.filter(({ group }) => groups.includes(group)),
+      nameOf,
+    ),
+  }
+}
+
+export function partsSection({ breakdown }: BenchReport): Section {
+  return {
+    id: 'table-parts',
+    title: 'Where a sparse dispatch spends its time',
+    sentence: 'Op by op, ms; each part timed by itself, and the same work in one go.',
+    ...tableOf(breakdown, [
+      ['T', ({ tokens }) => String(tokens)],
+      ['router', ({ routerMs }) => fixed(routerMs)],
+      ['group', ({ groupMs }) => fixed(groupMs)],
+      ['experts', ({ matmulMs }) => fixed(matmulMs)],
+      ['combine', ({ combineMs }) => fixed(combineMs)],
+      ['sum', ({ sumMs }) => fixed(sumMs)],
+      ['in one go', ({ totalMs }) => fixed(totalMs)],
+      ['n', ({ n }) => String(n)],
+    ]),
+  }
+}
+
+function capacitySection({ capacity }: BenchReport): Section {
+  return {
+    id: 'table-capacity',
+    title: 'One layer with limited capacity',
+    sentence:
+      'Room for so many times the fair share of tokens an expert, what is over is dropped; routed on the host.',
+    ...tableOf(capacity, [
+      ['factor', ({ factor }) => (factor === null ? 'none' : String(factor))],
+      ['routing', ({ routing }) => routing],
+      ['T', ({ tokens }) => String(tokens)],
+      ['dropped', ({ droppedShare }) => percent(droppedShare)],
+      ['MFLOP', ({ flopsCounted }) => fixed(flopsCounted / 1e6)],
+      ...TIMES,
+    ]),
+  }
+}
+
+const TIMES: Column<Pick<Row, 'medianMs' | 'p10Ms' | 'p90Ms' | 'n'>>[] = [
+  ['median', ({ medianMs }) => fixed(medianMs), 'ms'],
+  ['p10', ({ p10Ms }) => fixed(p10Ms)],
+  ['p90', ({ p90Ms }) => fixed(p90Ms)],
+  ['n', ({ n }) => String(n)],
+]
+
+/** Peers' rows with our own beside them. */
+function peerSection(report: BenchReport): Section {
+  const found = report.peers.flatMap(({ report: peer }) =>
+    (peer?.rows ?? []).map((row) => ({ ...row, name: `${peer?.library} ${row.implementation}` })),
+  )
+  return {
+    id: 'table-peers',
+    title: 'Peers',
+    sentence: 'In the same session but not in turn with our rows.',
+    ...tableOf(found, [
+      ['peer', ({ name }) => name],
+      ['work', ({ kind, context }) => (context === null ? kind : `${kind}, ${context} keys`)],
+      ['T', ({ tokens }) => String(tokens)],
+      ...TIMES,
+      ['tokens/s', ({ tokensPerSecond }) => fixed(tokensPerSecond)],
+      ['ours, fastest', (row) => fixed(oursFor(report, row)), 'ms'],
+    ]),
+  }
+}
+
+/** Rows without times, and the reason of each. */
+export function leftOut({ rows }: BenchReport): Section {
+  const missing = rows.filter(({ skipped }) => skipped !== null)
+  return {
+    id: 'table-left-out',
+    title: 'Rows left out',
+    sentence: '',
+    ...tableOf(missing, [
+      ['row', ({ id }) => id],
+      ['why', ({ skipped }) => skipped ?? UNKNOWN],
+    ]),
+  }
+}
+
+/** Every row with everything that is a number, for the stored files. */
+export function everyRow({ rows }: BenchReport): Section {
+  return {
+    id: 'table-rows',
+    title: 'Every row',
+    sentence: '',
+    ...tableOf(rows, [
+      ['row', ({ id }) => id],
+      ['MFLOP', ({ flops }) => fixed(flops / 1e6)],
+      ['counted', ({ flopsCounted }) => fixed(flopsCounted === null ? null : flopsCounted / 1e6)],
+      ...TIMES.slice(0, 3),
+      ['p99', ({ p99Ms }) => fixed(p99Ms)],
+      ...TIMES.slice(3),
+      ['outliers', ({ outliers }) => String(outliers)],
+      ['tokens/s', ({ tokensPerSecond }) => fixed(tokensPerSecond)],
+      ['GFLOP/s', ({ gflopsPerSecond }) => fixed(gflopsPerSecond)],
+      ['speed-up', ({ speedup }) => ratio(speedup)],
+      ['95 %', intervalOf],
+      ['ideal', ({ idealSpeedup }) => ratio(idealSpeedup)],
+      ['weights', ({ weightBytes }) => fixed(weightBytes / 1e6), 'MB'],
+      ['tokens/expert', spreadText],
+    ]),
+  }
+}
+
+function spreadText({ spread }: Row): string {
+  if (spread === null) return UNKNOWN
+  return `${spread.minTokens}..${spread.maxTokens} (${Number(spread.meanTokens.toFixed(1))})`
+}
