@@ -1,10 +1,10 @@
 import { copyFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { cachedAddon, environmentAddon, installedPackage, NATIVE, placedAddon } from '../device/addon.ts'
-import { makeFolder } from '../device/cache.ts'
 import type { Host, NpmPackage } from '../device/host.ts'
 import { libraryNames } from '../device/release.ts'
 import { SetupError } from '../errors.ts'
+import { makeFolder } from '../files.ts'
 import type { Compiler } from './compiler.ts'
 import { letAllRead } from './share.ts'
 import { temporaryFolder, type Workspace } from './workspace.ts'
@@ -40,7 +40,7 @@ export async function buildAddon(
       await proveLoadable(workspace.host, compiler, built(addon))
       await letAllRead(built(addon))
     }
-    await makeFolder(dirname(target), letAllRead)
+    for (const folder of makeFolder(dirname(target))) await letAllRead(folder)
     for (const addon of addons) await rename(built(addon), addon.place)
   } finally {
     await rm(building, { recursive: true, force: true })
@@ -103,7 +103,7 @@ function errorLine(stderr: string): string {
 /** Copies the addon into the npm package. By rename, so that a process that has the old one open keeps it. */
 export async function placeAddon(addon: string, npmPackage: NpmPackage): Promise<void> {
   const target = placedAddon(npmPackage)
-  await makeFolder(dirname(target), letAllRead)
+  for (const folder of makeFolder(dirname(target))) await letAllRead(folder)
   await copyFile(addon, `${target}.${process.pid}`)
   await rename(`${target}.${process.pid}`, target)
 }

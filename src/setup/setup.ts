@@ -1,12 +1,13 @@
 import { lock } from 'proper-lockfile'
 import { cachedAddon, installedPackage, isPlaced, placedAddon } from '../device/addon.ts'
-import { cacheRoot, makeFolder, variantFolder } from '../device/cache.ts'
+import { cacheRoot, variantFolder } from '../device/cache.ts'
 import { chooseVariant } from '../device/choose.ts'
 import { type Host, systemHost } from '../device/host.ts'
 import { describeMachine } from '../device/machine.ts'
 import { missingFiles, readManifest, unreadable } from '../device/prepared.ts'
 import { ADDON_PACKAGES, DISK_BYTES, type Variant, wheelFor } from '../device/release.ts'
 import { messageOf, SetupError } from '../errors.ts'
+import { makeFolder } from '../files.ts'
 import { addonCompiler, buildAddon, placeAddon } from './addon.ts'
 import {
   type Compiler,
@@ -191,7 +192,7 @@ async function tryToPlace(host: Host, variant: Variant, folder: string, { onMess
 /** One setup at a time for one cache. Failures of the disk become one sentence. */
 async function withLock({ root, onMessage }: Workspace, work: () => Promise<void>): Promise<void> {
   try {
-    await makeFolder(root, letAllRead)
+    for (const folder of makeFolder(root)) await letAllRead(folder)
     const release = await waitForLock(root, onMessage)
     try {
       await work()
