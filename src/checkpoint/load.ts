@@ -27,7 +27,7 @@ export function loadWeights(
 ): ModelWeights {
   const table = weightTable(config)
   const { found, leftOver } = translated(checkpoint, config, family)
-  const stacked = [...leaves(table)].some(
+  const stacked = leaves(table).some(
     ([, leaf]) => leaf instanceof ExpertStack && found.has(leaf.whole.gateUp.weight.stored[0].name),
   )
   checkComplete(checkpoint, found, leftOver, { table, stacked, family })

@@ -91,7 +91,6 @@ Examples:
 export function registerTrace(program: Command): void {
   const command = program
     .command('trace')
-    .summary('see which experts each token goes to, and why')
     .description('Runs a text or token ids and shows what the router of every layer decided.')
     .argument(...MODEL_ARGUMENT)
     .option('--prompt <text>', 'text to run; - reads it from stdin, without its last line break')

@@ -9,10 +9,10 @@ import {
   PREFILL_CHUNK,
 } from '../../src/generate/generate.ts'
 import type { GeneratedToken, GenerateOptions, GenerateResult } from '../../src/generate/types.ts'
-import { DISPATCHES } from '../../src/model/dispatch/index.ts'
 import { KvCache } from '../../src/model/kv-cache.ts'
 import { mostLikelyTokens } from '../../src/model/most-likely.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
+import { DISPATCHES } from '../../src/model/ways.ts'
 import { loadTokenizer } from '../../src/tokenizer/load.ts'
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
 import { fixtureModel, readGolden } from '../helpers/golden.ts'
