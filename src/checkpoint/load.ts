@@ -6,6 +6,8 @@ import { ExpertStack, type StoredTensor } from '../model/tensor-spec.ts'
 import { leaves } from '../model/tree.ts'
 import { storedTensors, type WeightTable, weightTable } from '../model/weight-table.ts'
 import type { ModelWeights } from '../model/weights.ts'
+import { excerpt } from '../text/foreign.ts'
+import { quote } from './json.ts'
 import { type LoadProgress, packWeights } from './pack.ts'
 import type { CheckpointTensor } from './safetensors.ts'
 import type { Checkpoint } from './shards.ts'
@@ -56,7 +58,7 @@ function translated(
     const twin = found.get(ours)
     if (twin)
       throw new CheckpointError(
-        `${checkpoint.dir}: "${twin.name}" and "${name}" are the same weight, expected one`,
+        `${checkpoint.dir}: ${quote(twin.name)} and ${quote(name)} are the same weight, expected one`,
       )
     found.set(ours, checkpoint.get(name))
   }
@@ -92,16 +94,13 @@ function checkComplete(
 function checkShape(tensor: CheckpointTensor, expected: number[]): void {
   if (tensor.shape.join() !== expected.join()) {
     throw new CheckpointError(
-      `${tensor.file}: "${tensor.name}" has shape [${tensor.shape.join(', ')}], expected [${expected.join(', ')}] by config.json`,
+      `${tensor.file}: ${quote(tensor.name)} has shape [${excerpt(tensor.shape.join(', '))}], expected [${expected.join(', ')}] by config.json`,
     )
   }
 }
 
 function listed(names: string[]): string {
-  const shown = names
-    .slice(0, 3)
-    .map((name) => `"${name}"`)
-    .join(', ')
+  const shown = names.slice(0, 3).map(quote).join(', ')
   const atLeast = names.length >= MANY_MISSING ? 'at least ' : ''
   return names.length > 3
     ? `${shown} and ${atLeast}${names.length - 3} more tensors are`

@@ -47,6 +47,7 @@ export class RecordedExecutor {
   private readonly steps = new Map<string, RecordedStep>()
   private readonly mixtureLayers: number[]
   private readonly halves: HalfWeights | null
+  private msForGraphs = 0
 
   /** `dtype`: what weights are multiplied in; on a processor few rows are multiplied in float32 whatever it says. */
   constructor(
@@ -78,6 +79,11 @@ export class RecordedExecutor {
       const chosen = Number.isFinite(magnitude) ? largest : this.greedyOnHost(call)
       return { tokens: chosen, trace: this.traceOf(call, options) }
     })
+  }
+
+  /** Milliseconds so far in making graphs: recording each, and its first run, in which TensorFlow prepares it. */
+  get graphsMs(): number {
+    return this.msForGraphs
   }
 
   dispose(): void {
@@ -161,19 +167,23 @@ export class RecordedExecutor {
 
   /** Runs a piece's step; again, if it has run before, which writes the same columns. */
   private fetch(piece: Piece, call: Call, names: string[]): tf.Tensor[] {
-    const step = this.step({
+    const shape: StepShape = {
       batch: call.batch.size,
       tokens: piece.stepTokens,
       capacity: call.capacity,
       dispatch: call.dispatch,
       logits: call.logits,
-    })
-    return step.run(call.cache, stepInputs(piece, call), names)
+    }
+    const isKnown = this.steps.has(keyOf(shape))
+    const started = performance.now()
+    const results = this.step(shape).run(call.cache, stepInputs(piece, call), names)
+    if (!isKnown) this.msForGraphs += performance.now() - started
+    return results
   }
 
   /** The graph of a shape, made when first asked for. */
   private step(shape: StepShape): RecordedStep {
-    const key = Object.values(shape).join()
+    const key = keyOf(shape)
     const known = this.steps.get(key)
     const step = known ?? new RecordedStep(this.model.config, this.model.weights, shape, this.halves)
     this.steps.delete(key)
@@ -238,6 +248,10 @@ export class RecordedExecutor {
     }
     return recorder.trace
   }
+}
+
+function keyOf(shape: StepShape): string {
+  return Object.values(shape).join()
 }
 
 /** What a piece's step is fetched for: of pieces before the last only that all of it runs, unless all logits are wanted. */
