@@ -14,8 +14,8 @@ import type {
 } from './weights.ts'
 
 /*
- * The one table of a model's tensors: what each is part of, which tensors of a checkpoint it is made of, and how. Loading,
- * saving, training and counting go by it; names are ours, a family translates them.
+ * The one table of a model's tensors: which tensors of a checkpoint each is made of, and how. Loading, saving and training go
+ * by it; names are ours, a family translates them. src/cost counts from shapes alone, and tests hold it to these tensors.
  */
 
 /** A tensor as checkpoints hold it; a matrix is [out, in]. */
@@ -23,17 +23,6 @@ export interface StoredTensor {
   name: string
   shape: number[]
 }
-
-/** What parameters are counted by. */
-export type ModelPart =
-  | 'embedding'
-  | 'attention'
-  | 'router'
-  | 'experts'
-  | 'sharedExperts'
-  | 'dense'
-  | 'norms'
-  | 'unembedding'
 
 /** `joined`: one above the other, as they are. `transposed`: the same turned, [in, all outs]. `host`: numbers, no tensor. */
 export type Packing = 'joined' | 'transposed' | 'host'
@@ -44,7 +33,6 @@ export class TensorSpec {
   readonly shape: number[]
 
   constructor(
-    readonly part: ModelPart,
     readonly stored: StoredTensor[],
     readonly packing: Packing = 'joined',
   ) {
@@ -80,7 +68,7 @@ export class ExpertStack {
   ) {}
 
   each(e: number): Described<ExpertWeights> {
-    return swiglu('experts', `${this.prefix}.experts.${e}`, this.D, this.H, false)
+    return swiglu(`${this.prefix}.experts.${e}`, this.D, this.H, false)
   }
 
   /** Values of all experts. */
@@ -92,7 +80,7 @@ export class ExpertStack {
     const one = this.each(0)
     const stack = (part: keyof StackedExperts) => {
       const shape = [this.count, ...one[part].weight.shape]
-      return new TensorSpec('experts', [{ name: `${this.prefix}.stacked.${part}`, shape }])
+      return new TensorSpec([{ name: `${this.prefix}.stacked.${part}`, shape }])
     }
     return { gateUp: stack('gateUp'), down: stack('down') }
   }
@@ -113,31 +101,29 @@ export type WeightTable = Described<ModelWeights>
 export function weightTable(config: ModelConfig): WeightTable {
   const { vocabSize: V, hiddenSize: D } = config
   return {
-    embedding: tensor('embedding', 'embedding', [V, D]),
+    embedding: tensor('embedding', [V, D]),
     blocks: config.layers.map(({ attention, feedForward }, i) => ({
-      attentionNorm: tensor('norms', `blocks.${i}.attentionNorm`, [D]),
+      attentionNorm: tensor(`blocks.${i}.attentionNorm`, [D]),
       attention: attentionTable(`blocks.${i}.attention`, attention, D),
-      feedForwardNorm: tensor('norms', `blocks.${i}.feedForwardNorm`, [D]),
+      feedForwardNorm: tensor(`blocks.${i}.feedForwardNorm`, [D]),
       feedForward:
         feedForward.kind === 'dense'
           ? denseTable(`blocks.${i}.mlp`, feedForward, D)
           : mixtureTable(`blocks.${i}.moe`, feedForward, D),
     })),
-    finalNorm: tensor('norms', 'finalNorm', [D]),
-    unembedding: config.tieWordEmbeddings
-      ? null
-      : linear('unembedding', 'transposed', [['unembedding', [V, D]]], false),
+    finalNorm: tensor('finalNorm', [D]),
+    unembedding: config.tieWordEmbeddings ? null : linear('transposed', [['unembedding', [V, D]]], false),
   }
 }
 
-/** The kind describes its tensors; here they get the layer's name and their part. */
+/** The kind describes its tensors; here they get the layer's name. */
 function attentionTable(prefix: string, attention: AttentionConfig, D: number): Described<AttentionWeights> {
   return ATTENTION[attention.kind].weights(attention, D, {
     linear(matrices, bias) {
       const named = matrices.map(([name, shape]): Named => [`${prefix}.${name}`, shape])
-      return linear('attention', 'transposed', named, bias)
+      return linear('transposed', named, bias)
     },
-    norm: (name, size) => tensor('norms', `${prefix}.${name}`, [size]),
+    norm: (name, size) => tensor(`${prefix}.${name}`, [size]),
   })
 }
 
@@ -146,7 +132,7 @@ function denseTable(
   { intermediateSize, bias }: DenseConfig,
   D: number,
 ): Described<DenseWeights> {
-  return { kind: 'dense', expert: swiglu('dense', prefix, D, intermediateSize, bias) }
+  return { kind: 'dense', expert: swiglu(prefix, D, intermediateSize, bias) }
 }
 
 function mixtureTable(prefix: string, config: MoeConfig, D: number): Described<MoeWeights> {
@@ -154,51 +140,38 @@ function mixtureTable(prefix: string, config: MoeConfig, D: number): Described<M
   const E = router.numExperts
   return {
     kind: 'moe',
-    router: linear('router', 'transposed', [[`${prefix}.router`, [E, D]]], false),
-    scoreBias: router.scoreBias ? tensor('router', `${prefix}.scoreBias`, [E], 'host') : null,
+    router: linear('transposed', [[`${prefix}.router`, [E, D]]], false),
+    scoreBias: router.scoreBias ? tensor(`${prefix}.scoreBias`, [E], 'host') : null,
     experts: new ExpertStack(E, prefix, D, H),
-    shared: sharedExpert
-      ? swiglu('sharedExperts', `${prefix}.shared`, D, sharedExpert.intermediateSize, false)
-      : undefined,
+    shared: sharedExpert ? swiglu(`${prefix}.shared`, D, sharedExpert.intermediateSize, false) : undefined,
   }
 }
 
-function swiglu(
-  part: ModelPart,
-  prefix: string,
-  D: number,
-  H: number,
-  bias: boolean,
-): Described<ExpertWeights> {
+function swiglu(prefix: string, D: number, H: number, bias: boolean): Described<ExpertWeights> {
   const gateUp: Named[] = [
     [`${prefix}.gate`, [H, D]],
     [`${prefix}.up`, [H, D]],
   ]
   return {
-    gateUp: linear(part, 'joined', gateUp, bias),
-    down: linear(part, 'joined', [[`${prefix}.down`, [D, H]]], bias),
+    gateUp: linear('joined', gateUp, bias),
+    down: linear('joined', [[`${prefix}.down`, [D, H]]], bias),
   }
 }
 
 /** A matrix [out, in] of a checkpoint. */
 export type Named = [name: string, shape: number[]]
 
-function linear(
-  part: ModelPart,
-  packing: Packing,
-  matrices: Named[],
-  bias: boolean,
-): Described<LinearWeights> {
+function linear(packing: Packing, matrices: Named[], bias: boolean): Described<LinearWeights> {
   const stored = matrices.map(([name, shape]) => ({ name, shape }))
   const biases = matrices.map(([name, [out]]) => ({ name: `${name}.bias`, shape: [out] }))
   return {
-    weight: new TensorSpec(part, stored, packing),
-    bias: bias ? new TensorSpec(part, biases) : null,
+    weight: new TensorSpec(stored, packing),
+    bias: bias ? new TensorSpec(biases) : null,
   }
 }
 
-function tensor(part: ModelPart, name: string, shape: number[], packing?: Packing): TensorSpec {
-  return new TensorSpec(part, [{ name, shape }], packing)
+function tensor(name: string, shape: number[], packing?: Packing): TensorSpec {
+  return new TensorSpec([{ name, shape }], packing)
 }
 
 /**
