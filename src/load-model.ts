@@ -1,4 +1,3 @@
-import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { DTYPES, type Dtype } from './backend/dtypes.ts'
 import { onBackend } from './backend/on-backend.ts'
@@ -7,8 +6,9 @@ import { loadWeights } from './checkpoint/load.ts'
 import { assertObject, assertOneOf, shown } from './checks.ts'
 import { startRuntime } from './device/index.ts'
 import type { Device, RuntimeReport } from './device/types.ts'
-import { CheckpointError, ConfigError, DeviceError, InputError, messageOf } from './errors.ts'
+import { CheckpointError, ConfigError, DeviceError, InputError } from './errors.ts'
 import { familyOf } from './families/index.ts'
+import { entryAt, readJson, shownPath } from './files.ts'
 import { generate } from './generate/generate.ts'
 import type { GenerateOptions, GenerateResult } from './generate/types.ts'
 import { RecordedExecutor } from './graph/executor.ts'
@@ -81,6 +81,11 @@ export class LoadedModel extends MoeModel {
         ? this.recorded.greedy(tokens, options)
         : super.runGreedy(tokens, options),
     )
+  }
+
+  /** Milliseconds so far in making graphs; 0 where none are used. */
+  get graphsMs(): number {
+    return this.recorded?.graphsMs ?? 0
   }
 
   override dispose(): void {
@@ -164,20 +169,16 @@ function dtypeFor(dtype: Dtype = 'float32', executor: Executor, { backend, devic
 /** The config of a model, named as for `loadModel`, and the family it belongs to. */
 export function readConfig(model: string) {
   const dir = modelDirectory(model)
-  if (!existsSync(dir) || !statSync(dir).isDirectory()) {
+  if (!entryAt(dir, CheckpointError)?.isDirectory()) {
     throw new CheckpointError(
-      `${dir}: no such directory, expected a model with config.json and model.safetensors`,
+      `${shownPath(dir)}: no such directory, expected a model with config.json and model.safetensors`,
     )
   }
   const file = join(dir, 'config.json')
-  if (!existsSync(file)) throw new ConfigError(`${file}: not found, expected the model's config`)
-  if (!statSync(file).isFile()) throw new ConfigError(`${file}: is not a file, expected the model's config`)
-  let json: unknown
-  try {
-    json = JSON.parse(readFileSync(file, 'utf8'))
-  } catch (error) {
-    throw new ConfigError(`${file}: not JSON (${messageOf(error)})`)
-  }
+  const entry = entryAt(file, ConfigError)
+  if (!entry) throw new ConfigError(`${file}: not found, expected the model's config`)
+  if (!entry.isFile()) throw new ConfigError(`${file}: is not a file, expected the model's config`)
+  const json = readJson(file, ConfigError)
   const family = familyOf(json, file)
   return { config: family.parseConfig(json, file), family }
 }

@@ -1,4 +1,4 @@
-import { createReadStream, existsSync, statSync } from 'node:fs'
+import { createReadStream, existsSync, readdirSync, statSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -27,8 +27,9 @@ async function bundle(contents: string): Promise<string> {
 
 /** A place to run scripts with the globals of a page's worker that the engine may use, and none of Node's. */
 function worker(): Context {
-  const { fetch, performance, TextDecoder, TextEncoder, MessageChannel, Blob, console } = globalThis
-  const web = { fetch, performance, TextDecoder, TextEncoder, MessageChannel, Blob, console }
+  const { fetch, performance, TextDecoder, TextEncoder, MessageChannel, Blob, AbortSignal, console } =
+    globalThis
+  const web = { fetch, performance, TextDecoder, TextEncoder, MessageChannel, Blob, AbortSignal, console }
   const context = createContext({ ...web, WorkerGlobalScope: class {}, navigator: { userAgent: 'a test' } })
   return Object.assign(context, { self: context })
 }
@@ -68,6 +69,20 @@ afterAll(() => new Promise((resolve) => server.close(resolve)))
 test('the entry needs no module of Node, and one that did would be refused', async () => {
   await expect(bundle(`export * from ${ENTRY}`)).resolves.toContain('MoeModel')
   await expect(bundle("export { readFileSync } from 'node:fs'")).rejects.toThrow('node:fs')
+})
+
+test('nor does any file of these folders but those that read and write disks', async () => {
+  const src = join(import.meta.dirname, '../src')
+  const ofNode = [
+    ...['disk.ts', 'save.ts', 'write.ts'].map((name) => join(src, 'checkpoint', name)),
+    ...['load.ts', 'reference.ts'].map((name) => join(src, 'tokenizer', name)),
+  ]
+  const files = ['model', 'families', 'checkpoint', 'generate', 'trace', 'tokenizer'].flatMap((folder) =>
+    readdirSync(join(src, folder), { recursive: true, encoding: 'utf8' })
+      .map((name) => join(src, folder, name))
+      .filter((file) => file.endsWith('.ts') && !ofNode.includes(file)),
+  )
+  await bundle(files.map((file) => `import ${JSON.stringify(file)}`).join('\n'))
 })
 
 test('models/moe from a web server writes the pinned tokens', async () => {

@@ -3,7 +3,6 @@ import { BYTES_PER_WEIGHT } from '../../src/cost/index.ts'
 import { expertParameters } from '../../src/cost/parameters.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
 import type { Executor } from '../../src/load-model.ts'
-import type { KeysValues } from '../../src/model/attention/kind.ts'
 import type { ModelConfig, MoeConfig } from '../../src/model/config.ts'
 import type { KvCache } from '../../src/model/kv-cache.ts'
 import { type ForwardOptions, type ForwardResult, MoeModel } from '../../src/model/transformer.ts'
@@ -88,35 +87,22 @@ export function twinBytes(config: ModelConfig, twin: Twin): number {
   return BYTES_PER_WEIGHT * weights.reduce((a, b) => a + b, 0)
 }
 
-/**
- * Caches that hold a prompt: one is filled by a forward, the others take its keys and values over when they are first
- * used, sharing their memory, so that a fresh one, which every decode run needs, costs next to nothing.
- */
+/** Caches that hold prompts, which one forward has read: every decode run needs a fresh one. */
 export class PromptCaches {
   current: KvCache | undefined
   private readonly filled: KvCache
-  private readonly layers: KeysValues[]
+  private readonly sequences: number[]
 
-  constructor(
-    private readonly model: MoeModel,
-    private readonly batch: number,
-    prompts: number[][],
-  ) {
+  constructor(model: MoeModel, prompts: number[][]) {
     this.filled = model.createCache()
+    this.sequences = [...prompts.keys()]
     tf.dispose(model.forward(prompts, { cache: this.filled, logits: 'last' }).logits)
-    this.layers = this.filled.handOver({ release: () => this.layers }) as KeysValues[]
   }
 
   fresh(): KvCache {
     this.current?.dispose()
-    const cache = this.model.createCache()
-    // With a sliding window fewer columns are left than there were tokens; positions then count from the first of them.
-    const stored = this.layers[0].keys.shape[2]
-    const extension = cache.extend(Array.from({ length: this.batch }, () => new Uint8Array(stored).fill(1)))
-    cache.handOver({ release: () => this.layers.map(shared) })
-    cache.commit(extension)
-    this.current = cache
-    return cache
+    this.current = this.filled.select(this.sequences)
+    return this.current
   }
 
   /** Ends the current cache too. */
@@ -125,8 +111,4 @@ export class PromptCaches {
     this.current = undefined
     this.filled.dispose()
   }
-}
-
-function shared({ keys, values }: KeysValues): KeysValues {
-  return { keys: tf.keep(tf.clone(keys)), values: tf.keep(tf.clone(values)) }
 }

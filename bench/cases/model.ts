@@ -164,7 +164,7 @@ function decodeCase(model: MeasuredModel, text: BenchText, options: ModelCaseOpt
   const prompts = columns.map((ids) => ids.slice(0, context))
   const steps = Array.from({ length: count }, (_, s) => columns.map((ids) => [ids[context + s]]))
   const open = (of: MeasuredModel, dispatch: Dispatch, executor: Executor): OpenVariant => {
-    const caches = new PromptCaches(of.eager, batch, prompts)
+    const caches = new PromptCaches(of.eager, prompts)
     const take = (from: number, to: number, how: Executor) => {
       for (const tokens of steps.slice(from, to)) readLogits(of, tokens, dispatch, how, caches.current)
     }
@@ -182,7 +182,7 @@ function decodeCase(model: MeasuredModel, text: BenchText, options: ModelCaseOpt
       dispose: () => caches.dispose(),
     }
   }
-  const caches = new PromptCaches(model.eager, batch, prompts)
+  const caches = new PromptCaches(model.eager, prompts)
   const { spread, touched, logits } = decodeRouting(model.eager, caches.fresh(), steps)
   caches.dispose()
   return {

@@ -1,11 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../../src/backend/backend.ts'
 import { expertParameters } from '../../src/cost/parameters.ts'
+import { type MemoryLimit, memoryProblem } from '../../src/device/memory.ts'
 import { type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
 import { type ExpertWeights, type MoeWeights, stackExperts } from '../../src/model/weights.ts'
 import type { LayerDims, LayerFacts } from '../schema.ts'
 import { disposeFeedForward, randomFeedForward } from './feed-forward.ts'
-import { layerBytes, type MemoryLimit, memoryProblem } from './memory.ts'
+import { layerBytes } from './memory.ts'
 import { RandomTensors } from './random-tensors.ts'
 import { LAYER_ROUTING } from './routing.ts'
 

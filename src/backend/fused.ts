@@ -37,6 +37,12 @@ export const FUSED = {
   combine: { op: 'TinymoeCombine', attributes: { experts: 'int' } },
 } as const satisfies Record<string, Kernel>
 
+/**
+ * The kernel for one matrix by another where either side has few rows, left [m, k], right [k, n] or `transposed` [n, k] -> [m, n]:
+ * graphs have it in the place of TensorFlow's op, without being told.
+ */
+export const FEW_ROWS_PRODUCT = 'TinymoeProduct'
+
 export type FusedName = keyof typeof FUSED
 
 /** One kernel and what it is given. */

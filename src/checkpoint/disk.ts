@@ -11,6 +11,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { CheckpointError, messageOf } from '../errors.ts'
+import { entryAt, shownPath } from '../files.ts'
 import { listNames } from './json.ts'
 import { readSafetensors, type SafetensorsFile } from './safetensors.ts'
 import { type Checkpoint, INDEX_FILE, readCheckpoint, SINGLE_FILE } from './shards.ts'
@@ -35,7 +36,7 @@ export function filesIn(dir: string): ModelFiles {
   return {
     dir,
     at,
-    has: (name) => existsSync(at(name)),
+    has: (name) => dir !== '' && entryAt(at(name), CheckpointError) !== undefined,
     bytes(name) {
       try {
         return readFileSync(at(name))
@@ -46,7 +47,7 @@ export function filesIn(dir: string): ModelFiles {
     open: (name) => FileReader.open(at(name)),
     withoutWeights(expected) {
       const stat = statSync(dir, { throwIfNoEntry: false })
-      if (!stat) return `${dir}: no such directory; ${expected} in it`
+      if (!stat) return `${shownPath(dir)}: no such directory; ${expected} in it`
       if (!stat.isDirectory()) return `${dir}: is not a directory; ${expected} in one`
       const broken = [SINGLE_FILE, INDEX_FILE].map(at).find(isBrokenLink)
       if (broken) return `${broken}: is a link to a file that is not there`

@@ -2,15 +2,12 @@ import { CheckpointError } from '../errors.ts'
 import type { RunnableFamily } from '../families/family.ts'
 import { ourNames, publishedNames } from '../families/names.ts'
 import type { ModelConfig } from '../model/config.ts'
+import { ExpertStack, type StoredTensor } from '../model/tensor-spec.ts'
 import { leaves } from '../model/tree.ts'
-import {
-  ExpertStack,
-  type StoredTensor,
-  tensorSpecs,
-  type WeightTable,
-  weightTable,
-} from '../model/weight-table.ts'
+import { storedTensors, type WeightTable, weightTable } from '../model/weight-table.ts'
 import type { ModelWeights } from '../model/weights.ts'
+import { excerpt } from '../text/foreign.ts'
+import { quote } from './json.ts'
 import { type LoadProgress, packWeights } from './pack.ts'
 import type { CheckpointTensor } from './safetensors.ts'
 import type { Checkpoint } from './shards.ts'
@@ -31,7 +28,7 @@ export function loadWeights(
   const table = weightTable(config)
   const { found, leftOver } = translated(checkpoint, config, family)
   const stacked = [...leaves(table)].some(
-    ([, leaf]) => leaf instanceof ExpertStack && found.has(leaf.whole.gateUp.stored[0].name),
+    ([, leaf]) => leaf instanceof ExpertStack && found.has(leaf.whole.gateUp.weight.stored[0].name),
   )
   checkComplete(checkpoint, found, leftOver, { table, stacked, family })
   const read = ({ name }: StoredTensor, target: Float32Array, entry?: number) => {
@@ -61,7 +58,7 @@ function translated(
     const twin = found.get(ours)
     if (twin)
       throw new CheckpointError(
-        `${checkpoint.dir}: "${twin.name}" and "${name}" are the same weight, expected one`,
+        `${checkpoint.dir}: ${quote(twin.name)} and ${quote(name)} are the same weight, expected one`,
       )
     found.set(ours, checkpoint.get(name))
   }
@@ -94,23 +91,16 @@ function checkComplete(
   for (const [name, shape] of expected) checkShape(found.get(name) as CheckpointTensor, shape)
 }
 
-function* storedTensors(table: WeightTable, stacked: boolean): Generator<StoredTensor> {
-  for (const [, { stored }] of tensorSpecs(table, stacked)) yield* stored
-}
-
 function checkShape(tensor: CheckpointTensor, expected: number[]): void {
   if (tensor.shape.join() !== expected.join()) {
     throw new CheckpointError(
-      `${tensor.file}: "${tensor.name}" has shape [${tensor.shape.join(', ')}], expected [${expected.join(', ')}] by config.json`,
+      `${tensor.file}: ${quote(tensor.name)} has shape [${excerpt(tensor.shape.join(', '))}], expected [${expected.join(', ')}] by config.json`,
     )
   }
 }
 
 function listed(names: string[]): string {
-  const shown = names
-    .slice(0, 3)
-    .map((name) => `"${name}"`)
-    .join(', ')
+  const shown = names.slice(0, 3).map(quote).join(', ')
   const atLeast = names.length >= MANY_MISSING ? 'at least ' : ''
   return names.length > 3
     ? `${shown} and ${atLeast}${names.length - 3} more tensors are`

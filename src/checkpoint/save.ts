@@ -1,7 +1,9 @@
-import { lstatSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { accessSync, constants, lstatSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join, sep } from 'node:path'
+import { InputError } from '../errors.ts'
 import { familyNamed } from '../families/index.ts'
 import { publishedNames } from '../families/names.ts'
+import { makeFolder } from '../files.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { tensorSpecs, weightTable } from '../model/weight-table.ts'
 import type { FloatDtype } from './dtype.ts'
@@ -26,7 +28,7 @@ export function saveCheckpoint(
 ): void {
   const family = familyNamed(config.family)
   const publishedName = publishedNames(family.names)
-  mkdirSync(dir, { recursive: true })
+  makeFolder(dir)
   const tensors = [...tensorSpecs(weightTable(config))].flatMap(([, { stored, packing }]) =>
     stored.map(({ name: ours, shape }) => {
       const name = publishedName(ours)
@@ -64,11 +66,29 @@ export function writeAtomically(file: string, content: string): void {
     writeFileSync(file, content)
     return
   }
-  mkdirSync(dirname(file), { recursive: true })
-  const temporary = `${file}.${process.pid}.tmp`
-  try {
+  makeFolder(dirname(file))
+  withTemporary(file, (temporary) => {
     writeFileSync(temporary, content)
     renameSync(temporary, file)
+  })
+}
+
+/** Throws what `writeAtomically` would, before there is anything to write. The file's folder is made. */
+export function checkWritable(file: string): void {
+  if (file.endsWith('/') || file.endsWith(sep) || statSync(file, { throwIfNoEntry: false })?.isDirectory())
+    throw new InputError('is a directory')
+  const there = lstatSync(file, { throwIfNoEntry: false })
+  if (!there || there.isFile()) {
+    makeFolder(dirname(file))
+    withTemporary(file, (temporary) => writeFileSync(temporary, ''))
+  } else if (statSync(file, { throwIfNoEntry: false })) accessSync(file, constants.W_OK)
+}
+
+/** Work on a file beside another, which is gone afterwards. */
+function withTemporary(file: string, work: (temporary: string) => void): void {
+  const temporary = `${file}.${process.pid}.tmp`
+  try {
+    work(temporary)
   } finally {
     rmSync(temporary, { force: true })
   }

@@ -10,18 +10,28 @@ import {
   dispatchOption,
   dtypeOption,
   executorOption,
+  MAX_TOKENS,
   MODEL_ARGUMENT,
+  positive,
   repeated,
+  seed,
   tokenIds,
   wholeNumber,
 } from '../script/arguments.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
+import { checkRunSize } from '../script/run-size.ts'
 import { loadTold } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 
 type Options = Omit<GenerateOptions, 'signal' | 'trace' | 'ignoreEos'> &
   Pick<LoadOptions, 'executor' | 'dtype'>
+
+/** At this temperature every token is as likely as any other. */
+const MAX_TEMPERATURE = 1000
+const MAX_PENALTY = 1000
+/** More tokens than any vocabulary has. */
+const MAX_VOCABULARY = 1e7
 
 const EXAMPLES = `
 Examples:
@@ -39,14 +49,14 @@ export function registerGenerate(program: Command): void {
     .argument(...MODEL_ARGUMENT)
     .option('--prompt <text>', 'text to continue; - reads it from stdin, without its last line break')
     .option('--tokens <ids>', 'token ids to continue, such as 1,2,3', tokenIds)
-    .option('--max-tokens <n>', 'new tokens at most', wholeNumber(1), DEFAULT_MAX_TOKENS)
+    .option('--max-tokens <n>', 'new tokens at most', wholeNumber(1, MAX_TOKENS), DEFAULT_MAX_TOKENS)
     .option(
       '--temperature <x>',
       '0 takes the most likely token',
-      decimal('a number from 0', () => true),
+      decimal(`a number from 0 to ${MAX_TEMPERATURE}`, (x) => x >= 0 && x <= MAX_TEMPERATURE),
       0,
     )
-    .option('--top-k <n>', 'draw from this many most likely tokens; 0 is off', wholeNumber(0))
+    .option('--top-k <n>', 'draw from this many most likely tokens; 0 is off', wholeNumber(0, MAX_VOCABULARY))
     .option(
       '--top-p <x>',
       'draw from the most likely tokens that reach this sum',
@@ -55,14 +65,10 @@ export function registerGenerate(program: Command): void {
     .option(
       '--min-p <x>',
       'draw from tokens this share as likely as the best',
-      decimal('a number from 0 to 1', (x) => x <= 1),
+      decimal('a number from 0 to 1', (x) => x >= 0 && x <= 1),
     )
-    .option(
-      '--repetition-penalty <x>',
-      'above 1 repeats less',
-      decimal('a number above 0', (x) => x > 0),
-    )
-    .option('--seed <n>', 'of the draws: the same seed gives the same text', wholeNumber(0), 0)
+    .option('--repetition-penalty <x>', 'above 1 repeats less', positive(MAX_PENALTY))
+    .option('--seed <n>', 'of the draws: the same seed gives the same text', seed, 0)
     .option('--stop <text>', 'end before this text; may be given several times', repeated(stopText))
     .addOption(dispatchOption())
     .addOption(executorOption())
@@ -81,10 +87,12 @@ async function runGenerate(dir: string, command: Command): Promise<void> {
   if ((options.prompt === undefined) === (options.tokens === undefined)) {
     throw new UsageError('generate takes either --prompt or --tokens')
   }
-  const prompt = options.prompt === '-' ? await textFromStdin() : options.prompt
+  const prompt = options.prompt === '-' ? await textFromStdin('--prompt') : options.prompt
   await interruptible('the text ends here', async (signal) => {
     const model = await loadTold(dir, { device, debug, dispatch: options.dispatch, executor, dtype })
     try {
+      const { maxTokens = DEFAULT_MAX_TOKENS, tokens = [] } = options
+      checkRunSize(`--max-tokens ${maxTokens}`, model, { sequences: 1, tokens: tokens.length + maxTokens })
       const run = model.generate({ ...options, prompt, signal })
       if (json) await write(`${JSON.stringify(toJson(await run.done, model))}\n`)
       else await show(run, model)
@@ -127,10 +135,11 @@ function summary(
   { tokens, promptTokens, finishReason, timings }: Generated,
   { runtime, dtype }: LoadedModel,
 ): string {
-  const { prefillMs, tokensPerSecond } = timings
+  const { prefillMs, graphsMs, tokensPerSecond } = timings
+  const graphs = graphsMs > 0 ? `, ${graphsMs.toFixed(0)} ms in all for making graphs` : ''
   const speed = tokensPerSecond === null ? '' : `, ${tokensPerSecond.toFixed(1)} tokens/s`
   return (
-    `[${tokens.length} tokens${speed} (${finishReason}); prompt of ${promptTokens} tokens in ${prefillMs.toFixed(0)} ms; ` +
+    `[${tokens.length} tokens${speed} (${finishReason}); prompt of ${promptTokens} tokens in ${prefillMs.toFixed(0)} ms${graphs}; ` +
     `${deviceLine(runtime)}${dtype === 'float32' ? '' : `; ${dtype}`}]`
   )
 }

@@ -1,15 +1,15 @@
-import { existsSync, statSync } from 'node:fs'
-import { type Command, InvalidArgumentError, Option } from 'commander'
-import { writeAtomically } from '../checkpoint/save.ts'
+import { type Command, Option } from 'commander'
 import { type CostDtype, DTYPE_BYTES } from '../cost/bytes.ts'
 import { compareTraining, type Inspection, inspectModel, type PublishedFacts } from '../cost/inspection.ts'
 import { modelNamed, type NamedModel } from '../cost/named.ts'
 import { compareWithPublished, publishedModels } from '../cost/published.ts'
-import { InputError, messageOf, UsageError } from '../errors.ts'
+import { InputError, UsageError } from '../errors.ts'
+import { entryAt, shownPath } from '../files.ts'
 import { mixturesOf } from '../model/config.ts'
 import { bundledDirectory } from '../package.ts'
-import { allOptions, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
-import { remark, write } from '../script/output.ts'
+import { allOptions, type GlobalOptions, MAX_TOKENS, wholeNumber } from '../script/arguments.ts'
+import { write } from '../script/output.ts'
+import { checkOutputs, writeOutput } from '../script/outputs.ts'
 import { type WeightsAnswer, weightsAnswer } from '../trace/analyse.ts'
 import { barOf, comparisonText, inspectionText, listText } from './inspect-text.ts'
 import { loadTold } from './loading.ts'
@@ -51,7 +51,12 @@ export function registerInspect(program: Command): void {
     .argument('[model]', 'directory, config.json, or name of a bundled or published model')
     .option('--compare <models...>', 'two or more models side by side')
     .option('--list', 'the published models, with what is published and what is counted')
-    .option('--context <n>', 'tokens of the prompt, which a decoded token meets', wholeNumber(1), 4096)
+    .option(
+      '--context <n>',
+      'tokens of the prompt, which a decoded token meets',
+      wholeNumber(1, MAX_TOKENS),
+      4096,
+    )
     .addOption(
       new Option(
         '--dtype <name>',
@@ -72,14 +77,13 @@ export function registerInspect(program: Command): void {
 }
 
 function batchSizes(text: string): number[] {
-  const sizes = [...new Set(text.split(',').map(wholeNumber(1)))]
-  if (sizes.some((size) => size > 1e9)) throw new InvalidArgumentError('Expected sizes up to 1000000000.')
-  return sizes
+  return [...new Set(text.split(',').map(wholeNumber(1, 1e9)))]
 }
 
 async function runInspect(model: string | undefined, flags: Flags): Promise<void> {
   const names = [...(model === undefined ? [] : [model]), ...(flags.compare ?? [])]
   checkFlags(names, flags)
+  checkOutputs({ flag: '--svg', path: flags.svg })
   if (flags.list) {
     const models = publishedModels().map((m) => ({ ...m, comparisons: compareWithPublished(m) }))
     await write(flags.json ? `${JSON.stringify(models)}\n` : listText(models))
@@ -87,8 +91,13 @@ async function runInspect(model: string | undefined, flags: Flags): Promise<void
   }
   const inspected = names.map((name) => inspectNamed(modelNamed(name), flags))
   if (flags.measure !== undefined) inspected[0].measured = await measure(names[0], flags.measure, flags)
-  if (flags.svg !== undefined) await writePicture(flags.svg, inspected)
+  let failure: InputError | null = null
+  if (flags.svg !== undefined) {
+    const { barPicture } = await import('../cost/svg.ts') // what draws takes long to load
+    failure = writeOutput('--svg', flags.svg, barPicture(inspected.map(barOf)))
+  }
   await write(flags.json ? jsonOf(inspected, flags) : textOf(inspected, flags))
+  if (failure) throw failure
 }
 
 function checkFlags(names: string[], { compare, list, measure }: Flags): void {
@@ -126,10 +135,12 @@ function inspectNamed({ name, shape, dtype, published }: NamedModel, flags: Flag
 /** Runs the text once, and counts the experts that batches of its consecutive tokens touch. */
 async function measure(name: string, text: string, flags: Flags): Promise<Inspected['measured']> {
   const dir = bundledDirectory(name) ?? name
-  if (!existsSync(dir) || !statSync(dir).isDirectory()) {
-    throw new InputError(`${dir}: --measure needs a directory with weights and a tokenizer to run a text`)
+  if (!entryAt(dir, InputError)?.isDirectory()) {
+    throw new InputError(
+      `${shownPath(dir)}: --measure needs a directory with weights and a tokenizer to run a text`,
+    )
   }
-  const prompt = text === '-' ? await textFromStdin() : text
+  const prompt = text === '-' ? await textFromStdin('--measure') : text
   const model = await loadTold(dir, { device: flags.device, debug: flags.debug })
   try {
     if (!model.tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --measure with`)
@@ -146,16 +157,6 @@ async function measure(name: string, text: string, flags: Flags): Promise<Inspec
   } finally {
     model.dispose()
   }
-}
-
-async function writePicture(file: string, inspected: Inspected[]): Promise<void> {
-  const { barPicture } = await import('../cost/svg.ts') // what draws takes long to load
-  try {
-    writeAtomically(file, barPicture(inspected.map(barOf)))
-  } catch (error) {
-    throw new InputError(`--svg ${file}: cannot be written (${messageOf(error)})`)
-  }
-  remark(`[written: ${file}]`)
 }
 
 function jsonOf(inspected: Inspected[], { compare }: Flags): string {

@@ -15,20 +15,24 @@ export function checkTerminal({ json }: { json?: boolean }): void {
   }
 }
 
-/** Walks through a run with the keyboard until its user leaves. */
+/** Walks through a run with the keyboard until its user leaves. Steps that this router does not have are passed over. */
 export async function walk(traced: Traced, start: { layer: number; token: number }): Promise<void> {
-  const { trace, texts, decisions } = traced
+  const { trace, texts } = traced
+  const decisionAt = (layer: number, token: number) => {
+    const decision = traced.decisions.at(layer, token)
+    return { ...decision, steps: decision.steps.filter(({ applies }) => applies) }
+  }
   const bounds = {
     layers: trace.layers.length,
     tokens: trace.rows.length,
-    steps: (layer: number, token: number) => decisions.at(layer, token).steps.length,
+    steps: (layer: number, token: number) => decisionAt(layer, token).steps.length,
   }
   let state: StepState = { ...START, ...start }
   const depth = colourDepth(process.stdout)
   process.exitCode = await runScreen(
     {
       draw(width, height) {
-        const decision = decisions.at(state.layer, state.token)
+        const decision = decisionAt(state.layer, state.token)
         const view = { decision, bounds, texts, width, height, depth }
         state = scrolledWithin(state, view)
         return screen(state, view)

@@ -1,8 +1,10 @@
-import { type LayerShape, type ModelConfig, type ModelShape, mixturesOf } from '../model/config.ts'
+import { attentionFacts } from '../model/attention/facts.ts'
+import { type ModelConfig, type ModelShape, mixturesOf } from '../model/config.ts'
 import type { Dims } from '../model/shapes.ts'
+import type { ModelPart } from '../model/tensor-spec.ts'
 import { sum } from '../sums.ts'
-import { attentionCost, keysMet } from './attention.ts'
-import { everyExpert, expertParameters, oneExpert, outputBias, parameterParts } from './parameters.ts'
+import { keysMet } from './attention.ts'
+import { expertParameters, parameterParts } from './parameters.ts'
 
 /** float32, what the engine keeps its weights in. */
 export const BYTES_PER_WEIGHT = 4
@@ -40,36 +42,20 @@ export function weightBytesPerToken(config: ModelConfig): number {
 export function weightsRead(
   model: ModelShape,
   tokens: number,
-  { experts, attention }: { experts: number[]; attention?: number[] },
+  touched: { experts: number[]; attention?: number[] },
 ): number {
+  const remaining: Partial<Record<ModelPart, number[]>> = structuredClone(touched)
+  const parts = parameterParts(model, ({ part, count }) => remaining[part]?.shift() ?? count)
+  const always = sum(Object.values(parts)) - parts.embedding - parts.unembedding
   const { hiddenSize: D, vocabSize: V } = model
-  const every = parameterParts(everyExpert(model))
-  const heads = attention === undefined ? every.attention : attentionRead(model, attention)
-  const routed = mixturesOf(model.layers).map(
-    (layer, i) => experts[i] * oneExpert(layer, D) + outputBias(layer, D),
-  )
-  const { router, sharedExperts, dense, norms } = every
-  const always = heads + router + sharedExperts + dense + norms + V * D // the unembedding, tied or not
-  return always + tokens * D + sum(routed)
-}
-
-/** Attention weights when so many attention experts are touched in each layer that has them. */
-function attentionRead(model: ModelShape, touched: number[]): number {
-  const remaining = [...touched]
-  const layers = model.layers.map(
-    (layer): LayerShape =>
-      layer.attention.kind === 'mixture'
-        ? { ...layer, attention: { ...layer.attention, topK: remaining.shift() as number } }
-        : layer,
-  )
-  return parameterParts({ ...model, layers }).attention
+  return always + tokens * D + V * D // the unembedding, tied or not
 }
 
 /** Numbers in the cache of one sequence of `context` tokens; a window keeps its own width, linear attention its state. */
 export function cacheNumbers({ layers }: ModelShape, context: number): number {
   return sum(
     layers.map(({ attention }) => {
-      const cost = attentionCost(attention)
+      const cost = attentionFacts(attention)
       return keysMet(attention, context) * cost.cached(attention) + cost.state(attention)
     }),
   )

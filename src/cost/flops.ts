@@ -1,8 +1,11 @@
+import { attentionFacts } from '../model/attention/facts.ts'
 import type { AttentionShape, ModelShape } from '../model/config.ts'
 import type { DispatchName } from '../model/dispatch/index.ts'
 import type { Dims } from '../model/shapes.ts'
-import { attentionCost } from './attention.ts'
-import { expertParameters, sharedParameters } from './parameters.ts'
+import { ExpertStack, type ModelPart, type TensorSpec } from '../model/tensor-spec.ts'
+import { leaves } from '../model/tree.ts'
+import { weightTable } from '../model/weight-table.ts'
+import { expertParameters } from './parameters.ts'
 
 /*
  * FLOPs of the matrix products, a multiply-add counted as 2. Left out, here and in what `countMatmulFlops` counts: norms,
@@ -24,7 +27,8 @@ export interface FlopParts {
 
 /** One mixture layer on T tokens: its router, and the experts on as many rows as the dispatch gives them. */
 export function moeLayerFlops(dims: Omit<Dims, 'V'>, dispatch: DispatchName): number {
-  return routerFlops(dims) + expertRows(dims, dispatch) * expertFlops(dims)
+  const { T, D, H, E } = dims
+  return 2 * T * D * E + 2 * expertRows(dims, dispatch) * expertParameters(D, H)
 }
 
 /** Token rows that experts run on: `dense` T E, `sparse` and `gather` T K. */
@@ -55,7 +59,7 @@ export function flopsPerToken(model: ModelShape, context: number, dispatch: Disp
 /** A whole forward by part. */
 export function forwardFlops(model: ModelShape, shape: ForwardShape): FlopParts {
   const { hiddenSize: D, vocabSize: V, layers } = model
-  const { tokens: T, context, logitRows, dispatch, absorbed = false } = shape
+  const { tokens: T, context, logitRows, absorbed = false } = shape
   const keysOf = typeof context === 'number' ? () => context : context
   const parts: FlopParts = {
     attentionProjections: 0,
@@ -65,22 +69,29 @@ export function forwardFlops(model: ModelShape, shape: ForwardShape): FlopParts 
     sharedExperts: 0,
     unembedding: 2 * logitRows * D * V,
   }
-  for (const { attention, feedForward } of layers) {
-    const cost = attentionCost(attention)
-    parts.attentionProjections += 2 * T * cost.matrices(attention, D)
-    parts.attentionScores += T * cost.scores(attention, keysOf(attention), absorbed)
-    if (attention.kind === 'mixture') parts.router += routerFlops({ T, D, E: attention.numExperts })
-    if (feedForward.kind === 'dense') {
-      parts.experts += T * expertFlops({ D, H: feedForward.intermediateSize })
-      continue
-    }
-    const { numExperts: E, topK: K } = feedForward.router
-    const H = feedForward.intermediateSize
-    parts.router += routerFlops({ T, D, E })
-    parts.experts += expertRows({ T, E, K }, dispatch) * expertFlops({ D, H })
-    parts.sharedExperts += 2 * T * sharedParameters(feedForward, D)
+  for (const [, leaf] of leaves<TensorSpec | ExpertStack>(weightTable(model))) {
+    const part = PRODUCTS[leaf.part]
+    if (part) parts[part] += 2 * rowsThrough(leaf, shape) * leaf.multiplied
+  }
+  for (const { attention } of layers) {
+    parts.attentionScores += T * attentionFacts(attention).scores(attention, keysOf(attention), absorbed)
   }
   return parts
+}
+
+/** The parts that rows of every layer are multiplied with. */
+const PRODUCTS: Partial<Record<ModelPart, keyof FlopParts>> = {
+  attention: 'attentionProjections',
+  router: 'router',
+  experts: 'experts',
+  dense: 'experts',
+  sharedExperts: 'sharedExperts',
+}
+
+/** Rows that a tensor, or the experts of a stack together, are multiplied with. */
+function rowsThrough(leaf: TensorSpec | ExpertStack, { tokens: T, dispatch }: ForwardShape): number {
+  if (!(leaf instanceof ExpertStack)) return T
+  return expertRows({ T, E: leaf.count, K: leaf.chosen }, leaf.part === 'experts' ? dispatch : 'sparse')
 }
 
 export function totalFlops(parts: FlopParts): number {
@@ -91,13 +102,4 @@ export function totalFlops(parts: FlopParts): number {
 export function scaled(parts: FlopParts, factor: number): FlopParts {
   const entries = Object.entries(parts).map(([part, flops]) => [part, factor * flops])
   return Object.fromEntries(entries) as unknown as FlopParts
-}
-
-/** One row through gate, up and down. */
-function expertFlops({ D, H }: Pick<Dims, 'D' | 'H'>): number {
-  return 2 * expertParameters(D, H)
-}
-
-function routerFlops({ T, D, E }: Pick<Dims, 'T' | 'D' | 'E'>): number {
-  return 2 * T * D * E
 }

@@ -1,6 +1,7 @@
+import { attentionFacts } from '../model/attention/facts.ts'
 import { type ModelShape, mixturesOf } from '../model/config.ts'
 import { sum } from '../sums.ts'
-import { attentionCost, keysMet, meanKeysMet } from './attention.ts'
+import { keysMet, meanKeysMet } from './attention.ts'
 import { type CostDtype, cacheNumbers, DTYPE_BYTES, weightsRead } from './bytes.ts'
 import { expectedDistinct } from './experts.ts'
 import { type FlopParts, forwardFlops, scaled, totalFlops } from './flops.ts'
@@ -90,7 +91,7 @@ export function inspectModel(model: ModelShape, options: InspectOptions): Inspec
   const one = decodeIntensity(model, 1, options)
   const cacheWritten =
     DTYPE_BYTES[cacheDtype] *
-    sum(model.layers.map(({ attention }) => attentionCost(attention).cached(attention)))
+    sum(model.layers.map(({ attention }) => attentionFacts(attention).cached(attention)))
   return {
     parameters: { ...count, activeParts: parameterParts(model), byConvention: countsByConvention(model) },
     flopsPerToken: {

@@ -1,8 +1,9 @@
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isJsonObject, parseStrictJson } from '../checkpoint/json.ts'
 import { ConfigError, InputError, messageOf } from '../errors.ts'
 import { shapeFromJson } from '../families/index.ts'
+import { entryAt, shownPath } from '../files.ts'
 import type { ModelShape } from '../model/config.ts'
 import { bundledDirectory } from '../package.ts'
 import type { CostDtype } from './bytes.ts'
@@ -26,8 +27,9 @@ export interface NamedModel {
  */
 export function modelNamed(name: string): NamedModel {
   const path = bundledDirectory(name) ?? name
-  if (existsSync(path)) {
-    const file = statSync(path).isDirectory() ? join(path, 'config.json') : path
+  const there = entryAt(path, InputError)
+  if (there) {
+    const file = there.isDirectory() ? join(path, 'config.json') : path
     const json = readConfig(file)
     const { shape, runnable } = shapeFromJson(json, file)
     return { name, shape, dtype: runnable ? 'float32' : 'bfloat16', published: null }
@@ -35,7 +37,7 @@ export function modelNamed(name: string): NamedModel {
   const published = findPublished(name)
   if (!published) {
     throw new InputError(
-      `${name}: no such directory or file, and no bundled or published model of that name; near: ${nearNames(name).join(', ')}`,
+      `${shownPath(name)}: no such directory or file, and no bundled or published model of that name; near: ${nearNames(name).join(', ')}`,
     )
   }
   return { name: published.name, shape: publishedShape(published), dtype: published.dtype, published }

@@ -1,28 +1,11 @@
-import {
-  type DenseConfig,
-  type LayerShape,
-  type ModelShape,
-  type MoeShape,
-  routerVectors,
-} from '../model/config.ts'
+import type { ModelShape } from '../model/config.ts'
+import { ExpertStack, MODEL_PARTS, type ModelPart, type TensorSpec } from '../model/tensor-spec.ts'
+import { leaves } from '../model/tree.ts'
+import { weightTable } from '../model/weight-table.ts'
 import { sum } from '../sums.ts'
-import { attentionCost } from './attention.ts'
 
-/** Parameters of a whole model by part. */
-export interface ParameterParts {
-  /** Input table [V, D]. */
-  embedding: number
-  attention: number
-  router: number
-  /** All routed experts of all mixture layers. */
-  experts: number
-  sharedExperts: number
-  /** Feed-forward of layers without experts. */
-  dense: number
-  norms: number
-  /** 0 when tied: the input table serves. */
-  unembedding: number
-}
+/** Parameters of a whole model by part; the unembedding's are 0 when tied, as the input table serves. */
+export type ParameterParts = Record<ModelPart, number>
 
 /**
  * Owners count differently, so both: with everything, and without the input table and the unembedding (which is what
@@ -42,7 +25,7 @@ export interface ParameterCount {
  * prediction, vision and audio encoders.
  */
 export function countParameters(model: ModelShape): ParameterCount {
-  const parts = parameterParts(everyExpert(model))
+  const parts = parameterParts(model, ({ count }) => count)
   const total = sum(Object.values(parts))
   const active = sum(Object.values(parameterParts(model)))
   const embeddings = parts.embedding + parts.unembedding
@@ -55,64 +38,21 @@ export function countParameters(model: ModelShape): ParameterCount {
   }
 }
 
-/** What one token uses, by part. */
-export function parameterParts(model: ModelShape): ParameterParts {
-  const { vocabSize: V, hiddenSize: D, tieWordEmbeddings, layers, norms } = model
-  const norm = norms?.bias ? 2 * D : D
-  const parts: ParameterParts = {
-    embedding: V * D,
-    attention: 0,
-    router: 0,
-    experts: 0,
-    sharedExperts: 0,
-    dense: 0,
-    norms: norm * (1 + layers.length * (norms?.perLayer ?? 2)),
-    unembedding: tieWordEmbeddings ? 0 : V * D,
+/** What one token uses, by part; `used` may count other experts of each stack than those that a token goes to. */
+export function parameterParts(
+  model: ModelShape,
+  used: (stack: ExpertStack) => number = ({ chosen }) => chosen,
+): ParameterParts {
+  const parts = Object.fromEntries(MODEL_PARTS.map((part) => [part, 0])) as ParameterParts
+  for (const [, leaf] of leaves<TensorSpec | ExpertStack>(weightTable(model))) {
+    parts[leaf.part] += leaf instanceof ExpertStack ? used(leaf) * leaf.size : leaf.size
   }
-  for (const layer of layers) addLayer(parts, layer, D)
   return parts
-}
-
-function addLayer(parts: ParameterParts, { attention, feedForward }: LayerShape, D: number): void {
-  const cost = attentionCost(attention)
-  parts.attention += cost.matrices(attention, D) + cost.biases(attention, D)
-  parts.norms += cost.norms(attention)
-  if (attention.kind === 'mixture') parts.router += D * attention.numExperts
-  if (feedForward.kind === 'dense') {
-    parts.dense += denseParameters(feedForward, D)
-    return
-  }
-  parts.router += routerParameters(feedForward, D)
-  parts.experts += feedForward.router.topK * oneExpert(feedForward, D) + outputBias(feedForward, D)
-  parts.sharedExperts += sharedParameters(feedForward, D)
 }
 
 /** gate and up [D, H], down [H, D]. */
 export function expertParameters(D: number, H: number): number {
   return 3 * D * H
-}
-
-/** One routed expert with its biases. */
-export function oneExpert({ intermediateSize: H, expertBias }: MoeShape, D: number): number {
-  return expertParameters(D, H) + (expertBias ? 2 * H + D : 0)
-}
-
-export function outputBias({ outputBias }: MoeShape, D: number): number {
-  return outputBias ? D : 0
-}
-
-function denseParameters({ intermediateSize: H, bias }: DenseConfig, D: number): number {
-  return expertParameters(D, H) + (bias ? 2 * H + D : 0)
-}
-
-function routerParameters({ router }: MoeShape, D: number): number {
-  return router.numExperts * (D + routerVectors(router))
-}
-
-/** All shared experts together, and the gate on their sum. */
-export function sharedParameters({ sharedExpert }: MoeShape, D: number): number {
-  if (!sharedExpert) return 0
-  return expertParameters(D, sharedExpert.intermediateSize) + (sharedExpert.gate ? D : 0)
 }
 
 /** The same model with every expert of every mixture chosen (shape and total stay, all of it is active). */

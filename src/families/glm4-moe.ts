@@ -107,18 +107,10 @@ export const glm4Moe: RunnableFamily = {
     }
   },
   names: [
-    ...DECODER_NAMES,
     ['model.layers.{layer}.self_attn.{part}_norm.weight', 'blocks.{layer}.attention.{part}Norm'],
-    ['model.layers.{layer}.mlp.{part}_proj.weight', 'blocks.{layer}.mlp.{part}'],
-    ['model.layers.{layer}.mlp.gate.weight', 'blocks.{layer}.moe.router'],
     ['model.layers.{layer}.mlp.gate.e_score_correction_bias', 'blocks.{layer}.moe.scoreBias'],
-    [
-      'model.layers.{layer}.mlp.experts.{expert}.{part}_proj.weight',
-      'blocks.{layer}.moe.experts.{expert}.{part}',
-    ],
     ['model.layers.{layer}.mlp.shared_experts.{part}_proj.weight', 'blocks.{layer}.moe.shared.{part}'],
-    ['model.layers.{layer}.mlp.experts.gate_up_proj', 'blocks.{layer}.moe.stacked.gateUp'],
-    ['model.layers.{layer}.mlp.experts.down_proj', 'blocks.{layer}.moe.stacked.down'],
+    ...DECODER_NAMES,
   ],
   // Blocks past the last are for multi-token prediction.
   ignored: (name, config) =>

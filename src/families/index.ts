@@ -1,5 +1,6 @@
 import { ConfigError } from '../errors.ts'
 import type { ModelShape } from '../model/config.ts'
+import { shown } from '../text/foreign.ts'
 import { COUNTED } from './counted.ts'
 import type { Family, RunnableFamily } from './family.ts'
 import { glm4Moe } from './glm4-moe.ts'
@@ -49,7 +50,7 @@ function typeOf(json: unknown): unknown {
 }
 
 function unknownType(modelType: unknown, families: readonly Family[], file: string): string {
-  const found = modelType === undefined ? 'is missing' : `is ${JSON.stringify(modelType)}`
+  const found = modelType === undefined ? 'is missing' : `is ${shown(modelType)}`
   const known = families.map((f) => f.modelType).join(', ')
   return `${file}: "model_type" ${found}, expected one of ${known}`
 }

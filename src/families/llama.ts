@@ -60,10 +60,6 @@ export const llama: RunnableFamily = {
       mlp_bias: feedForward.bias,
     }
   },
-  names: [
-    ...DECODER_NAMES,
-    ['model.layers.{layer}.mlp.{part}_proj.weight', 'blocks.{layer}.mlp.{part}'],
-    ['model.layers.{layer}.mlp.{part}_proj.bias', 'blocks.{layer}.mlp.{part}.bias'],
-  ],
+  names: DECODER_NAMES,
   ignored: isStaleBuffer,
 }

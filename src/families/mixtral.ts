@@ -72,8 +72,6 @@ export const mixtral: RunnableFamily = {
     }
   },
   names: [
-    ...DECODER_NAMES,
-    // As published: one tensor an expert and matrix.
     ['model.layers.{layer}.block_sparse_moe.gate.weight', 'blocks.{layer}.moe.router'],
     [
       'model.layers.{layer}.block_sparse_moe.experts.{expert}.w1.weight',
@@ -87,10 +85,7 @@ export const mixtral: RunnableFamily = {
       'model.layers.{layer}.block_sparse_moe.experts.{expert}.w2.weight',
       'blocks.{layer}.moe.experts.{expert}.down',
     ],
-    // As newer libraries hold it: all experts of a layer in two tensors.
-    ['model.layers.{layer}.mlp.gate.weight', 'blocks.{layer}.moe.router'],
-    ['model.layers.{layer}.mlp.experts.gate_up_proj', 'blocks.{layer}.moe.stacked.gateUp'],
-    ['model.layers.{layer}.mlp.experts.down_proj', 'blocks.{layer}.moe.stacked.down'],
+    ...DECODER_NAMES,
   ],
   ignored: isStaleBuffer,
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import type { GroupedAttention, LayerConfig, ModelConfig, RopeConfig, RopeScaling } from '../model/config.ts'
+import { excerpt, shown } from '../text/foreign.ts'
 
 /** Fields that Mixtral, Llama and their relatives share, in both dialects of config.json. */
 export const positiveInt = z.int().positive()
@@ -49,10 +50,10 @@ export function parseFields<S extends z.ZodType>(schema: S, json: unknown, file:
   const result = schema.safeParse(json)
   if (result.success) return result.data
   const [issue] = result.error.issues
-  const field = issue.path.join('.') || 'the whole file'
+  const field = excerpt(issue.path.join('.')) || 'the whole file'
   const value = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown>)?.[key], json)
-  const shown = value === undefined ? 'is missing' : `is ${JSON.stringify(value)}`
-  throw new ConfigError(`${file}: "${field}" ${shown}, ${issue.message.replace(/^Invalid input: /, '')}`)
+  const found = value === undefined ? 'is missing' : `is ${shown(value)}`
+  throw new ConfigError(`${file}: "${field}" ${found}, ${issue.message.replace(/^Invalid input: /, '')}`)
 }
 
 /** What a family's fields say of the whole decoder, and its layers by their number. */
@@ -125,7 +126,7 @@ export function ropeOf(fields: DecoderFields, defaultTheta: number, file: string
   const scaling = Object.hasOwn(scalings, type) ? scalings[type] : undefined
   if (!scaling) {
     const known = Object.keys(scalings).join(', ')
-    throw new ConfigError(`${file}: "${where}.rope_type" is "${type}", expected one of ${known}`)
+    throw new ConfigError(`${file}: "${where}.rope_type" is ${shown(type)}, expected one of ${known}`)
   }
   return { theta, scaling: scaling() }
 }

@@ -22,6 +22,8 @@ export const PREFILL_CHUNK = 512
 /** What generating needs of a model; `MoeModel` is one. */
 export interface GenerativeModel {
   readonly config: Pick<ModelConfig, 'maxPositionEmbeddings' | 'eosTokenIds'>
+  /** Milliseconds so far in making graphs; left out by models that make none. */
+  readonly graphsMs?: number
   createCache(): KvCache
   forward(tokens: number[], options: ForwardOptions): ForwardResult
   greedy(tokens: number[], options: Omit<ForwardOptions, 'logits'>): GreedyResult
@@ -56,6 +58,9 @@ class Generation {
   private text = ''
   private prefillMs = 0
   private decodeMs = 0
+  /** Tokens whose step `decodeMs` counts. */
+  private timedTokens = 0
+  private readonly graphsMsBefore: number
   /** Null while it runs, and when it was left before its end. */
   private finishReason: FinishReason | null = null
 
@@ -65,6 +70,7 @@ class Generation {
     private readonly options: GenerateOptions,
   ) {
     checkOptions(options)
+    this.graphsMsBefore = model.graphsMs ?? 0
     this.sampling = parseSampling(options)
     this.random = Xoshiro128.fromSeed(this.sampling.seed)
     checkInput(options, tokenizer, model.config)
@@ -92,14 +98,18 @@ class Generation {
 
   /** What the run came to; valid when `steps` has ended. */
   outcome(): Generated {
-    const { tokens, text, prefillMs, decodeMs, traces } = this
-    const tokensPerSecond = tokens.length > 1 && decodeMs > 0 ? ((tokens.length - 1) * 1000) / decodeMs : null
+    const { tokens, text, prefillMs, decodeMs, timedTokens, traces } = this
     return {
       tokens,
       text,
       promptTokens: this.prompt.length,
       finishReason: this.finishReason ?? 'aborted',
-      timings: { prefillMs, decodeMs, tokensPerSecond },
+      timings: {
+        prefillMs,
+        decodeMs,
+        graphsMs: (this.model.graphsMs ?? 0) - this.graphsMsBefore,
+        tokensPerSecond: timedTokens > 0 && decodeMs > 0 ? (timedTokens * 1000) / decodeMs : null,
+      },
       traces,
     }
   }
@@ -136,9 +146,12 @@ class Generation {
   private async decode(cache: KvCache): Promise<number | null> {
     await otherTasks()
     if (this.ended) return null
-    const started = performance.now()
+    const [started, graphsMs] = [performance.now(), this.model.graphsMs]
     const token = await this.tokenAfter(this.tokens.slice(-1), cache)
-    this.decodeMs += performance.now() - started
+    if (this.model.graphsMs === graphsMs) {
+      this.decodeMs += performance.now() - started
+      this.timedTokens++
+    }
     return token
   }
 
@@ -241,8 +254,7 @@ function checkInput(
 
 async function tokensOf(prompt: string, tokenizer: Tokenizer): Promise<number[]> {
   const ids = await tokenizer.encode(prompt)
-  if (ids.length === 0)
-    throw new InputError(`prompt: ${JSON.stringify(prompt)} has no tokens, expected some text`)
+  if (ids.length === 0) throw new InputError(`prompt: ${shown(prompt)} has no tokens, expected some text`)
   return ids
 }
 

@@ -57,11 +57,13 @@ export interface GeneratedToken {
 export type FinishReason = 'eos' | 'stop' | 'length' | 'aborted'
 
 export interface GenerateTimings {
-  /** Milliseconds from the start to the first new token. */
+  /** Milliseconds from the start to the first new token, the making of its graph included. */
   prefillMs: number
-  /** Milliseconds of all steps after that; time the reader of the iterator takes is not counted. */
+  /** Milliseconds of the steps after that, less those that made a graph; time the reader takes is not counted. */
   decodeMs: number
-  /** New tokens after the first one a second of `decodeMs`; null when there is none. */
+  /** Milliseconds of all in which graphs were made: recorded, and prepared by TensorFlow in their first run. */
+  graphsMs: number
+  /** New tokens of the steps that `decodeMs` counts, a second of it; null when there is none. */
   tokensPerSecond: number | null
 }
 

@@ -27,6 +27,8 @@ interface Call {
   /** What each piece that has run gave, by name. */
   outputs: Record<string, tf.Tensor>[]
   wanted: Wanted
+  /** The numbers of the last piece's `greedy`, or else `finite`; empty before, and where there is neither. */
+  checks: Float32Array
   /** Column of the cache that the call's first column takes. */
   first: number
   capacity: number
@@ -45,6 +47,7 @@ export class RecordedExecutor {
   private readonly steps = new Map<string, RecordedStep>()
   private readonly mixtureLayers: number[]
   private readonly halves: HalfWeights | null
+  private msForGraphs = 0
 
   /** `dtype`: what weights are multiplied in; on a processor few rows are multiplied in float32 whatever it says. */
   constructor(
@@ -72,11 +75,15 @@ export class RecordedExecutor {
   /** As `MoeModel.greedy`: the logits stay on the device, unless something about them is not finite. */
   greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'>): GreedyResult {
     return this.execute(tokens, { ...options, logits: 'last' }, 'greedy', (call) => {
-      const { greedy } = call.outputs[call.outputs.length - 1]
-      const [, magnitude, ...largest] = backend().read(greedy)
+      const [, magnitude, ...largest] = call.checks
       const chosen = Number.isFinite(magnitude) ? largest : this.greedyOnHost(call)
       return { tokens: chosen, trace: this.traceOf(call, options) }
     })
+  }
+
+  /** Milliseconds so far in making graphs: recording each, and its first run, in which TensorFlow prepares it. */
+  get graphsMs(): number {
+    return this.msForGraphs
   }
 
   dispose(): void {
@@ -97,7 +104,7 @@ export class RecordedExecutor {
     const cache = options.cache ?? model.createCache()
     const outputs: Call['outputs'] = []
     try {
-      const call = { ...this.prepare(batch, cache, options), outputs, wanted }
+      const call = { ...this.prepare(batch, cache, options), outputs, wanted, checks: new Float32Array() }
       for (const piece of call.pieces) this.run(piece, call)
       cache.commit(call.extension)
       return take(call)
@@ -107,7 +114,11 @@ export class RecordedExecutor {
     }
   }
 
-  private prepare(batch: Batch, cache: KvCache, options: ForwardOptions): Omit<Call, 'outputs' | 'wanted'> {
+  private prepare(
+    batch: Batch,
+    cache: KvCache,
+    options: ForwardOptions,
+  ): Omit<Call, 'outputs' | 'wanted' | 'checks'> {
     const pieces = piecesOf(batch.length)
     const last = pieces[pieces.length - 1]
     const needed = last.from + last.stepTokens
@@ -149,24 +160,30 @@ export class RecordedExecutor {
     const output = Object.fromEntries(names.map((name, i) => [name, results[i]]))
     call.outputs.push(output)
     const check = output.greedy ?? output.finite
-    if (check && !Number.isFinite(backend().read(check)[0])) this.explain(piece, call)
+    if (!check) return
+    call.checks = backend().read(check)
+    if (!Number.isFinite(call.checks[0])) this.explain(piece, call)
   }
 
   /** Runs a piece's step; again, if it has run before, which writes the same columns. */
   private fetch(piece: Piece, call: Call, names: string[]): tf.Tensor[] {
-    const step = this.step({
+    const shape: StepShape = {
       batch: call.batch.size,
       tokens: piece.stepTokens,
       capacity: call.capacity,
       dispatch: call.dispatch,
       logits: call.logits,
-    })
-    return step.run(call.cache, stepInputs(piece, call), names)
+    }
+    const isKnown = this.steps.has(keyOf(shape))
+    const started = performance.now()
+    const results = this.step(shape).run(call.cache, stepInputs(piece, call), names)
+    if (!isKnown) this.msForGraphs += performance.now() - started
+    return results
   }
 
   /** The graph of a shape, made when first asked for. */
   private step(shape: StepShape): RecordedStep {
-    const key = Object.values(shape).join()
+    const key = keyOf(shape)
     const known = this.steps.get(key)
     const step = known ?? new RecordedStep(this.model.config, this.model.weights, shape, this.halves)
     this.steps.delete(key)
@@ -231,6 +248,10 @@ export class RecordedExecutor {
     }
     return recorder.trace
   }
+}
+
+function keyOf(shape: StepShape): string {
+  return Object.values(shape).join()
 }
 
 /** What a piece's step is fetched for: of pieces before the last only that all of it runs, unless all logits are wanted. */

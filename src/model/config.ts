@@ -173,11 +173,6 @@ export interface ModelConfig extends ModelShape {
   eosTokenIds: number[]
 }
 
-/** How many vectors [E] a router stores beside its matrix. */
-export function routerVectors({ bias = false, scoreBias = false }: RouterShape): number {
-  return Number(bias) + Number(scoreBias)
-}
-
 /** The mixtures among layers' (or their weights') second halves, first to last. */
 export function mixturesOf<F extends { kind: 'dense' | 'moe' }>(
   layers: readonly { feedForward: F }[],

@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import type * as Bindings from 'tokenizers'
 import { messageOf } from '../errors.ts'
+import { shown } from '../text/foreign.ts'
 import type { AddedToken, OpenTokenizer, TokenizerJson, TokenizerLibrary } from './tokenizer.ts'
 
 const require = createRequire(import.meta.url)
@@ -32,12 +33,9 @@ function checkAddedTokens(inner: Bindings.Tokenizer, json: TokenizerJson): void 
   for (const { id, content, normalized } of (json.added_tokens ?? []) as AddedToken[]) {
     const found = normalized && normalizer ? normalizer.normalizeString(content) : content
     // It would look for the empty text, and panic where nothing can catch it.
-    if (found === '')
-      throw new Error(`the normalizer leaves nothing of the added token ${JSON.stringify(content)}`)
+    if (found === '') throw new Error(`the normalizer leaves nothing of the added token ${shown(content)}`)
     const there = inner.idToToken(id)
     if (there !== content && there !== found)
-      throw new Error(
-        `id ${id} is ${JSON.stringify(there)}, expected the added token ${JSON.stringify(content)}`,
-      )
+      throw new Error(`id ${id} is ${shown(there)}, expected the added token ${shown(content)}`)
   }
 }

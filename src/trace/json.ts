@@ -6,6 +6,7 @@ import { countTokens } from '../model/router/route.ts'
 import type { RouterStep } from '../model/router/types.ts'
 import type { HiddenStates, LayerTrace, RoutingTrace } from '../model/trace.ts'
 import { sum } from '../sums.ts'
+import { excerpt } from '../text/foreign.ts'
 import type { Decision } from './decision.ts'
 import { type NumberJson, TRACE_VERSION, type TraceJson, traceSchema } from './schema.ts'
 import { layerStatistics } from './statistics.ts'
@@ -179,12 +180,12 @@ function parsed(json: string, source: string): TraceJson {
   try {
     value = JSON.parse(json)
   } catch (error) {
-    throw new InputError(`${source}: not JSON (${messageOf(error)})`)
+    throw new InputError(`${source}: not JSON (${excerpt(messageOf(error))})`)
   }
   const result = traceSchema.safeParse(value)
   if (result.success) return result.data
   const [issue] = result.error.issues
-  throw new InputError(`${source}: ${placeOf(issue)}${lowerFirst(issue.message)}`)
+  throw new InputError(`${source}: ${excerpt(placeOf(issue))}${excerpt(lowerFirst(issue.message))}`)
 }
 
 /** `layers[0].scores[3]: `, or nothing for the whole. */

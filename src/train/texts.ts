@@ -1,8 +1,9 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { DOMAINS, type Domain, generateSample } from '../corpus/index.ts'
 import type { Random } from '../corpus/random.ts'
 import { InputError, messageOf } from '../errors.ts'
+import { entryAt, shownPath } from '../files.ts'
 
 /** Where texts come from. A text is drawn, not read in order, so that any batch can be made again by itself. */
 export interface TextSource {
@@ -56,8 +57,8 @@ export function textsOfFiles(paths: readonly string[]): TextSource {
 }
 
 function filesUnder(path: string): string[] {
-  const stats = statSync(path, { throwIfNoEntry: false })
-  if (!stats) throw new InputError(`--corpus: ${path} does not exist`)
+  const stats = entryAt(path, InputError)
+  if (!stats) throw new InputError(`--corpus: ${shownPath(path)} does not exist`)
   if (!stats.isDirectory()) return [path]
   return readdirSync(path, { recursive: true })
     .map((name) => join(path, String(name)))

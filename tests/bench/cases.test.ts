@@ -230,7 +230,7 @@ describe('a case', () => {
     const read = model.createCache()
     tf.dispose(model.forward(prompts, { cache: read }).logits)
     const own = model.forward([[9], [1]], { cache: read }).logits
-    const caches = new PromptCaches(model, 2, prompts)
+    const caches = new PromptCaches(model, prompts)
     for (let run = 0; run < 2; run++) {
       const shared = model.forward([[9], [1]], { cache: caches.fresh() }).logits
       expect(Array.from(shared.dataSync())).toEqual(Array.from(own.dataSync()))

@@ -120,11 +120,11 @@ describe('tinymoe inspect', () => {
     ['--list takes no model', ['mixtral-8x7b', '--list']],
     ['--measure is about one model: leave out --compare', ['--compare', 'a', 'b', '--measure', 'x']],
     [
-      "option '--batches <list>' argument '8,' is invalid. Expected a whole number from 1.",
+      "option '--batches <list>' argument '8,' is invalid. Expected a whole number from 1 to 1000000000.",
       ['mixtral-8x7b', '--batches', '8,'],
     ],
     [
-      "option '--context <n>' argument '0' is invalid. Expected a whole number from 1.",
+      "option '--context <n>' argument '0' is invalid. Expected a whole number from 1 to 10000000.",
       ['mixtral-8x7b', '--context', '0'],
     ],
     [

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { openCheckpoint } from '../../src/checkpoint/disk.ts'
-import { attentionCost, meanKeysMet } from '../../src/cost/attention.ts'
+import { meanKeysMet } from '../../src/cost/attention.ts'
 import { cacheNumbers, weightsRead } from '../../src/cost/bytes.ts'
 import { expectedDistinct } from '../../src/cost/experts.ts'
 import { forwardFlops, totalFlops } from '../../src/cost/flops.ts'
@@ -12,6 +12,7 @@ import { findPublished, publishedModels, publishedShape } from '../../src/cost/p
 import { FAMILIES, familyOf, shapeFromJson } from '../../src/families/index.ts'
 import { isStaleBuffer } from '../../src/families/names.ts'
 import { Xoshiro128 } from '../../src/generate/random.ts'
+import { attentionFacts } from '../../src/model/attention/facts.ts'
 import type { AttentionShape, GroupedShape, LayerShape, ModelShape } from '../../src/model/config.ts'
 import { product } from '../../src/sums.ts'
 import { groupedAttention } from '../helpers/attention.ts'
@@ -168,7 +169,7 @@ describe('keys and values', () => {
   }
 
   test('latent attention stores the compressed vector and the rotated key', () => {
-    expect(attentionCost(LATENT).cached(LATENT)).toBe(512 + 64)
+    expect(attentionFacts(LATENT).cached(LATENT)).toBe(512 + 64)
     const shape = publishedShape(findPublished('deepseek-v3')!)
     // DeepSeek-V2 report, table 1: (d_c + d_h^R) l, in bfloat16 70,272 bytes a token for 61 layers
     const { cacheWritten, cacheRead } = inspectModel(shape, {

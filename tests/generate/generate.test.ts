@@ -311,6 +311,32 @@ describe('with a scripted model', () => {
     expect(timings.tokensPerSecond).toBeNull()
   })
 
+  test('steps that make a graph are counted apart', async () => {
+    const { model } = scripted([7])
+    const makesOne = [true, true, false, true, false] // the prompt, then a step each
+    let graphsMs = 0
+    const slow: GenerativeModel = {
+      ...model,
+      get graphsMs() {
+        return graphsMs
+      },
+      greedy(tokens, options) {
+        const end = performance.now() + 50
+        if (makesOne.shift()) {
+          while (performance.now() < end);
+          graphsMs += 50
+        }
+        return model.greedy(tokens, options)
+      },
+    }
+    const { timings } = await generate(slow, null, { tokens: [5], maxTokens: 5 }).done
+    expect(timings.graphsMs).toBe(150)
+    expect(timings.prefillMs).toBeGreaterThanOrEqual(50)
+    expect(timings.tokensPerSecond).toBeCloseTo(2000 / timings.decodeMs, 6) // of four steps two
+    const again = await generate(slow, null, { tokens: [5], maxTokens: 2 }).done
+    expect(again.timings.graphsMs).toBe(0)
+  })
+
   test('the tokenizer adds its special tokens to a prompt', async () => {
     const gpt2 = await loadTokenizer(tokenizerDir('gpt2_style'))
     const { model, fed } = scripted([7])

@@ -1,13 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { packWeights } from '../../src/checkpoint/pack.ts'
-import { ATTENTION_COST, type AttentionCost } from '../../src/cost/attention.ts'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { forwardFlops, totalFlops } from '../../src/cost/flops.ts'
 import { inspectModel } from '../../src/cost/inspection.ts'
 import { countParameters } from '../../src/cost/parameters.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
+import { ATTENTION_FACTS, type AttentionFacts } from '../../src/model/attention/facts.ts'
 import { keysAndValues } from '../../src/model/attention/grouped.ts'
 import { ATTENTION } from '../../src/model/attention/index.ts'
 import type { AttentionKind } from '../../src/model/attention/kind.ts'
@@ -21,7 +21,7 @@ import { maxDifference } from '../helpers/golden.ts'
 import { randomModel, randomNumbers, randomTokens } from '../helpers/random.ts'
 
 /*
- * A new kind of attention is a file of its own, the mapping of a config to it, and what it costs. This one looks at all that
+ * A new kind of attention is a file of its own, the mapping of a config to it, and the facts of its shape: tensors and cost. This one looks at all that
  * it may see alike: the mean of the values so far.
  */
 
@@ -33,10 +33,6 @@ interface MeanAttention {
 
 const mean: AttentionKind<MeanAttention> = {
   cached: ({ width }) => ({ numKeyValueHeads: 1, headDim: width, slidingWindow: null }),
-  weights: ({ width }, D, { linear }) => ({
-    qkv: linear([['v', [width, D]]], false),
-    output: linear([['o', [D, width]]], false),
-  }),
   layers({ width }, { batch: B, blocks, cache }) {
     const blocksOf = blocks({ slidingWindow: null, groups: 1 })
     return (x, weights, layer) =>
@@ -54,20 +50,21 @@ const mean: AttentionKind<MeanAttention> = {
   },
 }
 
-const cost: AttentionCost<MeanAttention> = {
-  matrices: ({ width }, D) => 2 * D * width,
-  biases: () => 0,
-  norms: () => 0,
+const facts: AttentionFacts<MeanAttention> = {
+  tensors: ({ width }, D, names) => ({
+    qkv: names.linear({ v: [width, D] }),
+    output: names.linear({ o: [D, width] }),
+  }),
   cached: ({ width }) => 2 * width,
   state: () => 0,
   scores: ({ width }, keys) => 2 * keys * width,
 }
 
-const tables = [ATTENTION, ATTENTION_COST] as Record<string, unknown>[]
+const tables = [ATTENTION, ATTENTION_FACTS] as Record<string, unknown>[]
 
 beforeAll(async () => {
   tables.forEach((table, i) => {
-    table.mean = [mean, cost][i]
+    table.mean = [mean, facts][i]
   })
   await startRuntime({ device: 'cpu' })
 })

@@ -8,13 +8,13 @@ import { mixturesOf } from '../../src/model/config.ts'
 import { bundledModels } from '../../src/package.ts'
 import { REPOSITORY } from '../cli/run-cli.ts'
 import { type CodeBlock, codeBlocks, pages } from './code-blocks.ts'
+import { NODES, type Tried, tryCommands } from './commands.ts'
 import { freshProject, pack, run, temporaryFolder } from './fresh-project.ts'
 
 /*
  * The package as other projects get it. TINYMOE_TEST_NODES=/path/to/node:/path/to/node runs the test file of
- * docs/testing.md under other versions of Node too.
+ * docs/testing.md and the commands under other versions of Node too; `npm run test:nodes` fetches some for it.
  */
-const NODES = process.env.TINYMOE_TEST_NODES?.split(':') ?? [process.execPath]
 const POOLS = ['forks', 'threads']
 const TESTING = 'docs/testing.md'
 /** Fails where TensorFlow does not work, and takes nothing else. */
@@ -194,6 +194,22 @@ test('fails', async () => {
     )
     expect(`${stdout}${stderr}`.replace(/ +$/gm, '')).toContain(shown.replace(/^ {4}/gm, '').trim())
   })
+})
+
+describe('the commands', () => {
+  let first: Tried
+
+  test.each(NODES)(
+    'work under %s without a warning, and print what they print under the others',
+    async (node) => {
+      const tried = await tryCommands(node, join(installed, 'src/cli/main.js'), project)
+      expect(tried.complaints).toEqual({})
+      expect(Object.values(tried.printed).filter((text) => text === '')).toEqual([])
+      first ??= tried
+      expect(tried.printed).toEqual(first.printed)
+    },
+    600_000,
+  )
 })
 
 describe('what is in it', () => {

@@ -5,7 +5,6 @@ import type { GroupedAttention } from '../config.ts'
 import { linear } from '../linear.ts'
 import { rmsNorm } from '../norm.ts'
 import { applyRope, type HeadTables, type RopeTables } from '../rope.ts'
-import type { Named } from '../weight-table.ts'
 import type { AttentionWeights } from '../weights.ts'
 import type { AttentionKind, KeysValues, QueryBlock } from './kind.ts'
 
@@ -14,21 +13,6 @@ import type { AttentionKind, KeysValues, QueryBlock } from './kind.ts'
  * The G = Nq / Nk query heads that share keys are stacked as rows, so keys are never repeated.
  */
 export const grouped: AttentionKind<GroupedAttention> = {
-  weights(config, D, { linear, norm }) {
-    const { numHeads, numKeyValueHeads, headDim, bias, outputBias = true, qkNorm } = config
-    const wide = numHeads * headDim
-    const narrow = numKeyValueHeads * headDim
-    const inputs: Named[] = [
-      ['q', [wide, D]],
-      ['k', [narrow, D]],
-      ['v', [narrow, D]],
-    ]
-    return {
-      qkv: linear(inputs, bias),
-      output: linear([['o', [D, wide]]], bias && outputBias),
-      qkNorm: qkNorm && { query: norm('qNorm', headDim), key: norm('kNorm', headDim) },
-    }
-  },
   cached: ({ numKeyValueHeads, headDim, slidingWindow }) => ({ numKeyValueHeads, headDim, slidingWindow }),
   layers(config, { batch: B, normEps, rope, blocks: blocksOf, cache }) {
     const { numHeads, numKeyValueHeads, headDim, slidingWindow } = config

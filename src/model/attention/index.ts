@@ -2,7 +2,7 @@ import type { AttentionConfig, LayerConfig } from '../config.ts'
 import { grouped } from './grouped.ts'
 import type { AttentionCall, AttentionKind, AttentionLayer, CachedShape } from './kind.ts'
 
-/** The kinds that run; src/cost/attention.ts counts these and some more. */
+/** The kinds that run; facts.ts has these and those that are only counted. */
 export const ATTENTION: {
   [Kind in AttentionConfig['kind']]: AttentionKind<Extract<AttentionConfig, { kind: Kind }>>
 } = { grouped }

@@ -1,8 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import type { GroupedShape, RopeConfig } from '../config.ts'
 import type { RopeTables } from '../rope.ts'
-import type { Described, Named, TensorSpec } from '../weight-table.ts'
-import type { AttentionWeights, LinearWeights } from '../weights.ts'
+import type { AttentionWeights } from '../weights.ts'
 
 /** Keys and values that a call's queries may look at, its own included. */
 export interface KeysValues {
@@ -47,16 +46,8 @@ export type CachedShape = Pick<GroupedShape, 'numKeyValueHeads' | 'headDim' | 's
 /** The attention of the layer of this number: x [B T, D] -> [B T, D]. */
 export type AttentionLayer = (x: tf.Tensor2D, weights: AttentionWeights, layer: number) => tf.Tensor2D
 
-/** How a kind describes its tensors by the names that a family translates. */
-export interface WeightDescriber {
-  /** Matrices [out, in] that the model holds side by side, and their biases. */
-  linear(matrices: Named[], bias: boolean): Described<LinearWeights>
-  norm(name: string, size: number): TensorSpec
-}
-
-/** One kind of attention: all that the model asks of it. */
+/** One kind of attention: what the model asks of it beside the facts of its shape. */
 export interface AttentionKind<Config> {
-  weights(config: Config, D: number, describe: WeightDescriber): Described<AttentionWeights>
   cached(config: Config): CachedShape
   /** The layers of one description in a call; what they share is made here, once. */
   layers(config: Config, call: AttentionCall): AttentionLayer
