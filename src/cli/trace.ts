@@ -24,6 +24,7 @@ import { decisionLines } from '../trace/decision-text.ts'
 import { heatMap } from '../trace/heatmap.ts'
 import { tracePage } from '../trace/html.ts'
 import { decisionToJson, traceToJson } from '../trace/json.ts'
+import { readPageAssets } from '../trace/page/read.ts'
 import { tracePicture } from '../trace/picture.ts'
 import { type TraceRun, traceRun } from '../trace/run.ts'
 import { layerStatistics } from '../trace/statistics.ts'
@@ -189,7 +190,8 @@ function writeFiles(traced: Traced, { csv, out, html, svg }: Flags): InputError 
   const { trace, texts, model, decisions, changes } = traced
   const page = () => {
     const name = basename(resolve(model.dir))
-    return tracePage(trace, { texts, name, changes, decisionAt: (layer, t) => decisions.at(layer, t) })
+    const decisionAt = (layer: number, t: number) => decisions.at(layer, t)
+    return tracePage(trace, { texts, name, changes, assets: readPageAssets(), decisionAt })
   }
   const files: [flag: string, file: string | undefined, content: () => string][] = [
     ['--csv', csv === true ? undefined : csv, () => [...traceToCsv(trace, texts)].join('')],
