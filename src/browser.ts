@@ -8,7 +8,7 @@ import type { LoadProgress } from './checkpoint/pack.ts'
 import { readCheckpoint } from './checkpoint/shards.ts'
 import type { ModelFiles } from './checkpoint/source.ts'
 import { ConfigError, messageOf } from './errors.ts'
-import { familyOf } from './families/index.ts'
+import { runnableConfig } from './families/index.ts'
 import type { DispatchName } from './model/dispatch/index.ts'
 import { MoeModel } from './model/transformer.ts'
 import { javascriptLibrary } from './tokenizer/javascript.ts'
@@ -26,8 +26,7 @@ export function readModel(
   const file = files.at('config.json')
   if (!files.has('config.json')) throw new ConfigError(`${file}: not found, expected the model's config`)
   const json = readJson(file, files.bytes('config.json'))
-  const family = familyOf(json, file)
-  const config = family.parseConfig(json, file)
+  const { config, family } = runnableConfig(json, file)
   const checkpoint = readCheckpoint(files)
   try {
     return new MoeModel(config, loadWeights(checkpoint, config, family, onProgress), dispatch)

@@ -7,7 +7,7 @@ import { assertObject, assertOneOf, shown } from './checks.ts'
 import { startRuntime } from './device/index.ts'
 import type { Device, RuntimeReport } from './device/types.ts'
 import { CheckpointError, ConfigError, DeviceError, InputError } from './errors.ts'
-import { familyOf } from './families/index.ts'
+import { runnableConfig } from './families/index.ts'
 import { entryAt, readJson, shownPath } from './files.ts'
 import { generate } from './generate/generate.ts'
 import type { GenerateOptions, GenerateResult } from './generate/types.ts'
@@ -178,7 +178,5 @@ export function readConfig(model: string) {
   const entry = entryAt(file, ConfigError)
   if (!entry) throw new ConfigError(`${file}: not found, expected the model's config`)
   if (!entry.isFile()) throw new ConfigError(`${file}: is not a file, expected the model's config`)
-  const json = readJson(file, ConfigError)
-  const family = familyOf(json, file)
-  return { config: family.parseConfig(json, file), family }
+  return runnableConfig(readJson(file, ConfigError), file)
 }
