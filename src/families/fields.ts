@@ -64,7 +64,9 @@ export function readFields<Table extends FieldTable>(
     field.role === 'used' ? [[name, field.schema] as const] : [],
   )
   const { plain, called } = withoutAliases(table, json)
-  const c = parseFields(z.looseObject(Object.fromEntries(schemas)), plain, file, called)
+  const schema = z.looseObject(Object.fromEntries(schemas))
+  if (called.size > 0) parseFields(schema, json, file) // what an alias wins over is looked at too
+  const c = parseFields(schema, plain, file, called)
   for (const [name, field] of Object.entries(table)) {
     if (field.role !== 'refused' || c[name] === undefined || field.unless(c[name], c)) continue
     throw new ConfigError(`${file}: "${name}" is ${shown(c[name])}, expected ${field.expected}`)
