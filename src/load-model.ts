@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import { DTYPES, type Dtype } from './backend/dtypes.ts'
 import { onBackend } from './backend/on-backend.ts'
-import { openCheckpoint } from './checkpoint/disk.ts'
-import { loadWeights } from './checkpoint/load.ts'
+import { filesIn, openCheckpoint } from './checkpoint/disk.ts'
+import { configOfWeights, loadWeights } from './checkpoint/load.ts'
 import { assertObject, assertOneOf, shown } from './checks.ts'
 import { startRuntime } from './device/index.ts'
 import type { Device, RuntimeReport } from './device/types.ts'
@@ -10,6 +10,7 @@ import { CheckpointError, ConfigError, DeviceError, InputError } from './errors.
 import { runnableConfig } from './families/index.ts'
 import { entryAt, readJson, shownPath } from './files.ts'
 import { generate } from './generate/generate.ts'
+import { endingAs, type GenerationConfig, readGenerationConfig } from './generate/generation-config.ts'
 import type { GenerateOptions, GenerateResult } from './generate/types.ts'
 import { RecordedExecutor } from './graph/executor.ts'
 import type { ModelConfig } from './model/config.ts'
@@ -57,6 +58,10 @@ export class LoadedModel extends MoeModel {
     readonly runtime: RuntimeReport,
     readonly executor: Executor,
     readonly dtype: Dtype = 'float32',
+    /** What its generation_config.json says; null where there is none. */
+    readonly generation: GenerationConfig | null = null,
+    /** What was noticed while loading, a sentence each. */
+    readonly remarks: readonly string[] = [],
   ) {
     super(config, weights, dispatch)
     this.recorded = executor === 'recorded' ? new RecordedExecutor(this, dtype) : null
@@ -107,9 +112,11 @@ export class LoadedModel extends MoeModel {
 export async function loadModel(model: string, options: LoadOptions = {}): Promise<LoadedModel> {
   checkLoadOptions(options)
   const dir = modelDirectory(model)
-  const { config, family } = readConfig(dir)
-  const checkpoint = openCheckpoint(dir)
+  const { config: published, family } = readConfig(dir)
+  const generation = readGenerationConfig(filesIn(dir))
+  const checkpoint = openCheckpoint(dir, (name) => family.ignored(name, published))
   try {
+    const { config, remarks } = configOfWeights(checkpoint, endingAs(published, generation), family)
     const { report } = await startRuntime({
       device: options.device,
       threads: options.threads,
@@ -130,6 +137,8 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
       report,
       executor,
       dtype,
+      generation,
+      remarks,
     )
   } finally {
     checkpoint.close()
