@@ -22,7 +22,9 @@ function copied(): string[] {
   return [
     'README.md',
     'CHANGELOG.md',
+    'CONTRIBUTING.md',
     'LICENSE',
+    'SECURITY.md',
     'src/native',
     'src/cost/published.json',
     ...bundledModels().map((name) => `models/${name}`),

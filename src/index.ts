@@ -31,10 +31,13 @@ export type {
 } from './model/config.ts'
 export { softmaxTopK } from './model/config.ts'
 export { DISPATCHES, type DispatchName } from './model/dispatch/index.ts'
+export type { ForwardOptions } from './model/forward-options.ts'
 export { KvCache } from './model/kv-cache.ts'
-export { type Intervention, type Interventions, interventionFor } from './model/router/interventions.ts'
+export { interventionFor } from './model/router/interventions.ts'
 export { route, stepRouter, stepsFromLogits } from './model/router/route.ts'
 export type {
+  Intervention,
+  Interventions,
   RouteContext,
   RouterLayer,
   RouterPlace,
@@ -45,7 +48,6 @@ export type {
 export type { HiddenStates, LayerTrace, RoutingTrace, TraceOptions, TraceRow } from './model/trace.ts'
 export { joinTraces } from './model/trace.ts'
 export {
-  type ForwardOptions,
   type ForwardResult,
   type GreedyResult,
   MoeModel,

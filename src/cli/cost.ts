@@ -1,14 +1,8 @@
 import type { Command } from 'commander'
 import { findPublished, nearNames, publishedShape } from '../cost/published.ts'
-import {
-  BREAK_EVEN_ELASTICITY,
-  impliedElasticity,
-  type Rebound,
-  rebound,
-  reboundCurve,
-} from '../cost/rebound.ts'
+import { BREAK_EVEN_ELASTICITY, impliedElasticity, rebound, reboundCurve } from '../cost/rebound.ts'
 import { DEEPSEEK_V3, H800_PEAK, leftOut } from '../cost/report.ts'
-import { type TrainingCost, type TrainingRun, trainingCost, trainingFlops } from '../cost/training.ts'
+import { type TrainingRun, trainingCost, trainingFlops } from '../cost/training.ts'
 import { InputError, UsageError } from '../errors.ts'
 import {
   allOptions,
@@ -21,7 +15,7 @@ import {
 } from '../script/arguments.ts'
 import { write } from '../script/output.ts'
 import { checkOutputs, writeOutput } from '../script/outputs.ts'
-import { costText } from './cost-text.ts'
+import { type CostReport, costText } from './cost-text.ts'
 
 interface Flags extends GlobalOptions {
   model?: string
@@ -48,23 +42,6 @@ const CURVE_MAX = 2
 const MAX_PRICE = 1e6
 const MAX_TFLOPS = 1e6
 const MAX_FACTOR = 1e6
-
-/** All that is printed; `--json` prints it as it is. */
-export interface CostReport {
-  /** Whose parameters and attention; null where --active and --total describe some other model. */
-  model: string | null
-  run: TrainingRun & { sequence: number }
-  cost: TrainingCost
-  leftOut: { what: string; dollars: number | null }[]
-  rebound: {
-    costFactor: number
-    breakEvenElasticity: number
-    rows: Rebound[]
-    curve: Rebound[]
-    /** Of --use-factor; null without it. */
-    impliedElasticity: number | null
-  }
-}
 
 const EXAMPLES = `
 Defaults are DeepSeek-V3's training as its report gives it. Amounts may end in K, M, B or T. docs/cost.md has every formula

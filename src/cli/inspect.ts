@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import { type CostDtype, DTYPE_BYTES } from '../cost/bytes.ts'
-import { compareTraining, type Inspection, inspectModel, type PublishedFacts } from '../cost/inspection.ts'
+import { compareTraining, inspectModel } from '../cost/inspection.ts'
 import { modelNamed, type NamedModel } from '../cost/named.ts'
 import { compareWithPublished, publishedModels } from '../cost/published.ts'
 import { InputError, UsageError } from '../errors.ts'
@@ -10,8 +10,8 @@ import { bundledDirectory } from '../package.ts'
 import { allOptions, type GlobalOptions, MAX_TOKENS, wholeNumber } from '../script/arguments.ts'
 import { write } from '../script/output.ts'
 import { checkOutputs, writeOutput } from '../script/outputs.ts'
-import { type WeightsAnswer, weightsAnswer } from '../trace/analyse.ts'
-import { barOf, comparisonText, inspectionText, listText } from './inspect-text.ts'
+import { weightsAnswer } from '../trace/analyse.ts'
+import { barOf, comparisonText, type Inspected, inspectionText, listText } from './inspect-text.ts'
 import { loadTold } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 
@@ -23,14 +23,6 @@ interface Flags extends GlobalOptions {
   batches: number[]
   measure?: string
   svg?: string
-}
-
-/** Everything that is shown of one model. */
-export interface Inspected extends Inspection {
-  name: string
-  published: PublishedFacts | null
-  /** Distinct experts that a text really touched, by batch size; null without --measure. */
-  measured: { tokens: number; answers: WeightsAnswer[] } | null
 }
 
 const EXAMPLES = `

@@ -2,12 +2,8 @@ import { readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { InputError, messageOf, UsageError } from '../errors.ts'
 import type { ModelConfig } from '../model/config.ts'
-import {
-  CAPACITY_POLICIES,
-  type CapacityPolicy,
-  type Interventions,
-  interventionsByLayer,
-} from '../model/router/interventions.ts'
+import { interventionsByLayer } from '../model/router/interventions.ts'
+import { CAPACITY_POLICIES, type CapacityPolicy, type Interventions } from '../model/router/types.ts'
 import { positive, repeated, seed, wholeNumber } from '../script/arguments.ts'
 import { numberOf } from '../text/number.ts'
 import { traceFromJson } from '../trace/json.ts'

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { InputError, UsageError } from '../errors.ts'
 import { type LoadedModel, type LoadOptions, readConfig } from '../load-model.ts'
 import { mixturesOf } from '../model/config.ts'
-import type { Interventions } from '../model/router/interventions.ts'
+import type { Interventions } from '../model/router/types.ts'
 import {
   allOptions,
   dispatchOption,

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import {
+  type AttentionShape,
   type FeedForwardShape,
   type GroupedShape,
   type LayerShape,
@@ -29,24 +30,26 @@ const decoder = {
   num_attention_heads: positiveInt,
   num_key_value_heads: positiveInt.nullish(),
   head_dim: positiveInt.nullish(),
+  attention_head_dim: positiveInt.nullish(),
   attention_bias: flag,
   tie_word_embeddings: flag,
 }
 type Fields<Shape extends z.ZodRawShape> = z.output<z.ZodObject<Shape>>
 type Decoder = Fields<typeof decoder>
 
-/** `tied` is what a config without the field means. */
-interface Rest {
-  tied?: boolean
-  norms?: ModelShape['norms']
-}
+/** Grouped-query attention as the config's fields have it, with `more`. */
+type Grouped = (more?: Partial<GroupedShape>) => GroupedShape
 
+/** The two halves of the layer of this number. */
+type LayerOf<C> = (c: C, grouped: Grouped, i: number) => [AttentionShape, FeedForwardShape]
+
+/** `tied` is what a config without the field means. */
 function counted<Shape extends z.ZodRawShape>(
   modelType: string,
   reason: string,
   shape: Shape,
-  layer: (c: Decoder & Fields<Shape>, i: number, file: string) => LayerShape,
-  { tied = false, norms }: Rest = {},
+  layerOf: LayerOf<Decoder & Fields<Shape>>,
+  { tied = false, norms }: { tied?: boolean; norms?: ModelShape['norms'] } = {},
 ): CountedFamily {
   return {
     modelType,
@@ -55,12 +58,19 @@ function counted<Shape extends z.ZodRawShape>(
     parseConfig(json, file) {
       const schema = z.looseObject({ ...decoder, ...shape })
       const c = parseFields(schema, json, file) as unknown as Decoder & Fields<Shape>
+      const grouped: Grouped = (more) => ({
+        ...headsOf({ ...c, head_dim: c.head_dim ?? c.attention_head_dim }, file),
+        bias: c.attention_bias ?? false,
+        slidingWindow: null,
+        ...more,
+      })
+      const layers = Array.from({ length: c.num_hidden_layers }, (_, i) => layerOf(c, grouped, i))
       return {
         vocabSize: c.vocab_size,
         hiddenSize: c.hidden_size,
         tieWordEmbeddings: c.tie_word_embeddings ?? tied,
         norms,
-        layers: Array.from({ length: c.num_hidden_layers }, (_, i) => checked(layer(c, i, file), file)),
+        layers: layers.map(([attention, feedForward]) => checked({ attention, feedForward }, file)),
       }
     },
   }
@@ -71,38 +81,32 @@ function alias(modelType: string, family: CountedFamily): CountedFamily {
   return { ...family, modelType }
 }
 
-function checked({ attention, feedForward }: LayerShape, file: string): LayerShape {
+function checked<Layer extends LayerShape>(layer: Layer, file: string): Layer {
+  const { attention, feedForward } = layer
   const routers = [
-    ...(attention.kind === 'mixture' ? [attention] : []),
-    ...(feedForward.kind === 'moe' ? [feedForward.router] : []),
+    attention.kind === 'mixture' && attention,
+    feedForward.kind === 'moe' && feedForward.router,
   ]
-  const wrong = routers.find(({ topK, numExperts }) => topK > numExperts)
-  if (!wrong) return { attention, feedForward }
-  throw new ConfigError(
-    `${file}: ${wrong.topK} experts a token, expected at most the ${wrong.numExperts} there are`,
-  )
-}
-
-function grouped(c: Decoder, file: string, more: Partial<GroupedShape> = {}): GroupedShape {
-  return { ...headsOf(c, file), bias: c.attention_bias ?? false, slidingWindow: null, ...more }
+  for (const router of routers) {
+    if (!router || router.topK <= router.numExperts) continue
+    throw new ConfigError(
+      `${file}: ${router.topK} experts a token, expected at most the ${router.numExperts} there are`,
+    )
+  }
+  return layer
 }
 
 function swiglu(intermediateSize: number): FeedForwardShape {
   return { kind: 'dense', intermediateSize, bias: false }
 }
 
-function mixture(
-  numExperts: number,
-  topK: number,
-  intermediateSize: number,
-  { sharedWidth = 0, ...more }: Partial<MoeShape> & { sharedWidth?: number } = {},
-): MoeShape {
+function mixture(router: RouterShape, intermediateSize: number, sharedWidth = 0): MoeShape {
   const sharedExpert = sharedWidth > 0 ? { intermediateSize: sharedWidth } : undefined
-  return { kind: 'moe', intermediateSize, router: plainTopK(numExperts, topK), sharedExpert, ...more }
+  return { kind: 'moe', intermediateSize, router, sharedExpert }
 }
 
 /** A router whose weights are its matrix. */
-function plainTopK(numExperts: number, topK: number): RouterShape {
+function topKOf(numExperts: number, topK: number): RouterShape {
   return { numExperts, topK }
 }
 
@@ -113,14 +117,20 @@ const localExperts = {
   num_experts_per_tok: positiveInt,
 }
 
-function localMixture(
-  c: Fields<typeof localExperts>,
-  more: Partial<MoeShape> & { sharedWidth?: number } = {},
-): MoeShape {
-  return mixture(c.num_local_experts, c.num_experts_per_tok, c.intermediate_size, more)
+function localMixture(c: Fields<typeof localExperts>, sharedWidth = 0): MoeShape {
+  return mixture(topKOf(c.num_local_experts, c.num_experts_per_tok), c.intermediate_size, sharedWidth)
 }
 
-const experts = { num_experts: positiveInt, num_experts_per_tok: positiveInt }
+/** The same with `num_experts`. */
+const experts = {
+  intermediate_size: positiveInt,
+  num_experts: positiveInt,
+  num_experts_per_tok: positiveInt,
+}
+
+function expertMixture(c: Fields<typeof experts>): MoeShape {
+  return mixture(topKOf(c.num_experts, c.num_experts_per_tok), c.intermediate_size)
+}
 
 /** One value, or one a layer. */
 const perLayer = z.union([count, z.array(count)])
@@ -139,12 +149,13 @@ const deepseekFields = {
   moe_layer_freq: positiveInt.default(1),
   topk_method: z.string().nullish(),
 }
+
 /** DeepSeekMoE (arXiv 2401.06066): dense first layers, then shared and routed experts of one width. */
 function deepseekFeedForward(c: Fields<typeof deepseekFields>, i: number): FeedForwardShape {
   if (i < c.first_k_dense_replace || i % c.moe_layer_freq !== 0) return swiglu(c.intermediate_size)
-  const { n_routed_experts: numExperts, num_experts_per_tok: topK, moe_intermediate_size: H } = c
-  const router = (c.topk_method === 'noaux_tc' ? sigmoidTopK : plainTopK)(numExperts, topK)
-  return mixture(numExperts, topK, H, { router, sharedWidth: (c.n_shared_experts ?? 0) * H })
+  const router = c.topk_method === 'noaux_tc' ? sigmoidTopK : topKOf
+  const width = c.moe_intermediate_size
+  return mixture(router(c.n_routed_experts, c.num_experts_per_tok), width, (c.n_shared_experts ?? 0) * width)
 }
 
 const deepseekV3 = counted(
@@ -158,8 +169,8 @@ const deepseekV3 = counted(
     qk_rope_head_dim: positiveInt,
     v_head_dim: positiveInt,
   },
-  (c, i) => ({
-    attention: {
+  (c, _, i) => [
+    {
       kind: 'latent',
       numHeads: c.num_attention_heads,
       queryRank: c.q_lora_rank ?? null,
@@ -168,13 +179,12 @@ const deepseekV3 = counted(
       ropeDim: c.qk_rope_head_dim,
       valueDim: c.v_head_dim,
     },
-    feedForward: deepseekFeedForward(c, i),
-  }),
+    deepseekFeedForward(c, i),
+  ],
 )
 
 const qwenFields = {
   ...experts,
-  intermediate_size: positiveInt,
   moe_intermediate_size: positiveInt,
   decoder_sparse_step: positiveInt.default(1),
   mlp_only_layers: z.array(count).nullish(),
@@ -183,26 +193,21 @@ const qwenFields = {
 function qwenFeedForward(
   c: Fields<typeof qwenFields>,
   i: number,
-  more: Partial<MoeShape> = {},
+  sharedExpert?: MoeShape['sharedExpert'],
 ): FeedForwardShape {
-  if (c.mlp_only_layers?.includes(i) || (i + 1) % c.decoder_sparse_step !== 0) {
-    return swiglu(c.intermediate_size)
-  }
-  return mixture(c.num_experts, c.num_experts_per_tok, c.moe_intermediate_size, more)
+  const dense = c.mlp_only_layers?.includes(i) || (i + 1) % c.decoder_sparse_step !== 0
+  if (dense) return swiglu(c.intermediate_size)
+  return { ...expertMixture({ ...c, intermediate_size: c.moe_intermediate_size }), sharedExpert }
 }
 
 const minimax = counted(
   'minimax',
   'linear attention',
   { ...localExperts, layer_types: z.array(z.string()).nullish(), attn_type_list: z.array(count).nullish() },
-  (c, i, file) => {
+  (c, grouped, i) => {
     const linear = c.layer_types ? c.layer_types[i] === 'linear_attention' : c.attn_type_list?.[i] === 0
-    const attention = grouped(c, file)
-    const { numHeads, headDim } = attention
-    return {
-      attention: linear ? { kind: 'linear', numHeads, headDim } : attention,
-      feedForward: localMixture(c),
-    }
+    const { numHeads, headDim } = grouped()
+    return [linear ? { kind: 'linear', numHeads, headDim } : grouped(), localMixture(c)]
   },
 )
 
@@ -214,20 +219,17 @@ const hunyuan = counted(
     moe_topk: perLayer,
     moe_intermediate_size: perLayer,
     num_shared_expert: perLayer.default(0),
-    attention_head_dim: positiveInt.nullish(),
     use_qk_norm: flag,
     use_mixed_mlp_moe: flag,
     use_cla: z.literal(false).nullish(), // layers that share keys and values would be counted too high
   },
-  (c, i, file) => {
-    const heads = { ...c, head_dim: c.head_dim ?? c.attention_head_dim }
+  (c, grouped, i) => {
     const width = at(c.moe_intermediate_size, i)
-    return {
-      attention: grouped(heads, file, { qkNorm: c.use_qk_norm ? 'per-head' : undefined }),
-      feedForward: mixture(c.num_experts, at(c.moe_topk, i), width, {
-        sharedWidth: c.use_mixed_mlp_moe ? at(c.num_shared_expert, i) * width : 0,
-      }),
-    }
+    const shared = c.use_mixed_mlp_moe ? at(c.num_shared_expert, i) * width : 0
+    return [
+      grouped({ qkNorm: c.use_qk_norm ? 'per-head' : undefined }),
+      mixture(topKOf(c.num_experts, at(c.moe_topk, i)), width, shared),
+    ]
   },
 )
 
@@ -245,90 +247,82 @@ const dbrxFields = z.looseObject({
   tie_word_embeddings: flag,
 })
 
-/** Other names for the same block; LayerNorm without bias. */
+/** The same block under other names; LayerNorm without bias. */
 const dbrx: CountedFamily = {
   modelType: 'dbrx',
   runnable: false,
   reason: 'LayerNorm, clipped queries, keys and values',
   parseConfig(json, file) {
     const c = parseFields(dbrxFields, json, file)
-    const { moe_num_experts: E, moe_top_k: K, ffn_hidden_size: H } = c.ffn_config
-    const heads = { hidden_size: c.d_model, num_attention_heads: c.n_heads, head_dim: null }
-    const shared = headsOf({ ...heads, num_key_value_heads: c.attn_config.kv_n_heads }, file)
-    const attention: GroupedShape = { ...shared, bias: false, slidingWindow: null }
-    return {
-      vocabSize: c.vocab_size,
-      hiddenSize: c.d_model,
-      tieWordEmbeddings: c.tie_word_embeddings ?? false,
-      layers: new Array(c.n_layers).fill(checked({ attention, feedForward: mixture(E, K, H) }, file)),
-    }
+    return dbrxBlock.parseConfig(
+      {
+        vocab_size: c.vocab_size,
+        hidden_size: c.d_model,
+        num_hidden_layers: c.n_layers,
+        num_attention_heads: c.n_heads,
+        num_key_value_heads: c.attn_config.kv_n_heads,
+        intermediate_size: c.ffn_config.ffn_hidden_size,
+        num_local_experts: c.ffn_config.moe_num_experts,
+        num_experts_per_tok: c.ffn_config.moe_top_k,
+        tie_word_embeddings: c.tie_word_embeddings,
+      },
+      file,
+    )
   },
 }
+const dbrxBlock = counted('dbrx', dbrx.reason, localExperts, (c, grouped) => [grouped(), localMixture(c)])
 
 export const COUNTED: readonly CountedFamily[] = [
-  counted('deepseek', 'no table of its tensors yet', deepseekFields, (c, i, file) => ({
-    attention: grouped(c, file),
-    feedForward: deepseekFeedForward(c, i),
-  })),
+  counted('deepseek', 'no table of its tensors yet', deepseekFields, (c, grouped, i) => [
+    grouped(),
+    deepseekFeedForward(c, i),
+  ]),
   alias('deepseek_v2', deepseekV3),
   deepseekV3,
   alias('kimi_k2', deepseekV3),
-  counted(
-    'olmoe',
-    'norms across all heads',
-    { ...experts, intermediate_size: positiveInt },
-    (c, _, file) => ({
-      attention: grouped(c, file, { qkNorm: 'across-heads' }),
-      feedForward: mixture(c.num_experts, c.num_experts_per_tok, c.intermediate_size),
-    }),
-  ),
+  counted('olmoe', 'norms across all heads', experts, (c, grouped) => [
+    grouped({ qkNorm: 'across-heads' }),
+    expertMixture(c),
+  ]),
   counted(
     'qwen2_moe',
     'a gate on the shared expert',
     { ...qwenFields, shared_expert_intermediate_size: count, qkv_bias: flag },
-    (c, i, file) => ({
-      attention: grouped(c, file, { bias: c.qkv_bias ?? true, outputBias: false }),
-      feedForward: qwenFeedForward(c, i, {
-        sharedExpert: { intermediateSize: c.shared_expert_intermediate_size, gate: true },
-      }),
-    }),
+    (c, grouped, i) => [
+      grouped({ bias: c.qkv_bias ?? true, outputBias: false }),
+      qwenFeedForward(c, i, { intermediateSize: c.shared_expert_intermediate_size, gate: true }),
+    ],
   ),
-  counted('qwen3_moe', 'no table of its tensors yet', qwenFields, (c, i, file) => ({
-    attention: grouped(c, file, { qkNorm: 'per-head' }),
-    feedForward: qwenFeedForward(c, i),
-  })),
+  counted('qwen3_moe', 'no table of its tensors yet', qwenFields, (c, grouped, i) => [
+    grouped({ qkNorm: 'per-head' }),
+    qwenFeedForward(c, i),
+  ]),
   /** Biases everywhere, a sink a head; of two layers the first has the window (arXiv 2508.10925). */
   counted(
     'gpt_oss',
     'attention sinks, experts with biases and another activation',
     { ...localExperts, sliding_window: positiveInt.nullish() },
-    (c, i, file) => ({
-      attention: grouped(c, file, {
-        bias: true,
-        sinks: true,
-        slidingWindow: i % 2 === 0 ? (c.sliding_window ?? null) : null,
-      }),
-      feedForward: localMixture(c, {
-        router: { ...plainTopK(c.num_local_experts, c.num_experts_per_tok), bias: true },
-        expertBias: true,
-      }),
-    }),
+    (c, grouped, i) => {
+      const slidingWindow = i % 2 === 0 ? (c.sliding_window ?? null) : null
+      const experts = localMixture(c)
+      return [
+        grouped({ bias: true, sinks: true, slidingWindow }),
+        { ...experts, router: { ...experts.router, bias: true }, expertBias: true },
+      ]
+    },
   ),
   counted(
     'granitemoe',
     'multipliers of embedding, attention, residual and logits',
     localExperts,
-    (c, _, file) => ({ attention: grouped(c, file), feedForward: localMixture(c) }),
+    (c, grouped) => [grouped(), localMixture(c)],
     { tied: true },
   ),
   counted(
     'grok-1',
     'norms after each half of a layer',
-    { ...experts, intermediate_size: positiveInt },
-    (c, _, file) => ({
-      attention: grouped(c, file),
-      feedForward: mixture(c.num_experts, c.num_experts_per_tok, c.intermediate_size),
-    }),
+    experts,
+    (c, grouped) => [grouped(), expertMixture(c)],
     { tied: true, norms: { perLayer: 4, bias: false } },
   ),
   /** Every `interleave_moe_layer_step`-th layer is a mixture beside a shared expert of the same width. */
@@ -340,24 +334,24 @@ export const COUNTED: readonly CountedFamily[] = [
       intermediate_size_mlp: positiveInt,
       interleave_moe_layer_step: positiveInt.default(1),
     },
-    (c, i, file) => ({
-      attention: grouped(c, file),
-      feedForward:
-        (i + 1) % c.interleave_moe_layer_step === 0
-          ? localMixture(c, { sharedWidth: c.intermediate_size })
-          : swiglu(c.intermediate_size_mlp),
-    }),
+    (c, grouped, i) => [
+      grouped(),
+      (i + 1) % c.interleave_moe_layer_step === 0
+        ? localMixture(c, c.intermediate_size)
+        : swiglu(c.intermediate_size_mlp),
+    ],
   ),
   counted(
     'minimax_m2',
     'norms across all heads',
     { ...localExperts, use_qk_norm: flag, use_routing_bias: flag },
-    (c, _, file) => ({
-      attention: grouped(c, file, { qkNorm: c.use_qk_norm ? 'across-heads' : undefined }),
-      feedForward: localMixture(c, {
-        router: (c.use_routing_bias ? sigmoidTopK : plainTopK)(c.num_local_experts, c.num_experts_per_tok),
-      }),
-    }),
+    (c, grouped) => {
+      const router = c.use_routing_bias ? sigmoidTopK : topKOf
+      return [
+        grouped({ qkNorm: c.use_qk_norm ? 'across-heads' : undefined }),
+        mixture(router(c.num_local_experts, c.num_experts_per_tok), c.intermediate_size),
+      ]
+    },
   ),
   minimax,
   alias('minimax_text_01', minimax),
@@ -366,7 +360,7 @@ export const COUNTED: readonly CountedFamily[] = [
     'phimoe',
     "LayerNorm, and the sparsemixer's weights",
     localExperts,
-    (c, _, file) => ({ attention: grouped(c, file), feedForward: localMixture(c) }),
+    (c, grouped) => [grouped(), localMixture(c)],
     { norms: { perLayer: 2, bias: true } },
   ),
   counted(
@@ -378,16 +372,15 @@ export const COUNTED: readonly CountedFamily[] = [
       num_key_value_heads: positiveInt,
       kv_channels: positiveInt,
     },
-    (c) => ({
-      attention: {
-        kind: 'mixture',
-        numExperts: c.num_local_experts,
-        topK: c.num_experts_per_tok,
-        headsPerExpert: c.num_key_value_heads,
-        headDim: c.kv_channels,
-      },
-      feedForward: localMixture(c, { outputBias: true }),
-    }),
+    (c) => {
+      const experts = localMixture(c)
+      const { num_key_value_heads: headsPerExpert, kv_channels: headDim } = c
+      const { numExperts, topK } = experts.router
+      return [
+        { kind: 'mixture', numExperts, topK, headsPerExpert, headDim },
+        { ...experts, outputBias: true },
+      ]
+    },
     { tied: true },
   ),
   hunyuan,

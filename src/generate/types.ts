@@ -1,5 +1,5 @@
 import type { DispatchName } from '../model/dispatch/index.ts'
-import type { Interventions } from '../model/router/interventions.ts'
+import type { Interventions } from '../model/router/types.ts'
 import type { RoutingTrace, TraceOptions } from '../model/trace.ts'
 
 /** How a next token is chosen from logits. Left out is as the model's generation_config.json says, else off. */

@@ -1,5 +1,5 @@
 import type { Dtype } from '../backend/dtypes.ts'
-import { FEW_ROWS_PRODUCT, FUSED } from '../backend/fused.ts'
+import { FEW_ROWS_PRODUCT, FUSED } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
 import type { Plan } from './plan.ts'
 import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'

@@ -5,10 +5,9 @@ import { chooseDispatch, type DispatchName, dispatchOnDevice, dispatchOnHost } f
 import { dispatchSparse } from './dispatch/sparse.ts'
 import { applyExpert } from './experts.ts'
 import { linear } from './linear.ts'
-import type { Intervention } from './router/interventions.ts'
 import { route } from './router/route.ts'
 import { routeTensors, routeTrainable } from './router/tensors.ts'
-import type { RouterPlace, Routing, RoutingTensors } from './router/types.ts'
+import type { Intervention, RouterPlace, Routing, RoutingTensors } from './router/types.ts'
 import { type MoeWeights, routerRules } from './weights.ts'
 
 /** What a layer's routing depends on beside its logits. */

@@ -1,10 +1,16 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
 import type { RouterConfig } from './config.ts'
-import type { Intervention, Interventions } from './router/interventions.ts'
 import { countTokens, stepsFromLogits } from './router/route.ts'
 import { routingToHost } from './router/tensors.ts'
-import type { RouterPlace, RouterRules, Routing, RoutingTensors } from './router/types.ts'
+import type {
+  Intervention,
+  Interventions,
+  RouterPlace,
+  RouterRules,
+  Routing,
+  RoutingTensors,
+} from './router/types.ts'
 
 /** One token of a traced run. */
 export interface TraceRow {

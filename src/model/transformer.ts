@@ -3,34 +3,16 @@ import { cachedShapes } from './attention/index.ts'
 import { queryBlocks } from './attention/mask.ts'
 import { type Batch, toBatch } from './batch.ts'
 import { CallRouting } from './call-routing.ts'
-import { checkCall } from './check-call.ts'
 import type { ModelConfig } from './config.ts'
 import { type DecoderCall, decode, lastRows, unembed } from './decoder.ts'
 import type { DispatchName } from './dispatch/index.ts'
+import { checkCall, type ForwardOptions } from './forward-options.ts'
 import { type CacheShape, KvCache } from './kv-cache.ts'
-import type { Training } from './moe.ts'
 import { mostLikelyTokens } from './most-likely.ts'
 import { ropeFrequencies, ropeTables } from './rope.ts'
-import { type Interventions, interventionsByLayer } from './router/interventions.ts'
+import { interventionsByLayer } from './router/interventions.ts'
 import { type RoutingTrace, type TraceOptions, TraceRecorder } from './trace.ts'
 import { allTensors, type ModelWeights } from './weights.ts'
-
-export interface ForwardOptions {
-  /** Continue after what this cache holds, and add the new tokens to it. */
-  cache?: KvCache
-  /** Hand out what the routers decided; `true` or options. */
-  trace?: boolean | TraceOptions
-  /** Per sequence, 1 for a token and 0 for (left) padding; needed only when the rows of `tokens` are already padded. */
-  attentionMask?: number[][]
-  /** How experts are run; default: the model's. */
-  dispatch?: DispatchName | 'auto'
-  /** Changes to routing for this call. */
-  interventions?: Interventions
-  /** `last`: logits of each sequence's last token only, which is all that generating needs. Default `all`. */
-  logits?: 'all' | 'last'
-  /** Use only ops that have gradients (experts run sparse), and hear what the routers decided. Takes no interventions. */
-  training?: Training
-}
 
 export interface ForwardResult {
   /** [T, V] for one sequence, [B, T, V] for a batch (padding rows included); T = 1 with `logits: 'last'`. The caller disposes it. */

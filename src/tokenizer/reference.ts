@@ -20,12 +20,33 @@ export function referenceLibrary(): TokenizerLibrary | { problem: string } {
 function open({ Tokenizer }: typeof Bindings, json: TokenizerJson): OpenTokenizer {
   const inner = Tokenizer.fromString(JSON.stringify(json))
   checkAddedTokens(inner, json)
+  const decode = decoderOf(inner, json)
   return {
     encode: async (text, addSpecialTokens) => (await inner.encode(text, null, { addSpecialTokens })).getIds(),
-    decode: (ids, skipSpecialTokens) => inner.decode(ids, skipSpecialTokens),
+    decode: async (ids, skipSpecialTokens) => decode(ids, skipSpecialTokens),
     tokenOf: (id) => inner.idToToken(id),
   }
 }
+
+/**
+ * What the library does in a thread of its own, here: going there and back takes a good part of a token's time. Where a token is
+ * known by another text than it is written as, only the library has both.
+ */
+function decoderOf(inner: Bindings.Tokenizer, json: TokenizerJson): OpenTokenizer['decode'] | Decode {
+  const [normalizer, decoder] = [inner.getNormalizer(), inner.getDecoder()]
+  const added = (json.added_tokens ?? []) as AddedToken[]
+  if (normalizer && added.some(({ normalized }) => normalized)) {
+    return (ids, skipSpecialTokens) => inner.decode(ids, skipSpecialTokens)
+  }
+  const special = new Set(added.flatMap((token) => (token.special ? [token.id] : [])))
+  return (ids, skipSpecialTokens) => {
+    const shown = skipSpecialTokens ? ids.filter((id) => !special.has(id)) : ids
+    const tokens = shown.map((id) => inner.idToToken(id) as string)
+    return decoder ? decoder.decode(tokens) : tokens.join(' ')
+  }
+}
+
+type Decode = (ids: number[], skipSpecialTokens: boolean) => string
 
 /** Each is looked for, and known, as the normalizer leaves it. */
 function checkAddedTokens(inner: Bindings.Tokenizer, json: TokenizerJson): void {

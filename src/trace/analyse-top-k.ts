@@ -1,6 +1,7 @@
 import { InputError } from '../errors.ts'
 import { type ModelConfig, mixtureAt } from '../model/config.ts'
-import { type Interventions, interventionFor } from '../model/router/interventions.ts'
+import { interventionFor } from '../model/router/interventions.ts'
+import type { Interventions } from '../model/router/types.ts'
 import type { RoutingTrace } from '../model/trace.ts'
 import type { MoeModel } from '../model/transformer.ts'
 import { mean } from '../sums.ts'

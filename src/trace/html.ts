@@ -19,7 +19,7 @@ h1 { font-size: 20px; margin: 0 0 4px }
 h2 { font-size: 15px; margin: 0 0 4px }
 p { margin: 0 0 8px }
 .muted { color: var(--muted) }
-main { display: grid; grid-template-columns: minmax(0, max-content) minmax(360px, 510px); gap: 16px; align-items: start; margin-top: 12px }
+main { display: grid; grid-template-columns: minmax(0, max-content) minmax(360px, 1fr); gap: 16px; align-items: start; margin-top: 12px }
 @media (max-width: 900px) { main { grid-template-columns: minmax(0, 1fr) } }
 .card { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; padding: 14px }
 #picture { max-height: 86vh; overflow: auto; padding: 0 }
@@ -27,7 +27,7 @@ main { display: grid; grid-template-columns: minmax(0, max-content) minmax(360px
 #picture svg { display: block }
 .decision { cursor: pointer }
 .decision.selected .stripe { stroke: var(--mark); stroke-width: 2 }
-#decision { max-height: 86vh; overflow: auto; position: sticky; top: 12px }
+#decision { max-width: 510px; max-height: 86vh; overflow: auto; position: sticky; top: 12px }
 .token, table { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace; font-size: 12px }
 .token { white-space: pre-wrap; overflow-wrap: anywhere }
 table { border-collapse: collapse; width: 100% }

@@ -1,8 +1,8 @@
 import { checkPromptLength, PREFILL_CHUNK } from '../generate/generate.ts'
 import type { LoadedModel } from '../load-model.ts'
-import type { Interventions } from '../model/router/interventions.ts'
+import type { ForwardOptions } from '../model/forward-options.ts'
+import type { Interventions } from '../model/router/types.ts'
 import { joinTraces, type RoutingTrace } from '../model/trace.ts'
-import type { ForwardOptions } from '../model/transformer.ts'
 
 export interface TraceRunOptions extends Pick<ForwardOptions, 'dispatch'> {
   tokens: number[]

@@ -6,13 +6,9 @@ import { softmaxTopK } from '../../src/model/config.ts'
 import { DISPATCHES } from '../../src/model/dispatch/index.ts'
 import { moeReference } from '../../src/model/reference.ts'
 import { expertCapacity } from '../../src/model/router/capacity.ts'
-import {
-  type Interventions,
-  interventionFor,
-  interventionsByLayer,
-} from '../../src/model/router/interventions.ts'
+import { interventionFor, interventionsByLayer } from '../../src/model/router/interventions.ts'
 import { route } from '../../src/model/router/route.ts'
-import type { Routing } from '../../src/model/router/types.ts'
+import type { Interventions, Routing } from '../../src/model/router/types.ts'
 import type { RoutingTrace } from '../../src/model/trace.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
 import { maxDifference } from '../helpers/golden.ts'

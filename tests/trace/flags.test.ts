@@ -13,7 +13,7 @@ import {
 } from '../../src/cli/trace-interventions.ts'
 import { InputError, UsageError } from '../../src/errors.ts'
 import { readConfig } from '../../src/load-model.ts'
-import type { Interventions } from '../../src/model/router/interventions.ts'
+import type { Interventions } from '../../src/model/router/types.ts'
 import { traceToJson } from '../../src/trace/json.ts'
 import { MIXTRAL } from '../cli/run-cli.ts'
 import { smallTrace } from './traces.ts'

@@ -62,7 +62,7 @@ function inBlocks(
 }
 
 /** [B, T, N, d] -> [B, N, T, d], and back. Of one token, or one head, nothing has to move. */
-export function headsFirst(x: tf.Tensor4D): tf.Tensor4D {
+function headsFirst(x: tf.Tensor4D): tf.Tensor4D {
   const [B, T, N, d] = x.shape
   return T === 1 || N === 1 ? tf.reshape(x, [B, N, T, d]) : tf.transpose(x, [0, 2, 1, 3])
 }
@@ -95,7 +95,7 @@ function normed(
 }
 
 /** Once a call; layers of one description share them. */
-export function headTables(
+function headTables(
   { cos, sin }: RopeTables,
   {
     numHeads,

@@ -1,6 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import type { RouterConfig } from '../config.ts'
-import type { Intervention } from './interventions.ts'
 
 /** Which experts each token goes to, and how much each counts. */
 export interface Routing {
@@ -40,6 +39,58 @@ export interface RouterPlace {
   layer: number
   /** Per row its sequence and its position in it; left out: one sequence from position 0. */
   rows?: readonly { sequence: number; position: number }[]
+}
+
+/** The part of a trace that says where tokens went. */
+export interface RecordedRouting {
+  rows: { sequence: number; position: number }[]
+  layers: (Pick<Routing, 'expertIndices' | 'expertWeights'> & {
+    layer: number
+    /** E */
+    numExperts: number
+    /** K */
+    topK: number
+  })[]
+}
+
+export const CAPACITY_POLICIES = ['drop', 'next-best', 'none'] as const
+export type CapacityPolicy = (typeof CAPACITY_POLICIES)[number]
+
+/** Changes to routing, given to one forward or generate and kept nowhere. `layer` left out means every mixture layer. */
+export interface Interventions {
+  /** K for this call, 1..E. */
+  topK?: number
+  /** Divides the logits; above 1 evens the scores. */
+  temperature?: number
+  /** Experts that may not be chosen, as if the layer had been built without them. */
+  disable?: { expert: number; layer?: number }[]
+  /** Added to what experts are compared by; the weights do not see it. */
+  bias?: { expert: number; value: number; layer?: number }[]
+  /** Sends the token at a position to these experts (at most K); the rest of K goes to the best others. */
+  force?: { position: number; experts: number[]; layer?: number; sequence?: number }[]
+  /**
+   * Puts another decision in the router's place: K distinct experts at random (by seed, layer, sequence and position,
+   * so that cached and whole runs agree) or in turn, both with equal weights; or what a trace recorded.
+   */
+  replace?: { by: 'random'; seed: number } | { by: 'round-robin' } | { by: 'trace'; trace: RecordedRouting }
+  /**
+   * At most ceil(factor T K / E) tokens an expert and call (GShard, Lepikhin et al. 2020; Switch, Fedus et al. 2021).
+   * First choices of all tokens are seated before second choices. What is over: `drop` loses it, `next-best` moves it to
+   * the token's best expert with room, `none` leaves it.
+   */
+  capacity?: { factor: number; policy: CapacityPolicy }
+}
+
+/** Interventions as one layer sees them, checked. */
+export interface Intervention {
+  topK: number
+  temperature: number
+  disabled: ReadonlySet<number>
+  /** [E] */
+  bias: Float32Array | null
+  forced(place: RouterPlace, row: number): number[] | null
+  replace: NonNullable<Interventions['replace']> | null
+  capacity: NonNullable<Interventions['capacity']> | null
 }
 
 /** What the steps need beside the logits. */
