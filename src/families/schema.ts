@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { isJsonObject } from '../checkpoint/json.ts'
+import { isJsonObject } from '../checks.ts'
 import { ConfigError } from '../errors.ts'
 import type { GroupedAttention, LayerConfig, ModelConfig, RopeConfig, RopeScaling } from '../model/config.ts'
 import { excerpt, shown } from '../text/foreign.ts'
