@@ -19,6 +19,7 @@ function expectSentence(call: () => unknown, sentence: string): void {
 }
 
 const config = softmaxTopK(4, 2)
+const GROUPED: RouterConfig = { ...config, groupLimit: { groups: 2, keep: 1, score: 'max' } }
 const logits = Float32Array.of(1, 2, 3, 4)
 
 const CONFIGS: [string, unknown, string][] = [
@@ -108,6 +109,26 @@ const CONTEXTS: [string, unknown, string][] = [
     'interventions as a forward takes them',
     { intervention: { topK: 1 } },
     'intervention: is {"topK":1}, expected what interventionFor(interventions, config, layer) returns',
+  ],
+  [
+    'an intervention for more experts',
+    { intervention: interventionFor({ topK: 6 }, softmaxTopK(8, 2), 0) },
+    'intervention: was made for a router with numExperts=8, expected numExperts=4 as in config',
+  ],
+  [
+    'a forced expert that there is not',
+    { intervention: interventionFor({ force: [{ position: 0, experts: [7] }] }, softmaxTopK(8, 2), 0) },
+    'intervention: was made for a router with numExperts=8, expected numExperts=4 as in config',
+  ],
+  [
+    "another router's K",
+    { intervention: interventionFor({ temperature: 2 }, softmaxTopK(4, 1), 0) },
+    'intervention: was made for a router with topK=1, expected topK=2 as in config',
+  ],
+  [
+    'an intervention for a router with groups',
+    { intervention: interventionFor({}, GROUPED, 0) },
+    'intervention: was made for a router with groups=2, expected groups=null as in config',
   ],
 ]
 

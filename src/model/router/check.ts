@@ -59,7 +59,7 @@ export function checkRoute(routerLogits: Float32Array, config: RouterConfig, con
       throw new InputError(`place.rows: has ${place.rows.length} rows, expected ${T}, one a token`)
     }
   }
-  if (intervention) checkIntervention(intervention)
+  if (intervention) checkIntervention(intervention, config)
 }
 
 /** What `stepRouter` is given beside the context. @throws InputError naming the argument */
@@ -87,12 +87,27 @@ function checkBias(what: string, bias: Float32Array, E: number): void {
 }
 
 /** The likely mistake: interventions as a forward takes them. */
-function checkIntervention(intervention: Intervention): void {
-  const { disabled, forced } = intervention
-  if (disabled instanceof Set && typeof forced === 'function') return
-  throw new InputError(
-    `intervention: is ${shown(intervention)}, expected what interventionFor(interventions, config, layer) returns`,
-  )
+function checkIntervention(intervention: Intervention, config: RouterConfig): void {
+  const { disabled, forced, madeFor } = intervention
+  if (!(disabled instanceof Set && typeof forced === 'function' && madeFor)) {
+    throw new InputError(
+      `intervention: is ${shown(intervention)}, expected what interventionFor(interventions, config, layer) returns`,
+    )
+  }
+  const fields = ({ numExperts, topK, groupLimit: limit }: Intervention['madeFor']) => ({
+    numExperts,
+    topK,
+    groups: limit?.groups ?? null,
+    keep: limit?.keep ?? null,
+  })
+  const own = Object.entries(fields(config))
+  Object.entries(fields(madeFor)).forEach(([name, value], i) => {
+    const expected = own[i][1]
+    if (value === expected) return
+    throw new InputError(
+      `intervention: was made for a router with ${name}=${value}, expected ${name}=${expected} as in config`,
+    )
+  })
 }
 
 function finite(what: string, value: number, inRange: boolean, expected: string): void {
