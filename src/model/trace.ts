@@ -32,6 +32,8 @@ export interface LayerTrace extends Routing {
   routerLogits: Float32Array
   /** s [T, E]: softmax or sigmoid of the logits (after temperature and disabling). */
   scores: Float32Array
+  /** c [T, E], what experts are compared by; absent where that is the scores: no choosing bias, group limit or disabled expert. */
+  compared?: Float32Array
   /** [T] by how much the worst of the K best beat the best of the rest, in what experts are compared by; null if K = E. */
   margins: (number | null)[]
   /** [T] entropy of the scores as shares of one, in nats; ln E when the router cannot tell experts apart. */
@@ -98,6 +100,7 @@ export class TraceRecorder {
       topK,
       routerLogits: logits,
       scores,
+      ...(compared === scores ? {} : { compared }),
       margins: marginsOf(compared, E, topK),
       entropies: entropiesOf(scores, E, rules.config.scoring),
     })
@@ -182,6 +185,7 @@ export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
         ...layer,
         routerLogits: joinFloats(parts.map((p) => p.routerLogits)),
         scores: joinFloats(parts.map((p) => p.scores)),
+        ...(layer.compared ? { compared: joinFloats(parts.map((p) => p.compared ?? p.scores)) } : {}),
         expertIndices,
         expertWeights: joinFloats(parts.map((p) => p.expertWeights)),
         tokensPerExpert: countTokens(expertIndices, layer.numExperts),

@@ -77,6 +77,7 @@ export function layerOfCall(
     ...layer,
     routerLogits: layer.routerLogits.subarray(from * E, to * E),
     scores: layer.scores.subarray(from * E, to * E),
+    ...(layer.compared ? { compared: layer.compared.subarray(from * E, to * E) } : {}),
     expertIndices: layer.expertIndices.subarray(from * K, to * K),
     expertWeights: layer.expertWeights.subarray(from * K, to * K),
     margins: layer.margins.slice(from, to),
