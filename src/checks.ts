@@ -39,7 +39,9 @@ export function assertNumbers(
   length?: number,
 ): void {
   if (!(value instanceof Type)) {
-    throw new InputError(`${what}: is ${shown(value)}, expected a ${Type.name} ${shape}`)
+    throw new InputError(
+      `${what}: is ${shown(value)}, expected ${Type === Int32Array ? 'an' : 'a'} ${Type.name} ${shape}`,
+    )
   }
   if (length !== undefined && value.length !== length) {
     throw new InputError(`${what}: has ${value.length} values, expected ${length} ${shape}`)

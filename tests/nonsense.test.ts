@@ -130,6 +130,18 @@ const CONTEXTS: [string, unknown, string][] = [
     { intervention: interventionFor({}, GROUPED, 0) },
     'intervention: was made for a router with groups=2, expected groups=null as in config',
   ],
+  ['a choice of one', { choice: Int32Array.of(3) }, 'choice: has 1 values, expected 2 [T, K]'],
+  ['a list of choices', { choice: [3, 2] }, 'choice: is [3,2], expected an Int32Array [T, K]'],
+  [
+    'an expert chosen twice',
+    { choice: Int32Array.of(3, 3) },
+    'choice: is [3,3] for token 0, expected 2 different experts from 0 to 3',
+  ],
+  [
+    'a chosen expert that there is not',
+    { choice: Int32Array.of(3, 4) },
+    'choice: is [3,4] for token 0, expected 2 different experts from 0 to 3',
+  ],
 ]
 
 describe.each([

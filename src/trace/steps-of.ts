@@ -101,8 +101,9 @@ export function callSteps(
   }
   const own = run(layer, router, context)
   const all = [...rows.keys()]
+  const isChoice = layer.topK === router.topK && !layer.expertIndices.includes(-1)
   const routing =
-    interventions || all.every((t) => agrees(layer, own.routing, t))
+    interventions || !isChoice || all.every((t) => agrees(layer, own.routing, t))
       ? own
       : run(layer, router, { ...context, choice: layer.expertIndices })
   const steps = [logitsStep(layer, weights.router.bias !== null), ...routing.steps]

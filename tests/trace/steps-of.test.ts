@@ -220,6 +220,12 @@ test('a decision that does not follow from its logits is an error, not another d
   )
 })
 
+test('a trace of a router that chooses another number of experts is of another model', () => {
+  const { trace } = recordedBy(softmaxTopK(4, 2), [2, 1, 1.5, 0], [0, 2])
+  const { model } = recordedBy(softmaxTopK(4, 1), [2, 1, 1.5, 0], [0])
+  expect(() => stepsOf(model, trace, 0, 0)).toThrow('the trace is of another model, or was changed')
+})
+
 describe('nonsense is one sentence', () => {
   const { model, trace } = recordedBy(softmaxTopK(4, 2), [2, 1, 1.5, 0], [0, 2])
   test.each<[string, () => unknown, string]>([

@@ -50,7 +50,7 @@ export function checkRoute(routerLogits: Float32Array, config: RouterConfig, con
   assertNumbers('routerLogits', routerLogits, Float32Array, '[T, E]')
   assertRows('routerLogits', routerLogits.length, E, `numExperts=${E}`)
   assertObject('context', context, '{ scoreBias, place, intervention }, each of which may be left out')
-  const { scoreBias, place, intervention } = context
+  const { scoreBias, place, intervention, choice } = context
   if (scoreBias) checkBias('scoreBias', scoreBias, E)
   if (place) {
     assertWhole('place.layer', place.layer, 0)
@@ -60,6 +60,18 @@ export function checkRoute(routerLogits: Float32Array, config: RouterConfig, con
     }
   }
   if (intervention) checkIntervention(intervention, config)
+  if (choice) checkChoice(choice, routerLogits.length / E, E, intervention?.topK ?? config.topK)
+}
+
+function checkChoice(choice: Int32Array, T: number, E: number, K: number): void {
+  assertNumbers('choice', choice, Int32Array, '[T, K]', T * K)
+  for (let t = 0; t < T; t++) {
+    const row = [...choice.subarray(t * K, (t + 1) * K)]
+    if (new Set(row).size === K && row.every((e) => e >= 0 && e < E)) continue
+    throw new InputError(
+      `choice: is ${shown(row)} for token ${t}, expected ${K} different experts from 0 to ${E - 1}`,
+    )
+  }
 }
 
 /** What `stepRouter` is given beside the context. @throws InputError naming the argument */
