@@ -284,6 +284,7 @@ describe.each(['recorded', 'eager'] as const)('a model, %s', (executor) => {
     ],
     [7, 'tokens: is 7, expected token ids such as [1, 49, 80]'],
     [undefined, 'tokens: is undefined, expected token ids'],
+    [new DataView(new ArrayBuffer(4)), 'tokens: is a DataView, expected token ids such as [1, 49, 80]'],
     [['1', '2'], `tokens: sequence 0 has "1" at position 0, expected an integer from 0 to ${V - 1}`],
     [[1, 2.5], `tokens: sequence 0 has 2.5 at position 1, expected an integer from 0 to ${V - 1}`],
     [[1, V], `tokens: sequence 0 has ${V} at position 1`],

@@ -28,7 +28,7 @@ export interface ForwardOptions {
  * @throws InputError naming the argument, its value and what was expected
  */
 export function checkCall(tokens: unknown, options: ForwardOptions): void {
-  if (!Array.isArray(tokens) && !ArrayBuffer.isView(tokens)) {
+  if (!Array.isArray(tokens) && !(ArrayBuffer.isView(tokens) && 'length' in tokens)) {
     const text = typeof tokens === 'string' ? '; model.tokenizer.encode makes them of a text' : ''
     throw new InputError(`tokens: is ${shown(tokens)}, expected token ids such as [1, 49, 80]${text}`)
   }

@@ -1,5 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
+import { shown } from '../checks.ts'
+import { InputError } from '../errors.ts'
 import type { RouterConfig } from './config.ts'
 import { countTokens, stepsFromLogits } from './router/route.ts'
 import { routingToHost } from './router/tensors.ts'
@@ -172,9 +174,33 @@ function entropiesOf(scores: Float32Array, E: number, scoring: RouterConfig['sco
   })
 }
 
-/** One trace of a run from the traces of its calls, in order. Layers must be the same in all. */
+/** @throws InputError for anything but a trace; what `traceFromJson` returns has one */
+export function assertTrace(what: string, value: unknown): asserts value is RoutingTrace {
+  const { rows, layers, trace } = (value ?? {}) as Partial<RoutingTrace & { trace: unknown }>
+  if (Array.isArray(rows) && Array.isArray(layers)) return
+  const within = trace ? '; it has a trace: give its .trace' : ''
+  throw new InputError(
+    `${what}: is ${shown(value)}, expected what forward(tokens, { trace: true }) hands out as trace${within}`,
+  )
+}
+
+/**
+ * One trace of a run from the traces of its calls, in order.
+ * @throws InputError for no traces, or traces whose layers are not the same
+ */
 export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
+  if (!Array.isArray(traces) || traces.length === 0) {
+    throw new InputError(`traces: is ${shown(traces)}, expected a list of at least one trace`)
+  }
   const [first] = traces
+  traces.forEach((trace, i) => {
+    assertTrace(`traces[${i}]`, trace)
+    const [own, expected] = [layersOf(trace), layersOf(first)]
+    if (own === expected) return
+    throw new InputError(
+      `traces[${i}]: has ${own}, expected ${expected} as in traces[0]: a run is of one model`,
+    )
+  })
   const callLengths = traces.flatMap((trace) => trace.callLengths ?? [trace.rows.length])
   return {
     rows: traces.flatMap((trace) => trace.rows),
@@ -197,6 +223,11 @@ export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
     ...(first.interventions ? { interventions: first.interventions } : {}),
     ...(traces.length > 1 ? { callLengths } : {}),
   }
+}
+
+function layersOf({ layers }: RoutingTrace): string {
+  const each = layers.map(({ layer, numExperts, topK }) => `layer ${layer} (E=${numExperts}, K=${topK})`)
+  return each.join(', ') || 'no layer with a router'
 }
 
 function joinFloats(parts: Float32Array[]): Float32Array {

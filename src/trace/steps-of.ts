@@ -4,7 +4,7 @@ import type { ModelConfig, MoeConfig, RouterConfig } from '../model/config.ts'
 import { interventionFor } from '../model/router/interventions.ts'
 import { stepsFromLogits } from '../model/router/route.ts'
 import type { RouteContext, RouterStep, RouterValue, Routing } from '../model/router/types.ts'
-import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
+import { assertTrace, type LayerTrace, type RoutingTrace } from '../model/trace.ts'
 import { type ModelWeights, type MoeWeights, routerRules } from '../model/weights.ts'
 
 /** What stepping needs of a model; `MoeModel` is one. */
@@ -36,7 +36,10 @@ export function stepsOf(
   layer: number,
   token?: number,
 ): RouterStep[] {
-  assertObject('trace', trace, 'what forward(tokens, { trace: true }) hands out')
+  assertObject('model', model, 'a model that loadModel returned')
+  assertObject('model.config', model.config, 'the config of a model')
+  assertObject('model.weights', model.weights, 'the weights of a model')
+  assertTrace('trace', trace)
   const recorded = trace.layers.find((l) => l.layer === layer)
   if (!recorded) {
     const numbers = trace.layers.map((l) => l.layer)
