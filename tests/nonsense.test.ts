@@ -6,6 +6,7 @@ import { type RouterConfig, softmaxTopK } from '../src/model/config.ts'
 import { interventionFor } from '../src/model/router/interventions.ts'
 import { route, stepRouter, stepsFromLogits } from '../src/model/router/route.ts'
 import type { Interventions, RouteContext, RouterLayer } from '../src/model/router/types.ts'
+import { MoeModel } from '../src/model/transformer.ts'
 import { MIXTRAL } from './cli/run-cli.ts'
 
 /*
@@ -308,6 +309,16 @@ describe.each(['recorded', 'eager'] as const)('a model, %s', (executor) => {
   test.each(OPTIONS)('forward and greedy with %j', (options, sentence) => {
     expectSentence(() => model.forward([1, 2], options as never), sentence)
     expectSentence(() => model.greedy([1, 2], options as never), sentence)
+  })
+
+  test("another model's cache, of the same shape", () => {
+    const other = new MoeModel(model.config, { ...model.weights })
+    const cache = other.createCache()
+    const sentence =
+      "kvCache: was made for another model, of the same shape, expected what this model's createCache() returns"
+    expectSentence(() => model.forward([1], { cache }), sentence)
+    expectSentence(() => model.greedy([1], { cache }), sentence)
+    cache.dispose()
   })
 
   test('forward with logits that there are not', () => {
