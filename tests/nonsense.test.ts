@@ -131,6 +131,11 @@ const CONTEXTS: [string, unknown, string][] = [
     { intervention: interventionFor({}, GROUPED, 0) },
     'intervention: was made for a router with groups=2, expected groups=null as in config',
   ],
+  [
+    'a misspelt name',
+    { scorebias: Float32Array.of(0, 0, 0, 1) },
+    'context: is "scorebias", expected one of scoreBias, place, intervention, choice',
+  ],
   ['a choice of one', { choice: Int32Array.of(3) }, 'choice: has 1 values, expected 2 [T, K]'],
   ['a list of choices', { choice: [3, 2] }, 'choice: is [3,2], expected an Int32Array [T, K]'],
   [
@@ -295,6 +300,7 @@ describe.each(['recorded', 'eager'] as const)('a model, %s', (executor) => {
   const OPTIONS: [unknown, string][] = [
     ['trace', 'options: is "trace", expected an object with options of forward'],
     [{ dispatch: 'fast' }, 'dispatch: is "fast", expected one of dense, sparse, gather, auto'],
+    [{ traec: true }, 'options: is "traec", expected one of cache, trace, attentionMask, dispatch'],
     [{ trace: 'yes' }, 'trace: is "yes", expected true, false or { hiddenStates }'],
     [{ cache: {} }, 'cache: is {}, expected what model.createCache() returns'],
     [{ attentionMask: [1, 1] }, 'attentionMask: is [1,1], expected a list of 0 and 1 a sequence'],
@@ -349,6 +355,7 @@ describe.each(['recorded', 'eager'] as const)('a model, %s', (executor) => {
     [undefined, 'generate: is undefined, expected an object with prompt or tokens'],
     ['Once', 'generate: is "Once", expected an object with prompt or tokens'],
     [{}, 'generate: expected either prompt (a text) or tokens (ids), not both or none'],
+    [{ tokens: [1], maxtokens: 3 }, 'generate: is "maxtokens", expected one of prompt, tokens, maxTokens'],
     [{ prompt: 7 }, 'prompt: is 7, expected a text'],
     [{ tokens: 'Once' }, 'tokens: is "Once", expected a list of token ids'],
     [{ tokens: [] }, 'tokens: are empty, expected at least one token'],

@@ -142,7 +142,9 @@ function scoresAndCompared(
 ): { scores: Float32Array; compared: Float32Array } {
   let scores = logits
   let compared = logits
-  for (const step of stepsFromLogits(logits, rules.config, { ...rules, ...context })) {
+  const { place, intervention } = context
+  const given = { scoreBias: rules.scoreBias, place, intervention }
+  for (const step of stepsFromLogits(logits, rules.config, given)) {
     if (step.outputs.scores) scores = step.outputs.scores.data as Float32Array
     if (step.name === 'top-k') {
       compared = step.inputs.compared.data as Float32Array

@@ -98,7 +98,7 @@ export function callSteps(
   const { moe, weights } = mixtureOf(model, layer)
   const { router } = moe
   const context = {
-    ...routerRules(moe, weights),
+    scoreBias: routerRules(moe, weights).scoreBias,
     place: { layer: layer.layer, rows },
     intervention: interventions && interventionFor(interventions, router, layer.layer),
   }

@@ -1,4 +1,4 @@
-import { assertNumbers, assertObject, assertOneOf, assertWhole, shown } from '../../checks.ts'
+import { assertNames, assertNumbers, assertObject, assertOneOf, assertWhole, shown } from '../../checks.ts'
 import { InputError } from '../../errors.ts'
 import type { RouterConfig } from '../config.ts'
 import type { Intervention, RouteContext, RouterLayer } from './types.ts'
@@ -13,6 +13,8 @@ const GROUP_SCORES = { max: 0, 'sum-of-top-2': 0 } satisfies Record<
   NonNullable<RouterConfig['groupLimit']>['score'],
   0
 >
+
+const CONTEXT = { scoreBias: 0, place: 0, intervention: 0, choice: 0 } satisfies Record<keyof RouteContext, 0>
 
 /** @throws InputError naming the field, its value and what was expected */
 export function checkRouterConfig(config: RouterConfig): void {
@@ -50,6 +52,7 @@ export function checkRoute(routerLogits: Float32Array, config: RouterConfig, con
   assertNumbers('routerLogits', routerLogits, Float32Array, '[T, E]')
   assertRows('routerLogits', routerLogits.length, E, `numExperts=${E}`)
   assertObject('context', context, '{ scoreBias, place, intervention }, each of which may be left out')
+  assertNames('context', context, CONTEXT)
   const { scoreBias, place, intervention, choice } = context
   if (scoreBias) checkBias('scoreBias', scoreBias, E)
   if (place) {
