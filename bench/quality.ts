@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { writeAtomically } from '../src/checkpoint/save.ts'
+import { writeAtomically } from '../src/files.ts'
 import { packageRoot } from '../src/package.ts'
 import { checkOutputs } from '../src/script/outputs.ts'
 import { runScript } from '../src/script/run.ts'

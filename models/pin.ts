@@ -1,7 +1,6 @@
 import { basename, dirname, resolve } from 'node:path'
 import { Command } from 'commander'
-import { writeAtomically } from '../src/checkpoint/save.ts'
-import { makeFolder } from '../src/files.ts'
+import { makeFolder, writeAtomically } from '../src/files.ts'
 import { loadModel } from '../src/load-model.ts'
 import { runScript } from '../src/script/run.ts'
 import { measurePin, modelDir, pinFile, trainedModels } from '../tests/shipped/pins.ts'

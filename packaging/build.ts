@@ -28,7 +28,9 @@ function copied(): string[] {
     'src/native',
     'src/cost/published.json',
     ...bundledModels().map((name) => `models/${name}`),
+    ...of('src/trace/page', /\.(js|css)$/),
     ...of('docs', /\.(md|svg|json)$/),
+    ...of('bench/report', /\.css$/),
     ...of('bench/peers', /\.py$/),
     ...of('bench/results', /\.md$/),
   ]

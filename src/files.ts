@@ -1,6 +1,18 @@
-import { mkdirSync, readFileSync, type Stats, statSync } from 'node:fs'
-import { dirname } from 'node:path'
-import { messageOf, type TinymoeError } from './errors.ts'
+import { randomUUID } from 'node:crypto'
+import {
+  accessSync,
+  constants,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { basename, dirname, join, sep } from 'node:path'
+import { InputError, messageOf, type TinymoeError } from './errors.ts'
 import { excerpt } from './text/foreign.ts'
 
 /** The kind of error that a caller gives its files' faults. */
@@ -60,4 +72,48 @@ export function readJson(file: string, Failure: Failure, source = `${file}:`): u
   } catch (error) {
     throw new Failure(`${source} not JSON (${excerpt(messageOf(error))})`, { cause: error })
   }
+}
+
+/**
+ * Runs `write`, which asks for the temporary name of each file that it writes, then gives all of them their own names in that
+ * order. Where `write` fails, what was there before stays.
+ */
+export function atomically(write: (temporary: (file: string) => string) => void): void {
+  const renames = new Map<string, string>()
+  try {
+    write((file) => {
+      const name = temporaryName(file)
+      renames.set(name, file)
+      return name
+    })
+    for (const [from, to] of renames) renameSync(from, to)
+  } finally {
+    for (const name of renames.keys()) rmSync(name, { force: true })
+  }
+}
+
+function temporaryName(file: string): string {
+  return join(dirname(file), `.${basename(file)}.${randomUUID()}.tmp`)
+}
+
+/** The file appears whole or not at all. A link, pipe or device is written into, and stays what it is. */
+export function writeAtomically(file: string, content: string): void {
+  const there = lstatSync(file, { throwIfNoEntry: false })
+  if (there && !there.isFile()) writeFileSync(file, content)
+  else {
+    makeFolder(dirname(file))
+    atomically((temporary) => writeFileSync(temporary(file), content))
+  }
+}
+
+/** Throws what `writeAtomically` would, before there is anything to write. The file's folder is made. */
+export function checkWritable(file: string): void {
+  if (file.endsWith('/') || file.endsWith(sep) || isFolder(file)) throw new InputError('is a directory')
+  const there = lstatSync(file, { throwIfNoEntry: false })
+  if (!there || there.isFile()) {
+    makeFolder(dirname(file))
+    const temporary = temporaryName(file)
+    writeFileSync(temporary, '')
+    rmSync(temporary)
+  } else if (statSync(file, { throwIfNoEntry: false })) accessSync(file, constants.W_OK)
 }

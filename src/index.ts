@@ -18,7 +18,7 @@ export type {
   GenerateTimings,
   SamplingOptions,
 } from './generate/types.ts'
-export { type Executor, LoadedModel, type LoadOptions, loadModel, readConfig } from './load-model.ts'
+export { LoadedModel, type LoadOptions, loadModel, readConfig } from './load-model.ts'
 export type {
   AttentionConfig,
   DenseConfig,
@@ -30,7 +30,6 @@ export type {
   RouterConfig,
 } from './model/config.ts'
 export { softmaxTopK } from './model/config.ts'
-export { DISPATCHES, type DispatchName } from './model/dispatch/index.ts'
 export type { ForwardOptions } from './model/forward-options.ts'
 export { KvCache } from './model/kv-cache.ts'
 export { interventionFor } from './model/router/interventions.ts'
@@ -53,6 +52,7 @@ export {
   MoeModel,
   type Traced,
 } from './model/transformer.ts'
+export { DISPATCHES, type DispatchName, type Executor } from './model/ways.ts'
 export { inspectSetup, type Preparation, type PrepareOptions, prepareTensorflow } from './setup/setup.ts'
 export { loadTokenizer } from './tokenizer/load.ts'
 export { Tokenizer } from './tokenizer/tokenizer.ts'

@@ -14,17 +14,13 @@ import { endingAs, type GenerationConfig, readGenerationConfig } from './generat
 import type { GenerateOptions, GenerateResult } from './generate/types.ts'
 import { RecordedExecutor } from './graph/executor.ts'
 import type { ModelConfig } from './model/config.ts'
-import { DISPATCHES, type DispatchName } from './model/dispatch/index.ts'
 import type { ForwardOptions } from './model/forward-options.ts'
 import { type ForwardResult, type GreedyResult, MoeModel } from './model/transformer.ts'
+import { DISPATCHES, type DispatchName, EXECUTORS, type Executor } from './model/ways.ts'
 import type { ModelWeights } from './model/weights.ts'
 import { modelDirectory } from './package.ts'
 import { loadTokenizer } from './tokenizer/load.ts'
 import type { Tokenizer } from './tokenizer/tokenizer.ts'
-
-export const EXECUTORS = ['recorded', 'eager'] as const
-/** `recorded`: the forward as a TensorFlow graph, made at its first run. `eager`: op by op. */
-export type Executor = (typeof EXECUTORS)[number]
 
 export interface LoadOptions {
   /** Default: the best one that works here (`TINYMOE_DEVICE` overrides). */

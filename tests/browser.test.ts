@@ -6,6 +6,7 @@ import { type Context, createContext, runInContext } from 'node:vm'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type * as Browser from '../src/browser.ts'
+import { readPageAssets } from '../src/trace/page/read.ts'
 import { FIXTURES, maxDifference, readGolden } from './helpers/golden.ts'
 import { modelDir, readPin } from './shipped/pins.ts'
 
@@ -76,6 +77,7 @@ test('nor does any file of these folders but those that read and write disks', a
   const ofNode = [
     ...['disk.ts', 'save.ts', 'write.ts'].map((name) => join(src, 'checkpoint', name)),
     ...['load.ts', 'reference.ts'].map((name) => join(src, 'tokenizer', name)),
+    join(src, 'trace/page/read.ts'),
   ]
   const files = ['model', 'families', 'checkpoint', 'generate', 'trace', 'tokenizer'].flatMap((folder) =>
     readdirSync(join(src, folder), { recursive: true, encoding: 'utf8' })
@@ -112,6 +114,11 @@ test('models/moe from a web server writes the pinned tokens', async () => {
   const trace = engine.joinTraces(traces)
   expect(trace.rows.length).toBe(promptTokens.length + tokens.length - 1)
   expect(engine.traceFromJson(engine.traceToJson(trace)).trace).toEqual(trace)
+  const assets = readPageAssets()
+  const decisions = new engine.Decisions(model, trace)
+  const decisionAt = (layer: number, t: number) => decisions.at(layer, t)
+  const page = engine.tracePage(trace, { texts: null, name: 'moe', changes: null, assets, decisionAt })
+  expect(page).toContain(assets.script)
   model.dispose()
   expect(engine.numTensors()).toBe(0)
 })

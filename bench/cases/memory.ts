@@ -1,8 +1,8 @@
 import { loadedTensorflow } from '../../src/backend/tensorflow.ts'
 import { BYTES_PER_WEIGHT } from '../../src/cost/index.ts'
 import { expertParameters } from '../../src/cost/parameters.ts'
-import type { Executor } from '../../src/load-model.ts'
 import type { ModelConfig } from '../../src/model/config.ts'
+import type { Executor } from '../../src/model/ways.ts'
 import { type Dispatch, isTwin, type LayerDims } from '../schema.ts'
 import { twinWidth } from './feed-forward.ts'
 

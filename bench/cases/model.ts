@@ -1,7 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import { windowOf } from '../../src/cost/attention.ts'
 import { type ForwardShape, forwardFlops, forwardWeightBytes, totalFlops } from '../../src/cost/index.ts'
-import type { Executor } from '../../src/load-model.ts'
 import { meanColumnsMet } from '../../src/model/attention/mask.ts'
 import {
   type AttentionShape,
@@ -11,6 +10,7 @@ import {
 } from '../../src/model/config.ts'
 import type { KvCache } from '../../src/model/kv-cache.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
+import type { Executor } from '../../src/model/ways.ts'
 import { NOMINAL_SECONDS } from '../presets.ts'
 import { type Dispatch, isTwin } from '../schema.ts'
 import {

@@ -68,7 +68,7 @@ export function loadWeights(
   const table = weightTable(config)
   const { found, leftOver } = translated(checkpoint, config, family)
   if (config.tieWordEmbeddings) found.delete(UNEMBEDDING) // the same, by configOfWeights
-  const stacked = [...leaves(table)].some(
+  const stacked = leaves(table).some(
     ([, leaf]) => leaf instanceof ExpertStack && found.has(leaf.whole.gateUp.weight.stored[0].name),
   )
   checkComplete(checkpoint, found, leftOver, { table, stacked, family })

@@ -23,7 +23,7 @@ export function packWeights(
   source: WeightSource,
   onProgress: LoadProgress = () => {},
 ): ModelWeights {
-  const sizes = [...leaves<TensorSpec | ExpertStack>(table)].map(([, leaf]) =>
+  const sizes = leaves<TensorSpec | ExpertStack>(table).map(([, leaf]) =>
     leaf instanceof ExpertStack ? leaf.count * leaf.size : leaf.size,
   )
   const packer = new Packer(source, sum(sizes), onProgress)

@@ -1,9 +1,7 @@
-import { accessSync, constants, lstatSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { dirname, join, sep } from 'node:path'
-import { InputError } from '../errors.ts'
+import { join } from 'node:path'
 import { familyNamed } from '../families/index.ts'
 import { publishedNames } from '../families/names.ts'
-import { makeFolder } from '../files.ts'
+import { makeFolder, writeAtomically } from '../files.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { tensorSpecs, weightTable } from '../model/weight-table.ts'
 import type { FloatDtype } from './dtype.ts'
@@ -57,39 +55,4 @@ const PYTHON_FLOATS = /^( *"(?:routed_scaling_factor|rms_norm_eps)": -?\d+)(?=,?
 
 function configText(config: object): string {
   return `${JSON.stringify(config, null, 2).replace(PYTHON_FLOATS, '$1.0')}\n`
-}
-
-/** The file appears whole or not at all. A link, pipe or device is written into, and stays what it is. */
-export function writeAtomically(file: string, content: string): void {
-  const there = lstatSync(file, { throwIfNoEntry: false })
-  if (there && !there.isFile()) {
-    writeFileSync(file, content)
-    return
-  }
-  makeFolder(dirname(file))
-  withTemporary(file, (temporary) => {
-    writeFileSync(temporary, content)
-    renameSync(temporary, file)
-  })
-}
-
-/** Throws what `writeAtomically` would, before there is anything to write. The file's folder is made. */
-export function checkWritable(file: string): void {
-  if (file.endsWith('/') || file.endsWith(sep) || statSync(file, { throwIfNoEntry: false })?.isDirectory())
-    throw new InputError('is a directory')
-  const there = lstatSync(file, { throwIfNoEntry: false })
-  if (!there || there.isFile()) {
-    makeFolder(dirname(file))
-    withTemporary(file, (temporary) => writeFileSync(temporary, ''))
-  } else if (statSync(file, { throwIfNoEntry: false })) accessSync(file, constants.W_OK)
-}
-
-/** Work on a file beside another, which is gone afterwards. */
-function withTemporary(file: string, work: (temporary: string) => void): void {
-  const temporary = `${file}.${process.pid}.tmp`
-  try {
-    work(temporary)
-  } finally {
-    rmSync(temporary, { force: true })
-  }
 }

@@ -1,5 +1,6 @@
+import { isJsonObject } from '../checks.ts'
 import { CheckpointError } from '../errors.ts'
-import { isJsonObject, listNames, parseStrictJson, quote } from './json.ts'
+import { listNames, parseStrictJson, quote } from './json.ts'
 import { type CheckpointTensor, readSafetensors, type SafetensorsFile } from './safetensors.ts'
 import type { ModelFiles } from './source.ts'
 

@@ -6,7 +6,7 @@ import { terminalReport } from '../../bench/report/terminal.ts'
 import { CASE_KINDS, type CaseKind, type LayerDims, PRESETS, type Preset } from '../../bench/schema.ts'
 import { bundledModel, defaultResultsFolder, storeReport } from '../../bench/store.ts'
 import { UsageError } from '../errors.ts'
-import type { Executor } from '../load-model.ts'
+import type { Executor } from '../model/ways.ts'
 import { allOptions, executorOption, type GlobalOptions, positive, wholeNumber } from '../script/arguments.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
@@ -48,7 +48,6 @@ export interface Flags {
 export function registerBench(program: Command): void {
   const command = program
     .command('bench')
-    .description('measure what sparse expert dispatch saves against dense: FLOPs, bytes and time')
     .addOption(
       new Option(
         '--preset <name>',

@@ -65,7 +65,6 @@ export function registerCost(program: Command): void {
   ]
   const command = program
     .command('cost')
-    .summary('what training costs, from its FLOPs, and what cheaper tokens do to spending')
     .description("The arithmetic of a training run's price, and of the rebound effect.")
     .option('--model <name>', 'published model whose parameters and attention to take (default: deepseek-v3)')
   for (const [flag, description] of amounts) command.option(flag, description, amount)

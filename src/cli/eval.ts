@@ -39,7 +39,6 @@ Examples:
 export function registerEval(program: Command): void {
   program
     .command('eval')
-    .summary('how good a model is, and at what cost')
     .description("Loss, right answers, cost and speed of a model on texts of this project's corpus.")
     .argument(...MODEL_ARGUMENT)
     .addOption(new Option('--split <name>', 'texts to use').choices(EVAL_SPLITS).default(EVAL_DEFAULTS.split))

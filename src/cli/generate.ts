@@ -52,7 +52,6 @@ Examples:
 export function registerGenerate(program: Command): void {
   program
     .command('generate')
-    .summary('continue a text')
     .description('Continues a text or token ids with the model of a directory, on stdout as it comes.')
     .argument(...MODEL_ARGUMENT)
     .option('--prompt <text>', 'text to continue; - reads it from stdin, without its last line break')

@@ -10,9 +10,7 @@ import { bundledDirectory } from '../package.ts'
 import { allOptions, type GlobalOptions, MAX_TOKENS, wholeNumber } from '../script/arguments.ts'
 import { write } from '../script/output.ts'
 import { checkOutputs, writeOutput } from '../script/outputs.ts'
-import { weightsAnswer } from '../trace/analyse.ts'
 import { barOf, comparisonText, type Inspected, inspectionText, listText } from './inspect-text.ts'
-import { loadTold } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 
 interface Flags extends GlobalOptions {
@@ -38,7 +36,6 @@ Examples:
 export function registerInspect(program: Command): void {
   program
     .command('inspect')
-    .summary('parameters, FLOPs, bytes of a model from its shapes')
     .description('Counts parameters, FLOPs and bytes a token, arithmetic intensity and experts touched.')
     .argument('[model]', 'directory, config.json, or name of a bundled or published model')
     .option('--compare <models...>', 'two or more models side by side')
@@ -133,6 +130,8 @@ async function measure(name: string, text: string, flags: Flags): Promise<Inspec
     )
   }
   const prompt = text === '-' ? await textFromStdin('--measure') : text
+  const { loadTold } = await import('./loading.ts')
+  const { weightsAnswer } = await import('../trace/analyse.ts')
   const model = await loadTold(dir, { device: flags.device, debug: flags.debug })
   try {
     if (!model.tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --measure with`)

@@ -39,7 +39,6 @@ Examples:
 export function registerLogits(program: Command): void {
   program
     .command('logits')
-    .summary('logits and routing of token ids')
     .description(
       'Logits at every position of one or several sequences (run as one batch), and what the routers chose.',
     )

@@ -19,7 +19,6 @@ interface SetupFlags {
 export function registerSetup(program: Command): void {
   program
     .command('setup')
-    .description('prepare native TensorFlow for this machine (download, verify, compile its addon)')
     .addOption(
       new Option('--variant <name>', 'which build; auto: cuda where a usable GPU is, else cpu').choices([
         'auto',

@@ -24,6 +24,7 @@ import { decisionLines } from '../trace/decision-text.ts'
 import { heatMap } from '../trace/heatmap.ts'
 import { tracePage } from '../trace/html.ts'
 import { decisionToJson, traceToJson } from '../trace/json.ts'
+import { readPageAssets } from '../trace/page/read.ts'
 import { tracePicture } from '../trace/picture.ts'
 import { type TraceRun, traceRun } from '../trace/run.ts'
 import { layerStatistics } from '../trace/statistics.ts'
@@ -91,7 +92,6 @@ Examples:
 export function registerTrace(program: Command): void {
   const command = program
     .command('trace')
-    .summary('see which experts each token goes to, and why')
     .description('Runs a text or token ids and shows what the router of every layer decided.')
     .argument(...MODEL_ARGUMENT)
     .option('--prompt <text>', 'text to run; - reads it from stdin, without its last line break')
@@ -190,7 +190,8 @@ function writeFiles(traced: Traced, { csv, out, html, svg }: Flags): InputError 
   const { trace, texts, model, decisions, changes } = traced
   const page = () => {
     const name = basename(resolve(model.dir))
-    return tracePage(trace, { texts, name, changes, decisionAt: (layer, t) => decisions.at(layer, t) })
+    const decisionAt = (layer: number, t: number) => decisions.at(layer, t)
+    return tracePage(trace, { texts, name, changes, assets: readPageAssets(), decisionAt })
   }
   const files: [flag: string, file: string | undefined, content: () => string][] = [
     ['--csv', csv === true ? undefined : csv, () => [...traceToCsv(trace, texts)].join('')],

@@ -58,7 +58,6 @@ Needs TensorFlow (device cuda or cpu). Ctrl-C writes a checkpoint before it ends
 export function registerTrain(program: Command): void {
   program
     .command('train')
-    .summary('train a small model')
     .description('Trains a small model from random weights and writes it as a Hugging Face directory.')
     .addOption(new Option('--preset <name>', 'what to train').choices(PRESET_NAMES))
     .addOption(new Option('--size <name>', 'small: half as wide (default: full)').choices(SIZE_NAMES))

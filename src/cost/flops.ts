@@ -1,9 +1,9 @@
 import { attentionFacts } from '../model/attention/facts.ts'
 import type { AttentionShape, ModelShape } from '../model/config.ts'
-import type { DispatchName } from '../model/dispatch/index.ts'
 import type { Dims } from '../model/shapes.ts'
 import { ExpertStack, type ModelPart, type TensorSpec } from '../model/tensor-spec.ts'
 import { leaves } from '../model/tree.ts'
+import type { DispatchName } from '../model/ways.ts'
 import { weightTable } from '../model/weight-table.ts'
 import { expertParameters } from './parameters.ts'
 

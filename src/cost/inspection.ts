@@ -87,8 +87,11 @@ export function inspectModel(model: ModelShape, options: InspectOptions): Inspec
   const { context, dtype, batches } = options
   const cacheDtype = cacheDtypeFor(dtype)
   const count = countParameters(model)
-  const decode = batches.map((batch) => decodeIntensity(model, batch, options))
-  const one = decodeIntensity(model, 1, options)
+  const prefill = prefillFlops(model, context)
+  const decode = decodeFlops(model, context)
+  const intensityAt = (batch: number) =>
+    intensity(model, options, { tokens: batch, sequences: batch, flops: batch * totalFlops(decode) })
+  const one = intensityAt(1)
   const cacheWritten =
     DTYPE_BYTES[cacheDtype] *
     sum(model.layers.map(({ attention }) => attentionFacts(attention).cached(attention)))
@@ -96,8 +99,8 @@ export function inspectModel(model: ModelShape, options: InspectOptions): Inspec
     parameters: { ...count, activeParts: parameterParts(model), byConvention: countsByConvention(model) },
     flopsPerToken: {
       context,
-      prefill: withTotal(scaled(prefillFlops(model, context), 1 / context)),
-      decode: withTotal(decodeFlops(model, context)),
+      prefill: withTotal(scaled(prefill, 1 / context)),
+      decode: withTotal(decode),
       decodeEveryExpert: withTotal(decodeFlops(everyExpert(model), context)),
       training: withTotal(scaled(trainingFlops(model, context, 'causal'), 1 / context)),
     },
@@ -114,7 +117,10 @@ export function inspectModel(model: ModelShape, options: InspectOptions): Inspec
       allWeights: DTYPE_BYTES[dtype] * count.total,
       cachePerSequence: DTYPE_BYTES[cacheDtype] * cacheNumbers(model, context),
     },
-    intensity: { prefill: prefillIntensity(model, options), decode },
+    intensity: {
+      prefill: intensity(model, options, { tokens: context, sequences: 1, flops: totalFlops(prefill) }),
+      decode: batches.map((batch) => (batch === 1 ? one : intensityAt(batch))),
+    },
     distinctExperts: batches.flatMap((tokens) => distinctExperts(model, tokens)),
   }
 }
@@ -142,28 +148,24 @@ function decodeFlops(model: ModelShape, context: number): FlopParts {
   })
 }
 
-/** Expected bytes: the experts touched are those of the formula. */
-function decodeIntensity(model: ModelShape, batch: number, { context, dtype }: InspectOptions): Intensity {
-  return intensity(
-    batch,
-    batch * totalFlops(decodeFlops(model, context)),
-    DTYPE_BYTES[dtype] * expectedWeightsRead(model, batch),
-    DTYPE_BYTES[cacheDtypeFor(dtype)] * batch * cacheNumbers(model, context),
-  )
-}
-
-/** One prompt: every weight that its tokens touch once, and its own keys and values once. */
-function prefillIntensity(model: ModelShape, { context, dtype }: InspectOptions): Intensity {
-  return intensity(
-    1,
-    totalFlops(prefillFlops(model, context)),
-    DTYPE_BYTES[dtype] * expectedWeightsRead(model, context),
-    DTYPE_BYTES[cacheDtypeFor(dtype)] * cacheNumbers(model, context),
-  )
-}
-
-function intensity(batch: number, flops: number, weightBytes: number, cacheBytes: number): Intensity {
-  return { batch, flops, weightBytes, cacheBytes, flopsPerByte: flops / (weightBytes + cacheBytes) }
+/**
+ * Of one call with `tokens` of `sequences`: every weight that its tokens are expected to touch once, by the formula, and each
+ * sequence's own keys and values once.
+ */
+function intensity(
+  model: ModelShape,
+  { context, dtype }: InspectOptions,
+  { tokens, sequences, flops }: { tokens: number; sequences: number; flops: number },
+): Intensity {
+  const weightBytes = DTYPE_BYTES[dtype] * expectedWeightsRead(model, tokens)
+  const cacheBytes = DTYPE_BYTES[cacheDtypeFor(dtype)] * sequences * cacheNumbers(model, context)
+  return {
+    batch: sequences,
+    flops,
+    weightBytes,
+    cacheBytes,
+    flopsPerByte: flops / (weightBytes + cacheBytes),
+  }
 }
 
 /** Weights that a batch of T tokens is expected to touch. */

@@ -25,9 +25,10 @@ export interface ParameterCount {
  * prediction, vision and audio encoders.
  */
 export function countParameters(model: ModelShape): ParameterCount {
-  const parts = parameterParts(model, ({ count }) => count)
+  const tensors = tensorsOf(model)
+  const parts = partsOf(tensors, ({ count }) => count)
   const total = sum(Object.values(parts))
-  const active = sum(Object.values(parameterParts(model)))
+  const active = sum(Object.values(partsOf(tensors, ({ chosen }) => chosen)))
   const embeddings = parts.embedding + parts.unembedding
   return {
     parts,
@@ -43,8 +44,18 @@ export function parameterParts(
   model: ModelShape,
   used: (stack: ExpertStack) => number = ({ chosen }) => chosen,
 ): ParameterParts {
+  return partsOf(tensorsOf(model), used)
+}
+
+type Tensors = (TensorSpec | ExpertStack)[]
+
+function tensorsOf(model: ModelShape): Tensors {
+  return leaves<TensorSpec | ExpertStack>(weightTable(model)).map(([, leaf]) => leaf)
+}
+
+function partsOf(tensors: Tensors, used: (stack: ExpertStack) => number): ParameterParts {
   const parts = Object.fromEntries(MODEL_PARTS.map((part) => [part, 0])) as ParameterParts
-  for (const [, leaf] of leaves<TensorSpec | ExpertStack>(weightTable(model))) {
+  for (const leaf of tensors) {
     parts[leaf.part] += leaf instanceof ExpertStack ? used(leaf) * leaf.size : leaf.size
   }
   return parts

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { isJsonObject } from '../checks.ts'
 import { ConfigError } from '../errors.ts'
 import type { GroupedAttention, LayerConfig, ModelConfig, RopeConfig, RopeScaling } from '../model/config.ts'
 import { excerpt, shown } from '../text/foreign.ts'
@@ -177,9 +178,7 @@ export function ropeOf(c: DecoderFields, defaultTheta: number, file: string): Ro
   const rope = ropeSettings(c)
   const theta = firstGiven(rope.rope_theta, c.rope_theta, defaultTheta)
   if (theta === null) throw new ConfigError(`${file}: "rope_theta" is null, expected a number above 0`)
-  const nested = Object.keys(rope).find(
-    (key) => z.record(z.string(), z.unknown()).safeParse(rope[key]).success,
-  )
+  const nested = Object.keys(rope).find((key) => isJsonObject(rope[key]))
   if (nested) {
     throw new ConfigError(
       `${file}: "${where}.${excerpt(nested)}" is an object, expected one set of rotary settings for all layers`,

@@ -1,6 +1,6 @@
-import type { DispatchName } from '../model/dispatch/index.ts'
 import type { Interventions } from '../model/router/types.ts'
 import type { RoutingTrace, TraceOptions } from '../model/trace.ts'
+import type { DispatchName } from '../model/ways.ts'
 
 /** How a next token is chosen from logits. Left out is as the model's generation_config.json says, else off. */
 export interface SamplingOptions {

@@ -1,11 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
 import type { MoeConfig } from './config.ts'
-import type { DispatchName } from './dispatch/index.ts'
 import { moe, type Training } from './moe.ts'
 import { assertFinite } from './router/steps.ts'
 import type { Intervention, RouterPlace } from './router/types.ts'
 import type { TraceRecorder } from './trace.ts'
+import type { DispatchName } from './ways.ts'
 import { type MoeWeights, routerRules } from './weights.ts'
 
 /** What the mixture layers of one forward share: how to dispatch, who intervenes, where to record. */

@@ -1,10 +1,10 @@
 import { assertObject, assertOneOf, shown } from '../checks.ts'
 import { InputError } from '../errors.ts'
-import { DISPATCHES, type DispatchName } from './dispatch/index.ts'
 import { KvCache } from './kv-cache.ts'
 import type { Training } from './moe.ts'
 import type { Interventions } from './router/types.ts'
 import type { TraceOptions } from './trace.ts'
+import { DISPATCHES, type DispatchName } from './ways.ts'
 
 export interface ForwardOptions {
   /** Continue after what this cache holds, and add the new tokens to it. */

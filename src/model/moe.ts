@@ -1,13 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
 import type { MoeConfig } from './config.ts'
-import { chooseDispatch, type DispatchName, dispatchOnDevice, dispatchOnHost } from './dispatch/index.ts'
+import { chooseDispatch, dispatchOnDevice, dispatchOnHost } from './dispatch/index.ts'
 import { dispatchSparse } from './dispatch/sparse.ts'
 import { applyExpert } from './experts.ts'
 import { linear } from './linear.ts'
 import { route } from './router/route.ts'
 import { routeTensors, routeTrainable } from './router/tensors.ts'
 import type { Intervention, RouterPlace, Routing, RoutingTensors } from './router/types.ts'
+import type { DispatchName } from './ways.ts'
 import { type MoeWeights, routerRules } from './weights.ts'
 
 /** What a layer's routing depends on beside its logits. */

@@ -88,11 +88,11 @@ export class ExpertStack<Expert extends object = Described<ExpertWeights>> {
 
   /** Of one expert. */
   get size(): number {
-    return sum([...leaves<TensorSpec>(this.each(0))].map(([, { size }]) => size))
+    return sum(leaves<TensorSpec>(this.each(0)).map(([, { size }]) => size))
   }
 
   get multiplied(): number {
-    return sum([...leaves<TensorSpec>(this.each(0))].map(([, { multiplied }]) => multiplied))
+    return sum(leaves<TensorSpec>(this.each(0)).map(([, { multiplied }]) => multiplied))
   }
 }
 

@@ -79,7 +79,7 @@ export interface ModelWeights {
 
 /** Every tensor of the model once, for disposing and for counting bytes. */
 export function allTensors(weights: ModelWeights): tf.Tensor[] {
-  const all = [...leaves<tf.Tensor | Float32Array>(weights)].map(([, leaf]) => leaf)
+  const all = leaves<tf.Tensor | Float32Array>(weights).map(([, leaf]) => leaf)
   return all.filter((leaf) => leaf instanceof tf.Tensor)
 }
 

@@ -1,8 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { DTYPES } from '../backend/dtypes.ts'
 import type { Device } from '../device/types.ts'
-import { EXECUTORS } from '../load-model.ts'
-import { DISPATCHES, type DispatchName } from '../model/dispatch/index.ts'
+import { DISPATCHES, type DispatchName, EXECUTORS } from '../model/ways.ts'
 import { numberOf } from '../text/number.ts'
 
 /** Options every command has, before or after its name. */

@@ -1,8 +1,7 @@
 import { existsSync, lstatSync, readlinkSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { checkWritable, writeAtomically } from '../checkpoint/save.ts'
 import { InputError, messageOf, UsageError } from '../errors.ts'
-import { makeFolder } from '../files.ts'
+import { checkWritable, makeFolder, writeAtomically } from '../files.ts'
 import { remark } from './output.ts'
 
 /** Where a flag or argument wants results; no path: nowhere. */

@@ -4,49 +4,16 @@ import { expertColour } from './colours.ts'
 import type { Decision } from './decision.ts'
 import { traceToJson } from './json.ts'
 import { pageDecisions } from './page-decisions.ts'
-import { PAGE_SCRIPT } from './page-script.ts'
 import { tracePicture } from './picture.ts'
 import { layerStatistics } from './statistics.ts'
 
-const STYLE = `
-:root { color-scheme: light dark; --ink: #1f2328; --muted: #656d76; --line: #d0d7de; --paper: #ffffff; --back: #f6f8fa; --mark: #0969da }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6edf3; --muted: #9198a1; --line: #30363d; --paper: #0d1117; --back: #010409; --mark: #58a6ff }
+/** What the page holds beside its data, as it stands in src/trace/page: Node reads the files, a bundler imports them as text. */
+export interface PageAssets {
+  /** page.js */
+  script: string
+  /** page.css */
+  style: string
 }
-* { box-sizing: border-box }
-body { margin: 0; padding: 20px; background: var(--back); color: var(--ink); font: 14px/1.45 system-ui, sans-serif }
-h1 { font-size: 20px; margin: 0 0 4px }
-h2 { font-size: 15px; margin: 0 0 4px }
-p { margin: 0 0 8px }
-.muted { color: var(--muted) }
-main { display: grid; grid-template-columns: minmax(0, max-content) minmax(360px, 1fr); gap: 16px; align-items: start; margin-top: 12px }
-@media (max-width: 900px) { main { grid-template-columns: minmax(0, 1fr) } }
-.card { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; padding: 14px }
-#picture { max-height: 86vh; overflow: auto; padding: 0 }
-#picture:focus-visible { outline: 2px solid var(--mark); outline-offset: 2px }
-#picture svg { display: block }
-.decision { cursor: pointer }
-.decision.selected .stripe { stroke: var(--mark); stroke-width: 2 }
-#decision { max-width: 510px; max-height: 86vh; overflow: auto; position: sticky; top: 12px }
-.token, table { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace; font-size: 12px }
-.token { white-space: pre-wrap; overflow-wrap: anywhere }
-table { border-collapse: collapse; width: 100% }
-th, td { padding: 3px 6px; text-align: right; font-weight: 400; white-space: nowrap }
-thead th { color: var(--muted); border-bottom: 1px solid var(--line) }
-tr.chosen th, tr.chosen td { font-weight: 700 }
-.swatch { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px }
-.barcell { width: 34%; min-width: 48px }
-.bar { display: block; height: 10px; border-radius: 2px; min-width: 1px }
-.wide { overflow-x: auto; margin-top: 16px }
-.changed code { font-weight: 600; color: var(--mark) }
-h3 { font-size: 13px; margin: 14px 0 2px }
-h3 code { font-weight: 400; margin-left: 8px }
-.step p { margin: 0 0 4px }
-.step.absent { opacity: 0.6 }
-.scroll { overflow-x: auto }
-.scroll table { width: auto; font-size: 11px; margin-bottom: 4px }
-.scroll th, .scroll td { padding: 3px }
-`
 
 export interface PageOptions {
   /** What the tokens stand for, one a row; null without a tokenizer. */
@@ -55,6 +22,7 @@ export interface PageOptions {
   name: string
   /** What was changed about the routing, for the title; null: nothing. */
   changes: string | null
+  assets: PageAssets
   /** The decision of a mixture layer and a row of the trace, both counted from 0. */
   decisionAt(layer: number, t: number): Decision
 }
@@ -63,7 +31,10 @@ export interface PageOptions {
  * A page of one file that asks for nothing else: the routing as a picture, every step of any decision, the load of each
  * layer, and the trace itself as JSON in `<script id="trace">`.
  */
-export function tracePage(trace: RoutingTrace, { texts, name, changes, decisionAt }: PageOptions): string {
+export function tracePage(
+  trace: RoutingTrace,
+  { texts, name, changes, assets, decisionAt }: PageOptions,
+): string {
   const { rows, layers } = trace
   const experts = Math.max(...layers.map(({ numExperts }) => numExperts))
   const colours = Array.from({ length: experts }, (_, e) => expertColour(e))
@@ -77,7 +48,8 @@ export function tracePage(trace: RoutingTrace, { texts, name, changes, decisionA
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <title>${escapeXml(title)}</title>
-<style>${STYLE}</style>
+<style>
+${assets.style}</style>
 </head>
 <body>
 <h1>${escapeXml(heading)}</h1>
@@ -95,7 +67,8 @@ ${statisticsTable(trace)}
 <script type="application/json" id="trace">${inScript(json)}</script>
 <script type="application/json" id="steps">${inScript(JSON.stringify(pageDecisions(trace, decisionAt)))}</script>
 <script type="application/json" id="colours">${inScript(JSON.stringify(colours))}</script>
-<script>${PAGE_SCRIPT}</script>
+<script>
+${assets.script}</script>
 </body>
 </html>
 `

@@ -1,7 +1,6 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { writeAtomically } from '../checkpoint/save.ts'
-import { makeFolder } from '../files.ts'
+import { makeFolder, writeAtomically } from '../files.ts'
 import type { StepResult, ValidationResult } from './trainer.ts'
 
 /** A line of the log: a step, or a validation (which has the field `validation`). */

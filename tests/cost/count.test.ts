@@ -7,10 +7,10 @@ import { type ForwardShape, forwardFlops, moeLayerFlops, totalFlops } from '../.
 import { startRuntime } from '../../src/device/index.ts'
 import { meanColumnsMet } from '../../src/model/attention/mask.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
-import { DISPATCHES, type DispatchName } from '../../src/model/dispatch/index.ts'
 import { linear } from '../../src/model/linear.ts'
 import { routeAndDispatch } from '../../src/model/moe.ts'
 import type { Dims } from '../../src/model/shapes.ts'
+import { DISPATCHES, type DispatchName } from '../../src/model/ways.ts'
 import type { MoeWeights } from '../../src/model/weights.ts'
 import { fixtureModel } from '../helpers/golden.ts'
 import {

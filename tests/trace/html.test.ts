@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import { expertColour } from '../../src/trace/colours.ts'
 import { tracePage } from '../../src/trace/html.ts'
 import { traceFromJson } from '../../src/trace/json.ts'
+import { readPageAssets } from '../../src/trace/page/read.ts'
 import { tracePicture } from '../../src/trace/picture.ts'
 import { decisionsOf } from './decisions.ts'
 import { anyTrace, smallTrace } from './traces.ts'
@@ -14,6 +15,7 @@ function pageOf(options: Partial<Parameters<typeof tracePage>[1]> = {}): string 
     texts: null,
     name: 'model',
     changes: null,
+    assets: readPageAssets(),
     decisionAt: decisionsOf(trace),
     ...options,
   })

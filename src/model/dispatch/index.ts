@@ -4,13 +4,11 @@ import { LIMITS } from '../../backend/limits.ts'
 import type { TensorflowOps } from '../../backend/tensorflow-ops.ts'
 import { routingToTensors } from '../router/tensors.ts'
 import type { Routing, RoutingTensors } from '../router/types.ts'
+import type { DispatchName } from '../ways.ts'
 import type { MoeWeights } from '../weights.ts'
 import { dispatchDense } from './dense.ts'
 import { dispatchGather, dispatchGatherTensorflow } from './gather.ts'
 import { dispatchSparse, dispatchSparseTensorflow } from './sparse.ts'
-
-export const DISPATCHES = ['dense', 'sparse', 'gather'] as const
-export type DispatchName = (typeof DISPATCHES)[number]
 
 /** The strategy that `auto` takes for T tokens with K experts each. */
 export function chooseDispatch(tokens: number, topK: number): DispatchName {

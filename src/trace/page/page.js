@@ -1,16 +1,12 @@
-/**
- * What runs in the page of `tracePage`, as text: a page of one file can load nothing. It shows the decision under the
- * pointer, or else the selected one; clicks and arrow keys select.
- */
-export const PAGE_SCRIPT = `
-'use strict'
+// Runs in the page of `tracePage`. It shows the decision under the pointer, or else the selected one; clicks and arrow keys select.
+
 const { rows, layers } = JSON.parse(document.getElementById('trace').textContent)
 const { words, decisions } = JSON.parse(document.getElementById('steps').textContent)
 const colours = JSON.parse(document.getElementById('colours').textContent)
 const picture = document.getElementById('picture')
 const panel = document.getElementById('decision')
 const groups = new Map()
-for (const g of picture.querySelectorAll('.decision')) groups.set(g.dataset.t + ':' + g.dataset.l, g)
+for (const g of picture.querySelectorAll('.decision')) groups.set(`${g.dataset.t}:${g.dataset.l}`, g)
 let selected = { t: 0, l: 0 }
 
 function element(tag, text, className) {
@@ -20,7 +16,8 @@ function element(tag, text, className) {
   return made
 }
 
-const number = (value) => (typeof value === 'number' ? value.toFixed(4) : value === '-Infinity' ? '-inf' : '-')
+const number = (value) =>
+  typeof value === 'number' ? value.toFixed(4) : value === '-Infinity' ? '-inf' : '-'
 
 /** Cells of a row of a table; the first is its heading. */
 function tableRow(cells, tag) {
@@ -38,7 +35,7 @@ function valuesOf(decision, label) {
   let found = null
   for (const [w, experts] of decision.steps) {
     words[w].experts.forEach((name, i) => {
-      if (name === label || name === label + ' after') found ??= experts[i].split(' ')
+      if (name === label || name === `${label} after`) found ??= experts[i].split(' ')
     })
   }
   return found
@@ -76,7 +73,7 @@ function expertTable(layer, t, decision) {
     const barCell = element('td', undefined, 'barcell')
     if (deciding[e] !== null && high > low) {
       const bar = element('span', '', 'bar')
-      bar.style.width = (100 * (deciding[e] - low)) / (high - low) + '%'
+      bar.style.width = `${(100 * (deciding[e] - low)) / (high - low)}%`
       bar.style.background = colours[e]
       barCell.append(bar)
     }
@@ -110,7 +107,9 @@ function valueTable(heading, labels, texts, chosen) {
     const head = element('thead')
     head.append(tableRow([heading, ...places.map((i) => i + (chosen.includes(i) ? '*' : ''))], 'th'))
     const body = element('tbody')
-    labels.forEach((label, r) => body.append(tableRow([label, ...places.map((i) => values[r][i])], 'td')))
+    for (const [r, label] of labels.entries()) {
+      body.append(tableRow([label, ...places.map((i) => values[r][i])], 'td'))
+    }
     table.append(head, body)
     scroll.append(table)
   }
@@ -120,7 +119,7 @@ function valueTable(heading, labels, texts, chosen) {
 function stepSection([w, experts, ranks, chosen], i) {
   const { name, formula, sentence, applies, experts: expertLabels, ranks: rankLabels } = words[w]
   const section = element('div', undefined, applies ? 'step' : 'step absent')
-  const heading = element('h3', i + 1 + '  ' + name)
+  const heading = element('h3', `${i + 1}  ${name}`)
   heading.append(element('code', applies ? formula : 'does not apply'))
   section.append(heading, element('p', sentence, 'muted'))
   if (experts.length > 0) section.append(valueTable('expert', expertLabels, experts, chosen))
@@ -130,16 +129,24 @@ function stepSection([w, experts, ranks, chosen], i) {
 
 function show({ t, l }) {
   const [row, layer, decision] = [rows[t], layers[l], decisions[t][l]]
-  const text = row.text === null ? '' : ' ' + JSON.stringify(row.text)
-  const title = 'Layer ' + layer.layer + ', token ' + row.position + (row.sequence ? ' of sequence ' + row.sequence : '')
+  const text = row.text === null ? '' : ` ${JSON.stringify(row.text)}`
+  const title = `Layer ${layer.layer}, token ${row.position}${row.sequence ? ` of sequence ${row.sequence}` : ''}`
   const chosen = layer.expertIndices[t].map((e, k) =>
-    e < 0 ? 'dropped' : 'expert ' + e + ' (' + number(layer.expertWeights[t][k]) + ')',
+    e < 0 ? 'dropped' : `expert ${e} (${number(layer.expertWeights[t][k])})`,
   )
   panel.replaceChildren(
     element('h2', title),
     element('p', row.token + text, 'token'),
-    element('p', 'Chosen: ' + chosen.join(', ')),
-    element('p', 'Margin to the best expert not chosen ' + number(layer.margins[t]) + ', entropy ' + number(layer.entropies[t]) + ' nats', 'muted'),
+    element('p', `Chosen: ${chosen.join(', ')}`),
+    element(
+      'p',
+      'Margin to the best expert not chosen ' +
+        number(layer.margins[t]) +
+        ', entropy ' +
+        number(layer.entropies[t]) +
+        ' nats',
+      'muted',
+    ),
     expertTable(layer, t, decision),
     ...decision.steps.map(stepSection),
     element('p', decision.verdict, 'muted'),
@@ -147,9 +154,9 @@ function show({ t, l }) {
 }
 
 function select(place) {
-  groups.get(selected.t + ':' + selected.l).classList.remove('selected')
+  groups.get(`${selected.t}:${selected.l}`).classList.remove('selected')
   selected = place
-  const group = groups.get(place.t + ':' + place.l)
+  const group = groups.get(`${place.t}:${place.l}`)
   group.classList.add('selected')
   group.scrollIntoView({ block: 'nearest', inline: 'nearest' })
   show(place)
@@ -175,8 +182,10 @@ picture.addEventListener('keydown', (event) => {
   event.preventDefault()
   const within = (value, count) => Math.max(0, Math.min(count - 1, value))
   select(
-    ends[event.key] ?? { t: within(selected.t + move[0], rows.length), l: within(selected.l + move[1], layers.length) },
+    ends[event.key] ?? {
+      t: within(selected.t + move[0], rows.length),
+      l: within(selected.l + move[1], layers.length),
+    },
   )
 })
 select(selected)
-`
