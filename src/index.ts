@@ -8,6 +8,7 @@ export type { Proportion } from './eval/proportion.ts'
 export { type EvalHooks, type EvalOptions, evaluate } from './eval/run.ts'
 export type * from './eval/types.ts'
 export { generate } from './generate/generate.ts'
+export type { GenerationConfig } from './generate/generation-config.ts'
 export type {
   FinishReason,
   Generated,

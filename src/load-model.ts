@@ -1,15 +1,16 @@
 import { join } from 'node:path'
 import { DTYPES, type Dtype } from './backend/dtypes.ts'
 import { onBackend } from './backend/on-backend.ts'
-import { openCheckpoint } from './checkpoint/disk.ts'
-import { loadWeights } from './checkpoint/load.ts'
+import { filesIn, openCheckpoint } from './checkpoint/disk.ts'
+import { configOfWeights, loadWeights } from './checkpoint/load.ts'
 import { assertObject, assertOneOf, shown } from './checks.ts'
 import { startRuntime } from './device/index.ts'
 import type { Device, RuntimeReport } from './device/types.ts'
 import { CheckpointError, ConfigError, DeviceError, InputError } from './errors.ts'
-import { familyOf } from './families/index.ts'
+import { runnableConfig } from './families/index.ts'
 import { entryAt, readJson, shownPath } from './files.ts'
 import { generate } from './generate/generate.ts'
+import { endingAs, type GenerationConfig, readGenerationConfig } from './generate/generation-config.ts'
 import type { GenerateOptions, GenerateResult } from './generate/types.ts'
 import { RecordedExecutor } from './graph/executor.ts'
 import type { ModelConfig } from './model/config.ts'
@@ -54,6 +55,10 @@ export class LoadedModel extends MoeModel {
     readonly runtime: RuntimeReport,
     readonly executor: Executor,
     readonly dtype: Dtype = 'float32',
+    /** What its generation_config.json says; null where there is none. */
+    readonly generation: GenerationConfig | null = null,
+    /** What was noticed while loading, a sentence each. */
+    readonly remarks: readonly string[] = [],
   ) {
     super(config, weights, dispatch)
     this.recorded = executor === 'recorded' ? new RecordedExecutor(this, dtype) : null
@@ -104,9 +109,11 @@ export class LoadedModel extends MoeModel {
 export async function loadModel(model: string, options: LoadOptions = {}): Promise<LoadedModel> {
   checkLoadOptions(options)
   const dir = modelDirectory(model)
-  const { config, family } = readConfig(dir)
-  const checkpoint = openCheckpoint(dir)
+  const { config: published, family } = readConfig(dir)
+  const generation = readGenerationConfig(filesIn(dir))
+  const checkpoint = openCheckpoint(dir, (name) => family.ignored(name, published))
   try {
+    const { config, remarks } = configOfWeights(checkpoint, endingAs(published, generation), family)
     const { report } = await startRuntime({
       device: options.device,
       threads: options.threads,
@@ -127,6 +134,8 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
       report,
       executor,
       dtype,
+      generation,
+      remarks,
     )
   } finally {
     checkpoint.close()
@@ -175,7 +184,5 @@ export function readConfig(model: string) {
   const entry = entryAt(file, ConfigError)
   if (!entry) throw new ConfigError(`${file}: not found, expected the model's config`)
   if (!entry.isFile()) throw new ConfigError(`${file}: is not a file, expected the model's config`)
-  const json = readJson(file, ConfigError)
-  const family = familyOf(json, file)
-  return { config: family.parseConfig(json, file), family }
+  return runnableConfig(readJson(file, ConfigError), file)
 }

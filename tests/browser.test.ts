@@ -123,6 +123,20 @@ test('models/moe from a web server writes the pinned tokens', async () => {
   expect(engine.numTensors()).toBe(0)
 })
 
+test('generation_config.json of files in memory: its ids end a text, its values are defaults', async () => {
+  const files = await engine.fetchFiles(`${url}/moe`)
+  const names = ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json']
+  const own = { eos_token_id: [2, 16], max_new_tokens: 30, repetition_penalty: 1 }
+  const inMemory = new Map(names.map((name) => [name, files.bytes(name)]))
+  inMemory.set('generation_config.json', new TextEncoder().encode(JSON.stringify(own)))
+  const model = engine.readModel(engine.filesInMemory('dropped', inMemory))
+  const tokenizer = engine.readTokenizer(engine.filesInMemory('dropped', inMemory))!
+  const { tokens, finishReason } = await engine.generate(model, tokenizer, { prompt: 'Once upon a time' })
+    .done
+  expect([tokens.length, tokens.at(-1), finishReason]).toEqual([11, 16, 'eos'])
+  model.dispose()
+})
+
 test('shards from a web server give the golden logits', async () => {
   const model = engine.readModel(await engine.fetchFiles(`${url}/sharded`))
   const [{ input_ids, last_logits }] = readGolden('mixtral/golden.json').prompts

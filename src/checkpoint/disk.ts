@@ -14,15 +14,15 @@ import { CheckpointError, messageOf } from '../errors.ts'
 import { entryAt, shownPath } from '../files.ts'
 import { listNames } from './json.ts'
 import { readSafetensors, type SafetensorsFile } from './safetensors.ts'
-import { type Checkpoint, INDEX_FILE, readCheckpoint, SINGLE_FILE } from './shards.ts'
+import { type Checkpoint, INDEX_FILE, type Meaningless, readCheckpoint, SINGLE_FILE } from './shards.ts'
 import type { ByteSource, ModelFiles } from './source.ts'
 
 const MAX_READ_BYTES = 1 << 30 // Node reads less than 2^31 bytes in one call
 const WEIGHT_FILE = /\.(safetensors|bin|pt|pth|ckpt|gguf|ggml|h5|msgpack|onnx|npz)$|\.index\.json$/
 
 /** As `readCheckpoint`, of a directory on disk. */
-export function openCheckpoint(dir: string): Checkpoint {
-  return readCheckpoint(filesIn(dir))
+export function openCheckpoint(dir: string, meaningless?: Meaningless): Checkpoint {
+  return readCheckpoint(filesIn(dir), meaningless)
 }
 
 /** As `readSafetensors`, of a file on disk. */

@@ -1,3 +1,4 @@
+import { isJsonObject } from '../checks.ts'
 import { CheckpointError, messageOf } from '../errors.ts'
 import { excerpt, shown } from '../text/foreign.ts'
 
@@ -25,11 +26,6 @@ export function parseStrictJson(where: string, bytes: Uint8Array): unknown {
     throw new CheckpointError(`${where} is not JSON: ${excerpt(messageOf(error))}`, { cause: error })
   }
   throw new CheckpointError(`${where} ${fault}`)
-}
-
-/** Whether a parsed JSON value is an object (not null, not an array). */
-export function isJsonObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** A name from outside, quoted and shortened, for a message. */

@@ -1,7 +1,12 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import type { RuntimeReport } from '../device/types.ts'
 import { UsageError } from '../errors.ts'
-import { DEFAULT_MAX_TOKENS } from '../generate/generate.ts'
+import {
+  DEFAULT_MAX_TOKENS,
+  GENERATION_CONFIG,
+  type Settings,
+  settingsOf,
+} from '../generate/generation-config.ts'
 import type { Generated, GenerateOptions, GenerateResult } from '../generate/types.ts'
 import type { LoadedModel, LoadOptions } from '../load-model.ts'
 import {
@@ -21,6 +26,7 @@ import {
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { checkRunSize } from '../script/run-size.ts'
+import { shown } from '../text/foreign.ts'
 import { loadTold } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 
@@ -34,6 +40,8 @@ const MAX_PENALTY = 1000
 const MAX_VOCABULARY = 1e7
 
 const EXAMPLES = `
+What is left out is as the model's generation_config.json says, where it has one.
+
 Examples:
   $ tinymoe generate models/moe --prompt "Once upon a time" --max-tokens 100
   $ tinymoe generate models/moe --prompt "Once" --temperature 0.8 --top-p 0.95 --seed 7
@@ -48,12 +56,11 @@ export function registerGenerate(program: Command): void {
     .argument(...MODEL_ARGUMENT)
     .option('--prompt <text>', 'text to continue; - reads it from stdin, without its last line break')
     .option('--tokens <ids>', 'token ids to continue, such as 1,2,3', tokenIds)
-    .option('--max-tokens <n>', 'new tokens at most', wholeNumber(1, MAX_TOKENS), DEFAULT_MAX_TOKENS)
+    .option('--max-tokens <n>', `new tokens at most; else ${DEFAULT_MAX_TOKENS}`, wholeNumber(1, MAX_TOKENS))
     .option(
       '--temperature <x>',
-      '0 takes the most likely token',
+      '0 takes the most likely token; else 0',
       decimal(`a number from 0 to ${MAX_TEMPERATURE}`, (x) => x >= 0 && x <= MAX_TEMPERATURE),
-      0,
     )
     .option('--top-k <n>', 'draw from this many most likely tokens; 0 is off', wholeNumber(0, MAX_VOCABULARY))
     .option(
@@ -90,15 +97,29 @@ async function runGenerate(dir: string, command: Command): Promise<void> {
   await interruptible('the text ends here', async (signal) => {
     const model = await loadTold(dir, { device, debug, dispatch: options.dispatch, executor, dtype })
     try {
-      const { maxTokens = DEFAULT_MAX_TOKENS, tokens = [] } = options
-      checkRunSize(`--max-tokens ${maxTokens}`, model, { sequences: 1, tokens: tokens.length + maxTokens })
+      const settings = settingsOf(options, model.generation)
+      checkSize(options.tokens?.length ?? 0, settings, model)
       const run = model.generate({ ...options, prompt, signal })
-      if (json) await write(`${JSON.stringify(toJson(await run.done, model))}\n`)
-      else await show(run, model)
+      remarkNotFollowed(model)
+      if (json) await write(`${JSON.stringify({ ...toJson(await run.done, model), settings })}\n`)
+      else await show(run, model, settings)
     } finally {
       model.dispose()
     }
   })
+}
+
+function checkSize(tokens: number, { maxTokens: { value, source } }: Settings, model: LoadedModel): void {
+  const flag = source === GENERATION_CONFIG ? `${source}'s max_new_tokens` : '--max-tokens'
+  checkRunSize(`${flag} ${value}`, model, { sequences: 1, tokens: tokens + value })
+}
+
+/** What the model's authors meant and does not happen. */
+function remarkNotFollowed({ generation }: LoadedModel): void {
+  const names = Object.entries(generation?.notFollowed ?? {}).map(
+    ([name, value]) => `${name} ${shown(value)}`,
+  )
+  if (names.length > 0) remark(`${GENERATION_CONFIG}: not followed here: ${names.join(', ')}`)
 }
 
 function toJson(
@@ -117,17 +138,31 @@ function toJson(
 }
 
 /** Prints text as it comes (token ids where there is no tokenizer), then a line about the run on stderr. */
-async function show(run: GenerateResult, model: LoadedModel): Promise<void> {
+async function show(run: GenerateResult, model: LoadedModel, settings: Settings): Promise<void> {
   const { tokenizer } = model
-  let shown = 0
+  let written = 0
   for await (const { token, text } of run) {
     if (tokenizer) await write(text)
-    else await write(shown === 0 ? String(token) : `,${token}`)
-    shown += tokenizer ? text.length : 1
+    else await write(written === 0 ? String(token) : `,${token}`)
+    written += tokenizer ? text.length : 1
   }
   const generated = await run.done
-  await write(`${tokenizer ? generated.text.slice(shown) : ''}\n`) // an aborted run had held something back
+  await write(`${tokenizer ? generated.text.slice(written) : ''}\n`) // an aborted run had held something back
   remark(summary(generated, model))
+  const fromFile = Object.entries(settings).filter(([, { source }]) => source === GENERATION_CONFIG)
+  if (fromFile.length === 0) return
+  const said = fromFile.map(([name, { value }]) => `${FLAGS[name as keyof Settings]} ${shown(value)}`)
+  remark(`[${GENERATION_CONFIG}: ${said.join(' ')}]`)
+}
+
+const FLAGS: Record<keyof Settings, string> = {
+  temperature: '--temperature',
+  topK: '--top-k',
+  topP: '--top-p',
+  minP: '--min-p',
+  repetitionPenalty: '--repetition-penalty',
+  maxTokens: '--max-tokens',
+  stop: '--stop',
 }
 
 function summary(

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { isJsonObject, parseStrictJson } from '../checkpoint/json.ts'
+import { parseStrictJson } from '../checkpoint/json.ts'
+import { isJsonObject } from '../checks.ts'
 import { ConfigError, InputError, messageOf } from '../errors.ts'
 import { shapeFromJson } from '../families/index.ts'
 import { entryAt, shownPath } from '../files.ts'

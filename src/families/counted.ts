@@ -11,7 +11,8 @@ import {
   sigmoidTopK,
 } from '../model/config.ts'
 import type { CountedFamily } from './family.ts'
-import { headsOf, layerCount, parseFields, positiveInt } from './schema.ts'
+import { parseFields } from './fields.ts'
+import { headsOf, layerCount, positiveInt } from './schema.ts'
 
 /*
  * Families that are counted only: their fields, and what each layer is made of. One that learns to run gets a file of its

@@ -1,4 +1,5 @@
 import type { ModelConfig, ModelShape } from '../model/config.ts'
+import type { FieldTable } from './fields.ts'
 import type { NameRule } from './names.ts'
 
 interface Described {
@@ -11,6 +12,8 @@ interface Described {
 /** A published architecture that the engine runs: how its config.json and its tensor names read. Knows no files and no tensors. */
 export interface RunnableFamily extends Described {
   runnable: true
+  /** What is made of each field of its config.json. */
+  fields: FieldTable
   parseConfig(json: unknown, file: string): ModelConfig
   /** The config.json that `parseConfig` reads back to the same config. */
   formatConfig(config: ModelConfig): Record<string, unknown>

@@ -8,43 +8,62 @@ import {
   sigmoidTopK,
 } from '../model/config.ts'
 import type { RunnableFamily } from './family.ts'
+import { aliasOf, type FieldsOf, type FieldTable, readFields, used, withoutEffect } from './fields.ts'
 import { DECODER_NAMES, isStaleBuffer } from './names.ts'
 import {
+  allVisible,
   decoderFields,
   decoderOf,
   formatDecoder,
   headsOf,
   layerCount,
-  parseFields,
   positive,
   positiveInt,
   ropeOf,
+  ropeSettings,
+  share,
+  tokenIds,
 } from './schema.ts'
 
 /** Defaults are the class defaults of the published Glm4MoeConfig. */
-const fields = z.looseObject({
+const fields = {
   ...decoderFields,
-  model_type: z.literal('glm4_moe'),
-  vocab_size: positiveInt.default(151552),
-  hidden_size: positiveInt.default(4096),
-  intermediate_size: positiveInt.default(10944),
-  moe_intermediate_size: positiveInt.default(1408),
-  num_hidden_layers: layerCount.default(46),
-  num_attention_heads: positiveInt.default(96),
-  num_key_value_heads: positiveInt.nullable().default(8),
-  max_position_embeddings: positiveInt.default(131072),
-  rms_norm_eps: positive.default(1e-5),
-  attention_bias: z.boolean().default(false),
-  use_qk_norm: z.boolean().default(false),
-  n_routed_experts: positiveInt.default(128),
-  num_experts_per_tok: positiveInt.default(8),
-  n_shared_experts: z.int().nonnegative().default(1),
-  n_group: positiveInt.default(1),
-  topk_group: positiveInt.default(1),
-  norm_topk_prob: z.boolean().default(true),
-  routed_scaling_factor: positive.default(1),
-  first_k_dense_replace: z.int().nonnegative().default(1),
-})
+  ...tokenIds(null, null),
+  ...allVisible,
+  partial_rotary_factor: used(
+    share.nullable().default(0.5),
+    'share of a head that rotates, an even number of channels; null is all',
+  ),
+  vocab_size: used(positiveInt.default(151552), 'V'),
+  hidden_size: used(positiveInt.default(4096), 'D'),
+  intermediate_size: used(positiveInt.default(10944), 'H of the dense layers'),
+  moe_intermediate_size: used(positiveInt.default(1408), 'H of an expert'),
+  num_hidden_layers: used(layerCount.default(46), 'layers, at most 10,000'),
+  num_attention_heads: used(
+    positiveInt.default(96),
+    'query heads; without head_dim a divisor of hidden_size',
+  ),
+  num_key_value_heads: used(
+    positiveInt.nullable().default(8),
+    'key-value heads, a divisor of num_attention_heads; null is as many',
+  ),
+  max_position_embeddings: used(positiveInt.default(131072), 'positions'),
+  rms_norm_eps: used(positive.default(1e-5), 'epsilon of the norms'),
+  attention_bias: used(z.boolean().default(false), 'queries, keys and values have biases'),
+  use_qk_norm: used(z.boolean().default(false), 'queries and keys are normed, each head alike'),
+  n_routed_experts: used(positiveInt.default(128), 'E'),
+  num_local_experts: aliasOf('n_routed_experts'),
+  num_experts_per_tok: used(positiveInt.default(8), 'K, at most the experts of topk_group groups'),
+  n_shared_experts: used(z.int().nonnegative().default(1), 'experts that every token passes through'),
+  n_group: used(positiveInt.default(1), 'groups of experts, a divisor of E'),
+  topk_group: used(positiveInt.default(1), 'groups that experts are chosen from, at most n_group'),
+  norm_topk_prob: used(z.boolean().default(true), 'weights of the chosen are divided by their sum'),
+  routed_scaling_factor: used(positive.default(1), 'multiplies the weights at the end'),
+  first_k_dense_replace: used(z.int().nonnegative().default(1), 'so many first layers are dense'),
+  num_nextn_predict_layers: withoutEffect('blocks for multi-token prediction are not run'),
+  num_mtp_layers: withoutEffect('blocks for multi-token prediction are not run'),
+  router_aux_loss_coef: withoutEffect('training only'),
+} satisfies FieldTable
 
 /**
  * GLM-4.5 (Zhipu AI 2025): DeepSeek-V3's routing - sigmoid scores, a choosing bias instead of a balancing loss, groups,
@@ -53,17 +72,17 @@ const fields = z.looseObject({
 export const glm4Moe: RunnableFamily = {
   runnable: true,
   modelType: 'glm4_moe',
+  fields,
   parseConfig(json, file) {
-    const c = parseFields(fields, json, file)
+    const c = readFields(fields, json, file)
     const heads = headsOf(c, file)
-    const rotaryShare = c.rope_parameters?.partial_rotary_factor ?? c.partial_rotary_factor ?? 0.5
     const attention: GroupedAttention = {
       ...heads,
       bias: c.attention_bias,
       outputBias: false,
       qkNorm: c.use_qk_norm ? 'per-head' : undefined,
       slidingWindow: null,
-      rope: { ...ropeOf(c, 1e4, file), rotaryDim: Math.floor(heads.headDim * rotaryShare) },
+      rope: { ...ropeOf(c, 1e4, file), rotaryDim: rotaryDimOf(c, heads.headDim, file) },
     }
     const dense: FeedForwardConfig = { kind: 'dense', intermediateSize: c.intermediate_size, bias: false }
     const moe: FeedForwardConfig = {
@@ -117,7 +136,17 @@ export const glm4Moe: RunnableFamily = {
     isStaleBuffer(name) || Number(/^model\.layers\.(\d+)\./.exec(name)?.[1] ?? -1) >= config.layers.length,
 }
 
-function routerOf(c: z.output<typeof fields>, file: string): RouterConfig {
+/** Channels that rotate, as transformers cuts them: a whole number, of which each two are a pair. */
+function rotaryDimOf(c: FieldsOf<typeof fields>, headDim: number, file: string): number {
+  const rotaryShare = ropeSettings(c).partial_rotary_factor ?? c.partial_rotary_factor ?? 1
+  const dim = Math.floor(headDim * rotaryShare)
+  if (dim > 0 && dim % 2 === 0) return dim
+  throw new ConfigError(
+    `${file}: "partial_rotary_factor" is ${rotaryShare}, expected a share of head_dim=${headDim} that is an even number`,
+  )
+}
+
+function routerOf(c: FieldsOf<typeof fields>, file: string): RouterConfig {
   const { n_routed_experts: E, num_experts_per_tok: K, n_group: groups, topk_group: keep } = c
   if (E % groups !== 0) {
     throw new ConfigError(`${file}: "n_group" is ${groups}, expected a divisor of n_routed_experts=${E}`)

@@ -1,5 +1,5 @@
 import { ConfigError } from '../errors.ts'
-import type { ModelShape } from '../model/config.ts'
+import type { ModelConfig, ModelShape } from '../model/config.ts'
 import { shown } from '../text/foreign.ts'
 import { COUNTED } from './counted.ts'
 import type { Family, RunnableFamily } from './family.ts'
@@ -19,6 +19,28 @@ export function familyOf(json: unknown, file: string): RunnableFamily {
   if (family?.runnable) return family
   const sentence = unknownType(modelType, RUNNABLE, file)
   throw new ConfigError(family ? `${sentence}; it can be inspected, not run (${family.reason})` : sentence)
+}
+
+/**
+ * The config of a model that is to run, and its family.
+ * @throws ConfigError naming `file` and the field: also for quantised weights, of which only the shapes can be read
+ */
+export function runnableConfig(json: unknown, file: string): { config: ModelConfig; family: RunnableFamily } {
+  const family = familyOf(json, file)
+  checkNotQuantised(json as Record<string, unknown>, file)
+  return { config: family.parseConfig(json, file), family }
+}
+
+/** GPTQ, AWQ, FP8 with scales and others name themselves; what their tensors are called and hold differs. */
+function checkNotQuantised(json: Record<string, unknown>, file: string): void {
+  const field = ['quantization_config', 'compression_config'].find((name) => json[name] != null)
+  if (!field) return
+  const settings = json[field] as { quant_method?: unknown }
+  const [where, value] =
+    settings.quant_method === undefined ? [field, settings] : [`${field}.quant_method`, settings.quant_method]
+  throw new ConfigError(
+    `${file}: "${where}" is ${shown(value)}, expected weights that are not quantised: float32, float16 or bfloat16`,
+  )
 }
 
 /** The family of a config that was parsed or made here. */

@@ -8,13 +8,12 @@ import { checkForm } from '../model/router/check-interventions.ts'
 import type { RoutingTrace } from '../model/trace.ts'
 import type { ForwardResult, GreedyResult } from '../model/transformer.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { type GenerationConfig, settingsOf } from './generation-config.ts'
 import { type Random, Xoshiro128 } from './random.ts'
 import { GenerateRun } from './run.ts'
 import { nextToken, parseSampling, type Sampling } from './sampler.ts'
 import { StopFilter, TextStream } from './text-stream.ts'
 import type { FinishReason, Generated, GeneratedToken, GenerateOptions, GenerateResult } from './types.ts'
-
-export const DEFAULT_MAX_TOKENS = 64
 
 /** Prompt tokens a call: more at once is hardly faster, and attention's scores grow with the square. */
 export const PREFILL_CHUNK = 512
@@ -22,6 +21,8 @@ export const PREFILL_CHUNK = 512
 /** What generating needs of a model; `MoeModel` is one. */
 export interface GenerativeModel {
   readonly config: Pick<ModelConfig, 'maxPositionEmbeddings' | 'eosTokenIds'>
+  /** Defaults of the options, where the model's directory has some. */
+  readonly generation?: GenerationConfig | null
   /** Milliseconds so far in making graphs; left out by models that make none. */
   readonly graphsMs?: number
   createCache(): KvCache
@@ -30,7 +31,7 @@ export interface GenerativeModel {
 }
 
 /**
- * Continues a text or token ids. Nothing runs until the result is read.
+ * Continues a text or token ids. What is left out is as the model's generation_config.json says (`model.generation`). Nothing runs until the result is read.
  * @throws InputError at once for options that are wrong or contradict each other, a missing tokenizer, or too many tokens; the run
  * itself rejects with an InputError for too long a text, a token outside the vocabulary, or logits that are no numbers
  */
@@ -71,11 +72,19 @@ class Generation {
   ) {
     checkOptions(options)
     this.graphsMsBefore = model.graphsMs ?? 0
-    this.sampling = parseSampling(options)
+    const settings = settingsOf(options, model.generation ?? null)
+    this.sampling = parseSampling({
+      temperature: settings.temperature.value,
+      topK: settings.topK.value,
+      topP: settings.topP.value,
+      minP: settings.minP.value,
+      repetitionPenalty: settings.repetitionPenalty.value,
+      seed: options.seed,
+    })
     this.random = Xoshiro128.fromSeed(this.sampling.seed)
     checkInput(options, tokenizer, model.config)
-    this.maxTokens = parseMaxTokens(options)
-    const stops = parseStops(options, tokenizer)
+    this.maxTokens = parseMaxTokens(settings.maxTokens.value)
+    const stops = parseStops(tokenizer || options.stop ? settings.stop.value : [], tokenizer)
     this.stopFilter = new StopFilter(stops)
     this.stopTokens = stops.flatMap((stop) => tokenizer?.specialTokens.get(stop) ?? [])
   }
@@ -258,14 +267,14 @@ async function tokensOf(prompt: string, tokenizer: Tokenizer): Promise<number[]>
   return ids
 }
 
-function parseMaxTokens({ maxTokens = DEFAULT_MAX_TOKENS }: GenerateOptions): number {
+function parseMaxTokens(maxTokens: number): number {
   if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
     throw new InputError(`maxTokens: is ${maxTokens}, expected a whole number from 1`)
   }
   return maxTokens
 }
 
-function parseStops({ stop = [] }: GenerateOptions, tokenizer: Tokenizer | null): readonly string[] {
+function parseStops(stop: readonly string[], tokenizer: Tokenizer | null): readonly string[] {
   if (stop.length > 0 && !tokenizer) {
     throw new InputError(
       'stop: the model has no tokenizer.json, so it writes no text to look for stop texts in',

@@ -2,7 +2,7 @@ import type { Interventions } from '../model/router/types.ts'
 import type { RoutingTrace, TraceOptions } from '../model/trace.ts'
 import type { DispatchName } from '../model/ways.ts'
 
-/** How a next token is chosen from logits. Left out means off. */
+/** How a next token is chosen from logits. Left out is as the model's generation_config.json says, else off. */
 export interface SamplingOptions {
   /** 0 (default) takes the most likely token; above, logits are divided by it. */
   temperature?: number
@@ -24,9 +24,9 @@ export interface GenerateOptions extends SamplingOptions {
   prompt?: string
   /** Token ids, taken as they are. */
   tokens?: readonly number[]
-  /** New tokens at most, default 64; the model's `maxPositionEmbeddings` ends a run too. */
+  /** New tokens at most, default that of generation_config.json, else 64; the model's `maxPositionEmbeddings` ends a run too. */
   maxTokens?: number
-  /** Texts that end the run; the one found is cut off, with what follows. */
+  /** Texts that end the run (default: those of generation_config.json); the one found is cut off, with what follows. */
   stop?: readonly string[]
   /** Goes on after an end-of-sequence token. */
   ignoreEos?: boolean

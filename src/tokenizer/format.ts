@@ -1,4 +1,4 @@
-import { isJsonObject } from '../checkpoint/json.ts'
+import { isJsonObject } from '../checks.ts'
 import { CheckpointError } from '../errors.ts'
 import { shown } from '../text/foreign.ts'
 import type { TokenizerJson } from './tokenizer.ts'

@@ -1,5 +1,5 @@
-import { isJsonObject } from '../checkpoint/json.ts'
 import type { ModelFiles } from '../checkpoint/source.ts'
+import { isJsonObject } from '../checks.ts'
 import { CheckpointError, messageOf } from '../errors.ts'
 import { excerpt, shown } from '../text/foreign.ts'
 import { crashOf } from './crashes.ts'

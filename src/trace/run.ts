@@ -20,12 +20,15 @@ export interface TraceRun {
   generated: number[]
 }
 
+/** Whatever the model's generation_config.json says. */
+const MOST_LIKELY = { temperature: 0, repetitionPenalty: 1, stop: [] }
+
 /** Runs a prompt, and a continuation if asked for, and keeps what the routers decided. */
 export async function traceRun(model: LoadedModel, options: TraceRunOptions): Promise<TraceRun> {
   const { maxTokens, ...rest } = options
   const { traces, tokens } =
     maxTokens > 0
-      ? await model.generate({ ...rest, maxTokens, trace: true }).done
+      ? await model.generate({ ...rest, ...MOST_LIKELY, maxTokens, trace: true }).done
       : { traces: promptTraces(model, options), tokens: [] }
   return { calls: traces, trace: joinTraces(traces), generated: tokens }
 }

@@ -2,12 +2,8 @@ import * as tf from '@tensorflow/tfjs-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { startRuntime } from '../../src/device/index.ts'
 import { InputError } from '../../src/errors.ts'
-import {
-  DEFAULT_MAX_TOKENS,
-  type GenerativeModel,
-  generate,
-  PREFILL_CHUNK,
-} from '../../src/generate/generate.ts'
+import { type GenerativeModel, generate, PREFILL_CHUNK } from '../../src/generate/generate.ts'
+import { DEFAULT_MAX_TOKENS } from '../../src/generate/generation-config.ts'
 import type { GeneratedToken, GenerateOptions, GenerateResult } from '../../src/generate/types.ts'
 import { KvCache } from '../../src/model/kv-cache.ts'
 import { mostLikelyTokens } from '../../src/model/most-likely.ts'

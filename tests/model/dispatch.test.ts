@@ -78,6 +78,25 @@ describe.each(['cpu', 'wasm', 'js'] as const)('on %s', (device) => {
     }
   })
 
+  test.each([Number.NaN, Number.POSITIVE_INFINITY])(
+    'an expert of %d hurts only tokens that go to it',
+    (bad) => {
+      const toOthers = Array.from({ length: 9 }, (_, t) => [t % 3, 1, 0, -9])
+      const layer = randomLayer(9, 4, 2, toOthers)
+      const spoilt = layer.reference.map((expert, e) =>
+        e === 3 ? { ...expert, down: expert.down.map((row) => row.map(() => bad)) } : expert,
+      )
+      for (const dispatch of DISPATCHES) {
+        const output = run({ ...layer, reference: spoilt }, dispatch)
+        expect(maxDifference(output, layer.expected), dispatch).toBeLessThan(2e-5)
+      }
+      const lastToIt = { ...layer, routerLogits: toOthers.with(8, [0, 0, 0, 9]), reference: spoilt }
+      const unlike = run(lastToIt, 'dense')
+      expect(maxDifference(unlike.subarray(0, 8 * D), layer.expected.slice(0, 8 * D))).toBeLessThan(2e-5)
+      expect(unlike.subarray(8 * D).some(Number.isFinite)).toBe(false)
+    },
+  )
+
   test('E=1 is the plain feed-forward', () => {
     const layer = randomLayer(5, 1, 1)
     const plain = layer.x.flatMap((row) => expertReference(row, layer.reference[0]))
