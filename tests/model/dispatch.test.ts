@@ -10,8 +10,9 @@ import { expertReference, moeReference } from '../../src/model/reference.ts'
 import { route } from '../../src/model/router/route.ts'
 import type { Routing } from '../../src/model/router/types.ts'
 import { DISPATCHES } from '../../src/model/ways.ts'
+import { asLoaded } from '../../src/model/weights.ts'
 import { maxDifference } from '../helpers/golden.ts'
-import { asLoaded, expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
+import { expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
 
 const D = 12
 const H = 20
