@@ -143,6 +143,37 @@ test('an expert applied to no rows gives no rows, as the grouping on the device 
   })
 })
 
+test('an expert that no token goes to does not get into gradients', async () => {
+  await startRuntime({ device: 'cpu' })
+  const layer = randomLayer(
+    5,
+    4,
+    2,
+    Array.from({ length: 5 }, () => [1, 2, 0, -9]),
+  )
+  const gradients = (bad: number) =>
+    tf.tidy(() => {
+      const spoilt = layer.reference.map((expert, e) =>
+        e === 3 ? { ...expert, down: expert.down.map((row) => row.map(() => bad)) } : expert,
+      )
+      const weights = {
+        kind: 'moe' as const,
+        router: { weight: tf.tensor2d([[0]]), bias: null },
+        scoreBias: null,
+        ...asLoaded(spoilt.map(expertTensors)),
+      }
+      const context = { place: { layer: 0 }, training: { onRouting: () => {} } }
+      const [ofX, ofLogits] = tf.grads((x, logits) =>
+        tf.sum(
+          routeAndDispatch(x as tf.Tensor2D, logits as tf.Tensor2D, weights, layer.config, 'auto', context)
+            .output,
+        ),
+      )([tf.tensor2d(layer.x), tf.tensor2d(layer.routerLogits)])
+      return [...ofX.dataSync(), ...ofLogits.dataSync()]
+    })
+  expect(gradients(Number.NaN)).toEqual(gradients(1))
+})
+
 test('auto gathers few assignments and groups many', () => {
   expect(chooseDispatch(1, LIMITS.gatherAssignments)).toBe('gather')
   expect(chooseDispatch(LIMITS.gatherAssignments + 1, 1)).toBe('sparse')
