@@ -6,12 +6,14 @@ import {
   type RuntimeReport,
   startRuntime,
 } from '../src/device/index.ts'
+import { gigabytes, type MemoryLimit, memoryLimit, memoryProblem } from '../src/device/memory.ts'
 import { InputError } from '../src/errors.ts'
 import { type LoadedModel, loadModel } from '../src/load-model.ts'
+import { mixturesOf } from '../src/model/config.ts'
 import { INTERVAL_RULE, OUTLIER_RULE } from '../src/samples.ts'
 import { READ_WHOLE_UP_TO } from './cases/finish.ts'
 import { MeasuredModel } from './cases/measured-model.ts'
-import { gigabytes, layerBytes, type MemoryLimit, memoryLimit, memoryProblem } from './cases/memory.ts'
+import { caseBytes, layerBytes } from './cases/memory.ts'
 import { benchText } from './cases/model-text.ts'
 import { Layers, layerFacts } from './cases/random-layer.ts'
 import { gitCommit, governor, loadAverage, usesTf32 } from './conditions.ts'
@@ -83,9 +85,10 @@ async function start(options: BenchOptions, hooks: BenchHooks): Promise<Started>
   if (options.preset === 'gpu') checkGpu(runtime, options.device)
   const memory = hooks.memory ?? memoryLimit(runtime)
   if (options.layer) checkLayer(options.layer.dims, memory)
+  const layer = options.layer ?? { dims: preset.layer, source: `the preset ${options.preset}` }
+  checkTokens(options.tokens ?? [], layer.dims, memory)
   hooks.onProgress(0, 'reading the machine')
   const machine = await measureMachine(options.preset === 'quick' ? 0.5 : 1)
-  const layer = options.layer ?? { dims: preset.layer, source: `the preset ${options.preset}` }
   return { date, load, runtime, machine, memory, layer }
 }
 
@@ -97,7 +100,7 @@ async function measure(
   begun: number,
 ): Promise<BenchReport> {
   const { config, tokenizer, weights } = loaded
-  if (!config.layers.some(({ kind }) => kind === 'moe')) {
+  if (mixturesOf(config.layers).length === 0) {
     throw new InputError(`${loaded.dir}: has no layer with experts, so there is no dispatch to compare`)
   }
   const preset = { ...PRESET_PLANS[options.preset], ...hooks.extent }
@@ -190,4 +193,13 @@ function checkLayer(dims: LayerDims, memory: MemoryLimit): void {
   throw new InputError(
     `--experts ${E} --dim ${D} --hidden ${H}: the layer ${problem} (its weights take ${gigabytes(layerBytes(dims) / 2)} GB)`,
   )
+}
+
+/** So has every T that was asked for, in the leanest way at least. */
+function checkTokens(tokens: number[], dims: LayerDims, memory: MemoryLimit): void {
+  const most = Math.max(0, ...tokens)
+  const problem = memoryProblem(caseBytes(dims, most), memory)
+  if (problem === null) return
+  const { D, H, K } = dims
+  throw new InputError(`--tokens ${most}: a case of so many in a layer of D=${D} H=${H} K=${K} ${problem}`)
 }

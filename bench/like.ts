@@ -1,6 +1,6 @@
-import { type MixtureSpec, mixturesOf } from '../src/cost/architecture.ts'
 import { modelNamed, type NamedModel } from '../src/cost/named.ts'
 import { InputError, TinymoeError } from '../src/errors.ts'
+import { type MoeShape, mixturesOf } from '../src/model/config.ts'
 import type { LayerDims } from './schema.ts'
 
 /** Scaled widths are rounded to multiples of this, so that products stay of sizes that kernels like. */
@@ -22,15 +22,16 @@ export interface LayerChoice {
  * @throws InputError for a model that is not known, cannot be read or has no mixture layer
  */
 export function layerLike(model: string, scale: number): LayerChoice {
-  const { name, spec } = modelLike(model)
-  const { numExperts: E, topK: K, width } = mostCommon(mixturesOf(spec), name)
+  const { name, shape } = modelLike(model)
+  const { router, intermediateSize: width } = mostCommon(mixturesOf(shape.layers), name)
+  const { numExperts: E, topK: K } = router
   const scaled = (size: number) => Math.max(MULTIPLE, MULTIPLE * Math.round((size * scale) / MULTIPLE))
   if (scale === 1) {
-    return { dims: { D: spec.hiddenSize, H: width, E, K }, source: `a layer of ${name}` }
+    return { dims: { D: shape.hiddenSize, H: width, E, K }, source: `a layer of ${name}` }
   }
   return {
-    dims: { D: scaled(spec.hiddenSize), H: scaled(width), E, K },
-    source: `a layer of ${name} (D=${spec.hiddenSize} H=${width}) with D and H times ${fraction(scale)}, to multiples of ${MULTIPLE}`,
+    dims: { D: scaled(shape.hiddenSize), H: scaled(width), E, K },
+    source: `a layer of ${name} (D=${shape.hiddenSize} H=${width}) with D and H times ${fraction(scale)}, to multiples of ${MULTIPLE}`,
   }
 }
 
@@ -49,9 +50,10 @@ function modelLike(model: string): NamedModel {
   }
 }
 
-function mostCommon(mixtures: MixtureSpec[], name: string): MixtureSpec {
-  const key = ({ numExperts, topK, width }: MixtureSpec) => [numExperts, topK, width].join()
-  const times = (mixture: MixtureSpec) => mixtures.filter((other) => key(other) === key(mixture)).length
+function mostCommon(mixtures: MoeShape[], name: string): MoeShape {
+  const key = ({ router, intermediateSize }: MoeShape) =>
+    [router.numExperts, router.topK, intermediateSize].join()
+  const times = (mixture: MoeShape) => mixtures.filter((other) => key(other) === key(mixture)).length
   const [first] = [...mixtures].sort((a, b) => times(b) - times(a))
   if (!first) throw new InputError(`--like ${name}: has no layer with experts`)
   return first

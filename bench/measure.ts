@@ -1,8 +1,8 @@
 import { countMatmulFlops } from '../src/cost/index.ts'
 import type { MachineReadings } from '../src/device/index.ts'
+import { type MemoryLimit, memoryProblem } from '../src/device/memory.ts'
 import { quantile, ratioInterval, summarize } from '../src/samples.ts'
-import type { Case, CaseFacts, OpenVariant, Variant } from './cases/case.ts'
-import { type MemoryLimit, memoryProblem } from './cases/memory.ts'
+import type { Case, CaseFacts, Described, OpenVariant, Variant } from './cases/case.ts'
 import type { RoutingSpread, Row } from './schema.ts'
 import { isTwin } from './schema.ts'
 import { MIN_WARMUP_ROUNDS, type SamplingLimits, sampleInterleaved } from './timing.ts'
@@ -24,7 +24,7 @@ export interface MeasureOptions {
 
 /** A variant on its way: opened and counted, or left out. */
 interface Tried {
-  variant: Omit<Variant, 'open'>
+  variant: Described
   open: OpenVariant | null
   /** Of one run. */
   flopsCounted: number | null
@@ -35,18 +35,22 @@ interface Tried {
 
 /** Times the variants of a case in turn and describes each in a row. */
 export async function measureCase(work: Case, options: MeasureOptions): Promise<Row[]> {
-  const { limits, signal } = options
+  const { limits, signal, machine } = options
   const started = performance.now()
-  const tried = openVariants(work, options)
+  const tried: Tried[] = []
   try {
+    openVariants(work, options, tried)
     const opened = tried.flatMap(({ open }) => open ?? [])
     const budgetMs = Math.max(0, limits.budgetMs - (performance.now() - started))
-    const sampling = await sampleInterleaved(opened, { ...limits, budgetMs }, signal)
-    const readMs = timeReads(work)
+    const { samples, warmupRounds, stable } = await sampleInterleaved(opened, { ...limits, budgetMs }, signal)
+    const readMs = quantile(
+      Array.from({ length: TIMED_READS }, () => timed(work.read)),
+      0.5,
+    )
+    const measured = { readMs, warmupRounds, warmupStable: stable }
     const rows = tried.map((one) => {
-      const samples = one.open ? sampling.samples[opened.indexOf(one.open)] : []
-      const { warmupRounds, stable: warmupStable } = sampling
-      return rowOf(work, one, samples, { readMs, warmupRounds, warmupStable }, options.machine)
+      const own = one.open ? samples[opened.indexOf(one.open)] : []
+      return rowOf(work, one, own, measured, machine)
     })
     return withSpeedups(rows, options.seed)
   } finally {
@@ -54,33 +58,29 @@ export async function measureCase(work: Case, options: MeasureOptions): Promise<
   }
 }
 
-/** Opens and counts one variant after the other while memory and time last. */
-function openVariants(work: Case, options: MeasureOptions): Tried[] {
+/** Opens and counts one variant after the other into `tried`, while memory and time last. */
+function openVariants(work: Case, options: MeasureOptions, tried: Tried[]): void {
   const { limits, most, memory, signal } = options
   const runs = limits.minSamples + MIN_WARMUP_ROUNDS
   let needed = 0
-  const tried: Tried[] = []
-  try {
-    for (const [i, variant] of work.variants.entries()) {
-      const mostMs = Math.max(most.allMs, i < TELLING ? most.tellingMs : 0)
-      const allowed = mostMs - needed
-      const problem = signal.aborted
-        ? 'interrupted'
-        : allowed <= 0
-          ? 'the time of its case was spent'
-          : memoryProblem(variant.bytes, memory)
-      const one: Tried =
-        problem === null
-          ? tryVariant(variant, { runs, allowed, mostMs }, options.machine)
-          : { variant, open: null, flopsCounted: null, runMs: 0, skipped: problem }
-      needed += runs * one.runMs
-      tried.push(one)
-    }
-    return tried
-  } catch (error) {
-    for (const { open } of tried) open?.dispose()
-    throw error
+  for (const [i, variant] of work.variants.entries()) {
+    const mostMs = Math.max(most.allMs, i < TELLING ? most.tellingMs : 0)
+    const allowed = mostMs - needed
+    const problem = signal.aborted
+      ? 'interrupted'
+      : allowed <= 0
+        ? 'the time of its case was spent'
+        : memoryProblem(variant.bytes, memory)
+    const one = problem
+      ? skip(variant, problem)
+      : tryVariant(variant, { runs, allowed, mostMs }, options.machine)
+    needed += runs * one.runMs
+    tried.push(one)
   }
+}
+
+function skip(variant: Described, why: string): Tried {
+  return { variant, open: null, flopsCounted: null, runMs: 0, skipped: why }
 }
 
 /** Opens a variant and counts its products, unless so many runs of it would take more than `allowed` ms. */
@@ -89,23 +89,21 @@ function tryVariant(
   { runs, allowed, mostMs }: { runs: number; allowed: number; mostMs: number },
   machine: MachineReadings,
 ): Tried {
-  const tooLong = (ms: number, how: string): Tried | null => {
-    if (runs * ms <= allowed) return null
-    const skipped = `about ${seconds(ms)} a run ${how}, too long to repeat ${runs} times in ${seconds(mostMs)} together with the others`
-    return { variant, open: null, flopsCounted: null, runMs: 0, skipped }
-  }
+  const tooLong = (ms: number, how: string) =>
+    skip(
+      variant,
+      `about ${seconds(ms)} a run ${how}, too long to repeat ${runs} times in ${seconds(mostMs)} together with the others`,
+    )
   const least = variant.flops / machine.matmulGflops / 1e6
-  const hopeless = tooLong(least, "at the speed of the machine's matrix product")
-  if (hopeless) return hopeless
+  if (runs * least > allowed) return tooLong(least, "at the speed of the machine's matrix product")
   const open = variant.open()
   const { flopsCounted, ms } = count(open)
   // The first run makes and moves what later ones find, and counting costs something: it may mislead.
   const again = runs * ms > allowed && ms < allowed / 2
   const runMs = again ? Math.min(ms, timedRun(open)) : ms
-  const measured = tooLong(runMs, 'when tried')
-  if (!measured) return { variant, open, flopsCounted, runMs, skipped: null }
+  if (runs * runMs <= allowed) return { variant, open, flopsCounted, runMs, skipped: null }
   open.dispose()
-  return measured
+  return tooLong(runMs, 'when tried')
 }
 
 function timed(work: () => void): number {
@@ -115,18 +113,16 @@ function timed(work: () => void): number {
 }
 
 /** Rows of a case that could not be made, so that it is known to be missing. */
-export function leftOut(facts: CaseFacts, variants: Omit<Variant, 'open'>[], why: string): Row[] {
-  const nothing = { open: null, flopsCounted: null, runMs: 0, skipped: why }
+export function leftOut(facts: CaseFacts, variants: Described[], why: string): Row[] {
   const unmeasured = { readMs: null, warmupRounds: 0, warmupStable: false }
-  return variants.map((variant) => rowOf({ ...facts, spread: null }, { variant, ...nothing }, [], unmeasured))
+  return variants.map((variant) => rowOf({ ...facts, spread: null }, skip(variant, why), [], unmeasured))
 }
 
 /** FLOPs of one run, and what a run takes. */
 function count(open: OpenVariant): { flopsCounted: number; ms: number } {
   if (open.plain) {
     open.preparePlain?.()
-    const { flops } = countMatmulFlops(open.plain)
-    return { flopsCounted: flops, ms: timedRun(open) }
+    return { flopsCounted: countMatmulFlops(open.plain).flops, ms: timedRun(open) }
   }
   open.prepare?.()
   let flopsCounted = 0
@@ -151,12 +147,14 @@ function rowOf(
   const { dispatch, executor, idealSpeedup, weightBytes } = variant
   const { group, kind, routing, dims, tokens, batch, context, callsPerRun } = work
   const samplesMs = samples.map((ms) => ms / callsPerRun)
-  const summary = samplesMs.length > 0 ? summarize(samplesMs) : null
+  const summary = samplesMs.length > 0 ? summarize(samplesMs) : UNMEASURED
   const flopsCounted = counted === null ? null : counted / callsPerRun
-  const medianMs = summary?.medianMs ?? null
-  const perMs = (amount: number | null) => (amount === null || medianMs === null ? null : amount / medianMs)
-  const over = (value: number | null, divisor = 1) => (value === null ? null : value / divisor)
-  const gflopsPerSecond = over(perMs(flopsCounted), 1e6)
+  const { medianMs } = summary
+  /** An amount of one call a second. */
+  const rate = (amount: number | null) =>
+    amount === null || medianMs === null ? null : (1000 * amount) / medianMs
+  const share = (value: number | null, of: number | undefined) =>
+    value === null || of === undefined ? null : value / 1e9 / of
   return {
     id: `${group}/${dispatch}/${executor}`,
     group,
@@ -172,11 +170,11 @@ function rowOf(
     flopsCounted,
     weightBytes: Math.round(weightBytes),
     spread: isTwin(dispatch) ? null : work.spread,
-    ...(summary ?? { n: 0, medianMs: null, p10Ms: null, p90Ms: null, p99Ms: null, outliers: 0 }),
-    tokensPerSecond: over(perMs(tokens), 1e-3),
-    gflopsPerSecond,
-    shareOfMatmul: over(gflopsPerSecond, machine?.matmulGflops),
-    shareOfBandwidth: over(perMs(weightBytes), machine && machine.memoryGbPerS * 1e6),
+    ...summary,
+    tokensPerSecond: rate(tokens),
+    gflopsPerSecond: share(rate(flopsCounted), 1),
+    shareOfMatmul: share(rate(flopsCounted), machine?.matmulGflops),
+    shareOfBandwidth: share(rate(weightBytes), machine?.memoryGbPerS),
     speedup: null,
     speedupLow: null,
     speedupHigh: null,
@@ -187,6 +185,8 @@ function rowOf(
     skipped,
   }
 }
+
+const UNMEASURED = { n: 0, medianMs: null, p10Ms: null, p90Ms: null, p99Ms: null, outliers: 0 }
 
 /** Against the dense row of the same executor. */
 function withSpeedups(rows: Row[], seed: number): Row[] {
@@ -201,11 +201,6 @@ function withSpeedups(rows: Row[], seed: number): Row[] {
       speedupHigh: interval?.high ?? null,
     }
   })
-}
-
-function timeReads(work: Case): number {
-  const times = Array.from({ length: TIMED_READS }, () => timed(() => work.read()))
-  return quantile(times, 0.5)
 }
 
 function seconds(ms: number): string {

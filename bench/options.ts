@@ -1,5 +1,5 @@
-import type { Executor } from '../src/load-model.ts'
-import type { MemoryLimit } from './cases/memory.ts'
+import type { MemoryLimit } from '../src/device/memory.ts'
+import type { Executor } from '../src/model/ways.ts'
 import type { LayerChoice } from './like.ts'
 import type { PresetPlan } from './presets.ts'
 import type { CaseKind, Preset } from './schema.ts'

@@ -1,8 +1,11 @@
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as Plot from '@observablehq/plot'
-import { writeAtomically } from '../src/checkpoint/save.ts'
+import { Command } from 'commander'
+import { writeAtomically } from '../src/files.ts'
 import { packageRoot } from '../src/package.ts'
+import { checkOutputs } from '../src/script/outputs.ts'
+import { runScript } from '../src/script/run.ts'
 import { plotElement, svgFile } from '../src/text/plot.ts'
 import { readReport } from './read-report.ts'
 import { hasInterval } from './report/charts.ts'
@@ -143,9 +146,13 @@ function legend(bars: Bar[], y: number): Plot.Markish[] {
   )
 }
 
-function main([reportFile, pictureFile]: string[]): void {
-  const report = readReport(reportFile ?? join(packageRoot(), 'bench/results/cpu.json'))
-  writeAtomically(pictureFile ?? join(packageRoot(), 'docs/bench.svg'), speedupPicture(report))
-}
+const program = new Command('tsx bench/picture.ts')
+  .description("Draws a report's speed-ups as the picture of the README.")
+  .argument('[report]', 'of tinymoe bench, as JSON', join(packageRoot(), 'bench/results/cpu.json'))
+  .argument('[picture]', 'where it goes, as SVG', join(packageRoot(), 'docs/bench.svg'))
+  .action((report: string, picture: string) => {
+    checkOutputs({ flag: '[picture]', path: picture })
+    writeAtomically(picture, speedupPicture(readReport(report)))
+  })
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) main(process.argv.slice(2))
+if (process.argv[1] === fileURLToPath(import.meta.url)) await runScript(program)

@@ -1,5 +1,5 @@
-import type { Executor } from '../src/load-model.ts'
 import type { ModelConfig } from '../src/model/config.ts'
+import type { Executor } from '../src/model/ways.ts'
 import { layerGroup, type PlannedLayer } from './cases/layer.ts'
 import { DECODE_STEPS, modelGroup, type PlannedModel, UNTIMED_STEPS } from './cases/model.ts'
 import type { LayerSizes } from './like.ts'

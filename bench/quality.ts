@@ -1,7 +1,8 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { writeAtomically } from '../src/checkpoint/save.ts'
+import { writeAtomically } from '../src/files.ts'
 import { packageRoot } from '../src/package.ts'
+import { checkOutputs } from '../src/script/outputs.ts'
 import { runScript } from '../src/script/run.ts'
 import { qualityPicture } from './quality/picture.ts'
 import { readQuality } from './quality/read.ts'
@@ -13,6 +14,7 @@ import { qualityMarkdown } from './quality/table.ts'
  */
 
 function draw({ results, picture }: { results: string; picture: string }): void {
+  checkOutputs({ flag: '--picture', path: picture }, { flag: '--results', path: results, kind: 'folder' })
   const quality = readQuality(results)
   writeAtomically(picture, qualityPicture(quality))
   writeAtomically(join(results, 'quality.md'), qualityMarkdown(quality))

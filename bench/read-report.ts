@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { z } from 'zod'
 import { InputError, messageOf } from '../src/errors.ts'
+import { excerpt, shown } from '../src/text/foreign.ts'
 import type { BenchReport } from './schema.ts'
 import { BENCH_VERSION, benchSchema } from './schema.ts'
 
@@ -22,13 +23,13 @@ export function reportFromJson(json: string, source: string): BenchReport {
     value = JSON.parse(json)
   } catch (error) {
     throw new InputError(
-      `${source}: not JSON (${messageOf(error).replace(/\s+/g, ' ')}), expected a report of tinymoe bench`,
+      `${source}: not JSON (${excerpt(messageOf(error))}), expected a report of tinymoe bench`,
     )
   }
   const { format, version } = (value ?? {}) as Partial<Record<string, unknown>>
   if (format !== 'tinymoe-bench') {
     throw new InputError(
-      `${source}: is no report of tinymoe bench: format is ${JSON.stringify(format) ?? 'missing'}, expected "tinymoe-bench"`,
+      `${source}: is no report of tinymoe bench: format is ${format === undefined ? 'missing' : shown(format)}, expected "tinymoe-bench"`,
     )
   }
   if (version === 1) {
@@ -39,7 +40,7 @@ export function reportFromJson(json: string, source: string): BenchReport {
   const read = benchSchema.safeParse(value)
   if (read.success) return read.data
   const [issue] = read.error.issues
-  throw new InputError(`${source}: ${placeOf(issue)}${issue.message}`)
+  throw new InputError(`${source}: ${excerpt(placeOf(issue))}${excerpt(issue.message)}`)
 }
 
 /** `rows[3].medianMs: `, or nothing for the whole. */

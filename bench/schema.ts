@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import { DEVICES } from '../src/device/types.ts'
-import { EXECUTORS } from '../src/load-model.ts'
-import { DISPATCHES } from '../src/model/dispatch/index.ts'
+import { DISPATCHES, EXECUTORS } from '../src/model/ways.ts'
 
 /** Raised when a reader of the old form could misread the new one. */
 export const BENCH_VERSION = 2

@@ -1,7 +1,7 @@
-import { accessSync, constants, mkdirSync } from 'node:fs'
+import { accessSync, constants } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { writeAtomically } from '../src/checkpoint/save.ts'
 import { InputError, messageOf } from '../src/errors.ts'
+import { makeFolder, writeAtomically } from '../src/files.ts'
 import { modelDirectory, packageRoot } from '../src/package.ts'
 import { benchCsv } from './report/csv.ts'
 import { evaluationsIn } from './report/evaluations.ts'
@@ -36,36 +36,32 @@ export function reportName({ conditions }: BenchReport): string {
   return preset === 'default' ? runtime.device : `${runtime.device}-${preset}`
 }
 
-/** Makes the folder for a report: asked before the measuring, so that no result is lost for want of a place. */
-export function prepareFolder(folder: string): void {
-  try {
-    mkdirSync(folder, { recursive: true })
-    accessSync(folder, constants.W_OK)
-  } catch (error) {
-    throw notWritable(folder, error)
-  }
+/** Paths of a report's files, or why they could not be written. */
+export interface StoredReport {
+  files: string[]
+  failure: InputError | null
 }
 
 /**
- * Writes the report as JSON, Markdown, CSV and a page, each whole or not at all; returns their paths. The page shows the
- * evaluations (`eval-*.json`) that lie in the folder too.
+ * Writes the report as JSON, Markdown, CSV and a page, each whole or not at all. The page shows the evaluations
+ * (`eval-*.json`) that lie in the folder too.
  */
-export async function storeReport(report: BenchReport, folder: string): Promise<string[]> {
+export async function storeReport(report: BenchReport, folder: string): Promise<StoredReport> {
   const base = join(folder, reportName(report))
   // Drawing takes a second to load, which no other command should pay for.
   const { benchPage } = await import('./report/page.ts')
-  prepareFolder(folder)
-  const files = {
-    [`${base}.json`]: `${JSON.stringify(report, null, 1)}\n`,
-    [`${base}.md`]: markdown(report),
-    [`${base}.csv`]: benchCsv(report),
-    [`${base}.html`]: benchPage(report, evaluationsIn(folder)),
-  }
   try {
+    makeFolder(folder)
+    const files = {
+      [`${base}.json`]: `${JSON.stringify(report, null, 1)}\n`,
+      [`${base}.md`]: markdown(report),
+      [`${base}.csv`]: benchCsv(report),
+      [`${base}.html`]: benchPage(report, evaluationsIn(folder)),
+    }
     for (const [path, text] of Object.entries(files)) writeAtomically(path, text)
-    return Object.keys(files)
+    return { files: Object.keys(files), failure: null }
   } catch (error) {
-    throw notWritable(folder, error)
+    return { files: [], failure: notWritable(folder, error) }
   }
 }
 

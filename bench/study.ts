@@ -1,17 +1,20 @@
-import { mkdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { sum } from 'd3-array'
-import { writeAtomically } from '../src/checkpoint/save.ts'
-import { InputError, messageOf } from '../src/errors.ts'
+import { memoryLimit } from '../src/device/memory.ts'
+import { MAX_THREADS } from '../src/device/threads.ts'
+import { writeAtomically } from '../src/files.ts'
 import { packageRoot } from '../src/package.ts'
-import { decimal, wholeNumber } from '../src/script/arguments.ts'
+import { positive, wholeNumber } from '../src/script/arguments.ts'
 import { interruptible } from '../src/script/interrupt.ts'
 import { remark, write } from '../src/script/output.ts'
+import { checkOutputs } from '../src/script/outputs.ts'
 import { withProgress } from '../src/script/progress.ts'
 import { runScript } from '../src/script/run.ts'
 import { table } from '../src/text/columns.ts'
+import { PRESET_NAMES } from '../src/train/presets.ts'
+import { checkTrainingSize } from '../src/train/size.ts'
 import { TRAINING_COLUMNS } from './quality/table.ts'
 import { cellsOf, tableOf } from './report/section.ts'
 import { runJobs } from './study/jobs.ts'
@@ -36,36 +39,37 @@ interface Flags {
   report: string
 }
 
+/** A training each, or seven: years of them. */
+const MAX_SEEDS = 1000
+
 const program = new Command('tsx bench/study.ts')
   .description('Trains the small presets with several seeds, at equal tokens and at equal training compute.')
-  .option('--seeds <n>', 'seeds 1 to n', wholeNumber(1), 3)
-  .option('--pair-seeds <n>', 'of moe and dense-active, where these shall have more', wholeNumber(1))
-  .option('--tokens <n>', 'of each training at equal tokens', wholeNumber(1), 2_000_000)
-  .option('--jobs <n>', 'processes at a time, each with one thread', wholeNumber(1), availableParallelism())
-  .option('--batch <n>', 'sequences of a step', wholeNumber(1), 8)
-  .option('--length <n>', 'tokens of a sequence', wholeNumber(2), 288)
+  .option('--seeds <n>', 'seeds 1 to n', wholeNumber(1, MAX_SEEDS), 3)
   .option(
-    '--learning-rate <x>',
-    'the highest one',
-    decimal('a number above 0', (x) => x > 0),
-    0.004,
+    '--pair-seeds <n>',
+    'of moe and dense-active, where these shall have more',
+    wholeNumber(1, MAX_SEEDS),
   )
+  .option('--tokens <n>', 'of each training at equal tokens', wholeNumber(1, 1e12), 2_000_000)
+  .option(
+    '--jobs <n>',
+    'processes at a time, each with one thread',
+    wholeNumber(1, MAX_THREADS),
+    availableParallelism(),
+  )
+  .option('--batch <n>', 'sequences of a step', wholeNumber(1, 1e9), 8)
+  .option('--length <n>', 'tokens of a sequence', wholeNumber(2, 1e9), 288)
+  .option('--learning-rate <x>', 'the highest one', positive(1000), 0.004)
   .option('--out <dir>', 'folder for the trainings', join('runs', 'study'))
   .option('--report <file>', 'where the results go', join(packageRoot(), 'bench', 'results', 'study.json'))
   .action(study)
 
-function makeFolder(out: string): void {
-  try {
-    mkdirSync(out, { recursive: true })
-  } catch (error) {
-    throw new InputError(`--out: ${out} cannot be made a folder (${messageOf(error)})`)
-  }
-}
-
 async function study(flags: Flags): Promise<void> {
   const { seeds, pairSeeds, tokens, batch: rows, length, learningRate: peakLearningRate, out, jobs } = flags
   const options = { seeds, pairSeeds, tokens, rows, length, peakLearningRate }
-  makeFolder(out)
+  const memory = memoryLimit({ device: 'cpu', memoryBytes: null })
+  for (const preset of PRESET_NAMES) checkTrainingSize({ preset, size: 'small', rows, length }, memory, jobs)
+  checkOutputs({ flag: '--out', path: out, kind: 'folder' }, { flag: '--report', path: flags.report })
   const plan = planStudy(options)
   const results = new Map<string, StudyRun>()
   const keep = (result: StudyRun) => {

@@ -6,6 +6,7 @@ import { InputError } from '../src/errors.ts'
 import { readEvaluation } from '../src/eval/read.ts'
 import type { EvalReport } from '../src/eval/types.ts'
 import type { ModelConfig } from '../src/model/config.ts'
+import { checkOutputs } from '../src/script/outputs.ts'
 import { runScript } from '../src/script/run.ts'
 import { deviceLine } from '../src/train/card-words.ts'
 import { resumeTraining } from '../src/train/checkpoint.ts'
@@ -20,6 +21,7 @@ import { exportModel } from '../src/train/loop.ts'
  */
 
 async function exportRun(run: string, dir: string, evaluationFile?: string): Promise<void> {
+  checkOutputs({ flag: '<dir>', path: dir, kind: 'folder' })
   const { report } = await startRuntime({ device: 'cpu' })
   const training = resumeTraining(run)
   try {

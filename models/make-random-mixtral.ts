@@ -1,7 +1,10 @@
 /** Makes models/random-mixtral: `npx tsx models/make-random-mixtral.ts [DIR]`. The same bytes every time. */
 import { join } from 'node:path'
+import { Command } from 'commander'
 import { saveCheckpoint } from '../src/checkpoint/save.ts'
 import { Random } from '../src/corpus/random.ts'
+import { checkOutputs } from '../src/script/outputs.ts'
+import { runScript } from '../src/script/run.ts'
 import { product } from '../src/sums.ts'
 import { trainTokenizer, VOCAB_SIZE } from '../src/train/tokenizer.ts'
 import { mixtralConfig } from './mixtral.ts'
@@ -40,18 +43,27 @@ function values(_name: string, shape: number[]): Float32Array {
   return Float32Array.from({ length: size }, () => random.normal() * scale)
 }
 
-const dir = process.argv[2] ?? join(import.meta.dirname, 'random-mixtral')
-saveCheckpoint(dir, config, 'BF16', values, {
-  'tokenizer.json': JSON.stringify(trainTokenizer(SEED)),
-  'tokenizer_config.json': {
-    tokenizer_class: 'PreTrainedTokenizerFast',
-    bos_token: '<s>',
-    eos_token: '</s>',
-    pad_token: '<pad>',
-    clean_up_tokenization_spaces: false,
-    model_max_length: config.maxPositionEmbeddings,
-  },
-  'generation_config.json': { bos_token_id: 1, eos_token_id: 2, pad_token_id: 0 },
-  'README.md': CARD,
-})
-console.log(`wrote ${dir}`)
+function make(dir: string): void {
+  checkOutputs({ flag: '[dir]', path: dir, kind: 'folder' })
+  saveCheckpoint(dir, config, 'BF16', values, {
+    'tokenizer.json': JSON.stringify(trainTokenizer(SEED)),
+    'tokenizer_config.json': {
+      tokenizer_class: 'PreTrainedTokenizerFast',
+      bos_token: '<s>',
+      eos_token: '</s>',
+      pad_token: '<pad>',
+      clean_up_tokenization_spaces: false,
+      model_max_length: config.maxPositionEmbeddings,
+    },
+    'generation_config.json': { bos_token_id: 1, eos_token_id: 2, pad_token_id: 0 },
+    'README.md': CARD,
+  })
+  process.stdout.write(`wrote ${dir}\n`)
+}
+
+const program = new Command('tsx models/make-random-mixtral.ts')
+  .description('Makes a Mixtral of random weights for benchmarks and tests.')
+  .argument('[dir]', 'folder for the model', join(import.meta.dirname, 'random-mixtral'))
+  .action((dir: string) => make(dir))
+
+await runScript(program)

@@ -4,7 +4,8 @@
  */
 import { Command, Option } from 'commander'
 import { saveCheckpoint } from '../src/checkpoint/save.ts'
-import { wholeNumber } from '../src/script/arguments.ts'
+import { seed } from '../src/script/arguments.ts'
+import { checkOutputs } from '../src/script/outputs.ts'
 import { runScript } from '../src/script/run.ts'
 import { product } from '../src/sums.ts'
 import { type MixtralSizes, mixtralConfig } from './mixtral.ts'
@@ -47,6 +48,7 @@ function weightsFrom(seed: number): (name: string, shape: number[]) => Float32Ar
 }
 
 function make({ size, out, seed }: { size: string; out: string; seed: number }): void {
+  checkOutputs({ flag: '--out', path: out, kind: 'folder' })
   saveCheckpoint(out, mixtralConfig(SIZES[size]), 'F32', weightsFrom(seed), {
     'generation_config.json': { bos_token_id: 1, eos_token_id: 2 },
   })
@@ -62,7 +64,7 @@ const program = new Command('tsx models/make-random.ts')
       .makeOptionMandatory(),
   )
   .requiredOption('--out <dir>', 'folder for the model')
-  .option('--seed <n>', 'the same seed gives the same bytes', wholeNumber(0), 1)
+  .option('--seed <n>', 'the same seed gives the same bytes', seed, 1)
   .action(make)
 
 await runScript(program)

@@ -1,4 +1,4 @@
-import { type ModelConfig, softmaxTopK } from '../src/model/config.ts'
+import { type LayerConfig, type ModelConfig, softmaxTopK } from '../src/model/config.ts'
 
 /** The sizes that the Mixtrals of this folder differ in. */
 export interface MixtralSizes {
@@ -15,6 +15,18 @@ export interface MixtralSizes {
 
 export function mixtralConfig(sizes: MixtralSizes): ModelConfig {
   const { D, H, layers, heads, keyValueHeads, E, K, V, positions } = sizes
+  const layer: LayerConfig = {
+    attention: {
+      kind: 'grouped',
+      numHeads: heads,
+      numKeyValueHeads: keyValueHeads,
+      headDim: D / heads,
+      bias: false,
+      slidingWindow: null,
+      rope: { theta: 10000, scaling: { type: 'default' } },
+    },
+    feedForward: { kind: 'moe', intermediateSize: H, router: softmaxTopK(E, K) },
+  }
   return {
     family: 'mixtral',
     vocabSize: V,
@@ -22,15 +34,7 @@ export function mixtralConfig(sizes: MixtralSizes): ModelConfig {
     maxPositionEmbeddings: positions,
     normEps: 1e-5,
     tieWordEmbeddings: false,
-    attention: {
-      numHeads: heads,
-      numKeyValueHeads: keyValueHeads,
-      headDim: D / heads,
-      bias: false,
-      slidingWindow: null,
-    },
-    rope: { theta: 10000, scaling: { type: 'default' } },
-    layers: new Array(layers).fill({ kind: 'moe', intermediateSize: H, router: softmaxTopK(E, K) }),
+    layers: new Array(layers).fill(layer),
     bosTokenId: 1,
     eosTokenIds: [2],
   }

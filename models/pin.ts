@@ -1,7 +1,6 @@
-import { mkdirSync } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
 import { Command } from 'commander'
-import { writeAtomically } from '../src/checkpoint/save.ts'
+import { makeFolder, writeAtomically } from '../src/files.ts'
 import { loadModel } from '../src/load-model.ts'
 import { runScript } from '../src/script/run.ts'
 import { measurePin, modelDir, pinFile, trainedModels } from '../tests/shipped/pins.ts'
@@ -15,7 +14,7 @@ async function pin(dir: string): Promise<void> {
   const model = await loadModel(dir, { device: 'cpu', executor: 'eager' })
   try {
     const file = pinFile(basename(resolve(dir)))
-    mkdirSync(dirname(file), { recursive: true })
+    makeFolder(dirname(file))
     writeAtomically(file, `${JSON.stringify(await measurePin(model), null, 1)}\n`)
     process.stdout.write(`${file}\n`)
   } finally {

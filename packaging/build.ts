@@ -22,11 +22,15 @@ function copied(): string[] {
   return [
     'README.md',
     'CHANGELOG.md',
+    'CONTRIBUTING.md',
     'LICENSE',
+    'SECURITY.md',
     'src/native',
     'src/cost/published.json',
     ...bundledModels().map((name) => `models/${name}`),
+    ...of('src/trace/page', /\.(js|css)$/),
     ...of('docs', /\.(md|svg|json)$/),
+    ...of('bench/report', /\.css$/),
     ...of('bench/peers', /\.py$/),
     ...of('bench/results', /\.md$/),
   ]

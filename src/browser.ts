@@ -3,17 +3,35 @@
  * has started. Nothing here imports Node's modules or names its globals (tests/browser.test.ts).
  */
 
-import { loadWeights } from './checkpoint/load.ts'
+import { configOfWeights, loadWeights } from './checkpoint/load.ts'
 import type { LoadProgress } from './checkpoint/pack.ts'
 import { readCheckpoint } from './checkpoint/shards.ts'
 import type { ModelFiles } from './checkpoint/source.ts'
 import { ConfigError, messageOf } from './errors.ts'
-import { familyOf } from './families/index.ts'
-import type { DispatchName } from './model/dispatch/index.ts'
+import { runnableConfig } from './families/index.ts'
+import { endingAs, type GenerationConfig, readGenerationConfig } from './generate/generation-config.ts'
+import type { ModelConfig } from './model/config.ts'
 import { MoeModel } from './model/transformer.ts'
+import type { DispatchName } from './model/ways.ts'
+import type { ModelWeights } from './model/weights.ts'
 import { javascriptLibrary } from './tokenizer/javascript.ts'
 import * as tokenizers from './tokenizer/open.ts'
 import type { Tokenizer } from './tokenizer/tokenizer.ts'
+
+/** A model with what its directory says besides. */
+export class BrowserModel extends MoeModel {
+  constructor(
+    config: ModelConfig,
+    weights: ModelWeights,
+    dispatch: DispatchName | 'auto' | undefined,
+    /** What its generation_config.json says, the defaults of `generate`; null where there is none. */
+    readonly generation: GenerationConfig | null,
+    /** What was noticed while loading, a sentence each. */
+    readonly remarks: readonly string[],
+  ) {
+    super(config, weights, dispatch)
+  }
+}
 
 /**
  * A model from its directory, wherever that lies.
@@ -22,15 +40,17 @@ import type { Tokenizer } from './tokenizer/tokenizer.ts'
 export function readModel(
   files: ModelFiles,
   { dispatch, onProgress }: { dispatch?: DispatchName | 'auto'; onProgress?: LoadProgress } = {},
-): MoeModel {
+): BrowserModel {
   const file = files.at('config.json')
   if (!files.has('config.json')) throw new ConfigError(`${file}: not found, expected the model's config`)
   const json = readJson(file, files.bytes('config.json'))
-  const family = familyOf(json, file)
-  const config = family.parseConfig(json, file)
-  const checkpoint = readCheckpoint(files)
+  const { config: published, family } = runnableConfig(json, file)
+  const generation = readGenerationConfig(files)
+  const checkpoint = readCheckpoint(files, (name) => family.ignored(name, published))
   try {
-    return new MoeModel(config, loadWeights(checkpoint, config, family, onProgress), dispatch)
+    const { config, remarks } = configOfWeights(checkpoint, endingAs(published, generation), family)
+    const weights = loadWeights(checkpoint, config, family, onProgress)
+    return new BrowserModel(config, weights, dispatch, generation, remarks)
   } finally {
     checkpoint.close()
   }

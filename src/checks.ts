@@ -56,3 +56,8 @@ function nameOf(value: unknown): string {
   if (typeof value !== 'object' || value === null) return String(value)
   return `a ${value.constructor?.name ?? 'nameless object'}`
 }
+
+/** Whether a parsed JSON value is an object (not null, not an array). */
+export function isJsonObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

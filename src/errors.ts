@@ -1,12 +1,15 @@
+import { escaped } from './text/foreign.ts'
+
 /**
  * What a person can mend: a bad file, a bad value, a missing device. The command line prints the message alone
- * (no stack without `--debug`) and exits with `exitCode`. A programming mistake stays a plain `Error`.
+ * (no stack without `--debug`) and exits with `exitCode`. A programming mistake stays a plain `Error`. Messages hold names and
+ * words from files, so they are escaped here: one line, whatever the file says.
  */
 export class TinymoeError extends Error {
   readonly exitCode: number = 1
 
   constructor(message: string, options?: ErrorOptions) {
-    super(message, options)
+    super(escaped(message), options)
     this.name = new.target.name
   }
 }

@@ -8,6 +8,7 @@ export type { Proportion } from './eval/proportion.ts'
 export { type EvalHooks, type EvalOptions, evaluate } from './eval/run.ts'
 export type * from './eval/types.ts'
 export { generate } from './generate/generate.ts'
+export type { GenerationConfig } from './generate/generation-config.ts'
 export type {
   FinishReason,
   Generated,
@@ -17,10 +18,11 @@ export type {
   GenerateTimings,
   SamplingOptions,
 } from './generate/types.ts'
-export { type Executor, LoadedModel, type LoadOptions, loadModel, readConfig } from './load-model.ts'
+export { LoadedModel, type LoadOptions, loadModel, readConfig } from './load-model.ts'
 export type {
   AttentionConfig,
   DenseConfig,
+  LayerConfig,
   ModelConfig,
   MoeConfig,
   RopeConfig,
@@ -28,33 +30,29 @@ export type {
   RouterConfig,
 } from './model/config.ts'
 export { softmaxTopK } from './model/config.ts'
-export { DISPATCHES, type DispatchName } from './model/dispatch/index.ts'
+export type { ForwardOptions } from './model/forward-options.ts'
 export { KvCache } from './model/kv-cache.ts'
-export {
-  type Intervention,
-  type Interventions,
-  interventionFor,
-  type RouterPlace,
-} from './model/router/interventions.ts'
-export {
-  type RouteContext,
-  type RouterLayer,
-  type RouterStep,
-  type RouterValue,
-  type Routing,
-  route,
-  stepRouter,
-  stepsFromLogits,
-} from './model/router/route.ts'
+export { interventionFor } from './model/router/interventions.ts'
+export { route, stepRouter, stepsFromLogits } from './model/router/route.ts'
+export type {
+  Intervention,
+  Interventions,
+  RouteContext,
+  RouterLayer,
+  RouterPlace,
+  RouterStep,
+  RouterValue,
+  Routing,
+} from './model/router/types.ts'
 export type { HiddenStates, LayerTrace, RoutingTrace, TraceOptions, TraceRow } from './model/trace.ts'
 export { joinTraces } from './model/trace.ts'
 export {
-  type ForwardOptions,
   type ForwardResult,
   type GreedyResult,
   MoeModel,
   type Traced,
 } from './model/transformer.ts'
+export { DISPATCHES, type DispatchName, type Executor } from './model/ways.ts'
 export { inspectSetup, type Preparation, type PrepareOptions, prepareTensorflow } from './setup/setup.ts'
 export { loadTokenizer } from './tokenizer/load.ts'
 export { Tokenizer } from './tokenizer/tokenizer.ts'

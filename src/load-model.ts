@@ -1,28 +1,26 @@
-import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { DTYPES, type Dtype } from './backend/dtypes.ts'
 import { onBackend } from './backend/on-backend.ts'
-import { openCheckpoint } from './checkpoint/disk.ts'
-import { loadWeights } from './checkpoint/load.ts'
+import { filesIn, openCheckpoint } from './checkpoint/disk.ts'
+import { configOfWeights, loadWeights } from './checkpoint/load.ts'
 import { assertObject, assertOneOf, shown } from './checks.ts'
 import { startRuntime } from './device/index.ts'
 import type { Device, RuntimeReport } from './device/types.ts'
-import { CheckpointError, ConfigError, DeviceError, InputError, messageOf } from './errors.ts'
-import { familyOf } from './families/index.ts'
+import { CheckpointError, ConfigError, DeviceError, InputError } from './errors.ts'
+import { runnableConfig } from './families/index.ts'
+import { entryAt, readJson, shownPath } from './files.ts'
 import { generate } from './generate/generate.ts'
+import { endingAs, type GenerationConfig, readGenerationConfig } from './generate/generation-config.ts'
 import type { GenerateOptions, GenerateResult } from './generate/types.ts'
 import { RecordedExecutor } from './graph/executor.ts'
 import type { ModelConfig } from './model/config.ts'
-import { DISPATCHES, type DispatchName } from './model/dispatch/index.ts'
-import { type ForwardOptions, type ForwardResult, type GreedyResult, MoeModel } from './model/transformer.ts'
+import type { ForwardOptions } from './model/forward-options.ts'
+import { type ForwardResult, type GreedyResult, MoeModel } from './model/transformer.ts'
+import { DISPATCHES, type DispatchName, EXECUTORS, type Executor } from './model/ways.ts'
 import type { ModelWeights } from './model/weights.ts'
 import { modelDirectory } from './package.ts'
 import { loadTokenizer } from './tokenizer/load.ts'
 import type { Tokenizer } from './tokenizer/tokenizer.ts'
-
-export const EXECUTORS = ['recorded', 'eager'] as const
-/** `recorded`: the forward as a TensorFlow graph, made at its first run. `eager`: op by op. */
-export type Executor = (typeof EXECUTORS)[number]
 
 export interface LoadOptions {
   /** Default: the best one that works here (`TINYMOE_DEVICE` overrides). */
@@ -57,6 +55,10 @@ export class LoadedModel extends MoeModel {
     readonly runtime: RuntimeReport,
     readonly executor: Executor,
     readonly dtype: Dtype = 'float32',
+    /** What its generation_config.json says; null where there is none. */
+    readonly generation: GenerationConfig | null = null,
+    /** What was noticed while loading, a sentence each. */
+    readonly remarks: readonly string[] = [],
   ) {
     super(config, weights, dispatch)
     this.recorded = executor === 'recorded' ? new RecordedExecutor(this, dtype) : null
@@ -83,6 +85,11 @@ export class LoadedModel extends MoeModel {
     )
   }
 
+  /** Milliseconds so far in making graphs; 0 where none are used. */
+  get graphsMs(): number {
+    return this.recorded?.graphsMs ?? 0
+  }
+
   override dispose(): void {
     this.recorded?.dispose()
     super.dispose()
@@ -102,9 +109,11 @@ export class LoadedModel extends MoeModel {
 export async function loadModel(model: string, options: LoadOptions = {}): Promise<LoadedModel> {
   checkLoadOptions(options)
   const dir = modelDirectory(model)
-  const { config, family } = readConfig(dir)
-  const checkpoint = openCheckpoint(dir)
+  const { config: published, family } = readConfig(dir)
+  const generation = readGenerationConfig(filesIn(dir))
+  const checkpoint = openCheckpoint(dir, (name) => family.ignored(name, published))
   try {
+    const { config, remarks } = configOfWeights(checkpoint, endingAs(published, generation), family)
     const { report } = await startRuntime({
       device: options.device,
       threads: options.threads,
@@ -125,6 +134,8 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
       report,
       executor,
       dtype,
+      generation,
+      remarks,
     )
   } finally {
     checkpoint.close()
@@ -164,20 +175,14 @@ function dtypeFor(dtype: Dtype = 'float32', executor: Executor, { backend, devic
 /** The config of a model, named as for `loadModel`, and the family it belongs to. */
 export function readConfig(model: string) {
   const dir = modelDirectory(model)
-  if (!existsSync(dir) || !statSync(dir).isDirectory()) {
+  if (!entryAt(dir, CheckpointError)?.isDirectory()) {
     throw new CheckpointError(
-      `${dir}: no such directory, expected a model with config.json and model.safetensors`,
+      `${shownPath(dir)}: no such directory, expected a model with config.json and model.safetensors`,
     )
   }
   const file = join(dir, 'config.json')
-  if (!existsSync(file)) throw new ConfigError(`${file}: not found, expected the model's config`)
-  if (!statSync(file).isFile()) throw new ConfigError(`${file}: is not a file, expected the model's config`)
-  let json: unknown
-  try {
-    json = JSON.parse(readFileSync(file, 'utf8'))
-  } catch (error) {
-    throw new ConfigError(`${file}: not JSON (${messageOf(error)})`)
-  }
-  const family = familyOf(json, file)
-  return { config: family.parseConfig(json, file), family }
+  const entry = entryAt(file, ConfigError)
+  if (!entry) throw new ConfigError(`${file}: not found, expected the model's config`)
+  if (!entry.isFile()) throw new ConfigError(`${file}: is not a file, expected the model's config`)
+  return runnableConfig(readJson(file, ConfigError), file)
 }

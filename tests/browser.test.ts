@@ -1,4 +1,4 @@
-import { createReadStream, existsSync, statSync } from 'node:fs'
+import { createReadStream, existsSync, readdirSync, statSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -6,6 +6,7 @@ import { type Context, createContext, runInContext } from 'node:vm'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type * as Browser from '../src/browser.ts'
+import { readPageAssets } from '../src/trace/page/read.ts'
 import { FIXTURES, maxDifference, readGolden } from './helpers/golden.ts'
 import { modelDir, readPin } from './shipped/pins.ts'
 
@@ -27,8 +28,9 @@ async function bundle(contents: string): Promise<string> {
 
 /** A place to run scripts with the globals of a page's worker that the engine may use, and none of Node's. */
 function worker(): Context {
-  const { fetch, performance, TextDecoder, TextEncoder, MessageChannel, Blob, console } = globalThis
-  const web = { fetch, performance, TextDecoder, TextEncoder, MessageChannel, Blob, console }
+  const { fetch, performance, TextDecoder, TextEncoder, MessageChannel, Blob, AbortSignal, console } =
+    globalThis
+  const web = { fetch, performance, TextDecoder, TextEncoder, MessageChannel, Blob, AbortSignal, console }
   const context = createContext({ ...web, WorkerGlobalScope: class {}, navigator: { userAgent: 'a test' } })
   return Object.assign(context, { self: context })
 }
@@ -70,6 +72,21 @@ test('the entry needs no module of Node, and one that did would be refused', asy
   await expect(bundle("export { readFileSync } from 'node:fs'")).rejects.toThrow('node:fs')
 })
 
+test('nor does any file of these folders but those that read and write disks', async () => {
+  const src = join(import.meta.dirname, '../src')
+  const ofNode = [
+    ...['disk.ts', 'save.ts', 'write.ts'].map((name) => join(src, 'checkpoint', name)),
+    ...['load.ts', 'reference.ts'].map((name) => join(src, 'tokenizer', name)),
+    join(src, 'trace/page/read.ts'),
+  ]
+  const files = ['model', 'families', 'checkpoint', 'generate', 'trace', 'tokenizer'].flatMap((folder) =>
+    readdirSync(join(src, folder), { recursive: true, encoding: 'utf8' })
+      .map((name) => join(src, folder, name))
+      .filter((file) => file.endsWith('.ts') && !ofNode.includes(file)),
+  )
+  await bundle(files.map((file) => `import ${JSON.stringify(file)}`).join('\n'))
+})
+
 test('models/moe from a web server writes the pinned tokens', async () => {
   const { prompt, promptTokens, tokens, text } = readPin('moe').texts[0]
   const shares: number[] = []
@@ -97,8 +114,27 @@ test('models/moe from a web server writes the pinned tokens', async () => {
   const trace = engine.joinTraces(traces)
   expect(trace.rows.length).toBe(promptTokens.length + tokens.length - 1)
   expect(engine.traceFromJson(engine.traceToJson(trace)).trace).toEqual(trace)
+  const assets = readPageAssets()
+  const decisions = new engine.Decisions(model, trace)
+  const decisionAt = (layer: number, t: number) => decisions.at(layer, t)
+  const page = engine.tracePage(trace, { texts: null, name: 'moe', changes: null, assets, decisionAt })
+  expect(page).toContain(assets.script)
   model.dispose()
   expect(engine.numTensors()).toBe(0)
+})
+
+test('generation_config.json of files in memory: its ids end a text, its values are defaults', async () => {
+  const files = await engine.fetchFiles(`${url}/moe`)
+  const names = ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json']
+  const own = { eos_token_id: [2, 16], max_new_tokens: 30, repetition_penalty: 1 }
+  const inMemory = new Map(names.map((name) => [name, files.bytes(name)]))
+  inMemory.set('generation_config.json', new TextEncoder().encode(JSON.stringify(own)))
+  const model = engine.readModel(engine.filesInMemory('dropped', inMemory))
+  const tokenizer = engine.readTokenizer(engine.filesInMemory('dropped', inMemory))!
+  const { tokens, finishReason } = await engine.generate(model, tokenizer, { prompt: 'Once upon a time' })
+    .done
+  expect([tokens.length, tokens.at(-1), finishReason]).toEqual([11, 16, 'eos'])
+  model.dispose()
 })
 
 test('shards from a web server give the golden logits', async () => {

@@ -3,14 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { InputError } from '../src/errors.ts'
 import { type LoadedModel, type LoadOptions, loadModel } from '../src/load-model.ts'
 import { type RouterConfig, softmaxTopK } from '../src/model/config.ts'
-import { type Interventions, interventionFor } from '../src/model/router/interventions.ts'
-import {
-  type RouteContext,
-  type RouterLayer,
-  route,
-  stepRouter,
-  stepsFromLogits,
-} from '../src/model/router/route.ts'
+import { interventionFor } from '../src/model/router/interventions.ts'
+import { route, stepRouter, stepsFromLogits } from '../src/model/router/route.ts'
+import type { Interventions, RouteContext, RouterLayer } from '../src/model/router/types.ts'
 import { MIXTRAL } from './cli/run-cli.ts'
 
 /*

@@ -1,11 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../../src/backend/backend.ts'
-import { routeAndDispatch } from '../../src/model/dispatch/index.ts'
 import { combineGrouped, type Grouped, group, groupTensorflow } from '../../src/model/dispatch/sparse.ts'
 import { applyExpert, applyExpertTensorflow } from '../../src/model/experts.ts'
 import { linear } from '../../src/model/linear.ts'
-import { type Routing, route } from '../../src/model/router/route.ts'
-import { type RoutingTensors, routeTensors, routingToTensors } from '../../src/model/router/tensors.ts'
+import { routeAndDispatch } from '../../src/model/moe.ts'
+import { route } from '../../src/model/router/route.ts'
+import { routeTensors, routingToTensors } from '../../src/model/router/tensors.ts'
+import type { Routing, RoutingTensors } from '../../src/model/router/types.ts'
+import { routerRules } from '../../src/model/weights.ts'
 import { quantile } from '../../src/samples.ts'
 import type { Breakdown } from '../schema.ts'
 import { type SamplingLimits, sampleInterleaved } from '../timing.ts'
@@ -105,7 +107,7 @@ function timed<R extends Routing | RoutingTensors>(layer: RandomLayer, x: tf.Ten
 function onDevice({ weights, config, dims }: RandomLayer, x: tf.Tensor2D): Parts<RoutingTensors> {
   const ops = backend().ops!
   return {
-    route: (logits) => routeTensors(logits, config.router, weights.scoreBias),
+    route: (logits) => routeTensors(logits, routerRules(config, weights)),
     group: (routing) => groupTensorflow(x, dims.E, routing, ops),
     expert: (rows, e) => applyExpertTensorflow(rows, weights.experts[e], ops),
     weights: (routing) => routing.expertWeights,

@@ -1,5 +1,4 @@
-import type { Executor } from '../../src/load-model.ts'
-import { DISPATCHES } from '../../src/model/dispatch/index.ts'
+import { DISPATCHES, type Executor } from '../../src/model/ways.ts'
 import {
   type CaseKind,
   type Dispatch,

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { BYTES_PER_WEIGHT, moeLayerFlops, moeLayerWeightBytes } from '../../src/cost/index.ts'
 import { expertParameters } from '../../src/cost/parameters.ts'
-import type { Executor } from '../../src/load-model.ts'
-import { type DispatchName, routeAndDispatch } from '../../src/model/dispatch/index.ts'
 import { linear } from '../../src/model/linear.ts'
+import { routeAndDispatch } from '../../src/model/moe.ts'
 import { routingToHost } from '../../src/model/router/tensors.ts'
+import type { DispatchName, Executor } from '../../src/model/ways.ts'
 import { NOMINAL_SECONDS } from '../presets.ts'
 import { type Dispatch, isTwin, type LayerDims, type RoutingKind, type Twin } from '../schema.ts'
 import {

@@ -2,11 +2,11 @@ import * as tf from '@tensorflow/tfjs-core'
 import { BYTES_PER_WEIGHT } from '../../src/cost/index.ts'
 import { expertParameters } from '../../src/cost/parameters.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
-import type { Executor } from '../../src/load-model.ts'
-import type { KeysValues } from '../../src/model/attention.ts'
 import type { ModelConfig, MoeConfig } from '../../src/model/config.ts'
+import type { ForwardOptions } from '../../src/model/forward-options.ts'
 import type { KvCache } from '../../src/model/kv-cache.ts'
-import { type ForwardOptions, type ForwardResult, MoeModel } from '../../src/model/transformer.ts'
+import { type ForwardResult, MoeModel } from '../../src/model/transformer.ts'
+import type { Executor } from '../../src/model/ways.ts'
 import type { ExpertWeights, ModelWeights } from '../../src/model/weights.ts'
 import type { Twin } from '../schema.ts'
 import { disposeFeedForward, randomFeedForward, twinWidth } from './feed-forward.ts'
@@ -47,7 +47,8 @@ export class TwinModel extends MeasuredModel {
     const own: ExpertWeights[] = []
     const blocks = model.weights.blocks.map((block, i) => {
       if (block.feedForward.kind === 'dense') return block
-      const expert = randomFeedForward(config.hiddenSize, config.layers[i].intermediateSize, numbers)
+      const { intermediateSize } = config.layers[i].feedForward
+      const expert = randomFeedForward(config.hiddenSize, intermediateSize, numbers)
       own.push(expert)
       return { ...block, feedForward: { kind: 'dense' as const, expert } }
     })
@@ -67,49 +68,42 @@ export function twinConfig(config: ModelConfig, twin: Twin): ModelConfig {
     twinWidth({ H, E: router.numExperts, K: router.topK }, twin) + (sharedExpert?.intermediateSize ?? 0)
   return {
     ...config,
-    layers: config.layers.map((layer) =>
-      layer.kind === 'dense' ? layer : { kind: 'dense', intermediateSize: width(layer), bias: false },
-    ),
+    layers: config.layers.map(({ attention, feedForward }) => ({
+      attention,
+      feedForward:
+        feedForward.kind === 'dense'
+          ? feedForward
+          : { kind: 'dense', intermediateSize: width(feedForward), bias: false },
+    })),
   }
 }
 
 /** Bytes of a twin's own weights. */
 export function twinBytes(config: ModelConfig, twin: Twin): number {
   const { layers } = twinConfig(config, twin)
-  const own = layers.filter((_, i) => config.layers[i].kind === 'moe')
-  const weights = own.map((layer) => expertParameters(config.hiddenSize, layer.intermediateSize))
+  const own = layers.filter((_, i) => config.layers[i].feedForward.kind === 'moe')
+  const weights = own.map(({ feedForward }) =>
+    expertParameters(config.hiddenSize, feedForward.intermediateSize),
+  )
   return BYTES_PER_WEIGHT * weights.reduce((a, b) => a + b, 0)
 }
 
-/**
- * Caches that hold a prompt: one is filled by a forward, the others take its keys and values over when they are first
- * used, sharing their memory, so that a fresh one, which every decode run needs, costs next to nothing.
- */
+/** Caches that hold prompts, which one forward has read: every decode run needs a fresh one. */
 export class PromptCaches {
   current: KvCache | undefined
   private readonly filled: KvCache
-  private readonly layers: KeysValues[]
+  private readonly sequences: number[]
 
-  constructor(
-    private readonly model: MoeModel,
-    private readonly batch: number,
-    prompts: number[][],
-  ) {
+  constructor(model: MoeModel, prompts: number[][]) {
     this.filled = model.createCache()
+    this.sequences = [...prompts.keys()]
     tf.dispose(model.forward(prompts, { cache: this.filled, logits: 'last' }).logits)
-    this.layers = this.filled.handOver({ release: () => this.layers }) as KeysValues[]
   }
 
   fresh(): KvCache {
     this.current?.dispose()
-    const cache = this.model.createCache()
-    // With a sliding window fewer columns are left than there were tokens; positions then count from the first of them.
-    const stored = this.layers[0].keys.shape[2]
-    const extension = cache.extend(Array.from({ length: this.batch }, () => new Uint8Array(stored).fill(1)))
-    cache.handOver({ release: () => this.layers.map(shared) })
-    cache.commit(extension)
-    this.current = cache
-    return cache
+    this.current = this.filled.select(this.sequences)
+    return this.current
   }
 
   /** Ends the current cache too. */
@@ -118,8 +112,4 @@ export class PromptCaches {
     this.current = undefined
     this.filled.dispose()
   }
-}
-
-function shared({ keys, values }: KeysValues): KeysValues {
-  return { keys: tf.keep(tf.clone(keys)), values: tf.keep(tf.clone(values)) }
 }

@@ -1,40 +1,10 @@
-import { freemem } from 'node:os'
-import * as tf from '@tensorflow/tfjs-core'
 import { loadedTensorflow } from '../../src/backend/tensorflow.ts'
 import { BYTES_PER_WEIGHT } from '../../src/cost/index.ts'
 import { expertParameters } from '../../src/cost/parameters.ts'
-import type { RuntimeReport } from '../../src/device/index.ts'
-import type { Executor } from '../../src/load-model.ts'
 import type { ModelConfig } from '../../src/model/config.ts'
+import type { Executor } from '../../src/model/ways.ts'
 import { type Dispatch, isTwin, type LayerDims } from '../schema.ts'
 import { twinWidth } from './feed-forward.ts'
-
-/** The bench takes at most this share of what is free, or the machine would be measured while it swaps. */
-const SHARE = 0.8
-
-/** Bytes that tensors may take now; null where nobody tells. */
-export type MemoryLimit = () => number | null
-
-/** Of the card, its memory as nvidia-smi lists it less what tensors hold; elsewhere what the system has free then. */
-export function memoryLimit(
-  { device, memoryBytes }: RuntimeReport,
-  free = freemem,
-  held = () => tf.memory().numBytes,
-): MemoryLimit {
-  if (device === 'cuda') return () => (memoryBytes === null ? null : SHARE * memoryBytes - held())
-  return () => SHARE * free()
-}
-
-/** Why `bytes` do not fit, or null when they do or nobody knows. */
-export function memoryProblem(bytes: number, limit: MemoryLimit): string | null {
-  const allowed = limit()
-  if (allowed === null || bytes <= allowed) return null
-  return `needs about ${gigabytes(bytes)} GB of memory, and ${gigabytes(allowed)} GB may be used`
-}
-
-export function gigabytes(bytes: number): string {
-  return (bytes / 1e9).toPrecision(3)
-}
 
 /** Weights of a layer, twice: they are stacked once, and the stack and its parts are there together for a moment. */
 export function layerBytes({ D, H, E }: LayerDims): number {
@@ -47,6 +17,11 @@ export function variantBytes(dims: LayerDims, T: number, dispatch: Dispatch, exe
   const own = isTwin(dispatch) ? expertParameters(D, twinWidth(dims, dispatch)) : 0
   const inGraph = executor === 'recorded' && onGpu() ? own || E * expertParameters(D, H) : 0
   return BYTES_PER_WEIGHT * (own + inGraph + variantActivations(dims, T, dispatch, executor))
+}
+
+/** The least that a case of T tokens holds: its rows, the layer's output for them, and the leanest way to it. */
+export function caseBytes(dims: LayerDims, T: number): number {
+  return 2 * BYTES_PER_WEIGHT * T * dims.D + variantBytes(dims, T, 'sparse', 'eager')
 }
 
 /** On a card a graph's variables are copies of the weights; on a processor they share their memory. */
@@ -66,15 +41,16 @@ function variantActivations(dims: LayerDims, T: number, dispatch: Dispatch, exec
 
 /** What a forward of a model holds at most: activations of one layer, and attention over all its keys. */
 export function modelBytes(
-  { hiddenSize: D, attention, layers }: ModelConfig,
+  { hiddenSize: D, layers }: ModelConfig,
   { tokens: T, context: S }: { tokens: number; context: number },
   dispatch: Dispatch,
   executor: Executor,
 ): number {
-  const scores = 3 * T * S * attention.numHeads
-  const widest = layers.map((layer) => {
-    const { intermediateSize: H } = layer
-    const { numExperts: E, topK: K } = layer.kind === 'moe' ? layer.router : { numExperts: 1, topK: 1 }
+  const scores = 3 * T * S * Math.max(...layers.map(({ attention }) => attention.numHeads))
+  const widest = layers.map(({ feedForward }) => {
+    const { intermediateSize: H } = feedForward
+    const { numExperts: E, topK: K } =
+      feedForward.kind === 'moe' ? feedForward.router : { numExperts: 1, topK: 1 }
     return variantActivations({ D, H, E, K }, T, dispatch, executor)
   })
   return BYTES_PER_WEIGHT * (scores + 8 * T * D + Math.max(0, ...widest))

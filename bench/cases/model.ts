@@ -1,10 +1,16 @@
 import type * as tf from '@tensorflow/tfjs-core'
+import { windowOf } from '../../src/cost/attention.ts'
 import { type ForwardShape, forwardFlops, forwardWeightBytes, totalFlops } from '../../src/cost/index.ts'
-import type { Executor } from '../../src/load-model.ts'
-import { meanColumnsMet } from '../../src/model/attention.ts'
-import type { ModelConfig, RouterConfig } from '../../src/model/config.ts'
+import { meanColumnsMet } from '../../src/model/attention/mask.ts'
+import {
+  type AttentionShape,
+  type ModelConfig,
+  mixturesOf,
+  type RouterConfig,
+} from '../../src/model/config.ts'
 import type { KvCache } from '../../src/model/kv-cache.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
+import type { Executor } from '../../src/model/ways.ts'
 import { NOMINAL_SECONDS } from '../presets.ts'
 import { type Dispatch, isTwin } from '../schema.ts'
 import {
@@ -85,7 +91,7 @@ export function modelGroup(kind: ModelKind, { batch, context }: ModelSize): stri
 /** What a case is, before anything is made for it. */
 function modelCaseFacts(config: ModelConfig, kind: ModelKind, options: ModelCaseOptions): CaseFacts {
   const { batch } = options
-  const shapes = shapesOf(config, kind, options)
+  const shapes = shapesOf(kind, options)
   return {
     group: modelGroup(kind, options),
     kind,
@@ -93,7 +99,7 @@ function modelCaseFacts(config: ModelConfig, kind: ModelKind, options: ModelCase
     dims: null,
     tokens: shapes[0].tokens,
     batch,
-    context: kind === 'prefill' ? options.context : shapes[Math.floor(shapes.length / 2)].context,
+    context: kind === 'prefill' ? options.context : mostKeys(config, shapes[Math.floor(shapes.length / 2)]),
     callsPerRun: shapes.length,
     readBy: 'whole',
   }
@@ -109,14 +115,14 @@ function describeVariants(
   options: ModelCaseOptions,
   touched: number[],
 ): Described[] {
-  const shapes = shapesOf(config, kind, options)
+  const shapes = shapesOf(kind, options)
   const assignments = shapes[0].tokens * Math.max(0, ...mixtures(config).map(({ topK }) => topK))
   return variantsFor(assignments, options).map(([dispatch, executor]) => ({
     dispatch,
     executor,
     ...costOf(config, shapes, dispatch, touched),
     bytes:
-      modelBytes(config, shapes[0], dispatch, executor) +
+      modelBytes(config, { ...shapes[0], context: mostKeys(config, shapes[0]) }, dispatch, executor) +
       (isTwin(dispatch) ? twinBytes(config, dispatch) : 0),
   }))
 }
@@ -158,7 +164,7 @@ function decodeCase(model: MeasuredModel, text: BenchText, options: ModelCaseOpt
   const prompts = columns.map((ids) => ids.slice(0, context))
   const steps = Array.from({ length: count }, (_, s) => columns.map((ids) => [ids[context + s]]))
   const open = (of: MeasuredModel, dispatch: Dispatch, executor: Executor): OpenVariant => {
-    const caches = new PromptCaches(of.eager, batch, prompts)
+    const caches = new PromptCaches(of.eager, prompts)
     const take = (from: number, to: number, how: Executor) => {
       for (const tokens of steps.slice(from, to)) readLogits(of, tokens, dispatch, how, caches.current)
     }
@@ -176,7 +182,7 @@ function decodeCase(model: MeasuredModel, text: BenchText, options: ModelCaseOpt
       dispose: () => caches.dispose(),
     }
   }
-  const caches = new PromptCaches(model.eager, batch, prompts)
+  const caches = new PromptCaches(model.eager, prompts)
   const { spread, touched, logits } = decodeRouting(model.eager, caches.fresh(), steps)
   caches.dispose()
   return {
@@ -188,21 +194,28 @@ function decodeCase(model: MeasuredModel, text: BenchText, options: ModelCaseOpt
   }
 }
 
+/** A call of a run; how many keys it meets depends on the layer. */
+type CallShape = Omit<ForwardShape, 'dispatch' | 'context'> & { context(attention: AttentionShape): number }
+
 /** Shape of each call of one run. */
-function shapesOf(
-  { attention }: ModelConfig,
-  kind: ModelKind,
-  { batch, context, steps }: ModelCaseOptions,
-): Omit<ForwardShape, 'dispatch'>[] {
+function shapesOf(kind: ModelKind, { batch, context, steps }: ModelCaseOptions): CallShape[] {
   if (kind === 'prefill') {
-    return [{ tokens: batch * context, context: meanColumnsMet(context, attention), logitRows: batch }]
+    const keys = (attention: AttentionShape) =>
+      meanColumnsMet(context, { slidingWindow: windowOf(attention) })
+    return [{ tokens: batch * context, context: keys, logitRows: batch }]
   }
-  const window = attention.slidingWindow ?? Number.POSITIVE_INFINITY
   return Array.from({ length: steps }, (_, step) => ({
     tokens: batch,
-    context: Math.min(context + UNTIMED_STEPS + step, window - 1) + 1, // the cache keeps W - 1 columns
+    // The cache keeps W - 1 columns.
+    context: (attention: AttentionShape) =>
+      Math.min(context + UNTIMED_STEPS + step, (windowOf(attention) ?? Number.POSITIVE_INFINITY) - 1) + 1,
     logitRows: batch,
   }))
+}
+
+/** Keys that a query of the call meets in the layer where it meets most. */
+function mostKeys({ layers }: ModelConfig, { context }: CallShape): number {
+  return Math.max(...layers.map(({ attention }) => context(attention)))
 }
 
 /** The spread over all timed steps, the experts that one call touches on average in each layer, the last step's logits. */
@@ -262,13 +275,13 @@ function variantsOf(
 }
 
 function mixtures({ layers }: ModelConfig): RouterConfig[] {
-  return layers.flatMap((layer) => (layer.kind === 'moe' ? [layer.router] : []))
+  return mixturesOf(layers).map(({ router }) => router)
 }
 
 /** FLOPs of all calls, bytes of one. `touched`: experts that one sparse call touches, an entry a mixture layer. */
 function costOf(
   config: ModelConfig,
-  calls: Omit<ForwardShape, 'dispatch'>[],
+  calls: CallShape[],
   dispatch: Dispatch,
   touched: number[],
 ): Pick<Variant, 'flops' | 'idealSpeedup' | 'weightBytes'> {

@@ -17,7 +17,7 @@ export async function measureTracing(
   signal: AbortSignal,
 ): Promise<TracingCost | null> {
   const [ids] = text.sequences(1, context + steps)
-  const caches = new PromptCaches(model, 1, [ids.slice(0, context)])
+  const caches = new PromptCaches(model, [ids.slice(0, context)])
   const variants = ASKED.map((trace) => ({
     prepare: () => void caches.fresh(),
     run: () => {

@@ -10,9 +10,11 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import type { Dtype } from '../../src/backend/dtypes.ts'
-import { writeAtomically } from '../../src/checkpoint/save.ts'
+import { MAX_THREADS } from '../../src/device/threads.ts'
+import { writeAtomically } from '../../src/files.ts'
 import { dtypeOption, wholeNumber } from '../../src/script/arguments.ts'
 import { write } from '../../src/script/output.ts'
+import { checkOutputs } from '../../src/script/outputs.ts'
 import { runScript } from '../../src/script/run.ts'
 import { gitCommit, loadAverage } from '../conditions.ts'
 import { takeTurns, turnsTable } from './in-turns.ts'
@@ -35,6 +37,7 @@ interface Flags {
 
 async function alternate(flags: Flags): Promise<void> {
   const { model, threads, python, rounds, samples, dtype = 'float32', out } = flags
+  checkOutputs({ flag: '--out', path: out })
   const date = new Date().toISOString()
   const loadAverageBefore = loadAverage()
   const sides = [
@@ -57,7 +60,7 @@ async function alternate(flags: Flags): Promise<void> {
     commit: await gitCommit(),
     versions,
   }
-  if (out) writeAtomically(out, `${JSON.stringify({ ...conditions, rows }, null, 1)}\n`)
+  if (out !== undefined) writeAtomically(out, `${JSON.stringify({ ...conditions, rows }, null, 1)}\n`)
   const circumstances = `${model}, ${dtype}, ${threads} threads, load ${loadAverageBefore} before the start`
   await write(`${turnsTable(rows)}${circumstances}; ${JSON.stringify(versions)}\n`)
 }
@@ -66,10 +69,10 @@ const program = new Command('tsx bench/peers/alternate.ts')
   .description('Times tinymoe and transformers on one checkpoint, in turns, on the processor.')
   .usage('--model DIR [options]')
   .requiredOption('--model <dir>', 'a Hugging Face directory')
-  .option('--threads <n>', 'threads of both', wholeNumber(1), cpus().length)
+  .option('--threads <n>', 'threads of both', wholeNumber(1, MAX_THREADS), cpus().length)
   .option('--python <path>', 'one with torch and transformers', process.env.PYTHON || 'python3')
-  .option('--rounds <n>', 'turns of each', wholeNumber(1), 3)
-  .option('--samples <n>', 'timed runs of a case in a turn', wholeNumber(1), 2)
+  .option('--rounds <n>', 'turns of each', wholeNumber(1, 10_000), 3)
+  .option('--samples <n>', 'timed runs of a case in a turn', wholeNumber(1, 10_000), 2)
   .addOption(dtypeOption())
   .option('--out <file>', 'store samples and conditions as JSON')
   .action(alternate)

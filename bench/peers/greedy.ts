@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { InputError } from '../../src/errors.ts'
 import { loadModel } from '../../src/load-model.ts'
-import { wholeNumber } from '../../src/script/arguments.ts'
+import { MAX_TOKENS, wholeNumber } from '../../src/script/arguments.ts'
 import { write } from '../../src/script/output.ts'
 import { runScript } from '../../src/script/run.ts'
 
@@ -31,7 +31,7 @@ async function printGreedy(dir: string, { maxTokens }: { maxTokens: number }): P
 
 const program = new Command('tsx bench/peers/greedy.ts')
   .argument('<dir>')
-  .requiredOption('--max-tokens <n>', 'new tokens of each text', wholeNumber(1))
+  .requiredOption('--max-tokens <n>', 'new tokens of each text', wholeNumber(1, MAX_TOKENS))
   .action(printGreedy)
 
 await runScript(program)

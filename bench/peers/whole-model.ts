@@ -4,11 +4,15 @@
  */
 import { Command } from 'commander'
 import type { Dtype } from '../../src/backend/dtypes.ts'
-import { type Executor, type LoadedModel, loadModel } from '../../src/load-model.ts'
+import { MAX_THREADS } from '../../src/device/threads.ts'
+import { checkPromptLength } from '../../src/generate/generate.ts'
+import { type LoadedModel, loadModel } from '../../src/load-model.ts'
+import type { Executor } from '../../src/model/ways.ts'
 import { summarize } from '../../src/samples.ts'
-import { dtypeOption, executorOption, wholeNumber } from '../../src/script/arguments.ts'
+import { dtypeOption, executorOption, MAX_TOKENS, wholeNumber } from '../../src/script/arguments.ts'
 import { write } from '../../src/script/output.ts'
 import { runScript } from '../../src/script/run.ts'
+import { checkRunSize } from '../../src/script/run-size.ts'
 import type { ChosenRow } from './output.ts'
 
 interface Flags {
@@ -100,10 +104,17 @@ function printed(rows: ChosenRow[]): string {
   return lines.join('')
 }
 
+function checkSizes(model: LoadedModel, { prefill, prompt, decode, batch }: Flags): void {
+  for (const tokens of [prefill, prompt + decode]) checkPromptLength(tokens, model.config)
+  const sizes = `--batch ${batch} --prompt ${prompt} --decode ${decode}`
+  checkRunSize(sizes, model, { sequences: batch, tokens: prompt + decode })
+}
+
 async function timeModel(flags: Flags): Promise<void> {
   const { executor, dtype, threads } = flags
   const model = await loadModel(flags.model, { device: 'cpu', executor, dtype, threads })
   try {
+    checkSizes(model, flags)
     const rows = measure(model, flags)
     const { tensorflowVersion, nodeVersion, threads, threadsReason } = model.runtime
     const versions = { tensorflow: tensorflowVersion, node: nodeVersion }
@@ -118,12 +129,12 @@ const program = new Command('tsx bench/peers/whole-model.ts')
   .description('Times a whole model: prefill, and greedy decode through its cache, on the processor.')
   .usage('--model DIR [options]')
   .requiredOption('--model <dir>', 'a Hugging Face directory')
-  .option('--prefill <n>', 'tokens of the prefill case; 0 leaves it out', wholeNumber(0), 512)
-  .option('--decode <n>', 'steps of the decode case; 0 leaves it out', wholeNumber(0), 64)
-  .option('--prompt <n>', 'tokens in the cache before the first step', wholeNumber(1), 64)
-  .option('--batch <n>', 'sequences of the decode case, of different lengths', wholeNumber(1), 1)
-  .option('--threads <n>', "threads of TensorFlow's ops; default: all", wholeNumber(1))
-  .option('--samples <n>', 'timed runs of each case', wholeNumber(1), 5)
+  .option('--prefill <n>', 'tokens of the prefill case; 0 leaves it out', wholeNumber(0, MAX_TOKENS), 512)
+  .option('--decode <n>', 'steps of the decode case; 0 leaves it out', wholeNumber(0, MAX_TOKENS), 64)
+  .option('--prompt <n>', 'tokens in the cache before the first step', wholeNumber(1, MAX_TOKENS), 64)
+  .option('--batch <n>', 'sequences of the decode case, of different lengths', wholeNumber(1, 4096), 1)
+  .option('--threads <n>', "threads of TensorFlow's ops; default: all", wholeNumber(1, MAX_THREADS))
+  .option('--samples <n>', 'timed runs of each case', wholeNumber(1, 10_000), 5)
   .addOption(executorOption())
   .addOption(dtypeOption())
   .option('--json', 'print one JSON value')

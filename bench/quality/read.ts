@@ -1,8 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { InputError, messageOf } from '../../src/errors.ts'
+import { InputError } from '../../src/errors.ts'
 import { readEvaluation } from '../../src/eval/read.ts'
 import type { EvalReport } from '../../src/eval/types.ts'
+import { readJson } from '../../src/files.ts'
 import { PRESET_NAMES, type PresetName } from '../../src/train/presets.ts'
 import type { StudyReport } from '../study/summary.ts'
 
@@ -38,12 +39,7 @@ export function readQuality(folder: string): Quality {
 }
 
 function readStudy(file: string): StudyReport {
-  let report: StudyReport
-  try {
-    report = JSON.parse(readFileSync(file, 'utf8'))
-  } catch (error) {
-    throw new InputError(`${file}: cannot be read: ${messageOf(error)}`, { cause: error })
-  }
+  const report = readJson(file, InputError) as StudyReport
   if (report?.format !== 'tinymoe-study' || report.version !== 1)
     throw new InputError(`${file}: is no tinymoe-study of version 1`)
   return report

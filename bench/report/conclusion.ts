@@ -1,103 +1,86 @@
+import { greatest } from 'd3-array'
 import type { Dispatch, Row } from '../schema.ts'
-import { firstCase, type Subject, tokenSweep } from './select.ts'
+import { capitalised, listed } from './format.ts'
+import { type ComparedRow, firstCase, isCompared, type Subject, tokenSweep } from './select.ts'
 
 /** Nearer to dense than this is called as fast: medians of a busy machine differ by a few per cent of themselves. */
 const EVEN_WITHIN = 0.05
 
-type Compared = Row & { speedup: number }
-
 /** What the rows say of sparse against dense, in one sentence. */
 export function conclude(rows: Row[], subject: Subject): string {
-  const clauses = [layerClause(rows, subject), modelClause(rows, subject)].filter((clause) => clause !== null)
+  const clauses = [...layerClause(rows, subject), ...modelClause(rows, subject)]
   if (clauses.length === 0) return 'Nothing was compared, so there is nothing to conclude.'
-  const text = clauses.join('; ')
-  return `${text[0].toUpperCase()}${text.slice(1)}.`
+  return `${capitalised(clauses.join('; '))}.`
 }
 
-function layerClause(rows: Row[], subject: Subject): string | null {
-  const of = (dispatch: Dispatch) => compared(tokenSweep(rows, subject, dispatch)).reverse()
+/** The most tokens first. */
+function layerClause(rows: Row[], subject: Subject): string[] {
+  const of = (dispatch: Dispatch) => tokenSweep(rows, subject, dispatch).filter(isCompared).reverse()
   const sparse = of('sparse')
-  if (sparse.length === 0) return null
-  const won = sparse.filter((row) => verdictOf(row) === 'faster')
-  const even = sparse.filter((row) => verdictOf(row) === 'even')
-  const lost = sparse.filter((row) => verdictOf(row) === 'slower')
-  if (won.length === 0) return neverFaster(sparse, lost)
-  const best = fastest(won)!
+  const those = (verdict: Verdict) => sparse.filter((row) => verdictOf(row) === verdict)
+  const [won, even, lost] = [those('faster'), those('even'), those('slower')]
+  const best = greatest(won.length > 0 ? won : sparse, ({ speedup }) => speedup)
+  if (!best) return []
+  const at = ({ tokens }: Row) => `T=${tokens}`
+  if (won.length === 0) {
+    const verb = lost.length === sparse.length ? 'lost to' : 'did not beat'
+    return [
+      `on one layer sparse dispatch ${verb} dense at every size measured (at best ${times(best)} times as fast, at ${at(best)}): the ${idealOf(best)} times fewer FLOPs of its experts did not arrive as time here`,
+    ]
+  }
   const others = won.filter((row) => row !== best)
-  const gathers = of('gather')
-  const parts = [
-    `on one layer sparse dispatch is ${times(best)} times as fast as dense at T=${best.tokens} (ideal ${round(best.idealSpeedup)})`,
-    ...others.map((row) => `${times(row)} times at T=${row.tokens}`),
-    ...(even.length > 0 ? [`not clearly faster at ${sizes(even)}`] : []),
-    ...(lost.length > 0 ? [`slower at ${lost.map((row) => lossOf(row, gathers)).join(', ')}`] : []),
+  return [
+    listed([
+      `on one layer sparse dispatch is ${times(best)} times as fast as dense at ${at(best)} (ideal ${idealOf(best)})`,
+      ...others.map((row) => `${times(row)} times at ${at(row)}`),
+      ...(even.length > 0 ? [`not clearly faster at ${even.map(at).join(', ')}`] : []),
+      ...(lost.length > 0 ? [`slower at ${lost.map((row) => lossOf(row, of('gather'))).join(', ')}`] : []),
+    ]),
   ]
-  return joined(parts)
-}
-
-function neverFaster(sparse: Compared[], lost: Compared[]): string {
-  const best = fastest(sparse)!
-  const verb = lost.length === sparse.length ? 'lost to' : 'did not beat'
-  return `on one layer sparse dispatch ${verb} dense at every size measured (at best ${times(best)} times as fast, at T=${best.tokens}): the ${round(best.idealSpeedup)} times fewer FLOPs of its experts did not arrive as time here`
 }
 
 /** What a loss was, and whether `gather`, which is for few tokens, did better. */
-function lossOf(row: Compared, gathers: Compared[]): string {
-  const gather = gathers.find(({ tokens }) => tokens === row.tokens)
-  const better =
-    gather && gather.speedup > row.speedup ? `, where gather is ${times(gather)} times as fast as dense` : ''
+function lossOf(row: ComparedRow, gathers: ComparedRow[]): string {
+  const gather = gathers.find(({ tokens, speedup }) => tokens === row.tokens && speedup > row.speedup)
+  const better = gather ? `, where gather is ${times(gather)} times as fast as dense` : ''
   return `T=${row.tokens} (${times(row)}${better})`
 }
 
-function modelClause(rows: Row[], { executor }: Subject): string | null {
-  const best = (kind: Row['kind']) => {
-    const routed = firstCase(rows, kind, executor).filter(
-      ({ dispatch }) => dispatch === 'sparse' || dispatch === 'gather',
+function modelClause(rows: Row[], { executor }: Subject): string[] {
+  const best = (kind: Row['kind'], words: (row: Row) => string) => {
+    const routed = firstCase(rows, kind, executor).filter(({ dispatch }) =>
+      /^(sparse|gather)$/.test(dispatch),
     )
-    return fastest(compared(routed))
+    const row = greatest(routed.filter(isCompared), ({ speedup }) => speedup)
+    return row ? [`${described(row)} at ${words(row)}`] : []
   }
-  const prefill = best('prefill')
-  const decode = best('decode')
   const clauses = [
-    ...(prefill ? [`${described(prefill)} at reading a prompt of ${prefill.tokens} tokens`] : []),
-    ...(decode ? [`${described(decode)} at writing token by token`] : []),
+    ...best('prefill', ({ tokens }) => `reading a prompt of ${tokens} tokens`),
+    ...best('decode', () => 'writing token by token'),
   ]
-  return clauses.length > 0 ? `the whole model against dense is ${joined(clauses)}` : null
+  return clauses.length > 0 ? [`the whole model against dense is ${listed(clauses)}`] : []
 }
 
-function described(row: Compared): string {
-  const ideal = `ideal ${round(row.idealSpeedup)}`
+function described(row: ComparedRow): string {
+  const ideal = `ideal ${idealOf(row)}`
   return verdictOf(row) === 'even'
     ? `not clearly faster (${row.dispatch} ${times(row)} times, ${ideal})`
     : `${times(row)} times as fast (${row.dispatch}, ${ideal})`
 }
 
-function fastest(rows: Compared[]): Compared | undefined {
-  return [...rows].sort((a, b) => b.speedup - a.speedup)[0]
-}
-
-function compared(rows: Row[]): Compared[] {
-  return rows.filter((row): row is Compared => row.speedup !== null)
-}
+type Verdict = 'faster' | 'even' | 'slower'
 
 /** Even, too, when the interval cannot tell which side it is on. */
-function verdictOf({ speedup, speedupLow, speedupHigh }: Compared): 'faster' | 'even' | 'slower' {
+function verdictOf({ speedup, speedupLow, speedupHigh }: ComparedRow): Verdict {
   const undecided = speedupLow !== null && speedupHigh !== null && speedupLow <= 1 && speedupHigh >= 1
   if (undecided || Math.abs(speedup - 1) <= EVEN_WITHIN) return 'even'
   return speedup > 1 ? 'faster' : 'slower'
 }
 
-function sizes(rows: Row[]): string {
-  return rows.map(({ tokens }) => `T=${tokens}`).join(', ')
-}
-
-function times({ speedup }: Compared): string {
+function times({ speedup }: ComparedRow): string {
   return speedup.toFixed(speedup < 1 ? 2 : 1)
 }
 
-function round(value: number): string {
-  return String(Number(value.toFixed(1)))
-}
-
-function joined(parts: string[]): string {
-  return parts.length < 2 ? parts.join('') : `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`
+function idealOf({ idealSpeedup }: Row): string {
+  return String(Number(idealSpeedup.toFixed(1)))
 }

@@ -1,5 +1,5 @@
 import * as Plot from '@observablehq/plot'
-import { EXECUTORS, type Executor } from '../../src/load-model.ts'
+import { EXECUTORS, type Executor } from '../../src/model/ways.ts'
 import type { BenchReport, Row } from '../schema.ts'
 import {
   byDispatch,

@@ -1,18 +1,20 @@
+import { readFileSync } from 'node:fs'
 import { escapeXml } from '../../src/text/xml.ts'
 import type { BenchReport, Dispatch } from '../schema.ts'
 import { conditionLines, methodLines } from './conditions.ts'
 import type { Evaluations } from './evaluations.ts'
 import { latencySection, speedupSection } from './over-tokens.ts'
-import { colourOf, LOOKS } from './palette.ts'
+import { colourOf, colourVariables, LOOKS } from './palette.ts'
 import { parametersSection } from './parameters.ts'
 import { qualitySection } from './quality.ts'
 import { remarks } from './remarks.ts'
 import { rooflineSection } from './roofline.ts'
 import type { LegendEntry, Panel, Section } from './section.ts'
-import { STYLE } from './style.ts'
 import { sweepsSection } from './sweeps.ts'
 import { everyRow, leftOut, sections } from './tables.ts'
 import { workSection } from './work.ts'
+
+const STYLE = readFileSync(new URL('page.css', import.meta.url), 'utf8')
 
 /** The report as a page of one file that asks for nothing else: conclusion, conditions, pictures, and all tables. */
 export function benchPage(report: BenchReport, evaluations: Evaluations): string {
@@ -34,7 +36,10 @@ export function benchPage(report: BenchReport, evaluations: Evaluations): string
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>${title}</title>
-<style>${STYLE}</style>
+<style>
+:root { ${colourVariables('light')} }
+@media (prefers-color-scheme: dark) { :root { ${colourVariables('dark')} } }
+${STYLE}</style>
 </head>
 <body>
 <header>

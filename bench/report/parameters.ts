@@ -1,6 +1,6 @@
 import * as Plot from '@observablehq/plot'
-import { countArchitecture } from '../../src/cost/parameters.ts'
-import { publishedArchitecture, publishedModels } from '../../src/cost/published.ts'
+import { countParameters } from '../../src/cost/parameters.ts'
+import { publishedModels, publishedShape } from '../../src/cost/published.ts'
 import type { BenchReport } from '../schema.ts'
 import { centred, logScale, panel } from './charts.ts'
 import { percent, short } from './format.ts'
@@ -22,7 +22,7 @@ export function parametersSection({ model, layer }: BenchReport): Section {
   ]
   const published = publishedModels()
     .map((one): Size => {
-      const counted = countArchitecture(publishedArchitecture(one))
+      const counted = countParameters(publishedShape(one))
       return { name: one.name.replace(/^.*\//, ''), total: counted.total, active: counted.active }
     })
     .sort((a, b) => a.total - b.total)

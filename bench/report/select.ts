@@ -1,4 +1,4 @@
-import { EXECUTORS, type Executor } from '../../src/load-model.ts'
+import { EXECUTORS, type Executor } from '../../src/model/ways.ts'
 import {
   ALL_DISPATCHES,
   type Axis,

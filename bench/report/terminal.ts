@@ -1,5 +1,5 @@
 import { extname, relative } from 'node:path'
-import { EXECUTORS } from '../../src/load-model.ts'
+import { EXECUTORS } from '../../src/model/ways.ts'
 import { table, wrapped } from '../../src/text/columns.ts'
 import type { BenchReport, PeerRow, Row } from '../schema.ts'
 import { conditionLines } from './conditions.ts'

@@ -1,7 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import { writeAtomically } from '../../src/checkpoint/save.ts'
 import { DOMAINS } from '../../src/corpus/index.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { InputError } from '../../src/errors.ts'
@@ -9,6 +8,7 @@ import { documentsOf, TextCodec } from '../../src/eval/documents.ts'
 import { documentLosses, lossReport } from '../../src/eval/loss.ts'
 import { EVAL_DEFAULTS } from '../../src/eval/run.ts'
 import type { ByDomain, LossReport } from '../../src/eval/types.ts'
+import { readJson, writeAtomically } from '../../src/files.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
 import { deviceLine } from '../../src/train/card-words.ts'
@@ -52,7 +52,7 @@ export function readResult(folder: string, run: PlannedRun): StudyRun | null {
   const file = join(folder, RESULT_FILE)
   if (!existsSync(file)) return null
   checkSettings(folder, run)
-  return JSON.parse(readFileSync(file, 'utf8'))
+  return readJson(file, InputError) as StudyRun
 }
 
 /**

@@ -35,7 +35,9 @@ export function backend(): Backend {
   return {
     name: tf.getBackend(),
     tensorflow: node,
-    ops: node && tensorflowOps(node),
+    get ops() {
+      return node && tensorflowOps(node)
+    },
     onCard,
     processor: loadedWith ? { threads: loadedWith.threads.threads, features: loadedWith.cpuFeatures } : null,
     read: (tensor) => tensor.dataSync() as never,

@@ -1,50 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core'
-import { LIMITS } from './limits.ts'
+import type { FusedCall, FusedName } from './kernels.ts'
 import { tensorflow } from './tensorflow.ts'
-
-/** A kernel of src/native: many of TensorFlow's ops in one. */
-export interface Kernel {
-  /** What TensorFlow knows it by. */
-  op: string
-  /** Names and types of the attributes that it is called with. */
-  attributes?: Readonly<Record<string, 'int' | 'float'>>
-  /** Limits that it is told, by its names for them. */
-  limits?: Readonly<Record<string, number>>
-  /** Whether it reads matrices of weights, which it takes in float32 only. */
-  readsWeights?: boolean
-}
-
-const limits = { rows_outside_panels: LIMITS.rowsOutsidePanels }
-
-/**
- * The fused kernels by what they compute, with the shapes of inputs and output. The definition of each is the steps that stand
- * where `fused` is called; tests/graph/fused.test.ts compares.
- */
-export const FUSED = {
-  /** x [..., D], weight [D] -> [..., D] */
-  rmsNorm: { op: 'TinymoeRmsNorm', attributes: { eps: 'float' } },
-  /** x [B, T, N, d], cos and sin [B or 1, T, N, d] -> [B, T, N, d]; the first `rotary` channels of each head turn. */
-  rope: { op: 'TinymoeRope', attributes: { rotary: 'int' } },
-  /** queries [B, T, N, d], keys and values [B, Nk, S, d], mask [B or 1, 1, G T or 1, S] -> [B, T, N, d] */
-  attention: { op: 'TinymoeAttention' },
-  /** One expert for all rows: x [T, D], gateUp [2H, D], down [D, H] -> [T, D] */
-  expert: { op: 'TinymoeExpert', limits, readsWeights: true },
-  /** The chosen ones, weighted and added up: x [T, D], gateUp [E, 2H, D], down [E, D, H], indices and weights [T, K] -> [T, D] */
-  experts: { op: 'TinymoeExperts', limits, readsWeights: true },
-  /** Gate above up [2H, n] -> silu(gate) * up [H, n] */
-  gated: { op: 'TinymoeGated' },
-  /** Experts' outputs [D, n] each, where the T K assignments stand among them, weights [T, K] -> the sums of tokens [T, D] */
-  combine: { op: 'TinymoeCombine', attributes: { experts: 'int' } },
-} as const satisfies Record<string, Kernel>
-
-export type FusedName = keyof typeof FUSED
-
-/** One kernel and what it is given. */
-export interface FusedCall {
-  name: FusedName
-  inputs: tf.Tensor[]
-  attributes: Readonly<Record<string, number>>
-}
 
 /** Runs `steps`, the definition of what they compute; a recorded graph may run the kernel of that name in their place. */
 export function fused<X extends tf.Tensor>(

@@ -11,17 +11,18 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { CheckpointError, messageOf } from '../errors.ts'
+import { entryAt, shownPath } from '../files.ts'
 import { listNames } from './json.ts'
 import { readSafetensors, type SafetensorsFile } from './safetensors.ts'
-import { type Checkpoint, INDEX_FILE, readCheckpoint, SINGLE_FILE } from './shards.ts'
+import { type Checkpoint, INDEX_FILE, type Meaningless, readCheckpoint, SINGLE_FILE } from './shards.ts'
 import type { ByteSource, ModelFiles } from './source.ts'
 
 const MAX_READ_BYTES = 1 << 30 // Node reads less than 2^31 bytes in one call
 const WEIGHT_FILE = /\.(safetensors|bin|pt|pth|ckpt|gguf|ggml|h5|msgpack|onnx|npz)$|\.index\.json$/
 
 /** As `readCheckpoint`, of a directory on disk. */
-export function openCheckpoint(dir: string): Checkpoint {
-  return readCheckpoint(filesIn(dir))
+export function openCheckpoint(dir: string, meaningless?: Meaningless): Checkpoint {
+  return readCheckpoint(filesIn(dir), meaningless)
 }
 
 /** As `readSafetensors`, of a file on disk. */
@@ -35,7 +36,7 @@ export function filesIn(dir: string): ModelFiles {
   return {
     dir,
     at,
-    has: (name) => existsSync(at(name)),
+    has: (name) => dir !== '' && entryAt(at(name), CheckpointError) !== undefined,
     bytes(name) {
       try {
         return readFileSync(at(name))
@@ -46,7 +47,7 @@ export function filesIn(dir: string): ModelFiles {
     open: (name) => FileReader.open(at(name)),
     withoutWeights(expected) {
       const stat = statSync(dir, { throwIfNoEntry: false })
-      if (!stat) return `${dir}: no such directory; ${expected} in it`
+      if (!stat) return `${shownPath(dir)}: no such directory; ${expected} in it`
       if (!stat.isDirectory()) return `${dir}: is not a directory; ${expected} in one`
       const broken = [SINGLE_FILE, INDEX_FILE].map(at).find(isBrokenLink)
       if (broken) return `${broken}: is a link to a file that is not there`

@@ -1,6 +1,7 @@
+import { isJsonObject } from '../checks.ts'
 import { CheckpointError } from '../errors.ts'
 import { DTYPE_BITS } from './dtype.ts'
-import { isJsonObject, parseStrictJson, quote, showList } from './json.ts'
+import { parseStrictJson, quote, showList } from './json.ts'
 
 /** One tensor of a safetensors header. `begin` and `end` are bytes from the start of the data section. */
 export interface TensorEntry {

@@ -1,10 +1,11 @@
+import { isJsonObject } from '../checks.ts'
 import { CheckpointError, messageOf } from '../errors.ts'
+import { excerpt, shown } from '../text/foreign.ts'
 
 const [QUOTE, BACKSLASH, OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET] = Array.from('"\\{}[]', (c) =>
   c.charCodeAt(0),
 )
 
-const MAX_NAME_SHOWN = 200
 const MAX_NUMBERS_SHOWN = 16
 const MAX_NAMES_SHOWN = 5
 
@@ -22,19 +23,14 @@ export function parseStrictJson(where: string, bytes: Uint8Array): unknown {
     fault = faultOf(text)
     if (fault === undefined) return JSON.parse(text)
   } catch (error) {
-    throw new CheckpointError(`${where} is not JSON: ${messageOf(error)}`, { cause: error })
+    throw new CheckpointError(`${where} is not JSON: ${excerpt(messageOf(error))}`, { cause: error })
   }
   throw new CheckpointError(`${where} ${fault}`)
 }
 
-/** Whether a parsed JSON value is an object (not null, not an array). */
-export function isJsonObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-/** A name from outside, as JSON and shortened, for a message. */
+/** A name from outside, quoted and shortened, for a message. */
 export function quote(name: string): string {
-  return JSON.stringify(name.length > MAX_NAME_SHOWN ? `${name.slice(0, MAX_NAME_SHOWN)}...` : name)
+  return shown(name)
 }
 
 /** Names from outside, shortened, for a message: `"a", "b" and 3 more`. */
@@ -46,9 +42,9 @@ export function listNames(names: string[]): string {
 
 /** A list from outside, shortened, for a message: `[2,3]`. */
 export function showList(values: readonly unknown[]): string {
-  const shown = values.slice(0, MAX_NUMBERS_SHOWN).map(showValue)
-  const more = values.length - shown.length
-  return `[${shown.join(',')}${more > 0 ? `,... ${more} more` : ''}]`
+  const first = values.slice(0, MAX_NUMBERS_SHOWN).map(showValue)
+  const more = values.length - first.length
+  return `[${first.join(',')}${more > 0 ? `,... ${more} more` : ''}]`
 }
 
 function showValue(value: unknown): string {

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
+import { ExpertStack, type StoredTensor, TensorSpec } from '../model/tensor-spec.ts'
 import { leaves } from '../model/tree.ts'
-import { ExpertStack, type StoredTensor, TensorSpec, type WeightTable } from '../model/weight-table.ts'
+import type { WeightTable } from '../model/weight-table.ts'
 import { cutExperts, type ExpertWeights, type ModelWeights, type MoeWeights } from '../model/weights.ts'
 import { product, sum } from '../sums.ts'
 
@@ -22,7 +23,9 @@ export function packWeights(
   source: WeightSource,
   onProgress: LoadProgress = () => {},
 ): ModelWeights {
-  const sizes = [...leaves<TensorSpec | ExpertStack>(table)].map(([, { size }]) => size)
+  const sizes = leaves<TensorSpec | ExpertStack>(table).map(([, leaf]) =>
+    leaf instanceof ExpertStack ? leaf.count * leaf.size : leaf.size,
+  )
   const packer = new Packer(source, sum(sizes), onProgress)
   try {
     return packer.tree(table) as ModelWeights
@@ -98,7 +101,7 @@ class Packer {
 
   /** One matrix of all experts [E, out, in]. */
   private stack(stack: ExpertStack, part: 'gateUp' | 'down'): tf.Tensor3D {
-    const { stored, shape, size } = stack.whole[part]
+    const { stored, shape, size } = stack.whole[part].weight
     const values = numbersToShare(size)
     if (this.source.stacked) this.fill(values, stored)
     else {
@@ -116,7 +119,7 @@ class Packer {
       this.fill(values, [tensor], e)
       return { weight: this.keep(tf.tensor<tf.Rank.R2>(values, shape as [number, number])), bias: null }
     }
-    return { gateUp: cut(whole.gateUp), down: cut(whole.down) }
+    return { gateUp: cut(whole.gateUp.weight), down: cut(whole.down.weight) }
   }
 
   /** The numbers of tensors (or of one entry of each), one after the other. */

@@ -1,7 +1,7 @@
-import { lstatSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { familyNamed } from '../families/index.ts'
 import { publishedNames } from '../families/names.ts'
+import { makeFolder, writeAtomically } from '../files.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { tensorSpecs, weightTable } from '../model/weight-table.ts'
 import type { FloatDtype } from './dtype.ts'
@@ -26,7 +26,7 @@ export function saveCheckpoint(
 ): void {
   const family = familyNamed(config.family)
   const publishedName = publishedNames(family.names)
-  mkdirSync(dir, { recursive: true })
+  makeFolder(dir)
   const tensors = [...tensorSpecs(weightTable(config))].flatMap(([, { stored, packing }]) =>
     stored.map(({ name: ours, shape }) => {
       const name = publishedName(ours)
@@ -55,21 +55,4 @@ const PYTHON_FLOATS = /^( *"(?:routed_scaling_factor|rms_norm_eps)": -?\d+)(?=,?
 
 function configText(config: object): string {
   return `${JSON.stringify(config, null, 2).replace(PYTHON_FLOATS, '$1.0')}\n`
-}
-
-/** The file appears whole or not at all. A link, pipe or device is written into, and stays what it is. */
-export function writeAtomically(file: string, content: string): void {
-  const there = lstatSync(file, { throwIfNoEntry: false })
-  if (there && !there.isFile()) {
-    writeFileSync(file, content)
-    return
-  }
-  mkdirSync(dirname(file), { recursive: true })
-  const temporary = `${file}.${process.pid}.tmp`
-  try {
-    writeFileSync(temporary, content)
-    renameSync(temporary, file)
-  } finally {
-    rmSync(temporary, { force: true })
-  }
 }

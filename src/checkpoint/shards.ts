@@ -1,10 +1,14 @@
+import { isJsonObject } from '../checks.ts'
 import { CheckpointError } from '../errors.ts'
-import { isJsonObject, listNames, parseStrictJson, quote } from './json.ts'
+import { listNames, parseStrictJson, quote } from './json.ts'
 import { type CheckpointTensor, readSafetensors, type SafetensorsFile } from './safetensors.ts'
 import type { ModelFiles } from './source.ts'
 
 export const SINGLE_FILE = 'model.safetensors'
 export const INDEX_FILE = 'model.safetensors.index.json'
+
+/** Whether a tensor of this name means nothing to the model: an index and its shards may disagree on it. */
+export type Meaningless = (name: string) => boolean
 
 /** The weights of a model directory, in one file or several. */
 export interface Checkpoint {
@@ -23,15 +27,15 @@ export interface Checkpoint {
  * The weights of a Hugging Face model directory: `model.safetensors`, else the shards that
  * `model.safetensors.index.json` names. Where both exist the single file wins, as in transformers
  * (`_get_resolved_checkpoint_files`). CheckpointError where neither exists, or where the index and its shards disagree
- * on a single tensor. The index's `metadata.total_size` is not checked: nothing depends on it.
+ * on a single tensor that has a meaning. The index's `metadata.total_size` is not checked: nothing depends on it.
  */
-export function readCheckpoint(files: ModelFiles): Checkpoint {
+export function readCheckpoint(files: ModelFiles, meaningless: Meaningless = () => false): Checkpoint {
   if (files.has(SINGLE_FILE)) return checkpointOf(files.dir, [readSafetensors(files.open(SINGLE_FILE))])
-  if (files.has(INDEX_FILE)) return readIndexed(files)
+  if (files.has(INDEX_FILE)) return readIndexed(files, meaningless)
   throw new CheckpointError(files.withoutWeights(`expected ${SINGLE_FILE}, or ${INDEX_FILE} with its shards`))
 }
 
-function readIndexed(files: ModelFiles): Checkpoint {
+function readIndexed(files: ModelFiles, meaningless: Meaningless): Checkpoint {
   const index = files.at(INDEX_FILE)
   const weightMap = readWeightMap(index, files.bytes(INDEX_FILE))
   const shards = shardNames(weightMap)
@@ -45,7 +49,7 @@ function readIndexed(files: ModelFiles): Checkpoint {
   try {
     for (const shard of shards) {
       opened.push(readSafetensors(files.open(shard)))
-      checkShard(index, shard, opened.at(-1)!, weightMap)
+      checkShard(index, shard, opened.at(-1)!, weightMap, meaningless)
     }
     return checkpointOf(files.dir, opened)
   } catch (error) {
@@ -87,15 +91,19 @@ function checkShard(
   shard: string,
   file: SafetensorsFile,
   weightMap: Map<string, string>,
+  meaningless: Meaningless,
 ): void {
   const held = new Set(file.tensors.map((tensor) => tensor.name))
-  const absent = [...weightMap].filter(([name, of]) => of === shard && !held.has(name)).map(([name]) => name)
+  const absent = [...weightMap]
+    .filter(([name, of]) => of === shard && !held.has(name) && !meaningless(name))
+    .map(([name]) => name)
   if (absent.length > 0) {
     throw new CheckpointError(
       `${index}: puts ${listNames(absent)} in ${shard}, which does not hold ${itOrThem(absent)}`,
     )
   }
   for (const name of held) {
+    if (meaningless(name)) continue
     const of = weightMap.get(name)
     if (of === undefined)
       throw new CheckpointError(`${index}: does not name ${quote(name)}, which ${shard} holds`)

@@ -1,16 +1,7 @@
-import { randomUUID } from 'node:crypto'
-import {
-  closeSync,
-  fsyncSync,
-  openSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { closeSync, fsyncSync, openSync, readdirSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
 import { CheckpointError, messageOf } from '../errors.ts'
+import { atomically } from '../files.ts'
 import { encodeBf16, encodeF16, type FloatDtype, floatBytes } from './dtype.ts'
 import { INDEX_FILE, SINGLE_FILE } from './shards.ts'
 
@@ -40,7 +31,7 @@ export function writeSafetensors(
   tensors: Iterable<TensorToWrite>,
   metadata?: Record<string, string>,
 ): void {
-  atomically((temporary) => writeTo(temporary(file), [...tensors], metadata))
+  replacing((temporary) => writeTo(temporary(file), [...tensors], metadata))
 }
 
 /**
@@ -58,7 +49,7 @@ export function writeShards(dir: string, tensors: Iterable<TensorToWrite>, maxSh
       ? SINGLE_FILE
       : `model-${fiveDigits(i + 1)}-of-${fiveDigits(shards.length)}.safetensors`
   const written = shards.map((_, i) => shardName(i))
-  atomically((temporary) => {
+  replacing((temporary) => {
     shards.forEach((shard, i) => {
       writeTo(temporary(join(dir, written[i])), shard, { format: 'pt' }) // transformers refuses files without it
     })
@@ -105,27 +96,19 @@ function fiveDigits(n: number): string {
   return String(n).padStart(5, '0')
 }
 
-/**
- * Runs `write`, which asks for the temporary name of each file it writes, then renames all of them in that order. Where
- * `write` fails, the temporary files are removed and what was there before stays.
- */
-function atomically(write: (temporary: (file: string) => string) => void): void {
-  const renames = new Map<string, string>()
+/** `atomically`, with a CheckpointError where the disk refuses. */
+function replacing(write: (temporary: (file: string) => string) => void): void {
+  let last = ''
   try {
-    write((file) => {
-      const name = join(dirname(file), `.${basename(file)}.${randomUUID()}.tmp`)
-      renames.set(name, file)
-      return name
-    })
-    for (const [from, to] of renames) renameSync(from, to)
+    atomically((temporary) =>
+      write((file) => {
+        last = file
+        return temporary(file)
+      }),
+    )
   } catch (error) {
-    for (const name of renames.keys()) rmSync(name, { force: true })
-    if (error instanceof Error && 'syscall' in error) {
-      throw new CheckpointError(`${[...renames.values()].at(-1)}: cannot be written: ${messageOf(error)}`, {
-        cause: error,
-      })
-    }
-    throw error
+    if (!(error instanceof Error && 'syscall' in error)) throw error
+    throw new CheckpointError(`${last}: cannot be written: ${messageOf(error)}`, { cause: error })
   }
 }
 

@@ -4,17 +4,24 @@ import { type LayerChoice, type LayerSizes, layerLike } from '../../bench/like.t
 import { PRESET_PLANS } from '../../bench/presets.ts'
 import { terminalReport } from '../../bench/report/terminal.ts'
 import { CASE_KINDS, type CaseKind, type LayerDims, PRESETS, type Preset } from '../../bench/schema.ts'
-import { bundledModel, defaultResultsFolder, prepareFolder, storeReport } from '../../bench/store.ts'
+import { bundledModel, defaultResultsFolder, storeReport } from '../../bench/store.ts'
 import { UsageError } from '../errors.ts'
-import type { Executor } from '../load-model.ts'
-import { allOptions, decimal, executorOption, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
+import type { Executor } from '../model/ways.ts'
+import { allOptions, executorOption, type GlobalOptions, positive, wholeNumber } from '../script/arguments.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
+import { checkOutputs } from '../script/outputs.ts'
 import { withProgress } from '../script/progress.ts'
+import { numberOf } from '../text/number.ts'
 import { registerBenchCompare } from './bench-compare.ts'
 
 /** Exit code when `--assert` finds too little. */
 const ASSERTION_FAILED = 3
+
+/** What a case of a layer may be at most, whatever the memory: counts that one tensor or graph can hold. */
+const MAX_BATCH = 1e9
+const MAX_WIDTH = 1e6
+const MAX_EXPERTS = 4096
 
 /** The bench's own flags. */
 export interface Flags {
@@ -41,7 +48,6 @@ export interface Flags {
 export function registerBench(program: Command): void {
   const command = program
     .command('bench')
-    .description('measure what sparse expert dispatch saves against dense: FLOPs, bytes and time')
     .addOption(
       new Option(
         '--preset <name>',
@@ -54,16 +60,17 @@ export function registerBench(program: Command): void {
     .option('--model <model>', 'directory, or a bundled model (default: moe)')
     .addOption(executorOption())
     .addOption(new Option('--only <kind>', 'one kind of case (default: all)').choices(CASE_KINDS))
-    .addOption(listOption('--tokens <list>', 'T of each case of the layer sweep'))
+    .addOption(listOption('--tokens <list>', 'T of each case of the layer sweep', MAX_BATCH))
     .addOption(
       listOption(
         '--dim <list>',
         "D, width of the layer; of several the first is the layer's, the others are tried too",
+        MAX_WIDTH,
       ),
     )
-    .addOption(listOption('--hidden <list>', 'H, width of one expert, likewise'))
-    .addOption(listOption('--experts <list>', 'E, experts of the layer, likewise'))
-    .addOption(listOption('--top-k <list>', 'K, experts a token goes to, likewise'))
+    .addOption(listOption('--hidden <list>', 'H, width of one expert, likewise', MAX_WIDTH))
+    .addOption(listOption('--experts <list>', 'E, experts of the layer, likewise', MAX_EXPERTS))
+    .addOption(listOption('--top-k <list>', 'K, experts a token goes to, likewise', MAX_EXPERTS))
     .option(
       '--like <model>',
       'sizes of the layer from a model: a published or bundled name, a directory or a config.json',
@@ -77,7 +84,7 @@ export function registerBench(program: Command): void {
       new Option(
         '--assert <factor>',
         `exit ${ASSERTION_FAILED} unless sparse is surely this many times as fast as dense at the largest T`,
-      ).argParser(decimal('a factor above 0, such as 1.5', (value) => value > 0)),
+      ).argParser(positive(MAX_EXPERTS, 'a factor')),
     )
     .option('--peers', "also time transformers' layer and model (Python with torch and transformers)")
     .option('--python <path>', 'interpreter for --peers (default: PYTHON, or python3)')
@@ -94,16 +101,17 @@ export function registerBench(program: Command): void {
 async function bench(flags: Flags & GlobalOptions): Promise<void> {
   const options = benchOptions(flags)
   const folder = flags.out ?? defaultResultsFolder()
-  prepareFolder(folder)
+  checkOutputs({ flag: '--out', path: folder, kind: 'folder' })
   await interruptible('what is measured is stored', async (signal) => {
     const deaths: string[] = []
     const onDeath = (sentence: string) => deaths.push(sentence)
     const report = await withProgress('bench', (onProgress) =>
       runBench(options, { signal, onProgress, onNotice: remark, onDeath }),
     )
-    const files = await storeReport(report, folder)
-    await write(flags.json ? `${JSON.stringify(report)}\n` : terminalReport(report, files))
+    const { files, failure } = await storeReport(report, folder)
+    await write(flags.json || failure ? `${JSON.stringify(report)}\n` : terminalReport(report, files))
     for (const sentence of deaths) remark(sentence) // last, since a table with a gap does not say why
+    if (failure) throw failure // the report is on stdout, whole
     if (report.assertion && !report.assertion.passed && !report.interrupted)
       process.exitCode = ASSERTION_FAILED
   })
@@ -162,17 +170,18 @@ function layerOf(flags: Flags, preset: LayerDims): LayerChoice | null {
 }
 
 /** An option that is a list of whole numbers from 1; what it is by default, the preset says. */
-function listOption(flags: string, description: string): Option {
+function listOption(flags: string, description: string, max: number): Option {
   return new Option(flags, `${description} (default: the preset's)`).argParser((text) => [
-    ...new Set(text.split(',').map(wholeNumber(1))),
+    ...new Set(text.split(',').map(wholeNumber(1, max))),
   ])
 }
 
 /** A share above 0 and up to 1, as `1/16` or `0.0625`. */
 function share(text: string): number {
-  const [numerator, denominator = '1'] = text.split('/')
-  const value = Number(numerator) / Number(denominator)
-  if (!/^(\d+\/\d+|\d*\.?\d+)$/.test(text) || !(value > 0 && value <= 1)) {
+  const parts = text.split('/').map(numberOf)
+  const [numerator, denominator = 1] = parts
+  const value = (numerator ?? 0) / (denominator ?? 0)
+  if (parts.length > 2 || !(value > 0 && value <= 1)) {
     throw new InvalidArgumentError('Expected a share above 0 and up to 1, such as 1/16 or 0.25.')
   }
   return value

@@ -1,7 +1,25 @@
 import { curveLines, multiple } from '../cost/picture.ts'
+import type { Rebound } from '../cost/rebound.ts'
+import type { TrainingCost, TrainingRun } from '../cost/training.ts'
 import { table } from '../text/columns.ts'
 import { dollars, parametersText, percent, si, thousands } from '../text/units.ts'
-import type { CostReport } from './cost.ts'
+
+/** All that is printed; `--json` prints it as it is. */
+export interface CostReport {
+  /** Whose parameters and attention; null where --active and --total describe some other model. */
+  model: string | null
+  run: TrainingRun & { sequence: number }
+  cost: TrainingCost
+  leftOut: { what: string; dollars: number | null }[]
+  rebound: {
+    costFactor: number
+    breakEvenElasticity: number
+    rows: Rebound[]
+    curve: Rebound[]
+    /** Of --use-factor; null without it. */
+    impliedElasticity: number | null
+  }
+}
 
 /** The run, its FLOPs and dollars, the dense twin, what is left out, and the rebound. */
 export function costText(report: CostReport): string {

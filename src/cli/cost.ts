@@ -1,19 +1,21 @@
 import type { Command } from 'commander'
-import { writeAtomically } from '../checkpoint/save.ts'
-import { findPublished, nearNames, publishedArchitecture } from '../cost/published.ts'
-import {
-  BREAK_EVEN_ELASTICITY,
-  impliedElasticity,
-  type Rebound,
-  rebound,
-  reboundCurve,
-} from '../cost/rebound.ts'
+import { findPublished, nearNames, publishedShape } from '../cost/published.ts'
+import { BREAK_EVEN_ELASTICITY, impliedElasticity, rebound, reboundCurve } from '../cost/rebound.ts'
 import { DEEPSEEK_V3, H800_PEAK, leftOut } from '../cost/report.ts'
-import { type TrainingCost, type TrainingRun, trainingCost, trainingFlops } from '../cost/training.ts'
-import { InputError, messageOf, UsageError } from '../errors.ts'
-import { allOptions, amount, decimal, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
-import { remark, write } from '../script/output.ts'
-import { costText } from './cost-text.ts'
+import { type TrainingRun, trainingCost, trainingFlops } from '../cost/training.ts'
+import { InputError, UsageError } from '../errors.ts'
+import {
+  allOptions,
+  amount,
+  decimal,
+  type GlobalOptions,
+  MAX_TOKENS,
+  positive,
+  wholeNumber,
+} from '../script/arguments.ts'
+import { write } from '../script/output.ts'
+import { checkOutputs, writeOutput } from '../script/outputs.ts'
+import { type CostReport, costText } from './cost-text.ts'
 
 interface Flags extends GlobalOptions {
   model?: string
@@ -36,22 +38,10 @@ interface Flags extends GlobalOptions {
 const CURVE_STEPS = 96
 const CURVE_MAX = 2
 
-/** All that is printed; `--json` prints it as it is. */
-export interface CostReport {
-  /** Whose parameters and attention; null where --active and --total describe some other model. */
-  model: string | null
-  run: TrainingRun & { sequence: number }
-  cost: TrainingCost
-  leftOut: { what: string; dollars: number | null }[]
-  rebound: {
-    costFactor: number
-    breakEvenElasticity: number
-    rows: Rebound[]
-    curve: Rebound[]
-    /** Of --use-factor; null without it. */
-    impliedElasticity: number | null
-  }
-}
+/** Dollars of a GPU hour, TFLOP/s of a GPU, and how many times cheaper or more: far beyond what was or will be. */
+const MAX_PRICE = 1e6
+const MAX_TFLOPS = 1e6
+const MAX_FACTOR = 1e6
 
 const EXAMPLES = `
 Defaults are DeepSeek-V3's training as its report gives it. Amounts may end in K, M, B or T. docs/cost.md has every formula
@@ -75,7 +65,6 @@ export function registerCost(program: Command): void {
   ]
   const command = program
     .command('cost')
-    .summary('what training costs, from its FLOPs, and what cheaper tokens do to spending')
     .description("The arithmetic of a training run's price, and of the rebound effect.")
     .option('--model <name>', 'published model whose parameters and attention to take (default: deepseek-v3)')
   for (const [flag, description] of amounts) command.option(flag, description, amount)
@@ -83,57 +72,57 @@ export function registerCost(program: Command): void {
     .option(
       '--sequence <n>',
       'tokens of a training sequence, for the attention',
-      wholeNumber(1),
+      wholeNumber(1, MAX_TOKENS),
       DEEPSEEK_V3.sequence,
     )
-    .option('--price <dollars>', 'of one GPU hour', positive('dollars above 0'), DEEPSEEK_V3.price)
+    .option('--price <dollars>', 'of one GPU hour', positive(MAX_PRICE, 'dollars'), DEEPSEEK_V3.price)
     .option(
       '--peak-tflops <n>',
       'of one GPU, dense bfloat16',
-      positive('TFLOP/s above 0'),
+      positive(MAX_TFLOPS, 'TFLOP/s'),
       H800_PEAK.bfloat16 / 1e12,
     )
     .option(
       '--fp8-peak-tflops <n>',
       'of one GPU, dense fp8 (default: twice that)',
-      positive('TFLOP/s above 0'),
+      positive(MAX_TFLOPS, 'TFLOP/s'),
     )
     .optionsGroup('Rebound:')
     .option(
       '--cost-factor <f>',
       'cost a token falls to 1/f (default: what sparsity saves of the training)',
-      decimal('a factor from 1', (value) => value >= 1 && value <= 1e6),
+      decimal(`a factor from 1 to ${MAX_FACTOR}`, (value) => value >= 1 && value <= MAX_FACTOR),
     )
     .option('--elasticity <list>', 'of demand: use grows as price^-e', elasticities, [0.5, 1, 1.5])
-    .option('--use-factor <g>', 'use grew g times: which elasticity that is', positive('a factor above 0'))
+    .option(
+      '--use-factor <g>',
+      'use grew g times: which elasticity that is',
+      positive(MAX_FACTOR, 'a factor'),
+    )
     .option('--svg <file>', 'the curve as a picture')
     .addHelpText('after', EXAMPLES)
     .action((_: unknown, self: Command) => runCost(allOptions<Flags>(self)))
 }
 
-function positive(expected: string): (text: string) => number {
-  return decimal(expected, (value) => value > 0)
-}
-
 function elasticities(text: string): number[] {
   return [
-    ...new Set(text.split(',').map(decimal('elasticities from 0 to 10 such as 0.5,1,1.5', (e) => e <= 10))),
+    ...new Set(
+      text.split(',').map(decimal('elasticities from 0 to 10 such as 0.5,1,1.5', (e) => e >= 0 && e <= 10)),
+    ),
   ].sort((a, b) => a - b)
 }
 
 async function runCost(flags: Flags): Promise<void> {
+  checkOutputs({ flag: '--svg', path: flags.svg })
   const report = costReport(flags)
   const { curve, rows, costFactor } = report.rebound
+  let failure: InputError | null = null
   if (flags.svg !== undefined) {
     const { curvePicture } = await import('../cost/svg.ts') // what draws takes long to load
-    try {
-      writeAtomically(flags.svg, curvePicture(curve, rows, costFactor))
-    } catch (error) {
-      throw new InputError(`--svg ${flags.svg}: cannot be written (${messageOf(error)})`)
-    }
-    remark(`[written: ${flags.svg}]`)
+    failure = writeOutput('--svg', flags.svg, curvePicture(curve, rows, costFactor))
   }
   await write(flags.json ? `${JSON.stringify(report)}\n` : costText(report))
+  if (failure) throw failure
 }
 
 /** @throws UsageError or InputError for values that do not go together */
@@ -188,8 +177,7 @@ function modelOf({ model, active, total, sequence, tokens, gpuHours }: Flags): M
     }
     return { name: null, active, total, attentionPerToken: null }
   }
-  const spec = publishedArchitecture(published)
-  const { attentionScores } = trainingFlops(spec, sequence, 'causal')
+  const { attentionScores } = trainingFlops(publishedShape(published), sequence, 'causal')
   const figure = (quantity: 'active' | 'total') => {
     const value = published.published[quantity]
     if (value === null)

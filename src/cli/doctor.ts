@@ -10,17 +10,14 @@ interface DoctorFlags {
 }
 
 export function registerDoctor(program: Command): void {
-  program
-    .command('doctor')
-    .description('say which device is used and why, on what it runs, and how fast it is')
-    .action(async (_flags, command: Command) => {
-      const { device, debug, json } = command.optsWithGlobals<DoctorFlags>()
-      const { report } = await startRuntime({ device, debug })
-      const readings = await measureMachine()
-      const cacheFolder = cacheRoot()
-      if (json) console.log(JSON.stringify({ ...report, readings, cacheFolder }))
-      else console.log(formatReport(report, readings, cacheFolder))
-    })
+  program.command('doctor').action(async (_flags, command: Command) => {
+    const { device, debug, json } = command.optsWithGlobals<DoctorFlags>()
+    const { report } = await startRuntime({ device, debug })
+    const readings = await measureMachine()
+    const cacheFolder = cacheRoot()
+    if (json) console.log(JSON.stringify({ ...report, readings, cacheFolder }))
+    else console.log(formatReport(report, readings, cacheFolder))
+  })
 }
 
 function formatReport(report: RuntimeReport, readings: MachineReadings, cacheFolder: string): string {

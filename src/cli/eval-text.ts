@@ -11,8 +11,8 @@ import type {
   Timing,
 } from '../eval/types.ts'
 import { table } from '../text/columns.ts'
+import { quoted } from '../text/foreign.ts'
 import { percent, thousands } from '../text/units.ts'
-import { quoted } from '../trace/token-text.ts'
 
 /** The report for people, part by part. */
 export function evalText(report: EvalReport): string {

@@ -1,9 +1,5 @@
-import { accessSync, constants, mkdirSync, statSync } from 'node:fs'
-import { dirname } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { writeAtomically } from '../checkpoint/save.ts'
 import { DOMAINS, type Domain } from '../corpus/index.ts'
-import { InputError, messageOf } from '../errors.ts'
 import { EVAL_DEFAULTS, type EvalOptions, evaluate } from '../eval/run.ts'
 import { EVAL_SPLITS } from '../eval/types.ts'
 import type { LoadOptions } from '../load-model.ts'
@@ -13,10 +9,12 @@ import {
   executorOption,
   type GlobalOptions,
   MODEL_ARGUMENT,
+  seed,
   wholeNumber,
 } from '../script/arguments.ts'
 import { interruptible } from '../script/interrupt.ts'
-import { remark, write } from '../script/output.ts'
+import { write } from '../script/output.ts'
+import { checkOutputs, writeOutput } from '../script/outputs.ts'
 import { withProgress } from '../script/progress.ts'
 import { evalText } from './eval-text.ts'
 import { loadTold } from './loading.ts'
@@ -24,6 +22,9 @@ import { loadTold } from './loading.ts'
 interface Flags extends EvalOptions, Pick<LoadOptions, 'executor' | 'dispatch'> {
   out?: string
 }
+
+/** Two hours or so on two cores, and documents that fit in memory. */
+const MAX_SAMPLES = 10_000
 
 const EXAMPLES = `
 Texts and questions are of this project's corpus, of a split that no model was trained on. docs/eval.md says how
@@ -38,17 +39,16 @@ Examples:
 export function registerEval(program: Command): void {
   program
     .command('eval')
-    .summary('how good a model is, and at what cost')
     .description("Loss, right answers, cost and speed of a model on texts of this project's corpus.")
     .argument(...MODEL_ARGUMENT)
     .addOption(new Option('--split <name>', 'texts to use').choices(EVAL_SPLITS).default(EVAL_DEFAULTS.split))
     .option(
       '--samples <n>',
       'documents of each domain for the loss; questions of each form at most',
-      wholeNumber(1),
+      wholeNumber(1, MAX_SAMPLES),
       EVAL_DEFAULTS.samples,
     )
-    .option('--seed <n>', 'of the texts: one seed, the same texts', wholeNumber(0), EVAL_DEFAULTS.seed)
+    .option('--seed <n>', 'of the texts: one seed, the same texts', seed, EVAL_DEFAULTS.seed)
     .option('--domains <list>', `such as story,code (default: ${DOMAINS.join(',')})`, domainList)
     .option('--experts', 'also what the experts specialise in, and what is lost without each')
     .option('--out <file>', 'write the JSON here')
@@ -68,7 +68,7 @@ function domainList(text: string): Domain[] {
 
 async function runEval(dir: string, flags: Flags & GlobalOptions): Promise<void> {
   const { json, out } = flags
-  if (out !== undefined) checkWritable(out)
+  checkOutputs({ flag: '--out', path: out })
   await interruptible('no report is written', async (signal) => {
     const model = await loadTold(dir, flags)
     try {
@@ -76,36 +76,15 @@ async function runEval(dir: string, flags: Flags & GlobalOptions): Promise<void>
         evaluate(model, flags, { signal, onProgress }),
       )
       const line = `${JSON.stringify(report)}\n`
-      if (out !== undefined) writeReport(out, line)
+      const failure = out === undefined ? null : writeOutput('--out', out, line)
       await write(json ? line : evalText(report))
+      if (!failure) return
+      if (!json) await write(line) // made in a minute or an hour: it must not be lost
+      throw failure
     } catch (error) {
       if (!signal.aborted) throw error
     } finally {
       model.dispose()
     }
   })
-}
-
-/** Asked before the work, so that no result is lost for want of a place. */
-function checkWritable(file: string): void {
-  try {
-    mkdirSync(dirname(file), { recursive: true })
-    accessSync(dirname(file), constants.W_OK)
-  } catch (error) {
-    throw notWritable(file, messageOf(error))
-  }
-  if (statSync(file, { throwIfNoEntry: false })?.isDirectory()) throw notWritable(file, 'is a directory')
-}
-
-function writeReport(file: string, content: string): void {
-  try {
-    writeAtomically(file, content)
-  } catch (error) {
-    throw notWritable(file, messageOf(error))
-  }
-  remark(`[written: ${file}]`)
-}
-
-function notWritable(file: string, why: string): InputError {
-  return new InputError(`--out ${file}: cannot be written (${why})`)
 }

@@ -1,7 +1,12 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import type { RuntimeReport } from '../device/types.ts'
 import { UsageError } from '../errors.ts'
-import { DEFAULT_MAX_TOKENS } from '../generate/generate.ts'
+import {
+  DEFAULT_MAX_TOKENS,
+  GENERATION_CONFIG,
+  type Settings,
+  settingsOf,
+} from '../generate/generation-config.ts'
 import type { Generated, GenerateOptions, GenerateResult } from '../generate/types.ts'
 import type { LoadedModel, LoadOptions } from '../load-model.ts'
 import {
@@ -10,20 +15,33 @@ import {
   dispatchOption,
   dtypeOption,
   executorOption,
+  MAX_TOKENS,
   MODEL_ARGUMENT,
+  positive,
   repeated,
+  seed,
   tokenIds,
   wholeNumber,
 } from '../script/arguments.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
+import { checkRunSize } from '../script/run-size.ts'
+import { shown } from '../text/foreign.ts'
 import { loadTold } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 
 type Options = Omit<GenerateOptions, 'signal' | 'trace' | 'ignoreEos'> &
   Pick<LoadOptions, 'executor' | 'dtype'>
 
+/** At this temperature every token is as likely as any other. */
+const MAX_TEMPERATURE = 1000
+const MAX_PENALTY = 1000
+/** More tokens than any vocabulary has. */
+const MAX_VOCABULARY = 1e7
+
 const EXAMPLES = `
+What is left out is as the model's generation_config.json says, where it has one.
+
 Examples:
   $ tinymoe generate models/moe --prompt "Once upon a time" --max-tokens 100
   $ tinymoe generate models/moe --prompt "Once" --temperature 0.8 --top-p 0.95 --seed 7
@@ -34,19 +52,17 @@ Examples:
 export function registerGenerate(program: Command): void {
   program
     .command('generate')
-    .summary('continue a text')
     .description('Continues a text or token ids with the model of a directory, on stdout as it comes.')
     .argument(...MODEL_ARGUMENT)
     .option('--prompt <text>', 'text to continue; - reads it from stdin, without its last line break')
     .option('--tokens <ids>', 'token ids to continue, such as 1,2,3', tokenIds)
-    .option('--max-tokens <n>', 'new tokens at most', wholeNumber(1), DEFAULT_MAX_TOKENS)
+    .option('--max-tokens <n>', `new tokens at most; else ${DEFAULT_MAX_TOKENS}`, wholeNumber(1, MAX_TOKENS))
     .option(
       '--temperature <x>',
-      '0 takes the most likely token',
-      decimal('a number from 0', () => true),
-      0,
+      '0 takes the most likely token; else 0',
+      decimal(`a number from 0 to ${MAX_TEMPERATURE}`, (x) => x >= 0 && x <= MAX_TEMPERATURE),
     )
-    .option('--top-k <n>', 'draw from this many most likely tokens; 0 is off', wholeNumber(0))
+    .option('--top-k <n>', 'draw from this many most likely tokens; 0 is off', wholeNumber(0, MAX_VOCABULARY))
     .option(
       '--top-p <x>',
       'draw from the most likely tokens that reach this sum',
@@ -55,14 +71,10 @@ export function registerGenerate(program: Command): void {
     .option(
       '--min-p <x>',
       'draw from tokens this share as likely as the best',
-      decimal('a number from 0 to 1', (x) => x <= 1),
+      decimal('a number from 0 to 1', (x) => x >= 0 && x <= 1),
     )
-    .option(
-      '--repetition-penalty <x>',
-      'above 1 repeats less',
-      decimal('a number above 0', (x) => x > 0),
-    )
-    .option('--seed <n>', 'of the draws: the same seed gives the same text', wholeNumber(0), 0)
+    .option('--repetition-penalty <x>', 'above 1 repeats less', positive(MAX_PENALTY))
+    .option('--seed <n>', 'of the draws: the same seed gives the same text', seed, 0)
     .option('--stop <text>', 'end before this text; may be given several times', repeated(stopText))
     .addOption(dispatchOption())
     .addOption(executorOption())
@@ -81,17 +93,33 @@ async function runGenerate(dir: string, command: Command): Promise<void> {
   if ((options.prompt === undefined) === (options.tokens === undefined)) {
     throw new UsageError('generate takes either --prompt or --tokens')
   }
-  const prompt = options.prompt === '-' ? await textFromStdin() : options.prompt
+  const prompt = options.prompt === '-' ? await textFromStdin('--prompt') : options.prompt
   await interruptible('the text ends here', async (signal) => {
     const model = await loadTold(dir, { device, debug, dispatch: options.dispatch, executor, dtype })
     try {
+      const settings = settingsOf(options, model.generation)
+      checkSize(options.tokens?.length ?? 0, settings, model)
       const run = model.generate({ ...options, prompt, signal })
-      if (json) await write(`${JSON.stringify(toJson(await run.done, model))}\n`)
-      else await show(run, model)
+      remarkNotFollowed(model)
+      if (json) await write(`${JSON.stringify({ ...toJson(await run.done, model), settings })}\n`)
+      else await show(run, model, settings)
     } finally {
       model.dispose()
     }
   })
+}
+
+function checkSize(tokens: number, { maxTokens: { value, source } }: Settings, model: LoadedModel): void {
+  const flag = source === GENERATION_CONFIG ? `${source}'s max_new_tokens` : '--max-tokens'
+  checkRunSize(`${flag} ${value}`, model, { sequences: 1, tokens: tokens + value })
+}
+
+/** What the model's authors meant and does not happen. */
+function remarkNotFollowed({ generation }: LoadedModel): void {
+  const names = Object.entries(generation?.notFollowed ?? {}).map(
+    ([name, value]) => `${name} ${shown(value)}`,
+  )
+  if (names.length > 0) remark(`${GENERATION_CONFIG}: not followed here: ${names.join(', ')}`)
 }
 
 function toJson(
@@ -110,27 +138,42 @@ function toJson(
 }
 
 /** Prints text as it comes (token ids where there is no tokenizer), then a line about the run on stderr. */
-async function show(run: GenerateResult, model: LoadedModel): Promise<void> {
+async function show(run: GenerateResult, model: LoadedModel, settings: Settings): Promise<void> {
   const { tokenizer } = model
-  let shown = 0
+  let written = 0
   for await (const { token, text } of run) {
     if (tokenizer) await write(text)
-    else await write(shown === 0 ? String(token) : `,${token}`)
-    shown += tokenizer ? text.length : 1
+    else await write(written === 0 ? String(token) : `,${token}`)
+    written += tokenizer ? text.length : 1
   }
   const generated = await run.done
-  await write(`${tokenizer ? generated.text.slice(shown) : ''}\n`) // an aborted run had held something back
+  await write(`${tokenizer ? generated.text.slice(written) : ''}\n`) // an aborted run had held something back
   remark(summary(generated, model))
+  const fromFile = Object.entries(settings).filter(([, { source }]) => source === GENERATION_CONFIG)
+  if (fromFile.length === 0) return
+  const said = fromFile.map(([name, { value }]) => `${FLAGS[name as keyof Settings]} ${shown(value)}`)
+  remark(`[${GENERATION_CONFIG}: ${said.join(' ')}]`)
+}
+
+const FLAGS: Record<keyof Settings, string> = {
+  temperature: '--temperature',
+  topK: '--top-k',
+  topP: '--top-p',
+  minP: '--min-p',
+  repetitionPenalty: '--repetition-penalty',
+  maxTokens: '--max-tokens',
+  stop: '--stop',
 }
 
 function summary(
   { tokens, promptTokens, finishReason, timings }: Generated,
   { runtime, dtype }: LoadedModel,
 ): string {
-  const { prefillMs, tokensPerSecond } = timings
+  const { prefillMs, graphsMs, tokensPerSecond } = timings
+  const graphs = graphsMs > 0 ? `, ${graphsMs.toFixed(0)} ms in all for making graphs` : ''
   const speed = tokensPerSecond === null ? '' : `, ${tokensPerSecond.toFixed(1)} tokens/s`
   return (
-    `[${tokens.length} tokens${speed} (${finishReason}); prompt of ${promptTokens} tokens in ${prefillMs.toFixed(0)} ms; ` +
+    `[${tokens.length} tokens${speed} (${finishReason}); prompt of ${promptTokens} tokens in ${prefillMs.toFixed(0)} ms${graphs}; ` +
     `${deviceLine(runtime)}${dtype === 'float32' ? '' : `; ${dtype}`}]`
   )
 }

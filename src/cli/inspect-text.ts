@@ -1,11 +1,19 @@
-import type { Intensity, PublishedFacts } from '../cost/inspection.ts'
+import type { Inspection, Intensity, PublishedFacts } from '../cost/inspection.ts'
 import type { ParameterParts } from '../cost/parameters.ts'
 import { type Bar, barLines, multiple } from '../cost/picture.ts'
 import { CONVENTIONS, type Comparison, type PublishedModel } from '../cost/published.ts'
 import { mean } from '../sums.ts'
 import { table } from '../text/columns.ts'
 import { fourDigits, parametersText, percent, si, signedPercent } from '../text/units.ts'
-import type { Inspected } from './inspect.ts'
+import type { WeightsAnswer } from '../trace/analyse.ts'
+
+/** Everything that is shown of one model. */
+export interface Inspected extends Inspection {
+  name: string
+  published: PublishedFacts | null
+  /** Distinct experts that a text really touched, by batch size; null without --measure. */
+  measured: { tokens: number; answers: WeightsAnswer[] } | null
+}
 
 /** Columns of the longest bar. */
 const BAR_WIDTH = 48

@@ -1,22 +1,16 @@
-import { existsSync, statSync } from 'node:fs'
-import { type Command, InvalidArgumentError, Option } from 'commander'
-import { writeAtomically } from '../checkpoint/save.ts'
+import { type Command, Option } from 'commander'
 import { type CostDtype, DTYPE_BYTES } from '../cost/bytes.ts'
-import {
-  compareTraining,
-  type Inspection,
-  inspectArchitecture,
-  type PublishedFacts,
-} from '../cost/inspection.ts'
+import { compareTraining, inspectModel } from '../cost/inspection.ts'
 import { modelNamed, type NamedModel } from '../cost/named.ts'
 import { compareWithPublished, publishedModels } from '../cost/published.ts'
-import { InputError, messageOf, UsageError } from '../errors.ts'
+import { InputError, UsageError } from '../errors.ts'
+import { entryAt, shownPath } from '../files.ts'
+import { mixturesOf } from '../model/config.ts'
 import { bundledDirectory } from '../package.ts'
-import { allOptions, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
-import { remark, write } from '../script/output.ts'
-import { type WeightsAnswer, weightsAnswer } from '../trace/analyse.ts'
-import { barOf, comparisonText, inspectionText, listText } from './inspect-text.ts'
-import { loadTold } from './loading.ts'
+import { allOptions, type GlobalOptions, MAX_TOKENS, wholeNumber } from '../script/arguments.ts'
+import { write } from '../script/output.ts'
+import { checkOutputs, writeOutput } from '../script/outputs.ts'
+import { barOf, comparisonText, type Inspected, inspectionText, listText } from './inspect-text.ts'
 import { textFromStdin } from './stdin.ts'
 
 interface Flags extends GlobalOptions {
@@ -27,14 +21,6 @@ interface Flags extends GlobalOptions {
   batches: number[]
   measure?: string
   svg?: string
-}
-
-/** Everything that is shown of one model. */
-export interface Inspected extends Inspection {
-  name: string
-  published: PublishedFacts | null
-  /** Distinct experts that a text really touched, by batch size; null without --measure. */
-  measured: { tokens: number; answers: WeightsAnswer[] } | null
 }
 
 const EXAMPLES = `
@@ -50,12 +36,16 @@ Examples:
 export function registerInspect(program: Command): void {
   program
     .command('inspect')
-    .summary('parameters, FLOPs, bytes of a model from its shapes')
     .description('Counts parameters, FLOPs and bytes a token, arithmetic intensity and experts touched.')
     .argument('[model]', 'directory, config.json, or name of a bundled or published model')
     .option('--compare <models...>', 'two or more models side by side')
     .option('--list', 'the published models, with what is published and what is counted')
-    .option('--context <n>', 'tokens of the prompt, which a decoded token meets', wholeNumber(1), 4096)
+    .option(
+      '--context <n>',
+      'tokens of the prompt, which a decoded token meets',
+      wholeNumber(1, MAX_TOKENS),
+      4096,
+    )
     .addOption(
       new Option(
         '--dtype <name>',
@@ -76,14 +66,13 @@ export function registerInspect(program: Command): void {
 }
 
 function batchSizes(text: string): number[] {
-  const sizes = [...new Set(text.split(',').map(wholeNumber(1)))]
-  if (sizes.some((size) => size > 1e9)) throw new InvalidArgumentError('Expected sizes up to 1000000000.')
-  return sizes
+  return [...new Set(text.split(',').map(wholeNumber(1, 1e9)))]
 }
 
 async function runInspect(model: string | undefined, flags: Flags): Promise<void> {
   const names = [...(model === undefined ? [] : [model]), ...(flags.compare ?? [])]
   checkFlags(names, flags)
+  checkOutputs({ flag: '--svg', path: flags.svg })
   if (flags.list) {
     const models = publishedModels().map((m) => ({ ...m, comparisons: compareWithPublished(m) }))
     await write(flags.json ? `${JSON.stringify(models)}\n` : listText(models))
@@ -91,8 +80,13 @@ async function runInspect(model: string | undefined, flags: Flags): Promise<void
   }
   const inspected = names.map((name) => inspectNamed(modelNamed(name), flags))
   if (flags.measure !== undefined) inspected[0].measured = await measure(names[0], flags.measure, flags)
-  if (flags.svg !== undefined) await writePicture(flags.svg, inspected)
+  let failure: InputError | null = null
+  if (flags.svg !== undefined) {
+    const { barPicture } = await import('../cost/svg.ts') // what draws takes long to load
+    failure = writeOutput('--svg', flags.svg, barPicture(inspected.map(barOf)))
+  }
   await write(flags.json ? jsonOf(inspected, flags) : textOf(inspected, flags))
+  if (failure) throw failure
 }
 
 function checkFlags(names: string[], { compare, list, measure }: Flags): void {
@@ -111,14 +105,14 @@ function checkFlags(names: string[], { compare, list, measure }: Flags): void {
     throw new UsageError('--measure is about one model: leave out --compare')
 }
 
-function inspectNamed({ name, spec, dtype, published }: NamedModel, flags: Flags): Inspected {
+function inspectNamed({ name, shape, dtype, published }: NamedModel, flags: Flags): Inspected {
   const { context, batches } = flags
   return {
     name,
-    ...inspectArchitecture(spec, { context, batches, dtype: flags.dtype ?? dtype }),
+    ...inspectModel(shape, { context, batches, dtype: flags.dtype ?? dtype }),
     published: published && {
       comparisons: compareWithPublished(published),
-      training: published.trainingFlops ? compareTraining(spec, published.trainingFlops) : null,
+      training: published.trainingFlops ? compareTraining(shape, published.trainingFlops) : null,
       source: published.published.source,
       configSource: published.configSource,
       notes: published.notes ?? null,
@@ -130,14 +124,18 @@ function inspectNamed({ name, spec, dtype, published }: NamedModel, flags: Flags
 /** Runs the text once, and counts the experts that batches of its consecutive tokens touch. */
 async function measure(name: string, text: string, flags: Flags): Promise<Inspected['measured']> {
   const dir = bundledDirectory(name) ?? name
-  if (!existsSync(dir) || !statSync(dir).isDirectory()) {
-    throw new InputError(`${dir}: --measure needs a directory with weights and a tokenizer to run a text`)
+  if (!entryAt(dir, InputError)?.isDirectory()) {
+    throw new InputError(
+      `${shownPath(dir)}: --measure needs a directory with weights and a tokenizer to run a text`,
+    )
   }
-  const prompt = text === '-' ? await textFromStdin() : text
+  const prompt = text === '-' ? await textFromStdin('--measure') : text
+  const { loadTold } = await import('./loading.ts')
+  const { weightsAnswer } = await import('../trace/analyse.ts')
   const model = await loadTold(dir, { device: flags.device, debug: flags.debug })
   try {
     if (!model.tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --measure with`)
-    if (model.config.layers.every(({ kind }) => kind === 'dense')) {
+    if (mixturesOf(model.config.layers).length === 0) {
       throw new InputError(`${dir}: every layer is dense, so there are no experts to count`)
     }
     const limit = model.config.maxPositionEmbeddings
@@ -150,16 +148,6 @@ async function measure(name: string, text: string, flags: Flags): Promise<Inspec
   } finally {
     model.dispose()
   }
-}
-
-async function writePicture(file: string, inspected: Inspected[]): Promise<void> {
-  const { barPicture } = await import('../cost/svg.ts') // what draws takes long to load
-  try {
-    writeAtomically(file, barPicture(inspected.map(barOf)))
-  } catch (error) {
-    throw new InputError(`--svg ${file}: cannot be written (${messageOf(error)})`)
-  }
-  remark(`[written: ${file}]`)
 }
 
 function jsonOf(inspected: Inspected[], { compare }: Flags): string {

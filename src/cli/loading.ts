@@ -1,12 +1,17 @@
-import { type LoadedModel, type LoadOptions, loadModel } from '../load-model.ts'
+import type { LoadedModel, LoadOptions } from '../load-model.ts'
+import { remark } from '../script/output.ts'
 import { progressLines } from '../script/progress.ts'
 
-/** `loadModel`, which says where it is when it takes long, on a terminal too. */
+/** `loadModel`, which says where it is when it takes long, on a terminal too, and what it noticed. */
 export async function loadTold(dir: string, options: LoadOptions): Promise<LoadedModel> {
+  const { loadModel } = await import('../load-model.ts') // after what is said of wrong flags
   const lines = progressLines(false)
   const onProgress = (share: number) => lines.show(`loading ${dir}: ${Math.floor(100 * share)} %`)
   try {
-    return await loadModel(dir, { ...options, onProgress })
+    const model = await loadModel(dir, { ...options, onProgress })
+    lines.stop()
+    for (const text of model.remarks) remark(text)
+    return model
   } finally {
     lines.stop()
   }

@@ -14,7 +14,9 @@ import {
   tokenIds,
 } from '../script/arguments.ts'
 import { jsonRow, writeAll } from '../script/output.ts'
+import { checkRunSize } from '../script/run-size.ts'
 import { table } from '../text/columns.ts'
+import { quoted } from '../text/foreign.ts'
 import { loadTold } from './loading.ts'
 
 interface Options {
@@ -37,7 +39,6 @@ Examples:
 export function registerLogits(program: Command): void {
   program
     .command('logits')
-    .summary('logits and routing of token ids')
     .description(
       'Logits at every position of one or several sequences (run as one batch), and what the routers chose.',
     )
@@ -57,6 +58,12 @@ async function runLogits(dir: string, command: Command): Promise<void> {
   const model = await loadTold(dir, { device, debug, dispatch, executor, dtype })
   try {
     for (const sequence of tokens) checkPromptLength(sequence.length, model.config)
+    const longest = Math.max(...tokens.map((sequence) => sequence.length))
+    checkRunSize(`--tokens, ${tokens.length} times`, model, {
+      sequences: tokens.length,
+      tokens: longest,
+      whole: true,
+    })
     const result = model.forward(tokens, { trace })
     const values = (await result.logits.data()) as Float32Array
     result.logits.dispose()
@@ -124,11 +131,7 @@ async function* toText(
     const best: string[][] = []
     for (const token of mostLikely(last, LISTED)) {
       const text = await tokenizer?.decode([token], { skipSpecialTokens: false })
-      best.push([
-        String(token),
-        last[token].toFixed(4),
-        ...(text === undefined ? [] : [JSON.stringify(text)]),
-      ])
+      best.push([String(token), last[token].toFixed(4), ...(text === undefined ? [] : [quoted(text)])])
     }
     yield table([['token', 'logit', ...(tokenizer ? ['text'] : [])], ...best], [2])
   }

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module'
 import { Command, Option } from 'commander'
+import { MAX_THREADS } from '../device/threads.ts'
 import { DEVICES } from '../device/types.ts'
 import { wholeNumber } from '../script/arguments.ts'
 import { report, usage } from '../script/failure.ts'
@@ -29,7 +30,9 @@ function createProgram(): Command {
       new Option('--device <name>', 'where to compute; default: the best that works').choices(DEVICES),
     )
     .addOption(
-      new Option('--threads <n>', "threads of TensorFlow's ops; default: all").argParser(wholeNumber(1)),
+      new Option('--threads <n>', "threads of TensorFlow's ops; default: all").argParser(
+        wholeNumber(1, MAX_THREADS),
+      ),
     )
     .configureHelp({ showGlobalOptions: true })
     .addHelpText('after', EXAMPLES)

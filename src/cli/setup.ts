@@ -3,12 +3,14 @@ import { type Command, Option } from 'commander'
 import { VARIANTS, type Variant } from '../device/release.ts'
 import { SetupError } from '../errors.ts'
 import { type ProgressLines, progressLines } from '../script/progress.ts'
+import { COMPILER_CHOICES, type CompilerChoice, isFetched } from '../setup/compiler.ts'
 import type { Progress } from '../setup/download.ts'
-import { inspectSetup, prepareTensorflow, type SetupState } from '../setup/setup.ts'
+import { inspectSetup, type Preparation, prepareTensorflow } from '../setup/setup.ts'
 
 interface SetupFlags {
   variant?: Variant | 'auto'
   wheel?: string[]
+  compiler?: CompilerChoice
   force?: boolean
   check?: boolean
   json?: boolean
@@ -17,7 +19,6 @@ interface SetupFlags {
 export function registerSetup(program: Command): void {
   program
     .command('setup')
-    .description('prepare native TensorFlow for this machine (download, verify, compile its addon)')
     .addOption(
       new Option('--variant <name>', 'which build; auto: cuda where a usable GPU is, else cpu').choices([
         'auto',
@@ -25,6 +26,12 @@ export function registerSetup(program: Command): void {
       ]),
     )
     .option('--wheel <files...>', 'use these wheel files instead of downloading them')
+    .addOption(
+      new Option(
+        '--compiler <name>',
+        "whose C++ compiler makes the addon: this machine's, or one that is fetched and removed again (default: system, else fetch)",
+      ).choices(COMPILER_CHOICES),
+    )
     .option('--force', 'do everything again')
     .option('--check', 'say what is there and what would be done; exit 1 if something is missing')
     .action(async (_flags, command: Command) => {
@@ -45,35 +52,47 @@ async function check(flags: SetupFlags): Promise<void> {
   console.log(
     `libraries  ${state.libraries ? `in ${state.folder}` : 'missing: would be downloaded and unpacked'}`,
   )
-  console.log(`addon      ${state.addon ? 'compiled' : 'missing: would be compiled'}`)
+  const by = state.compiler ? ` by ${state.compiler}` : ''
+  console.log(`addon      ${state.addon ? `compiled${by}` : 'missing: would be compiled'}`)
   console.log(
     `placed     ${state.placed ? 'yes, tfjs-node finds it by itself' : 'no: would be copied into node_modules'}`,
   )
 }
 
-async function prepare({ variant, wheel, force, json }: SetupFlags): Promise<void> {
+async function prepare({ variant, wheel, compiler, force, json }: SetupFlags): Promise<void> {
   const view = new ProgressView()
   try {
     const result = await prepareTensorflow({
       variant,
       wheels: wheel,
+      compiler,
       force,
       onProgress: (progress) => view.show(progress),
       onMessage: (message) => view.print(message),
     })
     view.stop()
-    console.log(json ? JSON.stringify(result) : describe(result, result.changed))
+    console.log(json ? JSON.stringify(result) : describePreparation(result))
   } catch (error) {
     view.stop()
-    // Asked for by name it must succeed; as the preparation of another command it may leave things to wasm.
-    if (!(error instanceof SetupError) || (variant ?? 'auto') !== 'auto' || wheel) throw error
+    // Asked for in particular it must succeed; as the preparation of another command it may leave things to wasm.
+    const asked = (variant ?? 'auto') !== 'auto' || wheel || compiler || force
+    if (!(error instanceof SetupError) || asked) throw error
     if (json) console.log(JSON.stringify({ variant: null, fallback: 'wasm', cause: error.message }))
     else console.log(`native TensorFlow is not set up, falling back to wasm: ${error.message}`)
   }
 }
 
-function describe({ variant, reason, folder }: SetupState, changed: boolean): string {
-  return `TensorFlow (${variant}) ${changed ? 'is now set up' : 'was already set up'} in ${folder}; ${reason}`
+export function describePreparation({
+  variant,
+  reason,
+  folder,
+  changed,
+  compiled,
+  compiler,
+}: Preparation): string {
+  const done = `TensorFlow (${variant}) ${changed ? 'is now set up' : 'was already set up'} in ${folder}; ${reason}`
+  if (!compiled) return done
+  return `${done}; its addon was compiled by ${compiler}${isFetched(compiler) ? ', which was fetched for it and is removed again' : ''}`
 }
 
 /** A bar on a terminal, elsewhere a line for a step and then now and again; both on stderr, so that stdout stays for programs. */

@@ -2,13 +2,10 @@ import { readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { InputError, messageOf, UsageError } from '../errors.ts'
 import type { ModelConfig } from '../model/config.ts'
-import {
-  CAPACITY_POLICIES,
-  type CapacityPolicy,
-  type Interventions,
-  interventionsByLayer,
-} from '../model/router/interventions.ts'
-import { decimal, repeated, wholeNumber } from '../script/arguments.ts'
+import { interventionsByLayer } from '../model/router/interventions.ts'
+import { CAPACITY_POLICIES, type CapacityPolicy, type Interventions } from '../model/router/types.ts'
+import { positive, repeated, seed, wholeNumber } from '../script/arguments.ts'
+import { numberOf } from '../text/number.ts'
 import { traceFromJson } from '../trace/json.ts'
 
 /** The flags that change routing. */
@@ -25,23 +22,33 @@ export interface InterventionFlags {
   replay?: string
 }
 
-const positive = decimal('a number above 0', (x) => x > 0)
+/** A layer has no more experts, and a limit or temperature beyond this is none. */
+const MAX_EXPERTS = 1e6
+const MAX_FACTOR = 1e6
 
 export function addInterventionOptions(command: Command): Command {
   return command
     .optionsGroup('Changes to routing (E expert, L layer; without L every layer):')
-    .option('--top-k <k>', 'experts a token, 1 to all', wholeNumber(1))
+    .option('--top-k <k>', 'experts a token, 1 to all', wholeNumber(1, MAX_EXPERTS))
     .option('--disable <experts>', 'E or L:E, comma-separated: may not be chosen', repeated(parseDisable))
     .option('--force <choice>', 'P=E,E or L:P=E,E: sends the token at position P there', repeated(parseForce))
     .option('--bias <value>', 'E=V or L:E=V: added when experts are compared', repeated(parseBias))
-    .option('--router-temperature <x>', 'divides the router logits; above 1 evens the scores', positive)
+    .option(
+      '--router-temperature <x>',
+      'divides the router logits; above 1 evens the scores',
+      positive(MAX_FACTOR),
+    )
     .addOption(
       new Option('--route <how>', 'throws the decision away and routes so')
         .choices(['random', 'round-robin'])
         .conflicts('replay'),
     )
-    .option('--seed <n>', 'of --route random', wholeNumber(0))
-    .option('--capacity <factor>', 'at most ceil(factor T K / E) tokens an expert and call', positive)
+    .option('--seed <n>', 'of --route random', seed)
+    .option(
+      '--capacity <factor>',
+      'at most ceil(factor T K / E) tokens an expert and call',
+      positive(MAX_FACTOR, 'a factor'),
+    )
     .addOption(
       new Option('--capacity-policy <name>', 'what is over is lost, moved or left; default: drop').choices(
         CAPACITY_POLICIES,
@@ -75,6 +82,34 @@ export function interventionsOf(flags: InterventionFlags): Interventions | undef
   return Object.values(interventions).some((value) => value !== undefined) ? interventions : undefined
 }
 
+/** The flags that change routing, as they could be typed: what tells the pages of an experiment apart. Null without any. */
+export function changesText(flags: InterventionFlags): string | null {
+  const at = ({ layer }: { layer?: number }) => (layer === undefined ? '' : `${layer}:`)
+  const given: [flag: string, value: string | number | undefined][] = [
+    ['--top-k', flags.topK],
+    [
+      '--disable',
+      flags.disable
+        ?.flat()
+        .map((one) => `${at(one)}${one.expert}`)
+        .join(),
+    ],
+    ...(flags.force ?? []).map((one): [string, string] => [
+      '--force',
+      `${at(one)}${one.position}=${one.experts}`,
+    ]),
+    ...(flags.bias ?? []).map((one): [string, string] => ['--bias', `${at(one)}${one.expert}=${one.value}`]),
+    ['--router-temperature', flags.routerTemperature],
+    ['--route', flags.route],
+    ['--seed', flags.route === 'random' ? (flags.seed ?? 0) : undefined],
+    ['--capacity', flags.capacity],
+    ['--capacity-policy', flags.capacityPolicy],
+    ['--replay', flags.replay],
+  ]
+  const words = given.flatMap(([flag, value]) => (value === undefined ? [] : `${flag} ${value}`))
+  return words.length > 0 ? words.join(' ') : null
+}
+
 /**
  * Compares interventions with the model, before anything runs: experts and layers that exist, a position that will be run.
  * @throws UsageError naming the flag, the value and what was expected
@@ -84,7 +119,11 @@ export function checkInterventions(interventions: Interventions, config: ModelCo
   if (late) {
     throw new UsageError(`--force: position ${late.position}, expected one of the ${tokens} tokens from 0`)
   }
-  withFlagNames(() => interventionsByLayer(interventions, config.layers))
+  try {
+    interventionsByLayer(interventions, config.layers)
+  } catch (error) {
+    throw namedAfterFlag(error)
+  }
 }
 
 const FLAGS: Record<string, string> = {
@@ -96,15 +135,7 @@ const FLAGS: Record<string, string> = {
   replay: '--replay',
 }
 
-/** Runs `f`; an error about an intervention becomes one about its flag. */
-export function withFlagNames<T>(f: () => T): T {
-  try {
-    return f()
-  } catch (error) {
-    throw namedAfterFlag(error)
-  }
-}
-
+/** An error about an intervention as one about its flag. */
 export function namedAfterFlag(error: unknown): unknown {
   if (!(error instanceof InputError)) return error
   const [, name] = /^(\w+): /.exec(error.message) ?? []
@@ -154,11 +185,12 @@ function parseForce(text: string): NonNullable<Interventions['force']>[0] {
 }
 
 function parseBias(text: string): NonNullable<Interventions['bias']>[0] {
-  const match = /^(?:(\d+):)?(\d+)=([+-]?(?:\d+\.?\d*|\.\d+))$/.exec(text)
-  if (!match) {
+  const match = /^(?:(\d+):)?(\d+)=(.+)$/.exec(text)
+  const value = numberOf(match?.[3] ?? '')
+  if (!match || value === null) {
     throw new InvalidArgumentError('Expected expert=value such as 3=0.5 or, in layer 1 only, 1:3=-0.5.')
   }
-  return { ...layerOf(match[1]), expert: Number(match[2]), value: Number(match[3]) }
+  return { ...layerOf(match[1]), expert: Number(match[2]), value }
 }
 
 function layerOf(text: string | undefined): { layer?: number } {

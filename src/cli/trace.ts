@@ -1,28 +1,33 @@
 import { basename, resolve } from 'node:path'
 import type { Command } from 'commander'
-import { writeAtomically } from '../checkpoint/save.ts'
-import { InputError, messageOf, UsageError } from '../errors.ts'
+import { InputError, UsageError } from '../errors.ts'
 import { type LoadedModel, type LoadOptions, readConfig } from '../load-model.ts'
-import type { Interventions } from '../model/router/interventions.ts'
+import { mixturesOf } from '../model/config.ts'
+import type { Interventions } from '../model/router/types.ts'
 import {
   allOptions,
   dispatchOption,
   type GlobalOptions,
+  MAX_TOKENS,
   MODEL_ARGUMENT,
   tokenIds,
   wholeNumber,
 } from '../script/arguments.ts'
-import { remark, writeAll } from '../script/output.ts'
+import { writeAll } from '../script/output.ts'
+import { checkOutputs, writeOutput } from '../script/outputs.ts'
+import { checkRunSize } from '../script/run-size.ts'
 import { table } from '../text/columns.ts'
+import { shown } from '../text/foreign.ts'
 import { traceToCsv } from '../trace/csv.ts'
 import { Decisions } from '../trace/decision.ts'
 import { decisionLines } from '../trace/decision-text.ts'
 import { heatMap } from '../trace/heatmap.ts'
 import { tracePage } from '../trace/html.ts'
 import { decisionToJson, traceToJson } from '../trace/json.ts'
+import { readPageAssets } from '../trace/page/read.ts'
 import { tracePicture } from '../trace/picture.ts'
 import { type TraceRun, traceRun } from '../trace/run.ts'
-import { layerStatistics } from '../trace/statistics.ts'
+import { layerStatistics, statisticsTexts } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { analyseCommand } from './analyse.ts'
 import { colourDepth } from './colour-depth.ts'
@@ -30,11 +35,13 @@ import { loadTold } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 import {
   addInterventionOptions,
+  changesText,
   checkInterventions,
   type InterventionFlags,
   interventionsOf,
   namedAfterFlag,
 } from './trace-interventions.ts'
+import { parametersLines } from './trace-parameters.ts'
 import { checkTerminal, walk } from './trace-step.ts'
 
 interface Flags extends InterventionFlags, GlobalOptions {
@@ -60,8 +67,12 @@ export interface Traced extends TraceRun {
   /** One a row; null without a tokenizer. */
   texts: string[] | null
   decisions: Decisions
+  /** What was changed about the routing, as flags; null: nothing. */
+  changes: string | null
 }
 
+/** As many as a config may have. */
+const MAX_LAYERS = 10_000
 /** Columns of the views where there is no terminal. */
 const DEFAULT_WIDTH = 100
 
@@ -81,20 +92,28 @@ Examples:
 export function registerTrace(program: Command): void {
   const command = program
     .command('trace')
-    .summary('see which experts each token goes to, and why')
     .description('Runs a text or token ids and shows what the router of every layer decided.')
     .argument(...MODEL_ARGUMENT)
     .option('--prompt <text>', 'text to run; - reads it from stdin, without its last line break')
     .option('--tokens <ids>', 'token ids to run, such as 1,2,3', tokenIds)
-    .option('--max-tokens <n>', 'tokens to generate after that, the most likely ones', wholeNumber(0), 0)
+    .option(
+      '--max-tokens <n>',
+      'tokens to generate after that, the most likely ones',
+      wholeNumber(0, MAX_TOKENS),
+      0,
+    )
     .addOption(dispatchOption())
     .optionsGroup('Views:')
-    .option('--layer <n>', 'with --token: one decision in full', wholeNumber(0))
-    .option('--token <n>', 'position of that token', wholeNumber(0))
+    .option('--layer <n>', 'with --token: one decision in full', wholeNumber(0, MAX_LAYERS))
+    .option('--token <n>', 'position of that token', wholeNumber(0, MAX_TOKENS))
     .option('--step', 'walk through the decisions with the keyboard; from --layer and --token, if given')
     .option('--analyse', 'what capacity limits, expert caches and another K would do; weights read')
-    .option('--batch <n>', 'with --analyse: capacity also for batches of so many tokens', wholeNumber(1))
-    .option('--width <columns>', 'default: those of the terminal', wholeNumber(20))
+    .option(
+      '--batch <n>',
+      'with --analyse: capacity also for batches of so many tokens',
+      wholeNumber(1, MAX_TOKENS),
+    )
+    .option('--width <columns>', 'default: those of the terminal', wholeNumber(20, 10_000))
     .optionsGroup('Files:')
     .option('--csv [file]', 'one line per layer, token and expert; without a file on stdout')
     .option('--out <file>', 'JSON, as --json prints it; --replay reads it')
@@ -107,24 +126,33 @@ export function registerTrace(program: Command): void {
 
 async function runTrace(dir: string, flags: Flags): Promise<void> {
   checkFlags(flags)
+  checkOutputs(
+    { flag: '--csv', path: flags.csv === true ? undefined : flags.csv },
+    { flag: '--out', path: flags.out },
+    { flag: '--html', path: flags.html },
+    { flag: '--svg', path: flags.svg },
+  )
   const interventions = interventionsOf(flags)
   const { config } = readConfig(dir)
-  if (config.layers.every(({ kind }) => kind === 'dense')) {
+  if (mixturesOf(config.layers).length === 0) {
     throw new InputError(`${dir}: every layer is dense, so there is no router to trace`)
   }
   const model = await loadTold(dir, flags)
   try {
     const tokens = flags.tokens ?? (await promptTokens(flags.prompt as string, model))
     const { maxTokens, dispatch } = flags
+    checkRunSize(`--max-tokens ${maxTokens}`, model, { sequences: 1, tokens: tokens.length + maxTokens })
     if (interventions) checkInterventions(interventions, config, tokens.length + Math.max(0, maxTokens - 1))
     const run = await traceRun(model, { tokens, maxTokens, dispatch, interventions }).catch((error) => {
       throw namedAfterFlag(error)
     })
     const texts = model.tokenizer ? await tokenTexts(run.trace.rows, model.tokenizer) : null
-    const traced = { ...run, model, texts, decisions: new Decisions(model, run.trace) }
-    writeFiles(traced, flags)
+    const decisions = new Decisions(model, run.trace)
+    const traced = { ...run, model, texts, decisions, changes: changesText(flags) }
+    const failure = writeFiles(traced, flags)
     if (flags.analyse) await showAnalysis(traced, flags, interventions)
     else await show(traced, flags)
+    if (failure) throw failure
   } finally {
     model.dispose()
   }
@@ -151,34 +179,34 @@ function checkFlags(flags: Flags): void {
 
 async function promptTokens(prompt: string, { tokenizer, dir }: LoadedModel): Promise<number[]> {
   if (!tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --prompt with, give --tokens`)
-  const text = prompt === '-' ? await textFromStdin() : prompt
+  const text = prompt === '-' ? await textFromStdin('--prompt') : prompt
   const tokens = await tokenizer.encode(text)
-  if (tokens.length === 0)
-    throw new UsageError(`--prompt ${JSON.stringify(text)}: has no tokens, expected some text`)
+  if (tokens.length === 0) throw new UsageError(`--prompt ${shown(text)}: has no tokens, expected some text`)
   return tokens
 }
 
-function writeFiles(traced: Traced, { csv, out, html, svg }: Flags): void {
-  const { trace, texts, model } = traced
+/** Returns the first failure, for after the views. */
+function writeFiles(traced: Traced, { csv, out, html, svg }: Flags): InputError | null {
+  const { trace, texts, model, decisions, changes } = traced
+  const page = () => {
+    const name = basename(resolve(model.dir))
+    const decisionAt = (layer: number, t: number) => decisions.at(layer, t)
+    return tracePage(trace, { texts, name, changes, assets: readPageAssets(), decisionAt })
+  }
   const files: [flag: string, file: string | undefined, content: () => string][] = [
     ['--csv', csv === true ? undefined : csv, () => [...traceToCsv(trace, texts)].join('')],
     ['--out', out, () => `${traceToJson(trace, texts)}\n`],
-    ['--html', html, () => tracePage(trace, texts, basename(resolve(model.dir)))],
-    ['--svg', svg, () => `${tracePicture(trace, texts)}\n`],
+    ['--html', html, page],
+    ['--svg', svg, () => `${tracePicture(trace, texts, changes)}\n`],
   ]
-  for (const [flag, file, content] of files) {
-    if (file === undefined) continue
-    try {
-      writeAtomically(file, content())
-    } catch (error) {
-      throw new InputError(`${flag} ${file}: cannot be written (${messageOf(error)})`)
-    }
-    remark(`[written: ${file}]`)
-  }
+  const failures = files.map(([flag, file, content]) =>
+    file === undefined ? null : writeOutput(flag, file, content()),
+  )
+  return failures.find((failure) => failure !== null) ?? null
 }
 
 async function show(traced: Traced, flags: Flags): Promise<void> {
-  const { trace, texts } = traced
+  const { trace, texts, changes, model } = traced
   const options = {
     width: flags.width ?? process.stdout.columns ?? DEFAULT_WIDTH,
     depth: colourDepth(process.stdout),
@@ -193,8 +221,9 @@ async function show(traced: Traced, flags: Flags): Promise<void> {
   }
   if (flags.json) return writeAll([traceToJson(trace, texts), '\n'])
   if (flags.csv === true) return writeAll(traceToCsv(trace, texts))
-  await writeAll(heatMap(trace, { texts, ...options }).map((line) => `${line}\n`))
-  await writeAll(['\n', summary(traced)])
+  await writeAll(heatMap(trace, { texts, changes, ...options }).map((line) => `${line}\n`))
+  const ran = parametersLines(model.config, trace, texts, { ...options, dense: flags.dispatch === 'dense' })
+  await writeAll(['\n', ...ran.map((line) => `${line}\n`), '\n', summary(traced)])
 }
 
 async function showAnalysis(
@@ -224,22 +253,12 @@ function placeOf({ trace }: Traced, flags: Flags): { layer: number; token: numbe
 function summary({ trace }: TraceRun): string {
   const { rows, layers } = trace
   const heading = ['layer', 'loss', 'used', 'busiest', 'MaxVio', 'evenness', 'agreement', 'margin', 'entropy']
-  const optional = (value: number | null) => (value === null ? '-' : value.toFixed(3))
   const lines = layers.map((layer) => {
     const s = layerStatistics(layer, rows)
     const busiest = s.utilisation.indexOf(Math.max(...s.utilisation))
-    return [
-      String(layer.layer),
-      s.loadBalanceLoss.toFixed(3),
-      `${s.expertsUsed}/${layer.numExperts}`,
-      `${busiest} (${(100 * s.utilisation[busiest]).toFixed(0)}%)`,
-      s.maxViolation.toFixed(3),
-      s.normalisedLoadEntropy.toFixed(3),
-      optional(s.routingAgreement),
-      optional(s.meanMargin),
-      s.meanEntropy.toFixed(3),
-      String(s.dropped),
-    ]
+    const { loss, balance, dropped } = statisticsTexts(s)
+    const load = `${busiest} (${(100 * s.utilisation[busiest]).toFixed(0)}%)`
+    return [String(layer.layer), loss, `${s.expertsUsed}/${layer.numExperts}`, load, ...balance, dropped]
   })
   return table([[...heading, 'dropped'], ...lines])
 }

@@ -3,10 +3,12 @@ import { join } from 'node:path'
 import { Presets, SingleBar } from 'cli-progress'
 import { type Command, Option } from 'commander'
 import { startRuntime } from '../device/index.ts'
+import { memoryLimit } from '../device/memory.ts'
 import { InputError, UsageError } from '../errors.ts'
-import { allOptions, decimal, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
+import { allOptions, type GlobalOptions, positive, seed, wholeNumber } from '../script/arguments.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
+import { checkOutputs } from '../script/outputs.ts'
 import { progressLines } from '../script/progress.ts'
 import { deviceLine } from '../train/card-words.ts'
 import { checkpointDir, readTrainingState, resumeTraining, type Training } from '../train/checkpoint.ts'
@@ -14,6 +16,7 @@ import type { StepRecord } from '../train/log.ts'
 import { exportModel, modelDir, planMinutes, runTraining, startTraining } from '../train/loop.ts'
 import { PRESET_NAMES, type PresetName, presetOf, SIZE_NAMES, type SizeName } from '../train/presets.ts'
 import { type TrainSettings, trainSettings } from '../train/settings.ts'
+import { checkTrainingSize } from '../train/size.ts'
 import type { ValidationResult } from '../train/trainer.ts'
 
 interface Flags {
@@ -31,6 +34,13 @@ interface Flags {
 }
 
 const DEFAULT_STEPS = 2000
+
+/** Steps that a log can hold; a year; rows and lengths far beyond memory, which is asked then; a rate at which all is lost. */
+const MAX_STEPS = 1e8
+const MAX_MINUTES = 366 * 24 * 60
+const MAX_ROWS = 1e9
+const MAX_LENGTH = 1e9
+const MAX_LEARNING_RATE = 1000
 const BAR = 'train [{bar}] {value}/{total}  {what}'
 
 const EXAMPLES = `
@@ -48,17 +58,20 @@ Needs TensorFlow (device cuda or cpu). Ctrl-C writes a checkpoint before it ends
 export function registerTrain(program: Command): void {
   program
     .command('train')
-    .summary('train a small model')
     .description('Trains a small model from random weights and writes it as a Hugging Face directory.')
     .addOption(new Option('--preset <name>', 'what to train').choices(PRESET_NAMES))
     .addOption(new Option('--size <name>', 'small: half as wide (default: full)').choices(SIZE_NAMES))
     .option('--corpus <path...>', "own text files or directories (default: the project's generated corpus)")
-    .option('--steps <n>', `steps of the whole training (default: ${DEFAULT_STEPS})`, wholeNumber(1))
-    .option('--minutes <m>', 'as many steps as fit in about so many minutes', positive)
-    .option('--seed <n>', 'of the first weights and the order of texts (default: 1)', wholeNumber(0))
-    .option('--batch <n>', 'sequences of a step (default: 16)', wholeNumber(1))
-    .option('--length <n>', 'tokens of a sequence (default: 256)', wholeNumber(2))
-    .option('--learning-rate <x>', 'the highest one (default: 0.002)', positive)
+    .option(
+      '--steps <n>',
+      `steps of the whole training (default: ${DEFAULT_STEPS})`,
+      wholeNumber(1, MAX_STEPS),
+    )
+    .option('--minutes <m>', 'as many steps as fit in about so many minutes', positive(MAX_MINUTES))
+    .option('--seed <n>', 'of the first weights and the order of texts (default: 1)', seed)
+    .option('--batch <n>', 'sequences of a step (default: 16)', wholeNumber(1, MAX_ROWS))
+    .option('--length <n>', 'tokens of a sequence (default: 256)', wholeNumber(2, MAX_LENGTH))
+    .option('--learning-rate <x>', 'the highest one (default: 0.002)', positive(MAX_LEARNING_RATE))
     .option(
       '--out <dir>',
       'folder for log, checkpoint and model (default: runs/<preset>, runs/<preset>-small)',
@@ -68,8 +81,6 @@ export function registerTrain(program: Command): void {
     .action((_options: unknown, command: Command) => runTrain(allOptions<Flags>(command)))
 }
 
-const positive = decimal('a number above 0', (x) => x > 0)
-
 async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   if (!flags.preset && !(flags.resume && flags.out)) throw new UsageError('train needs --preset')
   if (flags.steps !== undefined && flags.minutes !== undefined)
@@ -78,9 +89,13 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   if (flags.resume) checkSameSettings(flags, readTrainingState(out).settings)
   else if (existsSync(checkpointDir(out)))
     throw new InputError(`${checkpointDir(out)} exists: --resume goes on with it, or choose another --out`)
+  if (out === '') throw new UsageError('--out: is empty, expected the name of a folder')
+  const settings = flags.resume ? readTrainingState(out).settings : settingsOf(flags)
   const { report } = await startRuntime({ device: flags.device, debug: flags.debug, onMessage: remark })
+  checkTrainingSize(settings, memoryLimit(report))
+  checkOutputs({ flag: '--out', path: out, kind: 'folder' })
   await interruptible('a checkpoint is written after this step', async (signal) => {
-    const training = flags.resume ? resumeTraining(out) : await prepare(flags)
+    const training = flags.resume ? resumeTraining(out) : await prepare(settings, flags.minutes)
     try {
       const finished = await withProgress(training, (hooks) =>
         runTraining(out, training, { signal, device: deviceLine(report), ...hooks }),
@@ -101,20 +116,23 @@ function defaultOut({ preset, size = 'full' }: Flags): string {
   return join('runs', size === 'full' ? preset! : `${preset}-${size}`)
 }
 
-async function prepare({
+function settingsOf({
   preset,
   size,
   corpus,
   steps,
-  minutes,
   seed,
   batch,
   length,
   learningRate,
-}: Flags): Promise<Training> {
+}: Flags): TrainSettings {
   const chosen = { size, corpus, seed, rows: batch, length, peakLearningRate: learningRate }
   const given = Object.fromEntries(Object.entries(chosen).filter(([, value]) => value !== undefined))
-  const training = startTraining(trainSettings({ preset: preset!, steps: steps ?? DEFAULT_STEPS, ...given }))
+  return trainSettings({ preset: preset!, steps: steps ?? DEFAULT_STEPS, ...given })
+}
+
+async function prepare(settings: TrainSettings, minutes: number | undefined): Promise<Training> {
+  const training = await startTraining(settings)
   if (minutes !== undefined) {
     await planMinutes(training, minutes)
     remark(`${training.trainer.settings.steps} steps are planned for ${minutes} minutes`)

@@ -1,8 +1,11 @@
-import type { ModelConfig } from '../model/config.ts'
-import type { DispatchName } from '../model/dispatch/index.ts'
+import { attentionFacts } from '../model/attention/facts.ts'
+import type { AttentionShape, ModelShape } from '../model/config.ts'
 import type { Dims } from '../model/shapes.ts'
-import { type ArchitectureSpec, type AttentionSpec, architectureOf } from './architecture.ts'
-import { attentionMatrices, expertParameters, sharedParameters } from './parameters.ts'
+import { ExpertStack, type ModelPart, type TensorSpec } from '../model/tensor-spec.ts'
+import { leaves } from '../model/tree.ts'
+import type { DispatchName } from '../model/ways.ts'
+import { weightTable } from '../model/weight-table.ts'
+import { expertParameters } from './parameters.ts'
 
 /*
  * FLOPs of the matrix products, a multiply-add counted as 2. Left out, here and in what `countMatmulFlops` counts: norms,
@@ -24,7 +27,8 @@ export interface FlopParts {
 
 /** One mixture layer on T tokens: its router, and the experts on as many rows as the dispatch gives them. */
 export function moeLayerFlops(dims: Omit<Dims, 'V'>, dispatch: DispatchName): number {
-  return routerFlops(dims) + expertRows(dims, dispatch) * expertFlops(dims)
+  const { T, D, H, E } = dims
+  return 2 * T * D * E + 2 * expertRows(dims, dispatch) * expertParameters(D, H)
 }
 
 /** Token rows that experts run on: `dense` T E, `sparse` and `gather` T K. */
@@ -35,37 +39,28 @@ export function expertRows({ T, E, K }: Pick<Dims, 'T' | 'E' | 'K'>, dispatch: D
 export interface ForwardShape {
   /** T: new tokens of the call, all sequences together. */
   tokens: number
-  /** S: keys that a query meets on average, its own call's included; for a prompt from an empty cache `meanColumnsMet`. */
-  context: number
+  /**
+   * S: keys that a query meets on average, its own call's included, by layer or in all alike; for a prompt from an empty cache
+   * `meanColumnsMet`.
+   */
+  context: number | ((attention: AttentionShape) => number)
   /** Rows that get logits: T, or one a sequence when only the last are asked for. */
   logitRows: number
   dispatch: DispatchName
-}
-
-/** A whole forward by part. */
-export function forwardFlops(config: ModelConfig, shape: ForwardShape): FlopParts {
-  return architectureFlops(architectureOf(config), { ...shape, keys: () => shape.context, absorbed: false })
+  /** As `AttentionCost.scores` says; default false. */
+  absorbed?: boolean
 }
 
 /** One token that meets `context` keys, itself included, and gets logits. */
-export function flopsPerToken(config: ModelConfig, context: number, dispatch: DispatchName): FlopParts {
-  return forwardFlops(config, { tokens: 1, context, logitRows: 1, dispatch })
+export function flopsPerToken(model: ModelShape, context: number, dispatch: DispatchName): FlopParts {
+  return forwardFlops(model, { tokens: 1, context, logitRows: 1, dispatch })
 }
 
-export interface ArchitectureShape extends Omit<ForwardShape, 'context'> {
-  /** Keys that a query meets on average in such a layer. */
-  keys(attention: AttentionSpec): number
-  /**
-   * Latent attention compares with the compressed vectors of the cache, as decoding does, instead of expanding them
-   * to keys and values, as prefill does (arXiv 2405.04434, section 2.1.2). The projections cost the same.
-   */
-  absorbed: boolean
-}
-
-/** As `forwardFlops`, for any architecture. */
-export function architectureFlops(spec: ArchitectureSpec, shape: ArchitectureShape): FlopParts {
-  const { hiddenSize: D, vocabSize: V, layers } = spec
-  const { tokens: T, logitRows, dispatch } = shape
+/** A whole forward by part. */
+export function forwardFlops(model: ModelShape, shape: ForwardShape): FlopParts {
+  const { hiddenSize: D, vocabSize: V, layers } = model
+  const { tokens: T, context, logitRows, absorbed = false } = shape
+  const keysOf = typeof context === 'number' ? () => context : context
   const parts: FlopParts = {
     attentionProjections: 0,
     attentionScores: 0,
@@ -74,37 +69,29 @@ export function architectureFlops(spec: ArchitectureSpec, shape: ArchitectureSha
     sharedExperts: 0,
     unembedding: 2 * logitRows * D * V,
   }
-  for (const { attention, feedForward } of layers) {
-    parts.attentionProjections += 2 * T * attentionMatrices(attention, D)
-    parts.attentionScores += T * scoreFlops(attention, shape.keys(attention), shape.absorbed)
-    if (attention.kind === 'mixture') parts.router += routerFlops({ T, D, E: attention.numExperts })
-    if (feedForward.kind === 'dense') {
-      parts.experts += T * expertFlops({ D, H: feedForward.width })
-      continue
-    }
-    const { numExperts: E, topK: K, width: H } = feedForward
-    parts.router += routerFlops({ T, D, E })
-    parts.experts += expertRows({ T, E, K }, dispatch) * expertFlops({ D, H })
-    parts.sharedExperts += 2 * T * sharedParameters(feedForward, D)
+  for (const [, leaf] of leaves<TensorSpec | ExpertStack>(weightTable(model))) {
+    const part = PRODUCTS[leaf.part]
+    if (part) parts[part] += 2 * rowsThrough(leaf, shape) * leaf.multiplied
+  }
+  for (const { attention } of layers) {
+    parts.attentionScores += T * attentionFacts(attention).scores(attention, keysOf(attention), absorbed)
   }
   return parts
 }
 
-/** One query against `keys` keys, all heads. Linear attention updates and reads its state, whatever the context. */
-function scoreFlops(attention: AttentionSpec, keys: number, absorbed: boolean): number {
-  switch (attention.kind) {
-    case 'grouped':
-      return 2 * 2 * keys * attention.numHeads * attention.headDim
-    case 'mixture':
-      return 2 * 2 * keys * attention.topK * attention.numKeyValueHeads * attention.headDim
-    case 'linear':
-      return 2 * 2 * attention.numHeads * attention.headDim ** 2
-    case 'latent': {
-      const { numHeads, keyValueRank, nopeDim, ropeDim, valueDim } = attention
-      const width = absorbed ? 2 * keyValueRank + ropeDim : nopeDim + ropeDim + valueDim
-      return 2 * keys * numHeads * width
-    }
-  }
+/** The parts that rows of every layer are multiplied with. */
+const PRODUCTS: Partial<Record<ModelPart, keyof FlopParts>> = {
+  attention: 'attentionProjections',
+  router: 'router',
+  experts: 'experts',
+  dense: 'experts',
+  sharedExperts: 'sharedExperts',
+}
+
+/** Rows that a tensor, or the experts of a stack together, are multiplied with. */
+function rowsThrough(leaf: TensorSpec | ExpertStack, { tokens: T, dispatch }: ForwardShape): number {
+  if (!(leaf instanceof ExpertStack)) return T
+  return expertRows({ T, E: leaf.count, K: leaf.chosen }, leaf.part === 'experts' ? dispatch : 'sparse')
 }
 
 export function totalFlops(parts: FlopParts): number {
@@ -115,13 +102,4 @@ export function totalFlops(parts: FlopParts): number {
 export function scaled(parts: FlopParts, factor: number): FlopParts {
   const entries = Object.entries(parts).map(([part, flops]) => [part, factor * flops])
   return Object.fromEntries(entries) as unknown as FlopParts
-}
-
-/** One row through gate, up and down. */
-function expertFlops({ D, H }: Pick<Dims, 'D' | 'H'>): number {
-  return 2 * expertParameters(D, H)
-}
-
-function routerFlops({ T, D, E }: Pick<Dims, 'T' | 'D' | 'E'>): number {
-  return 2 * T * D * E
 }

@@ -1,16 +1,17 @@
-import { type ArchitectureSpec, everyExpert, mixturesOf } from './architecture.ts'
-import {
-  type CostDtype,
-  cacheEntries,
-  cacheNumbers,
-  DTYPE_BYTES,
-  keysMet,
-  meanKeysMet,
-  weightsRead,
-} from './bytes.ts'
+import { attentionFacts } from '../model/attention/facts.ts'
+import { type ModelShape, mixturesOf } from '../model/config.ts'
+import { sum } from '../sums.ts'
+import { keysMet, meanKeysMet } from './attention.ts'
+import { type CostDtype, cacheNumbers, DTYPE_BYTES, weightsRead } from './bytes.ts'
 import { expectedDistinct } from './experts.ts'
-import { architectureFlops, type FlopParts, scaled, totalFlops } from './flops.ts'
-import { countArchitecture, type ParameterCount, type ParameterParts, parameterParts } from './parameters.ts'
+import { type FlopParts, forwardFlops, scaled, totalFlops } from './flops.ts'
+import {
+  countParameters,
+  everyExpert,
+  type ParameterCount,
+  type ParameterParts,
+  parameterParts,
+} from './parameters.ts'
 import { type Comparison, type Convention, countsByConvention } from './published.ts'
 import { nominalTrainingFlops, trainingFlops } from './training.ts'
 
@@ -82,22 +83,26 @@ function cacheDtypeFor(dtype: CostDtype): CostDtype {
   return DTYPE_BYTES[dtype] < DTYPE_BYTES.bfloat16 ? 'bfloat16' : dtype
 }
 
-export function inspectArchitecture(spec: ArchitectureSpec, options: InspectOptions): Inspection {
+export function inspectModel(model: ModelShape, options: InspectOptions): Inspection {
   const { context, dtype, batches } = options
   const cacheDtype = cacheDtypeFor(dtype)
-  const count = countArchitecture(spec)
-  const decode = batches.map((batch) => decodeIntensity(spec, batch, options))
-  const one = decodeIntensity(spec, 1, options)
+  const count = countParameters(model)
+  const prefill = prefillFlops(model, context)
+  const decode = decodeFlops(model, context)
+  const intensityAt = (batch: number) =>
+    intensity(model, options, { tokens: batch, sequences: batch, flops: batch * totalFlops(decode) })
+  const one = intensityAt(1)
   const cacheWritten =
-    DTYPE_BYTES[cacheDtype] * spec.layers.reduce((sum, l) => sum + cacheEntries(l.attention), 0)
+    DTYPE_BYTES[cacheDtype] *
+    sum(model.layers.map(({ attention }) => attentionFacts(attention).cached(attention)))
   return {
-    parameters: { ...count, activeParts: parameterParts(spec), byConvention: countsByConvention(spec) },
+    parameters: { ...count, activeParts: parameterParts(model), byConvention: countsByConvention(model) },
     flopsPerToken: {
       context,
-      prefill: withTotal(scaled(prefillFlops(spec, context), 1 / context)),
-      decode: withTotal(decodeFlops(spec, context)),
-      decodeEveryExpert: withTotal(decodeFlops(everyExpert(spec), context)),
-      training: withTotal(scaled(trainingFlops(spec, context, 'causal'), 1 / context)),
+      prefill: withTotal(scaled(prefill, 1 / context)),
+      decode: withTotal(decode),
+      decodeEveryExpert: withTotal(decodeFlops(everyExpert(model), context)),
+      training: withTotal(scaled(trainingFlops(model, context, 'causal'), 1 / context)),
     },
     bytesPerToken: {
       context,
@@ -110,10 +115,13 @@ export function inspectArchitecture(spec: ArchitectureSpec, options: InspectOpti
     },
     bytes: {
       allWeights: DTYPE_BYTES[dtype] * count.total,
-      cachePerSequence: DTYPE_BYTES[cacheDtype] * cacheNumbers(spec, context),
+      cachePerSequence: DTYPE_BYTES[cacheDtype] * cacheNumbers(model, context),
     },
-    intensity: { prefill: prefillIntensity(spec, options), decode },
-    distinctExperts: batches.flatMap((tokens) => distinctExperts(spec, tokens)),
+    intensity: {
+      prefill: intensity(model, options, { tokens: context, sequences: 1, flops: totalFlops(prefill) }),
+      decode: batches.map((batch) => (batch === 1 ? one : intensityAt(batch))),
+    },
+    distinctExperts: batches.flatMap((tokens) => distinctExperts(model, tokens)),
   }
 }
 
@@ -121,66 +129,60 @@ function withTotal(parts: FlopParts): FlopsPerToken {
   return { ...parts, total: totalFlops(parts) }
 }
 
-function prefillFlops(spec: ArchitectureSpec, context: number): FlopParts {
-  return architectureFlops(spec, {
+function prefillFlops(model: ModelShape, context: number): FlopParts {
+  return forwardFlops(model, {
     tokens: context,
     logitRows: 1,
     dispatch: 'sparse',
-    keys: (attention) => meanKeysMet(attention, context),
-    absorbed: false,
+    context: (attention) => meanKeysMet(attention, context),
   })
 }
 
-function decodeFlops(spec: ArchitectureSpec, context: number): FlopParts {
-  return architectureFlops(spec, {
+function decodeFlops(model: ModelShape, context: number): FlopParts {
+  return forwardFlops(model, {
     tokens: 1,
     logitRows: 1,
     dispatch: 'sparse',
-    keys: (attention) => keysMet(attention, context),
+    context: (attention) => keysMet(attention, context),
     absorbed: true,
   })
 }
 
-/** Expected bytes: the experts touched are those of the formula. */
-function decodeIntensity(
-  spec: ArchitectureSpec,
-  batch: number,
+/**
+ * Of one call with `tokens` of `sequences`: every weight that its tokens are expected to touch once, by the formula, and each
+ * sequence's own keys and values once.
+ */
+function intensity(
+  model: ModelShape,
   { context, dtype }: InspectOptions,
+  { tokens, sequences, flops }: { tokens: number; sequences: number; flops: number },
 ): Intensity {
-  return intensity(
-    batch,
-    batch * totalFlops(decodeFlops(spec, context)),
-    DTYPE_BYTES[dtype] * expectedWeightsRead(spec, batch),
-    DTYPE_BYTES[cacheDtypeFor(dtype)] * batch * cacheNumbers(spec, context),
-  )
-}
-
-/** One prompt: every weight that its tokens touch once, and its own keys and values once. */
-function prefillIntensity(spec: ArchitectureSpec, { context, dtype }: InspectOptions): Intensity {
-  return intensity(
-    1,
-    totalFlops(prefillFlops(spec, context)),
-    DTYPE_BYTES[dtype] * expectedWeightsRead(spec, context),
-    DTYPE_BYTES[cacheDtypeFor(dtype)] * cacheNumbers(spec, context),
-  )
-}
-
-function intensity(batch: number, flops: number, weightBytes: number, cacheBytes: number): Intensity {
-  return { batch, flops, weightBytes, cacheBytes, flopsPerByte: flops / (weightBytes + cacheBytes) }
+  const weightBytes = DTYPE_BYTES[dtype] * expectedWeightsRead(model, tokens)
+  const cacheBytes = DTYPE_BYTES[cacheDtypeFor(dtype)] * sequences * cacheNumbers(model, context)
+  return {
+    batch: sequences,
+    flops,
+    weightBytes,
+    cacheBytes,
+    flopsPerByte: flops / (weightBytes + cacheBytes),
+  }
 }
 
 /** Weights that a batch of T tokens is expected to touch. */
-export function expectedWeightsRead(spec: ArchitectureSpec, tokens: number): number {
+export function expectedWeightsRead(model: ModelShape, tokens: number): number {
   const touched = ({ numExperts, topK }: { numExperts: number; topK: number }) =>
     expectedDistinct(numExperts, topK, tokens)
-  const heads = spec.layers.flatMap(({ attention }) => (attention.kind === 'mixture' ? [attention] : []))
-  return weightsRead(spec, tokens, { experts: mixturesOf(spec).map(touched), attention: heads.map(touched) })
+  const heads = model.layers.flatMap(({ attention }) => (attention.kind === 'mixture' ? [attention] : []))
+  return weightsRead(model, tokens, {
+    experts: mixturesOf(model.layers).map(({ router }) => touched(router)),
+    attention: heads.map(touched),
+  })
 }
 
 /** One entry a kind of mixture layer; layers with the same E and K are alike. */
-function distinctExperts(spec: ArchitectureSpec, tokens: number): DistinctExperts[] {
+function distinctExperts(model: ModelShape, tokens: number): DistinctExperts[] {
   const kinds = new Map<string, DistinctExperts>()
-  for (const { numExperts, topK } of mixturesOf(spec)) {
+  for (const { numExperts, topK } of mixturesOf(model.layers).map(({ router }) => router)) {
     const key = `${numExperts} ${topK}`
     const expected = expectedDistinct(numExperts, topK, tokens)
     const kind = kinds.get(key) ?? { tokens, layers: 0, numExperts, topK, expected }
@@ -201,14 +203,14 @@ export interface TrainingComparison {
 }
 
 export function compareTraining(
-  spec: ArchitectureSpec,
+  model: ModelShape,
   { perTokens, flops, source }: { perTokens: number; flops: number; source: string },
 ): TrainingComparison {
   return {
     perTokens,
     published: flops,
-    nominal: nominalTrainingFlops(spec, perTokens),
-    matrices: totalFlops(trainingFlops(spec, perTokens, 'full')),
+    nominal: nominalTrainingFlops(model, perTokens),
+    matrices: totalFlops(trainingFlops(model, perTokens, 'full')),
     source,
   }
 }

@@ -1,18 +1,20 @@
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { isJsonObject, parseStrictJson } from '../checkpoint/json.ts'
+import { parseStrictJson } from '../checkpoint/json.ts'
+import { isJsonObject } from '../checks.ts'
 import { ConfigError, InputError, messageOf } from '../errors.ts'
+import { shapeFromJson } from '../families/index.ts'
+import { entryAt, shownPath } from '../files.ts'
+import type { ModelShape } from '../model/config.ts'
 import { bundledDirectory } from '../package.ts'
-import type { ArchitectureSpec } from './architecture.ts'
 import type { CostDtype } from './bytes.ts'
-import { architectureFromJson, isEngineType } from './config-json.ts'
-import { findPublished, nearNames, type PublishedModel, publishedArchitecture } from './published.ts'
+import { findPublished, nearNames, type PublishedModel, publishedShape } from './published.ts'
 
 /** A model that was named, whatever by. */
 export interface NamedModel {
   /** Of a published one its whole name, else the path as it was given. */
   name: string
-  spec: ArchitectureSpec
+  shape: ModelShape
   /** Of its weights: float32 for what the engine runs, else as published, or bfloat16. */
   dtype: CostDtype
   published: PublishedModel | null
@@ -26,19 +28,20 @@ export interface NamedModel {
  */
 export function modelNamed(name: string): NamedModel {
   const path = bundledDirectory(name) ?? name
-  if (existsSync(path)) {
-    const file = statSync(path).isDirectory() ? join(path, 'config.json') : path
+  const there = entryAt(path, InputError)
+  if (there) {
+    const file = there.isDirectory() ? join(path, 'config.json') : path
     const json = readConfig(file)
-    const dtype = isEngineType(json) ? 'float32' : 'bfloat16'
-    return { name, spec: architectureFromJson(json, file), dtype, published: null }
+    const { shape, runnable } = shapeFromJson(json, file)
+    return { name, shape, dtype: runnable ? 'float32' : 'bfloat16', published: null }
   }
   const published = findPublished(name)
   if (!published) {
     throw new InputError(
-      `${name}: no such directory or file, and no bundled or published model of that name; near: ${nearNames(name).join(', ')}`,
+      `${shownPath(name)}: no such directory or file, and no bundled or published model of that name; near: ${nearNames(name).join(', ')}`,
     )
   }
-  return { name: published.name, spec: publishedArchitecture(published), dtype: published.dtype, published }
+  return { name: published.name, shape: publishedShape(published), dtype: published.dtype, published }
 }
 
 function readConfig(file: string): unknown {

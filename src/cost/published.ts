@@ -1,9 +1,9 @@
 import { createRequire } from 'node:module'
 import { InputError } from '../errors.ts'
-import type { ArchitectureSpec } from './architecture.ts'
+import { shapeFromJson } from '../families/index.ts'
+import type { ModelShape } from '../model/config.ts'
 import type { CostDtype } from './bytes.ts'
-import { architectureFromJson } from './config-json.ts'
-import { countArchitecture } from './parameters.ts'
+import { countParameters } from './parameters.ts'
 
 export type Quantity = 'total' | 'active'
 
@@ -32,8 +32,8 @@ export function publishedModels(): PublishedModel[] {
   return createRequire(import.meta.url)('tinymoe/published-models.json')
 }
 
-export function publishedArchitecture({ name, config }: PublishedModel): ArchitectureSpec {
-  return architectureFromJson(config, name)
+export function publishedShape({ name, config }: PublishedModel): ModelShape {
+  return shapeFromJson(config, name).shape
 }
 
 /** Names shown beside an unknown one. */
@@ -95,9 +95,9 @@ export const CONVENTIONS = ['everything', 'without input table', 'without embedd
 export type Convention = (typeof CONVENTIONS)[number]
 
 /** Parameters each way. A tied table is the unembedding too, so it stays until both are left out. */
-export function countsByConvention(spec: ArchitectureSpec): Record<Convention, Record<Quantity, number>> {
-  const { total, active, totalWithoutEmbeddings, activeWithoutEmbeddings, parts } = countArchitecture(spec)
-  const inputTable = spec.tied ? 0 : parts.embedding
+export function countsByConvention(model: ModelShape): Record<Convention, Record<Quantity, number>> {
+  const { total, active, totalWithoutEmbeddings, activeWithoutEmbeddings, parts } = countParameters(model)
+  const inputTable = model.tieWordEmbeddings ? 0 : parts.embedding
   return {
     everything: { total, active },
     'without input table': { total: total - inputTable, active: active - inputTable },
@@ -125,7 +125,7 @@ const TOLERANCE = 0.01
 
 /** Both figures beside the counted ones; one that its owner did not publish is left out. */
 export function compareWithPublished(model: PublishedModel): Comparison[] {
-  const counts = countsByConvention(publishedArchitecture(model))
+  const counts = countsByConvention(publishedShape(model))
   const { published: figures } = model
   return (['total', 'active'] as const).flatMap((quantity) => {
     const [published, printed] = [figures[quantity], figures.printed[quantity]]

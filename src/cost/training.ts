@@ -1,6 +1,6 @@
-import type { ArchitectureSpec, LayerSpec } from './architecture.ts'
-import { meanKeysMet } from './bytes.ts'
-import { architectureFlops, type FlopParts, scaled } from './flops.ts'
+import type { LayerShape, ModelShape } from '../model/config.ts'
+import { meanKeysMet } from './attention.ts'
+import { type FlopParts, forwardFlops, scaled } from './flops.ts'
 
 /** Forward, and backward twice as much: gradients of inputs and of weights. */
 const FORWARD_AND_BACKWARD = 3
@@ -9,13 +9,12 @@ const FORWARD_AND_BACKWARD = 3
  * FLOPs to train on one sequence of `length` tokens by part, from the real matrices. `keys` is how much of the attention
  * counts: all of it, as many papers do, or the half that causality leaves. Left out: recomputation, the optimizer.
  */
-export function trainingFlops(spec: ArchitectureSpec, length: number, keys: 'full' | 'causal'): FlopParts {
-  const forward = architectureFlops(spec, {
+export function trainingFlops(model: ModelShape, length: number, keys: 'full' | 'causal'): FlopParts {
+  const forward = forwardFlops(model, {
     tokens: length,
     logitRows: length,
     dispatch: 'sparse',
-    keys: (attention) => (keys === 'full' ? length : meanKeysMet(attention, length)),
-    absorbed: false,
+    context: (attention) => (keys === 'full' ? length : meanKeysMet(attention, length)),
   })
   return scaled(forward, FORWARD_AND_BACKWARD)
 }
@@ -26,8 +25,8 @@ export function trainingFlops(spec: ArchitectureSpec, length: number, keys: 'ful
  * projections a layer, a feed-forward of 8 D^2 times its width over the standard 8/3 D in quarters (DeepSeekMoE: "0.25
  * times of a standard FFN"), full attention, the unembedding, no router.
  */
-export function nominalTrainingFlops(spec: ArchitectureSpec, length: number): number {
-  const { hiddenSize: D, vocabSize: V, layers } = spec
+export function nominalTrainingFlops(model: ModelShape, length: number): number {
+  const { hiddenSize: D, vocabSize: V, layers } = model
   const perToken = layers.reduce(
     (sum, layer) => sum + 2 * (4 + 8 * nominalFeedForward(layer, D)) * D * D + 4 * length * D,
     2 * D * V,
@@ -36,11 +35,12 @@ export function nominalTrainingFlops(spec: ArchitectureSpec, length: number): nu
 }
 
 /** Active width of a layer in standard feed-forwards (8/3 D, three matrices), to the nearest quarter. */
-function nominalFeedForward({ feedForward }: LayerSpec, D: number): number {
+function nominalFeedForward({ feedForward }: LayerShape, D: number): number {
   const width =
     feedForward.kind === 'dense'
-      ? feedForward.width
-      : feedForward.topK * feedForward.width + feedForward.sharedWidth
+      ? feedForward.intermediateSize
+      : feedForward.router.topK * feedForward.intermediateSize +
+        (feedForward.sharedExpert?.intermediateSize ?? 0)
   return Math.round(4 * (width / ((8 / 3) * D))) / 4
 }
 

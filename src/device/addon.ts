@@ -9,6 +9,9 @@ import type { Host, NpmPackage } from './host.ts'
 /** What tinymoe adds in C++: kernels for TensorFlow, a header that goes before tfjs-node's own files, and an addon for options. */
 export const NATIVE = fileURLToPath(new URL('../native', import.meta.url))
 
+/** Where a variant's folder has its addons: one for each version of what is compiled. */
+export const ADDON_FOLDER = 'addon'
+
 /** Where tfjs-node itself looks for its addon. */
 export function placedAddon({ folder }: NpmPackage): string {
   return join(folder, 'lib', 'napi-v8', 'tfjs_binding.node')
@@ -22,7 +25,7 @@ export function cachedAddon(variantFolder: string, { version }: NpmPackage): str
   const hash = createHash('sha256').update(variantFolder)
   for (const name of readdirSync(NATIVE).sort()) hash.update(readFileSync(join(NATIVE, name)))
   const key = hash.digest('hex').slice(0, 8)
-  return join(variantFolder, 'addon', `tfjs-node-${version}-${key}`, 'tfjs_binding.node')
+  return join(variantFolder, ADDON_FOLDER, `tfjs-node-${version}-${key}`, 'tfjs_binding.node')
 }
 
 /** What is compiled beside an addon, to be loaded before it. */

@@ -97,7 +97,7 @@ function nativeEnvironment(threads: number, debug: boolean): Record<string, stri
     TF_NUM_INTRAOP_THREADS: String(threads),
     TF_OVERRIDE_GLOBAL_THREADPOOL: env.TF_OVERRIDE_GLOBAL_THREADPOOL ?? '1', // so that a session may have its own number
     CUDA_DEVICE_ORDER: env.CUDA_DEVICE_ORDER ?? 'PCI_BUS_ID', // nvidia-smi's order
-    // Graphs name their kernels (src/graph/products.ts); else TensorFlow would choose for them by the processor.
+    // Graphs name their kernels (src/graph/kernels.ts); else TensorFlow would choose for them by the processor.
     ...(hasOneDnn() ? { TF_ENABLE_ONEDNN_OPTS: '0' } : {}),
   }
 }

@@ -1,5 +1,4 @@
-import { mkdir } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import envPaths from 'env-paths'
 import { TENSORFLOW, type Variant } from './release.ts'
 
@@ -14,17 +13,4 @@ export function cacheRoot(env: Record<string, string | undefined> = process.env)
  */
 export function variantFolder(root: string, variant: Variant): string {
   return join(root, `tensorflow-${TENSORFLOW.version}-${variant}`)
-}
-
-/** Node's own recursive mkdir never returns where a file system refuses with ENOENT, as /proc does. */
-export async function makeFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT' && dirname(path) !== path) {
-      await makeFolder(dirname(path))
-      await mkdir(path)
-    } else if (code !== 'EEXIST') throw error
-  }
 }

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { access, readFile, statfs } from 'node:fs/promises'
+import { access, open, readFile, statfs } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { availableParallelism, cpus, totalmem } from 'node:os'
 import { dirname } from 'node:path'
@@ -34,6 +34,8 @@ export interface Host {
   /** The file's text, or null when it cannot be read. */
   readText(path: string): Promise<string | null>
   exists(path: string): Promise<boolean>
+  /** Why this user may not read a file, as the system's error code; null where nothing forbids it. */
+  readRefusal(path: string): Promise<string | null>
   freeBytes(folder: string): Promise<number>
   fetch(url: string, init?: RequestInit): Promise<Response>
   /** Null when it is not installed. */
@@ -57,12 +59,23 @@ export function systemHost(): Host {
         () => true,
         () => false,
       ),
+    readRefusal,
     freeBytes: async (folder) => {
       const { bavail, bsize } = await statfs(folder)
       return bavail * bsize
     },
     fetch: (url, init) => fetch(url, init),
     npmPackage,
+  }
+}
+
+async function readRefusal(path: string): Promise<string | null> {
+  try {
+    await (await open(path)).close()
+    return null
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return code === 'EACCES' || code === 'EPERM' ? code : null
   }
 }
 

@@ -37,8 +37,10 @@ async function readVariant(host: Host, root: string, variant: Variant): Promise<
   if (!npmPackage)
     return { addon: null, problem: `the npm package ${ADDON_PACKAGES[variant]} is not installed` }
   const folder = variantFolder(root, variant)
-  const manifest = await readManifest(host, folder)
   const cached = cachedAddon(folder, npmPackage)
+  const manifest = await readManifest(host, folder)
+  const closed = await unreadable(host, folder, manifest, cached)
+  if (closed) return { addon: null, problem: closed }
   const missing = manifest ? await missingFiles(folder, manifest) : []
   if (missing.length > 0) {
     const more = missing.length > 1 ? ` and ${missing.length - 1} more` : ''
@@ -63,6 +65,25 @@ export async function readManifest(host: Host, folder: string): Promise<Manifest
   } catch {
     return null // half a manifest is no manifest: setup writes a new one
   }
+}
+
+/** One sentence where this user may not read what is there, or null: another user may have made the cache. */
+export async function unreadable(
+  host: Host,
+  folder: string,
+  manifest: Manifest | null,
+  addon: string,
+): Promise<string | null> {
+  const libraries = manifest?.files.filter(({ path }) => /\.(so|dylib)(\.|$)/.test(path)) ?? []
+  const paths = [MANIFEST_FILE, ...libraries.map(({ path }) => path)].map((path) => join(folder, path))
+  for (const path of [...paths, addon]) {
+    const code = await host.readRefusal(path)
+    if (code) {
+      const root = cacheRoot(host.env)
+      return `${path}: this user may not read it (${code}): let its owner run \`chmod -R a+rX ${root}\`, or set TINYMOE_CACHE to another folder`
+    }
+  }
+  return null
 }
 
 /** Files of the manifest that are gone or have another length, as paths inside the folder. */

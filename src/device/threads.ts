@@ -1,4 +1,11 @@
 import { InputError } from '../errors.ts'
+import { numberOf } from '../text/number.ts'
+
+/**
+ * More are refused: TensorFlow starts them all at its first run, which takes a second for this many and minutes for twenty
+ * times as many.
+ */
+export const MAX_THREADS = 1024
 
 /** How many threads TensorFlow's ops may use, and who said so. */
 export interface ThreadChoice {
@@ -9,7 +16,7 @@ export interface ThreadChoice {
 /**
  * The caller's number, else `TINYMOE_THREADS`, else TensorFlow's own `TF_NUM_INTRAOP_THREADS`, else all that the process may
  * use.
- * @throws InputError for a number that is none
+ * @throws InputError for a number that is none, or more than `MAX_THREADS`
  */
 export function chooseThreads(
   asked: number | undefined,
@@ -24,7 +31,9 @@ export function chooseThreads(
 }
 
 function counted(name: string, value: number | string): number {
-  const threads = Number(value)
-  if (Number.isSafeInteger(threads) && threads > 0) return threads
-  throw new InputError(`${name}: ${value} is no number of threads; expected a whole number from 1`)
+  const threads = numberOf(String(value))
+  if (threads !== null && Number.isInteger(threads) && threads > 0 && threads <= MAX_THREADS) return threads
+  throw new InputError(
+    `${name}: ${value} is no number of threads; expected a whole number from 1 to ${MAX_THREADS}`,
+  )
 }

@@ -1,5 +1,5 @@
 import { InputError } from '../errors.ts'
-import type { MoeConfig } from '../model/config.ts'
+import { mixtureAt, type RouterConfig } from '../model/config.ts'
 import { interventionFor } from '../model/router/interventions.ts'
 import type { Document } from './documents.ts'
 import { documentLosses, domainsOf, type EvalForward, type Watch } from './loss.ts'
@@ -17,7 +17,7 @@ export async function disabledLosses(
   layer: number,
   { signal, onShare }: Watch = {},
 ): Promise<DisabledLoss[] | null> {
-  const { router } = model.config.layers[layer] as MoeConfig
+  const { router } = mixtureAt(model.config, layer)
   if (!canDisable(router, layer)) return null
   const results: DisabledLoss[] = []
   for (let expert = 0; expert < router.numExperts; expert++) {
@@ -53,7 +53,7 @@ function differences(
   return result
 }
 
-function canDisable(router: MoeConfig['router'], layer: number): boolean {
+function canDisable(router: RouterConfig, layer: number): boolean {
   try {
     interventionFor({ disable: [{ expert: 0, layer }] }, router, layer)
     return true

@@ -1,6 +1,7 @@
 import { type Domain, generateSample, type Sample, type Split } from '../corpus/index.ts'
 import { InputError } from '../errors.ts'
 import type { ModelConfig } from '../model/config.ts'
+import { shown } from '../text/foreign.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 
 /** A document as the model reads it. */
@@ -39,7 +40,7 @@ export class TextCodec {
   async document(domain: Domain, text: string): Promise<Document & { cut: boolean }> {
     const whole = [...(await this.prompt(text)), ...this.end]
     if (whole.length < 2) {
-      throw new InputError(`${this.dir}: tokenizer.json gives too few tokens for ${JSON.stringify(text)}`)
+      throw new InputError(`${this.dir}: tokenizer.json gives too few tokens for ${shown(text)}`)
     }
     const tokens = whole.slice(0, this.config.maxPositionEmbeddings)
     return { domain, tokens, characters: [...text].length, cut: tokens.length < whole.length }

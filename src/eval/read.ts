@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { z } from 'zod'
-import { InputError, messageOf } from '../errors.ts'
+import { InputError } from '../errors.ts'
+import { readJson } from '../files.ts'
 import type { EvalReport } from './types.ts'
 
 /** What tells an evaluation from another file: the numbers that every reader takes from it. */
@@ -20,12 +20,7 @@ const evalSchema = z.object({
  * @throws InputError for a file that cannot be read, or is no evaluation of version 1
  */
 export function readEvaluation(file: string, source = file): EvalReport {
-  let report: EvalReport
-  try {
-    report = JSON.parse(readFileSync(file, 'utf8'))
-  } catch (error) {
-    throw new InputError(`${source} cannot be read (${messageOf(error)})`, { cause: error })
-  }
+  const report = readJson(file, InputError, `${source}:`) as EvalReport
   if (report?.format !== 'tinymoe-eval' || report.version !== 1)
     throw new InputError(`${source} is no evaluation of version 1, as \`tinymoe eval --out\` writes it`)
   const { error } = evalSchema.safeParse(report)

@@ -4,7 +4,7 @@ import { DOMAINS, type Domain } from '../corpus/index.ts'
 import { countParameters, flopsPerToken, totalFlops, weightBytesPerToken } from '../cost/index.ts'
 import { InputError } from '../errors.ts'
 import type { LoadedModel } from '../load-model.ts'
-import type { ModelConfig } from '../model/config.ts'
+import { type ModelConfig, mixturesOf } from '../model/config.ts'
 import { MoeModel } from '../model/transformer.ts'
 import { byDomainAndForm, headlineOf, type Quiz, quizzesOf, runQuizzes } from './answers.ts'
 import { documentsOf, TextCodec } from './documents.ts'
@@ -97,7 +97,7 @@ function checkedOptions(options: EvalOptions, { config, dir }: LoadedModel): Req
   if (unknown !== undefined || domains.length === 0) {
     throw new InputError(`domains: are [${domains}], expected some of ${DOMAINS.join(', ')}`)
   }
-  if (experts && config.layers.every(({ kind }) => kind === 'dense')) {
+  if (experts && mixturesOf(config.layers).length === 0) {
     throw new InputError(`${dir}: every layer is dense, so there are no experts to look at`)
   }
   return { split, samples, seed, experts, domains: DOMAINS.filter((domain) => domains.includes(domain)) }
@@ -126,8 +126,10 @@ function modelOf(dir: string, config: ModelConfig): EvalModel {
     family: config.family,
     layers: config.layers.length,
     vocabSize: config.vocabSize,
-    mixtures: config.layers.map((layer) =>
-      layer.kind === 'moe' ? { numExperts: layer.router.numExperts, topK: layer.router.topK } : null,
+    mixtures: config.layers.map(({ feedForward }) =>
+      feedForward.kind === 'moe'
+        ? { numExperts: feedForward.router.numExperts, topK: feedForward.router.topK }
+        : null,
     ),
   }
 }

@@ -2,7 +2,7 @@ import type { Dtype } from '../backend/dtypes.ts'
 import type { Domain } from '../corpus/index.ts'
 import type { FlopParts, ParameterCount } from '../cost/index.ts'
 import type { RuntimeReport } from '../device/types.ts'
-import type { Executor } from '../load-model.ts'
+import type { Executor } from '../model/ways.ts'
 import type { MutualInformation } from './mutual-information.ts'
 import type { Proportion } from './proportion.ts'
 

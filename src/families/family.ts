@@ -1,11 +1,19 @@
-import type { ModelConfig } from '../model/config.ts'
+import type { ModelConfig, ModelShape } from '../model/config.ts'
+import type { FieldTable } from './fields.ts'
 import type { NameRule } from './names.ts'
 
-/** One published architecture: how its config.json and its tensor names read. Knows no files and no tensors. */
-export interface Family {
+interface Described {
   /** `model_type` in config.json. */
   modelType: string
   /** Throws ConfigError naming `file` and the field. */
+  parseConfig(json: unknown, file: string): ModelShape
+}
+
+/** A published architecture that the engine runs: how its config.json and its tensor names read. Knows no files and no tensors. */
+export interface RunnableFamily extends Described {
+  runnable: true
+  /** What is made of each field of its config.json. */
+  fields: FieldTable
   parseConfig(json: unknown, file: string): ModelConfig
   /** The config.json that `parseConfig` reads back to the same config. */
   formatConfig(config: ModelConfig): Record<string, unknown>
@@ -13,3 +21,12 @@ export interface Family {
   /** Whether a tensor may be there and means nothing. */
   ignored(name: string, config: ModelConfig): boolean
 }
+
+/** One of which only the shape is read, so that it can be counted. */
+export interface CountedFamily extends Described {
+  runnable: false
+  /** What of it the engine does not do. */
+  reason: string
+}
+
+export type Family = RunnableFamily | CountedFamily

@@ -1,81 +1,92 @@
-import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
-import { type ModelConfig, type MoeConfig, softmaxTopK } from '../model/config.ts'
-import type { Family } from './family.ts'
+import { type LayerConfig, type MoeConfig, softmaxTopK } from '../model/config.ts'
+import type { RunnableFamily } from './family.ts'
+import { aliasOf, type FieldTable, readFields, used, withoutEffect } from './fields.ts'
 import { DECODER_NAMES, isStaleBuffer } from './names.ts'
 import {
-  attentionOf,
   decoderFields,
-  eosOf,
+  decoderOf,
   formatDecoder,
+  headsOf,
   layerCount,
-  parseFields,
   positive,
   positiveInt,
-  ropeOf,
+  tokenIds,
+  wholeHeadRopeOf,
+  wholeHeads,
 } from './schema.ts'
 
 /** Defaults are the class defaults of the published MixtralConfig. */
-const fields = z.looseObject({
+const fields = {
   ...decoderFields,
-  model_type: z.literal('mixtral'),
-  vocab_size: positiveInt.default(32000),
-  hidden_size: positiveInt.default(4096),
-  intermediate_size: positiveInt.default(14336),
-  num_hidden_layers: layerCount.default(32),
-  num_attention_heads: positiveInt.default(32),
-  num_key_value_heads: positiveInt.nullable().default(8),
-  max_position_embeddings: positiveInt.default(4096 * 32),
-  rms_norm_eps: positive.default(1e-5),
-  num_local_experts: positiveInt.default(8),
-  num_experts_per_tok: positiveInt.default(2),
-  sliding_window: positiveInt.nullable().default(null),
-})
+  ...tokenIds(1, 2),
+  ...wholeHeads,
+  vocab_size: used(positiveInt.default(32000), 'V'),
+  hidden_size: used(positiveInt.default(4096), 'D'),
+  intermediate_size: used(positiveInt.default(14336), 'H of an expert'),
+  num_hidden_layers: used(layerCount.default(32), 'layers, at most 10,000'),
+  num_attention_heads: used(
+    positiveInt.default(32),
+    'query heads; without head_dim a divisor of hidden_size',
+  ),
+  num_key_value_heads: used(
+    positiveInt.nullable().default(8),
+    'key-value heads, a divisor of num_attention_heads; null is as many',
+  ),
+  max_position_embeddings: used(positiveInt.default(4096 * 32), 'positions'),
+  rms_norm_eps: used(positive.default(1e-5), 'epsilon of the norms'),
+  num_local_experts: used(positiveInt.default(8), 'E'),
+  num_experts: aliasOf('num_local_experts'),
+  num_experts_per_tok: used(positiveInt.default(2), 'K, at most E'),
+  sliding_window: used(
+    positiveInt.nullable().default(null),
+    'keys that a token sees, itself included; null is all',
+  ),
+  router_aux_loss_coef: withoutEffect('training only'),
+  router_jitter_noise: withoutEffect('training only'),
+} satisfies FieldTable
 
 /** Mixtral of Experts (Jiang et al. 2024): every layer a softmax router with renormalised top-k over SwiGLU experts. */
-export const mixtral: Family = {
+export const mixtral: RunnableFamily = {
+  runnable: true,
   modelType: 'mixtral',
+  fields,
   parseConfig(json, file) {
-    const c = parseFields(fields, json, file)
+    const c = readFields(fields, json, file)
     if (c.num_experts_per_tok > c.num_local_experts) {
       throw new ConfigError(
         `${file}: "num_experts_per_tok" is ${c.num_experts_per_tok}, expected at most num_local_experts=${c.num_local_experts}`,
       )
     }
-    const moe: MoeConfig = {
-      kind: 'moe',
-      intermediateSize: c.intermediate_size,
-      router: softmaxTopK(c.num_local_experts, c.num_experts_per_tok),
+    const layer: LayerConfig = {
+      attention: {
+        ...headsOf(c, file),
+        bias: false,
+        slidingWindow: c.sliding_window,
+        rope: wholeHeadRopeOf(c, 1e6, file),
+      },
+      feedForward: {
+        kind: 'moe',
+        intermediateSize: c.intermediate_size,
+        router: softmaxTopK(c.num_local_experts, c.num_experts_per_tok),
+      },
     }
-    return {
-      family: 'mixtral',
-      vocabSize: c.vocab_size,
-      hiddenSize: c.hidden_size,
-      maxPositionEmbeddings: c.max_position_embeddings,
-      normEps: c.rms_norm_eps,
-      tieWordEmbeddings: c.tie_word_embeddings,
-      attention: { ...attentionOf(c, file), bias: false, slidingWindow: c.sliding_window },
-      rope: ropeOf(c, 1e6, file),
-      layers: new Array(c.num_hidden_layers).fill(moe),
-      bosTokenId: c.bos_token_id ?? null,
-      eosTokenIds: eosOf(c.eos_token_id),
-    } satisfies ModelConfig
+    return decoderOf('mixtral', c, () => layer)
   },
   formatConfig(config) {
-    const [layer] = config.layers as MoeConfig[]
+    const [{ attention, feedForward }] = config.layers
+    const { intermediateSize, router } = feedForward as MoeConfig
     return {
       architectures: ['MixtralForCausalLM'],
       model_type: 'mixtral',
       ...formatDecoder(config),
-      intermediate_size: layer.intermediateSize,
-      num_local_experts: layer.router.numExperts,
-      num_experts_per_tok: layer.router.topK,
-      sliding_window: config.attention.slidingWindow,
+      intermediate_size: intermediateSize,
+      num_local_experts: router.numExperts,
+      num_experts_per_tok: router.topK,
+      sliding_window: attention.slidingWindow,
     }
   },
   names: [
-    ...DECODER_NAMES,
-    // As published: one tensor an expert and matrix.
     ['model.layers.{layer}.block_sparse_moe.gate.weight', 'blocks.{layer}.moe.router'],
     [
       'model.layers.{layer}.block_sparse_moe.experts.{expert}.w1.weight',
@@ -89,10 +100,7 @@ export const mixtral: Family = {
       'model.layers.{layer}.block_sparse_moe.experts.{expert}.w2.weight',
       'blocks.{layer}.moe.experts.{expert}.down',
     ],
-    // As newer libraries hold it: all experts of a layer in two tensors.
-    ['model.layers.{layer}.mlp.gate.weight', 'blocks.{layer}.moe.router'],
-    ['model.layers.{layer}.mlp.experts.gate_up_proj', 'blocks.{layer}.moe.stacked.gateUp'],
-    ['model.layers.{layer}.mlp.experts.down_proj', 'blocks.{layer}.moe.stacked.down'],
+    ...DECODER_NAMES,
   ],
   ignored: isStaleBuffer,
 }

@@ -1,7 +1,7 @@
 /** A published tensor name and ours; `{layer}` and `{expert}` are numbers, any other `{part}` a letter or word. */
 export type NameRule = [published: string, ours: string]
 
-/** Names that every Llama-shaped decoder shares. */
+/** Names that most decoders share; a family's own stand before them, since the first that fits counts. */
 export const DECODER_NAMES: NameRule[] = [
   ['model.embed_tokens.weight', 'embedding'],
   ['model.norm.weight', 'finalNorm'],
@@ -10,6 +10,17 @@ export const DECODER_NAMES: NameRule[] = [
   ['model.layers.{layer}.post_attention_layernorm.weight', 'blocks.{layer}.feedForwardNorm'],
   ['model.layers.{layer}.self_attn.{part}_proj.weight', 'blocks.{layer}.attention.{part}'],
   ['model.layers.{layer}.self_attn.{part}_proj.bias', 'blocks.{layer}.attention.{part}.bias'],
+  ['model.layers.{layer}.mlp.{part}_proj.weight', 'blocks.{layer}.mlp.{part}'],
+  ['model.layers.{layer}.mlp.{part}_proj.bias', 'blocks.{layer}.mlp.{part}.bias'],
+  ['model.layers.{layer}.mlp.gate.weight', 'blocks.{layer}.moe.router'],
+  // As published: one tensor an expert and matrix.
+  [
+    'model.layers.{layer}.mlp.experts.{expert}.{part}_proj.weight',
+    'blocks.{layer}.moe.experts.{expert}.{part}',
+  ],
+  // As newer libraries hold it: all experts of a layer in two tensors.
+  ['model.layers.{layer}.mlp.experts.gate_up_proj', 'blocks.{layer}.moe.stacked.gateUp'],
+  ['model.layers.{layer}.mlp.experts.down_proj', 'blocks.{layer}.moe.stacked.down'],
 ]
 
 /** A buffer that old files carry along. */

@@ -1,19 +1,21 @@
 import { z } from 'zod'
+import { isJsonObject } from '../checks.ts'
 import { ConfigError } from '../errors.ts'
-import type { ModelConfig, RopeConfig, RopeScaling } from '../model/config.ts'
+import type { GroupedAttention, LayerConfig, ModelConfig, RopeConfig, RopeScaling } from '../model/config.ts'
+import { excerpt, shown } from '../text/foreign.ts'
+import { type FieldsOf, type FieldTable, refused, used, withoutEffect } from './fields.ts'
 
-/** Fields that Mixtral, Llama and their relatives share, in both dialects of config.json. */
 export const positiveInt = z.int().positive()
 export const positive = z.number().positive()
 /** Limited, since each layer gets an entry in the config before the weights are looked at. */
 export const layerCount = positiveInt.max(10_000)
-const share = z.number().positive().max(1)
+export const share = z.number().positive().max(1)
 const nullableInt = positiveInt.nullish()
 
 const ropeObject = z.looseObject({
   rope_type: z.string().optional(),
   type: z.string().optional(),
-  rope_theta: positive.optional(),
+  rope_theta: positive.nullish(),
   factor: positive.nullish(),
   low_freq_factor: positive.optional(),
   high_freq_factor: positive.optional(),
@@ -21,39 +23,131 @@ const ropeObject = z.looseObject({
   partial_rotary_factor: share.optional(),
 })
 
+const tokenId = z.int().nonnegative()
+const training = withoutEffect('training only')
+const output = withoutEffect('what a call hands out besides logits')
+const library = withoutEffect('how a library computes the same')
+
+/** Fields that transformers reads of any decoder, or that all of ours have alike. */
 export const decoderFields = {
-  hidden_act: z.literal('silu').default('silu'),
-  num_key_value_heads: nullableInt,
-  head_dim: nullableInt,
-  rope_theta: positive.nullish(),
-  rope_scaling: ropeObject.nullish(),
-  rope_parameters: ropeObject.nullish(),
-  original_max_position_embeddings: nullableInt,
-  partial_rotary_factor: share.nullish(),
-  tie_word_embeddings: z.boolean().default(false),
-  bos_token_id: z.int().nonnegative().nullish(),
-  eos_token_id: z.union([z.int().nonnegative(), z.array(z.int().nonnegative())]).nullish(),
+  hidden_act: used(
+    z.enum(['silu', 'swish']).default('silu'),
+    'activation of the experts: silu, which is swish',
+  ),
+  head_dim: used(nullableInt, 'width of a head, even; else hidden_size / num_attention_heads'),
+  rope_theta: used(positive.nullish(), 'base of the rotary angles, where the rotary settings name none'),
+  rope_parameters: used(ropeObject.nullish(), 'rotary settings: rope_type default, linear or llama3'),
+  rope_scaling: used(ropeObject.nullish(), 'the same in the older dialect; in the place of rope_parameters'),
+  original_max_position_embeddings: used(
+    positiveInt.optional(),
+    'with rope_type llama3: wins over the one in the rotary settings',
+  ),
+  tie_word_embeddings: used(
+    z.boolean().default(false),
+    'the unembedding is the embedding, unless the weights have an lm_head.weight of other values',
+  ),
+  is_causal: refused('true: tokens see those before them', true),
+  layer_types: refused(
+    '"full_attention" for each layer',
+    (value, c) =>
+      value === null ||
+      (Array.isArray(value) &&
+        value.length === c.num_hidden_layers &&
+        value.every((type) => type === 'full_attention')),
+  ),
+  attention_chunk_size: refused('null: no attention in chunks'),
+  kv_sharing_modes: refused('null: each layer has keys and values of its own'),
+  per_layer_config: refused(
+    'none: layers differ in nothing else',
+    (value) => typeof value === 'object' && Object.keys(value ?? {}).length === 0,
+  ),
+  transformers_weights: refused('null: weights are in model.safetensors or its shards'),
+  attention_dropout: training,
+  initializer_range: training,
+  output_router_logits: output,
+  output_attentions: output,
+  output_hidden_states: output,
+  return_dict: output,
+  use_cache: library,
+  chunk_size_feed_forward: library,
+  attn_implementation: library,
+  experts_implementation: library,
+  dtype: withoutEffect(
+    'weights are read as they are stored, and computed with in float32 or as --dtype says',
+  ),
+  torch_dtype: withoutEffect('as dtype'),
+  pad_token_id: withoutEffect('padding is masked'),
+  architectures: withoutEffect('model_type decides; the weights are read as those of a language model'),
+  auto_map: withoutEffect('code beside the weights is not run'),
+  transformers_version: withoutEffect('both dialects of rotary settings are read'),
+  quantization_config: withoutEffect('on shapes; to run, one that is not null is refused'),
+  compression_config: withoutEffect('as quantization_config'),
+} satisfies FieldTable
+
+/** The ids that begin and end texts, by default those of the published class. */
+export function tokenIds(bos: number | null, eos: number | null) {
+  return {
+    bos_token_id: used(tokenId.nullable().default(bos), 'begins a text; null is none'),
+    eos_token_id: used(
+      z
+        .union([tokenId, z.array(tokenId)])
+        .nullable()
+        .default(eos),
+      'ends a text, unless generation_config.json says otherwise; a list is several, null is none',
+    ),
+  } satisfies FieldTable
 }
 
-type DecoderFields = z.infer<z.ZodObject<typeof decoderFields>> & {
-  hidden_size: number
-  num_attention_heads: number
-  max_position_embeddings: number
-}
+/** Of families whose layers all see every token before. */
+export const allVisible = {
+  sliding_window: refused('null: every token before is seen'),
+} satisfies FieldTable
 
-/** Checks `json` against the schema; the first fault becomes one sentence that names file, field and value. */
-export function parseFields<S extends z.ZodType>(schema: S, json: unknown, file: string): z.output<S> {
-  const result = schema.safeParse(json)
-  if (result.success) return result.data
-  const [issue] = result.error.issues
-  const field = issue.path.join('.') || 'the whole file'
-  const value = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown>)?.[key], json)
-  const shown = value === undefined ? 'is missing' : `is ${JSON.stringify(value)}`
-  throw new ConfigError(`${file}: "${field}" ${shown}, ${issue.message.replace(/^Invalid input: /, '')}`)
+/** Of families that rotate whole heads. */
+export const wholeHeads = {
+  partial_rotary_factor: used(
+    share.nullish(),
+    'nothing with rope_type default, as in transformers; with others expected to be 1',
+  ),
+} satisfies FieldTable
+
+type DecoderFields = FieldsOf<typeof decoderFields> &
+  FieldsOf<ReturnType<typeof tokenIds>> & {
+    vocab_size: number
+    hidden_size: number
+    num_hidden_layers: number
+    num_attention_heads: number
+    num_key_value_heads?: number | null
+    max_position_embeddings: number
+    rms_norm_eps: number
+    partial_rotary_factor?: number | null
+  }
+
+/** What a family's fields say of the whole decoder, and its layers by their number. */
+export function decoderOf(family: string, c: DecoderFields, layer: (i: number) => LayerConfig): ModelConfig {
+  return {
+    family,
+    vocabSize: c.vocab_size,
+    hiddenSize: c.hidden_size,
+    maxPositionEmbeddings: c.max_position_embeddings,
+    normEps: c.rms_norm_eps,
+    tieWordEmbeddings: c.tie_word_embeddings,
+    layers: Array.from({ length: c.num_hidden_layers }, (_, i) => layer(i)),
+    bosTokenId: c.bos_token_id,
+    eosTokenIds: eosOf(c.eos_token_id),
+  }
 }
 
 /** Heads that divide evenly, or a sentence. */
-export function attentionOf(fields: DecoderFields, file: string) {
+export function headsOf(
+  fields: {
+    hidden_size: number
+    num_attention_heads: number
+    num_key_value_heads?: number | null
+    head_dim?: number | null
+  },
+  file: string,
+): Pick<GroupedAttention, 'kind' | 'numHeads' | 'numKeyValueHeads' | 'headDim'> {
   const { hidden_size: D, num_attention_heads: numHeads } = fields
   const numKeyValueHeads = fields.num_key_value_heads ?? numHeads
   if (numHeads % numKeyValueHeads !== 0) {
@@ -72,21 +166,46 @@ export function attentionOf(fields: DecoderFields, file: string) {
       `${file}: "head_dim" is ${headDim}, expected an even number (rotary embedding turns pairs)`,
     )
   }
-  return { numHeads, numKeyValueHeads, headDim }
+  return { kind: 'grouped', numHeads, numKeyValueHeads, headDim }
 }
 
-/** Rotary settings from either dialect: `rope_parameters`, or `rope_theta` and `rope_scaling`. */
-export function ropeOf(fields: DecoderFields, defaultTheta: number, file: string): RopeConfig {
-  const rope = fields.rope_parameters ?? fields.rope_scaling ?? {}
-  const theta = fields.rope_parameters?.rope_theta ?? fields.rope_theta ?? defaultTheta
-  const where = fields.rope_parameters ? 'rope_parameters' : 'rope_scaling'
+/**
+ * Rotary settings from either dialect, as transformers counts them (`convert_rope_params_to_dict`): a `rope_scaling` that is not
+ * empty stands in the place of the whole `rope_parameters`, and `rope_theta` beside them serves where the one that counts has none.
+ */
+export function ropeOf(c: DecoderFields, defaultTheta: number, file: string): RopeConfig {
+  const where = ropeField(c)
+  const rope = ropeSettings(c)
+  const theta = firstGiven(rope.rope_theta, c.rope_theta, defaultTheta)
+  if (theta === null) throw new ConfigError(`${file}: "rope_theta" is null, expected a number above 0`)
+  const nested = Object.keys(rope).find((key) => isJsonObject(rope[key]))
+  if (nested) {
+    throw new ConfigError(
+      `${file}: "${where}.${excerpt(nested)}" is an object, expected one set of rotary settings for all layers`,
+    )
+  }
+  return { theta, scaling: scalingOf(rope, where, c, file) }
+}
+
+type RopeSettings = z.output<typeof ropeObject>
+
+/** The object of rotary settings that counts. */
+export function ropeSettings(c: Pick<DecoderFields, 'rope_scaling' | 'rope_parameters'>): RopeSettings {
+  return c[ropeField(c)] ?? {}
+}
+
+function ropeField(c: Pick<DecoderFields, 'rope_scaling'>): 'rope_scaling' | 'rope_parameters' {
+  return Object.keys(c.rope_scaling ?? {}).length > 0 ? 'rope_scaling' : 'rope_parameters'
+}
+
+function scalingOf(rope: RopeSettings, where: string, c: DecoderFields, file: string): RopeScaling {
+  const type = rope.rope_type ?? rope.type ?? 'default'
   const need = (key: 'factor' | 'low_freq_factor' | 'high_freq_factor'): number => {
     const value = rope[key]
     if (value == null)
       throw new ConfigError(`${file}: "${where}.${key}" is missing, expected a number for rope_type ${type}`)
     return value
   }
-  const type = rope.rope_type ?? rope.type ?? 'default'
   const scalings: Record<string, () => RopeScaling> = {
     default: () => ({ type: 'default' }),
     linear: () => ({ type: 'linear', factor: need('factor') }),
@@ -95,41 +214,58 @@ export function ropeOf(fields: DecoderFields, defaultTheta: number, file: string
       factor: need('factor'),
       lowFreqFactor: need('low_freq_factor'),
       highFreqFactor: need('high_freq_factor'),
-      originalMaxPositionEmbeddings:
-        fields.original_max_position_embeddings ??
-        rope.original_max_position_embeddings ??
-        fields.max_position_embeddings,
+      originalMaxPositionEmbeddings: firstGiven(
+        c.original_max_position_embeddings,
+        rope.original_max_position_embeddings,
+        c.max_position_embeddings,
+      ),
     }),
   }
   const scaling = Object.hasOwn(scalings, type) ? scalings[type] : undefined
-  if (!scaling) {
-    const known = Object.keys(scalings).join(', ')
-    throw new ConfigError(`${file}: "${where}.rope_type" is "${type}", expected one of ${known}`)
+  if (scaling) return scaling()
+  const known = Object.keys(scalings).join(', ')
+  throw new ConfigError(`${file}: "${where}.rope_type" is ${shown(type)}, expected one of ${known}`)
+}
+
+/** The same for families that rotate whole heads. transformers fails at other shares, but for the plain rotation, which knows none. */
+export function wholeHeadRopeOf(c: DecoderFields, defaultTheta: number, file: string): RopeConfig {
+  const rope = ropeOf(c, defaultTheta, file)
+  const share = ropeSettings(c).partial_rotary_factor ?? c.partial_rotary_factor ?? 1
+  if (share !== 1 && rope.scaling.type !== 'default') {
+    throw new ConfigError(
+      `${file}: "partial_rotary_factor" is ${share}, expected 1 with rope_type ${rope.scaling.type}`,
+    )
   }
-  return { theta, scaling: scaling() }
+  return rope
+}
+
+/** The first that is there, be it null. */
+function firstGiven<T>(...values: [...(T | undefined)[], T]): T {
+  return values.find((value) => value !== undefined) as T
 }
 
 /** Token ids that end a text. */
-export function eosOf(value: number | number[] | null | undefined): number[] {
+function eosOf(value: number | number[] | null | undefined): number[] {
   return value == null ? [] : Array.isArray(value) ? value : [value]
 }
 
 /** The shared fields in the newer dialect. */
 export function formatDecoder(config: ModelConfig): Record<string, unknown> {
+  const [{ attention }] = config.layers
   return {
     vocab_size: config.vocabSize,
     hidden_size: config.hiddenSize,
     num_hidden_layers: config.layers.length,
-    num_attention_heads: config.attention.numHeads,
-    num_key_value_heads: config.attention.numKeyValueHeads,
-    head_dim: config.attention.headDim,
+    num_attention_heads: attention.numHeads,
+    num_key_value_heads: attention.numKeyValueHeads,
+    head_dim: attention.headDim,
     hidden_act: 'silu',
     max_position_embeddings: config.maxPositionEmbeddings,
     rms_norm_eps: config.normEps,
-    rope_parameters: formatRope(config.rope),
+    rope_parameters: formatRope(attention.rope),
     tie_word_embeddings: config.tieWordEmbeddings,
     bos_token_id: config.bosTokenId,
-    eos_token_id: config.eosTokenIds.length === 1 ? config.eosTokenIds[0] : config.eosTokenIds,
+    eos_token_id: config.eosTokenIds.length > 1 ? config.eosTokenIds : (config.eosTokenIds[0] ?? null),
     attention_dropout: 0,
     dtype: 'float32',
   }

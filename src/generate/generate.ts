@@ -1,20 +1,19 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import { assertObject, shown } from '../checks.ts'
 import { InputError } from '../errors.ts'
-import { checkCall } from '../model/check-call.ts'
 import type { ModelConfig } from '../model/config.ts'
+import { checkCall, type ForwardOptions } from '../model/forward-options.ts'
 import type { KvCache } from '../model/kv-cache.ts'
 import { checkForm } from '../model/router/check-interventions.ts'
 import type { RoutingTrace } from '../model/trace.ts'
-import type { ForwardOptions, ForwardResult, GreedyResult } from '../model/transformer.ts'
+import type { ForwardResult, GreedyResult } from '../model/transformer.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { type GenerationConfig, settingsOf } from './generation-config.ts'
 import { type Random, Xoshiro128 } from './random.ts'
 import { GenerateRun } from './run.ts'
 import { nextToken, parseSampling, type Sampling } from './sampler.ts'
 import { StopFilter, TextStream } from './text-stream.ts'
 import type { FinishReason, Generated, GeneratedToken, GenerateOptions, GenerateResult } from './types.ts'
-
-export const DEFAULT_MAX_TOKENS = 64
 
 /** Prompt tokens a call: more at once is hardly faster, and attention's scores grow with the square. */
 export const PREFILL_CHUNK = 512
@@ -22,13 +21,17 @@ export const PREFILL_CHUNK = 512
 /** What generating needs of a model; `MoeModel` is one. */
 export interface GenerativeModel {
   readonly config: Pick<ModelConfig, 'maxPositionEmbeddings' | 'eosTokenIds'>
+  /** Defaults of the options, where the model's directory has some. */
+  readonly generation?: GenerationConfig | null
+  /** Milliseconds so far in making graphs; left out by models that make none. */
+  readonly graphsMs?: number
   createCache(): KvCache
   forward(tokens: number[], options: ForwardOptions): ForwardResult
   greedy(tokens: number[], options: Omit<ForwardOptions, 'logits'>): GreedyResult
 }
 
 /**
- * Continues a text or token ids. Nothing runs until the result is read.
+ * Continues a text or token ids. What is left out is as the model's generation_config.json says (`model.generation`). Nothing runs until the result is read.
  * @throws InputError at once for options that are wrong or contradict each other, a missing tokenizer, or too many tokens; the run
  * itself rejects with an InputError for too long a text, a token outside the vocabulary, or logits that are no numbers
  */
@@ -56,6 +59,9 @@ class Generation {
   private text = ''
   private prefillMs = 0
   private decodeMs = 0
+  /** Tokens whose step `decodeMs` counts. */
+  private timedTokens = 0
+  private readonly graphsMsBefore: number
   /** Null while it runs, and when it was left before its end. */
   private finishReason: FinishReason | null = null
 
@@ -65,11 +71,20 @@ class Generation {
     private readonly options: GenerateOptions,
   ) {
     checkOptions(options)
-    this.sampling = parseSampling(options)
+    this.graphsMsBefore = model.graphsMs ?? 0
+    const settings = settingsOf(options, model.generation ?? null)
+    this.sampling = parseSampling({
+      temperature: settings.temperature.value,
+      topK: settings.topK.value,
+      topP: settings.topP.value,
+      minP: settings.minP.value,
+      repetitionPenalty: settings.repetitionPenalty.value,
+      seed: options.seed,
+    })
     this.random = Xoshiro128.fromSeed(this.sampling.seed)
     checkInput(options, tokenizer, model.config)
-    this.maxTokens = parseMaxTokens(options)
-    const stops = parseStops(options, tokenizer)
+    this.maxTokens = parseMaxTokens(settings.maxTokens.value)
+    const stops = parseStops(tokenizer || options.stop ? settings.stop.value : [], tokenizer)
     this.stopFilter = new StopFilter(stops)
     this.stopTokens = stops.flatMap((stop) => tokenizer?.specialTokens.get(stop) ?? [])
   }
@@ -92,14 +107,18 @@ class Generation {
 
   /** What the run came to; valid when `steps` has ended. */
   outcome(): Generated {
-    const { tokens, text, prefillMs, decodeMs, traces } = this
-    const tokensPerSecond = tokens.length > 1 && decodeMs > 0 ? ((tokens.length - 1) * 1000) / decodeMs : null
+    const { tokens, text, prefillMs, decodeMs, timedTokens, traces } = this
     return {
       tokens,
       text,
       promptTokens: this.prompt.length,
       finishReason: this.finishReason ?? 'aborted',
-      timings: { prefillMs, decodeMs, tokensPerSecond },
+      timings: {
+        prefillMs,
+        decodeMs,
+        graphsMs: (this.model.graphsMs ?? 0) - this.graphsMsBefore,
+        tokensPerSecond: timedTokens > 0 && decodeMs > 0 ? (timedTokens * 1000) / decodeMs : null,
+      },
       traces,
     }
   }
@@ -136,9 +155,12 @@ class Generation {
   private async decode(cache: KvCache): Promise<number | null> {
     await otherTasks()
     if (this.ended) return null
-    const started = performance.now()
+    const [started, graphsMs] = [performance.now(), this.model.graphsMs]
     const token = await this.tokenAfter(this.tokens.slice(-1), cache)
-    this.decodeMs += performance.now() - started
+    if (this.model.graphsMs === graphsMs) {
+      this.decodeMs += performance.now() - started
+      this.timedTokens++
+    }
     return token
   }
 
@@ -241,19 +263,18 @@ function checkInput(
 
 async function tokensOf(prompt: string, tokenizer: Tokenizer): Promise<number[]> {
   const ids = await tokenizer.encode(prompt)
-  if (ids.length === 0)
-    throw new InputError(`prompt: ${JSON.stringify(prompt)} has no tokens, expected some text`)
+  if (ids.length === 0) throw new InputError(`prompt: ${shown(prompt)} has no tokens, expected some text`)
   return ids
 }
 
-function parseMaxTokens({ maxTokens = DEFAULT_MAX_TOKENS }: GenerateOptions): number {
+function parseMaxTokens(maxTokens: number): number {
   if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
     throw new InputError(`maxTokens: is ${maxTokens}, expected a whole number from 1`)
   }
   return maxTokens
 }
 
-function parseStops({ stop = [] }: GenerateOptions, tokenizer: Tokenizer | null): readonly string[] {
+function parseStops(stop: readonly string[], tokenizer: Tokenizer | null): readonly string[] {
   if (stop.length > 0 && !tokenizer) {
     throw new InputError(
       'stop: the model has no tokenizer.json, so it writes no text to look for stop texts in',

@@ -1,8 +1,8 @@
-import type { DispatchName } from '../model/dispatch/index.ts'
-import type { Interventions } from '../model/router/interventions.ts'
+import type { Interventions } from '../model/router/types.ts'
 import type { RoutingTrace, TraceOptions } from '../model/trace.ts'
+import type { DispatchName } from '../model/ways.ts'
 
-/** How a next token is chosen from logits. Left out means off. */
+/** How a next token is chosen from logits. Left out is as the model's generation_config.json says, else off. */
 export interface SamplingOptions {
   /** 0 (default) takes the most likely token; above, logits are divided by it. */
   temperature?: number
@@ -24,9 +24,9 @@ export interface GenerateOptions extends SamplingOptions {
   prompt?: string
   /** Token ids, taken as they are. */
   tokens?: readonly number[]
-  /** New tokens at most, default 64; the model's `maxPositionEmbeddings` ends a run too. */
+  /** New tokens at most, default that of generation_config.json, else 64; the model's `maxPositionEmbeddings` ends a run too. */
   maxTokens?: number
-  /** Texts that end the run; the one found is cut off, with what follows. */
+  /** Texts that end the run (default: those of generation_config.json); the one found is cut off, with what follows. */
   stop?: readonly string[]
   /** Goes on after an end-of-sequence token. */
   ignoreEos?: boolean
@@ -57,11 +57,13 @@ export interface GeneratedToken {
 export type FinishReason = 'eos' | 'stop' | 'length' | 'aborted'
 
 export interface GenerateTimings {
-  /** Milliseconds from the start to the first new token. */
+  /** Milliseconds from the start to the first new token, the making of its graph included. */
   prefillMs: number
-  /** Milliseconds of all steps after that; time the reader of the iterator takes is not counted. */
+  /** Milliseconds of the steps after that, less those that made a graph; time the reader takes is not counted. */
   decodeMs: number
-  /** New tokens after the first one a second of `decodeMs`; null when there is none. */
+  /** Milliseconds of all in which graphs were made: recorded, and prepared by TensorFlow in their first run. */
+  graphsMs: number
+  /** New tokens of the steps that `decodeMs` counts, a second of it; null when there is none. */
   tokensPerSecond: number | null
 }
 

@@ -3,12 +3,14 @@ import { backend } from '../backend/backend.ts'
 import type { Dtype } from '../backend/dtypes.ts'
 import { LIMITS } from '../backend/limits.ts'
 import { type Batch, toBatch } from '../model/batch.ts'
-import type { MoeConfig } from '../model/config.ts'
+import { mixtureAt } from '../model/config.ts'
+import type { ForwardOptions } from '../model/forward-options.ts'
 import type { CacheExtension, KvCache } from '../model/kv-cache.ts'
 import { mostLikelyTokens } from '../model/most-likely.ts'
-import { assertFinite } from '../model/router/route.ts'
+import { assertFinite } from '../model/router/steps.ts'
 import { type RoutingTrace, TraceRecorder } from '../model/trace.ts'
-import type { ForwardOptions, ForwardResult, GreedyResult, MoeModel } from '../model/transformer.ts'
+import type { ForwardResult, GreedyResult, MoeModel } from '../model/transformer.ts'
+import { routerRules } from '../model/weights.ts'
 import { HalfWeights } from './half-weights.ts'
 import { type Piece, piecesOf, roomFor } from './plan.ts'
 import { RecordedStep, type StepShape } from './step.ts'
@@ -26,6 +28,8 @@ interface Call {
   /** What each piece that has run gave, by name. */
   outputs: Record<string, tf.Tensor>[]
   wanted: Wanted
+  /** The numbers of the last piece's `greedy`, or else `finite`; empty before, and where there is neither. */
+  checks: Float32Array
   /** Column of the cache that the call's first column takes. */
   first: number
   capacity: number
@@ -44,6 +48,7 @@ export class RecordedExecutor {
   private readonly steps = new Map<string, RecordedStep>()
   private readonly mixtureLayers: number[]
   private readonly halves: HalfWeights | null
+  private msForGraphs = 0
 
   /** `dtype`: what weights are multiplied in; on a processor few rows are multiplied in float32 whatever it says. */
   constructor(
@@ -52,7 +57,7 @@ export class RecordedExecutor {
   ) {
     const { layers } = model.config
     this.halves = dtype === 'float32' ? null : new HalfWeights(dtype)
-    this.mixtureLayers = [...layers.keys()].filter((i) => layers[i].kind === 'moe')
+    this.mixtureLayers = [...layers.keys()].filter((i) => layers[i].feedForward.kind === 'moe')
   }
 
   /** Whether a graph can serve a call: training, interventions and hidden states need the eager forward. */
@@ -71,11 +76,15 @@ export class RecordedExecutor {
   /** As `MoeModel.greedy`: the logits stay on the device, unless something about them is not finite. */
   greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'>): GreedyResult {
     return this.execute(tokens, { ...options, logits: 'last' }, 'greedy', (call) => {
-      const { greedy } = call.outputs[call.outputs.length - 1]
-      const [, magnitude, ...largest] = backend().read(greedy)
+      const [, magnitude, ...largest] = call.checks
       const chosen = Number.isFinite(magnitude) ? largest : this.greedyOnHost(call)
       return { tokens: chosen, trace: this.traceOf(call, options) }
     })
+  }
+
+  /** Milliseconds so far in making graphs: recording each, and its first run, in which TensorFlow prepares it. */
+  get graphsMs(): number {
+    return this.msForGraphs
   }
 
   dispose(): void {
@@ -96,7 +105,7 @@ export class RecordedExecutor {
     const cache = options.cache ?? model.createCache()
     const outputs: Call['outputs'] = []
     try {
-      const call = { ...this.prepare(batch, cache, options), outputs, wanted }
+      const call = { ...this.prepare(batch, cache, options), outputs, wanted, checks: new Float32Array() }
       for (const piece of call.pieces) this.run(piece, call)
       cache.commit(call.extension)
       return take(call)
@@ -106,13 +115,17 @@ export class RecordedExecutor {
     }
   }
 
-  private prepare(batch: Batch, cache: KvCache, options: ForwardOptions): Omit<Call, 'outputs' | 'wanted'> {
+  private prepare(
+    batch: Batch,
+    cache: KvCache,
+    options: ForwardOptions,
+  ): Omit<Call, 'outputs' | 'wanted' | 'checks'> {
     const pieces = piecesOf(batch.length)
     const last = pieces[pieces.length - 1]
     const needed = last.from + last.stepTokens
     const columns = cache.stored + needed
     // Cutting at two windows makes it rare; room for a window that no token has filled yet would be attended to for nothing.
-    const twoWindows = 2 * (this.model.config.attention.slidingWindow ?? 0)
+    const twoWindows = 2 * (cache.window ?? 0)
     if (columns > twoWindows && roomFor(columns) > roomFor(cache.stored)) cache.forgetHidden()
     const extension = cache.extend(batch.mask)
     const capacity = roomFor(cache.stored + needed)
@@ -148,24 +161,30 @@ export class RecordedExecutor {
     const output = Object.fromEntries(names.map((name, i) => [name, results[i]]))
     call.outputs.push(output)
     const check = output.greedy ?? output.finite
-    if (check && !Number.isFinite(backend().read(check)[0])) this.explain(piece, call)
+    if (!check) return
+    call.checks = backend().read(check)
+    if (!Number.isFinite(call.checks[0])) this.explain(piece, call)
   }
 
   /** Runs a piece's step; again, if it has run before, which writes the same columns. */
   private fetch(piece: Piece, call: Call, names: string[]): tf.Tensor[] {
-    const step = this.step({
+    const shape: StepShape = {
       batch: call.batch.size,
       tokens: piece.stepTokens,
       capacity: call.capacity,
       dispatch: call.dispatch,
       logits: call.logits,
-    })
-    return step.run(call.cache, stepInputs(piece, call), names)
+    }
+    const isKnown = this.steps.has(keyOf(shape))
+    const started = performance.now()
+    const results = this.step(shape).run(call.cache, stepInputs(piece, call), names)
+    if (!isKnown) this.msForGraphs += performance.now() - started
+    return results
   }
 
   /** The graph of a shape, made when first asked for. */
   private step(shape: StepShape): RecordedStep {
-    const key = Object.values(shape).join()
+    const key = keyOf(shape)
     const known = this.steps.get(key)
     const step = known ?? new RecordedStep(this.model.config, this.model.weights, shape, this.halves)
     this.steps.delete(key)
@@ -215,9 +234,9 @@ export class RecordedExecutor {
     const { batch, extension, outputs } = call
     const recorder = new TraceRecorder(batch.realRows, batch.rows(extension.firstPositions), {})
     for (const layer of this.mixtureLayers) {
-      const { router } = this.model.config.layers[layer] as MoeConfig
       const weights = this.model.weights.blocks[layer].feedForward
-      const scoreBias = weights.kind === 'moe' ? weights.scoreBias : null
+      if (weights.kind !== 'moe') throw new Error(`layer ${layer} has no router`)
+      const rules = routerRules(mixtureAt(this.model.config, layer), weights)
       const gather = (name: string) =>
         realRows(
           call,
@@ -225,11 +244,15 @@ export class RecordedExecutor {
         )
       tf.tidy(() => {
         const routing = { expertIndices: gather('expertIndices'), expertWeights: gather('expertWeights') }
-        recorder.routing(gather('routerLogits'), routing, { config: router, scoreBias }, { place: { layer } })
+        recorder.routing(gather('routerLogits'), routing, rules, { place: { layer } })
       })
     }
     return recorder.trace
   }
+}
+
+function keyOf(shape: StepShape): string {
+  return Object.values(shape).join()
 }
 
 /** What a piece's step is fetched for: of pieces before the last only that all of it runs, unless all logits are wanted. */

@@ -1,6 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { KeysValues } from '../model/attention.ts'
-import type { AttentionConfig } from '../model/config.ts'
+import type { CachedShape, KeysValues } from '../model/attention/kind.ts'
 import { DATA_TYPES } from './protobuf.ts'
 import type { Recorder } from './recorder.ts'
 import type { StepSizes } from './step-inputs.ts'
@@ -15,26 +14,36 @@ export class GraphCache {
   readonly names: string[] = []
   /** Copies of the variables, for taking the cache out: what was fetched must not change with the next step. */
   readonly copies: string[] = []
+  /** Where new keys and values go, by the number of key-value heads. */
+  private readonly slots = new Map<number, tf.Tensor1D>()
 
+  /** `first` [1]: the column that the first token takes. */
   constructor(
     private readonly recorder: Recorder,
-    private readonly slots: tf.Tensor1D,
-    private readonly attention: AttentionConfig,
+    first: tf.Tensor1D,
+    private readonly shapes: CachedShape[],
     private readonly sizes: StepSizes,
-  ) {}
+  ) {
+    for (const shape of shapes) {
+      const { numKeyValueHeads: Nk } = shape
+      if (!this.slots.has(Nk)) this.slots.set(Nk, tf.add(cacheSlots(sizes, shape), first))
+    }
+  }
 
   append(layer: number, added: tf.Tensor4D): KeysValues {
     const { recorder } = this
     const name = `cache/${layer}`
-    const shape = cacheShape(this.attention, this.sizes)
+    const { numKeyValueHeads, headDim } = this.shapes[layer]
+    const slots = this.slots.get(numKeyValueHeads) as tf.Tensor1D
+    const shape = cacheShape(this.shapes[layer], this.sizes)
     const float = { T: { type: DATA_TYPES.float32 } }
     const read = recorder.read(recorder.declare(name, 'float32', shape), 'float32')
     const [rows, updates] = [recorder.bind(tf.zeros(shape), read), added].map((x) =>
-      tf.reshape(x, [-1, this.attention.headDim]),
+      tf.reshape(x, [-1, headDim]),
     )
     const written = recorder.emit(
       'InplaceUpdate',
-      [rows, this.slots, updates].map((x) => recorder.ref(x)),
+      [rows, slots, updates].map((x) => recorder.ref(x)),
       float,
     )
     this.names.push(name)
@@ -46,7 +55,7 @@ export class GraphCache {
 }
 
 export function cacheShape(
-  { numKeyValueHeads, headDim }: AttentionConfig,
+  { numKeyValueHeads, headDim }: CachedShape,
   { batch, capacity }: StepSizes,
 ): [number, number, number, number, number] {
   return [2, batch, numKeyValueHeads, capacity, headDim]
@@ -67,4 +76,21 @@ export function cacheValue(layer: KeysValues | null, shape: ReturnType<typeof ca
     if (stored === capacity) return kept
     return tf.concat([kept, tf.zeros([2, B, Nk, capacity - stored, d])], 3)
   })
+}
+
+/**
+ * The rows [B T 2Nk] of new keys and values [B, T, 2 Nk, d] in a cache [2 B Nk S, d], keys before values, whose column 0 the
+ * first token takes.
+ */
+function cacheSlots(
+  { batch: B, tokens: T, capacity: S }: StepSizes,
+  { numKeyValueHeads: Nk }: CachedShape,
+): tf.Tensor1D {
+  const rows = Int32Array.from({ length: B * T * 2 * Nk }, (_, i) => {
+    const head = i % (2 * Nk)
+    const token = Math.floor(i / (2 * Nk))
+    const sequence = Math.floor(head / Nk) * B + Math.floor(token / T) // of keys, then of values
+    return (sequence * Nk + (head % Nk)) * S + (token % T)
+  })
+  return tf.tensor1d(rows, 'int32')
 }

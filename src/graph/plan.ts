@@ -1,6 +1,6 @@
 import { type Backend, backend, type Processor } from '../backend/backend.ts'
 import type { Dtype } from '../backend/dtypes.ts'
-import { FUSED, type FusedName } from '../backend/fused.ts'
+import { FUSED, type FusedName } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
 import { hasOneDnn } from '../backend/tensorflow.ts'
 

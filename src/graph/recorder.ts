@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type * as tf from '@tensorflow/tfjs-core'
-import { FUSED, type FusedCall, type FusedName, type Kernel } from '../backend/fused.ts'
+import { FUSED, type FusedCall, type FusedName, type Kernel } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
 import { activeTensorflow, type OpAttribute, type TfjsNode } from '../backend/tensorflow.ts'
 import { missingAttributes } from './op-attributes.ts'

@@ -2,8 +2,9 @@ import * as tf from '@tensorflow/tfjs-core'
 import { LIMITS } from '../backend/limits.ts'
 import { activeTensorflow } from '../backend/tensorflow.ts'
 import { tensorflowOps } from '../backend/tensorflow-ops.ts'
-import { cutQueries, MASKED, type QueryBlock } from '../model/attention.ts'
-import type { AttentionConfig, ModelConfig } from '../model/config.ts'
+import type { AttentionCall, MaskShape, QueryBlock } from '../model/attention/kind.ts'
+import { cutQueries, MASKED } from '../model/attention/mask.ts'
+import type { RopeConfig } from '../model/config.ts'
 import { type RopeTables, ropeFrequencies } from '../model/rope.ts'
 
 /** B, T and S of a step: its sequences, its tokens of each, and the columns that its cache has room for. */
@@ -51,20 +52,21 @@ export function packInputs(inputs: StepInputs, sizes: StepSizes): Int32Array {
 export interface UnpackedInputs {
   tokens: tf.Tensor1D
   lastRows: tf.Tensor1D
-  rope: RopeTables
-  blocks: QueryBlock[]
-  /** Where the new keys and values go, as `cacheSlots` says. */
-  slots: tf.Tensor1D
+  /** [1] the column of each sequence's first query. */
+  first: tf.Tensor1D
+  attention: Pick<AttentionCall, 'rope' | 'blocks'>
 }
 
-export function unpackInputs(packed: tf.Tensor1D, sizes: StepSizes, config: ModelConfig): UnpackedInputs {
+export function unpackInputs(packed: tf.Tensor1D, sizes: StepSizes): UnpackedInputs {
   const [first, lastRows, tokens, positions, columns] = tf.split<tf.Tensor1D>(packed, lengthsOf(sizes))
   return {
     tokens,
     lastRows,
-    rope: ropeInGraph(positions, sizes, config),
-    blocks: blocksInGraph(first, columns, sizes, config.attention),
-    slots: tf.add(cacheSlots(sizes, config.attention), first),
+    first,
+    attention: {
+      rope: (rope, headDim) => ropeInGraph(positions, sizes, rope, headDim),
+      blocks: (shape) => blocksInGraph(first, columns, sizes, shape),
+    },
   }
 }
 
@@ -72,9 +74,10 @@ export function unpackInputs(packed: tf.Tensor1D, sizes: StepSizes, config: Mode
 export function ropeInGraph(
   positions: tf.Tensor1D,
   { batch, tokens }: StepSizes,
-  config: ModelConfig,
+  rope: RopeConfig,
+  headDim: number,
 ): RopeTables {
-  const frequencies = tf.tensor1d(ropeFrequencies(config.rope, config.attention.headDim)) // [n/2]
+  const frequencies = tf.tensor1d(ropeFrequencies(rope, headDim)) // [n/2]
   const angles = tf.mul(tf.expandDims(tf.cast(positions, 'float32'), 1), frequencies) // [B T, n/2]
   const [cos, sin] = [tf.cos(angles), tf.sin(angles)]
   const shape: [number, number, number, number] = [batch, tokens, 1, 2 * frequencies.size]
@@ -93,13 +96,13 @@ export function blocksInGraph(
   first: tf.Tensor1D,
   columns: tf.Tensor1D,
   { batch: B, tokens: T, capacity: S }: StepSizes,
-  { numHeads, numKeyValueHeads, slidingWindow }: AttentionConfig,
+  { groups, slidingWindow }: MaskShape,
 ): QueryBlock[] {
   const ops = tensorflowOps(activeTensorflow())
   const window = slidingWindow !== null && slidingWindow < S ? slidingWindow : null
   const empty = tf.mul(tf.sub(tf.cast(columns, 'float32'), 1), -MASKED)
   const perSequence = tf.reshape(empty, [B, 1, 1, S]) as tf.Tensor4D
-  const perGroup = (mask: tf.Tensor) => tf.tile(mask, [1, 1, numHeads / numKeyValueHeads, 1]) as tf.Tensor4D
+  const perGroup = (mask: tf.Tensor) => tf.tile(mask, [1, 1, groups, 1]) as tf.Tensor4D
   const wholeRoom = <X>(x: X) => x
   if (T === 1 && window === null) return [{ tokens: 1, cut: wholeRoom, mask: perSequence }] // later columns are empty
   const all = tf.reshape(tf.range(0, S, 1, 'float32'), [1, 1, 1, S])
@@ -121,21 +124,4 @@ export function blocksInGraph(
 /** 1 where a whole number is positive, else 0; comparing and casting take TensorFlow ten times as long. */
 function oneIfPositive(x: tf.Tensor): tf.Tensor {
   return tf.minimum(tf.relu(x), 1)
-}
-
-/**
- * The rows [B T 2Nk] of new keys and values [B, T, 2 Nk, d] in a cache [2 B Nk S, d], keys before values, whose column 0 the
- * first token takes.
- */
-function cacheSlots(
-  { batch: B, tokens: T, capacity: S }: StepSizes,
-  { numKeyValueHeads: Nk }: AttentionConfig,
-): tf.Tensor1D {
-  const rows = Int32Array.from({ length: B * T * 2 * Nk }, (_, i) => {
-    const head = i % (2 * Nk)
-    const token = Math.floor(i / (2 * Nk))
-    const sequence = Math.floor(head / Nk) * B + Math.floor(token / T) // of keys, then of values
-    return (sequence * Nk + (head % Nk)) * S + (token % T)
-  })
-  return tf.tensor1d(rows, 'int32')
 }

@@ -2,12 +2,14 @@ import * as tf from '@tensorflow/tfjs-core'
 import { onBackend } from '../backend/on-backend.ts'
 import { activeTensorflow } from '../backend/tensorflow.ts'
 import { tensorflowOps } from '../backend/tensorflow-ops.ts'
-import type { KeysValues } from '../model/attention.ts'
+import { cachedShapes } from '../model/attention/index.ts'
+import type { KeysValues } from '../model/attention/kind.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
 import { decode, unembed } from '../model/decoder.ts'
-import { type DispatchName, mixtureLayer } from '../model/dispatch/index.ts'
 import type { CacheHolder, KvCache } from '../model/kv-cache.ts'
-import type { RoutingTensors } from '../model/router/tensors.ts'
+import { moe } from '../model/moe.ts'
+import type { RoutingTensors } from '../model/router/types.ts'
+import type { DispatchName } from '../model/ways.ts'
 import type { ModelWeights, MoeWeights } from '../model/weights.ts'
 import { cacheShape, cacheValue, GraphCache } from './graph-cache.ts'
 import { inHalf } from './half.ts'
@@ -94,8 +96,8 @@ export class RecordedStep implements CacheHolder {
     this.held?.park()
     const layers = cache.handOver(this)
     this.held = cache
-    const shape = cacheShape(this.config.attention, this.shape)
-    const values = layers.map((layer) => cacheValue(layer, shape))
+    const shapes = cachedShapes(this.config.layers)
+    const values = layers.map((layer, i) => cacheValue(layer, cacheShape(shapes[i], this.shape)))
     this.session.assign(Object.fromEntries(values.map((value, i) => [this.cache.names[i], value])))
     tf.dispose(values)
     for (const layer of layers) if (layer) tf.dispose([layer.keys, layer.values])
@@ -124,11 +126,11 @@ function recordStep(
   const recording = record(
     { packed },
     (recorder) => {
-      const { tokens, lastRows, rope, blocks, slots } = unpackInputs(packed, shape, config)
-      cache = new GraphCache(recorder, slots, config.attention, shape)
+      const { tokens, lastRows, first, attention } = unpackInputs(packed, shape)
+      cache = new GraphCache(recorder, first, cachedShapes(config.layers), shape)
       const x = decode(config, weights, {
         tokens,
-        attention: { batch: shape.batch, rope, blocks, cache, normEps: config.normEps },
+        attention: { ...attention, batch: shape.batch, cache, normEps: config.normEps },
         padding: null,
         routing,
       })
@@ -173,7 +175,7 @@ class GraphRouting {
   run(x: tf.Tensor2D, weights: MoeWeights, config: MoeConfig, layer: number): tf.Tensor2D {
     const { dispatch } = this.shape
     const context = { place: { layer } }
-    const { output, routing, routerLogits } = mixtureLayer(x, weights, config, dispatch, context)
+    const { output, routing, routerLogits } = moe(x, weights, config, dispatch, context)
     if ('tokensPerExpert' in routing) throw new Error('recording: routing left the device')
     const { expertIndices, expertWeights } = routing
     const kept = { expertIndices: tf.keep(expertIndices), expertWeights: tf.keep(expertWeights) }

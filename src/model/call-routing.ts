@@ -1,18 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
 import type { MoeConfig } from './config.ts'
-import { type DispatchName, mixtureLayer, routeAndDispatchTrainable, withShared } from './dispatch/index.ts'
-import { linear } from './linear.ts'
-import type { Intervention, RouterPlace } from './router/interventions.ts'
-import { assertFinite, type Routing } from './router/route.ts'
+import { moe, type Training } from './moe.ts'
+import { assertFinite } from './router/steps.ts'
+import type { Intervention, RouterPlace } from './router/types.ts'
 import type { TraceRecorder } from './trace.ts'
-import type { MoeWeights } from './weights.ts'
-
-/** Asks a forward for gradients, and hears of each mixture layer what a balance loss is made of. */
-export interface Training {
-  /** `routerLogits` [T, E] are differentiable and disposed with the layer: `tf.keep` what is made of them. */
-  onRouting(layer: number, routerLogits: tf.Tensor2D, routing: Routing): void
-}
+import type { DispatchName } from './ways.ts'
+import { type MoeWeights, routerRules } from './weights.ts'
 
 /** What the mixture layers of one forward share: how to dispatch, who intervenes, where to record. */
 export class CallRouting {
@@ -29,31 +23,12 @@ export class CallRouting {
 
   /** Router, experts and shared expert of one layer. x [T, D] -> [T, D]. */
   run(x: tf.Tensor2D, weights: MoeWeights, config: MoeConfig, layer: number): tf.Tensor2D {
-    const context = { place: { layer, rows: this.rows }, intervention: this.interventions?.[layer] }
-    const { output, routing, routerLogits } = this.training
-      ? this.train(this.training, x, weights, config, context.place)
-      : mixtureLayer(x, weights, config, this.dispatch, context)
-    this.recorder?.routing(
-      routerLogits,
-      routing,
-      { config: config.router, scoreBias: weights.scoreBias },
-      context,
-    )
+    const place = { layer, rows: this.rows }
+    const context = { place, intervention: this.interventions?.[layer], training: this.training }
+    const { output, routing, routerLogits } = moe(x, weights, config, this.dispatch, context)
+    this.recorder?.routing(routerLogits, routing, routerRules(config, weights), context)
     if (!('tokensPerExpert' in routing)) this.unseen.push({ layer, logits: tf.keep(routerLogits) })
     return output
-  }
-
-  private train(
-    training: Training,
-    x: tf.Tensor2D,
-    weights: MoeWeights,
-    config: MoeConfig,
-    place: RouterPlace,
-  ): { output: tf.Tensor2D; routing: Routing; routerLogits: tf.Tensor2D } {
-    const routerLogits = linear(x, weights.router) // [T, E]
-    const { output, routing } = routeAndDispatchTrainable(x, routerLogits, weights, config, place)
-    training.onRouting(place.layer, routerLogits, routing)
-    return { output: withShared(output, x, weights), routing, routerLogits }
   }
 
   /**

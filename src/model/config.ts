@@ -1,9 +1,23 @@
-/** How a router turns its logits [T, E] into K chosen experts and their weights. */
-export interface RouterConfig {
+/*
+ * One description of a decoder, whatever family it was published as. Families map their config.json to it; the model, the
+ * graphs and the cost model read only this. A `...Shape` is what parameters, FLOPs and bytes follow from; what also says how
+ * to compute extends it. Kinds that only have a shape can be counted, and not be run yet.
+ */
+
+/** How many experts there are, and how many are chosen. */
+export interface RouterShape {
   /** E */
   numExperts: number
   /** K */
   topK: number
+  /** The logits have a bias [E] (gpt-oss). */
+  bias?: boolean
+  /** The layer stores a bias [E] that counts when choosing only (DeepSeek-V3). */
+  scoreBias?: boolean
+}
+
+/** How a router turns its logits [T, E] into K chosen experts and their weights. */
+export interface RouterConfig extends RouterShape {
   /** What the logits become before experts are compared: `none` compares the logits themselves. */
   scoring: 'softmax' | 'sigmoid' | 'none'
   /** Weights of the chosen: their scores as they are, divided by their sum, or a softmax over the chosen logits. */
@@ -14,8 +28,6 @@ export interface RouterConfig {
   scalingFactor: number
   /** DeepSeek's group limit: only the best `keep` of `groups` groups of consecutive experts may be chosen from. */
   groupLimit: { groups: number; keep: number; score: 'max' | 'sum-of-top-2' } | null
-  /** The layer stores a bias [E] that counts when choosing only (DeepSeek-V3). */
-  scoreBias?: boolean
 }
 
 /** One SwiGLU: `down(silu(gate(x)) * up(x))`. */
@@ -27,16 +39,32 @@ export interface DenseConfig {
 }
 
 /** E SwiGLU experts behind a router. */
-export interface MoeConfig {
+export interface MoeShape {
   kind: 'moe'
   /** H of one expert */
   intermediateSize: number
-  router: RouterConfig
-  /** A SwiGLU that every token passes through beside its K experts. */
-  sharedExpert?: { intermediateSize: number }
+  router: RouterShape
+  /** A SwiGLU that every token passes through beside its K experts; with `gate` times a number a token, from a [D, 1]. */
+  sharedExpert?: { intermediateSize: number; gate?: boolean }
+  /** Experts have biases [2H] and [D] (gpt-oss). */
+  expertBias?: boolean
+  /** The experts' sum has a bias [D] (JetMoE). */
+  outputBias?: boolean
 }
 
-export interface AttentionConfig {
+export interface MoeConfig extends MoeShape {
+  router: RouterConfig
+  sharedExpert?: { intermediateSize: number; gate?: never }
+  expertBias?: never
+  outputBias?: never
+}
+
+export type FeedForwardShape = DenseConfig | MoeShape
+export type FeedForwardConfig = DenseConfig | MoeConfig
+
+/** Grouped-query attention (Ainslie et al. 2023): Nq query heads share Nk key-value heads of width d. */
+export interface GroupedShape {
+  kind: 'grouped'
   /** Nq */
   numHeads: number
   /** Nk; query head h reads key-value head floor(h / (Nq / Nk)). */
@@ -46,11 +74,52 @@ export interface AttentionConfig {
   /** Of queries, keys, values and, unless `outputBias` is false, the output. */
   bias: boolean
   outputBias?: boolean
-  /** RMSNorm of each query and key head, before rotating. */
-  qkNorm?: boolean
+  /** RMSNorm of queries and keys before rotating: each head's alike, weights [d], or all heads' together. */
+  qkNorm?: 'per-head' | 'across-heads'
+  /** A learned logit a query head joins the softmax (gpt-oss). */
+  sinks?: boolean
   /** A query sees this many keys, itself included; null sees all. */
   slidingWindow: number | null
 }
+
+export interface GroupedAttention extends GroupedShape {
+  qkNorm?: 'per-head'
+  sinks?: never
+  rope: RopeConfig
+}
+
+/** Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1): the cache holds one compressed vector. */
+export interface LatentShape {
+  kind: 'latent'
+  numHeads: number
+  /** Rank of the compressed query; null where queries are not compressed. */
+  queryRank: number | null
+  keyValueRank: number
+  /** Widths of a head: without rotation, rotated, values. */
+  nopeDim: number
+  ropeDim: number
+  valueDim: number
+}
+
+/** Mixture of attention heads (JetMoE, arXiv 2404.07413): query and output matrices per expert, keys and values shared. */
+export interface HeadMixtureShape {
+  kind: 'mixture'
+  numExperts: number
+  topK: number
+  /** Of queries in one expert, and of keys and values. */
+  headsPerExpert: number
+  headDim: number
+}
+
+/** Lightning attention (MiniMax-01, arXiv 2501.08313): a state [d, d] a head instead of keys, and a gated, normed output. */
+export interface LinearShape {
+  kind: 'linear'
+  numHeads: number
+  headDim: number
+}
+
+export type AttentionShape = GroupedShape | LatentShape | HeadMixtureShape | LinearShape
+export type AttentionConfig = GroupedAttention
 
 export type RopeScaling =
   | { type: 'default' }
@@ -70,23 +139,54 @@ export interface RopeConfig {
   rotaryDim?: number
 }
 
-/** A decoder, whatever family it was published as. Families map their config.json to this; the model reads only this. */
-export interface ModelConfig {
-  family: string
+export interface LayerShape {
+  attention: AttentionShape
+  feedForward: FeedForwardShape
+}
+
+/** Both halves of a layer. Layers that share a description's object share what a call makes of it. */
+export interface LayerConfig extends LayerShape {
+  attention: AttentionConfig
+  feedForward: FeedForwardConfig
+}
+
+export interface ModelShape {
   /** V */
   vocabSize: number
   /** D */
   hiddenSize: number
-  maxPositionEmbeddings: number
-  normEps: number
   /** The unembedding is the embedding matrix; the file then has no tensor for it. */
   tieWordEmbeddings: boolean
-  attention: AttentionConfig
-  rope: RopeConfig
-  /** The feed-forward half of each layer, first to last. */
-  layers: (DenseConfig | MoeConfig)[]
+  /** First to last. */
+  layers: LayerShape[]
+  /** Norms of a layer [D]: before each half, or also after (Grok-1); with a bias each (LayerNorm). Default 2, none. */
+  norms?: { perLayer: number; bias: boolean }
+}
+
+export interface ModelConfig extends ModelShape {
+  family: string
+  maxPositionEmbeddings: number
+  normEps: number
+  layers: LayerConfig[]
+  norms?: never
   bosTokenId: number | null
   eosTokenIds: number[]
+}
+
+/** The mixtures among layers' (or their weights') second halves, first to last. */
+export function mixturesOf<F extends { kind: 'dense' | 'moe' }>(
+  layers: readonly { feedForward: F }[],
+): Extract<F, { kind: 'moe' }>[] {
+  return layers.flatMap(({ feedForward }) =>
+    feedForward.kind === 'moe' ? [feedForward as Extract<F, { kind: 'moe' }>] : [],
+  )
+}
+
+/** The mixture of a layer that is known to have one: a trace names it, or a router's weights are there. */
+export function mixtureAt({ layers }: ModelConfig, layer: number): MoeConfig {
+  const { feedForward } = layers[layer]
+  if (feedForward.kind === 'dense') throw new Error(`layer ${layer} is dense, expected a mixture`)
+  return feedForward
 }
 
 /** Mixtral's router: softmax over all E, best K, divided by their sum. */
@@ -100,4 +200,10 @@ export function softmaxTopK(numExperts: number, topK: number): RouterConfig {
     scalingFactor: 1,
     groupLimit: null,
   }
+}
+
+/** DeepSeek-V3's router: a sigmoid each, chosen with a bias, divided by their sum; without a group limit. */
+export function sigmoidTopK(numExperts: number, topK: number): RouterConfig {
+  const rest = softmaxTopK(numExperts, topK)
+  return { ...rest, scoring: 'sigmoid', normEpsilon: 1e-20, scoreBias: true }
 }

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { type AttentionContext, attention } from './attention.ts'
-import type { ModelConfig, MoeConfig } from './config.ts'
+import { attentionLayers } from './attention/index.ts'
+import type { AttentionCall } from './attention/kind.ts'
+import { type ModelConfig, type MoeConfig, mixtureAt } from './config.ts'
 import { applyExpert } from './experts.ts'
 import { linear } from './linear.ts'
 import { rmsNorm } from './norm.ts'
-import { headTables, type RopeTables } from './rope.ts'
 import type { TraceRecorder } from './trace.ts'
 import type { ModelWeights, MoeWeights } from './weights.ts'
 
@@ -12,7 +12,7 @@ import type { ModelWeights, MoeWeights } from './weights.ts'
 export interface DecoderCall {
   /** [B T] int32 */
   tokens: tf.Tensor1D
-  attention: Omit<AttentionContext, 'turn'> & { rope: RopeTables }
+  attention: AttentionCall
   /** Which of the B T rows hold tokens, and where each row's result then stands; null when all do. */
   padding: { realRows: tf.Tensor1D; place: tf.Tensor1D } | null
   /** Router and experts of a mixture layer: x [T, D] -> [T, D]. */
@@ -24,17 +24,17 @@ export interface DecoderCall {
 export function decode(config: ModelConfig, weights: ModelWeights, call: DecoderCall): tf.Tensor2D {
   let x = tf.gather(weights.embedding, call.tokens) as tf.Tensor2D // [B T, D]
   call.recorder?.embed(x)
-  const context = { ...call.attention, turn: headTables(call.attention.rope, config.attention) }
+  const attentions = attentionLayers(config.layers, call.attention)
   weights.blocks.forEach((block, layer) => {
     x = tf.tidy(() => {
       const normed = rmsNorm(x, block.attentionNorm, config.normEps)
-      const mixed = attention(normed, block.attention, config.attention, context, layer) // [B T, D]
+      const mixed = attentions[layer](normed, block.attention, layer) // [B T, D]
       const attended = tf.add(x, mixed) as tf.Tensor2D
       const fedIn = rmsNorm(attended, block.feedForwardNorm, config.normEps)
       const fed = withoutPadding(fedIn, call, (real) =>
         block.feedForward.kind === 'dense'
           ? applyExpert(real, block.feedForward.expert)
-          : call.routing.run(real, block.feedForward, config.layers[layer] as MoeConfig, layer),
+          : call.routing.run(real, block.feedForward, mixtureAt(config, layer), layer),
       )
       const output = tf.add(attended, fed) as tf.Tensor2D // [B T, D]
       call.recorder?.layer(mixed, fed, output)

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { InputError } from '../errors.ts'
-import { type KeysValues, keysAndValues } from './attention.ts'
+import { keysAndValues } from './attention/grouped.ts'
+import type { CachedShape, KeysValues } from './attention/kind.ts'
 
 /** Someone who keeps a cache's tensors in a place of his own (a graph's variables) while he works on it. */
 export interface CacheHolder {
@@ -10,10 +11,8 @@ export interface CacheHolder {
 
 /** What a cache and the model that uses it have to agree on. */
 export interface CacheShape {
-  numLayers: number
-  numKeyValueHeads: number
-  headDim: number
-  slidingWindow: number | null
+  /** An entry a layer. */
+  layers: CachedShape[]
   /** Positions that the model was made for. */
   maxPositionEmbeddings: number
 }
@@ -30,10 +29,12 @@ export interface CacheExtension {
 
 /**
  * What attention remembers of the tokens seen: per layer the keys and values, per sequence which columns are real.
- * With a sliding window W only the last W - 1 columns are kept, all that a next token may look at.
+ * Where every layer has a sliding window, only the last W - 1 columns of the widest are kept, all that a next token may look at.
  * Owns its tensors: `dispose()` when done.
  */
 export class KvCache {
+  /** Columns that a query of some layer sees, its own included; null: all. */
+  readonly window: number | null
   private layers: (KeysValues | null)[]
   private holder: CacheHolder | null = null
   /** For each sequence and stored column: 1 if it holds a token, 0 if padding. */
@@ -42,17 +43,26 @@ export class KvCache {
   private seen: number[] = []
 
   constructor(private readonly shape: CacheShape) {
-    this.layers = new Array(shape.numLayers).fill(null)
+    this.layers = shape.layers.map(() => null)
+    const windows = shape.layers.map(({ slidingWindow }) => slidingWindow ?? Number.POSITIVE_INFINITY)
+    const widest = Math.max(...windows)
+    this.window = Number.isFinite(widest) ? widest : null
   }
 
   /** @throws InputError when it was made for a model of another shape */
   assertFits(model: CacheShape): void {
-    for (const name of Object.keys(this.shape) as (keyof CacheShape)[]) {
-      if (this.shape[name] === model[name]) continue
-      throw new InputError(
-        `kvCache: was made for another model, with ${name}=${this.shape[name]}, expected ${model[name]}`,
-      )
+    const check = (name: string, own: unknown, expected: unknown) => {
+      if (own === expected) return
+      throw new InputError(`kvCache: was made for another model, with ${name}=${own}, expected ${expected}`)
     }
+    const { layers, maxPositionEmbeddings } = this.shape
+    check('numLayers', layers.length, model.layers.length)
+    for (const [i, layer] of layers.entries()) {
+      for (const name of Object.keys(layer) as (keyof CachedShape)[]) {
+        check(name, layer[name], model.layers[i][name])
+      }
+    }
+    check('maxPositionEmbeddings', maxPositionEmbeddings, model.maxPositionEmbeddings)
   }
 
   /** Tokens seen by the longest sequence. */
@@ -134,8 +144,7 @@ export class KvCache {
 
   /** Forgets columns that no next token may look at. */
   forgetHidden(): void {
-    const surplus =
-      this.shape.slidingWindow === null ? 0 : this.stored - Math.max(1, this.shape.slidingWindow - 1)
+    const surplus = this.window === null ? 0 : this.stored - Math.max(1, this.window - 1)
     if (surplus <= 0) return
     this.park()
     this.columns = this.columns.map((row) => row.subarray(surplus))

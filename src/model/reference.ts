@@ -1,5 +1,5 @@
-import type { AttentionConfig } from './config.ts'
-import type { Routing } from './router/route.ts'
+import type { GroupedShape } from './config.ts'
+import type { Routing } from './router/types.ts'
 
 /**
  * The layers by their definition: plain loops, one token and one number at a time, in float64. Slow on purpose.
@@ -48,7 +48,7 @@ export function moeReference(x: Matrix, experts: ReferenceExpert[], routing: Rou
  * Attention of one sequence: q [T, Nq, d] over k, v [S, Nk, d], all rotated already; the last T keys are the queries'
  * own. Returns [T, Nq d]. A query at key c sees key j when `c - W < j <= c`.
  */
-export function attentionReference(q: Matrix[], k: Matrix[], v: Matrix[], config: AttentionConfig): Matrix {
+export function attentionReference(q: Matrix[], k: Matrix[], v: Matrix[], config: GroupedShape): Matrix {
   const { numHeads, numKeyValueHeads, headDim, slidingWindow } = config
   const window = slidingWindow ?? Number.POSITIVE_INFINITY
   return q.map((heads, t) => {

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { fused } from '../backend/fused.ts'
-import type { AttentionConfig, RopeConfig } from './config.ts'
+import type { RopeConfig } from './config.ts'
 
 /** Cosines and signed sines of a call's positions, shared by all its layers: both [B, T, 1, n], n channels rotate. */
 export interface RopeTables {
@@ -65,36 +65,6 @@ export interface HeadTables {
   sin: tf.Tensor4D
   /** n */
   rotaryDim: number
-}
-
-/** Once a call; all its layers share them. */
-export function headTables(
-  { cos, sin }: RopeTables,
-  { numHeads, numKeyValueHeads, headDim }: AttentionConfig,
-): HeadTables {
-  return tf.tidy(() => {
-    const n = cos.shape[3]
-    const still = headDim - n
-    const none: [number, number] = [0, 0]
-    const wide = (rotating: tf.Tensor4D, rest: number) =>
-      still > 0 ? tf.pad(rotating, [none, none, none, [0, still]], rest) : rotating
-    const perHead = (query: number, key: number, value: number) =>
-      tf.tensor2d(
-        [
-          ...new Array(numHeads).fill(query),
-          ...new Array(numKeyValueHeads).fill(key),
-          ...new Array(numKeyValueHeads).fill(value),
-        ],
-        [numHeads + 2 * numKeyValueHeads, 1],
-      )
-    const scale = perHead(headDim ** -0.5, 1, 0)
-    const cosines = tf.mul(wide(cos, 1), scale) // [B, T, Nq + 2 Nk, d]
-    return {
-      cos: tf.add<tf.Tensor4D>(cosines, perHead(0, 0, 1)),
-      sin: tf.mul<tf.Tensor4D>(wide(sin, 0), scale),
-      rotaryDim: n,
-    }
-  })
 }
 
 /** Rotates pairs (x_i, x_{i + n/2}) of every head as the tables say. x [B, T, Nq + 2 Nk, d]. */

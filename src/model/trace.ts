@@ -1,9 +1,16 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
 import type { RouterConfig } from './config.ts'
-import type { Intervention, Interventions, RouterPlace } from './router/interventions.ts'
-import { countTokens, type Routing, stepsFromLogits } from './router/route.ts'
-import { type RoutingTensors, routingToHost } from './router/tensors.ts'
+import { countTokens, stepsFromLogits } from './router/route.ts'
+import { routingToHost } from './router/tensors.ts'
+import type {
+  Intervention,
+  Interventions,
+  RouterPlace,
+  RouterRules,
+  Routing,
+  RoutingTensors,
+} from './router/types.ts'
 
 /** One token of a traced run. */
 export interface TraceRow {
@@ -76,14 +83,14 @@ export class TraceRecorder {
   routing(
     routerLogits: tf.Tensor2D,
     routing: Routing | RoutingTensors,
-    router: { config: RouterConfig; scoreBias: Float32Array | null },
+    rules: RouterRules,
     context: { place: RouterPlace; intervention?: Intervention },
   ): void {
-    const E = router.config.numExperts
+    const E = rules.config.numExperts
     const logits = backend().read(routerLogits).slice()
     const taken = 'tokensPerExpert' in routing ? routing : routingToHost(routing, E)
     const topK = taken.expertIndices.length / routerLogits.shape[0]
-    const { scores, compared } = scoresAndCompared(logits, router, context)
+    const { scores, compared } = scoresAndCompared(logits, rules, context)
     this.trace.layers.push({
       ...taken,
       layer: context.place.layer,
@@ -92,7 +99,7 @@ export class TraceRecorder {
       routerLogits: logits,
       scores,
       margins: marginsOf(compared, E, topK),
-      entropies: entropiesOf(scores, E, router.config.scoring),
+      entropies: entropiesOf(scores, E, rules.config.scoring),
     })
   }
 
@@ -125,12 +132,12 @@ export class TraceRecorder {
 /** The values that only the steps know: the device's routing hands out neither. */
 function scoresAndCompared(
   logits: Float32Array,
-  { config, scoreBias }: { config: RouterConfig; scoreBias: Float32Array | null },
+  rules: RouterRules,
   context: { place: RouterPlace; intervention?: Intervention },
 ): { scores: Float32Array; compared: Float32Array } {
   let scores = logits
   let compared = logits
-  for (const step of stepsFromLogits(logits, config, { ...context, scoreBias })) {
+  for (const step of stepsFromLogits(logits, rules.config, { ...rules, ...context })) {
     if (step.outputs.scores) scores = step.outputs.scores.data as Float32Array
     if (step.name === 'top-k') {
       compared = step.inputs.compared.data as Float32Array

@@ -1,34 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { queryBlocks } from './attention.ts'
+import { cachedShapes } from './attention/index.ts'
+import { queryBlocks } from './attention/mask.ts'
 import { type Batch, toBatch } from './batch.ts'
-import { CallRouting, type Training } from './call-routing.ts'
-import { checkCall } from './check-call.ts'
+import { CallRouting } from './call-routing.ts'
 import type { ModelConfig } from './config.ts'
 import { type DecoderCall, decode, lastRows, unembed } from './decoder.ts'
-import type { DispatchName } from './dispatch/index.ts'
+import { checkCall, type ForwardOptions } from './forward-options.ts'
 import { type CacheShape, KvCache } from './kv-cache.ts'
 import { mostLikelyTokens } from './most-likely.ts'
 import { ropeFrequencies, ropeTables } from './rope.ts'
-import { type Interventions, interventionsByLayer } from './router/interventions.ts'
+import { interventionsByLayer } from './router/interventions.ts'
 import { type RoutingTrace, type TraceOptions, TraceRecorder } from './trace.ts'
+import type { DispatchName } from './ways.ts'
 import { allTensors, type ModelWeights } from './weights.ts'
-
-export interface ForwardOptions {
-  /** Continue after what this cache holds, and add the new tokens to it. */
-  cache?: KvCache
-  /** Hand out what the routers decided; `true` or options. */
-  trace?: boolean | TraceOptions
-  /** Per sequence, 1 for a token and 0 for (left) padding; needed only when the rows of `tokens` are already padded. */
-  attentionMask?: number[][]
-  /** How experts are run; default: the model's. */
-  dispatch?: DispatchName | 'auto'
-  /** Changes to routing for this call. */
-  interventions?: Interventions
-  /** `last`: logits of each sequence's last token only, which is all that generating needs. Default `all`. */
-  logits?: 'all' | 'last'
-  /** Use only ops that have gradients (experts run sparse), and hear what the routers decided. Takes no interventions. */
-  training?: Training
-}
 
 export interface ForwardResult {
   /** [T, V] for one sequence, [B, T, V] for a batch (padding rows included); T = 1 with `logits: 'last'`. The caller disposes it. */
@@ -50,14 +34,15 @@ export interface GreedyResult {
 
 /** A decoder with top-k expert routing: embed -> blocks -> logits. Owns its weights: `dispose()` when done. */
 export class MoeModel {
-  private readonly ropeFrequencies: Float32Array
+  private readonly cacheShape: CacheShape
 
   constructor(
     readonly config: ModelConfig,
     readonly weights: ModelWeights,
     readonly dispatch: DispatchName | 'auto' = 'auto',
   ) {
-    this.ropeFrequencies = ropeFrequencies(config.rope, config.attention.headDim)
+    const { layers, maxPositionEmbeddings } = config
+    this.cacheShape = { layers: cachedShapes(layers), maxPositionEmbeddings }
   }
 
   createCache(): KvCache {
@@ -103,6 +88,7 @@ export class MoeModel {
       const extension = cache.extend(batch.mask)
       const { firstPositions, columns } = extension
       const rows = batch.rows(firstPositions)
+      const positions = batch.positions(firstPositions)
       const recorder = options.trace
         ? new TraceRecorder(
             batch.realRows,
@@ -124,13 +110,9 @@ export class MoeModel {
             tokens: tf.tensor1d(batch.tokens, 'int32'),
             attention: {
               batch: batch.size,
-              rope: ropeTables(batch.positions(firstPositions), batch.size, this.ropeFrequencies),
-              blocks: queryBlocks(
-                columns,
-                batch.length,
-                this.config.attention,
-                options.training ? batch.length : undefined,
-              ),
+              rope: (rope, headDim) => ropeTables(positions, batch.size, ropeFrequencies(rope, headDim)),
+              blocks: (shape) =>
+                queryBlocks(columns, batch.length, shape, options.training ? batch.length : undefined),
               cache,
               normEps: this.config.normEps,
             },
@@ -162,12 +144,6 @@ export class MoeModel {
     } finally {
       logits.dispose()
     }
-  }
-
-  private get cacheShape(): CacheShape {
-    const { numKeyValueHeads, headDim, slidingWindow } = this.config.attention
-    const { layers, maxPositionEmbeddings } = this.config
-    return { numLayers: layers.length, numKeyValueHeads, headDim, slidingWindow, maxPositionEmbeddings }
   }
 
   private assertServes(tokens: number[] | number[][], options: ForwardOptions): void {

@@ -1,8 +1,13 @@
 /** What stands in a tree of plain objects and lists, each with its path, such as `blocks.0.attention.qkv.weight`. */
-export function* leaves<Leaf extends object>(tree: unknown, path = ''): Generator<[path: string, Leaf]> {
-  if (typeof tree !== 'object' || tree === null) return
-  if (!isContainer(tree)) yield [path, tree as Leaf]
-  else for (const [key, child] of Object.entries(tree)) yield* leaves(child, path ? `${path}.${key}` : key)
+export function leaves<Leaf extends object>(tree: unknown, path = ''): [path: string, Leaf][] {
+  const found: [string, Leaf][] = []
+  const visit = (node: unknown, at: string) => {
+    if (typeof node !== 'object' || node === null) return
+    if (!isContainer(node)) found.push([at, node as Leaf])
+    else for (const [key, child] of Object.entries(node)) visit(child, at ? `${at}.${key}` : key)
+  }
+  visit(tree, path)
+  return found
 }
 
 /** The tree with something else in the place of each leaf. */

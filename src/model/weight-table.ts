@@ -1,208 +1,83 @@
-import type * as tf from '@tensorflow/tfjs-core'
-import { product, sum } from '../sums.ts'
-import type { AttentionConfig, DenseConfig, ModelConfig, MoeConfig } from './config.ts'
+import { attentionFacts } from './attention/facts.ts'
+import type { FeedForwardShape, LayerShape, ModelShape, MoeShape } from './config.ts'
+import { type Described, Describer, type ExpertStack, type StoredTensor, TensorSpec } from './tensor-spec.ts'
 import { leaves } from './tree.ts'
 import type {
   AttentionWeights,
+  BlockWeights,
   DenseWeights,
   ExpertWeights,
-  LinearWeights,
   ModelWeights,
   MoeWeights,
-  StackedExperts,
 } from './weights.ts'
 
-/*
- * The one table of a model's tensors: what each is part of, which tensors of a checkpoint it is made of, and how. Loading,
- * saving, training and counting go by it; names are ours, a family translates them.
- */
-
-/** A tensor as checkpoints hold it; a matrix is [out, in]. */
-export interface StoredTensor {
-  name: string
-  shape: number[]
-}
-
-/** What parameters are counted by. */
-export type ModelPart =
-  | 'embedding'
-  | 'attention'
-  | 'router'
-  | 'experts'
-  | 'sharedExperts'
-  | 'dense'
-  | 'norms'
-  | 'unembedding'
-
-/** `joined`: one above the other, as they are. `transposed`: the same turned, [in, all outs]. `host`: numbers, no tensor. */
-export type Packing = 'joined' | 'transposed' | 'host'
-
-/** One tensor of the model. */
-export class TensorSpec {
-  /** Of the stored tensors joined. */
-  readonly shape: number[]
-
-  constructor(
-    readonly part: ModelPart,
-    readonly stored: StoredTensor[],
-    readonly packing: Packing = 'joined',
-  ) {
-    const [, ...rest] = stored[0].shape
-    this.shape = [sum(stored.map(({ shape }) => shape[0])), ...rest]
-  }
-
-  get size(): number {
-    return product(this.shape)
-  }
-
-  /** The stored tensor `index` out of the model's numbers: what packing joined, taken apart again. */
-  unpack(index: number, values: Float32Array): Float32Array {
-    const row = this.size / this.shape[0]
-    const before = sum(this.stored.slice(0, index).map(({ shape }) => shape[0]))
-    const rows = this.stored[index].shape[0]
-    if (this.packing !== 'transposed') return values.slice(before * row, (before + rows) * row)
-    const stored = new Float32Array(rows * row)
-    for (let i = 0; i < row; i++) {
-      for (let o = 0; o < rows; o++) stored[o * row + i] = values[i * this.shape[0] + before + o]
-    }
-    return stored
-  }
-}
-
-/** The E experts of a layer. Checkpoints hold each expert's matrices, or all experts' in one tensor. */
-export class ExpertStack {
-  constructor(
-    readonly count: number,
-    private readonly prefix: string,
-    private readonly D: number,
-    private readonly H: number,
-  ) {}
-
-  each(e: number): Described<ExpertWeights> {
-    return swiglu('experts', `${this.prefix}.experts.${e}`, this.D, this.H, false)
-  }
-
-  /** Values of all experts. */
-  get size(): number {
-    return this.count * sum([...leaves<TensorSpec>(this.each(0))].map(([, { size }]) => size))
-  }
-
-  get whole(): Described<StackedExperts> {
-    const one = this.each(0)
-    const stack = (part: keyof StackedExperts) => {
-      const shape = [this.count, ...one[part].weight.shape]
-      return new TensorSpec('experts', [{ name: `${this.prefix}.stacked.${part}`, shape }])
-    }
-    return { gateUp: stack('gateUp'), down: stack('down') }
-  }
-}
-
-/** A part of the weights with a description in the place of each tensor. */
-export type Described<T> = T extends tf.Tensor | Float32Array
-  ? TensorSpec
-  : T extends MoeWeights
-    ? { [K in Exclude<keyof T, 'experts' | 'stacked'>]: Described<T[K]> } & { experts: ExpertStack }
-    : T extends object
-      ? { [K in keyof T]: Described<T[K]> }
-      : T
-
+/** `ModelWeights` with a description in the place of each tensor. */
 export type WeightTable = Described<ModelWeights>
 
-/** The table of a model. Small whatever the config asks for, since experts are described when asked for. */
-export function weightTable(config: ModelConfig): WeightTable {
-  const { vocabSize: V, hiddenSize: D } = config
+/**
+ * The one table of a model's tensors: loading, saving, training and counting go by it. Names are ours, a family translates
+ * them. Small whatever the config asks for, since experts are described when asked for. What can only be counted has other
+ * entries beside or in the place of those that `ModelWeights` knows.
+ */
+export function weightTable(model: ModelShape): WeightTable {
+  const { vocabSize: V, hiddenSize: D, tieWordEmbeddings, layers, norms } = model
   return {
-    embedding: tensor('embedding', 'embedding', [V, D]),
-    blocks: config.layers.map((layer, i) => ({
-      attentionNorm: tensor('norms', `blocks.${i}.attentionNorm`, [D]),
-      attention: attentionTable(`blocks.${i}.attention`, config.attention, D),
-      feedForwardNorm: tensor('norms', `blocks.${i}.feedForwardNorm`, [D]),
-      feedForward:
-        layer.kind === 'dense'
-          ? denseTable(`blocks.${i}.mlp`, layer, D)
-          : mixtureTable(`blocks.${i}.moe`, layer, D),
-    })),
-    finalNorm: tensor('norms', 'finalNorm', [D]),
-    unembedding: config.tieWordEmbeddings
-      ? null
-      : linear('unembedding', 'transposed', [['unembedding', [V, D]]], false),
+    embedding: new Describer('', 'embedding').tensor('embedding', [V, D]),
+    blocks: layers.map((layer, i) => blockTable(`blocks.${i}`, layer, model)),
+    finalNorm: new Describer('', 'norms').norm('finalNorm', D, norms?.bias),
+    unembedding: tieWordEmbeddings ? null : new Describer('', 'unembedding').linear({ unembedding: [V, D] }),
   }
 }
 
-function attentionTable(prefix: string, config: AttentionConfig, D: number): Described<AttentionWeights> {
-  const { numHeads, numKeyValueHeads, headDim, bias, outputBias = true, qkNorm } = config
-  const wide = numHeads * headDim
-  const narrow = numKeyValueHeads * headDim
-  const inputs: Named[] = [
-    [`${prefix}.q`, [wide, D]],
-    [`${prefix}.k`, [narrow, D]],
-    [`${prefix}.v`, [narrow, D]],
-  ]
-  const norm = (name: string) => tensor('norms', `${prefix}.${name}`, [headDim])
-  return {
-    qkv: linear('attention', 'transposed', inputs, bias),
-    output: linear('attention', 'transposed', [[`${prefix}.o`, [D, wide]]], bias && outputBias),
-    qkNorm: qkNorm ? { query: norm('qNorm'), key: norm('kNorm') } : undefined,
-  }
-}
-
-function denseTable(
+function blockTable(
   prefix: string,
-  { intermediateSize, bias }: DenseConfig,
-  D: number,
-): Described<DenseWeights> {
-  return { kind: 'dense', expert: swiglu('dense', prefix, D, intermediateSize, bias) }
+  { attention, feedForward }: LayerShape,
+  { hiddenSize: D, norms }: ModelShape,
+): Described<BlockWeights> {
+  const block = new Describer(prefix, 'norms')
+  const norm = (name: string) => block.norm(name, D, norms?.bias)
+  const tensors = attentionFacts(attention).tensors(attention, D, block.inside('attention', 'attention'))
+  return {
+    attentionNorm: norm('attentionNorm'),
+    attention: tensors as Described<AttentionWeights>,
+    feedForwardNorm: norm('feedForwardNorm'),
+    feedForward: feedForwardTable(feedForward, D, block),
+    ...(norms?.perLayer === 4 && { after: [norm('attentionNormAfter'), norm('feedForwardNormAfter')] }),
+  }
 }
 
-function mixtureTable(prefix: string, config: MoeConfig, D: number): Described<MoeWeights> {
-  const { router, intermediateSize: H, sharedExpert } = config
-  const E = router.numExperts
+function feedForwardTable(
+  feedForward: FeedForwardShape,
+  D: number,
+  block: Describer,
+): Described<DenseWeights | MoeWeights> {
+  if (feedForward.kind === 'moe') return mixtureTable(feedForward, D, block)
+  const { intermediateSize: H, bias } = feedForward
+  return { kind: 'dense', expert: swiglu(D, H, block.inside('mlp', 'dense'), bias) }
+}
+
+function mixtureTable(config: MoeShape, D: number, block: Describer): Described<MoeWeights> {
+  const { router, intermediateSize: H, sharedExpert, expertBias, outputBias } = config
+  const { numExperts: E, topK: K } = router
+  const ofRouter = block.inside('moe', 'router')
+  const ofExperts = block.inside('moe', 'experts')
+  const ofShared = block.inside('moe', 'sharedExperts')
   return {
     kind: 'moe',
-    router: linear('router', 'transposed', [[`${prefix}.router`, [E, D]]], false),
-    scoreBias: router.scoreBias ? tensor('router', `${prefix}.scoreBias`, [E], 'host') : null,
-    experts: new ExpertStack(E, prefix, D, H),
-    shared: sharedExpert
-      ? swiglu('sharedExperts', `${prefix}.shared`, D, sharedExpert.intermediateSize, false)
-      : undefined,
+    router: ofRouter.linear({ router: [E, D] }, router.bias),
+    scoreBias: router.scoreBias ? ofRouter.tensor('scoreBias', [E], 'host') : null,
+    experts: ofExperts.experts(E, K, (expert) => swiglu(D, H, expert, expertBias)),
+    shared: sharedExpert && swiglu(D, sharedExpert.intermediateSize, ofShared.inside('shared')),
+    ...(sharedExpert?.gate && { sharedGate: ofShared.tensor('sharedGate', [1, D]) }),
+    ...(outputBias && { outputBias: ofExperts.tensor('bias', [D]) }),
   }
 }
 
-function swiglu(
-  part: ModelPart,
-  prefix: string,
-  D: number,
-  H: number,
-  bias: boolean,
-): Described<ExpertWeights> {
-  const gateUp: Named[] = [
-    [`${prefix}.gate`, [H, D]],
-    [`${prefix}.up`, [H, D]],
-  ]
+function swiglu(D: number, H: number, names: Describer, bias?: boolean): Described<ExpertWeights> {
   return {
-    gateUp: linear(part, 'joined', gateUp, bias),
-    down: linear(part, 'joined', [[`${prefix}.down`, [D, H]]], bias),
+    gateUp: names.linear({ gate: [H, D], up: [H, D] }, bias, 'joined'),
+    down: names.linear({ down: [D, H] }, bias, 'joined'),
   }
-}
-
-type Named = [name: string, shape: number[]]
-
-function linear(
-  part: ModelPart,
-  packing: Packing,
-  matrices: Named[],
-  bias: boolean,
-): Described<LinearWeights> {
-  const stored = matrices.map(([name, shape]) => ({ name, shape }))
-  const biases = matrices.map(([name, [out]]) => ({ name: `${name}.bias`, shape: [out] }))
-  return {
-    weight: new TensorSpec(part, stored, packing),
-    bias: bias ? new TensorSpec(part, biases) : null,
-  }
-}
-
-function tensor(part: ModelPart, name: string, shape: number[], packing?: Packing): TensorSpec {
-  return new TensorSpec(part, [{ name, shape }], packing)
 }
 
 /**
@@ -215,4 +90,9 @@ export function* tensorSpecs(table: WeightTable, stacked = false): Generator<[pa
     else if (stacked) yield* leaves<TensorSpec>(leaf.whole, path)
     else for (let e = 0; e < leaf.count; e++) yield* leaves<TensorSpec>(leaf.each(e), `${path}.${e}`)
   }
+}
+
+/** What a checkpoint holds of the table. */
+export function* storedTensors(table: WeightTable, stacked = false): Generator<StoredTensor> {
+  for (const [, { stored }] of tensorSpecs(table, stacked)) yield* stored
 }

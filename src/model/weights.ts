@@ -1,4 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../backend/backend.ts'
+import type { MoeConfig } from './config.ts'
+import type { RouterRules } from './router/types.ts'
 import { leaves } from './tree.ts'
 
 /** `y = x W + b`, stored [in, out] so that a row of x meets contiguous weights; files store the transpose. */
@@ -42,6 +45,11 @@ export interface MoeWeights {
   shared?: ExpertWeights
 }
 
+/** How a layer's router chooses, without its matrix. */
+export function routerRules({ router: config }: MoeConfig, { scoreBias }: MoeWeights): RouterRules {
+  return { config, scoreBias }
+}
+
 export interface AttentionWeights {
   /** Queries, keys and values side by side [D, (Nq + 2 Nk) d]. */
   qkv: LinearWeights
@@ -72,18 +80,16 @@ export interface ModelWeights {
 
 /** Every tensor of the model once, for disposing and for counting bytes. */
 export function allTensors(weights: ModelWeights): tf.Tensor[] {
-  const all = [...leaves<tf.Tensor | Float32Array>(weights)].map(([, leaf]) => leaf)
+  const all = leaves<tf.Tensor | Float32Array>(weights).map(([, leaf]) => leaf)
   return all.filter((leaf) => leaf instanceof tf.Tensor)
 }
 
 /**
- * Experts stacked, and each again as a view into the stack, so that nothing is held twice. Frees the given tensors.
- * Only where a cut along the first axis shares memory: on TensorFlow.
+ * Experts in the form that a checkpoint is loaded to: where the device can cut a stack without copying they are stacked, and each
+ * again is a view into the stack, so that nothing is held twice; the given tensors are freed.
  */
-export function stackExperts(experts: ExpertWeights[]): {
-  stacked: StackedExperts
-  experts: ExpertWeights[]
-} {
+export function asLoaded(experts: ExpertWeights[]): Pick<MoeWeights, 'experts' | 'stacked'> {
+  if (!backend().cutsShareMemory) return { experts }
   const stack = (part: 'gateUp' | 'down') => tf.stack(experts.map((e) => e[part].weight)) as tf.Tensor3D
   const stacked = { gateUp: stack('gateUp'), down: stack('down') }
   for (const { gateUp, down } of experts) tf.dispose([gateUp.weight, down.weight])

@@ -5,26 +5,25 @@
 #include <cstring>
 #include <vector>
 
+#include "processor.h"
+
 /**
  * What a decoded token is made of: products of a few rows, bound by the memory that the weights are read from. Each matrix is
  * read once, from front to back, in one stream: of several streams side by side the processor fetches half as much (docs/log.md).
- * A function is compiled once for every kind of processor, and chosen when the addon is loaded.
  */
-#if defined(__x86_64__) && defined(__linux__)
-#define FOR_EVERY_PROCESSOR __attribute__((target_clones("fma", "default")))
-#else
-#define FOR_EVERY_PROCESSOR
-#endif
-#define INLINED inline __attribute__((always_inline))
-
 #pragma GCC diagnostic ignored "-Wpsabi" // about callers in other files: all of these are inlined
 
 /** Eight numbers that one instruction takes; wider ones read memory no faster. */
-typedef float Lanes __attribute__((vector_size(32), aligned(4)));
+typedef float Lanes __attribute__((vector_size(32)));
 constexpr int64_t LANES = 8;
 
-INLINED const Lanes& lanes(const float* at) { return *reinterpret_cast<const Lanes*>(at); }
-INLINED Lanes& lanes(float* at) { return *reinterpret_cast<Lanes*>(at); }
+/** Numbers that may stand anywhere in memory, as a vector. */
+template <class Vector = Lanes> INLINED Vector lanes(const float* at) {
+  Vector x;
+  std::memcpy(&x, at, sizeof(x));
+  return x;
+}
+template <class Vector> INLINED void put(float* at, Vector x) { std::memcpy(at, &x, sizeof(x)); }
 
 INLINED float sum_of(Lanes x) {
   return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
@@ -56,7 +55,11 @@ INLINED Lanes exp_of(Lanes given) {
 INLINED float exp_all(float* x, int64_t n, float less) {
   Lanes sums = {};
   int64_t i = 0;
-  for (; i + LANES <= n; i += LANES) sums += lanes(x + i) = exp_of(lanes(x + i) - less);
+  for (; i + LANES <= n; i += LANES) {
+    const Lanes power = exp_of(lanes(x + i) - less);
+    put(x + i, power);
+    sums += power;
+  }
   float sum = sum_of(sums);
   for (; i < n; i++) sum += x[i] = std::exp(x[i] - less);
   return sum;
@@ -66,11 +69,12 @@ INLINED float exp_all(float* x, int64_t n, float less) {
 INLINED void gate_all(const float* gate, const float* up, float* y, int64_t n) {
   int64_t i = 0;
   for (; i + LANES <= n; i += LANES)
-    lanes(y + i) = lanes(gate + i) / (1 + exp_of(-lanes(gate + i))) * lanes(up + i);
+    put(y + i, lanes(gate + i) / (1 + exp_of(-lanes(gate + i))) * lanes(up + i));
   for (; i < n; i++) y[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
 }
 
-FOR_EVERY_PROCESSOR void gated(const float* gate, const float* up, float* y, int64_t n) { gate_all(gate, up, y, n); }
+INLINED void gated_body(const float* gate, const float* up, float* y, int64_t n) { gate_all(gate, up, y, n); }
+constexpr auto gated = for_every_processor<gated_body>;
 
 /**
  * One row of weights [n] times R rows x[r] [n] -> products [R]. Two sums each, so that none waits for the last; as many for every R,
@@ -112,7 +116,7 @@ INLINED void dot_products(const float* weights, const float* const* x, int64_t r
  * `x W^T`: rows x[r] [in], weights [out, in], whose rows lie `step` numbers apart -> the product of row r and output o at
  * y[r * row_step + o * out_step].
  */
-FOR_EVERY_PROCESSOR void along_rows(
+INLINED void along_rows_body(
   const float* const* x, const float* weights, int64_t step, float* y, int64_t rows, int64_t in, int64_t out, int64_t row_step,
   int64_t out_step
 ) {
@@ -122,6 +126,7 @@ FOR_EVERY_PROCESSOR void along_rows(
     for (int64_t r = 0; r < rows; r++) y[r * row_step] = products[r];
   }
 }
+constexpr auto along_rows = for_every_processor<along_rows_body>;
 
 /** y [rows, out] += R rows of weights [R, out] times the R numbers of each row that stand at x [rows, in]. */
 template <int R>
@@ -132,7 +137,7 @@ INLINED void add_rows(const float* x, const float* weights, float* y, int64_t ro
       Lanes sum = lanes(y + o);
 #pragma GCC unroll 8
       for (int r = 0; r < R; r++) sum += lanes(weights + r * out + o) * x[r];
-      lanes(y + o) = sum;
+      put(y + o, sum);
     }
     for (; o < out; o++)
       for (int r = 0; r < R; r++) y[o] += weights[r * out + o] * x[r];
@@ -140,7 +145,7 @@ INLINED void add_rows(const float* x, const float* weights, float* y, int64_t ro
 }
 
 /** `x W`: x [rows, in], weights [in, out] -> y [rows, out], of the sums over `in` the part `from` to before `to`. */
-FOR_EVERY_PROCESSOR void down_rows(
+INLINED void down_rows_body(
   const float* x, const float* weights, float* y, int64_t rows, int64_t in, int64_t out, int64_t from, int64_t to
 ) {
   constexpr int64_t MANY = 1024; // from here on the sums are too many to be fetched and stored for every row of weights
@@ -150,6 +155,7 @@ FOR_EVERY_PROCESSOR void down_rows(
     for (; i + 8 <= to; i += 8) add_rows<8>(x + i, weights + i * out, y, rows, in, out);
   for (; i < to; i++) add_rows<1>(x + i, weights + i * out, y, rows, in, out);
 }
+constexpr auto down_rows = for_every_processor<down_rows_body>;
 
 /** Adds mask to n scores and makes their softmax of them. */
 INLINED void masked_softmax(float* scores, const float* mask, int64_t n) {
@@ -157,7 +163,8 @@ INLINED void masked_softmax(float* scores, const float* mask, int64_t n) {
   most -= INFINITY;
   int64_t i = 0;
   for (; i + LANES <= n; i += LANES) {
-    const Lanes score = lanes(scores + i) += lanes(mask + i);
+    const Lanes score = lanes(scores + i) + lanes(mask + i);
+    put(scores + i, score);
     most = score > most ? score : most;
   }
   float largest = -INFINITY;
@@ -171,7 +178,7 @@ INLINED void masked_softmax(float* scores, const float* mask, int64_t n) {
  * Attention of rows q[r] [d] over keys and values [S, d] -> y[r] [d]; mask[r] [S] is added to the scores. A few rows take as long as
  * reading keys and values: a column that is hidden from all of them is not read.
  */
-FOR_EVERY_PROCESSOR void attend(
+INLINED void attend_body(
   const float* const* q, const float* const* mask, float* const* y, int64_t rows, const float* keys, const float* values, int64_t S, int64_t d
 ) {
   constexpr float HIDDEN = -1e29f; // attention.ts masks with -1e30
@@ -195,9 +202,10 @@ FOR_EVERY_PROCESSOR void attend(
   for (int64_t i = 0; i < n; i++)
     for (int64_t r = 0; r < rows; r++) add_rows<1>(&scores[r * n + i], values + seen[i] * d, y[r], 1, 1, d);
 }
+constexpr auto attend = for_every_processor<attend_body>;
 
 /** `weight * x / sqrt(mean(x^2) + eps)` for rows of x [rows, D]. */
-FOR_EVERY_PROCESSOR void rms_norm(const float* x, const float* weight, float* y, int64_t rows, int64_t D, float eps) {
+INLINED void rms_norm_body(const float* x, const float* weight, float* y, int64_t rows, int64_t D, float eps) {
   for (int64_t r = 0; r < rows; r++, x += D, y += D) {
     float squares;
     dot_products<1>(x, &x, D, &squares);
@@ -205,9 +213,10 @@ FOR_EVERY_PROCESSOR void rms_norm(const float* x, const float* weight, float* y,
     for (int64_t i = 0; i < D; i++) y[i] = x[i] * scale * weight[i];
   }
 }
+constexpr auto rms_norm = for_every_processor<rms_norm_body>;
 
 /** Turns the first `rotary` channels of a head x [d] as cos and sin [d] say: pairs (x_i, x_{i + rotary/2}). */
-FOR_EVERY_PROCESSOR void rope(const float* x, const float* cos, const float* sin, float* y, int64_t heads, int64_t d, int64_t rotary) {
+INLINED void rope_body(const float* x, const float* cos, const float* sin, float* y, int64_t heads, int64_t d, int64_t rotary) {
   const int64_t half = rotary / 2;
   for (int64_t head = 0; head < heads; head++, x += d, cos += d, sin += d, y += d) {
     for (int64_t i = 0; i < half; i++) y[i] = x[i] * cos[i] + x[i + half] * sin[i];
@@ -215,6 +224,7 @@ FOR_EVERY_PROCESSOR void rope(const float* x, const float* cos, const float* sin
     for (int64_t i = rotary; i < d; i++) y[i] = x[i] * (cos[i] + sin[i]);
   }
 }
+constexpr auto rope = for_every_processor<rope_body>;
 
 /** What an expert made of a token: a column of its [D, columns], added to y [D] with a weight. */
 struct Made {
@@ -225,7 +235,7 @@ struct Made {
 };
 
 /** Adds up all that was made, given in the order in which it lies in memory; the channels `from` to before `to`. */
-FOR_EVERY_PROCESSOR void combine(const std::vector<Made>& made, int64_t from, int64_t to) {
+INLINED void combine_body(const std::vector<Made>& made, int64_t from, int64_t to) {
   constexpr int64_t BLOCK = 16; // channels at once: a cache holds their rows of an expert's output until all columns are read
   for (int64_t begin = from; begin < to; begin += BLOCK) {
     const int64_t end = std::min(begin + BLOCK, to);
@@ -233,3 +243,4 @@ FOR_EVERY_PROCESSOR void combine(const std::vector<Made>& made, int64_t from, in
       for (int64_t d = begin; d < end; d++) y[d] += weight * at[d * columns];
   }
 }
+constexpr auto combine = for_every_processor<combine_body>;

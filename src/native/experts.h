@@ -21,7 +21,7 @@ void make_hidden(const Group& group, float* hidden, int64_t D, Between part, int
     static thread_local std::vector<float> panels; // kept: memory fresh from the system costs a fault a page
     panels.resize(std::max<size_t>(panels.size(), panels_of(rows) * PANEL * D));
     to_panels(group.from.data(), panels.data(), rows, D);
-    (has_wide() ? gated_wide : gated_narrow)(panels.data(), group.gate_up, hidden, rows, D, part, from, to);
+    (PROCESSOR.avx512f ? gated_wide : gated_narrow)(panels.data(), group.gate_up, hidden, rows, D, part, from, to);
     return;
   }
   float* gate = hidden + from - part.begin;
@@ -35,7 +35,7 @@ void make_hidden(const Group& group, float* hidden, int64_t D, Between part, int
 void add_down(const Group& group, const float* hidden, Between part, int64_t from, int64_t to) {
   const int64_t rows = group.from.size(), size = to - from;
   if (group.in_panels) {
-    (has_wide() ? add_down_wide : add_down_narrow)(hidden, group.down, group.weights.data(), group.to.data(), rows, part, from, to);
+    (PROCESSOR.avx512f ? add_down_wide : add_down_narrow)(hidden, group.down, group.weights.data(), group.to.data(), rows, part, from, to);
     return;
   }
   std::vector<float> made(rows * size);

@@ -20,7 +20,6 @@ INLINED void to_panels(const float* const* x, float* panels, int64_t rows, int64
 /** R rows of weights [in] times a panel [in, 16], by vectors that hold WIDTH numbers -> products [R, 16]. */
 template <class Vector, int R>
 INLINED void multiply(const float* const* weights, const float* panel, float products[][PANEL], int64_t in) {
-  typedef Vector Anywhere __attribute__((aligned(4))); // a template's argument loses its alignment
   constexpr int WIDTH = sizeof(Vector) / sizeof(float), VECTORS = PANEL / WIDTH;
   Vector sums[R][VECTORS] = {};
   for (int64_t i = 0; i < in; i++, panel += PANEL)
@@ -28,9 +27,9 @@ INLINED void multiply(const float* const* weights, const float* panel, float pro
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
       for (int v = 0; v < VECTORS; v++)
-        sums[r][v] += *reinterpret_cast<const Anywhere*>(panel + v * WIDTH) * weights[r][i];
+        sums[r][v] += lanes<Vector>(panel + v * WIDTH) * weights[r][i];
   for (int r = 0; r < R; r++)
-    for (int v = 0; v < VECTORS; v++) *reinterpret_cast<Anywhere*>(products[r] + v * WIDTH) = sums[r][v];
+    for (int v = 0; v < VECTORS; v++) put(products[r] + v * WIDTH, sums[r][v]);
 }
 
 /** Pointers to R rows [in] from `first` on; those past the last one stand for it again. */
@@ -95,34 +94,25 @@ INLINED void add_down_panels(
 }
 
 /** Both again, as the processor has vectors, and with as many rows of weights at once as it has registers for. */
-#if defined(__x86_64__) && defined(__linux__)
 typedef float Wide __attribute__((vector_size(64)));
-inline bool has_wide() {
-  static const bool has = __builtin_cpu_supports("avx512f");
-  return has;
-}
-#define WIDE __attribute__((target("avx512f")))
-#else
-typedef Lanes Wide;
-inline bool has_wide() { return false; }
-#define WIDE
-#endif
 
-WIDE void gated_wide(const float* x, const float* gate_up, float* hidden, int64_t rows, int64_t D, Between part, int64_t from, int64_t to) {
+AVX512F_CODE void gated_wide(const float* x, const float* gate_up, float* hidden, int64_t rows, int64_t D, Between part, int64_t from, int64_t to) {
   gated_panels<Wide, 8>(x, gate_up, hidden, rows, D, part, from, to);
 }
-FOR_EVERY_PROCESSOR void gated_narrow(
+INLINED void gated_narrow_body(
   const float* x, const float* gate_up, float* hidden, int64_t rows, int64_t D, Between part, int64_t from, int64_t to
 ) {
   gated_panels<Lanes, 6>(x, gate_up, hidden, rows, D, part, from, to);
 }
-WIDE void add_down_wide(
+constexpr auto gated_narrow = for_every_processor<gated_narrow_body>;
+AVX512F_CODE void add_down_wide(
   const float* hidden, const float* down, const float* weight, float* const* y, int64_t rows, Between part, int64_t from, int64_t to
 ) {
   add_down_panels<Wide, 8>(hidden, down, weight, y, rows, part, from, to);
 }
-FOR_EVERY_PROCESSOR void add_down_narrow(
+INLINED void add_down_narrow_body(
   const float* hidden, const float* down, const float* weight, float* const* y, int64_t rows, Between part, int64_t from, int64_t to
 ) {
   add_down_panels<Lanes, 6>(hidden, down, weight, y, rows, part, from, to);
 }
+constexpr auto add_down_narrow = for_every_processor<add_down_narrow_body>;

@@ -1,8 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { DTYPES } from '../backend/dtypes.ts'
 import type { Device } from '../device/types.ts'
-import { EXECUTORS } from '../load-model.ts'
-import { DISPATCHES, type DispatchName } from '../model/dispatch/index.ts'
+import { DISPATCHES, type DispatchName, EXECUTORS } from '../model/ways.ts'
+import { numberOf } from '../text/number.ts'
 
 /** Options every command has, before or after its name. */
 export interface GlobalOptions {
@@ -22,36 +22,46 @@ export const MODEL_ARGUMENT = [
   'Hugging Face directory (config.json, safetensors, tokenizer.json), or a bundled model such as moe',
 ] as const
 
-/** A whole number of at least `min`, digits only: `3x`, `-1`, `1e99` and '' are refused, not guessed at. */
-export function wholeNumber(min: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text)
-    if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < min) {
-      throw new InvalidArgumentError(`Expected a whole number from ${min}.`)
-    }
-    return value
-  }
+/** A whole number in any of the forms of `numberOf`, within limits: `3x`, `1.5`, `-1` and '' are refused, not guessed at. */
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return decimal(
+    `a whole number from ${min} to ${max}`,
+    (value) => Number.isInteger(value) && value >= min && value <= max,
+  )
 }
 
-/** A decimal number such as 0.7 that `accepts` takes; `expected` ends the sentence about one that it does not. */
+/** A number such as 0.7 or 1e-3 that `accepts` takes; `expected` ends the sentence about one that it does not. */
 export function decimal(expected: string, accepts: (value: number) => boolean): (text: string) => number {
   return (text) => {
-    const value = Number(text)
-    if (!/^(\d+\.?\d*|\.\d+)$/.test(text) || !Number.isFinite(value) || !accepts(value)) {
-      throw new InvalidArgumentError(`Expected ${expected}.`)
-    }
+    const value = numberOf(text)
+    if (value === null || !accepts(value)) throw new InvalidArgumentError(`Expected ${expected}.`)
     return value
   }
 }
 
-const SIZES: Record<string, number> = { '': 1, K: 1e3, M: 1e6, B: 1e9, T: 1e12 }
+/** A number above 0 that is no larger than `max`. */
+export function positive(max: number, what = 'a number'): (text: string) => number {
+  return decimal(`${what} above 0 and up to ${max}`, (value) => value > 0 && value <= max)
+}
 
-/** A positive amount with a letter for its size, such as `37B`, `14.8T` or `2788000`. */
+/** Any number that is exact: a seed costs nothing. */
+export const seed = wholeNumber(0, Number.MAX_SAFE_INTEGER)
+
+/** Of `--max-tokens` and other counts of tokens in one sequence: more than any model has positions. */
+export const MAX_TOKENS = 1e7
+
+const SIZES: Record<string, number> = { '': 1, K: 1e3, M: 1e6, B: 1e9, T: 1e12 }
+/** A million T: beyond every training that there will be, and far from where numbers end. */
+const MAX_AMOUNT = 1e18
+
+/** A positive amount with a letter for its size, such as `37B`, `14.8T`, `2788000` or `1.5e13`. */
 export function amount(text: string): number {
-  const [, digits, letter] = /^(\d+(?:\.\d+)?)([KMBT]?)$/.exec(text) ?? []
-  const value = digits === undefined ? 0 : Number(digits) * SIZES[letter]
-  if (!(value > 0 && Number.isFinite(value))) {
-    throw new InvalidArgumentError('Expected a positive amount, such as 37B, 14.8T or 2788000.')
+  const [, digits, letter] = /^(.*?)([KMBT]?)$/.exec(text) ?? []
+  const value = (numberOf(digits ?? '') ?? 0) * SIZES[letter ?? '']
+  if (!(value > 0 && value <= MAX_AMOUNT)) {
+    throw new InvalidArgumentError(
+      'Expected a positive amount up to 1000000T, such as 37B, 14.8T, 2788000 or 1.5e13.',
+    )
   }
   return value
 }
@@ -59,8 +69,8 @@ export function amount(text: string): number {
 /** Token ids such as `1,2,3`. */
 export function tokenIds(text: string): number[] {
   const entries = text.split(',').map((entry) => entry.trim())
-  const ids = entries.map(Number)
-  if (!entries.every((entry) => /^\d+$/.test(entry)) || !ids.every(Number.isSafeInteger)) {
+  const ids = entries.map(numberOf)
+  if (!ids.every((id): id is number => id !== null && Number.isSafeInteger(id) && id >= 0)) {
     throw new InvalidArgumentError('Expected token ids separated by commas, such as 1,2,3.')
   }
   return ids

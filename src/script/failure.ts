@@ -1,5 +1,6 @@
 import { type Command, CommanderError } from 'commander'
 import { messageOf, TinymoeError, UsageError } from '../errors.ts'
+import { escaped } from '../text/foreign.ts'
 
 /** How a command is used, to be shown after an error. */
 export function usage(command: Command): string {
@@ -15,7 +16,7 @@ export function report(error: unknown, debug: boolean, command: Command): number
   const known = error instanceof TinymoeError
   const hint = known ? '' : ' (a fault of tinymoe; --debug shows where)'
   process.stderr.write(
-    debug && error instanceof Error ? `${error.stack}\n` : `error: ${messageOf(error)}${hint}\n`,
+    debug && error instanceof Error ? `${error.stack}\n` : `error: ${escaped(messageOf(error))}${hint}\n`,
   )
   if (error instanceof UsageError) process.stderr.write(`${usage(command)}\n`)
   return known ? error.exitCode : 1

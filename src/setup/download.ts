@@ -3,14 +3,7 @@ import { join } from 'node:path'
 import type { Host } from '../device/host.ts'
 import { SetupError } from '../errors.ts'
 import { downloadFromIndex, networkCause, parseWheelName } from './index-client.ts'
-
-/** A wheel to fetch: exactly this version, for one of these platforms. */
-export interface WheelRequest {
-  /** Normalized: lower case, with hyphens. */
-  project: string
-  version: string
-  platforms: string[]
-}
+import type { WheelRequest } from './requests.ts'
 
 export interface Progress {
   step: string

@@ -5,7 +5,7 @@ import { basename, join } from 'node:path'
 import { z } from 'zod'
 import type { Host } from '../device/host.ts'
 import { messageOf, SetupError } from '../errors.ts'
-import type { WheelRequest } from './download.ts'
+import type { WheelRequest } from './requests.ts'
 import { normalizeProject } from './wheel.ts'
 
 /** The public index, in the JSON form of PEP 691. Only what is used of it. */

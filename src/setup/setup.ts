@@ -1,15 +1,26 @@
 import { lock } from 'proper-lockfile'
 import { cachedAddon, installedPackage, isPlaced, placedAddon } from '../device/addon.ts'
-import { cacheRoot, makeFolder, variantFolder } from '../device/cache.ts'
+import { cacheRoot, variantFolder } from '../device/cache.ts'
 import { chooseVariant } from '../device/choose.ts'
 import { type Host, systemHost } from '../device/host.ts'
 import { describeMachine } from '../device/machine.ts'
-import { missingFiles, readManifest } from '../device/prepared.ts'
-import { ADDON_PACKAGES, type Variant, wheelFor } from '../device/release.ts'
+import { missingFiles, readManifest, unreadable } from '../device/prepared.ts'
+import { ADDON_PACKAGES, DISK_BYTES, type Variant, wheelFor } from '../device/release.ts'
 import { messageOf, SetupError } from '../errors.ts'
-import { buildAddon, findCompiler, placeAddon } from './addon.ts'
+import { makeFolder } from '../files.ts'
+import { addonCompiler, buildAddon, placeAddon } from './addon.ts'
+import {
+  type Compiler,
+  type CompilerChoice,
+  chooseCompiler,
+  isFetched,
+  withFetchedCompiler,
+} from './compiler.ts'
 import type { OnProgress } from './download.ts'
-import { checkGivenWheels, installLibraries } from './libraries.ts'
+import { installLibraries } from './libraries.ts'
+import { COMPILER, checkGivenWheels } from './requests.ts'
+import { letAllRead } from './share.ts'
+import { checkSpace, removeUnfinished, type Workspace } from './workspace.ts'
 
 export interface PrepareOptions {
   /** Left out or auto: by the machine, and cpu where cuda does not succeed. */
@@ -18,6 +29,8 @@ export interface PrepareOptions {
   wheels?: string[]
   /** Does everything again. */
   force?: boolean
+  /** Whose compiler the addon must be made by; left out, any: the machine's if it has one, else the fetched one. */
+  compiler?: CompilerChoice
   onProgress?: OnProgress
   onMessage?: (message: string) => void
 }
@@ -30,6 +43,8 @@ export interface SetupState {
   folder: string
   libraries: boolean
   addon: boolean
+  /** Which compiler made the addon; null where there is none, or where it is not known. */
+  compiler: string | null
   /** The addon lies also where `@tensorflow/tfjs-node` looks for it. */
   placed: boolean
 }
@@ -37,6 +52,8 @@ export interface SetupState {
 export interface Preparation extends SetupState {
   /** False when everything was there already. */
   changed: boolean
+  /** Whether this setup compiled the addon. */
+  compiled: boolean
 }
 
 const RETRY_LOCK_MS = 500
@@ -86,6 +103,8 @@ async function inspectVariant(host: Host, variant: Variant, reason: string): Pro
   const npmPackage = installedPackage(host, ADDON_PACKAGES[variant])
   const addon = cachedAddon(folder, npmPackage)
   const manifest = await readManifest(host, folder)
+  const closed = await unreadable(host, folder, manifest, addon)
+  if (closed) throw new SetupError(closed)
   const libraries = manifest !== null && (await missingFiles(folder, manifest)).length === 0
   const hasAddon = libraries && (await host.exists(addon))
   return {
@@ -94,6 +113,7 @@ async function inspectVariant(host: Host, variant: Variant, reason: string): Pro
     folder,
     libraries,
     addon: hasAddon,
+    compiler: hasAddon ? await addonCompiler(host, addon) : null,
     placed: hasAddon && (await isPlaced(addon, npmPackage)),
   }
 }
@@ -106,19 +126,55 @@ async function prepareVariant(
 ): Promise<Preparation> {
   const given = await checkGivenWheels(host, variant, options.wheels ?? [])
   const before = await inspectVariant(host, variant, reason)
-  if (before.addon && before.placed && !options.force) return { ...before, changed: false }
-  if (!before.addon || options.force) {
-    const compiler = await findCompiler(host) // before a long download, not after it
-    await withLock(host, options, async () => {
+  const needsAddon = lacksAddon(before, options)
+  if (!needsAddon && before.placed) return { ...before, changed: false, compiled: false }
+  let compiled = false
+  if (needsAddon) {
+    const compiler = await chooseCompiler(host, options.compiler) // before a long download, not after it
+    const { onProgress = () => {}, onMessage = () => {} } = options
+    const workspace = { host, root: cacheRoot(host.env), given, onProgress, onMessage }
+    await withLock(workspace, async () => {
       const now = await inspectVariant(host, variant, reason) // another process may have been at it
-      if (now.addon && !options.force) return
-      if (!now.libraries || options.force) await installLibraries(host, variant, given, options)
-      options.onProgress?.({ step: `compiling the addon with ${compiler.join(' ')}` })
-      await buildAddon(host, compiler, now.folder, installedPackage(host, ADDON_PACKAGES[variant]))
+      if (!lacksAddon(now, options)) return
+      await makeAddon(workspace, now, compiler, options).catch((error) => {
+        if (!now.addon || !(error instanceof SetupError)) throw error
+        throw new SetupError(`${error.message}; the addon that was there stays`, { cause: error })
+      })
+      compiled = true
     })
   }
   await tryToPlace(host, variant, before.folder, options)
-  return { ...(await inspectVariant(host, variant, reason)), changed: true }
+  return { ...(await inspectVariant(host, variant, reason)), changed: true, compiled }
+}
+
+function lacksAddon({ addon, compiler }: SetupState, { force, compiler: asked }: PrepareOptions): boolean {
+  return !addon || force === true || (asked !== undefined && isFetched(compiler) !== (asked === 'fetch'))
+}
+
+/** Libraries if they are needed, then the addon. The compiler is fetched last: all before it serves the next try too. */
+async function makeAddon(
+  workspace: Workspace,
+  { variant, libraries, folder }: SetupState,
+  compiler: Compiler | 'fetch',
+  { force, compiler: asked }: PrepareOptions,
+): Promise<void> {
+  await removeUnfinished(workspace)
+  const install = !libraries || force === true
+  const parts: [string, number][] = []
+  if (install) parts.push([`the ${variant} variant`, DISK_BYTES[variant]])
+  if (compiler === 'fetch') parts.push([`a fetched compiler`, COMPILER.diskBytes])
+  const bytes = parts.reduce((sum, [, count]) => sum + count, 0)
+  if (bytes > 0) await checkSpace(workspace, parts.map(([what]) => what).join(' with '), bytes)
+
+  if (install) await installLibraries(workspace, variant)
+  else await letAllRead(folder) // earlier versions of tinymoe left it to its owner alone
+  const build = async (found: Compiler) => {
+    workspace.onProgress({ step: `compiling the addon with ${found.label}` })
+    const npmPackage = installedPackage(workspace.host, ADDON_PACKAGES[variant])
+    await buildAddon(workspace, found, folder, npmPackage)
+  }
+  if (compiler === 'fetch') await withFetchedCompiler(workspace, asked === 'fetch', build)
+  else await build(compiler)
 }
 
 async function tryToPlace(host: Host, variant: Variant, folder: string, { onMessage }: PrepareOptions) {
@@ -134,10 +190,9 @@ async function tryToPlace(host: Host, variant: Variant, folder: string, { onMess
 }
 
 /** One setup at a time for one cache. Failures of the disk become one sentence. */
-async function withLock(host: Host, { onMessage }: PrepareOptions, work: () => Promise<void>): Promise<void> {
-  const root = cacheRoot(host.env)
+async function withLock({ root, onMessage }: Workspace, work: () => Promise<void>): Promise<void> {
   try {
-    await makeFolder(root)
+    for (const folder of makeFolder(root)) await letAllRead(folder)
     const release = await waitForLock(root, onMessage)
     try {
       await work()
@@ -147,18 +202,19 @@ async function withLock(host: Host, { onMessage }: PrepareOptions, work: () => P
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (error instanceof SetupError || !code) throw error
-    if (code === 'ENOSPC')
-      throw new SetupError(`${root}: the disk is full: free some space, or set TINYMOE_CACHE`)
-    throw new SetupError(
-      `${root}: cannot be used as the cache (${messageOf(error)}): set TINYMOE_CACHE to another folder`,
-    )
+    throw new SetupError(`${root}: ${diskProblem(code, messageOf(error))}`, { cause: error })
   }
 }
 
-async function waitForLock(
-  root: string,
-  onMessage: PrepareOptions['onMessage'],
-): Promise<() => Promise<void>> {
+function diskProblem(code: string, message: string): string {
+  if (code === 'ENOSPC') return 'the disk is full: free some space, or set TINYMOE_CACHE'
+  if (['EACCES', 'EPERM', 'EROFS'].includes(code)) {
+    return `something is missing in this cache, and this user may not write it (${message}): let its owner run \`tinymoe setup\`, or set TINYMOE_CACHE to a folder of your own`
+  }
+  return `cannot be used as the cache (${message}): set TINYMOE_CACHE to another folder`
+}
+
+async function waitForLock(root: string, onMessage: Workspace['onMessage']): Promise<() => Promise<void>> {
   for (let told = false; ; told = true) {
     try {
       return await lock(root, {
@@ -168,7 +224,7 @@ async function waitForLock(
       })
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ELOCKED') throw error
-      if (!told) onMessage?.('another tinymoe setup is at work; waiting for it')
+      if (!told) onMessage('another tinymoe setup is at work; waiting for it')
       await new Promise((resolve) => setTimeout(resolve, RETRY_LOCK_MS))
     }
   }

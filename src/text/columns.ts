@@ -1,3 +1,5 @@
+import { escaped } from './foreign.ts'
+
 // East Asian wide and fullwidth blocks (Unicode UAX 11) and what is shown as a picture.
 const WIDE =
   /^(?:[\u1100-\u115F\u2E80-\u303E\u3041-\u33FF\u3400-\u4DBF\u4E00-\u9FFF\uA000-\uA4CF\uA960-\uA97F\uAC00-\uD7A3\uF900-\uFAFF\uFE30-\uFE6F\uFF00-\uFF60\uFFE0-\uFFE6\u{20000}-\u{3FFFD}]|\p{Emoji_Presentation}|\p{Emoji}\uFE0F)/u
@@ -64,7 +66,8 @@ export function alignedLines(rows: readonly string[][], left: readonly number[] 
 
 /** The same as text; the first row is the heading. */
 export function table(rows: readonly string[][], left: readonly number[] = []): string {
-  return alignedLines(rows, left)
+  const safe = rows.map((row) => row.map(escaped)) // cells may come from files
+  return alignedLines(safe, left)
     .map((line) => `${line}\n`)
     .join('')
 }

@@ -1,3 +1,4 @@
+import { shown } from '../text/foreign.ts'
 import { type Part, type StepField, stepsIn } from './parts.ts'
 import type { TokenizerJson } from './tokenizer.ts'
 
@@ -43,9 +44,9 @@ function templateProblem({ type, single, special_tokens }: Part): string | null 
   const known = (special_tokens ?? {}) as Record<string, unknown>
   for (const { SpecialToken, Sequence } of single as Record<string, { id?: unknown } | undefined>[]) {
     if (Sequence && Sequence.id !== 'A')
-      return `names the sequence ${JSON.stringify(Sequence.id)} in "single", expected A`
+      return `names the sequence ${shown(Sequence.id)} in "single", expected A`
     if (SpecialToken && !Object.hasOwn(known, String(SpecialToken.id)))
-      return `names the token ${JSON.stringify(SpecialToken.id)}, which its special_tokens lack`
+      return `names the token ${shown(SpecialToken.id)}, which its special_tokens lack`
   }
   return null
 }
@@ -68,7 +69,7 @@ function emptyMatch(json: TokenizerJson): string | null {
     return type === 'Replace' && typeof source === 'string' && !isLast && matchesNothing(source)
   })
   return found
-    ? `normalizer Replace has the pattern ${JSON.stringify(found.pattern)}, which matches the empty text, before another step; expected it as the last`
+    ? `normalizer Replace has the pattern ${shown(found.pattern)}, which matches the empty text, before another step; expected it as the last`
     : null
 }
 
@@ -87,7 +88,7 @@ function shortMerge(json: TokenizerJson): string | null {
   for (const merge of merges) {
     const right = Array.isArray(merge) ? merge[1] : String(merge).split(' ')[1]
     if (typeof right === 'string' && bytes(right) < bytes(prefix))
-      return `model BPE merges with ${JSON.stringify(right)}, expected its continuing_subword_prefix ${JSON.stringify(prefix)} before it`
+      return `model BPE merges with ${shown(right)}, expected its continuing_subword_prefix ${shown(prefix)} before it`
   }
   return null
 }

@@ -1,4 +1,5 @@
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
+import { shown } from '../text/foreign.ts'
 import { BYTE_CHARACTERS, decodeByteFallback, decodeByteLevel } from './byte-decoders.ts'
 import { literalOf, type Part, STEP_LISTS, type StepField, stepsIn } from './parts.ts'
 import { BYTE_TOKEN, type OpenTokenizer, type TokenizerJson, type TokenizerLibrary } from './tokenizer.ts'
@@ -128,7 +129,7 @@ function unsupported(json: TokenizerJson): string | null {
   if (absent(model.unk_token, json) && !hasAllBytes(json))
     return 'model BPE without unk_token and without all 256 bytes'
   for (const token of (json.added_tokens ?? []) as Part[]) {
-    const problem = unfollowed(`added token ${JSON.stringify(token.content)}`, token, ADDED_TOKEN, json)
+    const problem = unfollowed(`added token ${shown(token.content)}`, token, ADDED_TOKEN, json)
     if (problem) return problem
   }
   for (const field of Object.keys(STEP_LISTS) as StepField[]) {
@@ -146,7 +147,7 @@ function unfollowed(name: string, part: Part, rules: Rules, json: TokenizerJson)
   for (const field of new Set([...Object.keys(rules), ...Object.keys(part)])) {
     if (field === 'type' || rules[field]?.(part[field], json)) continue
     if (part[field] === undefined) return `${name} without ${field}`
-    return `${name} with ${field} ${JSON.stringify(part[field]).slice(0, 60)}`
+    return `${name} with ${field} ${shown(part[field])}`
   }
   return null
 }

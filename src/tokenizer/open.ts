@@ -1,6 +1,9 @@
 import type { ModelFiles } from '../checkpoint/source.ts'
+import { isJsonObject } from '../checks.ts'
 import { CheckpointError, messageOf } from '../errors.ts'
+import { excerpt, shown } from '../text/foreign.ts'
 import { crashOf } from './crashes.ts'
+import { checkFormat } from './format.ts'
 import { type AddedToken, Tokenizer, type TokenizerJson, type TokenizerLibrary } from './tokenizer.ts'
 
 const FILE = 'tokenizer.json'
@@ -14,12 +17,6 @@ export function readTokenizer(files: ModelFiles, library: TokenizerLibrary): Tok
   if (!files.has(FILE)) return null
   const json = readObject(files, FILE)
   const config = files.has(CONFIG_FILE) ? readObject(files, CONFIG_FILE) : {}
-  const model = json.model as { vocab?: unknown } | undefined
-  if (typeof model?.vocab !== 'object' || model.vocab === null) {
-    throw new CheckpointError(
-      `${files.at(FILE)}: has no "model" with a "vocab", expected a tokenizer of the Hugging Face tokenizers library`,
-    )
-  }
   return openTokenizer(json, { file: files.at(FILE), config, library })
 }
 
@@ -28,6 +25,7 @@ export function openTokenizer(
   json: TokenizerJson,
   { file = FILE, config = {}, library }: { file?: string; config?: TokenizerJson; library: TokenizerLibrary },
 ): Tokenizer {
+  checkFormat(json, file)
   const whole = withConfigTokens(withoutLimits(json), config, file)
   const crash = crashOf(whole)
   if (crash) throw new CheckpointError(`${file}: ${crash}`)
@@ -36,7 +34,7 @@ export function openTokenizer(
   try {
     return new Tokenizer(library.open(whole), whole, library.name)
   } catch (error) {
-    throw new CheckpointError(`${file}: cannot be used as a tokenizer (${messageOf(error)})`, {
+    throw new CheckpointError(`${file}: cannot be used as a tokenizer (${excerpt(messageOf(error))})`, {
       cause: error,
     })
   }
@@ -61,7 +59,7 @@ function withConfigTokens(json: TokenizerJson, config: TokenizerJson, file: stri
     const there = known.get(id)
     if (there && there.content !== value.content) {
       throw new CheckpointError(
-        `${file}: added token ${id} is ${JSON.stringify(there.content)}, but tokenizer_config.json has ${JSON.stringify(value.content)} there`,
+        `${file}: added token ${id} is ${shown(there.content)}, but tokenizer_config.json has ${shown(value.content)} there`,
       )
     }
     if (!there) known.set(id, { ...FLAGS, ...value, id })
@@ -78,12 +76,8 @@ function readObject(files: ModelFiles, name: string): Record<string, unknown> {
     json = JSON.parse(new TextDecoder().decode(files.bytes(name)))
   } catch (error) {
     if (error instanceof CheckpointError) throw error
-    throw new CheckpointError(`${files.at(name)}: not JSON (${messageOf(error)})`, { cause: error })
+    throw new CheckpointError(`${files.at(name)}: not JSON (${excerpt(messageOf(error))})`, { cause: error })
   }
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    throw new CheckpointError(
-      `${files.at(name)}: is ${JSON.stringify(json).slice(0, 40)}, expected a JSON object`,
-    )
-  }
-  return json as Record<string, unknown>
+  if (isJsonObject(json)) return json
+  throw new CheckpointError(`${files.at(name)}: is ${shown(json)}, expected a JSON object`)
 }

@@ -1,6 +1,7 @@
 import { InputError } from '../errors.ts'
-import type { ModelConfig, MoeConfig } from '../model/config.ts'
-import { type Interventions, interventionFor } from '../model/router/interventions.ts'
+import { type ModelConfig, mixtureAt } from '../model/config.ts'
+import { interventionFor } from '../model/router/interventions.ts'
+import type { Interventions } from '../model/router/types.ts'
 import type { RoutingTrace } from '../model/trace.ts'
 import type { MoeModel } from '../model/transformer.ts'
 import { mean } from '../sums.ts'
@@ -72,7 +73,7 @@ function possible(
   if (interventions.replace?.by === 'trace') return trace.layers.every((layer) => layer.topK === topK)
   try {
     for (const { layer } of trace.layers) {
-      interventionFor({ ...interventions, topK }, (config.layers[layer] as MoeConfig).router, layer)
+      interventionFor({ ...interventions, topK }, mixtureAt(config, layer).router, layer)
     }
     return true
   } catch (error) {

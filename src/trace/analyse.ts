@@ -2,10 +2,11 @@ import { BYTES_PER_WEIGHT, forwardWeightBytes } from '../cost/bytes.ts'
 import { expectedDistinct } from '../cost/experts.ts'
 import { expertParameters } from '../cost/parameters.ts'
 import { InputError } from '../errors.ts'
-import type { ModelConfig, MoeConfig } from '../model/config.ts'
+import { type ModelConfig, mixtureAt } from '../model/config.ts'
 import { expertCapacity } from '../model/router/capacity.ts'
-import { type Interventions, interventionFor } from '../model/router/interventions.ts'
+import { interventionFor } from '../model/router/interventions.ts'
 import { route } from '../model/router/route.ts'
+import type { Interventions } from '../model/router/types.ts'
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
 import type { MoeModel } from '../model/transformer.ts'
 import { mean, sum } from '../sums.ts'
@@ -124,7 +125,7 @@ function seatedOf(
   factor: number,
   batch: number,
 ): number {
-  const { router } = moeConfig(config, layer.layer)
+  const { router } = mixtureAt(config, layer.layer)
   const E = layer.numExperts
   const intervention = interventionFor(
     { topK: layer.topK, replace: { by: 'trace', trace }, capacity: { factor, policy: 'drop' } },
@@ -173,7 +174,7 @@ function byPolicy(value: (policy: CachePolicy) => number): Record<CachePolicy, n
 
 /** Weight bytes of one expert of a layer. */
 export function expertBytes(config: ModelConfig, layer: number): number {
-  return BYTES_PER_WEIGHT * expertParameters(config.hiddenSize, moeConfig(config, layer).intermediateSize)
+  return BYTES_PER_WEIGHT * expertParameters(config.hiddenSize, mixtureAt(config, layer).intermediateSize)
 }
 
 /** Mean over whole batches of `tokens` consecutive tokens; what is left over at the end is no batch. */
@@ -199,8 +200,8 @@ function meanDistinct({ expertIndices, topK }: LayerTrace, tokens: number): numb
 
 function checkTrace(trace: RoutingTrace, config: ModelConfig): void {
   if (trace.rows.length === 0) throw new InputError('trace: has no tokens, expected at least one')
-  const expected = config.layers.flatMap((layer, i) =>
-    layer.kind === 'moe' ? [`${i}: ${layer.router.numExperts}`] : [],
+  const expected = config.layers.flatMap(({ feedForward }, i) =>
+    feedForward.kind === 'moe' ? [`${i}: ${feedForward.router.numExperts}`] : [],
   )
   const found = trace.layers.map(({ layer, numExperts }) => `${layer}: ${numExperts}`)
   if (found.join() !== expected.join() || expected.length === 0) {
@@ -209,10 +210,6 @@ function checkTrace(trace: RoutingTrace, config: ModelConfig): void {
     )
   }
   sequencesOf(trace)
-}
-
-function moeConfig(config: ModelConfig, layer: number): MoeConfig {
-  return config.layers[layer] as MoeConfig // checkTrace has seen that it is one
 }
 
 function ratio(part: number, whole: number): number {

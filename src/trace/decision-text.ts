@@ -1,8 +1,8 @@
-import type { RouterStep } from '../model/router/route.ts'
+import type { RouterStep } from '../model/router/types.ts'
 import { wrapped } from '../text/columns.ts'
+import { quoted } from '../text/foreign.ts'
 import { bold, type ColourDepth, dim, painted } from './ansi.ts'
 import type { Decision } from './decision.ts'
-import { quoted } from './token-text.ts'
 
 export interface TextOptions {
   /** Columns of the terminal. */
@@ -11,13 +11,13 @@ export interface TextOptions {
 }
 
 /** What values are called in the formulas; these are one number an expert, all others one a rank. */
-const OF_EXPERTS: Record<string, string> = {
+export const OF_EXPERTS: Record<string, string> = {
   routerLogits: 'z',
   scores: 's',
   compared: 'c',
   choosingBias: 'bias',
 }
-const OF_RANKS: Record<string, string> = { expertIndices: 'expert', expertWeights: 'w' }
+export const OF_RANKS: Record<string, string> = { expertIndices: 'expert', expertWeights: 'w' }
 
 // Eight experts fit in 80 columns.
 const LABEL_WIDTH = 13
@@ -43,7 +43,7 @@ export function decisionLines(decision: Decision, text: string | null, options: 
 
 /** A step with its formula, its sentence and its numbers. */
 export function stepLines(
-  { recorded }: Decision,
+  { steps }: Decision,
   step: RouterStep,
   number: number,
   options: TextOptions,
@@ -52,7 +52,7 @@ export function stepLines(
   const heading = bold(`${number + 1}  ${step.name}`.padEnd(HEADING_WIDTH), depth)
   const formula = wrapped(step.applies ? step.formula : 'does not apply', width - HEADING_WIDTH)
   const title = formula.map((line, i) => (i === 0 ? heading : ' '.repeat(HEADING_WIDTH)) + line)
-  const chosen = new Set(recorded.expertIndices)
+  const chosen = new Set(chosenBy(steps, number))
   const table = [
     ...tableLines('expert', rowsOf(step, OF_EXPERTS), options, (e) => ({
       text: chosen.has(e) ? `${e}*` : ` ${e} `.trimStart(),
@@ -61,6 +61,12 @@ export function stepLines(
     ...tableLines('rank', rowsOf(step, OF_RANKS), options, (rank) => ({ text: String(rank), expert: null })),
   ]
   return [...title, ...wrapped(step.sentence, width - 3).map((line) => `   ${line}`), ...table]
+}
+
+/** The experts chosen when a step is done; none before the choice. */
+export function chosenBy(steps: readonly RouterStep[], number: number): number[] {
+  const last = steps.slice(0, number + 1).findLast(({ outputs }) => outputs.expertIndices)
+  return last ? [...last.outputs.expertIndices.data] : []
 }
 
 /** What the run recorded, and whether the steps come to the same. */
@@ -73,20 +79,27 @@ export function recordedLines(decision: Decision, { width, depth }: TextOptions)
     `margin ${margin === null ? '-' : margin.toFixed(4)}`,
     `entropy ${entropy.toFixed(4)} nats`,
   ].join(', ')
-  const verdict = decision.agrees
-    ? 'The steps come to the recorded decision; * marks its experts.'
-    : 'The steps come to another decision than the device: scores differ by less than float32 tells apart.'
   const lines = wrapped(`recorded: ${choices.join(', ')}; ${measures}`, width)
-  return [...lines, ...wrapped(verdict, width).map((line) => dim(line, depth))]
+  return [...lines, ...wrapped(verdictOf(decision), width).map((line) => dim(line, depth))]
 }
 
-interface ValueRow {
+/** Whether the steps come to what was recorded, in words. */
+export function verdictOf({ agrees }: Pick<Decision, 'agrees'>): string {
+  return agrees
+    ? 'The steps come to the recorded decision; * marks the chosen, once chosen.'
+    : 'The steps come to another decision than the device: scores differ by less than float32 tells apart.'
+}
+
+export interface ValueRow {
   label: string
   values: string[]
 }
 
 /** The values of a step that are one number an expert (or one a rank), those it reads before those it writes. */
-function rowsOf({ applies, inputs, outputs }: RouterStep, names: Record<string, string>): ValueRow[] {
+export function rowsOf(
+  { applies, inputs, outputs }: Pick<RouterStep, 'applies' | 'inputs' | 'outputs'>,
+  names: Record<string, string>,
+): ValueRow[] {
   const row = (name: string, data: ArrayLike<number>, mark: string) => ({
     label: names[name] + mark,
     values: Array.from(data, (value) => (name === 'expertIndices' ? expertText(value) : valueText(value))),

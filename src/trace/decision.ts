@@ -1,4 +1,4 @@
-import type { RouterStep } from '../model/router/route.ts'
+import type { RouterStep } from '../model/router/types.ts'
 import type { RoutingTrace, TraceRow } from '../model/trace.ts'
 import {
   agrees,

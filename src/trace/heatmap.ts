@@ -1,12 +1,14 @@
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
 import { alignedLines, displayWidth, fitted, wrapped } from '../text/columns.ts'
+import { escaped, quoted } from '../text/foreign.ts'
 import { bold, type ColourDepth, dim, painted } from './ansi.ts'
 import { loadBalanceLoss, weightShares } from './statistics.ts'
-import { quoted } from './token-text.ts'
 
 export interface HeatMapOptions {
   /** What the tokens stand for, one a row; without, only their ids are shown. */
   texts?: readonly string[] | null
+  /** What was changed about the routing, in words; null or left out: nothing. */
+  changes?: string | null
   /** Columns of the terminal; layers that do not fit side by side go below each other. */
   width: number
   depth: ColourDepth
@@ -44,13 +46,17 @@ interface Block {
  */
 export function heatMap(
   trace: RoutingTrace,
-  { texts, width, depth, legend = true }: HeatMapOptions,
+  { texts, changes, width, depth, legend = true }: HeatMapOptions,
 ): string[] {
   const labels = rowLabels(trace, texts ?? null)
   const labelWidth = displayWidth(labels[0])
   const bands = bandsOf(trace.layers, Math.max(LEAST_WIDTH, width - labelWidth - 2))
   const lines = bands.flatMap((band, i) => [...(i > 0 ? [''] : []), ...bandLines(band, labels, depth)])
-  return legend ? [...lines, '', ...legendLines(trace, width).map((line) => dim(line, depth))] : lines
+  const title = changes
+    ? [...wrapped(`changed: ${escaped(changes)}`, width).map((line) => bold(line, depth)), '']
+    : []
+  const below = legend ? ['', ...legendLines(trace, width).map((line) => dim(line, depth))] : []
+  return [...title, ...lines, ...below]
 }
 
 function bandLines(band: Block[], labels: string[], depth: ColourDepth): string[] {

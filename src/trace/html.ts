@@ -1,52 +1,45 @@
 import type { RoutingTrace } from '../model/trace.ts'
 import { escapeXml } from '../text/xml.ts'
 import { expertColour } from './colours.ts'
+import type { Decision } from './decision.ts'
 import { traceToJson } from './json.ts'
-import { PAGE_SCRIPT } from './page-script.ts'
+import { pageDecisions } from './page-decisions.ts'
 import { tracePicture } from './picture.ts'
-import { layerStatistics } from './statistics.ts'
+import { layerStatistics, statisticsTexts } from './statistics.ts'
 
-const STYLE = `
-:root { color-scheme: light dark; --ink: #1f2328; --muted: #656d76; --line: #d0d7de; --paper: #ffffff; --back: #f6f8fa; --mark: #0969da }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6edf3; --muted: #9198a1; --line: #30363d; --paper: #0d1117; --back: #010409; --mark: #58a6ff }
+/** What the page holds beside its data, as it stands in src/trace/page: Node reads the files, a bundler imports them as text. */
+export interface PageAssets {
+  /** page.js */
+  script: string
+  /** page.css */
+  style: string
 }
-* { box-sizing: border-box }
-body { margin: 0; padding: 20px; background: var(--back); color: var(--ink); font: 14px/1.45 system-ui, sans-serif }
-h1 { font-size: 20px; margin: 0 0 4px }
-h2 { font-size: 15px; margin: 0 0 4px }
-p { margin: 0 0 8px }
-.muted { color: var(--muted) }
-main { display: grid; grid-template-columns: minmax(0, max-content) minmax(360px, 460px); gap: 16px; align-items: start; margin-top: 12px }
-@media (max-width: 900px) { main { grid-template-columns: minmax(0, 1fr) } }
-.card { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; padding: 14px }
-#picture { max-height: 86vh; overflow: auto; padding: 0 }
-#picture:focus-visible { outline: 2px solid var(--mark); outline-offset: 2px }
-#picture svg { display: block }
-.decision { cursor: pointer }
-.decision.selected .stripe { stroke: var(--mark); stroke-width: 2 }
-#decision { max-height: 86vh; overflow: auto; position: sticky; top: 12px }
-.token, table { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace; font-size: 12px }
-.token { white-space: pre-wrap; overflow-wrap: anywhere }
-table { border-collapse: collapse; width: 100% }
-th, td { padding: 3px 8px; text-align: right; font-weight: 400; white-space: nowrap }
-thead th { color: var(--muted); border-bottom: 1px solid var(--line) }
-tr.chosen th, tr.chosen td { font-weight: 700 }
-.swatch { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px }
-.barcell { width: 34%; min-width: 80px }
-.bar { display: block; height: 10px; border-radius: 2px; min-width: 1px }
-.wide { overflow-x: auto; margin-top: 16px }
-`
+
+export interface PageOptions {
+  /** What the tokens stand for, one a row; null without a tokenizer. */
+  texts: readonly string[] | null
+  /** The model's. */
+  name: string
+  /** What was changed about the routing, for the title; null: nothing. */
+  changes: string | null
+  assets: PageAssets
+  /** The decision of a mixture layer and a row of the trace, both counted from 0. */
+  decisionAt(layer: number, t: number): Decision
+}
 
 /**
- * A page of one file that asks for nothing else: the routing as a picture, the numbers of any decision, the load of each
- * layer, and the trace itself as JSON in `<script id="trace">`. `name` is the model's.
+ * A page of one file that asks for nothing else: the routing as a picture, every step of any decision, the load of each
+ * layer, and the trace itself as JSON in `<script id="trace">`.
  */
-export function tracePage(trace: RoutingTrace, texts: readonly string[] | null, name: string): string {
+export function tracePage(
+  trace: RoutingTrace,
+  { texts, name, changes, assets, decisionAt }: PageOptions,
+): string {
   const { rows, layers } = trace
   const experts = Math.max(...layers.map(({ numExperts }) => numExperts))
   const colours = Array.from({ length: experts }, (_, e) => expertColour(e))
-  const title = `Routing of ${rows.length} tokens by ${name}`
+  const heading = `Routing of ${rows.length} tokens by ${name}`
+  const title = changes ? `${heading}, changed: ${changes}` : heading
   const json = traceToJson({ ...trace, hiddenStates: null }, texts)
   return `<!doctype html>
 <html lang="en">
@@ -55,11 +48,12 @@ export function tracePage(trace: RoutingTrace, texts: readonly string[] | null, 
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <title>${escapeXml(title)}</title>
-<style>${STYLE}</style>
+<style>
+${assets.style}</style>
 </head>
 <body>
-<h1>${escapeXml(title)}</h1>
-<p class="muted">Tokens down, layers and experts across; a square is an expert that the token went to, fainter for a smaller
+<h1>${escapeXml(heading)}</h1>
+${changes ? `<p class="changed">Changed: <code>${escapeXml(changes)}</code></p>\n` : ''}<p class="muted">Tokens down, layers and experts across; a square is an expert that the token went to, fainter for a smaller
 weight. Bars: tokens of each expert, dashed: an even load. Click a row of a layer for its numbers, or use the arrow keys.</p>
 <main>
 <div id="picture" class="card" tabindex="0" role="group" aria-label="Decisions: arrow up and down for tokens, left and right for layers" aria-controls="decision">
@@ -71,8 +65,10 @@ ${tracePicture(trace, texts)}
 ${statisticsTable(trace)}
 </section>
 <script type="application/json" id="trace">${inScript(json)}</script>
+<script type="application/json" id="steps">${inScript(JSON.stringify(pageDecisions(trace, decisionAt)))}</script>
 <script type="application/json" id="colours">${inScript(JSON.stringify(colours))}</script>
-<script>${PAGE_SCRIPT}</script>
+<script>
+${assets.script}</script>
 </body>
 </html>
 `
@@ -90,19 +86,10 @@ function statisticsTable({ rows, layers }: RoutingTrace): string {
     ['mean entropy', 'of the scores, nats'],
     ['dropped', 'assignments over capacity'],
   ]
-  const optional = (value: number | null) => (value === null ? '-' : value.toFixed(3))
   const lines = layers.map((layer) => {
     const s = layerStatistics(layer, rows)
-    return [
-      s.loadBalanceLoss.toFixed(3),
-      `${s.expertsUsed} of ${layer.numExperts}`,
-      s.maxViolation.toFixed(3),
-      s.normalisedLoadEntropy.toFixed(3),
-      optional(s.routingAgreement),
-      optional(s.meanMargin),
-      s.meanEntropy.toFixed(3),
-      String(s.dropped),
-    ]
+    const { loss, balance, dropped } = statisticsTexts(s)
+    return [loss, `${s.expertsUsed} of ${layer.numExperts}`, ...balance, dropped]
   })
   const head = heading.map(([name, title]) => `<th scope="col" title="${escapeXml(title)}">${name}</th>`)
   const body = lines.map(

@@ -1,10 +1,12 @@
 import type { z } from 'zod'
 import { InputError, messageOf } from '../errors.ts'
 import { checkForm } from '../model/router/check-interventions.ts'
-import type { Interventions } from '../model/router/interventions.ts'
-import { countTokens, type RouterStep } from '../model/router/route.ts'
+import { countTokens } from '../model/router/route.ts'
+import type { Interventions, RouterStep } from '../model/router/types.ts'
 import type { HiddenStates, LayerTrace, RoutingTrace } from '../model/trace.ts'
 import { sum } from '../sums.ts'
+import { excerpt } from '../text/foreign.ts'
+import { nineDigits } from '../text/number.ts'
 import type { Decision } from './decision.ts'
 import { type NumberJson, TRACE_VERSION, type TraceJson, traceSchema } from './schema.ts'
 import { layerStatistics } from './statistics.ts'
@@ -50,7 +52,7 @@ export function decisionToJson(
     expertIndices: list(expertIndices),
     expertWeights: list(expertWeights),
     margin: oneValue(margin),
-    entropy: oneValue(float(entropy)),
+    entropy: oneValue(nineDigits(entropy)),
     agrees: String(agrees),
     steps: `[\n${stepsJson.join(',\n')}\n]`,
   })
@@ -153,14 +155,8 @@ function matrix(values: Float32Array | Int32Array, width: number): string {
 }
 
 function list(values: Float32Array | Int32Array | readonly (number | null)[]): string {
-  // Nine digits are enough to read back the same float32.
-  const rounded = values instanceof Float32Array ? Array.from(values, float) : values
+  const rounded = values instanceof Float32Array ? Array.from(values, nineDigits) : values
   return `[${Array.from(rounded, oneValue).join(', ')}]`
-}
-
-/** The sign of zero would get lost on the way. */
-function float(value: number): number {
-  return value === 0 ? value : Number(value.toPrecision(9))
 }
 
 function anyValue(value: number | null | number[] | number[][]): string {
@@ -178,12 +174,12 @@ function parsed(json: string, source: string): TraceJson {
   try {
     value = JSON.parse(json)
   } catch (error) {
-    throw new InputError(`${source}: not JSON (${messageOf(error)})`)
+    throw new InputError(`${source}: not JSON (${excerpt(messageOf(error))})`)
   }
   const result = traceSchema.safeParse(value)
   if (result.success) return result.data
   const [issue] = result.error.issues
-  throw new InputError(`${source}: ${placeOf(issue)}${lowerFirst(issue.message)}`)
+  throw new InputError(`${source}: ${excerpt(placeOf(issue))}${excerpt(lowerFirst(issue.message))}`)
 }
 
 /** `layers[0].scores[3]: `, or nothing for the whole. */

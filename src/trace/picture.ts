@@ -1,9 +1,9 @@
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
-import { fitted } from '../text/columns.ts'
+import { fitted, wrapped } from '../text/columns.ts'
+import { escaped, quoted } from '../text/foreign.ts'
 import { escapeXml } from '../text/xml.ts'
 import { expertColour } from './colours.ts'
 import { loadBalanceLoss, weightShares } from './statistics.ts'
-import { quoted } from './token-text.ts'
 
 /** Pixels. */
 const ROW = 18
@@ -13,6 +13,7 @@ const FOOT = 30
 const GAP = 22
 const MARGIN = 12
 const CHARACTER = 7.3
+const TITLE_LINE = 18
 
 /** Columns of a token's text at most, quotes included. */
 const TEXT_WIDTH = 18
@@ -39,9 +40,13 @@ export const PICTURE_STYLE = `
 /**
  * The routing as one SVG: tokens down, layers and experts across, a square for each chosen expert, fainter for a smaller
  * weight; below, the tokens of each expert as bars against an even load. Decisions are `<g class="decision" data-t
- * data-l>` for a page to listen to.
+ * data-l>` for a page to listen to. `changes` says above it what was changed about the routing.
  */
-export function tracePicture(trace: RoutingTrace, texts: readonly string[] | null): string {
+export function tracePicture(
+  trace: RoutingTrace,
+  texts: readonly string[] | null,
+  changes: string | null = null,
+): string {
   const labels = trace.rows.map(({ position, token }, t) =>
     texts
       ? `${String(position).padStart(4)}  ${fitted(quoted(texts[t]), TEXT_WIDTH)}`
@@ -53,17 +58,29 @@ export function tracePicture(trace: RoutingTrace, texts: readonly string[] | nul
   const width = Math.ceil(last.x + last.width + MARGIN)
   const bottom = HEAD + trace.rows.length * ROW
   const height = bottom + BARS + FOOT
-  const summary = `${trace.rows.length} tokens, ${trace.layers.length} layers`
+  const title = titleLines(changes, width)
+  const above = title.length * TITLE_LINE
+  const changed = changes ? `, changed: ${escaped(changes)}` : ''
+  const summary = `${trace.rows.length} tokens, ${trace.layers.length} layers${changed}`
   return [
-    `<svg class="routing" xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" aria-label="Experts chosen: ${summary}">`,
+    `<svg class="routing" xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height + above}" viewBox="0 ${-above} ${width} ${height + above}" role="img" aria-label="Experts chosen: ${escapeXml(summary)}">`,
     `<style>${PICTURE_STYLE}</style>`,
-    `<rect class="paper" width="${width}" height="${height}" rx="6"/>`,
+    `<rect class="paper" y="${-above}" width="${width}" height="${height + above}" rx="6"/>`,
+    ...title.map(
+      (line, i) =>
+        `<text class="title" x="${MARGIN}" y="${(i + 1) * TITLE_LINE - above}">${escapeXml(line)}</text>`,
+    ),
     ...labels.map((label, t) => `<text x="${MARGIN}" y="${HEAD + t * ROW + 13}">${escapeXml(label)}</text>`),
     `<text class="muted end" x="${left - 8}" y="${bottom + 40}">tokens</text>`,
     `<text class="muted end" x="${left - 8}" y="${bottom + BARS + 18}">${LOSS}</text>`,
     ...places.map((place, l) => layerPicture(trace, place, l, bottom)),
     '</svg>',
   ].join('\n')
+}
+
+/** What was changed, on lines that fit. */
+function titleLines(changes: string | null, width: number): string[] {
+  return changes ? wrapped(`changed: ${escaped(changes)}`, Math.floor((width - 2 * MARGIN) / CHARACTER)) : []
 }
 
 /** A layer's place in the picture. */

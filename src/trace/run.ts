@@ -1,8 +1,8 @@
 import { checkPromptLength, PREFILL_CHUNK } from '../generate/generate.ts'
 import type { LoadedModel } from '../load-model.ts'
-import type { Interventions } from '../model/router/interventions.ts'
+import type { ForwardOptions } from '../model/forward-options.ts'
+import type { Interventions } from '../model/router/types.ts'
 import { joinTraces, type RoutingTrace } from '../model/trace.ts'
-import type { ForwardOptions } from '../model/transformer.ts'
 
 export interface TraceRunOptions extends Pick<ForwardOptions, 'dispatch'> {
   tokens: number[]
@@ -20,12 +20,15 @@ export interface TraceRun {
   generated: number[]
 }
 
+/** Whatever the model's generation_config.json says. */
+const MOST_LIKELY = { temperature: 0, repetitionPenalty: 1, stop: [] }
+
 /** Runs a prompt, and a continuation if asked for, and keeps what the routers decided. */
 export async function traceRun(model: LoadedModel, options: TraceRunOptions): Promise<TraceRun> {
   const { maxTokens, ...rest } = options
   const { traces, tokens } =
     maxTokens > 0
-      ? await model.generate({ ...rest, maxTokens, trace: true }).done
+      ? await model.generate({ ...rest, ...MOST_LIKELY, maxTokens, trace: true }).done
       : { traces: promptTraces(model, options), tokens: [] }
   return { calls: traces, trace: joinTraces(traces), generated: tokens }
 }

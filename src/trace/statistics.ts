@@ -1,4 +1,4 @@
-import { softmax } from '../model/router/steps.ts'
+import { softmax } from '../model/router/top-k.ts'
 import type { LayerTrace, TraceRow } from '../model/trace.ts'
 import { mean, sum } from '../sums.ts'
 
@@ -43,6 +43,18 @@ export function layerStatistics(layer: LayerTrace, rows: readonly TraceRow[]): L
     meanMargin: margins.length > 0 ? mean(margins) : null,
     meanEntropy: mean([...layer.entropies]),
     dropped: layer.expertIndices.length - sum(layer.tokensPerExpert),
+  }
+}
+
+/** The numbers of a layer as tables show them, in the order of `LayerStatistics`; none is a dash. */
+export function statisticsTexts(s: LayerStatistics) {
+  const text = (value: number | null) => (value === null ? '-' : value.toFixed(3))
+  return {
+    loss: text(s.loadBalanceLoss),
+    balance: [s.maxViolation, s.normalisedLoadEntropy, s.routingAgreement, s.meanMargin, s.meanEntropy].map(
+      text,
+    ),
+    dropped: String(s.dropped),
   }
 }
 

@@ -1,8 +1,8 @@
 import { fitted, wrapped } from '../text/columns.ts'
+import { quoted } from '../text/foreign.ts'
 import { bold, type ColourDepth, dim } from './ansi.ts'
 import type { Decision } from './decision.ts'
 import { decisionTitle, recordedLines, stepLines } from './decision-text.ts'
-import { quoted } from './token-text.ts'
 
 /** Where someone stands who walks through a trace. All numbers are indices from 0. */
 export interface StepState {

@@ -1,16 +1,11 @@
 import { assertObject, assertWhole } from '../checks.ts'
 import { InputError } from '../errors.ts'
-import type { ModelConfig, RouterConfig } from '../model/config.ts'
+import type { ModelConfig, MoeConfig, RouterConfig } from '../model/config.ts'
 import { interventionFor } from '../model/router/interventions.ts'
-import {
-  type RouteContext,
-  type RouterStep,
-  type RouterValue,
-  type Routing,
-  stepsFromLogits,
-} from '../model/router/route.ts'
+import { stepsFromLogits } from '../model/router/route.ts'
+import type { RouteContext, RouterStep, RouterValue, Routing } from '../model/router/types.ts'
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
-import type { ModelWeights, MoeWeights } from '../model/weights.ts'
+import { type ModelWeights, type MoeWeights, routerRules } from '../model/weights.ts'
 
 /** What stepping needs of a model; `MoeModel` is one. */
 export interface SteppedModel {
@@ -96,9 +91,10 @@ export function callSteps(
   rows: RoutingTrace['rows'],
   interventions: RoutingTrace['interventions'],
 ): CallSteps {
-  const { router, weights } = routerOf(model, layer)
+  const { moe, weights } = mixtureOf(model, layer)
+  const { router } = moe
   const context = {
-    scoreBias: weights.scoreBias,
+    ...routerRules(moe, weights),
     place: { layer: layer.layer, rows },
     intervention: interventions && interventionFor(interventions, router, layer.layer),
   }
@@ -136,11 +132,11 @@ export function stepOfRow(step: RouterStep, t: number): RouterStep {
   return { ...step, inputs: cut(step.inputs), outputs: cut(step.outputs) }
 }
 
-function routerOf(
+function mixtureOf(
   { config, weights }: SteppedModel,
   { layer, numExperts }: LayerTrace,
-): { router: RouterConfig; weights: MoeWeights } {
-  const own = config.layers[layer]
+): { moe: MoeConfig; weights: MoeWeights } {
+  const own = config.layers[layer]?.feedForward
   const feedForward = weights.blocks[layer]?.feedForward
   if (own?.kind !== 'moe' || feedForward?.kind !== 'moe' || own.router.numExperts !== numExperts) {
     const has = own?.kind === 'moe' ? `${own.router.numExperts} experts` : 'no router'
@@ -148,7 +144,7 @@ function routerOf(
       `trace: layer ${layer} has ${numExperts} experts, and the model's has ${has}: the trace is of another model`,
     )
   }
-  return { router: own.router, weights: feedForward }
+  return { moe: own, weights: feedForward }
 }
 
 function run({ routerLogits }: LayerTrace, router: RouterConfig, context: RouteContext): CallSteps {

@@ -16,19 +16,3 @@ export function tokenTexts(rows: readonly TraceRow[], tokenizer: Tokenizer): Pro
     }),
   )
 }
-
-const NAMED_ESCAPES: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }
-
-/**
- * A text on one line, in quotes, with nothing in it that a terminal obeys or does not show: controls, escape sequences,
- * marks that turn the direction of text, lone surrogates, and spaces other than the plain one become escapes.
- */
-export function quoted(text: string): string {
-  const shown = text
-    .replace(/["\\]/g, '\\$&')
-    .replace(
-      /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu,
-      (c) => NAMED_ESCAPES[c] ?? `\\u{${c.codePointAt(0)?.toString(16)}}`,
-    )
-  return `"${shown}"`
-}

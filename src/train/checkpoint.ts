@@ -1,10 +1,12 @@
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openCheckpoint, openSafetensors } from '../checkpoint/disk.ts'
 import { loadWeights } from '../checkpoint/load.ts'
 import { type ExtraFiles, saveCheckpoint } from '../checkpoint/save.ts'
 import { writeSafetensors } from '../checkpoint/write.ts'
-import { CheckpointError, messageOf } from '../errors.ts'
+import { isJsonObject } from '../checks.ts'
+import { CheckpointError } from '../errors.ts'
+import { readJson } from '../files.ts'
 import { readConfig } from '../load-model.ts'
 import { beginningWith, type TokenizerJson } from '../text/bpe.ts'
 import { servingLibrary } from '../tokenizer/load.ts'
@@ -75,13 +77,11 @@ export function saveTraining(out: string, { trainer, tokenizer, devices }: Train
 /** The settings of a training that stopped, without loading it. CheckpointError where there is none. */
 export function readTrainingState(out: string): TrainingState {
   const file = join(existingDir(out), STATE_FILE)
-  try {
-    const { step, settings, devices = [] }: TrainingState = JSON.parse(readFileSync(file, 'utf8'))
-    // Older ones knew one size, and no devices.
-    return { step, settings: { ...settings, size: settings.size ?? 'full' }, devices }
-  } catch (error) {
-    throw new CheckpointError(`${file}: cannot be read: ${messageOf(error)}`, { cause: error })
-  }
+  const { step, settings, devices = [] } = (readJson(file, CheckpointError) ?? {}) as Partial<TrainingState>
+  if (!Number.isInteger(step) || !isJsonObject(settings))
+    throw new CheckpointError(`${file}: has no "step" with "settings", expected a training's state`)
+  // Older ones knew one size, and no devices.
+  return { step: step as number, settings: { ...settings, size: settings.size ?? 'full' }, devices }
 }
 
 /** The training under `out` as it stood when it was saved, on the active backend. */
@@ -89,7 +89,7 @@ export function resumeTraining(out: string): Training {
   const dir = existingDir(out)
   const { step, settings, devices } = readTrainingState(out)
   const { config, family } = readConfig(dir)
-  const tokenizer: TokenizerJson = JSON.parse(readFileSync(join(dir, 'tokenizer.json'), 'utf8'))
+  const tokenizer = readJson(join(dir, 'tokenizer.json'), CheckpointError) as TokenizerJson
   const checkpoint = openCheckpoint(dir)
   try {
     const weights = loadWeights(checkpoint, config, family)

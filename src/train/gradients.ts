@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { MoeConfig } from '../model/config.ts'
+import { mixtureAt } from '../model/config.ts'
 import type { MoeModel } from '../model/transformer.ts'
 import { balanceLoss, crossEntropy, zLoss } from './losses.ts'
 import type { Parameter } from './parameters.ts'
@@ -43,7 +43,7 @@ export function gradientsOf(
     { tokensPerExpert }: { tokensPerExpert: Int32Array },
   ) => {
     load.push(tokensPerExpert)
-    const { router } = model.config.layers[layer] as MoeConfig
+    const { router } = mixtureAt(model.config, layer)
     keep(1, balanceLoss(routerLogits, tokensPerExpert, router))
     keep(2, zLoss(routerLogits))
   }

@@ -1,7 +1,8 @@
 import { packWeights } from '../checkpoint/pack.ts'
 import { Random } from '../corpus/random.ts'
 import type { ModelConfig } from '../model/config.ts'
-import { type StoredTensor, weightTable } from '../model/weight-table.ts'
+import type { StoredTensor } from '../model/tensor-spec.ts'
+import { weightTable } from '../model/weight-table.ts'
 import type { ModelWeights } from '../model/weights.ts'
 
 /** GPT-2's: every matrix normal with this standard deviation, unless it writes to the residual stream. */

@@ -1,6 +1,6 @@
-import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { writeAtomically } from '../checkpoint/save.ts'
+import { makeFolder, writeAtomically } from '../files.ts'
 import type { StepResult, ValidationResult } from './trainer.ts'
 
 /** A line of the log: a step, or a validation (which has the field `validation`). */
@@ -21,7 +21,7 @@ export function startLog(out: string, step: number): void {
 }
 
 export function appendLog(out: string, record: LogRecord): void {
-  mkdirSync(dirname(logFile(out)), { recursive: true })
+  makeFolder(dirname(logFile(out)))
   appendFileSync(logFile(out), lineOf(record))
 }
 

@@ -52,7 +52,7 @@ export function storedValues(
   parameters: Parameter[],
   weights: ModelWeights,
 ): (ours: string) => Float32Array {
-  const onHost = [...leaves<tf.Tensor | Float32Array>(weights)].filter(
+  const onHost = leaves<tf.Tensor | Float32Array>(weights).filter(
     (entry): entry is [string, Float32Array] => entry[1] instanceof Float32Array,
   )
   const byPath = new Map([

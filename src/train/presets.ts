@@ -1,4 +1,11 @@
-import { type DenseConfig, type ModelConfig, type MoeConfig, softmaxTopK } from '../model/config.ts'
+import {
+  type AttentionConfig,
+  type DenseConfig,
+  type ModelConfig,
+  type MoeConfig,
+  sigmoidTopK,
+  softmaxTopK,
+} from '../model/config.ts'
 import { VOCAB_SIZE } from './tokenizer.ts'
 
 export interface Preset {
@@ -49,7 +56,7 @@ const PRESETS: Record<PresetName, (widths: Widths) => Preset> = {
   moe: (widths) => ({
     summary: `Mixtral architecture, ${EXPERTS} experts, top-${TOP_K}`,
     balancing: 'loss',
-    config: { ...decoder(widths), family: 'mixtral', layers: new Array(LAYERS).fill(mixture(widths)) },
+    config: decoder('mixtral', widths, attention(widths), new Array(LAYERS).fill(mixture(widths))),
   }),
   'dense-active': (widths) => ({
     summary: 'dense, with the parameters that one token of `moe` uses',
@@ -68,34 +75,49 @@ const PRESETS: Record<PresetName, (widths: Widths) => Preset> = {
   }),
 }
 
-/** What all presets of a size share: width, attention and vocabulary. */
-function decoder({ hidden, head }: Widths): Omit<ModelConfig, 'family' | 'layers'> {
+/** What all presets of a size share: width and vocabulary, and the attention of their layers. */
+function decoder(
+  family: string,
+  { hidden }: Widths,
+  attention: AttentionConfig,
+  feedForwards: (DenseConfig | MoeConfig)[],
+): ModelConfig {
   return {
+    family,
     vocabSize: VOCAB_SIZE,
     hiddenSize: hidden,
     maxPositionEmbeddings: 1024,
     normEps: 1e-5,
     tieWordEmbeddings: false,
-    attention: { numHeads: 4, numKeyValueHeads: 2, headDim: head, bias: false, slidingWindow: null },
-    rope: { theta: 10000, scaling: { type: 'default' } },
+    layers: feedForwards.map((feedForward) => ({ attention, feedForward })),
     bosTokenId: BOS,
     eosTokenIds: [EOS],
   }
 }
 
+function attention({ head }: Widths): AttentionConfig {
+  return {
+    kind: 'grouped',
+    numHeads: 4,
+    numKeyValueHeads: 2,
+    headDim: head,
+    bias: false,
+    slidingWindow: null,
+    rope: { theta: 10000, scaling: { type: 'default' } },
+  }
+}
+
 function denseDecoder(widths: Widths, intermediateSize: number): ModelConfig {
-  return { ...decoder(widths), family: 'llama', layers: new Array(LAYERS).fill(dense(intermediateSize)) }
+  return decoder('llama', widths, attention(widths), new Array(LAYERS).fill(dense(intermediateSize)))
 }
 
 function deepseek(widths: Widths): ModelConfig {
-  const base = decoder(widths)
-  return {
-    ...base,
-    family: 'glm4_moe',
-    attention: { ...base.attention, outputBias: false, qkNorm: false },
-    rope: { ...base.rope, rotaryDim: widths.head / 2 },
-    layers: [dense(TOP_K * widths.expert), ...new Array(LAYERS - 1).fill(fineMixture(widths))],
-  }
+  const base = attention(widths)
+  const rope = { ...base.rope, rotaryDim: widths.head / 2 }
+  return decoder('glm4_moe', widths, { ...base, outputBias: false, rope }, [
+    dense(TOP_K * widths.expert),
+    ...new Array(LAYERS - 1).fill(fineMixture(widths)),
+  ])
 }
 
 function dense(intermediateSize: number): DenseConfig {
@@ -110,12 +132,7 @@ function fineMixture({ fineExpert }: Widths): MoeConfig {
   return {
     kind: 'moe',
     intermediateSize: fineExpert,
-    router: {
-      ...softmaxTopK(FINE_EXPERTS, FINE_TOP_K),
-      scoring: 'sigmoid',
-      normEpsilon: 1e-20,
-      scoreBias: true,
-    },
+    router: sigmoidTopK(FINE_EXPERTS, FINE_TOP_K),
     sharedExpert: { intermediateSize: fineExpert },
   }
 }

@@ -1,8 +1,10 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { isUtf8 } from 'node:buffer'
+import { readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { DOMAINS, type Domain, generateSample } from '../corpus/index.ts'
 import type { Random } from '../corpus/random.ts'
 import { InputError, messageOf } from '../errors.ts'
+import { entryAt, shownPath } from '../files.ts'
 
 /** Where texts come from. A text is drawn, not read in order, so that any batch can be made again by itself. */
 export interface TextSource {
@@ -56,8 +58,8 @@ export function textsOfFiles(paths: readonly string[]): TextSource {
 }
 
 function filesUnder(path: string): string[] {
-  const stats = statSync(path, { throwIfNoEntry: false })
-  if (!stats) throw new InputError(`--corpus: ${path} does not exist`)
+  const stats = entryAt(path, InputError)
+  if (!stats) throw new InputError(`--corpus: ${shownPath(path)} does not exist`)
   if (!stats.isDirectory()) return [path]
   return readdirSync(path, { recursive: true })
     .map((name) => join(path, String(name)))
@@ -66,11 +68,27 @@ function filesUnder(path: string): string[] {
 }
 
 function readText(file: string): string {
+  let bytes: Buffer
   try {
-    return readFileSync(file, 'utf8')
+    bytes = readFileSync(file)
   } catch (error) {
     throw new InputError(`--corpus: ${file} cannot be read: ${messageOf(error)}`, { cause: error })
   }
+  const offset = firstInvalidByte(bytes)
+  if (offset === null) return bytes.toString()
+  throw new InputError(
+    `--corpus: ${file} has byte 0x${bytes[offset].toString(16).padStart(2, '0')} at offset ${offset}, expected UTF-8`,
+  )
+}
+
+/** Where UTF-8 ends; null where all of it is. What cannot be decoded becomes U+FFFD, three other bytes when encoded again. */
+export function firstInvalidByte(bytes: Buffer): number | null {
+  if (isUtf8(bytes)) return null
+  const again = Buffer.from(bytes.toString())
+  let at = 0
+  while (at < bytes.length && bytes[at] === again[at]) at++
+  while ((again[at] & 0xc0) === 0x80) at-- // to the start of that U+FFFD
+  return at
 }
 
 /** Paragraphs gathered to pieces of about PIECE_CHARS; a paragraph that is longer is cut at lines, a line where it must. */

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { DeviceError, TinymoeError } from '../errors.ts'
-import type { ModelConfig, MoeConfig } from '../model/config.ts'
+import { type ModelConfig, mixturesOf } from '../model/config.ts'
 import { MoeModel } from '../model/transformer.ts'
 import type { ModelWeights } from '../model/weights.ts'
 import { mean, sum } from '../sums.ts'
@@ -127,8 +127,7 @@ export class Trainer {
 
   private balance(load: Int32Array[], rate: number): void {
     const { blocks } = this.model.weights
-    const mixtures = blocks.flatMap(({ feedForward }) => (feedForward.kind === 'moe' ? [feedForward] : []))
-    mixtures.forEach(({ scoreBias }, i) => {
+    mixturesOf(blocks).forEach(({ scoreBias }, i) => {
       if (scoreBias) updateScoreBias(scoreBias, load[i], rate)
     })
   }
@@ -136,9 +135,7 @@ export class Trainer {
 
 /** E of the mixture layers; empty for a dense model. */
 export function expertCounts({ layers }: ModelConfig): number[] {
-  return layers
-    .filter((layer): layer is MoeConfig => layer.kind === 'moe')
-    .map(({ router }) => router.numExperts)
+  return mixturesOf(layers).map(({ router }) => router.numExperts)
 }
 
 function shares(counts: Int32Array): number[] {

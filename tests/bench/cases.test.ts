@@ -16,9 +16,9 @@ import { PRESET_PLANS } from '../../bench/presets.ts'
 import { remarks } from '../../bench/report/remarks.ts'
 import { countMatmulFlops, countParameters, forwardFlops } from '../../src/cost/index.ts'
 import { startRuntime } from '../../src/device/index.ts'
-import { routeAndDispatch } from '../../src/model/dispatch/index.ts'
 import { applyExpert } from '../../src/model/experts.ts'
 import { linear } from '../../src/model/linear.ts'
+import { routeAndDispatch } from '../../src/model/moe.ts'
 import { fixtureModel } from '../helpers/golden.ts'
 import { randomModel } from '../helpers/random.ts'
 import { report } from './rows.ts'
@@ -230,7 +230,7 @@ describe('a case', () => {
     const read = model.createCache()
     tf.dispose(model.forward(prompts, { cache: read }).logits)
     const own = model.forward([[9], [1]], { cache: read }).logits
-    const caches = new PromptCaches(model, 2, prompts)
+    const caches = new PromptCaches(model, prompts)
     for (let run = 0; run < 2; run++) {
       const shared = model.forward([[9], [1]], { cache: caches.fresh() }).logits
       expect(Array.from(shared.dataSync())).toEqual(Array.from(own.dataSync()))

@@ -8,7 +8,7 @@ import type {
   Sweep,
 } from '../../bench/schema.ts'
 import { moeLayerFlops, moeLayerWeightBytes } from '../../src/cost/index.ts'
-import type { Executor } from '../../src/load-model.ts'
+import type { Executor } from '../../src/model/ways.ts'
 import { report, row } from './rows.ts'
 
 const BASE: LayerDims = { D: 512, H: 1024, E: 16, K: 2 }

@@ -1,6 +1,7 @@
 import type { BenchReport, Row } from '../../bench/schema.ts'
 import { countParameters, flopsPerToken } from '../../src/cost/index.ts'
 import { type ModelConfig, softmaxTopK } from '../../src/model/config.ts'
+import { groupedAttention } from '../helpers/attention.ts'
 import { runtimeReport } from '../helpers/runtime-report.ts'
 
 /** A row with made-up times; only what a test is about has to be given. */
@@ -53,9 +54,12 @@ export function config(): ModelConfig {
     maxPositionEmbeddings: 8,
     normEps: 1e-5,
     tieWordEmbeddings: true,
-    attention: { numHeads: 2, numKeyValueHeads: 1, headDim: 2, bias: false, slidingWindow: null },
-    rope: { theta: 1e4, scaling: { type: 'default' } },
-    layers: [{ kind: 'moe', intermediateSize: 6, router: softmaxTopK(4, 2) }],
+    layers: [
+      {
+        attention: groupedAttention({ headDim: 2 }),
+        feedForward: { kind: 'moe', intermediateSize: 6, router: softmaxTopK(4, 2) },
+      },
+    ],
     bosTokenId: null,
     eosTokenIds: [],
   }

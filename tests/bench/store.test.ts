@@ -6,9 +6,10 @@ import { z } from 'zod'
 import { benchCsv } from '../../bench/report/csv.ts'
 import { evaluationsIn } from '../../bench/report/evaluations.ts'
 import { type BenchReport, benchJsonSchema, benchSchema } from '../../bench/schema.ts'
-import { defaultResultsFolder, prepareFolder, reportName, storeReport } from '../../bench/store.ts'
+import { defaultResultsFolder, reportName, storeReport } from '../../bench/store.ts'
 import type { FlopParts, ParameterCount } from '../../src/cost/index.ts'
 import type { MachineReadings, RuntimeReport } from '../../src/device/index.ts'
+import { makeFolder } from '../../src/files.ts'
 import { packageRoot } from '../../src/package.ts'
 import { fullReport } from './full-report.ts'
 import { report, row } from './rows.ts'
@@ -31,7 +32,7 @@ const EVALUATION = {
 describe('storing', () => {
   test('writes JSON that reads back the same, Markdown, CSV and a page, next to each other', async () => {
     const written = report([row({})])
-    const files = await storeReport(written, join(folder, 'new', 'results'))
+    const { files } = await storeReport(written, join(folder, 'new', 'results'))
     const [json, md, csv, html] = files.map((file) => readFileSync(file, 'utf8'))
     expect(JSON.parse(json)).toEqual(written)
     expect(md).toContain('It is so.')
@@ -43,9 +44,9 @@ describe('storing', () => {
 
   test('the page shows evaluations of the same folder', async () => {
     const place = join(folder, 'with-evaluation')
-    prepareFolder(place)
+    makeFolder(place)
     writeFileSync(join(place, 'eval-moe.json'), JSON.stringify(EVALUATION))
-    const files = await storeReport(report([]), place)
+    const { files } = await storeReport(report([]), place)
     expect(readFileSync(files[3], 'utf8')).toContain('moe has the lowest loss, 1.250')
   })
 
@@ -55,18 +56,19 @@ describe('storing', () => {
     expect([reportName(careful), reportName(quick)]).toEqual(['cpu', 'cpu-quick'])
   })
 
-  test('a folder that cannot be made is one sentence', async () => {
+  test('a folder that cannot be made is one sentence, for after the report is shown', async () => {
     const file = join(folder, 'a-file')
     writeFileSync(file, '')
     const sentence = /cannot be written there .* --out names another folder/
-    await expect(storeReport(report([]), join(file, 'x'))).rejects.toThrow(sentence)
-    expect(() => prepareFolder(join(file, 'x'))).toThrow(sentence)
+    const { files, failure } = await storeReport(report([]), join(file, 'x'))
+    expect(files).toEqual([])
+    expect(failure?.message).toMatch(sentence)
   })
 
   test("goes to the checkout, or to the current folder: a package's bench/results is only for reading", () => {
     expect(defaultResultsFolder()).toBe(join(packageRoot(), 'bench', 'results'))
     expect(defaultResultsFolder(folder)).toBe(resolve('tinymoe-results'))
-    prepareFolder(join(folder, 'bench', 'results'))
+    makeFolder(join(folder, 'bench', 'results'))
     expect(defaultResultsFolder(folder)).toBe(resolve('tinymoe-results'))
   })
 })
@@ -74,7 +76,7 @@ describe('storing', () => {
 describe('evaluations', () => {
   test('are read by name, in order; what is none has a sentence', () => {
     const place = join(folder, 'evaluations')
-    prepareFolder(place)
+    makeFolder(place)
     const dense = { ...EVALUATION, model: { name: 'dense', mixtures: [null, null] } }
     writeFileSync(join(place, 'eval-b.json'), JSON.stringify(EVALUATION))
     writeFileSync(join(place, 'eval-a.json'), JSON.stringify(dense))
@@ -89,7 +91,7 @@ describe('evaluations', () => {
     ])
     expect(problems).toEqual([
       'eval-c.json is no evaluation (loss.mean)',
-      expect.stringMatching(/^eval-d\.json cannot be read \(/),
+      expect.stringMatching(/^eval-d\.json: not JSON \(/),
       'eval-e.json is no evaluation of version 1, as `tinymoe eval --out` writes it',
     ])
   })

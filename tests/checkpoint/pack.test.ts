@@ -3,8 +3,9 @@ import { describe, expect, test } from 'vitest'
 import { packWeights } from '../../src/checkpoint/pack.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import type { ModelConfig } from '../../src/model/config.ts'
+import type { StoredTensor } from '../../src/model/tensor-spec.ts'
 import { leaves } from '../../src/model/tree.ts'
-import { type StoredTensor, tensorSpecs, weightTable } from '../../src/model/weight-table.ts'
+import { tensorSpecs, weightTable } from '../../src/model/weight-table.ts'
 import { allTensors, type ModelWeights } from '../../src/model/weights.ts'
 import { product } from '../../src/sums.ts'
 import { storedValues, trainable } from '../../src/train/parameters.ts'
@@ -15,8 +16,10 @@ const CONFIGS: Record<string, ModelConfig> = {
   ...TINY,
   'llama with biases': {
     ...TINY.llama,
-    attention: { ...TINY.llama.attention, bias: true },
-    layers: [{ kind: 'dense', intermediateSize: 12, bias: true }],
+    layers: TINY.llama.layers.map(({ attention }) => ({
+      attention: { ...attention, bias: true },
+      feedForward: { kind: 'dense', intermediateSize: 12, bias: true },
+    })),
   },
 }
 

@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { writeAtomically } from '../../src/checkpoint/save.ts'
+import { writeAtomically } from '../../src/files.ts'
 
 let dir: string
 beforeEach(() => {

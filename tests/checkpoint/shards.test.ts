@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { openCheckpoint } from '../../src/checkpoint/disk.ts'
 import type { Checkpoint } from '../../src/checkpoint/shards.ts'
 import { type TensorToWrite, writeSafetensors, writeShards } from '../../src/checkpoint/write.ts'
+import { quoted } from '../../src/text/foreign.ts'
 import { expectRejected, temporaryDir } from './files.ts'
 
 const root = temporaryDir()
@@ -166,7 +167,7 @@ describe('an index is refused', () => {
 
   test.each(['../x.safetensors', '/x', 'sub/x', 'C:\\x', '..\\x', '..', '.', '', 'a\0b'])(
     'that names %j, which is not beside it',
-    (name) => rejects({ a: name }, `puts "a" in ${JSON.stringify(name)}, expected the name of a file beside`),
+    (name) => rejects({ a: name }, `puts "a" in ${quoted(name)}, expected the name of a file beside`),
   )
 
   test('that is not an index', () => {

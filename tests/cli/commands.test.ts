@@ -1,4 +1,4 @@
-import { Command } from 'commander'
+import { Command, Help } from 'commander'
 import { describe, expect, test } from 'vitest'
 import { addCommands, COMMANDS } from '../../src/cli/commands.ts'
 
@@ -9,8 +9,18 @@ async function loadedFor(...args: string[]): Promise<string[]> {
   return program.commands.map((command) => command.name())
 }
 
-test.each(Object.keys(COMMANDS))('the module of %s adds the command of that name', async (name) => {
-  expect(await loadedFor(name)).toEqual([name])
+describe.each(Object.keys(COMMANDS))('%s', (name) => {
+  test('is added by its module', async () => {
+    expect(await loadedFor(name)).toEqual([name])
+  })
+
+  test('is listed as its module has it', async () => {
+    const program = new Command('tinymoe').exitOverride()
+    await addCommands(program, [name])
+    const [command] = program.commands
+    expect(new Help().subcommandTerm(command)).toBe(`${name} ${COMMANDS[name].usage}`.trim())
+    expect(command.description()).not.toBe('')
+  })
 })
 
 describe('only the command that is named is loaded', () => {
@@ -24,7 +34,7 @@ describe('only the command that is named is loaded', () => {
   })
 
   test.each([[[]], [['--help']], [['help']], [['logitz']], [['constructor']], [['--device', 'logits']]])(
-    'and all of them for %j',
+    'and none, but all are listed, for %j',
     async (args) => {
       expect(await loadedFor(...args)).toEqual(Object.keys(COMMANDS))
     },

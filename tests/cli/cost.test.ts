@@ -90,12 +90,15 @@ describe('tinymoe cost', () => {
       ['--cost-factor', '1', '--use-factor', '2'],
     ],
     [
-      "option '--tokens <n>' argument '14.8Q' is invalid. Expected a positive amount, such as 37B, 14.8T or 2788000.",
+      "option '--tokens <n>' argument '14.8Q' is invalid. Expected a positive amount up to 1000000T, such as 37B, 14.8T, 2788000 or 1.5e13.",
       ['--tokens', '14.8Q'],
     ],
-    ["option '--price <dollars>' argument '0' is invalid. Expected dollars above 0.", ['--price', '0']],
     [
-      "option '--cost-factor <f>' argument '0.5' is invalid. Expected a factor from 1.",
+      "option '--price <dollars>' argument '0' is invalid. Expected dollars above 0 and up to 1000000.",
+      ['--price', '0'],
+    ],
+    [
+      "option '--cost-factor <f>' argument '0.5' is invalid. Expected a factor from 1 to 1000000.",
       ['--cost-factor', '0.5'],
     ],
     [

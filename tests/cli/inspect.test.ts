@@ -8,6 +8,7 @@ import { registerInspect } from '../../src/cli/inspect.ts'
 import { registerTrace } from '../../src/cli/trace.ts'
 import { countParameters } from '../../src/cost/index.ts'
 import { readConfig } from '../../src/load-model.ts'
+import { mixtureAt } from '../../src/model/config.ts'
 import { said } from './in-process.ts'
 import { copyOfMixtral, MIXTRAL, mixtralWithText, PATIENT, tinymoe } from './run-cli.ts'
 
@@ -88,7 +89,7 @@ describe('tinymoe inspect', () => {
     expect(await shown(dir, '--measure', text, '--batches', '1,4', ...run)).toBe(stdout)
     expect(tf.memory().numTensors).toBe(before)
     const { measured } = JSON.parse(stdout)
-    const { router } = readConfig(dir).config.layers[0] as { router: { topK: number; numExperts: number } }
+    const { router } = mixtureAt(readConfig(dir).config, 0)
     expect(measured.answers.map(({ tokens }: { tokens: number }) => tokens)).toEqual([1, 4, measured.tokens])
     const [one, four] = measured.answers
     expect(one.expertsTouched[0]).toBe(router.topK)
@@ -119,11 +120,11 @@ describe('tinymoe inspect', () => {
     ['--list takes no model', ['mixtral-8x7b', '--list']],
     ['--measure is about one model: leave out --compare', ['--compare', 'a', 'b', '--measure', 'x']],
     [
-      "option '--batches <list>' argument '8,' is invalid. Expected a whole number from 1.",
+      "option '--batches <list>' argument '8,' is invalid. Expected a whole number from 1 to 1000000000.",
       ['mixtral-8x7b', '--batches', '8,'],
     ],
     [
-      "option '--context <n>' argument '0' is invalid. Expected a whole number from 1.",
+      "option '--context <n>' argument '0' is invalid. Expected a whole number from 1 to 10000000.",
       ['mixtral-8x7b', '--context', '0'],
     ],
     [

@@ -35,7 +35,7 @@ describe.concurrent('tinymoe', PATIENT, () => {
     ],
     ["error: missing required argument 'model'", 'logits', ['--tokens', '1']],
     [
-      "error: option '--max-tokens <n>' argument '3x' is invalid. Expected a whole number from 1.",
+      "error: option '--max-tokens <n>' argument '3x' is invalid. Expected a whole number from 1 to 10000000.",
       'generate',
       [MIXTRAL, '--tokens', '1', '--max-tokens', '3x'],
     ],

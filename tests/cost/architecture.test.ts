@@ -2,54 +2,42 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { openCheckpoint } from '../../src/checkpoint/disk.ts'
-import {
-  type ArchitectureSpec,
-  type AttentionSpec,
-  everyExpert,
-  plainMixture,
-} from '../../src/cost/architecture.ts'
-import { cacheEntries, cacheNumbers, meanKeysMet, weightsRead } from '../../src/cost/bytes.ts'
-import { architectureFromJson, COUNTED_TYPES } from '../../src/cost/config-json.ts'
+import { meanKeysMet } from '../../src/cost/attention.ts'
+import { cacheNumbers, weightsRead } from '../../src/cost/bytes.ts'
 import { expectedDistinct } from '../../src/cost/experts.ts'
-import { architectureFlops, totalFlops } from '../../src/cost/flops.ts'
-import { expectedWeightsRead, inspectArchitecture } from '../../src/cost/inspection.ts'
-import { countArchitecture } from '../../src/cost/parameters.ts'
-import { findPublished, publishedArchitecture, publishedModels } from '../../src/cost/published.ts'
+import { forwardFlops, totalFlops } from '../../src/cost/flops.ts'
+import { expectedWeightsRead, inspectModel } from '../../src/cost/inspection.ts'
+import { countParameters, everyExpert } from '../../src/cost/parameters.ts'
+import { findPublished, publishedModels, publishedShape } from '../../src/cost/published.ts'
+import { FAMILIES, familyOf, shapeFromJson } from '../../src/families/index.ts'
 import { isStaleBuffer } from '../../src/families/names.ts'
 import { Xoshiro128 } from '../../src/generate/random.ts'
+import { attentionFacts } from '../../src/model/attention/facts.ts'
+import type { AttentionShape, GroupedShape, LayerShape, ModelShape } from '../../src/model/config.ts'
 import { product } from '../../src/sums.ts'
+import { groupedAttention } from '../helpers/attention.ts'
 import { FIXTURES } from '../helpers/golden.ts'
 
-const GROUPED: AttentionSpec = {
-  kind: 'grouped',
-  numHeads: 4,
-  numKeyValueHeads: 2,
-  headDim: 8,
-  biases: 0,
-  norms: 0,
-  window: null,
-}
+const GROUPED: GroupedShape = groupedAttention({ numHeads: 4, numKeyValueHeads: 2, headDim: 8 })
 
 /** Two layers of E experts. */
-function mixtureOf(numExperts: number, topK: number, attention: AttentionSpec = GROUPED): ArchitectureSpec {
-  const layer = { attention, feedForward: plainMixture(numExperts, topK, 24), norms: 32 }
-  return { vocabSize: 50, hiddenSize: 16, tied: false, finalNorm: 16, layers: [layer, layer] }
+function mixtureOf(numExperts: number, topK: number, attention: AttentionShape = GROUPED): ModelShape {
+  const router = { numExperts, topK }
+  return shapeOf({ attention, feedForward: { kind: 'moe', intermediateSize: 24, router } })
 }
 
 /** One feed-forward in place of each mixture. */
-function denseOf(spec: ArchitectureSpec): ArchitectureSpec {
-  const feedForward = { kind: 'dense' as const, width: 24, biases: 0 }
-  return { ...spec, layers: spec.layers.map((layer) => ({ ...layer, feedForward })) }
+const DENSE = shapeOf({
+  attention: GROUPED,
+  feedForward: { kind: 'dense', intermediateSize: 24, bias: false },
+})
+
+function shapeOf(layer: LayerShape): ModelShape {
+  return { vocabSize: 50, hiddenSize: 16, tieWordEmbeddings: false, layers: [layer, layer] }
 }
 
-function decode(spec: ArchitectureSpec, context: number) {
-  return architectureFlops(spec, {
-    tokens: 1,
-    logitRows: 1,
-    dispatch: 'sparse',
-    keys: () => context,
-    absorbed: false,
-  })
+function decode(shape: ModelShape, context: number) {
+  return forwardFlops(shape, { tokens: 1, logitRows: 1, dispatch: 'sparse', context })
 }
 
 /** Directories of tests/fixtures with weights, by path. */
@@ -65,50 +53,50 @@ describe('counts equal the tensors of every checkpoint', () => {
     const path = join(FIXTURES, dir)
     const file = join(path, 'config.json')
     expect(existsSync(file)).toBe(true)
-    const spec = architectureFromJson(JSON.parse(readFileSync(file, 'utf8')), file)
+    const shape = shapeFromJson(JSON.parse(readFileSync(file, 'utf8')), file).shape
     const checkpoint = openCheckpoint(path)
     const stored = [...checkpoint.names()]
       .filter((name) => !isStaleBuffer(name))
       .reduce((sum, name) => sum + product(checkpoint.get(name).shape), 0)
     checkpoint.close()
-    expect(countArchitecture(spec).total).toBe(stored)
+    expect(countParameters(shape).total).toBe(stored)
   })
 })
 
 describe('identities', () => {
   test('one expert is the feed-forward and a router', () => {
-    const [one, dense] = [mixtureOf(1, 1), denseOf(mixtureOf(1, 1))]
+    const [one, dense] = [mixtureOf(1, 1), DENSE]
     const router = 2 * 16 // two layers, D
-    expect(countArchitecture(one).total).toBe(countArchitecture(dense).total + router)
-    expect(countArchitecture(one).active).toBe(countArchitecture(one).total)
+    expect(countParameters(one).total).toBe(countParameters(dense).total + router)
+    expect(countParameters(one).active).toBe(countParameters(one).total)
     expect(totalFlops(decode(one, 9))).toBe(totalFlops(decode(dense, 9)) + 2 * router)
   })
 
   test('K = E uses everything, and runs what dense dispatch runs', () => {
     const all = mixtureOf(6, 6)
-    expect(countArchitecture(all).active).toBe(countArchitecture(all).total)
+    expect(countParameters(all).active).toBe(countParameters(all).total)
     expect(decode(everyExpert(mixtureOf(6, 2)), 5)).toEqual(decode(all, 5))
-    const denseDispatch = architectureFlops(mixtureOf(6, 2), {
+    const denseDispatch = forwardFlops(mixtureOf(6, 2), {
       tokens: 1,
       logitRows: 1,
       dispatch: 'dense',
-      keys: () => 5,
-      absorbed: false,
+      context: 5,
     })
     expect(denseDispatch).toEqual(decode(all, 5))
   })
 
   test('a token costs twice its active weights, plus the attention to its context, in every published model', () => {
     for (const model of publishedModels()) {
-      const spec = publishedArchitecture(model)
-      const { flopsPerToken, parameters } = inspectArchitecture(spec, {
+      const shape = publishedShape(model)
+      const { flopsPerToken, parameters } = inspectModel(shape, {
         context: 7,
         dtype: 'bfloat16',
         batches: [1],
       })
       const { activeParts } = parameters
       // Biases and sinks are weights but no products; a tied table multiplies as the unembedding.
-      const products = parameters.active - activeParts.norms - (spec.tied ? 0 : activeParts.embedding)
+      const products =
+        parameters.active - activeParts.norms - (shape.tieWordEmbeddings ? 0 : activeParts.embedding)
       const flops = flopsPerToken.decode.total - flopsPerToken.decode.attentionScores
       expect(Math.abs(flops / (2 * products) - 1), model.name).toBeLessThan(0.001)
     }
@@ -116,17 +104,17 @@ describe('identities', () => {
 
   test('one token reads its active weights, and of the input table a row', () => {
     for (const model of publishedModels()) {
-      const spec = publishedArchitecture(model)
-      const { active, parts } = countArchitecture(spec)
-      const read = active - (spec.tied ? 0 : parts.embedding) + spec.hiddenSize
-      expect(expectedWeightsRead(spec, 1) / read, model.name).toBeCloseTo(1, 12)
+      const shape = publishedShape(model)
+      const { active, parts } = countParameters(shape)
+      const read = active - (shape.tieWordEmbeddings ? 0 : parts.embedding) + shape.hiddenSize
+      expect(expectedWeightsRead(shape, 1) / read, model.name).toBeCloseTo(1, 12)
     }
   })
 
   test('touching every expert reads the model', () => {
-    const spec = publishedArchitecture(findPublished('jetmoe')!)
+    const shape = publishedShape(findPublished('jetmoe')!)
     const every = { experts: new Array(24).fill(8), attention: new Array(24).fill(8) }
-    expect(weightsRead(spec, 1, every)).toBe(countArchitecture(spec).total + spec.hiddenSize)
+    expect(weightsRead(shape, 1, every)).toBe(countParameters(shape).total + shape.hiddenSize)
   })
 })
 
@@ -170,7 +158,7 @@ describe('distinct experts', () => {
 })
 
 describe('keys and values', () => {
-  const LATENT: AttentionSpec = {
+  const LATENT: AttentionShape = {
     kind: 'latent',
     numHeads: 128,
     queryRank: 1536,
@@ -181,10 +169,10 @@ describe('keys and values', () => {
   }
 
   test('latent attention stores the compressed vector and the rotated key', () => {
-    expect(cacheEntries(LATENT)).toBe(512 + 64)
-    const spec = publishedArchitecture(findPublished('deepseek-v3')!)
+    expect(attentionFacts(LATENT).cached(LATENT)).toBe(512 + 64)
+    const shape = publishedShape(findPublished('deepseek-v3')!)
     // DeepSeek-V2 report, table 1: (d_c + d_h^R) l, in bfloat16 70,272 bytes a token for 61 layers
-    const { cacheWritten, cacheRead } = inspectArchitecture(spec, {
+    const { cacheWritten, cacheRead } = inspectModel(shape, {
       context: 100,
       dtype: 'fp8',
       batches: [1],
@@ -194,16 +182,16 @@ describe('keys and values', () => {
   })
 
   test('latent attention: absorbed scores reach for the compressed width', () => {
-    const spec = mixtureOf(1, 1, LATENT)
+    const shape = mixtureOf(1, 1, LATENT)
     const scores = (absorbed: boolean) =>
-      architectureFlops(spec, { tokens: 1, logitRows: 1, dispatch: 'sparse', keys: () => 10, absorbed })
+      forwardFlops(shape, { tokens: 1, logitRows: 1, dispatch: 'sparse', context: 10, absorbed })
         .attentionScores
     expect(scores(false)).toBe(2 * 2 * 10 * 128 * (128 + 64 + 128))
     expect(scores(true)).toBe(2 * 2 * 10 * 128 * (512 + 64 + 512))
   })
 
   test('a window stops growing; a prompt meets on average what its rows meet', () => {
-    const windowed: AttentionSpec = { ...GROUPED, window: 4 }
+    const windowed = { ...GROUPED, slidingWindow: 4 }
     expect(cacheNumbers(mixtureOf(2, 1, windowed), 100)).toBe(2 * 4 * 2 * 2 * 8)
     for (const [attention, context] of [
       [windowed, 3],
@@ -211,28 +199,28 @@ describe('keys and values', () => {
       [windowed, 11],
       [GROUPED, 11],
     ] as const) {
-      const window = attention.window ?? Number.POSITIVE_INFINITY
+      const window = attention.slidingWindow ?? Number.POSITIVE_INFINITY
       const rows = Array.from({ length: context }, (_, i) => Math.min(i + 1, window))
       expect(meanKeysMet(attention, context)).toBeCloseTo(rows.reduce((a, b) => a + b) / context, 12)
     }
   })
 
   test('half of the layers of gpt-oss see 128 keys', () => {
-    const spec = publishedArchitecture(findPublished('gpt-oss-20b')!)
-    expect(cacheNumbers(spec, 1000)).toBe(12 * (128 + 1000) * 2 * 8 * 64)
+    const shape = publishedShape(findPublished('gpt-oss-20b')!)
+    expect(cacheNumbers(shape, 1000)).toBe(12 * (128 + 1000) * 2 * 8 * 64)
   })
 
   test('lightning attention keeps a state, whatever the context', () => {
-    const spec = mixtureOf(2, 1, { kind: 'linear', numHeads: 3, headDim: 5 })
-    expect(cacheNumbers(spec, 10)).toBe(2 * 3 * 25)
-    expect(cacheNumbers(spec, 10_000)).toBe(2 * 3 * 25)
-    expect(decode(spec, 10).attentionScores).toBe(2 * 4 * 3 * 25)
+    const shape = mixtureOf(2, 1, { kind: 'linear', numHeads: 3, headDim: 5 })
+    expect(cacheNumbers(shape, 10)).toBe(2 * 3 * 25)
+    expect(cacheNumbers(shape, 10_000)).toBe(2 * 3 * 25)
+    expect(decode(shape, 10).attentionScores).toBe(2 * 4 * 3 * 25)
   })
 })
 
 describe('arithmetic intensity', () => {
   const options = { context: 512, dtype: 'bfloat16' as const, batches: [1, 8, 64] }
-  const { intensity } = inspectArchitecture(publishedArchitecture(findPublished('mixtral-8x7b')!), options)
+  const { intensity } = inspectModel(publishedShape(findPublished('mixtral-8x7b')!), options)
 
   test('is FLOPs by bytes, and grows with the batch', () => {
     for (const { flops, weightBytes, cacheBytes, flopsPerByte } of intensity.decode) {
@@ -258,11 +246,12 @@ describe('config.json of other families', () => {
   test('a multimodal one is counted by its text_config', () => {
     const scout = findPublished('scout')!
     const wrapped = { model_type: 'llama4', text_config: scout.config, vision_config: {} }
-    expect(architectureFromJson(wrapped, 'config.json')).toEqual(publishedArchitecture(scout))
+    expect(shapeFromJson(wrapped, 'config.json').shape).toEqual(publishedShape(scout))
   })
 
   test('each published family is one of the counted types', () => {
-    for (const { config } of publishedModels()) expect(COUNTED_TYPES).toContain(config.model_type)
+    const types = FAMILIES.map(({ modelType }) => modelType)
+    for (const { config } of publishedModels()) expect(types).toContain(config.model_type)
   })
 
   test.each([
@@ -274,14 +263,21 @@ describe('config.json of other families', () => {
   ])('%j', (change, message) => {
     const { config } = findPublished('deepseek-v2-lite')!
     const json = Object.keys(change).length === 0 ? change : { ...config, ...change }
-    expect(() => architectureFromJson(json, 'c.json')).toThrow(`c.json: ${message}`)
+    expect(() => shapeFromJson(json, 'c.json')).toThrow(`c.json: ${message}`)
+  })
+
+  test('those that cannot run yet say so where a model is loaded', () => {
+    expect(() => familyOf({ model_type: 'olmoe' }, 'c.json')).toThrow(
+      'c.json: "model_type" is "olmoe", expected one of mixtral, llama, glm4_moe; it can be inspected, not run (norms across all heads)',
+    )
+    for (const family of FAMILIES) if (!family.runnable) expect(family.reason).toMatch(/\w{4}/)
   })
 
   test('lists with one value a layer are read layer by layer', () => {
     const { config } = findPublished('hunyuan')!
     const lists = { ...config, moe_topk: new Array(32).fill(8), num_shared_expert: new Array(32).fill(1) }
-    expect(countArchitecture(architectureFromJson(lists, 'c.json'))).toEqual(
-      countArchitecture(architectureFromJson(config, 'c.json')),
+    expect(countParameters(shapeFromJson(lists, 'c.json').shape)).toEqual(
+      countParameters(shapeFromJson(config, 'c.json').shape),
     )
   })
 })

@@ -3,10 +3,10 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { registerCost } from '../../src/cli/cost.ts'
 import { registerInspect } from '../../src/cli/inspect.ts'
-import { COUNTED_TYPES } from '../../src/cost/config-json.ts'
 import { totalFlops } from '../../src/cost/flops.ts'
-import { publishedArchitecture, publishedModels } from '../../src/cost/published.ts'
+import { publishedModels, publishedShape } from '../../src/cost/published.ts'
 import { nominalTrainingFlops, trainingFlops } from '../../src/cost/training.ts'
+import { FAMILIES } from '../../src/families/index.ts'
 import { said } from '../cli/in-process.ts'
 import { REPOSITORY } from '../cli/run-cli.ts'
 
@@ -34,7 +34,9 @@ describe('docs/cost.md', () => {
   })
 
   test('names every model_type that can be counted', () => {
-    for (const type of COUNTED_TYPES) expect(PAGE).toContain(`\`${type}\``)
+    for (const type of FAMILIES.map(({ modelType }) => modelType)) {
+      expect(PAGE).toContain(`\`${type}\``)
+    }
   })
 
   test('its table of training FLOPs is what is computed', () => {
@@ -43,10 +45,10 @@ describe('docs/cost.md', () => {
     for (const model of publishedModels()) {
       if (!model.trainingFlops) continue
       const { perTokens, flops } = model.trainingFlops
-      const spec = publishedArchitecture(model)
+      const shape = publishedShape(model)
       const [nominal, real] = [
-        nominalTrainingFlops(spec, perTokens),
-        totalFlops(trainingFlops(spec, perTokens, 'full')),
+        nominalTrainingFlops(shape, perTokens),
+        totalFlops(trainingFlops(shape, perTokens, 'full')),
       ].map((value) => `${teras(value)}T (${percent(value / flops - 1)})`)
       expect(PAGE).toContain(`| ${flops / 1e12}T | ${nominal} | ${real} |`)
     }

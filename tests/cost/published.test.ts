@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { totalFlops } from '../../src/cost/flops.ts'
-import { inspectArchitecture } from '../../src/cost/inspection.ts'
-import { countArchitecture } from '../../src/cost/parameters.ts'
+import { inspectModel } from '../../src/cost/inspection.ts'
+import { countParameters } from '../../src/cost/parameters.ts'
 import {
   CONVENTIONS,
   compareWithPublished,
@@ -10,8 +10,8 @@ import {
   nearNames,
   type PublishedModel,
   printedLike,
-  publishedArchitecture,
   publishedModels,
+  publishedShape,
 } from '../../src/cost/published.ts'
 import { nominalTrainingFlops, trainingFlops } from '../../src/cost/training.ts'
 
@@ -92,7 +92,7 @@ describe('counted parameters of published models', () => {
 
   // deepseek-ai/DeepSeek-V3 README_WEIGHTS.md: 671B = 0.9B embedding + 0.9B head + the rest
   test('DeepSeek-V3 by part', () => {
-    const { parts, total } = countArchitecture(publishedArchitecture(named('deepseek-v3')))
+    const { parts, total } = countParameters(publishedShape(named('deepseek-v3')))
     expect(parts.embedding).toBe(129_280 * 7168)
     expect(parts.experts).toBe(58 * 256 * 3 * 7168 * 2048)
     expect(parts.sharedExperts).toBe(58 * 3 * 7168 * 2048)
@@ -103,10 +103,10 @@ describe('counted parameters of published models', () => {
   })
 
   test('attention experts of JetMoE: keys and values always, queries and output of 2 of 8', () => {
-    const spec = publishedArchitecture(named('jetmoe'))
-    const { parts } = countArchitecture(spec)
+    const shape = publishedShape(named('jetmoe'))
+    const { parts } = countParameters(shape)
     expect(parts.attention).toBe(24 * (2 * 2048 * 2048 * 9 + 2048))
-    const { activeParts } = inspectArchitecture(spec, {
+    const { activeParts } = inspectModel(shape, {
       context: 1,
       dtype: 'bfloat16',
       batches: [1],
@@ -116,10 +116,10 @@ describe('counted parameters of published models', () => {
 
   test('the three ways of counting, tied and untied', () => {
     for (const model of MODELS) {
-      const spec = publishedArchitecture(model)
-      const { parts } = countArchitecture(spec)
-      const [all, noInput, none] = CONVENTIONS.map((way) => countsByConvention(spec)[way])
-      expect(all.total - noInput.total).toBe(spec.tied ? 0 : parts.embedding)
+      const shape = publishedShape(model)
+      const { parts } = countParameters(shape)
+      const [all, noInput, none] = CONVENTIONS.map((way) => countsByConvention(shape)[way])
+      expect(all.total - noInput.total).toBe(shape.tieWordEmbeddings ? 0 : parts.embedding)
       expect(all.active - none.active).toBe(parts.embedding + parts.unembedding)
     }
   })
@@ -136,8 +136,8 @@ describe('training FLOPs of DeepSeekMoE tables 3 and 4', () => {
     '%s: nominal shapes give the figure',
     (_, model) => {
       const { perTokens, flops } = model.trainingFlops!
-      const spec = publishedArchitecture(model)
-      expect(Math.abs(nominalTrainingFlops(spec, perTokens) / flops - 1)).toBeLessThan(0.001)
+      const shape = publishedShape(model)
+      expect(Math.abs(nominalTrainingFlops(shape, perTokens) / flops - 1)).toBeLessThan(0.001)
     },
   )
 
@@ -149,7 +149,7 @@ describe('training FLOPs of DeepSeekMoE tables 3 and 4', () => {
   ])('%s: the real matrices cost a little more', (name, more) => {
     const model = named(name)
     const { perTokens, flops } = model.trainingFlops!
-    const counted = totalFlops(trainingFlops(publishedArchitecture(model), perTokens, 'full'))
+    const counted = totalFlops(trainingFlops(publishedShape(model), perTokens, 'full'))
     expect(counted / flops - 1).toBeCloseTo(more, 3)
   })
 })

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { curveLines, textBar } from '../../src/cost/picture.ts'
-import { findPublished, publishedArchitecture } from '../../src/cost/published.ts'
+import { findPublished, publishedShape } from '../../src/cost/published.ts'
 import { impliedElasticity, rebound, reboundCurve } from '../../src/cost/rebound.ts'
 import { DEEPSEEK_V3, H800_PEAK, leftOut, r1Hours } from '../../src/cost/report.ts'
 import { curvePicture } from '../../src/cost/svg.ts'
@@ -48,8 +48,8 @@ describe('DeepSeek-V3, from FLOPs to dollars', () => {
   })
 
   test('attention, which sparsity leaves alone, makes the difference smaller', () => {
-    const spec = publishedArchitecture(findPublished(DEEPSEEK_V3.model)!)
-    const { attentionScores } = trainingFlops(spec, 4096, 'causal')
+    const shape = publishedShape(findPublished(DEEPSEEK_V3.model)!)
+    const { attentionScores } = trainingFlops(shape, 4096, 'causal')
     // 61 layers, 128 heads, 192 + 128 wide, 2048.5 keys on average; three times forward
     expect(attentionScores / 4096).toBe(3 * 61 * 2 * 128 * 320 * 2048.5)
     const attended = trainingCost({ ...RUN, attentionPerToken: attentionScores / 4096 })

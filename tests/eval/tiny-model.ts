@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { saveCheckpoint } from '../../src/checkpoint/save.ts'
 import { type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
+import { groupedAttention } from '../helpers/attention.ts'
 import { randomNumbers } from '../helpers/random.ts'
 import { TEXT_CONFIG } from './oracle.ts'
 
@@ -21,9 +22,7 @@ export function tinyModel(): string {
       hiddenSize: 8,
       normEps: 1e-5,
       tieWordEmbeddings: false,
-      attention: { numHeads: 2, numKeyValueHeads: 1, headDim: 4, bias: false, slidingWindow: null },
-      rope: { theta: 10000, scaling: { type: 'default' } },
-      layers: [mixture],
+      layers: [{ attention: groupedAttention(), feedForward: mixture }],
     },
     'F32',
     (_, shape) => Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, next),

@@ -2,17 +2,13 @@ import * as tf from '@tensorflow/tfjs-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { startRuntime } from '../../src/device/index.ts'
 import { InputError } from '../../src/errors.ts'
-import {
-  DEFAULT_MAX_TOKENS,
-  type GenerativeModel,
-  generate,
-  PREFILL_CHUNK,
-} from '../../src/generate/generate.ts'
+import { type GenerativeModel, generate, PREFILL_CHUNK } from '../../src/generate/generate.ts'
+import { DEFAULT_MAX_TOKENS } from '../../src/generate/generation-config.ts'
 import type { GeneratedToken, GenerateOptions, GenerateResult } from '../../src/generate/types.ts'
-import { DISPATCHES } from '../../src/model/dispatch/index.ts'
 import { KvCache } from '../../src/model/kv-cache.ts'
 import { mostLikelyTokens } from '../../src/model/most-likely.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
+import { DISPATCHES } from '../../src/model/ways.ts'
 import { loadTokenizer } from '../../src/tokenizer/load.ts'
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
 import { fixtureModel, readGolden } from '../helpers/golden.ts'
@@ -26,14 +22,7 @@ function scripted(script: readonly number[], maxPositionEmbeddings = 4096) {
   let written = 0
   const model: GenerativeModel = {
     config: { maxPositionEmbeddings, eosTokenIds: [EOS] },
-    createCache: () =>
-      new KvCache({
-        numLayers: 0,
-        numKeyValueHeads: 1,
-        headDim: 2,
-        slidingWindow: null,
-        maxPositionEmbeddings,
-      }),
+    createCache: () => new KvCache({ layers: [], maxPositionEmbeddings }),
     forward(tokens) {
       fed.push(tokens)
       const isPrompt = fed.length === 1 || tokens.length > 1
@@ -316,6 +305,32 @@ describe('with a scripted model', () => {
     expect(tokensPerSecond).toBeCloseTo(2000 / decodeMs, 6)
     const { timings } = await generate(model, null, { tokens: [5], maxTokens: 1 }).done
     expect(timings.tokensPerSecond).toBeNull()
+  })
+
+  test('steps that make a graph are counted apart', async () => {
+    const { model } = scripted([7])
+    const makesOne = [true, true, false, true, false] // the prompt, then a step each
+    let graphsMs = 0
+    const slow: GenerativeModel = {
+      ...model,
+      get graphsMs() {
+        return graphsMs
+      },
+      greedy(tokens, options) {
+        const end = performance.now() + 50
+        if (makesOne.shift()) {
+          while (performance.now() < end);
+          graphsMs += 50
+        }
+        return model.greedy(tokens, options)
+      },
+    }
+    const { timings } = await generate(slow, null, { tokens: [5], maxTokens: 5 }).done
+    expect(timings.graphsMs).toBe(150)
+    expect(timings.prefillMs).toBeGreaterThanOrEqual(50)
+    expect(timings.tokensPerSecond).toBeCloseTo(2000 / timings.decodeMs, 6) // of four steps two
+    const again = await generate(slow, null, { tokens: [5], maxTokens: 2 }).done
+    expect(again.timings.graphsMs).toBe(0)
   })
 
   test('the tokenizer adds its special tokens to a prompt', async () => {

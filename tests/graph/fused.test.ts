@@ -10,21 +10,24 @@ import { activeTensorflow } from '../../src/backend/tensorflow.ts'
 import type { TensorflowOps } from '../../src/backend/tensorflow-ops.ts'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { startRuntime } from '../../src/device/index.ts'
-import { fuse } from '../../src/graph/fuse.ts'
+import { chooseProducts, fuse } from '../../src/graph/kernels.ts'
 import { type Plan, planFor } from '../../src/graph/plan.ts'
-import { chooseProducts } from '../../src/graph/products.ts'
 import { record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
-import { attention, MASKED } from '../../src/model/attention.ts'
+import { grouped } from '../../src/model/attention/grouped.ts'
+import { MASKED } from '../../src/model/attention/mask.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
-import { DISPATCHES, routeAndDispatch } from '../../src/model/dispatch/index.ts'
 import { applyExpert } from '../../src/model/experts.ts'
+import { routeAndDispatch } from '../../src/model/moe.ts'
 import { rmsNorm } from '../../src/model/norm.ts'
 import { expertReference, moeReference, rmsNormReference } from '../../src/model/reference.ts'
 import { applyRope } from '../../src/model/rope.ts'
 import { route } from '../../src/model/router/route.ts'
+import { DISPATCHES } from '../../src/model/ways.ts'
+import { asLoaded } from '../../src/model/weights.ts'
+import { groupedAttention } from '../helpers/attention.ts'
 import { maxDifference } from '../helpers/golden.ts'
-import { asLoaded, expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
+import { expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
 
 beforeAll(async () => {
   await startRuntime({ device: 'cpu', threads: 2 })
@@ -317,30 +320,17 @@ function attentionOf(
     bias: null,
   })
   const weights = { qkv: plain(12, (N + 2 * Nk) * d), output: plain(N * d, 12) }
-  const config = {
-    numHeads: N,
-    numKeyValueHeads: Nk,
-    headDim: d,
-    bias: false,
-    qkNorm: false,
-    slidingWindow: null,
-  }
-  const table = (value: number) => tf.fill([B, T, N + 2 * Nk, d], value) as tf.Tensor4D
-  const turn = { cos: table(1), sin: table(0), rotaryDim: d }
+  const config = groupedAttention({ numHeads: N, numKeyValueHeads: Nk, headDim: d })
+  const table = (value: number) => tf.fill([B, T, 1, d], value) as tf.Tensor4D
+  const still = { cos: table(1), sin: table(0) }
   return ({ x, keys, values, mask }: Record<string, tf.Tensor>) =>
-    attention(
-      x as tf.Tensor2D,
-      weights,
-      config,
-      {
-        batch: B,
-        turn,
-        blocks: [{ tokens: T, cut: (all) => all, mask: mask as tf.Tensor4D }],
-        cache: { append: () => ({ keys: keys as tf.Tensor4D, values: values as tf.Tensor4D }) },
-        normEps: 1e-5,
-      },
-      0,
-    )
+    grouped.layers(config, {
+      batch: B,
+      rope: () => still,
+      blocks: () => [{ tokens: T, cut: (all) => all, mask: mask as tf.Tensor4D }],
+      cache: { append: () => ({ keys: keys as tf.Tensor4D, values: values as tf.Tensor4D }) },
+      normEps: 1e-5,
+    })(x as tf.Tensor2D, weights, 0)
 }
 
 test('RMSNorm in one kernel equals the definition, of rows of any length and of zeros', () => {

@@ -8,8 +8,9 @@ test('a long prompt of a model that rotates half of its channels runs recorded a
   const recorded = await loadModel(dir, { device: 'cpu', executor: 'recorded' })
   const eager = await loadModel(dir, { device: 'cpu', executor: 'eager' })
   try {
-    const { hiddenSize, rope, attention } = recorded.config
-    expect(rope.rotaryDim).toBeLessThan(attention.headDim)
+    const { hiddenSize, layers } = recorded.config
+    const [{ attention }] = layers
+    expect(attention.rope.rotaryDim).toBeLessThan(attention.headDim)
     const tokens = Array.from({ length: 150 }, (_, i) => 3 + ((i * 37) % (8 * hiddenSize - 3)))
     const [a, b] = [recorded.forward(tokens).logits, eager.forward(tokens).logits]
     const [got, wanted] = [a.dataSync(), b.dataSync()]

@@ -3,10 +3,10 @@ import fc from 'fast-check'
 import { beforeAll, expect, test } from 'vitest'
 import { startRuntime } from '../../src/device/index.ts'
 import { blocksInGraph, packedLength, packInputs, ropeInGraph } from '../../src/graph/step-inputs.ts'
-import { type QueryBlock, queryBlocks } from '../../src/model/attention.ts'
+import type { QueryBlock } from '../../src/model/attention/kind.ts'
+import { queryBlocks } from '../../src/model/attention/mask.ts'
 import { ropeFrequencies, ropeTables } from '../../src/model/rope.ts'
 import { maxDifference } from '../helpers/golden.ts'
-import { randomModel } from '../helpers/random.ts'
 
 beforeAll(async () => {
   await startRuntime({ device: 'cpu' })
@@ -43,7 +43,7 @@ test('what queries see in the graph is what they see on the host, for any paddin
   })
   fc.assert(
     fc.property(cases, ({ batch, tokens, before, spare, kvHeads, slidingWindow, padding }) => {
-      const attention = { numHeads: 4, numKeyValueHeads: kvHeads, headDim: 2, bias: false, slidingWindow }
+      const shape = { groups: 4 / kvHeads, slidingWindow }
       const filled = before + tokens
       const capacity = filled + spare
       const columns = Array.from({ length: batch }, () =>
@@ -60,10 +60,10 @@ test('what queries see in the graph is what they see on the host, for any paddin
         )
         const by = (blocks: QueryBlock[], stored: number) =>
           seen(blocks, stored, capacity, batch, 4 / kvHeads)
-        const whole = by(queryBlocks(known, tokens, attention, tokens), filled) // the definition: one mask for all
-        const inBlocks = by(queryBlocks(known, tokens, attention), filled)
+        const whole = by(queryBlocks(known, tokens, shape, tokens), filled) // the definition: one mask for all
+        const inBlocks = by(queryBlocks(known, tokens, shape), filled)
         const first = tf.tensor1d([before], 'int32')
-        const inGraph = by(blocksInGraph(first, valid, sizes, attention), capacity)
+        const inGraph = by(blocksInGraph(first, valid, sizes, shape), capacity)
         expect(inBlocks).toEqual(whole)
         expect(inGraph).toEqual(whole)
       })
@@ -73,17 +73,16 @@ test('what queries see in the graph is what they see on the host, for any paddin
 })
 
 test('rotary tables made in the graph are those made on the host, at the first positions and at far ones', () => {
-  const model = randomModel({ D: 64, heads: 2 })
+  const rope = { theta: 10000, scaling: { type: 'default' as const } }
   const positions = Int32Array.from([0, 1, 2, 3, 50, 4095, 32767, 131071])
   tf.tidy(() => {
-    const expected = ropeTables(positions, 2, ropeFrequencies(model.config.rope, 32))
+    const expected = ropeTables(positions, 2, ropeFrequencies(rope, 32))
     const sizes = { batch: 2, tokens: 4, capacity: 4 }
-    const { cos, sin } = ropeInGraph(tf.tensor1d(positions, 'int32'), sizes, model.config)
+    const { cos, sin } = ropeInGraph(tf.tensor1d(positions, 'int32'), sizes, rope, 32)
     expect(cos.shape).toEqual([2, 4, 1, 32])
     expect(maxDifference(cos.dataSync(), expected.cos.dataSync())).toBeLessThan(3e-7)
     expect(maxDifference(sin.dataSync(), expected.sin.dataSync())).toBeLessThan(3e-7)
   })
-  model.dispose()
 })
 
 test('inputs stand one after the other', () => {

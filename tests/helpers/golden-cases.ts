@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { expect, test } from 'vitest'
-import { DISPATCHES } from '../../src/model/dispatch/index.ts'
 import type { LayerTrace } from '../../src/model/trace.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
+import { DISPATCHES } from '../../src/model/ways.ts'
 import { type Golden, maxDifference } from './golden.ts'
 
 /** Limits of the reference's SPEC: about ten times the float32 noise of the reference itself. */

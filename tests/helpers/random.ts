@@ -1,16 +1,15 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { backend } from '../../src/backend/backend.ts'
-import type { ModelConfig, MoeConfig } from '../../src/model/config.ts'
+import type { LayerConfig, ModelConfig } from '../../src/model/config.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
 import type { Matrix, ReferenceExpert } from '../../src/model/reference.ts'
 import { MoeModel } from '../../src/model/transformer.ts'
 import {
+  asLoaded,
   type ExpertWeights,
   type LinearWeights,
   type ModelWeights,
-  type MoeWeights,
-  stackExperts,
 } from '../../src/model/weights.ts'
+import { groupedAttention } from './attention.ts'
 
 /** Seeded numbers in [-1, 1) (mulberry32), the same on every machine. */
 export function randomNumbers(seed: number): () => number {
@@ -48,11 +47,6 @@ function linearTensors(weight: Matrix): LinearWeights {
   return { weight: tf.tensor2d(weight), bias: null }
 }
 
-/** Experts as the loader leaves them: stacked where the backend can cut a stack without copying. */
-export function asLoaded(experts: ExpertWeights[]): Pick<MoeWeights, 'experts' | 'stacked'> {
-  return backend().cutsShareMemory ? stackExperts(experts) : { experts }
-}
-
 /** Dimensions of a random decoder; anything left out is small. */
 export interface RandomModelOptions {
   seed?: number
@@ -73,7 +67,15 @@ export function randomModel(options: RandomModelOptions = {}): MoeModel {
   const { seed = 1, D = 16, H = 24, E = 4, K = 2, V = 40, layers = 2, heads = 4, kvHeads = 2 } = options
   const next = randomNumbers(seed)
   const headDim = D / heads
-  const moe: MoeConfig = { kind: 'moe', intermediateSize: H, router: softmaxTopK(E, K) }
+  const layer: LayerConfig = {
+    attention: groupedAttention({
+      numHeads: heads,
+      numKeyValueHeads: kvHeads,
+      headDim,
+      slidingWindow: options.slidingWindow ?? null,
+    }),
+    feedForward: { kind: 'moe', intermediateSize: H, router: softmaxTopK(E, K) },
+  }
   const config: ModelConfig = {
     family: 'mixtral',
     vocabSize: V,
@@ -81,15 +83,7 @@ export function randomModel(options: RandomModelOptions = {}): MoeModel {
     maxPositionEmbeddings: 65_536,
     normEps: 1e-5,
     tieWordEmbeddings: options.tied ?? false,
-    attention: {
-      numHeads: heads,
-      numKeyValueHeads: kvHeads,
-      headDim,
-      bias: false,
-      slidingWindow: options.slidingWindow ?? null,
-    },
-    rope: { theta: 10000, scaling: { type: 'default' } },
-    layers: new Array(layers).fill(moe),
+    layers: new Array(layers).fill(layer),
     bosTokenId: null,
     eosTokenIds: [],
   }

@@ -1,6 +1,7 @@
 import { expect } from 'vitest'
 import { softmaxTopK } from '../../src/model/config.ts'
-import { type RouterStep, stepRouter } from '../../src/model/router/route.ts'
+import { stepRouter } from '../../src/model/router/route.ts'
+import type { RouterStep } from '../../src/model/router/types.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { HIDDEN, NAMES, ROUTER_WEIGHT, TOKENS } from './cast.ts'
 import { lesson, show, table } from './lesson.ts'

@@ -1,6 +1,7 @@
 import { expect } from 'vitest'
 import { type RouterConfig, softmaxTopK } from '../../src/model/config.ts'
-import { finishRouting, type Routing, stepRouter } from '../../src/model/router/route.ts'
+import { finishRouting, stepRouter } from '../../src/model/router/route.ts'
+import type { Routing } from '../../src/model/router/types.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { HIDDEN, ROUTER_WEIGHT } from './cast.ts'
 import { lesson, show, table } from './lesson.ts'

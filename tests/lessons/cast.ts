@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { ReferenceExpert } from '../../src/model/reference.ts'
-import { finishRouting, type RouterLayer, stepRouter } from '../../src/model/router/route.ts'
+import { finishRouting, stepRouter } from '../../src/model/router/route.ts'
+import type { RouterLayer } from '../../src/model/router/types.ts'
 import { type LayerTrace, TraceRecorder } from '../../src/model/trace.ts'
 import type { MoeWeights } from '../../src/model/weights.ts'
 import { expertTensors } from '../helpers/random.ts'

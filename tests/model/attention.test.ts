@@ -2,8 +2,9 @@ import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { startRuntime } from '../../src/device/index.ts'
-import { attention, queryBlocks } from '../../src/model/attention.ts'
-import type { AttentionConfig } from '../../src/model/config.ts'
+import { grouped } from '../../src/model/attention/grouped.ts'
+import { queryBlocks } from '../../src/model/attention/mask.ts'
+import type { GroupedAttention } from '../../src/model/config.ts'
 import { KvCache } from '../../src/model/kv-cache.ts'
 import { rmsNorm } from '../../src/model/norm.ts'
 import {
@@ -13,7 +14,8 @@ import {
   ropeReference,
   rowTimes,
 } from '../../src/model/reference.ts'
-import { headTables, ropeFrequencies, ropeTables } from '../../src/model/rope.ts'
+import { ropeFrequencies, ropeTables } from '../../src/model/rope.ts'
+import { groupedAttention } from '../helpers/attention.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { randomMatrix, randomNumbers } from '../helpers/random.ts'
 
@@ -35,13 +37,13 @@ describe.each(['cpu', 'js'] as const)('on %s', (device) => {
     })
     fc.assert(
       fc.property(shapes, ({ kvHeads, groups, headDim, T, window, seed }) => {
-        const config = {
+        const config = groupedAttention({
           numHeads: kvHeads * groups,
           numKeyValueHeads: kvHeads,
           headDim,
-          bias: false,
           slidingWindow: window,
-        }
+          rope: { theta: THETA, scaling: { type: 'default' } },
+        })
         const { x, qkv, output } = randomAttention(config, T, seed)
         const expected = definition(x, qkv, output, config).flat()
         for (const blockTokens of [1, 2, 3, T]) {
@@ -92,7 +94,7 @@ test('linear scaling divides every frequency', () => {
   ])
 })
 
-function randomAttention({ numHeads, numKeyValueHeads, headDim }: AttentionConfig, T: number, seed: number) {
+function randomAttention({ numHeads, numKeyValueHeads, headDim }: GroupedAttention, T: number, seed: number) {
   const next = randomNumbers(seed)
   const D = 5
   return {
@@ -102,7 +104,7 @@ function randomAttention({ numHeads, numKeyValueHeads, headDim }: AttentionConfi
   }
 }
 
-function definition(x: Matrix, qkv: Matrix, output: Matrix, config: AttentionConfig): Matrix {
+function definition(x: Matrix, qkv: Matrix, output: Matrix, config: GroupedAttention): Matrix {
   const { numHeads, numKeyValueHeads, headDim } = config
   const rows = x.map((row) => rowTimes(row, qkv))
   const heads = (first: number, count: number, rotate: boolean) =>
@@ -122,33 +124,26 @@ function fast(
   x: Matrix,
   qkv: Matrix,
   output: Matrix,
-  config: AttentionConfig,
+  config: GroupedAttention,
   blockTokens: number,
 ): Float32Array {
   const T = x.length
-  const cache = new KvCache({ numLayers: 1, maxPositionEmbeddings: 256, ...config })
+  const cache = new KvCache({ layers: [grouped.cached(config)], maxPositionEmbeddings: 256 })
   const { columns } = cache.extend([new Uint8Array(T).fill(1)])
   const values = tf.tidy(() => {
-    const frequencies = ropeFrequencies({ theta: THETA, scaling: { type: 'default' } }, config.headDim)
-    const context = {
+    const positions = Int32Array.from({ length: T }, (_, t) => t)
+    const attention = grouped.layers(config, {
       batch: 1,
-      turn: headTables(
-        ropeTables(
-          Int32Array.from({ length: T }, (_, t) => t),
-          1,
-          frequencies,
-        ),
-        config,
-      ),
-      blocks: queryBlocks(columns, T, config, blockTokens),
-      cache,
       normEps: 1e-5,
-    }
+      rope: (rope, headDim) => ropeTables(positions, 1, ropeFrequencies(rope, headDim)),
+      blocks: (shape) => queryBlocks(columns, T, shape, blockTokens),
+      cache,
+    })
     const weights = {
       qkv: { weight: tf.tensor2d(qkv), bias: null },
       output: { weight: tf.tensor2d(output), bias: null },
     }
-    return attention(tf.tensor2d(x), weights, config, context, 0).dataSync() as Float32Array
+    return attention(tf.tensor2d(x), weights, 0).dataSync() as Float32Array
   })
   cache.dispose()
   return values

@@ -3,12 +3,16 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { LIMITS } from '../../src/backend/limits.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
-import { chooseDispatch, DISPATCHES, routeAndDispatch } from '../../src/model/dispatch/index.ts'
+import { chooseDispatch } from '../../src/model/dispatch/index.ts'
 import { applyExpert } from '../../src/model/experts.ts'
+import { routeAndDispatch } from '../../src/model/moe.ts'
 import { expertReference, moeReference } from '../../src/model/reference.ts'
-import { type Routing, route } from '../../src/model/router/route.ts'
+import { route } from '../../src/model/router/route.ts'
+import type { Routing } from '../../src/model/router/types.ts'
+import { DISPATCHES } from '../../src/model/ways.ts'
+import { asLoaded } from '../../src/model/weights.ts'
 import { maxDifference } from '../helpers/golden.ts'
-import { asLoaded, expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
+import { expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
 
 const D = 12
 const H = 20
@@ -74,6 +78,25 @@ describe.each(['cpu', 'wasm', 'js'] as const)('on %s', (device) => {
     }
   })
 
+  test.each([Number.NaN, Number.POSITIVE_INFINITY])(
+    'an expert of %d hurts only tokens that go to it',
+    (bad) => {
+      const toOthers = Array.from({ length: 9 }, (_, t) => [t % 3, 1, 0, -9])
+      const layer = randomLayer(9, 4, 2, toOthers)
+      const spoilt = layer.reference.map((expert, e) =>
+        e === 3 ? { ...expert, down: expert.down.map((row) => row.map(() => bad)) } : expert,
+      )
+      for (const dispatch of DISPATCHES) {
+        const output = run({ ...layer, reference: spoilt }, dispatch)
+        expect(maxDifference(output, layer.expected), dispatch).toBeLessThan(2e-5)
+      }
+      const lastToIt = { ...layer, routerLogits: toOthers.with(8, [0, 0, 0, 9]), reference: spoilt }
+      const unlike = run(lastToIt, 'dense')
+      expect(maxDifference(unlike.subarray(0, 8 * D), layer.expected.slice(0, 8 * D))).toBeLessThan(2e-5)
+      expect(unlike.subarray(8 * D).some(Number.isFinite)).toBe(false)
+    },
+  )
+
   test('E=1 is the plain feed-forward', () => {
     const layer = randomLayer(5, 1, 1)
     const plain = layer.x.flatMap((row) => expertReference(row, layer.reference[0]))
@@ -118,6 +141,37 @@ test('an expert applied to no rows gives no rows, as the grouping on the device 
     const expert = expertTensors(randomExpert(D, H, randomNumbers(3)))
     expect(applyExpert(tf.zeros([0, D]), expert).shape).toEqual([0, D])
   })
+})
+
+test('an expert that no token goes to does not get into gradients', async () => {
+  await startRuntime({ device: 'cpu' })
+  const layer = randomLayer(
+    5,
+    4,
+    2,
+    Array.from({ length: 5 }, () => [1, 2, 0, -9]),
+  )
+  const gradients = (bad: number) =>
+    tf.tidy(() => {
+      const spoilt = layer.reference.map((expert, e) =>
+        e === 3 ? { ...expert, down: expert.down.map((row) => row.map(() => bad)) } : expert,
+      )
+      const weights = {
+        kind: 'moe' as const,
+        router: { weight: tf.tensor2d([[0]]), bias: null },
+        scoreBias: null,
+        ...asLoaded(spoilt.map(expertTensors)),
+      }
+      const context = { place: { layer: 0 }, training: { onRouting: () => {} } }
+      const [ofX, ofLogits] = tf.grads((x, logits) =>
+        tf.sum(
+          routeAndDispatch(x as tf.Tensor2D, logits as tf.Tensor2D, weights, layer.config, 'auto', context)
+            .output,
+        ),
+      )([tf.tensor2d(layer.x), tf.tensor2d(layer.routerLogits)])
+      return [...ofX.dataSync(), ...ofLogits.dataSync()]
+    })
+  expect(gradients(Number.NaN)).toEqual(gradients(1))
 })
 
 test('auto gathers few assignments and groups many', () => {

@@ -3,17 +3,14 @@ import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { startRuntime } from '../../src/device/index.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
-import { DISPATCHES } from '../../src/model/dispatch/index.ts'
 import { moeReference } from '../../src/model/reference.ts'
 import { expertCapacity } from '../../src/model/router/capacity.ts'
-import {
-  type Interventions,
-  interventionFor,
-  interventionsByLayer,
-} from '../../src/model/router/interventions.ts'
-import { type Routing, route } from '../../src/model/router/route.ts'
+import { interventionFor, interventionsByLayer } from '../../src/model/router/interventions.ts'
+import { route } from '../../src/model/router/route.ts'
+import type { Interventions, Routing } from '../../src/model/router/types.ts'
 import type { RoutingTrace } from '../../src/model/trace.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
+import { DISPATCHES } from '../../src/model/ways.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { randomModel, randomNumbers, randomTokens } from '../helpers/random.ts'
 
@@ -529,8 +526,9 @@ describe('through a model', () => {
   })
 
   test('a model without a router takes no interventions', () => {
-    const dense = { ...model.config, layers: [{ kind: 'dense' as const, intermediateSize: 4, bias: false }] }
-    expect(() => interventionsByLayer({ topK: 1 }, dense.layers)).toThrow(
+    const [layer] = model.config.layers
+    const dense = { ...layer, feedForward: { kind: 'dense' as const, intermediateSize: 4, bias: false } }
+    expect(() => interventionsByLayer({ topK: 1 }, [dense])).toThrow(
       'interventions: every layer is dense, so none has a router',
     )
   })

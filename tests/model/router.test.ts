@@ -4,14 +4,9 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { startRuntime } from '../../src/device/index.ts'
 import { type RouterConfig, softmaxTopK } from '../../src/model/config.ts'
 import { interventionFor } from '../../src/model/router/interventions.ts'
-import {
-  type RouterStep,
-  type Routing,
-  route,
-  stepRouter,
-  stepsFromLogits,
-} from '../../src/model/router/route.ts'
+import { route, stepRouter, stepsFromLogits } from '../../src/model/router/route.ts'
 import { routeTensors, routingToHost } from '../../src/model/router/tensors.ts'
+import type { RouterStep, Routing } from '../../src/model/router/types.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { randomNumbers } from '../helpers/random.ts'
 
@@ -297,7 +292,7 @@ function onDevice(logits: Float32Array, config: RouterConfig, scoreBias: Float32
   const E = config.numExperts
   const before = tf.memory().numTensors
   const input = tf.tensor2d(logits, [logits.length / E, E])
-  const tensors = routeTensors(input, config, scoreBias)
+  const tensors = routeTensors(input, { config, scoreBias })
   const routing = routingToHost(tensors, E)
   tf.dispose([input, tensors.expertIndices, tensors.expertWeights])
   expect(tf.memory().numTensors).toBe(before)

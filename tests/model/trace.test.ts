@@ -2,8 +2,9 @@ import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, expect, test } from 'vitest'
 import { startRuntime } from '../../src/device/index.ts'
 import { type RouterConfig, softmaxTopK } from '../../src/model/config.ts'
-import { type Interventions, interventionFor } from '../../src/model/router/interventions.ts'
+import { interventionFor } from '../../src/model/router/interventions.ts'
 import { route } from '../../src/model/router/route.ts'
+import type { Interventions } from '../../src/model/router/types.ts'
 import { type LayerTrace, TraceRecorder } from '../../src/model/trace.ts'
 
 beforeAll(async () => {

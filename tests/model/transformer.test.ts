@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { startRuntime } from '../../src/device/index.ts'
-import { DISPATCHES } from '../../src/model/dispatch/index.ts'
+import { DISPATCHES } from '../../src/model/ways.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { logitsOf } from '../helpers/logits.ts'
 import { randomModel, randomTokens } from '../helpers/random.ts'

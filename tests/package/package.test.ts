@@ -2,18 +2,19 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Command } from 'commander'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { addCommands } from '../../src/cli/commands.ts'
+import { addCommands, COMMANDS } from '../../src/cli/commands.ts'
 import { readConfig } from '../../src/load-model.ts'
+import { mixturesOf } from '../../src/model/config.ts'
 import { bundledModels } from '../../src/package.ts'
 import { REPOSITORY } from '../cli/run-cli.ts'
 import { type CodeBlock, codeBlocks, pages } from './code-blocks.ts'
+import { NODES, type Tried, tryCommands } from './commands.ts'
 import { freshProject, pack, run, temporaryFolder } from './fresh-project.ts'
 
 /*
  * The package as other projects get it. TINYMOE_TEST_NODES=/path/to/node:/path/to/node runs the test file of
- * docs/testing.md under other versions of Node too.
+ * docs/testing.md and the commands under other versions of Node too; `npm run test:nodes` fetches some for it.
  */
-const NODES = process.env.TINYMOE_TEST_NODES?.split(':') ?? [process.execPath]
 const POOLS = ['forks', 'threads']
 const TESTING = 'docs/testing.md'
 /** Fails where TensorFlow does not work, and takes nothing else. */
@@ -146,7 +147,7 @@ describe("README's program", () => {
       stdout,
       stderr,
     } = await run(process.execPath, ['--import', 'tsx', file], project, NATIVE)
-    const routers = readConfig(name).config.layers.filter(({ kind }) => kind === 'moe').length
+    const routers = mixturesOf(readConfig(name).config.layers).length
     expect(stdout.match(/^top-k /gm)?.length ?? 0).toBe(routers)
     if (routers > 0) expect([exit, stderr]).toEqual([0, ''])
     else expect(stderr).toContain('InputError: interventions: every layer is dense, so none has a router')
@@ -195,13 +196,29 @@ test('fails', async () => {
   })
 })
 
+describe('the commands', () => {
+  let first: Tried
+
+  test.each(NODES)(
+    'work under %s without a warning, and print what they print under the others',
+    async (node) => {
+      const tried = await tryCommands(node, join(installed, 'src/cli/main.js'), project)
+      expect(tried.complaints).toEqual({})
+      expect(Object.values(tried.printed).filter((text) => text === '')).toEqual([])
+      first ??= tried
+      expect(tried.printed).toEqual(first.printed)
+    },
+    600_000,
+  )
+})
+
 describe('what is in it', () => {
   test('the commands, the models, and the docs that README and --help name', async () => {
-    const program = new Command('tinymoe')
-    await addCommands(program, [])
     let help = readFileSync(join(REPOSITORY, 'src/cli/main.ts'), 'utf8') // its text is printed as it is there
-    for (const command of program.commands) {
-      command.configureOutput({ writeOut: (text) => (help += text) }).outputHelp()
+    for (const name of Object.keys(COMMANDS)) {
+      const program = new Command('tinymoe')
+      await addCommands(program, [name])
+      program.commands[0].configureOutput({ writeOut: (text) => (help += text) }).outputHelp()
     }
     const named = help.match(/\b(docs|bench|models)\/[\w./-]*\w/g) ?? []
     const linked = pages().flatMap((page) =>

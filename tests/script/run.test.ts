@@ -23,7 +23,7 @@ async function ended(args: string[], work: () => void | Promise<void>) {
     for (const spy of spies) spy.mockRestore()
   })
   process.exitCode = undefined
-  await runScript(new Command('script').option('--rows <n>', 'rows', wholeNumber(1)).action(work), args)
+  await runScript(new Command('script').option('--rows <n>', 'rows', wholeNumber(1, 9)).action(work), args)
   return { code: process.exitCode, stderr }
 }
 
@@ -42,7 +42,7 @@ describe('a script', () => {
   })
 
   test('that is used wrongly says so, shows its usage and exits 2', async () => {
-    const wrong = "error: option '--rows <n>' argument '0' is invalid. Expected a whole number from 1.\n"
+    const wrong = "error: option '--rows <n>' argument '0' is invalid. Expected a whole number from 1 to 9.\n"
     expect(await ended(['--rows', '0'], () => {})).toEqual({ code: 2, stderr: `${wrong}${USAGE}` })
     const work = () => {
       throw new UsageError('give rows')
@@ -68,7 +68,7 @@ describe.concurrent('scripts of this project', PATIENT, () => {
   test.for<[message: string, script: string, args: string[]]>([
     ["required option '--model <dir>' not specified", 'bench/peers/alternate.ts', []],
     [
-      "option '--rounds <n>' argument '0' is invalid. Expected a whole number from 1.",
+      "option '--rounds <n>' argument '0' is invalid. Expected a whole number from 1 to 10000.",
       'bench/peers/alternate.ts',
       ['--model', 'models/moe', '--rounds', '0'],
     ],
@@ -78,12 +78,12 @@ describe.concurrent('scripts of this project', PATIENT, () => {
       ['--model', 'models/moe', '--executor', 'quick'],
     ],
     [
-      "option '--prefill <n>' argument '5x' is invalid. Expected a whole number from 0.",
+      "option '--prefill <n>' argument '5x' is invalid. Expected a whole number from 0 to 10000000.",
       'bench/peers/whole-model.ts',
       ['--model', 'models/moe', '--prefill', '5x'],
     ],
     [
-      "option '--seeds <n>' argument '0' is invalid. Expected a whole number from 1.",
+      "option '--seeds <n>' argument '0' is invalid. Expected a whole number from 1 to 1000.",
       'bench/study.ts',
       ['--seeds', '0'],
     ],

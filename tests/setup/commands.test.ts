@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { Command } from 'commander'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { registerDoctor } from '../../src/cli/doctor.ts'
-import { registerSetup } from '../../src/cli/setup.ts'
+import { describePreparation, registerSetup } from '../../src/cli/setup.ts'
 import { SetupError } from '../../src/errors.ts'
 import { fakeHost, fileInTheWay } from './fake-host.ts'
 
@@ -47,8 +47,10 @@ test('setup that cannot succeed leaves things to wasm, without failing', async (
   expect(process.exitCode).toBeUndefined()
 })
 
-test('setup of a variant asked for by name fails', async () => {
+test('setup that is asked for in particular fails', async () => {
   unusableCache()
+  await expect(run('setup', '--force')).rejects.toThrow(SetupError)
+  await expect(run('setup', '--compiler', 'fetch')).rejects.toThrow(SetupError)
   await expect(run('setup', '--variant', 'cpu')).rejects.toThrow(SetupError)
   await expect(run('setup', '--wheel', '/nowhere.whl')).rejects.toThrow(/nowhere\.whl/)
 })
@@ -66,7 +68,28 @@ test('setup --check says what is missing and exits 1', async () => {
   })
 })
 
-test('an unknown variant is wrong usage', async () => {
+test('what was done ends with who compiled the addon, if it was compiled', () => {
+  const done = {
+    variant: 'cpu',
+    reason: 'no GPU',
+    folder: '/c',
+    libraries: true,
+    addon: true,
+    placed: true,
+  } as const
+  const told = (compiler: string, compiled = true) =>
+    describePreparation({ ...done, changed: compiled, compiled, compiler })
+  expect(told('c++ 12.2.0', false)).toBe('TensorFlow (cpu) was already set up in /c; no GPU')
+  expect(told('c++ 12.2.0')).toBe(
+    'TensorFlow (cpu) is now set up in /c; no GPU; its addon was compiled by c++ 12.2.0',
+  )
+  expect(told('ziglang 0.17.1')).toMatch(
+    /; its addon was compiled by ziglang 0\.17\.1, which was fetched for it and is removed again$/,
+  )
+})
+
+test('an unknown variant or compiler is wrong usage', async () => {
+  await expect(run('setup', '--compiler', 'gcc')).rejects.toThrow(/Allowed choices are system, fetch/)
   await expect(run('setup', '--variant', 'rocm')).rejects.toThrow(/Allowed choices are auto, cpu, cuda/)
 })
 

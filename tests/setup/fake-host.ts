@@ -55,7 +55,8 @@ export function withCommands(host: FakeHost, replaced: Record<string, CommandRes
 
 function runCommand(host: FakeHost, command: string, args: string[]): CommandResult {
   if (command === 'python3') return args.includes('download') ? pipDownload(host, args) : OK
-  if (command === 'c++') return compile(args)
+  if (command === 'c++' || command.endsWith('/ziglang/zig')) return compile(args)
+  if (command === process.execPath) return OK // loads the addon
   return NOT_FOUND
 }
 

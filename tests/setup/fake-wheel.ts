@@ -32,7 +32,10 @@ export function wheelBytes({
       `Version: ${version}`,
       ...(requirements ?? []).map((line) => `Requires-Dist: ${line}`),
     ].join('\n'),
-    [`${info}/WHEEL`]: `Wheel-Version: 1.0\nTag: ${python ?? 'cp311'}-none-${platform}\n`,
+    [`${info}/WHEEL`]: [
+      'Wheel-Version: 1.0',
+      ...platform.split('.').map((tag) => `Tag: ${python ?? 'cp311'}-none-${tag}`),
+    ].join('\n'),
   }
   const record = Object.entries(files)
     .map(
@@ -91,6 +94,20 @@ export const NVIDIA_WHEELS: FakeWheel[] = [
     [`nvidia/${library}/include/${library}.h`]: '//',
   },
 }))
+
+export const COMPILER_WHEEL: FakeWheel = {
+  project: 'ziglang',
+  version: '0.17.1',
+  platform: 'manylinux_2_12_x86_64.manylinux2010_x86_64',
+  python: 'py3',
+  members: {
+    'ziglang/zig': 'binary',
+    'ziglang/lib/std/os/windows.zig': 'part of the compiler',
+    'ziglang/lib/libc/include/any-linux-any/errno.h': '//',
+    'ziglang/lib/libc/include/any-windows-any/windows.h': '//',
+    'ziglang/lib/libc/mingw/crt.c': '//',
+  },
+}
 
 /** A zip archive with its members stored as they are; yauzl needs no checksum to read them. */
 function zip(files: Record<string, string>): Buffer {

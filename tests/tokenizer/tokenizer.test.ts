@@ -85,7 +85,7 @@ describe('loadTokenizer', () => {
     ['[1]', /tokenizer\.json: is \[1\], expected a JSON object$/],
     ['{}', /tokenizer\.json: has no "model" with a "vocab", expected a tokenizer/],
     [
-      '{"model": {"type": "BPE", "vocab": {}, "merges": []}, "pre_tokenizer": {"type": "Odd"}}',
+      '{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "pre_tokenizer": {"type": "Odd"}}',
       /tokenizer\.json: cannot be used as a tokenizer \(.+\)$/,
     ],
   ])('%s is a CheckpointError of one sentence', async (content, message) => {

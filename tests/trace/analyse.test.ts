@@ -5,7 +5,7 @@ import { weightBytesPerToken } from '../../src/cost/bytes.ts'
 import { expectedDistinct } from '../../src/cost/experts.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { InputError } from '../../src/errors.ts'
-import { type ModelConfig, softmaxTopK } from '../../src/model/config.ts'
+import { type LayerConfig, type ModelConfig, softmaxTopK } from '../../src/model/config.ts'
 import { countTokens } from '../../src/model/router/route.ts'
 import { joinTraces, type RoutingTrace } from '../../src/model/trace.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
@@ -46,7 +46,11 @@ function traceOf(layers: number[][][], E: number): RoutingTrace {
 
 /** The small model's config with other layers. */
 function configOf(layers: number, E: number, K: number): ModelConfig {
-  const layer = { kind: 'moe' as const, intermediateSize: 24, router: softmaxTopK(E, K) }
+  const [{ attention }] = model.config.layers
+  const layer: LayerConfig = {
+    attention,
+    feedForward: { kind: 'moe', intermediateSize: 24, router: softmaxTopK(E, K) },
+  }
   return { ...model.config, layers: new Array(layers).fill(layer) }
 }
 

@@ -61,7 +61,7 @@ describe.concurrent('as a process', PATIENT, () => {
   test('prints the heat map and a table of the layers', async ({ expect }) => {
     const { code, stdout, stderr } = await tinymoe('trace', MIXTRAL, ...TOKENS)
     expect([code, stderr]).toEqual([0, ''])
-    const [map, legend, statistics] = stdout.split('\n\n')
+    const [map, legend, parameters, statistics] = stdout.split('\n\n')
     expect(`\n${map}\n`).toBe(`
                    layer 0           layer 1           layer 2
            expert   0 1 2 3 4 5 6 7   0 1 2 3 4 5 6 7   0 1 2 3 4 5 6 7
@@ -73,6 +73,9 @@ describe.concurrent('as a process', PATIENT, () => {
 load-balance loss  1.76              1.53              1.59
 `)
     expect(legend).toMatch(/^░ ▒ ▓ █ up to/)
+    expect(parameters).toMatch(
+      /^parameters that ran\ntoken 0: [\d.]+K of [\d.]+K: layer 0 experts 4, 5; 1: 5, 6; 2: 1, 5\n/,
+    )
     expect(statistics.split('\n').map((line) => line.trim().split(/ {2,}/).length)).toEqual([
       10, 10, 10, 10, 1,
     ])

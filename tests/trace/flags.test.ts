@@ -5,13 +5,15 @@ import { Command } from 'commander'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   addInterventionOptions,
+  changesText,
   checkInterventions,
+  type InterventionFlags,
   interventionsOf,
   namedAfterFlag,
 } from '../../src/cli/trace-interventions.ts'
 import { InputError, UsageError } from '../../src/errors.ts'
 import { readConfig } from '../../src/load-model.ts'
-import type { Interventions } from '../../src/model/router/interventions.ts'
+import type { Interventions } from '../../src/model/router/types.ts'
 import { traceToJson } from '../../src/trace/json.ts'
 import { MIXTRAL } from '../cli/run-cli.ts'
 import { smallTrace } from './traces.ts'
@@ -88,16 +90,19 @@ describe('each flag is its intervention', () => {
 
 describe('a bad value is a sentence with flag, value and what was expected', () => {
   test.each([
-    [['--top-k', '0'], "option '--top-k <k>' argument '0' is invalid. Expected a whole number from 1."],
+    [
+      ['--top-k', '0'],
+      "option '--top-k <k>' argument '0' is invalid. Expected a whole number from 1 to 1000000.",
+    ],
     [['--disable', '3,'], "argument '3,' is invalid. Expected experts such as 3,7 or, in layer 1 only, 1:3."],
     [['--disable', 'x:3'], "argument 'x:3' is invalid."],
     [['--disable', '3', '--disable', '-1'], "argument '-1' is invalid."],
     [['--force', '3'], "argument '3' is invalid. Expected position=experts such as 0=3,7"],
     [['--force', '3='], "argument '3=' is invalid."],
     [['--bias', '3'], "argument '3' is invalid. Expected expert=value such as 3=0.5"],
-    [['--bias', '3=1e9'], "argument '3=1e9' is invalid."],
-    [['--router-temperature', '0'], "argument '0' is invalid. Expected a number above 0."],
-    [['--capacity', '-1'], "argument '-1' is invalid. Expected a number above 0."],
+    [['--bias', '3=1e999'], "argument '3=1e999' is invalid."],
+    [['--router-temperature', '0'], "argument '0' is invalid. Expected a number above 0 and up to 1000000."],
+    [['--capacity', '-1'], "argument '-1' is invalid. Expected a factor above 0 and up to 1000000."],
     [['--capacity-policy', 'lose', '--capacity', '1'], 'Allowed choices are drop, next-best, none.'],
     [['--route', 'best'], 'Allowed choices are random, round-robin.'],
     [['--route', 'random', '--replay', 'x'], "'--route <how>' cannot be used with option '--replay <file>'"],
@@ -159,5 +164,29 @@ describe('a value that the model cannot follow names its flag', () => {
       force: [{ position: 4, experts: [0] }],
     }
     expect(() => checkInterventions(interventions, config, 5)).not.toThrow()
+  })
+})
+
+describe('what was changed, in words', () => {
+  test.each<[InterventionFlags, string | null]>([
+    [{}, null],
+    [{ topK: 1 }, '--top-k 1'],
+    [{ disable: [[{ expert: 3 }, { expert: 7, layer: 1 }], [{ expert: 0 }]] }, '--disable 3,1:7,0'],
+    [
+      {
+        force: [
+          { position: 4, experts: [2, 6] },
+          { position: 0, experts: [1], layer: 2 },
+        ],
+      },
+      '--force 4=2,6 --force 2:0=1',
+    ],
+    [{ bias: [{ expert: 3, value: -0.5 }], routerTemperature: 2 }, '--bias 3=-0.5 --router-temperature 2'],
+    [{ route: 'random' }, '--route random --seed 0'],
+    [{ route: 'round-robin' }, '--route round-robin'],
+    [{ capacity: 1.25, capacityPolicy: 'next-best' }, '--capacity 1.25 --capacity-policy next-best'],
+    [{ replay: 'a.json' }, '--replay a.json'],
+  ])('%j', (flags, text) => {
+    expect(changesText(flags)).toBe(text)
   })
 })

@@ -104,3 +104,9 @@ describe('colour', () => {
     expect(colours[2]).not.toContain(ofExpert2)
   })
 })
+
+test('what was changed stands above the map, escaped', () => {
+  const plain = heatMap(smallTrace(), { width: 80, depth: 0 })
+  const changed = heatMap(smallTrace(), { width: 80, depth: 0, changes: '--top-k 1 --replay a\x1bb' })
+  expect(changed).toEqual(['changed: --top-k 1 --replay a\\u{1b}b', '', ...plain])
+})

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { RouterStep } from '../../src/model/router/route.ts'
+import type { RouterStep } from '../../src/model/router/types.ts'
 import { displayWidth } from '../../src/text/columns.ts'
 import type { Decision } from '../../src/trace/decision.ts'
 import {
@@ -163,7 +163,7 @@ Once|[ upon]| a
 ------------------------------------------------------------------------------
 1  scores           s = softmax(z)
    Softmax turns the logits into shares of one.
-   expert             0*      1       2       3
+   expert             0       1       2       3
    z              1.5000  0.8000  0.1000   -12.3
    s              0.5000  0.2500  0.1250  0.1250
 
@@ -182,7 +182,7 @@ n next  b back  l/L layer  t/T token  h help  q quit
     ).toEqual([
       '2  group-limit      does not apply',
       '   There are no groups.',
-      '   expert             0*      1       2       3',
+      '   expert             0       1       2       3',
       '   c              0.5000  0.2500  0.1250  0.1250',
     ])
   })
@@ -197,7 +197,7 @@ n next  b back  l/L layer  t/T token  h help  q quit
    expert after        0 dropped
 
 recorded: expert 0 (0.7500), dropped; margin 0.1250, entropy 1.2500 nats
-The steps come to the recorded decision; * marks its experts.
+The steps come to the recorded decision; * marks the chosen, once chosen.
 
 n next  b back  l/L layer  t/T token  h help  q quit
 `)
@@ -207,7 +207,7 @@ n next  b back  l/L layer  t/T token  h help  q quit
       '(5 more lines: down)',
     ])
     const scrolled = screen({ ...START, token: 1, step: 2, scroll: 99 }, { ...view, height: 9 })
-    expect(scrolled[6]).toBe('The steps come to the recorded decision; * marks its experts.')
+    expect(scrolled[6]).toBe('The steps come to the recorded decision; * marks the chosen, once chosen.')
   })
 
   test('a decision that differs from the device is said', () => {

@@ -2,9 +2,9 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { InputError } from '../../src/errors.ts'
 import { type LoadedModel, loadModel } from '../../src/load-model.ts'
-import { type RouterConfig, softmaxTopK } from '../../src/model/config.ts'
-import type { Interventions } from '../../src/model/router/interventions.ts'
-import { type RouterStep, route, stepsFromLogits } from '../../src/model/router/route.ts'
+import { mixtureAt, mixturesOf, type RouterConfig, softmaxTopK } from '../../src/model/config.ts'
+import { route, stepsFromLogits } from '../../src/model/router/route.ts'
+import type { Interventions, RouterStep } from '../../src/model/router/types.ts'
 import type { RoutingTrace } from '../../src/model/trace.ts'
 import { joinTraces } from '../../src/model/trace.ts'
 import { traceFromJson, traceToJson } from '../../src/trace/json.ts'
@@ -80,7 +80,7 @@ describe.each(MIXTURES)('%s', (name) => {
 
   test('every decision is what its steps come to, of one sequence and of a padded batch', () => {
     const one = traced(model, TOKENS)
-    expect(one.layers.length).toBe(model.config.layers.filter(({ kind }) => kind === 'moe').length)
+    expect(one.layers.length).toBe(mixturesOf(model.config.layers).length)
     expectRecorded(model, one)
     expectRecorded(model, traced(model, [TOKENS, TOKENS.slice(3, 8)]))
   })
@@ -143,7 +143,7 @@ test("deepseek's choosing bias counts: steps without it would decide otherwise, 
   const model = await loadModel('models/deepseek', { device: 'cpu' })
   const trace = traced(model, [1, 49, 80, 313])
   const differ = trace.layers.filter(({ layer, routerLogits, expertIndices }) => {
-    const { router } = model.config.layers[layer] as { router: RouterConfig }
+    const { router } = mixtureAt(model.config, layer)
     return String(route(routerLogits, router).expertIndices) !== String(expertIndices)
   })
   expect(differ.length).toBeGreaterThan(0)
@@ -180,7 +180,7 @@ function recordedBy(config: RouterConfig, logits: number[], experts: number[]) {
   const scores = [...steps].find(({ name }) => name === 'scores')!.outputs.scores.data as Float32Array
   const total = experts.reduce((sum, e) => sum + scores[e], 0)
   const model = {
-    config: { layers: [{ kind: 'moe', router: config }] },
+    config: { layers: [{ feedForward: { kind: 'moe', router: config } }] },
     weights: { blocks: [{ feedForward: { kind: 'moe', scoreBias: null, router: { bias: null } } }] },
   } as unknown as SteppedModel
   const trace: RoutingTrace = {

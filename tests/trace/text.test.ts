@@ -1,11 +1,12 @@
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { colourDepth } from '../../src/cli/colour-depth.ts'
+import { quoted } from '../../src/text/foreign.ts'
 import { loadTokenizer } from '../../src/tokenizer/load.ts'
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
 import { painted } from '../../src/trace/ansi.ts'
 import { expertColour } from '../../src/trace/colours.ts'
-import { quoted, tokenTexts } from '../../src/trace/token-text.ts'
+import { tokenTexts } from '../../src/trace/token-text.ts'
 import { tokenizerDir } from '../generate/fixtures.ts'
 
 describe('texts of tokens', () => {

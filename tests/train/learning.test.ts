@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { startRuntime } from '../../src/device/index.ts'
-import { type ModelConfig, type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
+import { type ModelConfig, type MoeConfig, mixtureAt, softmaxTopK } from '../../src/model/config.ts'
 import { tokenizerOf } from '../../src/train/checkpoint.ts'
 import { initWeights } from '../../src/train/initialize.ts'
 import type { PresetName } from '../../src/train/presets.ts'
@@ -32,15 +32,15 @@ function smallTrainer(preset: PresetName, config: ModelConfig): Trainer {
 }
 
 function widened(config: ModelConfig, router: MoeConfig['router']): ModelConfig {
-  const attention = { ...config.attention, headDim: 16 }
-  const layer: MoeConfig = { kind: 'moe', intermediateSize: 32, router }
-  return { ...config, hiddenSize: 32, attention, layers: [layer, layer] }
+  const attention = { ...config.layers[0].attention, headDim: 16 }
+  const feedForward: MoeConfig = { kind: 'moe', intermediateSize: 32, router }
+  return { ...config, hiddenSize: 32, layers: new Array(2).fill({ attention, feedForward }) }
 }
 
 /** The preset, and the least and largest share of an expert that count as balanced; even is 0.25. A bias balances closely. */
 const CASES: [preset: PresetName, balancing: string, config: ModelConfig, least: number, most: number][] = [
   ['moe', 'a loss', widened(TINY.mixtral, softmaxTopK(EXPERTS, 2)), 0.08, 0.5],
-  ['deepseek', 'a bias', widened(TINY.glm4_moe, (TINY.glm4_moe.layers[1] as MoeConfig).router), 0.2, 0.3],
+  ['deepseek', 'a bias', widened(TINY.glm4_moe, mixtureAt(TINY.glm4_moe, 1).router), 0.2, 0.3],
 ]
 
 describe.each(CASES)('a very small %s model, balanced by %s', (preset, _, config, least, most) => {

@@ -1,5 +1,11 @@
 import { generateSample } from '../../src/corpus/index.ts'
-import { type DenseConfig, type ModelConfig, type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
+import {
+  type AttentionConfig,
+  type DenseConfig,
+  type ModelConfig,
+  type MoeConfig,
+  softmaxTopK,
+} from '../../src/model/config.ts'
 import { trainBpe } from '../../src/text/bpe.ts'
 import { tokenizerOf } from '../../src/train/checkpoint.ts'
 import { initWeights } from '../../src/train/initialize.ts'
@@ -7,6 +13,7 @@ import { type TrainSettings, trainSettings } from '../../src/train/settings.ts'
 import { generatedTexts } from '../../src/train/texts.ts'
 import { SPECIAL_TOKENS } from '../../src/train/tokenizer.ts'
 import { Trainer } from '../../src/train/trainer.ts'
+import { groupedAttention } from '../helpers/attention.ts'
 
 const V = 300
 
@@ -38,23 +45,27 @@ const base: Omit<ModelConfig, 'family' | 'layers'> = {
   maxPositionEmbeddings: 64,
   normEps: 1e-5,
   tieWordEmbeddings: false,
-  attention: { numHeads: 2, numKeyValueHeads: 1, headDim: 4, bias: false, slidingWindow: null },
-  rope: { theta: 10000, scaling: { type: 'default' } },
   bosTokenId: 1,
   eosTokenIds: [2],
 }
 
+const plain = groupedAttention()
+const normed = groupedAttention({
+  bias: true,
+  outputBias: false,
+  qkNorm: 'per-head',
+  rope: { ...plain.rope, rotaryDim: 2 },
+})
+
+function layers(attention: AttentionConfig, ...feedForwards: (DenseConfig | MoeConfig)[]) {
+  return feedForwards.map((feedForward) => ({ attention, feedForward }))
+}
+
 /** One config of each family that is trained. */
 export const TINY: Record<string, ModelConfig> = {
-  mixtral: { ...base, family: 'mixtral', layers: [moe, moe] },
-  llama: { ...base, family: 'llama', tieWordEmbeddings: true, layers: [dense, dense] },
-  glm4_moe: {
-    ...base,
-    family: 'glm4_moe',
-    attention: { ...base.attention, bias: true, outputBias: false, qkNorm: true },
-    rope: { ...base.rope, rotaryDim: 2 },
-    layers: [dense, fine],
-  },
+  mixtral: { ...base, family: 'mixtral', layers: layers(plain, moe, moe) },
+  llama: { ...base, family: 'llama', tieWordEmbeddings: true, layers: layers(plain, dense, dense) },
+  glm4_moe: { ...base, family: 'glm4_moe', layers: layers(normed, dense, fine) },
 }
 
 export function tinyTrainer(family: keyof typeof TINY, settings: Partial<TrainSettings> = {}): Trainer {

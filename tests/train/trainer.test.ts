@@ -9,6 +9,7 @@ import { saveCheckpoint } from '../../src/checkpoint/save.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { CheckpointError } from '../../src/errors.ts'
 import { loadModel, readConfig } from '../../src/load-model.ts'
+import { mixtureAt } from '../../src/model/config.ts'
 import { allTensors } from '../../src/model/weights.ts'
 import {
   checkpointDir,
@@ -188,12 +189,10 @@ test('config.json has a decimal point where transformers wants a float, and the 
     [2.5, '"routed_scaling_factor": 2.5,'],
   ] as const) {
     const { config } = trainer.model
-    const [dense, mixture] = config.layers
-    if (mixture.kind !== 'moe') throw new Error('layer 1 is a mixture')
-    const scaled = {
-      ...config,
-      layers: [dense, { ...mixture, router: { ...mixture.router, scalingFactor } }],
-    }
+    const [dense, { attention }] = config.layers
+    const mixture = mixtureAt(config, 1)
+    const feedForward = { ...mixture, router: { ...mixture.router, scalingFactor } }
+    const scaled = { ...config, layers: [dense, { attention, feedForward }] }
     saveCheckpoint(dir, scaled, 'F32', storedValues(config, trainer.parameters, trainer.model.weights))
     expect(readFileSync(join(dir, 'config.json'), 'utf8')).toContain(written)
     expect(readConfig(dir).config).toEqual(scaled)

@@ -1,9 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { applyExpert } from '../experts.ts'
-import type { RoutingTensors } from '../router/tensors.ts'
+import type { RoutingTensors } from '../router/types.ts'
 import type { ExpertWeights } from '../weights.ts'
 
-/** Every expert on every token, masked by the weights: E/K times the needed work, the reference for cost. */
+/**
+ * Every expert on every token, and of its outputs those of tokens that chose it: E/K times the needed work, the reference for
+ * cost. Chosen, not multiplied by zero: an expert that is not numbers leaves the tokens of others alone.
+ */
 export function dispatchDense(
   x: tf.Tensor2D,
   experts: ExpertWeights[],
@@ -11,14 +14,16 @@ export function dispatchDense(
 ): tf.Tensor2D {
   return tf.tidy(() => {
     const { expertIndices, expertWeights } = routing
+    const none = tf.zerosLike(x)
     return experts.reduce(
       (sum, expert, e) =>
         tf.tidy(() => {
-          const chosen = tf.cast(tf.equal(expertIndices, tf.scalar(e, 'int32')), 'float32') // [T, K]
-          const weight = tf.sum(tf.mul(chosen, expertWeights), 1, true) // [T, 1], zero where e was not chosen
-          return tf.add(sum, tf.mul(applyExpert(x, expert), weight))
+          const chosen = tf.equal(expertIndices, tf.scalar(e, 'int32')) // [T, K]
+          const weight = tf.sum(tf.mul(tf.cast(chosen, 'float32'), expertWeights), 1, true) // [T, 1]
+          const weighted = tf.mul(applyExpert(x, expert), weight)
+          return tf.add(sum, tf.where(tf.any(chosen, 1, true), weighted, none))
         }),
-      tf.zerosLike(x),
+      none,
     )
   })
 }

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { TensorflowOps } from '../../backend/tensorflow-ops.ts'
 import { applyExpert } from '../experts.ts'
-import type { Routing } from '../router/route.ts'
-import { type RoutingTensors, routingToTensors } from '../router/tensors.ts'
+import { routingToTensors } from '../router/tensors.ts'
+import type { Routing, RoutingTensors } from '../router/types.ts'
 import type { ExpertWeights, StackedExperts } from '../weights.ts'
 import { combine } from './combine.ts'
 

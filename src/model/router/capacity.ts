@@ -1,5 +1,5 @@
-import type { RouterState } from './steps.ts'
-import { topK } from './steps.ts'
+import { topK } from './top-k.ts'
+import type { RouterState } from './types.ts'
 
 /** Tokens an expert may take: ceil(factor T K / E), at least 1 (GShard, Lepikhin et al. 2020, with top-k counted in). */
 export function expertCapacity(factor: number, tokens: number, topK: number, numExperts: number): number {

@@ -1,6 +1,6 @@
 import { assertObject, assertOneOf, assertWhole, shown } from '../../checks.ts'
 import { InputError } from '../../errors.ts'
-import type { Interventions } from './interventions.ts'
+import type { Interventions } from './types.ts'
 
 /** Names by type: one that the type gains or loses does not compile here. */
 const INTERVENTIONS = {

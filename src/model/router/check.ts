@@ -1,8 +1,7 @@
 import { assertNumbers, assertObject, assertOneOf, assertWhole, shown } from '../../checks.ts'
 import { InputError } from '../../errors.ts'
 import type { RouterConfig } from '../config.ts'
-import type { Intervention } from './interventions.ts'
-import type { RouteContext, RouterLayer } from './route.ts'
+import type { Intervention, RouteContext, RouterLayer } from './types.ts'
 
 /** Names by type: one that the type gains or loses does not compile here. */
 const SCORINGS = { softmax: 0, sigmoid: 0, none: 0 } satisfies Record<RouterConfig['scoring'], 0>

@@ -1,57 +1,16 @@
 import { assertOneOf, assertWhole } from '../../checks.ts'
 import { InputError } from '../../errors.ts'
 import type { ModelConfig, RouterConfig } from '../config.ts'
-import type { RoutingTrace } from '../trace.ts'
 import { checkRouterConfig } from './check.ts'
 import { checkForm } from './check-interventions.ts'
-import type { RouterState } from './steps.ts'
-
-/** Where a call stands in a run, for messages and for interventions that name a layer or a token. */
-export interface RouterPlace {
-  layer: number
-  /** Per row its sequence and its position in it; left out: one sequence from position 0. */
-  rows?: readonly { sequence: number; position: number }[]
-}
-
-export const CAPACITY_POLICIES = ['drop', 'next-best', 'none'] as const
-export type CapacityPolicy = (typeof CAPACITY_POLICIES)[number]
-
-/** Changes to routing, given to one forward or generate and kept nowhere. `layer` left out means every mixture layer. */
-export interface Interventions {
-  /** K for this call, 1..E. */
-  topK?: number
-  /** Divides the logits; above 1 evens the scores. */
-  temperature?: number
-  /** Experts that may not be chosen, as if the layer had been built without them. */
-  disable?: { expert: number; layer?: number }[]
-  /** Added to what experts are compared by; the weights do not see it. */
-  bias?: { expert: number; value: number; layer?: number }[]
-  /** Sends the token at a position to these experts (at most K); the rest of K goes to the best others. */
-  force?: { position: number; experts: number[]; layer?: number; sequence?: number }[]
-  /**
-   * Puts another decision in the router's place: K distinct experts at random (by seed, layer, sequence and position,
-   * so that cached and whole runs agree) or in turn, both with equal weights; or what a trace recorded.
-   */
-  replace?: { by: 'random'; seed: number } | { by: 'round-robin' } | { by: 'trace'; trace: RoutingTrace }
-  /**
-   * At most ceil(factor T K / E) tokens an expert and call (GShard, Lepikhin et al. 2020; Switch, Fedus et al. 2021).
-   * First choices of all tokens are seated before second choices. What is over: `drop` loses it, `next-best` moves it to
-   * the token's best expert with room, `none` leaves it.
-   */
-  capacity?: { factor: number; policy: CapacityPolicy }
-}
-
-/** Interventions as one layer sees them, checked. */
-export interface Intervention {
-  topK: number
-  temperature: number
-  disabled: ReadonlySet<number>
-  /** [E] */
-  bias: Float32Array | null
-  forced(place: RouterPlace, row: number): number[] | null
-  replace: NonNullable<Interventions['replace']> | null
-  capacity: NonNullable<Interventions['capacity']> | null
-}
+import {
+  CAPACITY_POLICIES,
+  type Intervention,
+  type Interventions,
+  type RecordedRouting,
+  type RouterPlace,
+  type RouterState,
+} from './types.ts'
 
 /** A layer left to its own router. */
 export function withoutIntervention({ topK }: RouterConfig): Intervention {
@@ -77,10 +36,10 @@ export function interventionsByLayer(
   checkForm(interventions)
   checkLayers(
     interventions,
-    layers.flatMap(({ kind }, layer) => (kind === 'moe' ? [layer] : [])),
+    layers.flatMap(({ feedForward }, layer) => (feedForward.kind === 'moe' ? [layer] : [])),
   )
-  return layers.map((layer, i) =>
-    layer.kind === 'moe' ? interventionFor(interventions, layer.router, i) : undefined,
+  return layers.map(({ feedForward }, i) =>
+    feedForward.kind === 'moe' ? interventionFor(interventions, feedForward.router, i) : undefined,
   )
 }
 
@@ -166,7 +125,7 @@ export function replaceRouting(state: RouterState): Pick<RouterState, 'expertInd
 }
 
 function replayed(
-  trace: RoutingTrace,
+  trace: RecordedRouting,
   { place, T, E, K, intervention }: RouterState,
 ): Pick<RouterState, 'expertIndices' | 'expertWeights'> {
   const recorded = trace.layers.find((l) => l.layer === place.layer)

@@ -1,60 +1,7 @@
-import { InputError } from '../../errors.ts'
 import type { RouterConfig } from '../config.ts'
-import { checkRoute, checkRouterLayer } from './check.ts'
-import { type Intervention, type RouterPlace, withoutIntervention } from './interventions.ts'
-import { ROUTER_STEPS, type RouterState, type RouterStepName } from './steps.ts'
-
-/** Which experts each token goes to, and how much each counts. */
-export interface Routing {
-  /** [T, K] row-major, most preferred first; -1 where a capacity limit dropped the assignment. */
-  expertIndices: Int32Array
-  /** [T, K] aligned with expertIndices; 0 where dropped. */
-  expertWeights: Float32Array
-  /** [E] assignments of each expert; they sum to T K less the dropped. */
-  tokensPerExpert: Int32Array
-}
-
-/** A router's own numbers on the host. */
-export interface RouterLayer {
-  config: RouterConfig
-  /** [D, E] row-major */
-  weight: Float32Array
-  /** [E], added to the logits (gpt_oss). */
-  bias: Float32Array | null
-  /** [E], added for choosing only (DeepSeek-V3's `e_score_correction_bias`). */
-  scoreBias: Float32Array | null
-}
-
-/** A named array on the host, row-major. */
-export interface RouterValue {
-  shape: number[]
-  data: Float32Array | Int32Array
-}
-
-/** One step of a router's arithmetic, with everything that went in and came out. */
-export interface RouterStep {
-  name: RouterStepName | 'logits'
-  /** z logits, s scores, c what experts are compared by, w weights. */
-  formula: string
-  /** What happens here, in plain words. */
-  sentence: string
-  /** False when this router has no such step and the values pass through. */
-  applies: boolean
-  inputs: Record<string, RouterValue>
-  outputs: Record<string, RouterValue>
-}
-
-/** What the steps need beside the logits. */
-export interface RouteContext {
-  scoreBias?: Float32Array | null
-  place?: RouterPlace
-  intervention?: Intervention
-  /**
-   * [T, K] what a device chose. Taken for a token where its scores and these, rounded otherwise, leave more than one choice:
-   * the experts compare as equal.
-   */
-  choice?: Int32Array
-}
+import { checkRouterLayer } from './check.ts'
+import { ROUTER_STEPS, startState } from './steps.ts'
+import type { RouteContext, RouterLayer, RouterState, RouterStep, RouterValue, Routing } from './types.ts'
 
 /**
  * A router's decision for hidden states [T, D] (row-major), one step at a time: stop at any of them and look.
@@ -64,7 +11,7 @@ export interface RouteContext {
 export function* stepRouter(
   hidden: Float32Array,
   layer: RouterLayer,
-  context: Omit<RouteContext, 'scoreBias'> = {},
+  context: Pick<RouteContext, 'place' | 'intervention'> = {},
 ): Generator<RouterStep, Routing> {
   checkRouterLayer(hidden, layer)
   const E = layer.config.numExperts
@@ -82,7 +29,7 @@ export function* stepRouter(
     },
     outputs: { routerLogits: { shape: [T, E], data: routerLogits } },
   }
-  return yield* stepsFromLogits(routerLogits, layer.config, { ...context, scoreBias: layer.scoreBias })
+  return yield* stepsFromLogits(routerLogits, layer.config, { ...layer, ...context })
 }
 
 /**
@@ -137,48 +84,6 @@ export function countTokens(expertIndices: Int32Array, numExperts: number): Int3
   const tokensPerExpert = new Int32Array(numExperts)
   for (const e of expertIndices) if (e >= 0) tokensPerExpert[e]++
   return tokensPerExpert
-}
-
-/**
- * A logit that is no number would route somewhere all the same. A NaN that an earlier layer let in is named where a router
- * first meets it: attention spreads it over a call's tokens, since 0 times NaN is NaN.
- * @throws InputError naming layer, sequence, token, expert and value
- */
-export function assertFinite(
-  routerLogits: Float32Array,
-  numExperts: number,
-  { layer, rows }: RouterPlace,
-): void {
-  const at = routerLogits.findIndex((z) => !Number.isFinite(z))
-  if (at < 0) return
-  const row = Math.floor(at / numExperts)
-  const { sequence, position } = rows?.[row] ?? { sequence: 0, position: row }
-  throw new InputError(
-    `router of layer ${layer}: token ${position} of sequence ${sequence} has logit ${routerLogits[at]} for expert ${at % numExperts}, expected a finite number`,
-  )
-}
-
-function startState(routerLogits: Float32Array, config: RouterConfig, context: RouteContext): RouterState {
-  checkRoute(routerLogits, config, context)
-  const place = context.place ?? { layer: 0 }
-  const intervention = context.intervention ?? withoutIntervention(config)
-  assertFinite(routerLogits, config.numExperts, place)
-  const T = routerLogits.length / config.numExperts
-  return {
-    T,
-    E: config.numExperts,
-    K: intervention.topK,
-    config,
-    scoreBias: context.scoreBias ?? null,
-    place,
-    intervention,
-    choice: context.choice ?? null,
-    routerLogits,
-    scores: routerLogits,
-    compared: routerLogits,
-    expertIndices: new Int32Array(),
-    expertWeights: new Float32Array(),
-  }
 }
 
 function constantsOf(values: Record<string, Float32Array>): Record<string, RouterValue> {

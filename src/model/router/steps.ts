@@ -1,43 +1,10 @@
 import { InputError } from '../../errors.ts'
 import type { RouterConfig } from '../config.ts'
 import { applyCapacity } from './capacity.ts'
-import { type Intervention, type RouterPlace, replaceRouting } from './interventions.ts'
-
-/** What the steps hand on; arrays are row-major and never changed in place. */
-export interface RouterState {
-  T: number
-  E: number
-  K: number
-  config: RouterConfig
-  scoreBias: Float32Array | null
-  place: RouterPlace
-  intervention: Intervention
-  /** [T, K] what a device chose, for tokens where only rounding decides. */
-  choice: Int32Array | null
-  /** z [T, E] */
-  routerLogits: Float32Array
-  /** s [T, E] */
-  scores: Float32Array
-  /** c [T, E], what experts are compared by; minus infinity where one may not be chosen. */
-  compared: Float32Array
-  /** [T, K], most preferred first */
-  expertIndices: Int32Array
-  /** w [T, K] */
-  expertWeights: Float32Array
-}
-
-export type RouterStepName =
-  | 'temperature'
-  | 'disable'
-  | 'scores'
-  | 'choosing-bias'
-  | 'group-limit'
-  | 'top-k'
-  | 'force'
-  | 'renormalise'
-  | 'scale'
-  | 'replace'
-  | 'capacity'
+import { checkRoute } from './check.ts'
+import { replaceRouting, withoutIntervention } from './interventions.ts'
+import { softmax, topK } from './top-k.ts'
+import type { RouteContext, RouterPlace, RouterState, RouterStepName } from './types.ts'
 
 /** A step by what it reads and writes of the state, its formula, and its sentence. */
 interface StepDefinition {
@@ -224,19 +191,51 @@ export const ROUTER_STEPS: readonly StepDefinition[] = [
   },
 ]
 
-/** Indices of the k largest values, largest first; a tie goes to the lower index. */
-export function topK(values: Float32Array, k: number): number[] {
-  return Array.from(values.keys())
-    .sort((a, b) => values[b] - values[a] || a - b)
-    .slice(0, k)
+/** Before the first step. */
+export function startState(
+  routerLogits: Float32Array,
+  config: RouterConfig,
+  context: RouteContext,
+): RouterState {
+  checkRoute(routerLogits, config, context)
+  const place = context.place ?? { layer: 0 }
+  const intervention = context.intervention ?? withoutIntervention(config)
+  assertFinite(routerLogits, config.numExperts, place)
+  const T = routerLogits.length / config.numExperts
+  return {
+    T,
+    E: config.numExperts,
+    K: intervention.topK,
+    config,
+    scoreBias: context.scoreBias ?? null,
+    place,
+    intervention,
+    choice: context.choice ?? null,
+    routerLogits,
+    scores: routerLogits,
+    compared: routerLogits,
+    expertIndices: new Int32Array(),
+    expertWeights: new Float32Array(),
+  }
 }
 
-/** Softmax in float64, rounded to float32; minus infinity gets 0. */
-export function softmax(logits: ArrayLike<number>): Float32Array {
-  const max = Math.max(...Array.from(logits))
-  const exps = Array.from(logits, (z) => Math.exp(z - max))
-  const sum = exps.reduce((a, b) => a + b, 0)
-  return Float32Array.from(exps, (e) => e / sum)
+/**
+ * A logit that is no number would route somewhere all the same. A NaN that an earlier layer let in is named where a router
+ * first meets it: attention spreads it over a call's tokens, since 0 times NaN is NaN.
+ * @throws InputError naming layer, sequence, token, expert and value
+ */
+export function assertFinite(
+  routerLogits: Float32Array,
+  numExperts: number,
+  { layer, rows }: RouterPlace,
+): void {
+  const at = routerLogits.findIndex((z) => !Number.isFinite(z))
+  if (at < 0) return
+  const row = Math.floor(at / numExperts)
+  const { sequence, position } = rows?.[row] ?? { sequence: 0, position: row }
+  throw new InputError(
+    `router of layer ${layer}: token ${position} of sequence ${sequence} has logit ${routerLogits[at]} for expert ${at % numExperts}, expected a finite number`,
+  )
 }
 
 /** Experts that compare closer than this may have been ranked otherwise by a device's float32. */

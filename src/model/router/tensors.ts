@@ -1,22 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../../backend/backend.ts'
 import type { RouterConfig } from '../config.ts'
-import { countTokens, type Routing } from './route.ts'
+import { countTokens } from './route.ts'
+import { assertFinite } from './steps.ts'
+import type { RouterPlace, RouterRules, Routing, RoutingTensors } from './types.ts'
 
-/** A routing on the device, nothing read back. */
-export interface RoutingTensors {
-  /** [T, K] int32 */
-  expertIndices: tf.Tensor2D
-  /** [T, K] */
-  expertWeights: tf.Tensor2D
-}
-
-/** Routes on the device, the same sequence as the steps of router.ts (no interventions). logits [T, E]. */
-export function routeTensors(
-  logits: tf.Tensor2D,
-  config: RouterConfig,
-  scoreBias: Float32Array | null = null,
-): RoutingTensors {
+/** Routes on the device, the same sequence as the steps in steps.ts (no interventions). logits [T, E]. */
+export function routeTensors(logits: tf.Tensor2D, { config, scoreBias }: RouterRules): RoutingTensors {
   return tf.tidy(() => {
     const scores = scoreTensors(logits, config.scoring)
     const compared = limitGroupTensors(
@@ -94,15 +84,27 @@ function weightTensors(
  * The weights [T, K] of experts [T, K] that were chosen elsewhere, as a function of the logits [T, E] that has a gradient:
  * top-k has none.
  */
-export function weightsAt(
-  logits: tf.Tensor2D,
-  expertIndices: tf.Tensor2D,
-  config: RouterConfig,
-): tf.Tensor2D {
+function weightsAt(logits: tf.Tensor2D, expertIndices: tf.Tensor2D, config: RouterConfig): tf.Tensor2D {
   return tf.tidy(() => {
     const own = pickColumns(scoreTensors(logits, config.scoring), expertIndices)
     return weightTensors(own, logits, expertIndices, config)
   })
+}
+
+/**
+ * As `routeTensors`, for gradients: the choice, which has none, makes a detour over the host, so that back-propagation does not
+ * meet it. `weights` [T, K] are differentiable in the logits.
+ */
+export function routeTrainable(
+  logits: tf.Tensor2D,
+  rules: RouterRules,
+  place: RouterPlace,
+): { routing: Routing; weights: tf.Tensor2D } {
+  const { config } = rules
+  assertFinite(backend().read(logits), config.numExperts, place)
+  const routing = routingToHost(routeTensors(logits, rules), config.numExperts)
+  const indices = tf.tensor2d(routing.expertIndices, [logits.shape[0], config.topK], 'int32')
+  return { routing, weights: weightsAt(logits, indices, config) }
 }
 
 /** values [T, E], indices [T, K] -> the values at the indices [T, K]. */

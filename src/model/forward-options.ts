@@ -1,8 +1,27 @@
 import { assertObject, assertOneOf, shown } from '../checks.ts'
 import { InputError } from '../errors.ts'
-import { DISPATCHES } from './dispatch/index.ts'
 import { KvCache } from './kv-cache.ts'
-import type { ForwardOptions } from './transformer.ts'
+import type { Training } from './moe.ts'
+import type { Interventions } from './router/types.ts'
+import type { TraceOptions } from './trace.ts'
+import { DISPATCHES, type DispatchName } from './ways.ts'
+
+export interface ForwardOptions {
+  /** Continue after what this cache holds, and add the new tokens to it. */
+  cache?: KvCache
+  /** Hand out what the routers decided; `true` or options. */
+  trace?: boolean | TraceOptions
+  /** Per sequence, 1 for a token and 0 for (left) padding; needed only when the rows of `tokens` are already padded. */
+  attentionMask?: number[][]
+  /** How experts are run; default: the model's. */
+  dispatch?: DispatchName | 'auto'
+  /** Changes to routing for this call. */
+  interventions?: Interventions
+  /** `last`: logits of each sequence's last token only, which is all that generating needs. Default `all`. */
+  logits?: 'all' | 'last'
+  /** Use only ops that have gradients (experts run sparse), and hear what the routers decided. Takes no interventions. */
+  training?: Training
+}
 
 /**
  * The arguments of a forward: TensorFlow's own words for such mistakes do not help, or it takes them for something else.

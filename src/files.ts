@@ -1,0 +1,119 @@
+import { randomUUID } from 'node:crypto'
+import {
+  accessSync,
+  constants,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { basename, dirname, join, sep } from 'node:path'
+import { InputError, messageOf, type TinymoeError } from './errors.ts'
+import { excerpt } from './text/foreign.ts'
+
+/** The kind of error that a caller gives its files' faults. */
+type Failure = new (message: string, options?: ErrorOptions) => TinymoeError
+
+/** A path as a message shows it: an empty one would be read over. */
+export function shownPath(path: string): string {
+  return path === '' ? '""' : path
+}
+
+/**
+ * Makes a folder and those above it, and gives those that were not there. Node's own recursive mkdir never returns where a
+ * file system refuses with ENOENT, as /proc does.
+ */
+export function makeFolder(path: string): string[] {
+  if (isFolder(path)) return []
+  const above = dirname(path) === path ? [] : makeFolder(dirname(path))
+  try {
+    mkdirSync(path)
+  } catch (error) {
+    if (!isFolder(path)) throw error // another process may have made it meanwhile
+    return above
+  }
+  return [...above, path]
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+}
+
+/**
+ * What is at a path; undefined where nothing is, an empty path included.
+ * @throws `Failure` where that cannot be told: a folder that may not be entered, links in a circle
+ */
+export function entryAt(path: string, Failure: Failure): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return undefined // below a file
+    throw new Failure(`${path}: cannot be read (${messageOf(error)})`, { cause: error })
+  }
+}
+
+/**
+ * A file's JSON. `source` is what the message begins with, such as a flag and the file.
+ * @throws `Failure` for a file that cannot be read, and in other words for one that is not JSON
+ */
+export function readJson(file: string, Failure: Failure, source = `${file}:`): unknown {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new Failure(`${source} cannot be read (${messageOf(error)})`, { cause: error })
+  }
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new Failure(`${source} not JSON (${excerpt(messageOf(error))})`, { cause: error })
+  }
+}
+
+/**
+ * Runs `write`, which asks for the temporary name of each file that it writes, then gives all of them their own names in that
+ * order. Where `write` fails, what was there before stays.
+ */
+export function atomically(write: (temporary: (file: string) => string) => void): void {
+  const renames = new Map<string, string>()
+  try {
+    write((file) => {
+      const name = temporaryName(file)
+      renames.set(name, file)
+      return name
+    })
+    for (const [from, to] of renames) renameSync(from, to)
+  } finally {
+    for (const name of renames.keys()) rmSync(name, { force: true })
+  }
+}
+
+function temporaryName(file: string): string {
+  return join(dirname(file), `.${basename(file)}.${randomUUID()}.tmp`)
+}
+
+/** The file appears whole or not at all. A link, pipe or device is written into, and stays what it is. */
+export function writeAtomically(file: string, content: string): void {
+  const there = lstatSync(file, { throwIfNoEntry: false })
+  if (there && !there.isFile()) writeFileSync(file, content)
+  else {
+    makeFolder(dirname(file))
+    atomically((temporary) => writeFileSync(temporary(file), content))
+  }
+}
+
+/** Throws what `writeAtomically` would, before there is anything to write. The file's folder is made. */
+export function checkWritable(file: string): void {
+  if (file.endsWith('/') || file.endsWith(sep) || isFolder(file)) throw new InputError('is a directory')
+  const there = lstatSync(file, { throwIfNoEntry: false })
+  if (!there || there.isFile()) {
+    makeFolder(dirname(file))
+    const temporary = temporaryName(file)
+    writeFileSync(temporary, '')
+    rmSync(temporary)
+  } else if (statSync(file, { throwIfNoEntry: false })) accessSync(file, constants.W_OK)
+}

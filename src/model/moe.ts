@@ -1,0 +1,80 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../backend/backend.ts'
+import type { MoeConfig } from './config.ts'
+import { chooseDispatch, dispatchOnDevice, dispatchOnHost } from './dispatch/index.ts'
+import { dispatchSparse } from './dispatch/sparse.ts'
+import { applyExpert } from './experts.ts'
+import { linear } from './linear.ts'
+import { route } from './router/route.ts'
+import { routeTensors, routeTrainable } from './router/tensors.ts'
+import type { Intervention, RouterPlace, Routing, RoutingTensors } from './router/types.ts'
+import type { DispatchName } from './ways.ts'
+import { type MoeWeights, routerRules } from './weights.ts'
+
+/** What a layer's routing depends on beside its logits. */
+export interface MoeContext {
+  place: RouterPlace
+  /** Given when someone intervenes; routing is then done on the host, where it can be changed and looked at. */
+  intervention?: Intervention
+  /** Given when gradients are asked for. */
+  training?: Training | null
+}
+
+/** Asks a forward for gradients, and hears of each mixture layer what a balance loss is made of. */
+export interface Training {
+  /** `routerLogits` [T, E] are differentiable and disposed with the layer: `tf.keep` what is made of them. */
+  onRouting(layer: number, routerLogits: tf.Tensor2D, routing: Routing): void
+}
+
+/** What the routed experts make of x [T, D], and who they were, on the host or on the device. */
+export interface Routed {
+  output: tf.Tensor2D
+  routing: Routing | RoutingTensors
+}
+
+/** The mixture layer: a router sends each token to K of E experts and adds up what they make of it. x [T, D] -> [T, D]. */
+export function moe(
+  x: tf.Tensor2D,
+  weights: MoeWeights,
+  config: MoeConfig,
+  dispatch: DispatchName | 'auto',
+  context: MoeContext,
+): Routed & { routerLogits: tf.Tensor2D } {
+  const routerLogits = linear(x, weights.router) // [T, E]
+  const { output: routed, routing } = routeAndDispatch(x, routerLogits, weights, config, dispatch, context)
+  const { shared } = weights // what every token passes through beside its K
+  const output = shared ? tf.tidy(() => tf.add<tf.Tensor2D>(routed, applyExpert(x, shared))) : routed // [T, D]
+  return { output, routing, routerLogits }
+}
+
+/**
+ * The layer from its logits [T, E] on: route, which gives expertIndices and expertWeights [T, K]; dispatch, which brings rows of x
+ * to their experts; combine, which adds the K outputs of a token by its weights. The three ways are one definition:
+ * `moeReference` on what `route` chose.
+ */
+export function routeAndDispatch(
+  x: tf.Tensor2D,
+  routerLogits: tf.Tensor2D,
+  weights: MoeWeights,
+  config: MoeConfig,
+  dispatch: DispatchName | 'auto',
+  context: MoeContext = { place: { layer: 0 } },
+): Routed {
+  const { place, intervention, training } = context
+  const rules = routerRules(config, weights)
+  if (training) {
+    const { routing, weights: expertWeights } = routeTrainable(routerLogits, rules, place)
+    const output = dispatchSparse(x, weights.experts, routing, expertWeights)
+    training.onRouting(place.layer, routerLogits, routing)
+    return { output, routing }
+  }
+  const topK = intervention?.topK ?? config.router.topK
+  const name = dispatch === 'auto' ? chooseDispatch(x.shape[0], topK) : dispatch
+  const { ops, read } = backend()
+  if (ops && !intervention && (name !== 'gather' || weights.stacked)) {
+    const routing = routeTensors(routerLogits, rules)
+    return { output: dispatchOnDevice(name, x, weights, routing, ops), routing }
+  }
+  const routing = route(read(routerLogits), config.router, { ...rules, place, intervention })
+  return { output: dispatchOnHost(name, x, weights, routing), routing }
+}

@@ -1,0 +1,195 @@
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { ConfigError } from '../../src/errors.ts'
+import type { RunnableFamily } from '../../src/families/family.ts'
+import type { Field } from '../../src/families/fields.ts'
+import { FAMILIES, familyNamed, runnableConfig, shapeFromJson } from '../../src/families/index.ts'
+import { REPOSITORY } from '../cli/run-cli.ts'
+
+const RUNNABLE = FAMILIES.filter((family): family is RunnableFamily => family.runnable)
+
+const HEAD = `# What is made of config.json
+
+One table for each architecture that the engine runs, and the same table is what the code reads (\`fields\` in \`src/families\`).
+Defaults are those of the published class, as of transformers 5.24; \`-\` is a field without one. Of two names of a field the alias
+wins, as there. A field that is in no table is one that the published class does not know either: it has no effect.
+
+\`bench/peers/config_variants.py\` puts 400 variants of each through transformers, and \`tests/families/variants.test.ts\` compares what we
+read with what it read, field by field. Ours is stricter where a row says so, and more lenient in two things: \`1\` is \`1.0\`, and a null
+for \`num_key_value_heads\` means what the class says that it means.
+
+\`npx vitest run tests/families/tables.test.ts -u\` writes this page anew.
+`
+
+function row([name, field]: [string, Field]): string {
+  const cells = {
+    used: () => field.role === 'used' && [defaultOf(field), 'used', field.says],
+    alias: () => field.role === 'alias' && ['', 'used', `another name of \`${field.of}\``],
+    'without effect': () => field.role === 'without effect' && ['', 'without effect', field.why],
+    refused: () => field.role === 'refused' && ['', 'refused', `unless ${field.expected}`],
+  }[field.role]() as string[]
+  return `| \`${name}\` | ${cells.join(' | ')} |`
+}
+
+function defaultOf(field: Field): string {
+  const value = field.role === 'used' ? field.schema.safeParse(undefined) : undefined
+  return value?.success && value.data !== undefined ? `\`${JSON.stringify(value.data)}\`` : '-'
+}
+
+function page(): string {
+  const sections = RUNNABLE.map(({ modelType, fields }) => {
+    const rows = Object.entries(fields)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(row)
+    return `\n## ${modelType}\n\n| field | default | | |\n|---|---|---|---|\n${rows.join('\n')}\n`
+  })
+  return HEAD + sections.join('')
+}
+
+test('docs/families.md is the tables that the code reads', async () => {
+  await expect(page()).toMatchFileSnapshot(join(REPOSITORY, 'docs/families.md'))
+})
+
+const HEAD_DIM = { glm4_moe: { head_dim: 128 } } as Record<string, object> // its defaults have none that is whole
+const read = (model_type: string, more: object) =>
+  runnableConfig({ model_type, ...HEAD_DIM[model_type], ...more }, 'c.json').config
+
+describe('absent is not null', () => {
+  test.each([
+    ['mixtral', 1, [2]],
+    ['llama', 1, [2]],
+    ['glm4_moe', null, []],
+  ])('%s', (type, bos, eos) => {
+    expect(read(type, {})).toMatchObject({ bosTokenId: bos, eosTokenIds: eos })
+    const none = read(type, { bos_token_id: null, eos_token_id: null })
+    expect(none).toMatchObject({ bosTokenId: null, eosTokenIds: [] })
+    const { formatConfig } = familyNamed(type)
+    expect(read(type, formatConfig(none))).toMatchObject({ bosTokenId: null, eosTokenIds: [] })
+  })
+})
+
+describe('another name of a field', () => {
+  test('counts as the field, and wins over it', () => {
+    const experts = (type: string, more: object) => {
+      const { feedForward } = read(type, more).layers[1]
+      return feedForward.kind === 'moe' && feedForward.router.numExperts
+    }
+    expect(experts('mixtral', { num_experts: 4 })).toBe(4)
+    expect(experts('mixtral', { num_experts: 4, num_local_experts: 6 })).toBe(4)
+    expect(experts('glm4_moe', { num_local_experts: 16 })).toBe(16)
+    expect(read('llama', { hidden_act: 'swish' })).toEqual(read('llama', { hidden_act: 'silu' }))
+  })
+
+  test('is what a message names', () => {
+    expect(() => read('mixtral', { num_experts: 'x' })).toThrow(
+      'c.json: "num_experts" is "x", expected number',
+    )
+    expect(() => read('mixtral', { num_experts: 4, num_local_experts: 'x' })).toThrow(
+      '"num_local_experts" is "x"',
+    )
+  })
+
+  test('in what can be counted as in what runs', () => {
+    const json = { model_type: 'mixtral', num_experts: 4, hidden_act: 'swish' }
+    expect(shapeFromJson(json, 'c.json').shape).toEqual(runnableConfig(json, 'c.json').config)
+  })
+})
+
+test.each<[object, string]>([
+  [{ is_causal: false }, '"is_causal" is false, expected true: tokens see those before them'],
+  [{ is_causal: null }, '"is_causal" is null, expected true'],
+  [
+    { layer_types: ['sliding_attention'], num_hidden_layers: 1 },
+    '"layer_types" is ["sliding_attention"], expected "full_attention" for each',
+  ],
+  [
+    { layer_types: ['full_attention'], num_hidden_layers: 2 },
+    '"layer_types" is ["full_attention"], expected',
+  ],
+  [{ sliding_window: 4096 }, '"sliding_window" is 4096, expected null: every token before is seen'],
+  [{ attention_chunk_size: 8 }, '"attention_chunk_size" is 8, expected null'],
+  [{ per_layer_config: { 0: { head_dim: 8 } } }, '"per_layer_config" is {"0":{"head_dim":8}}, expected none'],
+  [{ transformers_weights: 'a.safetensors' }, '"transformers_weights" is "a.safetensors", expected null'],
+  [{ rope_theta: null }, '"rope_theta" is null, expected a number above 0'],
+  [
+    { rope_parameters: { full_attention: {} } },
+    '"rope_parameters.full_attention" is an object, expected one set of rotary',
+  ],
+  [
+    { rope_scaling: { type: 'yarn', factor: 4 } },
+    '"rope_scaling.rope_type" is "yarn", expected one of default, linear, llama3',
+  ],
+  [
+    { rope_scaling: { type: 'linear', factor: 4, partial_rotary_factor: 0.5 } },
+    '"partial_rotary_factor" is 0.5, expected 1 with rope_type linear',
+  ],
+  [
+    { quantization_config: { quant_method: 'gptq' } },
+    '"quantization_config.quant_method" is "gptq", expected weights that are not quantised',
+  ],
+  [
+    { quantization_config: { load_in_4bit: true } },
+    '"quantization_config" is {"load_in_4bit":true}, expected weights that are not quantised',
+  ],
+  [
+    { compression_config: { quant_method: 'compressed-tensors' } },
+    '"compression_config.quant_method" is "compressed-tensors"',
+  ],
+])('%o is refused by name', (more, message) => {
+  expect(() => read('llama', more)).toThrow(ConfigError)
+  expect(() => read('llama', more)).toThrow(`c.json: ${message}`)
+})
+
+test.each<object>([
+  { is_causal: true, layer_types: ['full_attention'], num_hidden_layers: 1, sliding_window: null },
+  { per_layer_config: {}, attention_chunk_size: null, quantization_config: null },
+  { partial_rotary_factor: 0.5, attention_dropout: 0.5, a_field_that_nobody_knows: [1] },
+])('%o changes nothing', (more) => {
+  expect(read('llama', { num_hidden_layers: 1, ...more })).toEqual(read('llama', { num_hidden_layers: 1 }))
+})
+
+test('quantised weights can be counted', () => {
+  const json = { model_type: 'mixtral', quantization_config: { quant_method: 'fp8' } }
+  expect(shapeFromJson(json, 'c.json').shape.layers).toHaveLength(32)
+})
+
+describe('rotary settings in two dialects', () => {
+  const llama3 = { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4 }
+  const ropeOf = (more: object) => {
+    const [{ attention }] = read('mixtral', more).layers
+    return attention.rope
+  }
+
+  test('rope_scaling stands in the place of rope_parameters, theta and all', () => {
+    const plain = { rope_theta: 5e5, rope_type: 'default' }
+    expect(ropeOf({ rope_parameters: plain, rope_scaling: { ...llama3, rope_theta: 7 } })).toMatchObject({
+      theta: 7,
+      scaling: { type: 'llama3', originalMaxPositionEmbeddings: 131072 },
+    })
+    expect(ropeOf({ rope_parameters: plain, rope_scaling: { type: 'linear', factor: 2 } })).toEqual({
+      theta: 1e6,
+      scaling: { type: 'linear', factor: 2 },
+    })
+    for (const rope_scaling of [null, {}]) {
+      expect(ropeOf({ rope_parameters: plain, rope_scaling }).theta).toBe(5e5)
+    }
+    expect(ropeOf({ rope_parameters: { rope_type: 'default' }, rope_theta: 3 }).theta).toBe(3)
+  })
+
+  test('original_max_position_embeddings beside them wins', () => {
+    const settings = { ...llama3, original_max_position_embeddings: 64 }
+    const more = { rope_scaling: settings, original_max_position_embeddings: 32 }
+    expect(ropeOf(more).scaling).toMatchObject({ originalMaxPositionEmbeddings: 32 })
+  })
+
+  test.each<[object, number]>([
+    [{}, 64],
+    [{ partial_rotary_factor: null }, 128],
+    [{ partial_rotary_factor: 0.25 }, 32],
+    [{ partial_rotary_factor: 0.25, rope_parameters: { partial_rotary_factor: 0.75 } }, 96],
+    [{ rope_parameters: { partial_rotary_factor: 0.75 }, rope_scaling: { type: 'default' } }, 64],
+  ])('glm4_moe %o rotates %d channels', (more, channels) => {
+    const [{ attention }] = read('glm4_moe', { head_dim: 128, ...more }).layers
+    expect(attention.rope.rotaryDim).toBe(channels)
+  })
+})
