@@ -1,9 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { backend } from '../../src/backend/backend.ts'
 import { expertParameters } from '../../src/cost/parameters.ts'
 import { type MemoryLimit, memoryProblem } from '../../src/device/memory.ts'
 import { type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
-import { type ExpertWeights, type MoeWeights, stackExperts } from '../../src/model/weights.ts'
+import { asLoaded, type MoeWeights } from '../../src/model/weights.ts'
 import type { LayerDims, LayerFacts } from '../schema.ts'
 import { disposeFeedForward, randomFeedForward } from './feed-forward.ts'
 import { layerBytes } from './memory.ts'
@@ -82,9 +81,4 @@ export class Layers {
     this.base?.dispose()
     this.base = undefined
   }
-}
-
-/** Experts in the form that a checkpoint is loaded to: stacked where the device can cut a stack without copying. */
-function asLoaded(experts: ExpertWeights[]): Pick<MoeWeights, 'experts' | 'stacked'> {
-  return backend().cutsShareMemory ? stackExperts(experts) : { experts }
 }

@@ -52,7 +52,7 @@ def main():
     parser.add_argument("source", metavar="LLAMA_CPP", help="folder of its source, with convert_hf_to_gguf.py")
     add_directories(parser)
     args = parser.parse_args()
-    versions = {"llama_cpp": needed("llama_cpp", "llama-cpp-python", otherwise=skip).__version__}
+    versions = {"llama-cpp-python": needed("llama_cpp", "llama-cpp-python", otherwise=skip).__version__}
     compare_greedy("llama.cpp", versions, [(directory, 1) for directory in models_of(args)], partial(theirs, args.source))
 
 

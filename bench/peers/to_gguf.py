@@ -4,9 +4,8 @@
 
 LLAMA_CPP is the folder of its source, with convert_hf_to_gguf.py; all other arguments are the converter's. It recognises a
 tokenizer by a hash of sample ids and stops at one that is not in its list. A model whose tokenizer splits texts as those
-under models/ do is given the pre-tokenizer "smollm" here: digits one by one, then as GPT-2. (One difference is left: several
-spaces before a digit are one piece there, and two pieces here: all but the last, and the last.) `glm4_moe` is also
-given no special tokens of GLM's.
+under models/ do is given the pre-tokenizer "smollm" here: digits one by one, then as GPT-2 (docs/training.md says what that
+leaves). `glm4_moe` is also given no special tokens of GLM's.
 """
 
 import json

@@ -22,7 +22,7 @@ const UNEMBEDDING = 'unembedding'
 
 /**
  * The config as the weights have it. A file of a tied model may hold an `lm_head.weight` all the same: of the embedding's values it
- * says nothing new, of others it is what the model was saved with, and used, as transformers does.
+ * says nothing new, of others it is what the model was saved with, and used.
  * @returns the config to load with, and what is to be remarked on
  */
 export function configOfWeights(

@@ -119,7 +119,11 @@ export function checkInterventions(interventions: Interventions, config: ModelCo
   if (late) {
     throw new UsageError(`--force: position ${late.position}, expected one of the ${tokens} tokens from 0`)
   }
-  withFlagNames(() => interventionsByLayer(interventions, config.layers))
+  try {
+    interventionsByLayer(interventions, config.layers)
+  } catch (error) {
+    throw namedAfterFlag(error)
+  }
 }
 
 const FLAGS: Record<string, string> = {
@@ -131,15 +135,7 @@ const FLAGS: Record<string, string> = {
   replay: '--replay',
 }
 
-/** Runs `f`; an error about an intervention becomes one about its flag. */
-export function withFlagNames<T>(f: () => T): T {
-  try {
-    return f()
-  } catch (error) {
-    throw namedAfterFlag(error)
-  }
-}
-
+/** An error about an intervention as one about its flag. */
 export function namedAfterFlag(error: unknown): unknown {
   if (!(error instanceof InputError)) return error
   const [, name] = /^(\w+): /.exec(error.message) ?? []

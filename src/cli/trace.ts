@@ -27,7 +27,7 @@ import { decisionToJson, traceToJson } from '../trace/json.ts'
 import { readPageAssets } from '../trace/page/read.ts'
 import { tracePicture } from '../trace/picture.ts'
 import { type TraceRun, traceRun } from '../trace/run.ts'
-import { layerStatistics } from '../trace/statistics.ts'
+import { layerStatistics, statisticsTexts } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { analyseCommand } from './analyse.ts'
 import { colourDepth } from './colour-depth.ts'
@@ -253,22 +253,12 @@ function placeOf({ trace }: Traced, flags: Flags): { layer: number; token: numbe
 function summary({ trace }: TraceRun): string {
   const { rows, layers } = trace
   const heading = ['layer', 'loss', 'used', 'busiest', 'MaxVio', 'evenness', 'agreement', 'margin', 'entropy']
-  const optional = (value: number | null) => (value === null ? '-' : value.toFixed(3))
   const lines = layers.map((layer) => {
     const s = layerStatistics(layer, rows)
     const busiest = s.utilisation.indexOf(Math.max(...s.utilisation))
-    return [
-      String(layer.layer),
-      s.loadBalanceLoss.toFixed(3),
-      `${s.expertsUsed}/${layer.numExperts}`,
-      `${busiest} (${(100 * s.utilisation[busiest]).toFixed(0)}%)`,
-      s.maxViolation.toFixed(3),
-      s.normalisedLoadEntropy.toFixed(3),
-      optional(s.routingAgreement),
-      optional(s.meanMargin),
-      s.meanEntropy.toFixed(3),
-      String(s.dropped),
-    ]
+    const { loss, balance, dropped } = statisticsTexts(s)
+    const load = `${busiest} (${(100 * s.utilisation[busiest]).toFixed(0)}%)`
+    return [String(layer.layer), loss, `${s.expertsUsed}/${layer.numExperts}`, load, ...balance, dropped]
   })
   return table([[...heading, 'dropped'], ...lines])
 }

@@ -1,3 +1,5 @@
+import { sum } from '../sums.ts'
+
 /** A share counted in a sample, with its 95 % interval. */
 export interface Proportion {
   correct: number
@@ -30,8 +32,5 @@ export function proportion(correct: number, total: number): Proportion {
 
 /** Several counts as one. */
 export function pooled(parts: readonly Proportion[]): Proportion {
-  return proportion(
-    parts.reduce((sum, { correct }) => sum + correct, 0),
-    parts.reduce((sum, { total }) => sum + total, 0),
-  )
+  return proportion(sum(parts.map(({ correct }) => correct)), sum(parts.map(({ total }) => total)))
 }

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../backend/backend.ts'
 import type { MoeConfig } from './config.ts'
 import type { RouterRules } from './router/types.ts'
 import { leaves } from './tree.ts'
@@ -84,13 +85,11 @@ export function allTensors(weights: ModelWeights): tf.Tensor[] {
 }
 
 /**
- * Experts stacked, and each again as a view into the stack, so that nothing is held twice. Frees the given tensors.
- * Only where a cut along the first axis shares memory: on TensorFlow.
+ * Experts in the form that a checkpoint is loaded to: where the device can cut a stack without copying they are stacked, and each
+ * again is a view into the stack, so that nothing is held twice; the given tensors are freed.
  */
-export function stackExperts(experts: ExpertWeights[]): {
-  stacked: StackedExperts
-  experts: ExpertWeights[]
-} {
+export function asLoaded(experts: ExpertWeights[]): Pick<MoeWeights, 'experts' | 'stacked'> {
+  if (!backend().cutsShareMemory) return { experts }
   const stack = (part: 'gateUp' | 'down') => tf.stack(experts.map((e) => e[part].weight)) as tf.Tensor3D
   const stacked = { gateUp: stack('gateUp'), down: stack('down') }
   for (const { gateUp, down } of experts) tf.dispose([gateUp.weight, down.weight])

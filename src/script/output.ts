@@ -1,6 +1,7 @@
 import pc from 'picocolors'
 import { messageOf } from '../errors.ts'
 import { escaped } from '../text/foreign.ts'
+import { nineDigits } from '../text/number.ts'
 
 const WRITE_SIZE = 1 << 16
 
@@ -41,10 +42,7 @@ export function remark(text: string): void {
   process.stderr.write(`${dim(escaped(text))}\n`)
 }
 
-/** JSON of float32 values in rows: nine digits are enough to read back the same float32. A value that is none is null. */
+/** JSON of float32 values in rows, which reads back as the same; a value that is none is null. */
 export function jsonRow(values: Float32Array): string {
-  const numbers = Array.from(values, (value) =>
-    Number.isFinite(value) ? Number(value.toPrecision(9)) : null,
-  )
-  return JSON.stringify(numbers)
+  return JSON.stringify(Array.from(values, nineDigits))
 }

@@ -1,4 +1,5 @@
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
+import { nineDigits } from '../text/number.ts'
 
 /** Columns, in order, with the types they have as a table (such as Parquet's). */
 export const CSV_COLUMNS = {
@@ -42,18 +43,13 @@ export function* traceToCsv(trace: RoutingTrace, texts: readonly string[] | null
 function choiceColumns(layer: LayerTrace, t: number, rank: number): (string | number)[] {
   const { numExperts: E, topK: K } = layer
   const expert = layer.expertIndices[t * K + rank]
-  const ofExpert = (values: Float32Array) => (expert < 0 ? '' : float(values[t * E + expert]))
+  const ofExpert = (values: Float32Array) => (expert < 0 ? '' : nineDigits(values[t * E + expert]))
   return [
     expert,
-    float(layer.expertWeights[t * K + rank]),
+    nineDigits(layer.expertWeights[t * K + rank]),
     ofExpert(layer.scores),
     ofExpert(layer.routerLogits),
     layer.margins[t] ?? '',
-    float(layer.entropies[t]),
+    nineDigits(layer.entropies[t]),
   ]
-}
-
-/** Nine digits are enough to read back the same float32. */
-function float(value: number): number {
-  return Number(value.toPrecision(9))
 }

@@ -5,7 +5,7 @@ import type { Decision } from './decision.ts'
 import { traceToJson } from './json.ts'
 import { pageDecisions } from './page-decisions.ts'
 import { tracePicture } from './picture.ts'
-import { layerStatistics } from './statistics.ts'
+import { layerStatistics, statisticsTexts } from './statistics.ts'
 
 /** What the page holds beside its data, as it stands in src/trace/page: Node reads the files, a bundler imports them as text. */
 export interface PageAssets {
@@ -86,19 +86,10 @@ function statisticsTable({ rows, layers }: RoutingTrace): string {
     ['mean entropy', 'of the scores, nats'],
     ['dropped', 'assignments over capacity'],
   ]
-  const optional = (value: number | null) => (value === null ? '-' : value.toFixed(3))
   const lines = layers.map((layer) => {
     const s = layerStatistics(layer, rows)
-    return [
-      s.loadBalanceLoss.toFixed(3),
-      `${s.expertsUsed} of ${layer.numExperts}`,
-      s.maxViolation.toFixed(3),
-      s.normalisedLoadEntropy.toFixed(3),
-      optional(s.routingAgreement),
-      optional(s.meanMargin),
-      s.meanEntropy.toFixed(3),
-      String(s.dropped),
-    ]
+    const { loss, balance, dropped } = statisticsTexts(s)
+    return [loss, `${s.expertsUsed} of ${layer.numExperts}`, ...balance, dropped]
   })
   const head = heading.map(([name, title]) => `<th scope="col" title="${escapeXml(title)}">${name}</th>`)
   const body = lines.map(

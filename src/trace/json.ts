@@ -6,6 +6,7 @@ import type { Interventions, RouterStep } from '../model/router/types.ts'
 import type { HiddenStates, LayerTrace, RoutingTrace } from '../model/trace.ts'
 import { sum } from '../sums.ts'
 import { excerpt } from '../text/foreign.ts'
+import { nineDigits } from '../text/number.ts'
 import type { Decision } from './decision.ts'
 import { type NumberJson, TRACE_VERSION, type TraceJson, traceSchema } from './schema.ts'
 import { layerStatistics } from './statistics.ts'
@@ -51,7 +52,7 @@ export function decisionToJson(
     expertIndices: list(expertIndices),
     expertWeights: list(expertWeights),
     margin: oneValue(margin),
-    entropy: oneValue(float(entropy)),
+    entropy: oneValue(nineDigits(entropy)),
     agrees: String(agrees),
     steps: `[\n${stepsJson.join(',\n')}\n]`,
   })
@@ -155,14 +156,8 @@ function matrix(values: Float32Array | Int32Array, width: number): string {
 }
 
 function list(values: Float32Array | Int32Array | readonly (number | null)[]): string {
-  // Nine digits are enough to read back the same float32.
-  const rounded = values instanceof Float32Array ? Array.from(values, float) : values
+  const rounded = values instanceof Float32Array ? Array.from(values, nineDigits) : values
   return `[${Array.from(rounded, oneValue).join(', ')}]`
-}
-
-/** The sign of zero would get lost on the way. */
-function float(value: number): number {
-  return value === 0 ? value : Number(value.toPrecision(9))
 }
 
 function anyValue(value: number | null | number[] | number[][]): string {

@@ -46,6 +46,18 @@ export function layerStatistics(layer: LayerTrace, rows: readonly TraceRow[]): L
   }
 }
 
+/** The numbers of a layer as tables show them, in the order of `LayerStatistics`; none is a dash. */
+export function statisticsTexts(s: LayerStatistics) {
+  const text = (value: number | null) => (value === null ? '-' : value.toFixed(3))
+  return {
+    loss: text(s.loadBalanceLoss),
+    balance: [s.maxViolation, s.normalisedLoadEntropy, s.routingAgreement, s.meanMargin, s.meanEntropy].map(
+      text,
+    ),
+    dropped: String(s.dropped),
+  }
+}
+
 /**
  * E sum_e f_e P_e, with f_e the share of assignments that went to expert e (sum f = 1, dropped ones left out) and P_e its
  * mean score share. Balanced is 1; everything to one expert, with all of the score, is E. Switch Transformers (Fedus et al. 2021, eq. 4, without the

@@ -24,9 +24,10 @@ import { expertReference, moeReference, rmsNormReference } from '../../src/model
 import { applyRope } from '../../src/model/rope.ts'
 import { route } from '../../src/model/router/route.ts'
 import { DISPATCHES } from '../../src/model/ways.ts'
+import { asLoaded } from '../../src/model/weights.ts'
 import { groupedAttention } from '../helpers/attention.ts'
 import { maxDifference } from '../helpers/golden.ts'
-import { asLoaded, expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
+import { expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
 
 beforeAll(async () => {
   await startRuntime({ device: 'cpu', threads: 2 })

@@ -1,15 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { backend } from '../../src/backend/backend.ts'
 import type { LayerConfig, ModelConfig } from '../../src/model/config.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
 import type { Matrix, ReferenceExpert } from '../../src/model/reference.ts'
 import { MoeModel } from '../../src/model/transformer.ts'
 import {
+  asLoaded,
   type ExpertWeights,
   type LinearWeights,
   type ModelWeights,
-  type MoeWeights,
-  stackExperts,
 } from '../../src/model/weights.ts'
 import { groupedAttention } from './attention.ts'
 
@@ -47,11 +45,6 @@ export function expertTensors({ gate, up, down }: ReferenceExpert): ExpertWeight
 
 function linearTensors(weight: Matrix): LinearWeights {
   return { weight: tf.tensor2d(weight), bias: null }
-}
-
-/** Experts as the loader leaves them: stacked where the backend can cut a stack without copying. */
-export function asLoaded(experts: ExpertWeights[]): Pick<MoeWeights, 'experts' | 'stacked'> {
-  return backend().cutsShareMemory ? stackExperts(experts) : { experts }
 }
 
 /** Dimensions of a random decoder; anything left out is small. */

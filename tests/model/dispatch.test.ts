@@ -10,8 +10,9 @@ import { expertReference, moeReference } from '../../src/model/reference.ts'
 import { route } from '../../src/model/router/route.ts'
 import type { Routing } from '../../src/model/router/types.ts'
 import { DISPATCHES } from '../../src/model/ways.ts'
+import { asLoaded } from '../../src/model/weights.ts'
 import { maxDifference } from '../helpers/golden.ts'
-import { asLoaded, expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
+import { expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
 
 const D = 12
 const H = 20
@@ -140,6 +141,37 @@ test('an expert applied to no rows gives no rows, as the grouping on the device 
     const expert = expertTensors(randomExpert(D, H, randomNumbers(3)))
     expect(applyExpert(tf.zeros([0, D]), expert).shape).toEqual([0, D])
   })
+})
+
+test('an expert that no token goes to does not get into gradients', async () => {
+  await startRuntime({ device: 'cpu' })
+  const layer = randomLayer(
+    5,
+    4,
+    2,
+    Array.from({ length: 5 }, () => [1, 2, 0, -9]),
+  )
+  const gradients = (bad: number) =>
+    tf.tidy(() => {
+      const spoilt = layer.reference.map((expert, e) =>
+        e === 3 ? { ...expert, down: expert.down.map((row) => row.map(() => bad)) } : expert,
+      )
+      const weights = {
+        kind: 'moe' as const,
+        router: { weight: tf.tensor2d([[0]]), bias: null },
+        scoreBias: null,
+        ...asLoaded(spoilt.map(expertTensors)),
+      }
+      const context = { place: { layer: 0 }, training: { onRouting: () => {} } }
+      const [ofX, ofLogits] = tf.grads((x, logits) =>
+        tf.sum(
+          routeAndDispatch(x as tf.Tensor2D, logits as tf.Tensor2D, weights, layer.config, 'auto', context)
+            .output,
+        ),
+      )([tf.tensor2d(layer.x), tf.tensor2d(layer.routerLogits)])
+      return [...ofX.dataSync(), ...ofLogits.dataSync()]
+    })
+  expect(gradients(Number.NaN)).toEqual(gradients(1))
 })
 
 test('auto gathers few assignments and groups many', () => {
