@@ -1,3 +1,4 @@
+import { shown } from '../checks.ts'
 import { InputError } from '../errors.ts'
 import { argmax, checkLogits } from '../model/most-likely.ts'
 import { sum } from '../sums.ts'
@@ -29,7 +30,7 @@ export function parseSampling(options: SamplingOptions): Sampling {
 }
 
 function check(option: string, value: unknown, ok: boolean, expected: string): void {
-  if (!ok) throw new InputError(`${option}: is ${value}, expected ${expected}`)
+  if (!ok) throw new InputError(`${option}: is ${shown(value)}, expected ${expected}`)
 }
 
 /**
