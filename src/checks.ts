@@ -23,6 +23,11 @@ export function assertObject(what: string, value: unknown, expected: string): as
   }
 }
 
+/** A misspelt option would else change nothing, unheard. @throws InputError for a field that is none of the names */
+export function assertNames(what: string, value: object, names: Record<string, unknown>): void {
+  for (const name of Object.keys(value)) assertOneOf(what, name, Object.keys(names))
+}
+
 /** @throws InputError for anything but a whole number from `min` to `max` */
 export function assertWhole(what: string, value: unknown, min: number, max = Number.MAX_SAFE_INTEGER): void {
   if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max) return
@@ -39,7 +44,9 @@ export function assertNumbers(
   length?: number,
 ): void {
   if (!(value instanceof Type)) {
-    throw new InputError(`${what}: is ${shown(value)}, expected a ${Type.name} ${shape}`)
+    throw new InputError(
+      `${what}: is ${shown(value)}, expected ${Type === Int32Array ? 'an' : 'a'} ${Type.name} ${shape}`,
+    )
   }
   if (length !== undefined && value.length !== length) {
     throw new InputError(`${what}: has ${value.length} values, expected ${length} ${shape}`)

@@ -6,6 +6,7 @@ import { type RouterConfig, softmaxTopK } from '../src/model/config.ts'
 import { interventionFor } from '../src/model/router/interventions.ts'
 import { route, stepRouter, stepsFromLogits } from '../src/model/router/route.ts'
 import type { Interventions, RouteContext, RouterLayer } from '../src/model/router/types.ts'
+import { MoeModel } from '../src/model/transformer.ts'
 import { MIXTRAL } from './cli/run-cli.ts'
 
 /*
@@ -19,6 +20,7 @@ function expectSentence(call: () => unknown, sentence: string): void {
 }
 
 const config = softmaxTopK(4, 2)
+const GROUPED: RouterConfig = { ...config, groupLimit: { groups: 2, keep: 1, score: 'max' } }
 const logits = Float32Array.of(1, 2, 3, 4)
 
 const CONFIGS: [string, unknown, string][] = [
@@ -108,6 +110,43 @@ const CONTEXTS: [string, unknown, string][] = [
     'interventions as a forward takes them',
     { intervention: { topK: 1 } },
     'intervention: is {"topK":1}, expected what interventionFor(interventions, config, layer) returns',
+  ],
+  [
+    'an intervention for more experts',
+    { intervention: interventionFor({ topK: 6 }, softmaxTopK(8, 2), 0) },
+    'intervention: was made for a router with numExperts=8, expected numExperts=4 as in config',
+  ],
+  [
+    'a forced expert that there is not',
+    { intervention: interventionFor({ force: [{ position: 0, experts: [7] }] }, softmaxTopK(8, 2), 0) },
+    'intervention: was made for a router with numExperts=8, expected numExperts=4 as in config',
+  ],
+  [
+    "another router's K",
+    { intervention: interventionFor({ temperature: 2 }, softmaxTopK(4, 1), 0) },
+    'intervention: was made for a router with topK=1, expected topK=2 as in config',
+  ],
+  [
+    'an intervention for a router with groups',
+    { intervention: interventionFor({}, GROUPED, 0) },
+    'intervention: was made for a router with groups=2, expected groups=null as in config',
+  ],
+  [
+    'a misspelt name',
+    { scorebias: Float32Array.of(0, 0, 0, 1) },
+    'context: is "scorebias", expected one of scoreBias, place, intervention, choice',
+  ],
+  ['a choice of one', { choice: Int32Array.of(3) }, 'choice: has 1 values, expected 2 [T, K]'],
+  ['a list of choices', { choice: [3, 2] }, 'choice: is [3,2], expected an Int32Array [T, K]'],
+  [
+    'an expert chosen twice',
+    { choice: Int32Array.of(3, 3) },
+    'choice: is [3,3] for token 0, expected 2 different experts from 0 to 3',
+  ],
+  [
+    'a chosen expert that there is not',
+    { choice: Int32Array.of(3, 4) },
+    'choice: is [3,4] for token 0, expected 2 different experts from 0 to 3',
   ],
 ]
 
@@ -251,6 +290,7 @@ describe.each(['recorded', 'eager'] as const)('a model, %s', (executor) => {
     ],
     [7, 'tokens: is 7, expected token ids such as [1, 49, 80]'],
     [undefined, 'tokens: is undefined, expected token ids'],
+    [new DataView(new ArrayBuffer(4)), 'tokens: is a DataView, expected token ids such as [1, 49, 80]'],
     [['1', '2'], `tokens: sequence 0 has "1" at position 0, expected an integer from 0 to ${V - 1}`],
     [[1, 2.5], `tokens: sequence 0 has 2.5 at position 1, expected an integer from 0 to ${V - 1}`],
     [[1, V], `tokens: sequence 0 has ${V} at position 1`],
@@ -260,6 +300,7 @@ describe.each(['recorded', 'eager'] as const)('a model, %s', (executor) => {
   const OPTIONS: [unknown, string][] = [
     ['trace', 'options: is "trace", expected an object with options of forward'],
     [{ dispatch: 'fast' }, 'dispatch: is "fast", expected one of dense, sparse, gather, auto'],
+    [{ traec: true }, 'options: is "traec", expected one of cache, trace, attentionMask, dispatch'],
     [{ trace: 'yes' }, 'trace: is "yes", expected true, false or { hiddenStates }'],
     [{ cache: {} }, 'cache: is {}, expected what model.createCache() returns'],
     [{ attentionMask: [1, 1] }, 'attentionMask: is [1,1], expected a list of 0 and 1 a sequence'],
@@ -274,6 +315,16 @@ describe.each(['recorded', 'eager'] as const)('a model, %s', (executor) => {
   test.each(OPTIONS)('forward and greedy with %j', (options, sentence) => {
     expectSentence(() => model.forward([1, 2], options as never), sentence)
     expectSentence(() => model.greedy([1, 2], options as never), sentence)
+  })
+
+  test("another model's cache, of the same shape", () => {
+    const other = new MoeModel(model.config, { ...model.weights })
+    const cache = other.createCache()
+    const sentence =
+      "kvCache: was made for another model, of the same shape, expected what this model's createCache() returns"
+    expectSentence(() => model.forward([1], { cache }), sentence)
+    expectSentence(() => model.greedy([1], { cache }), sentence)
+    cache.dispose()
   })
 
   test('forward with logits that there are not', () => {
@@ -304,6 +355,7 @@ describe.each(['recorded', 'eager'] as const)('a model, %s', (executor) => {
     [undefined, 'generate: is undefined, expected an object with prompt or tokens'],
     ['Once', 'generate: is "Once", expected an object with prompt or tokens'],
     [{}, 'generate: expected either prompt (a text) or tokens (ids), not both or none'],
+    [{ tokens: [1], maxtokens: 3 }, 'generate: is "maxtokens", expected one of prompt, tokens, maxTokens'],
     [{ prompt: 7 }, 'prompt: is 7, expected a text'],
     [{ tokens: 'Once' }, 'tokens: is "Once", expected a list of token ids'],
     [{ tokens: [] }, 'tokens: are empty, expected at least one token'],

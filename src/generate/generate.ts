@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core'
-import { assertObject, shown } from '../checks.ts'
+import { assertNames, assertObject, shown } from '../checks.ts'
 import { InputError } from '../errors.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { checkCall, type ForwardOptions } from '../model/forward-options.ts'
@@ -215,9 +215,29 @@ class Generation {
   }
 }
 
+/** Names by type: one that the type gains or loses does not compile here. */
+const OPTIONS = {
+  prompt: 0,
+  tokens: 0,
+  maxTokens: 0,
+  temperature: 0,
+  topK: 0,
+  topP: 0,
+  minP: 0,
+  repetitionPenalty: 0,
+  seed: 0,
+  stop: 0,
+  ignoreEos: 0,
+  signal: 0,
+  dispatch: 0,
+  trace: 0,
+  interventions: 0,
+} satisfies Record<keyof GenerateOptions, 0>
+
 /** The kinds of what is given; what it says is looked at where it is used. */
 function checkOptions(options: GenerateOptions): void {
   assertObject('generate', options, 'an object with prompt or tokens')
+  assertNames('generate', options, OPTIONS)
   const { prompt, tokens, stop, signal, dispatch, trace, interventions } = options
   const check = (name: string, value: unknown, holds: boolean, expected: string) => {
     if (value !== undefined && !holds)

@@ -1,4 +1,4 @@
-import { assertObject, assertOneOf, shown } from '../checks.ts'
+import { assertNames, assertObject, assertOneOf, shown } from '../checks.ts'
 import { InputError } from '../errors.ts'
 import { KvCache } from './kv-cache.ts'
 import type { Training } from './moe.ts'
@@ -23,16 +23,28 @@ export interface ForwardOptions {
   training?: Training
 }
 
+/** Names by type: one that the type gains or loses does not compile here. */
+const OPTIONS = {
+  cache: 0,
+  trace: 0,
+  attentionMask: 0,
+  dispatch: 0,
+  interventions: 0,
+  logits: 0,
+  training: 0,
+} satisfies Record<keyof ForwardOptions, 0>
+
 /**
  * The arguments of a forward: TensorFlow's own words for such mistakes do not help, or it takes them for something else.
  * @throws InputError naming the argument, its value and what was expected
  */
 export function checkCall(tokens: unknown, options: ForwardOptions): void {
-  if (!Array.isArray(tokens) && !ArrayBuffer.isView(tokens)) {
+  if (!Array.isArray(tokens) && !(ArrayBuffer.isView(tokens) && 'length' in tokens)) {
     const text = typeof tokens === 'string' ? '; model.tokenizer.encode makes them of a text' : ''
     throw new InputError(`tokens: is ${shown(tokens)}, expected token ids such as [1, 49, 80]${text}`)
   }
   assertObject('options', options, 'an object with options of forward')
+  assertNames('options', options, OPTIONS)
   const { cache, trace = false, attentionMask, dispatch = 'auto', logits = 'all' } = options
   assertOneOf('dispatch', dispatch, [...DISPATCHES, 'auto'])
   assertOneOf('logits', logits, ['all', 'last'])

@@ -11,6 +11,8 @@ export interface CacheHolder {
 
 /** What a cache and the model that uses it have to agree on. */
 export interface CacheShape {
+  /** The weights that its keys and values come from: those of another model of the same shape mean something else. */
+  weights: object
   /** An entry a layer. */
   layers: CachedShape[]
   /** Positions that the model was made for. */
@@ -49,7 +51,7 @@ export class KvCache {
     this.window = Number.isFinite(widest) ? widest : null
   }
 
-  /** @throws InputError when it was made for a model of another shape */
+  /** @throws InputError when it was made for another model */
   assertFits(model: CacheShape): void {
     const check = (name: string, own: unknown, expected: unknown) => {
       if (own === expected) return
@@ -63,6 +65,10 @@ export class KvCache {
       }
     }
     check('maxPositionEmbeddings', maxPositionEmbeddings, model.maxPositionEmbeddings)
+    if (this.shape.weights === model.weights) return
+    throw new InputError(
+      "kvCache: was made for another model, of the same shape, expected what this model's createCache() returns",
+    )
   }
 
   /** Tokens seen by the longest sequence. */

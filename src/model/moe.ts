@@ -75,6 +75,10 @@ export function routeAndDispatch(
     const routing = routeTensors(routerLogits, rules)
     return { output: dispatchOnDevice(name, x, weights, routing, ops), routing }
   }
-  const routing = route(read(routerLogits), config.router, { ...rules, place, intervention })
+  const routing = route(read(routerLogits), config.router, {
+    scoreBias: rules.scoreBias,
+    place,
+    intervention,
+  })
   return { output: dispatchOnHost(name, x, weights, routing), routing }
 }

@@ -1,5 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
+import { shown } from '../checks.ts'
+import { InputError } from '../errors.ts'
 import type { RouterConfig } from './config.ts'
 import { countTokens, stepsFromLogits } from './router/route.ts'
 import { routingToHost } from './router/tensors.ts'
@@ -32,6 +34,8 @@ export interface LayerTrace extends Routing {
   routerLogits: Float32Array
   /** s [T, E]: softmax or sigmoid of the logits (after temperature and disabling). */
   scores: Float32Array
+  /** c [T, E], what experts are compared by; absent where that is the scores: no choosing bias, group limit or disabled expert. */
+  compared?: Float32Array
   /** [T] by how much the worst of the K best beat the best of the rest, in what experts are compared by; null if K = E. */
   margins: (number | null)[]
   /** [T] entropy of the scores as shares of one, in nats; ln E when the router cannot tell experts apart. */
@@ -98,6 +102,7 @@ export class TraceRecorder {
       topK,
       routerLogits: logits,
       scores,
+      ...(compared === scores ? {} : { compared }),
       margins: marginsOf(compared, E, topK),
       entropies: entropiesOf(scores, E, rules.config.scoring),
     })
@@ -137,7 +142,9 @@ function scoresAndCompared(
 ): { scores: Float32Array; compared: Float32Array } {
   let scores = logits
   let compared = logits
-  for (const step of stepsFromLogits(logits, rules.config, { ...rules, ...context })) {
+  const { place, intervention } = context
+  const given = { scoreBias: rules.scoreBias, place, intervention }
+  for (const step of stepsFromLogits(logits, rules.config, given)) {
     if (step.outputs.scores) scores = step.outputs.scores.data as Float32Array
     if (step.name === 'top-k') {
       compared = step.inputs.compared.data as Float32Array
@@ -169,9 +176,33 @@ function entropiesOf(scores: Float32Array, E: number, scoring: RouterConfig['sco
   })
 }
 
-/** One trace of a run from the traces of its calls, in order. Layers must be the same in all. */
+/** @throws InputError for anything but a trace; what `traceFromJson` returns has one */
+export function assertTrace(what: string, value: unknown): asserts value is RoutingTrace {
+  const { rows, layers, trace } = (value ?? {}) as Partial<RoutingTrace & { trace: unknown }>
+  if (Array.isArray(rows) && Array.isArray(layers)) return
+  const within = trace ? '; it has a trace: give its .trace' : ''
+  throw new InputError(
+    `${what}: is ${shown(value)}, expected what forward(tokens, { trace: true }) hands out as trace${within}`,
+  )
+}
+
+/**
+ * One trace of a run from the traces of its calls, in order.
+ * @throws InputError for no traces, or traces whose layers are not the same
+ */
 export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
+  if (!Array.isArray(traces) || traces.length === 0) {
+    throw new InputError(`traces: is ${shown(traces)}, expected a list of at least one trace`)
+  }
   const [first] = traces
+  traces.forEach((trace, i) => {
+    assertTrace(`traces[${i}]`, trace)
+    const [own, expected] = [layersOf(trace), layersOf(first)]
+    if (own === expected) return
+    throw new InputError(
+      `traces[${i}]: has ${own}, expected ${expected} as in traces[0]: a run is of one model`,
+    )
+  })
   const callLengths = traces.flatMap((trace) => trace.callLengths ?? [trace.rows.length])
   return {
     rows: traces.flatMap((trace) => trace.rows),
@@ -182,6 +213,7 @@ export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
         ...layer,
         routerLogits: joinFloats(parts.map((p) => p.routerLogits)),
         scores: joinFloats(parts.map((p) => p.scores)),
+        ...(layer.compared ? { compared: joinFloats(parts.map((p) => p.compared ?? p.scores)) } : {}),
         expertIndices,
         expertWeights: joinFloats(parts.map((p) => p.expertWeights)),
         tokensPerExpert: countTokens(expertIndices, layer.numExperts),
@@ -193,6 +225,11 @@ export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
     ...(first.interventions ? { interventions: first.interventions } : {}),
     ...(traces.length > 1 ? { callLengths } : {}),
   }
+}
+
+function layersOf({ layers }: RoutingTrace): string {
+  const each = layers.map(({ layer, numExperts, topK }) => `layer ${layer} (E=${numExperts}, K=${topK})`)
+  return each.join(', ') || 'no layer with a router'
 }
 
 function joinFloats(parts: Float32Array[]): Float32Array {

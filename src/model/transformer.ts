@@ -42,7 +42,7 @@ export class MoeModel {
     readonly dispatch: DispatchName | 'auto' = 'auto',
   ) {
     const { layers, maxPositionEmbeddings } = config
-    this.cacheShape = { layers: cachedShapes(layers), maxPositionEmbeddings }
+    this.cacheShape = { weights, layers: cachedShapes(layers), maxPositionEmbeddings }
   }
 
   createCache(): KvCache {

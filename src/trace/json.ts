@@ -115,6 +115,7 @@ function layerToJson(layer: LayerTrace, { rows }: RoutingTrace): string {
     topK: String(K),
     routerLogits: matrix(layer.routerLogits, E),
     scores: matrix(layer.scores, E),
+    ...(layer.compared ? { compared: matrix(layer.compared, E) } : {}),
     expertIndices: matrix(layer.expertIndices, K),
     expertWeights: matrix(layer.expertWeights, K),
     tokensPerExpert: list(layer.tokensPerExpert),
@@ -223,6 +224,7 @@ function checkLayer(layer: TraceJson['layers'][0], at: string, T: number, check:
   check(K <= E, `${at}.topK is ${K}, expected at most numExperts=${E}`)
   checkShape(`${at}.routerLogits`, layer.routerLogits, T, E, check)
   checkShape(`${at}.scores`, layer.scores, T, E, check)
+  if (layer.compared) checkShape(`${at}.compared`, layer.compared, T, E, check)
   checkShape(`${at}.expertIndices`, expertIndices, T, K, check)
   checkShape(`${at}.expertWeights`, layer.expertWeights, T, K, check)
   check(margins.length === T, `${at}.margins has ${margins.length} values, expected ${T} as in rows`)
@@ -248,9 +250,10 @@ function checkShape(place: string, rows: unknown[][], T: number, width: number, 
 }
 
 function layerFromJson(layer: TraceJson['layers'][0]): LayerTrace {
-  const { statistics: _, ...read } = layer
+  const { statistics: _, compared, ...read } = layer
   return {
     ...read,
+    ...(compared ? { compared: floats(compared) } : {}),
     routerLogits: floats(read.routerLogits),
     scores: floats(read.scores),
     expertIndices: Int32Array.from(read.expertIndices.flat()),

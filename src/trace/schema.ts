@@ -37,6 +37,7 @@ const layer = z.strictObject({
   topK: z.int().min(1).describe('K'),
   routerLogits: matrix('[T][E] as the router gave them, before any intervention'),
   scores: matrix('[T][E] after temperature and disabling'),
+  compared: matrix('[T][E] what experts are compared by, where that is not the scores').optional(),
   expertIndices: z
     .array(z.array(z.int().min(-1)))
     .describe('[T][K] most preferred first; -1 where a capacity limit dropped the assignment'),

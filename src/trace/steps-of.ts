@@ -4,7 +4,7 @@ import type { ModelConfig, MoeConfig, RouterConfig } from '../model/config.ts'
 import { interventionFor } from '../model/router/interventions.ts'
 import { stepsFromLogits } from '../model/router/route.ts'
 import type { RouteContext, RouterStep, RouterValue, Routing } from '../model/router/types.ts'
-import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
+import { assertTrace, type LayerTrace, type RoutingTrace } from '../model/trace.ts'
 import { type ModelWeights, type MoeWeights, routerRules } from '../model/weights.ts'
 
 /** What stepping needs of a model; `MoeModel` is one. */
@@ -36,7 +36,10 @@ export function stepsOf(
   layer: number,
   token?: number,
 ): RouterStep[] {
-  assertObject('trace', trace, 'what forward(tokens, { trace: true }) hands out')
+  assertObject('model', model, 'a model that loadModel returned')
+  assertObject('model.config', model.config, 'the config of a model')
+  assertObject('model.weights', model.weights, 'the weights of a model')
+  assertTrace('trace', trace)
   const recorded = trace.layers.find((l) => l.layer === layer)
   if (!recorded) {
     const numbers = trace.layers.map((l) => l.layer)
@@ -77,6 +80,7 @@ export function layerOfCall(
     ...layer,
     routerLogits: layer.routerLogits.subarray(from * E, to * E),
     scores: layer.scores.subarray(from * E, to * E),
+    ...(layer.compared ? { compared: layer.compared.subarray(from * E, to * E) } : {}),
     expertIndices: layer.expertIndices.subarray(from * K, to * K),
     expertWeights: layer.expertWeights.subarray(from * K, to * K),
     margins: layer.margins.slice(from, to),
@@ -94,14 +98,15 @@ export function callSteps(
   const { moe, weights } = mixtureOf(model, layer)
   const { router } = moe
   const context = {
-    ...routerRules(moe, weights),
+    scoreBias: routerRules(moe, weights).scoreBias,
     place: { layer: layer.layer, rows },
     intervention: interventions && interventionFor(interventions, router, layer.layer),
   }
   const own = run(layer, router, context)
   const all = [...rows.keys()]
+  const isChoice = layer.topK === router.topK && !layer.expertIndices.includes(-1)
   const routing =
-    interventions || all.every((t) => agrees(layer, own.routing, t))
+    interventions || !isChoice || all.every((t) => agrees(layer, own.routing, t))
       ? own
       : run(layer, router, { ...context, choice: layer.expertIndices })
   const steps = [logitsStep(layer, weights.router.bias !== null), ...routing.steps]

@@ -178,30 +178,30 @@ export function toHaveMargin(
   }
 }
 
-/** The experts that a decision is about: the chosen, the expected, and the best of the rest. */
+/** The experts that a decision is about: the chosen, the expected, and the best of the rest, by what the router compared. */
 function expertTable(layer: LayerTrace, t: number, expected: readonly number[]): string {
-  const { numExperts: E, topK: K, scores, expertIndices, expertWeights } = layer
+  const { numExperts: E, topK: K, scores, compared = scores, expertIndices, expertWeights } = layer
   const ranked = [...expertIndices.subarray(t * K, (t + 1) * K)]
   const chosen = ranked.filter((e) => e >= 0)
-  const score = (e: number) => scores[t * E + e]
+  const value = (e: number) => compared[t * E + e]
   const [next] = Array.from({ length: E }, (_, e) => e)
-    .filter((e) => !chosen.includes(e) && !expected.includes(e) && Number.isFinite(score(e)))
-    .sort((a, b) => score(b) - score(a))
+    .filter((e) => !chosen.includes(e) && !expected.includes(e) && Number.isFinite(value(e)))
+    .sort((a, b) => value(b) - value(a))
   const experts = [
     ...chosen,
     ...expected.filter((e) => !chosen.includes(e)),
     ...(next === undefined ? [] : [next]),
   ]
+  const biased = compared !== scores
+  const best = biased ? 'best of the rest, as compared' : 'best score of the rest'
   const rows = experts.map((e) => {
     const weight = chosen.includes(e) ? expertWeights[t * K + ranked.indexOf(e)].toFixed(3) : '-'
-    const remark = expected.includes(e)
-      ? 'expected'
-      : chosen.includes(e)
-        ? 'chosen'
-        : 'best score of the rest'
-    return [String(e), score(e).toFixed(3), weight, remark]
+    const remark = expected.includes(e) ? 'expected' : chosen.includes(e) ? 'chosen' : best
+    const values = [scores, ...(biased ? [compared] : [])]
+    return [String(e), ...values.map((of) => of[t * E + e].toFixed(3)), weight, remark]
   })
-  return table([['expert', 'score', 'weight', ''], ...rows], [3]).trimEnd()
+  const heading = ['expert', 'score', ...(biased ? ['compared'] : []), 'weight', '']
+  return table([heading, ...rows], [heading.length - 1]).trimEnd()
 }
 
 /** Those above the limit, or the busiest one; and the least busy one. */

@@ -22,7 +22,7 @@ function scripted(script: readonly number[], maxPositionEmbeddings = 4096) {
   let written = 0
   const model: GenerativeModel = {
     config: { maxPositionEmbeddings, eosTokenIds: [EOS] },
-    createCache: () => new KvCache({ layers: [], maxPositionEmbeddings }),
+    createCache: () => new KvCache({ weights: {}, layers: [], maxPositionEmbeddings }),
     forward(tokens) {
       fed.push(tokens)
       const isPrompt = fed.length === 1 || tokens.length > 1

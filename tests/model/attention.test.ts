@@ -128,7 +128,7 @@ function fast(
   blockTokens: number,
 ): Float32Array {
   const T = x.length
-  const cache = new KvCache({ layers: [grouped.cached(config)], maxPositionEmbeddings: 256 })
+  const cache = new KvCache({ weights: {}, layers: [grouped.cached(config)], maxPositionEmbeddings: 256 })
   const { columns } = cache.extend([new Uint8Array(T).fill(1)])
   const values = tf.tidy(() => {
     const positions = Int32Array.from({ length: T }, (_, t) => t)

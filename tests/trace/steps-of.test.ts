@@ -220,10 +220,40 @@ test('a decision that does not follow from its logits is an error, not another d
   )
 })
 
+test('a trace of a router that chooses another number of experts is of another model', () => {
+  const { trace } = recordedBy(softmaxTopK(4, 2), [2, 1, 1.5, 0], [0, 2])
+  const { model } = recordedBy(softmaxTopK(4, 1), [2, 1, 1.5, 0], [0])
+  expect(() => stepsOf(model, trace, 0, 0)).toThrow('the trace is of another model, or was changed')
+})
+
 describe('nonsense is one sentence', () => {
   const { model, trace } = recordedBy(softmaxTopK(4, 2), [2, 1, 1.5, 0], [0, 2])
   test.each<[string, () => unknown, string]>([
     ['no trace', () => stepsOf(model, null as never, 0), 'trace: is null, expected what forward('],
+    ['nothing of a trace', () => stepsOf(model, {} as never, 1, 1), 'trace: is {}, expected what forward('],
+    [
+      'what traceFromJson returns, whole',
+      () => stepsOf(model, traceFromJson(traceToJson(trace)) as never, 0, 0),
+      'hands out as trace; it has a trace: give its .trace',
+    ],
+    ['no model', () => stepsOf(null as never, trace, 0), 'model: is null, expected a model that loadModel'],
+    [
+      'nothing of a model',
+      () => stepsOf({} as never, trace, 0),
+      'model.config: is undefined, expected the config of a model',
+    ],
+    ['no traces to join', () => joinTraces([]), 'traces: is [], expected a list of at least one trace'],
+    ['a trace alone to join', () => joinTraces(trace as never), 'expected a list of at least one trace'],
+    [
+      'no trace among them',
+      () => joinTraces([trace, null as never]),
+      'traces[1]: is null, expected what forward(',
+    ],
+    [
+      'traces of two models',
+      () => joinTraces([recordedBy(softmaxTopK(5, 2), [1, 2, 3, 4, 5], [4, 3]).trace, trace]),
+      'traces[1]: has layer 0 (E=4, K=2), expected layer 0 (E=5, K=2) as in traces[0]: a run is of one model',
+    ],
     [
       'a layer that it has not',
       () => stepsOf(model, trace, 3),

@@ -1,6 +1,9 @@
 import { describe, expect, expectTypeOf, test } from 'vitest'
 import '../../src/vitest/index.ts'
 import { InputError } from '../../src/errors.ts'
+import { loadModel } from '../../src/load-model.ts'
+import { joinTraces } from '../../src/model/trace.ts'
+import { traceFromJson, traceToJson } from '../../src/trace/json.ts'
 import { layerOf, rowsOf, smallTrace } from '../trace/traces.ts'
 
 const trace = smallTrace()
@@ -155,6 +158,29 @@ expert  score  weight
     ],
   ])('%s', (_, assertion, message) => {
     expect(messageOf(assertion)).toBe(message)
+  })
+
+  test("deepseek's choosing bias decides, so the table shows what was compared; from JSON too", async () => {
+    const model = await loadModel('tinymoe:deepseek', { device: 'cpu' })
+    try {
+      const { logits, trace } = model.forward([1, 22, 25, 13], { trace: true })
+      logits.dispose()
+      for (const given of [trace, joinTraces([trace]), traceFromJson(traceToJson(trace)).trace]) {
+        const message = messageOf(() => expect(given).toHaveMargin(2, { above: 0.5, layer: 1 }))
+        expect(
+          message,
+        ).toBe(`expected the margin of token 2 (id 25) to be above 0.5, and it is 0.004 in layer 1
+
+expert  score  compared  weight
+     4  0.128     0.172   0.406  chosen
+    13  0.107     0.153   0.340  chosen
+     7  0.044     0.089   0.138  chosen
+    11  0.037     0.083   0.116  chosen
+     2  0.012     0.078       -  best of the rest, as compared`)
+      }
+    } finally {
+      model.dispose()
+    }
   })
 
   test('at most five experts, tokens or layers, and how many more', () => {

@@ -1,4 +1,4 @@
-import { assertObject, assertOneOf, assertWhole, shown } from '../../checks.ts'
+import { assertNames, assertObject, assertOneOf, assertWhole, shown } from '../../checks.ts'
 import { InputError } from '../../errors.ts'
 import type { Interventions } from './types.ts'
 
@@ -24,7 +24,7 @@ const REPLACEMENTS = { random: 0, 'round-robin': 0, trace: 0 } satisfies Record<
 export function checkForm(interventions: Interventions): void {
   const names = Object.keys(INTERVENTIONS)
   assertObject('interventions', interventions, `an object with any of ${names.join(', ')}`)
-  for (const name of Object.keys(interventions)) assertOneOf('interventions', name, names)
+  assertNames('interventions', interventions, INTERVENTIONS)
   const { disable, bias, force, replace, capacity } = interventions
   checkList('disable', disable, '{ expert, layer? }')
   checkList('bias', bias, '{ expert, value, layer? }')

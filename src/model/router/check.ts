@@ -1,4 +1,4 @@
-import { assertNumbers, assertObject, assertOneOf, assertWhole, shown } from '../../checks.ts'
+import { assertNames, assertNumbers, assertObject, assertOneOf, assertWhole, shown } from '../../checks.ts'
 import { InputError } from '../../errors.ts'
 import type { RouterConfig } from '../config.ts'
 import type { Intervention, RouteContext, RouterLayer } from './types.ts'
@@ -13,6 +13,8 @@ const GROUP_SCORES = { max: 0, 'sum-of-top-2': 0 } satisfies Record<
   NonNullable<RouterConfig['groupLimit']>['score'],
   0
 >
+
+const CONTEXT = { scoreBias: 0, place: 0, intervention: 0, choice: 0 } satisfies Record<keyof RouteContext, 0>
 
 /** @throws InputError naming the field, its value and what was expected */
 export function checkRouterConfig(config: RouterConfig): void {
@@ -50,7 +52,8 @@ export function checkRoute(routerLogits: Float32Array, config: RouterConfig, con
   assertNumbers('routerLogits', routerLogits, Float32Array, '[T, E]')
   assertRows('routerLogits', routerLogits.length, E, `numExperts=${E}`)
   assertObject('context', context, '{ scoreBias, place, intervention }, each of which may be left out')
-  const { scoreBias, place, intervention } = context
+  assertNames('context', context, CONTEXT)
+  const { scoreBias, place, intervention, choice } = context
   if (scoreBias) checkBias('scoreBias', scoreBias, E)
   if (place) {
     assertWhole('place.layer', place.layer, 0)
@@ -59,7 +62,19 @@ export function checkRoute(routerLogits: Float32Array, config: RouterConfig, con
       throw new InputError(`place.rows: has ${place.rows.length} rows, expected ${T}, one a token`)
     }
   }
-  if (intervention) checkIntervention(intervention)
+  if (intervention) checkIntervention(intervention, config)
+  if (choice) checkChoice(choice, routerLogits.length / E, E, intervention?.topK ?? config.topK)
+}
+
+function checkChoice(choice: Int32Array, T: number, E: number, K: number): void {
+  assertNumbers('choice', choice, Int32Array, '[T, K]', T * K)
+  for (let t = 0; t < T; t++) {
+    const row = [...choice.subarray(t * K, (t + 1) * K)]
+    if (new Set(row).size === K && row.every((e) => e >= 0 && e < E)) continue
+    throw new InputError(
+      `choice: is ${shown(row)} for token ${t}, expected ${K} different experts from 0 to ${E - 1}`,
+    )
+  }
 }
 
 /** What `stepRouter` is given beside the context. @throws InputError naming the argument */
@@ -87,12 +102,27 @@ function checkBias(what: string, bias: Float32Array, E: number): void {
 }
 
 /** The likely mistake: interventions as a forward takes them. */
-function checkIntervention(intervention: Intervention): void {
-  const { disabled, forced } = intervention
-  if (disabled instanceof Set && typeof forced === 'function') return
-  throw new InputError(
-    `intervention: is ${shown(intervention)}, expected what interventionFor(interventions, config, layer) returns`,
-  )
+function checkIntervention(intervention: Intervention, config: RouterConfig): void {
+  const { disabled, forced, madeFor } = intervention
+  if (!(disabled instanceof Set && typeof forced === 'function' && madeFor)) {
+    throw new InputError(
+      `intervention: is ${shown(intervention)}, expected what interventionFor(interventions, config, layer) returns`,
+    )
+  }
+  const fields = ({ numExperts, topK, groupLimit: limit }: Intervention['madeFor']) => ({
+    numExperts,
+    topK,
+    groups: limit?.groups ?? null,
+    keep: limit?.keep ?? null,
+  })
+  const own = Object.entries(fields(config))
+  Object.entries(fields(madeFor)).forEach(([name, value], i) => {
+    const expected = own[i][1]
+    if (value === expected) return
+    throw new InputError(
+      `intervention: was made for a router with ${name}=${value}, expected ${name}=${expected} as in config`,
+    )
+  })
 }
 
 function finite(what: string, value: number, inRange: boolean, expected: string): void {

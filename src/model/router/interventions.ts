@@ -13,9 +13,10 @@ import {
 } from './types.ts'
 
 /** A layer left to its own router. */
-export function withoutIntervention({ topK }: RouterConfig): Intervention {
+export function withoutIntervention(config: RouterConfig): Intervention {
   return {
-    topK,
+    madeFor: config,
+    topK: config.topK,
     temperature: 1,
     disabled: new Set(),
     bias: null,
@@ -86,6 +87,7 @@ export function interventionFor(
   }
   checkCapacity(interventions.capacity)
   return {
+    madeFor: config,
     topK,
     temperature: interventions.temperature ?? 1,
     disabled,

@@ -29,7 +29,7 @@ export function* stepRouter(
     },
     outputs: { routerLogits: { shape: [T, E], data: routerLogits } },
   }
-  return yield* stepsFromLogits(routerLogits, layer.config, { ...layer, ...context })
+  return yield* stepsFromLogits(routerLogits, layer.config, { ...context, scoreBias: layer.scoreBias })
 }
 
 /**

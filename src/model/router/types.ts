@@ -83,6 +83,8 @@ export interface Interventions {
 
 /** Interventions as one layer sees them, checked. */
 export interface Intervention {
+  /** The router that it was checked against; another one's experts, groups or K may not fit it. */
+  madeFor: Pick<RouterConfig, 'numExperts' | 'topK' | 'groupLimit'>
   topK: number
   temperature: number
   disabled: ReadonlySet<number>
