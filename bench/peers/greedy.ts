@@ -20,7 +20,8 @@ async function printGreedy(dir: string, { maxTokens }: { maxTokens: number }): P
     const texts = []
     for (const prompt of prompts) {
       const promptTokens = await tokenizer.encode(prompt)
-      const { tokens } = await model.generate({ tokens: promptTokens, maxTokens, ignoreEos: true }).done
+      const options = { tokens: promptTokens, maxTokens, temperature: 0, ignoreEos: true }
+      const { tokens } = await model.generate(options).done
       texts.push({ prompt, promptTokens, tokens })
     }
     await write(`${JSON.stringify(texts)}\n`)
