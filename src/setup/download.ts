@@ -1,7 +1,8 @@
-import { mkdir, readdir, rm, stat } from 'node:fs/promises'
+import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Host } from '../device/host.ts'
 import { SetupError } from '../errors.ts'
+import { makeFolder } from '../files.ts'
 import { downloadFromIndex, networkCause, parseWheelName } from './index-client.ts'
 import type { WheelRequest } from './requests.ts'
 
@@ -27,7 +28,7 @@ export async function obtainWheel(
   folder: string,
   onProgress: OnProgress,
 ): Promise<string> {
-  await mkdir(folder, { recursive: true })
+  makeFolder(folder)
   const already = await findWheel(request, folder)
   if (already) return already
 
@@ -84,7 +85,7 @@ async function downloadWithPip(
 ): Promise<string | null> {
   const step = `downloading ${project} ${version} with pip`
   const temporary = join(folder, 'pip')
-  await mkdir(temporary, { recursive: true }) // beside its target, since /tmp may be too small for it
+  makeFolder(temporary) // beside its target, since /tmp may be too small for it
   onProgress({ step })
   const looking = setInterval(
     async () => onProgress({ step, done: await bytesBelow(temporary) }),

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
-import { chmod, mkdir } from 'node:fs/promises'
+import { chmod } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Transform } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
 import { type Entry, openPromise, type ZipFile } from 'yauzl'
 import { messageOf, SetupError } from '../errors.ts'
+import { makeFolder } from '../files.ts'
 
 /** What a wheel says of itself in METADATA and WHEEL, which a renamed file still does. */
 export interface WheelIdentity {
@@ -86,7 +87,7 @@ async function extractOne(wheel: Wheel, entry: Entry, target: string, onBytes: (
       next(null, chunk)
     },
   })
-  await mkdir(dirname(target), { recursive: true })
+  makeFolder(dirname(target))
   await pipeline(await wheel.zip.openReadStreamPromise(entry), watch, createWriteStream(target))
   const [actual, expected] = [hash.digest('base64url'), wheel.hashes.get(entry.fileName)]
   if (actual !== expected) {
