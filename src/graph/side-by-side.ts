@@ -29,7 +29,12 @@ export function sideBySide(graph: Recording, { smallWeights, threads }: Plan): R
 
 /** Numbers in the median of the matrices of weights that a graph multiplies with; infinite if it has none. */
 function typicalWeights({ nodes, products }: Recording): number {
-  const read = new Set(nodes.filter(({ op }) => op === 'ReadVariableOp').map(({ name }) => name))
+  const constants = new Set(nodes.filter(({ op }) => op === 'Const').map(({ name }) => name))
+  const read = new Set<string>()
+  for (const { op, name, input } of nodes) {
+    const entry = op === 'StridedSlice' && read.has(input[0]) && constants.has(input[1])
+    if (op === 'ReadVariableOp' || entry) read.add(name)
+  }
   const sizes = products
     .flatMap(({ left, right }) => [left, right])
     .filter(({ ref }) => read.has(nodeOf(ref)))
