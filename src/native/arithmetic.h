@@ -5,29 +5,9 @@
 #include <cstring>
 #include <vector>
 
-#include "processor.h"
+#include "products.h"
 
-/**
- * What a decoded token is made of: products of a few rows, bound by the memory that the weights are read from. Each matrix is
- * read once, from front to back, in one stream: of several streams side by side the processor fetches half as much (docs/log.md).
- */
-#pragma GCC diagnostic ignored "-Wpsabi" // about callers in other files: all of these are inlined
-
-/** Eight numbers that one instruction takes; wider ones read memory no faster. */
-typedef float Lanes __attribute__((vector_size(32)));
-constexpr int64_t LANES = 8;
-
-/** Numbers that may stand anywhere in memory, as a vector. */
-template <class Vector = Lanes> INLINED Vector lanes(const float* at) {
-  Vector x;
-  std::memcpy(&x, at, sizeof(x));
-  return x;
-}
-template <class Vector> INLINED void put(float* at, Vector x) { std::memcpy(at, &x, sizeof(x)); }
-
-INLINED float sum_of(Lanes x) {
-  return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
-}
+/** What stands between the products of a step: gates, attention of a few rows, norms, rotary tables, weighted sums. */
 
 /** e^x, to the last bit or two (the polynomial is that of Cephes' expf); 0 below e^-87, infinite above e^88. */
 INLINED Lanes exp_of(Lanes given) {
@@ -75,87 +55,6 @@ INLINED void gate_all(const float* gate, const float* up, float* y, int64_t n) {
 
 INLINED void gated_body(const float* gate, const float* up, float* y, int64_t n) { gate_all(gate, up, y, n); }
 constexpr auto gated = for_every_processor<gated_body>;
-
-/**
- * One row of weights [n] times R rows x[r] [n] -> products [R]. Two sums each, so that none waits for the last; as many for every R,
- * so that equal rows have equal products, to the last bit.
- */
-template <int R>
-INLINED void dot_products(const float* weights, const float* const* x, int64_t n, float* products) {
-  constexpr int ROUNDS = 2;
-  Lanes sums[R][ROUNDS] = {};
-  int64_t i = 0;
-  for (; i + ROUNDS * LANES <= n; i += ROUNDS * LANES)
-#pragma GCC unroll 4
-    for (int j = 0; j < ROUNDS; j++) {
-      const int64_t at = i + j * LANES;
-      const Lanes w = lanes(weights + at);
-#pragma GCC unroll 4
-      for (int r = 0; r < R; r++) sums[r][j] += w * lanes(x[r] + at);
-    }
-#pragma GCC unroll 4
-  for (int r = 0; r < R; r++) {
-    Lanes sum = sums[r][0];
-#pragma GCC unroll 4
-    for (int j = 1; j < ROUNDS; j++) sum += sums[r][j];
-    float product = sum_of(sum);
-    for (int64_t k = i; k < n; k++) product += weights[k] * x[r][k];
-    products[r] = product;
-  }
-}
-
-/** The same for any number of rows. */
-INLINED void dot_products(const float* weights, const float* const* x, int64_t rows, int64_t n, float* products) {
-  int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) dot_products<4>(weights, x + r, n, products + r);
-  for (; r + 2 <= rows; r += 2) dot_products<2>(weights, x + r, n, products + r);
-  if (r < rows) dot_products<1>(weights, x + r, n, products + r);
-}
-
-/**
- * `x W^T`: rows x[r] [in], weights [out, in], whose rows lie `step` numbers apart -> the product of row r and output o at
- * y[r * row_step + o * out_step].
- */
-INLINED void along_rows_body(
-  const float* const* x, const float* weights, int64_t step, float* y, int64_t rows, int64_t in, int64_t out, int64_t row_step,
-  int64_t out_step
-) {
-  std::vector<float> products(rows);
-  for (int64_t o = 0; o < out; o++, weights += step, y += out_step) {
-    dot_products(weights, x, rows, in, products.data());
-    for (int64_t r = 0; r < rows; r++) y[r * row_step] = products[r];
-  }
-}
-constexpr auto along_rows = for_every_processor<along_rows_body>;
-
-/** y [rows, out] += R rows of weights [R, out] times the R numbers of each row that stand at x [rows, in]. */
-template <int R>
-INLINED void add_rows(const float* x, const float* weights, float* y, int64_t rows, int64_t in, int64_t out) {
-  for (int64_t row = 0; row < rows; row++, x += in, y += out) {
-    int64_t o = 0;
-    for (; o + LANES <= out; o += LANES) {
-      Lanes sum = lanes(y + o);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; r++) sum += lanes(weights + r * out + o) * x[r];
-      put(y + o, sum);
-    }
-    for (; o < out; o++)
-      for (int r = 0; r < R; r++) y[o] += weights[r * out + o] * x[r];
-  }
-}
-
-/** `x W`: x [rows, in], weights [in, out] -> y [rows, out], of the sums over `in` the part `from` to before `to`. */
-INLINED void down_rows_body(
-  const float* x, const float* weights, float* y, int64_t rows, int64_t in, int64_t out, int64_t from, int64_t to
-) {
-  constexpr int64_t MANY = 1024; // from here on the sums are too many to be fetched and stored for every row of weights
-  std::memset(y, 0, rows * out * sizeof(float));
-  int64_t i = from;
-  if (out >= MANY)
-    for (; i + 8 <= to; i += 8) add_rows<8>(x + i, weights + i * out, y, rows, in, out);
-  for (; i < to; i++) add_rows<1>(x + i, weights + i * out, y, rows, in, out);
-}
-constexpr auto down_rows = for_every_processor<down_rows_body>;
 
 /** Adds mask to n scores and makes their softmax of them. */
 INLINED void masked_softmax(float* scores, const float* mask, int64_t n) {

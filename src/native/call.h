@@ -7,6 +7,7 @@
 #define IS_SLIM_BUILD // leaves out a header that TensorFlow's wheel lacks
 #include "tensorflow/c/kernels.h"
 #include "threads.h"
+#include "weights.h"
 
 namespace {
 
@@ -15,6 +16,11 @@ int64_t numbers_of(const std::vector<int64_t>& shape) {
   for (const int64_t size : shape) numbers *= size;
   return numbers;
 }
+
+/** How weights that come as bytes are held: in groups of so many whole numbers, of so many bits each. */
+struct Groups {
+  int64_t bits = 0, group = 0;
+};
 
 /** One call of a kernel: its inputs, and its output, which is made here. Throws what TensorFlow finds wrong. */
 class Call {
@@ -33,6 +39,23 @@ class Call {
     if (shape)
       for (int d = 0; d < TF_NumDims(tensor); d++) shape->push_back(TF_Dim(tensor, d));
     return static_cast<const Number*>(TF_TensorData(tensor));
+  }
+
+  /** Matrices of weights whose rows have `in` numbers. */
+  Weights weights(int i, int64_t in, const Groups& groups, std::vector<int64_t>* shape = nullptr) {
+    const void* data = input<uint8_t>(i, shape);
+    const TF_DataType type = TF_TensorType(held_.back());
+    if (type == TF_FLOAT) return {Format::FLOAT32, data, in};
+    if (type == TF_BFLOAT16) return {Format::BFLOAT16, data, in};
+    if (type == TF_HALF) return {Format::FLOAT16, data, in};
+    if (groups.group < 1 || in % groups.group != 0) throw std::runtime_error("weights in groups: rows are no whole number of them");
+    return {Format::GROUPS, data, in, static_cast<int>(groups.bits), groups.group};
+  }
+
+  /** Whether an input is float32. */
+  bool is_float(int i) {
+    input(i);
+    return TF_TensorType(held_.back()) == TF_FLOAT;
   }
 
   float* output(const std::vector<int64_t>& shape) {

@@ -1,5 +1,6 @@
 #pragma once
 #include "call.h"
+#include "groups.h"
 #include "panels.h"
 
 namespace {
@@ -7,8 +8,7 @@ namespace {
 /** The rows that one expert is given: where they stand, where what it makes of each is added, and with which weight. */
 struct Group {
   bool in_panels; // else row by row, reading weights in one stream
-  const float* gate_up;
-  const float* down;
+  Weights gate_up, down;
   std::vector<const float*> from;
   std::vector<float*> to;
   std::vector<float> weights;
@@ -26,8 +26,8 @@ void make_hidden(const Group& group, float* hidden, int64_t D, Between part, int
   }
   float* gate = hidden + from - part.begin;
   std::vector<float> up(rows * size);
-  along_rows(group.from.data(), group.gate_up + from * D, D, gate, rows, D, size, part.size(), 1);
-  along_rows(group.from.data(), group.gate_up + (part.H + from) * D, D, up.data(), rows, D, size, size, 1);
+  along_rows(group.from.data(), group.gate_up.at(from), {gate, part.size(), 1}, rows, D, size);
+  along_rows(group.from.data(), group.gate_up.at(part.H + from), {up.data(), size, 1}, rows, D, size);
   for (int64_t r = 0; r < rows; r++) gated(gate + r * part.size(), &up[r * size], gate + r * part.size(), size);
 }
 
@@ -40,7 +40,7 @@ void add_down(const Group& group, const float* hidden, Between part, int64_t fro
   }
   std::vector<float> made(rows * size);
   const auto at = rows_of(hidden, rows, part.size());
-  along_rows(at.data(), group.down + from * part.H + part.begin, part.H, made.data(), rows, part.size(), size, size, 1);
+  along_rows(at.data(), group.down.at(from, part.begin), {made.data(), size, 1}, rows, part.size(), size);
   for (int64_t r = 0; r < rows; r++)
     for (int64_t d = 0; d < size; d++) group.to[r][from + d] += group.weights[r] * made[r * size + d];
 }
@@ -75,19 +75,22 @@ void add_experts(const std::vector<Group>& groups, float* y, int64_t T, int64_t 
 struct Experts {
   int64_t part = 0, parts = 1; // of the channels between each expert's matrices
   int64_t rows_outside_panels = 0;
+  Groups groups_of;
 
   void compute(Call& call) const {
     std::vector<int64_t> rows, matrices, chosen;
     const float* x = call.input(0, &rows);
-    const float* gate_up = call.input(1);
-    const float* down = call.input(2, &matrices);
+    const int64_t T = rows[0], D = rows[1];
+    const Weights gate_up = call.weights(1, D, groups_of, &matrices);
+    const int64_t E = matrices[0], H = matrices[1] / 2;
+    const Weights down = call.weights(2, H, groups_of);
     const int32_t* indices = call.input<int32_t>(3, &chosen);
     const float* weights = call.input(4);
-    const int64_t T = rows[0], D = rows[1], E = matrices[0], H = matrices[2], K = chosen[1];
+    const int64_t K = chosen[1];
     float* y = call.output({T, D});
     std::vector<Group> groups;
     for (int64_t e = 0; e < E; e++) {
-      Group group{false, gate_up + e * 2 * H * D, down + e * D * H, {}, {}, {}};
+      Group group{false, gate_up.at(e * 2 * H), down.at(e * D), {}, {}, {}};
       for (int64_t i = 0; i < T * K; i++) {
         if (indices[i] != e) continue;
         group.from.push_back(x + i / K * D);
@@ -97,20 +100,24 @@ struct Experts {
       group.in_panels = static_cast<int64_t>(group.from.size()) > rows_outside_panels;
       if (!group.from.empty()) groups.push_back(std::move(group));
     }
-    add_experts(groups, y, T, D, {H, H * part / parts, H * (part + 1) / parts});
+    const int64_t unit = down.cut(), units = (H + unit - 1) / unit;
+    const auto begin = [&](int64_t of) { return std::min(H, units * of / parts * unit); };
+    add_experts(groups, y, T, D, {H, begin(part), begin(part + 1)});
   }
 };
 
 /** One expert for all rows: x [T, D], gateUp [2H, D], down [D, H] -> [T, D]. */
 struct Expert {
   int64_t rows_outside_panels = 0;
+  Groups groups_of;
 
   void compute(Call& call) const {
     std::vector<int64_t> rows, matrix;
     const float* x = call.input(0, &rows);
-    const float* gate_up = call.input(1);
-    const float* down = call.input(2, &matrix);
-    const int64_t T = rows[0], D = rows[1], H = matrix[1];
+    const int64_t T = rows[0], D = rows[1];
+    const Weights gate_up = call.weights(1, D, groups_of, &matrix);
+    const int64_t H = matrix[0] / 2;
+    const Weights down = call.weights(2, H, groups_of);
     float* y = call.output({T, D});
     Group all{T > rows_outside_panels, gate_up, down, rows_of(x, T, D), {}, std::vector<float>(T, 1)};
     for (int64_t t = 0; t < T; t++) all.to.push_back(y + t * D);

@@ -17,37 +17,41 @@ std::vector<float> turned(const float* x, int64_t in, int64_t columns) {
   return result;
 }
 
-/** One matrix by another: `x W`, `x W^T`, `W x^T` or `W x`, of few rows or columns x. */
+/**
+ * One matrix by another: `x W`, `x W^T`, `W x^T` or `W x`, of few rows or columns x. W may be held in any way where its rows [out, in]
+ * are multiplied; of two matrices of float32, W is the larger.
+ */
 struct Product {
   TF_Bool transposed = 0;
+  Groups groups;
 
   void compute(Call& call) const {
     std::vector<int64_t> left, right;
     const float* a = call.input(0, &left);
     const float* b = call.input(1, &right);
-    const int64_t rows = left.rbegin()[1], in = left.back(), columns = transposed ? right.rbegin()[1] : right.back();
+    const int64_t rows = left.rbegin()[1], columns = transposed ? right.rbegin()[1] : right.back();
+    const bool left_is_x = call.is_float(0) && (!call.is_float(1) || rows <= columns);
+    const int64_t in = left_is_x ? left.back() : transposed ? right.back() : right.rbegin()[1];
     std::vector<int64_t> shape(std::max(left.size(), right.size()), 1); // of stacks, those of one matrix
     shape.rbegin()[1] = rows;
     shape.back() = columns;
     float* y = call.output(shape);
-    if (rows <= columns) {
-      if (transposed) along(a, b, y, rows, in, columns, columns, 1);
+    if (left_is_x) {
+      if (transposed) along(a, call.weights(1, in, groups), {y, columns, 1}, rows, in, columns);
       else down(a, b, y, rows, in, columns);
       return;
     }
     const std::vector<float> rows_of_right = transposed ? std::vector<float>() : turned(b, in, columns);
-    along(transposed ? b : rows_of_right.data(), a, y, columns, in, rows, 1, columns);
+    along(transposed ? b : rows_of_right.data(), call.weights(0, in, groups), {y, 1, columns}, columns, in, rows);
   }
 
  private:
-  static void along(
-    const float* x, const float* weights, float* y, int64_t rows, int64_t in, int64_t out, int64_t row_step, int64_t out_step
-  ) {
+  static void along(const float* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
     const auto at = rows_of(x, rows, in);
     const int64_t parts = parts_of(in * out, out);
     Threads::shared().run(parts, [&](int64_t i) {
       const int64_t from = out * i / parts, to = out * (i + 1) / parts;
-      along_rows(at.data(), weights + from * in, in, y + from * out_step, rows, in, to - from, row_step, out_step);
+      along_rows(at.data(), weights.at(from), {y.at + from * y.out_step, y.row_step, y.out_step}, rows, in, to - from);
     });
   }
 
@@ -61,6 +65,23 @@ struct Product {
     });
     for (int64_t i = 1; i < parts; i++)
       for (int64_t j = 0; j < size; j++) y[j] += sums(i)[j];
+  }
+};
+
+/** Weights [..., out, bytes of a row] in groups -> [..., out, in]. */
+struct Widen {
+  int64_t in = 0;
+  Groups groups;
+
+  void compute(Call& call) const {
+    std::vector<int64_t> shape;
+    const Weights weights = call.weights(0, in, groups, &shape);
+    shape.back() = in;
+    float* y = call.output(shape);
+    const int64_t rows = numbers_of(shape) / std::max<int64_t>(1, in), parts = parts_of(rows * in, rows);
+    Threads::shared().run(parts, [&](int64_t i) {
+      for (int64_t r = rows * i / parts; r < rows * (i + 1) / parts; r++) widened(weights.at(r), in, y + r * in);
+    });
   }
 };
 
@@ -153,10 +174,23 @@ template <class Get, class Value> void read(Get get, TF_OpKernelConstruction* co
   TF_DeleteStatus(status);
 }
 
+void read(TF_OpKernelConstruction* construction, Groups& groups) {
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "bits", groups.bits);
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "group", groups.group);
+}
+
 template <> void* make<Product>(TF_OpKernelConstruction* construction) {
   auto* product = new Product();
   read(TF_OpKernelConstruction_GetAttrBool, construction, "transposed", product->transposed);
+  read(construction, product->groups);
   return product;
+}
+
+template <> void* make<Widen>(TF_OpKernelConstruction* construction) {
+  auto* widen = new Widen();
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "in", widen->in);
+  read(construction, widen->groups);
+  return widen;
 }
 
 template <> void* make<Experts>(TF_OpKernelConstruction* construction) {
@@ -164,12 +198,14 @@ template <> void* make<Experts>(TF_OpKernelConstruction* construction) {
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "part", experts->part);
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "parts", experts->parts);
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "rows_outside_panels", experts->rows_outside_panels);
+  read(construction, experts->groups_of);
   return experts;
 }
 
 template <> void* make<Expert>(TF_OpKernelConstruction* construction) {
   auto* expert = new Expert();
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "rows_outside_panels", expert->rows_outside_panels);
+  read(construction, expert->groups_of);
   return expert;
 }
 
@@ -216,12 +252,18 @@ void add_op(
 
 /** While the addon is being loaded. */
 const bool added = [] {
-  add_op<Product>("TinymoeProduct", {"left: float", "right: float"}, {"transposed: bool"});
-  add_op<Experts>(
-    "TinymoeExperts", {"x: float", "gate_up: float", "down: float", "indices: int32", "weights: float"},
-    {"part: int = 0", "parts: int = 1", "rows_outside_panels: int"}
+  add_op<Product>(
+    "TinymoeProduct", {"left: L", "right: R"}, {"L: type = DT_FLOAT", "R: type = DT_FLOAT", "transposed: bool", "bits: int = 0", "group: int = 0"}
   );
-  add_op<Expert>("TinymoeExpert", {"x: float", "gate_up: float", "down: float"}, {"rows_outside_panels: int"});
+  add_op<Widen>("TinymoeWiden", {"weights: uint8"}, {"in: int", "bits: int", "group: int"});
+  add_op<Experts>(
+    "TinymoeExperts", {"x: float", "gate_up: W", "down: W", "indices: int32", "weights: float"},
+    {"W: type = DT_FLOAT", "part: int = 0", "parts: int = 1", "rows_outside_panels: int", "bits: int = 0", "group: int = 0"}
+  );
+  add_op<Expert>(
+    "TinymoeExpert", {"x: float", "gate_up: W", "down: W"},
+    {"W: type = DT_FLOAT", "rows_outside_panels: int", "bits: int = 0", "group: int = 0"}
+  );
   add_op<Attention>("TinymoeAttention", {"queries: float", "keys: float", "values: float", "mask: float"});
   add_op<Gated>("TinymoeGated", {"gate_up: float"});
   add_op<RmsNorm>("TinymoeRmsNorm", {"x: float", "weight: float"}, {"eps: float"});

@@ -1,5 +1,6 @@
 #pragma once
 #include "arithmetic.h"
+#include "weights.h"
 
 /**
  * Products of many rows with weights [out, in] as they lie in memory. Rows stand in panels of 16, turned: [in, 16]. So weights are
@@ -32,15 +33,28 @@ INLINED void multiply(const float* const* weights, const float* panel, float pro
     for (int v = 0; v < VECTORS; v++) put(products[r] + v * WIDTH, sums[r][v]);
 }
 
-/** Pointers to R rows [in] from `first` on; those past the last one stand for it again. */
-template <int R> INLINED void rows_from(const float* weights, int64_t first, int64_t last, int64_t in, const float** rows) {
-  for (int r = 0; r < R; r++) rows[r] = weights + std::min(first + r, last) * in;
+/**
+ * R rows of weights from `first` on, their first `in` numbers as float32; those past the last one stand for it again. What is not
+ * held so is widened into `room` [R, in], which stays in a cache while all panels are multiplied with it.
+ */
+template <int R>
+INLINED void rows_from(const Weights& weights, int64_t first, int64_t last, int64_t in, float* room, const float** rows) {
+  for (int r = 0; r < R; r++, room += in) {
+    const int64_t row = std::min(first + r, last);
+    rows[r] = weights.row<float>(row);
+    if (weights.format == Format::FLOAT32) continue;
+    widen(weights.at(row), in, room);
+    rows[r] = room;
+  }
 }
 
 /** Fetches one of `parts` parts of R rows [in] into a cache, to be multiplied next: a row is too short for the processor to foresee. */
-template <int R> INLINED void fetch(const float* const* rows, int64_t in, int64_t part, int64_t parts) {
-  for (int r = 0; r < R; r++)
-    for (int64_t i = in * part / parts; i < in * (part + 1) / parts; i += 16) __builtin_prefetch(rows[r] + i, 0, 2);
+template <int R> INLINED void fetch(const Weights& weights, int64_t first, int64_t last, int64_t in, int64_t part, int64_t parts) {
+  const int64_t bytes = weights.bytes(in);
+  for (int r = 0; r < R; r++) {
+    const uint8_t* row = weights.row<uint8_t>(std::min(first + r, last));
+    for (int64_t i = bytes * part / parts; i < bytes * (part + 1) / parts; i += 64) __builtin_prefetch(row + i, 0, 2);
+  }
 }
 
 /** The channels `begin` to before `end` of the H between an expert's matrices: a part of its work. */
@@ -53,17 +67,18 @@ struct Between {
 /** Panels [D, 16] of rows -> channels `from` to before `to` of silu(gate(x)) * up(x) into the part's panels, R / 2 channels at once. */
 template <class Vector, int R>
 INLINED void gated_panels(
-  const float* x, const float* gate_up, float* hidden, int64_t rows, int64_t D, Between part, int64_t from, int64_t to
+  const float* x, const Weights& gate_up, float* hidden, int64_t rows, int64_t D, Between part, int64_t from, int64_t to
 ) {
   constexpr int CHANNELS = R / 2;
+  const Weights up = gate_up.at(part.H);
+  std::vector<float> room(gate_up.format == Format::FLOAT32 ? 0 : R * D);
   for (int64_t h = from; h < to; h += CHANNELS) {
-    const float *weights[R], *next[R];
-    for (const auto& [of, first] : {std::pair{weights, h}, {next, h + CHANNELS}}) {
-      rows_from<CHANNELS>(gate_up, first, to - 1, D, of);
-      rows_from<CHANNELS>(gate_up + part.H * D, first, to - 1, D, of + CHANNELS);
-    }
+    const float* weights[R];
+    rows_from<CHANNELS>(gate_up, h, to - 1, D, room.data(), weights);
+    rows_from<CHANNELS>(up, h, to - 1, D, room.data() + CHANNELS * D, weights + CHANNELS);
     for (int64_t p = 0; p < panels_of(rows); p++) {
-      fetch<R>(next, D, p, panels_of(rows));
+      fetch<CHANNELS>(gate_up, h + CHANNELS, to - 1, D, p, panels_of(rows));
+      fetch<CHANNELS>(up, h + CHANNELS, to - 1, D, p, panels_of(rows));
       float products[R][PANEL];
       multiply<Vector, R>(weights, x + p * D * PANEL, products, D);
       for (int c = 0; c < CHANNELS && h + c < to; c++)
@@ -75,16 +90,17 @@ INLINED void gated_panels(
 /** Adds channels `from` to before `to` of down(hidden), weighted, to rows y[r] [D], as far as the part's panels of hidden rows go. */
 template <class Vector, int R>
 INLINED void add_down_panels(
-  const float* hidden, const float* down, const float* weight, float* const* y, int64_t rows, Between part, int64_t from, int64_t to
+  const float* hidden, const Weights& down, const float* weight, float* const* y, int64_t rows, Between part, int64_t from, int64_t to
 ) {
   const int64_t in = part.size();
+  const Weights of_part = down.at(0, part.begin);
+  std::vector<float> room(down.format == Format::FLOAT32 ? 0 : R * in);
   for (int64_t d = from; d < to; d += R) {
-    const float *weights[R], *next[R];
-    rows_from<R>(down + part.begin, d, to - 1, part.H, weights);
-    rows_from<R>(down + part.begin, d + R, to - 1, part.H, next);
+    const float* weights[R];
+    rows_from<R>(of_part, d, to - 1, in, room.data(), weights);
     const int64_t channels = std::min<int64_t>(R, to - d);
     for (int64_t p = 0; p < panels_of(rows); p++) {
-      fetch<R>(next, in, p, panels_of(rows));
+      fetch<R>(of_part, d + R, to - 1, in, p, panels_of(rows));
       float products[R][PANEL];
       multiply<Vector, R>(weights, hidden + p * in * PANEL, products, in);
       for (int64_t r = p * PANEL; r < std::min(rows, (p + 1) * PANEL); r++)
@@ -94,24 +110,22 @@ INLINED void add_down_panels(
 }
 
 /** Both again, as the processor has vectors, and with as many rows of weights at once as it has registers for. */
-typedef float Wide __attribute__((vector_size(64)));
-
-AVX512F_CODE void gated_wide(const float* x, const float* gate_up, float* hidden, int64_t rows, int64_t D, Between part, int64_t from, int64_t to) {
+AVX512F_CODE inline void gated_wide(const float* x, const Weights& gate_up, float* hidden, int64_t rows, int64_t D, Between part, int64_t from, int64_t to) {
   gated_panels<Wide, 8>(x, gate_up, hidden, rows, D, part, from, to);
 }
 INLINED void gated_narrow_body(
-  const float* x, const float* gate_up, float* hidden, int64_t rows, int64_t D, Between part, int64_t from, int64_t to
+  const float* x, const Weights& gate_up, float* hidden, int64_t rows, int64_t D, Between part, int64_t from, int64_t to
 ) {
   gated_panels<Lanes, 6>(x, gate_up, hidden, rows, D, part, from, to);
 }
 constexpr auto gated_narrow = for_every_processor<gated_narrow_body>;
-AVX512F_CODE void add_down_wide(
-  const float* hidden, const float* down, const float* weight, float* const* y, int64_t rows, Between part, int64_t from, int64_t to
+AVX512F_CODE inline void add_down_wide(
+  const float* hidden, const Weights& down, const float* weight, float* const* y, int64_t rows, Between part, int64_t from, int64_t to
 ) {
   add_down_panels<Wide, 8>(hidden, down, weight, y, rows, part, from, to);
 }
 INLINED void add_down_narrow_body(
-  const float* hidden, const float* down, const float* weight, float* const* y, int64_t rows, Between part, int64_t from, int64_t to
+  const float* hidden, const Weights& down, const float* weight, float* const* y, int64_t rows, Between part, int64_t from, int64_t to
 ) {
   add_down_panels<Lanes, 6>(hidden, down, weight, y, rows, part, from, to);
 }

@@ -1,0 +1,200 @@
+// The products of src/native against their definitions, for random sizes, every way of holding weights, and every kind of processor
+// that this one can stand for. Prints what is wrong, and ends with 1 then.
+#include <cstdio>
+#include <random>
+#include <string>
+
+#include "groups.h"
+#include "panels.h"
+
+namespace {
+
+std::mt19937 generator(7);
+
+float random_number() { return std::uniform_real_distribution<float>(-1, 1)(generator); }
+
+int64_t random_size(int64_t least, int64_t most) { return std::uniform_int_distribution<int64_t>(least, most)(generator); }
+
+std::vector<float> random_numbers(int64_t count) {
+  std::vector<float> numbers(count);
+  for (float& number : numbers) number = random_number();
+  return numbers;
+}
+
+/** Weights as they are held, in memory that ends with them, and what they stand for by the definition of each format. */
+struct Held {
+  std::vector<uint8_t> bytes;
+  std::vector<double> numbers;
+  Weights weights;
+};
+
+/** By the definition: sign, exponent and mantissa. */
+double of_bfloat16(uint16_t bits) { return bits_as<float>(static_cast<uint32_t>(bits) << 16); }
+double of_float16(uint16_t bits) {
+  const int exponent = bits >> 10 & 31, mantissa = bits & 1023;
+  const double magnitude = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
+  return bits & 0x8000 ? -magnitude : magnitude;
+}
+
+void add(std::vector<uint8_t>& bytes, const void* from, size_t count) {
+  const auto* first = static_cast<const uint8_t*>(from);
+  bytes.insert(bytes.end(), first, first + count);
+}
+
+Held halves_of(Format format, int64_t in, int64_t out) {
+  Held held;
+  for (int64_t i = 0; i < in * out; i++) {
+    const bool wide = format == Format::BFLOAT16;
+    const uint16_t sign = random_size(0, 1) << 15;
+    const uint16_t bits = sign | (wide ? random_size(110, 127) << 7 | random_size(0, 127) : random_size(0, 0x3c00)); // subnormals, too
+    add(held.bytes, &bits, 2);
+    held.numbers.push_back(wide ? of_bfloat16(bits) : of_float16(bits));
+  }
+  held.weights = {format, held.bytes.data(), in};
+  return held;
+}
+
+Held floats_of(int64_t in, int64_t out) {
+  Held held;
+  for (const float number : random_numbers(in * out)) {
+    add(held.bytes, &number, sizeof(number));
+    held.numbers.push_back(number);
+  }
+  held.weights = {Format::FLOAT32, held.bytes.data(), in};
+  return held;
+}
+
+Held groups_of(int bits, int64_t group, int64_t in, int64_t out) {
+  Held held;
+  for (int64_t o = 0; o < out; o++) {
+    std::vector<int> whole(in);
+    for (int& number : whole) number = random_size(0, (1 << bits) - 1);
+    for (int64_t i = 0; i < in; i += 8 / bits) {
+      const uint8_t byte = bits == 8 ? whole[i] : whole[i] | whole[i + 1] << 4;
+      add(held.bytes, &byte, 1);
+    }
+    for (int64_t g = 0; g < in / group; g++) {
+      const uint16_t scale = random_size(110, 122) << 7 | random_size(0, 127);
+      add(held.bytes, &scale, 2);
+      for (int64_t i = g * group; i < (g + 1) * group; i++)
+        held.numbers.push_back((whole[i] - (1 << (bits - 1))) * of_bfloat16(scale));
+    }
+  }
+  held.weights = {Format::GROUPS, held.bytes.data(), in, bits, group};
+  return held;
+}
+
+int failures = 0;
+
+void expect_near(double actual, double expected, double magnitude, const std::string& what) {
+  if (std::abs(actual - expected) <= 1e-5 * magnitude + 1e-6) return;
+  if (failures++ < 20) std::printf("%s: %g, expected %g\n", what.c_str(), actual, expected);
+}
+
+/** Rows by weights, along their rows: each product, and that it is the same whatever rows are beside it. */
+void test_along(const Held& held, int64_t in, int64_t out, int64_t rows, const std::string& what) {
+  const auto numbers = random_numbers(rows * in);
+  std::vector<const float*> x;
+  for (int64_t r = 0; r < rows; r++) x.push_back(&numbers[r * in]);
+  std::vector<float> y(rows * out), alone(out), turned(rows * out);
+  along_rows(x.data(), held.weights, {y.data(), out, 1}, rows, in, out);
+  along_rows(x.data(), held.weights, {turned.data(), 1, rows}, rows, in, out);
+  for (int64_t r = 0; r < rows; r++) {
+    along_rows(&x[r], held.weights, {alone.data(), out, 1}, 1, in, out);
+    for (int64_t o = 0; o < out; o++) {
+      double sum = 0, magnitude = 0;
+      for (int64_t i = 0; i < in; i++) {
+        const double term = x[r][i] * held.numbers[o * in + i];
+        sum += term;
+        magnitude += std::abs(term);
+      }
+      expect_near(y[r * out + o], sum, magnitude, what);
+      if (y[r * out + o] != alone[o] || y[r * out + o] != turned[o * rows + r]) expect_near(1, 0, 0, what + ", beside others");
+    }
+  }
+}
+
+void test_widening(const Held& held, int64_t in, int64_t out, const std::string& what) {
+  for (int64_t o = 0; o < out; o++) {
+    std::vector<float> row(in);
+    widened(held.weights.at(o), in, row.data());
+    for (int64_t i = 0; i < in; i++) {
+      if (row[i] != static_cast<float>(held.numbers[o * in + i])) expect_near(row[i], held.numbers[o * in + i], 0, what + ", widened");
+    }
+  }
+}
+
+/** Panels of rows by weights, through both of an expert's halves, in two parts of its channels. */
+void test_panels(const Held& gate_up, const Held& down, int64_t D, int64_t H, int64_t rows, const std::string& what) {
+  const auto numbers = random_numbers(rows * D);
+  std::vector<const float*> x;
+  for (int64_t r = 0; r < rows; r++) x.push_back(&numbers[r * D]);
+  std::vector<float> panels(panels_of(rows) * PANEL * D), y(rows * D), weight(rows, 1);
+  std::vector<float*> to;
+  for (int64_t r = 0; r < rows; r++) to.push_back(&y[r * D]);
+  to_panels(x.data(), panels.data(), rows, D);
+  const int64_t middle = H / 2 / down.weights.cut() * down.weights.cut();
+  for (const auto [begin, end] : {std::pair{int64_t{0}, middle}, {middle, H}}) {
+    const Between part{H, begin, end};
+    std::vector<float> hidden(panels_of(rows) * PANEL * std::max<int64_t>(1, part.size()));
+    (PROCESSOR.avx512f ? gated_wide : gated_narrow)(panels.data(), gate_up.weights, hidden.data(), rows, D, part, begin, end);
+    (PROCESSOR.avx512f ? add_down_wide : add_down_narrow)(hidden.data(), down.weights, weight.data(), to.data(), rows, part, 0, D);
+  }
+  for (int64_t r = 0; r < rows; r++) {
+    std::vector<double> hidden(H);
+    for (int64_t h = 0; h < H; h++) {
+      double gate = 0, up = 0;
+      for (int64_t i = 0; i < D; i++) {
+        gate += x[r][i] * gate_up.numbers[h * D + i];
+        up += x[r][i] * gate_up.numbers[(H + h) * D + i];
+      }
+      hidden[h] = gate / (1 + std::exp(-gate)) * up;
+    }
+    for (int64_t d = 0; d < D; d++) {
+      double sum = 0, magnitude = 0;
+      for (int64_t h = 0; h < H; h++) {
+        sum += hidden[h] * down.numbers[d * H + h];
+        magnitude += std::abs(hidden[h] * down.numbers[d * H + h]);
+      }
+      expect_near(y[r * D + d], sum, 10 * magnitude, what + ", panels");
+    }
+  }
+}
+
+void test_all(const std::string& processor) {
+  for (int round = 0; round < 12; round++) {
+    const int64_t in = random_size(1, 300), out = random_size(1, 12), rows = random_size(1, 9);
+    const int64_t D = random_size(1, 70), H = random_size(1, 50), many = random_size(1, 40);
+    for (const Format format : {Format::FLOAT32, Format::BFLOAT16, Format::FLOAT16}) {
+      const auto make = [&](int64_t in, int64_t out) { return format == Format::FLOAT32 ? floats_of(in, out) : halves_of(format, in, out); };
+      const std::string what = processor + ", format " + std::to_string(static_cast<int>(format));
+      const Held held = make(in, out);
+      test_along(held, in, out, rows, what);
+      test_widening(held, in, out, what);
+      test_panels(make(D, 2 * H), make(H, D), D, H, many, what);
+    }
+    for (const int bits : {8, 4})
+      for (const int64_t group : {32, 64, 128, 256}) {
+        const int64_t in = group * random_size(1, 5), D = group * random_size(1, 2), H = group * random_size(1, 2);
+        const std::string what = processor + ", " + std::to_string(bits) + " bits in groups of " + std::to_string(group);
+        const Held held = groups_of(bits, group, in, out);
+        test_along(held, in, out, rows, what);
+        test_widening(held, in, out, what);
+        if (group <= 64) test_panels(groups_of(bits, group, D, 2 * H), groups_of(bits, group, H, D), D, H, many, what);
+      }
+  }
+}
+
+}  // namespace
+
+int main() {
+  const Processor has = PROCESSOR;
+  const std::vector<std::pair<std::string, Processor>> kinds{{"plain", {}}, {"AVX2", {true, false}}, {"AVX-512", {true, true}}};
+  for (const auto& [name, kind] : kinds) {
+    if ((kind.avx2 && !has.avx2) || (kind.avx512f && !has.avx512f)) continue;
+    PROCESSOR = kind;
+    test_all(name);
+    std::printf("%s\n", name.c_str());
+  }
+  return failures > 0 ? 1 : 0;
+}
