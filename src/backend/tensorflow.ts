@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import type { Held } from './held.ts'
 import type { FusedCall } from './kernels.ts'
 
 /** tfjs-node's backend, the one object through which TensorFlow is reached: what tfjs' own interface does not say of it. */
@@ -9,8 +10,11 @@ export interface TfjsNode extends tf.KernelBackend {
     NativeSessions & {
       TF_Version: string
       deleteTensor(id: number): void
+      createTensor(shape: number[], dtype: number, values: Numbers): number
+      executeOp(op: string, attributes: OpAttribute[], inputs: number[], outputs: number): TensorMetadata[]
     }
-  tensorMap: { get(dataId: object): TensorData }
+  tensorMap: { get(dataId: object): TensorData; set(dataId: object, data: TensorData): void }
+  createOutputTensor(metadata: TensorMetadata): tf.Tensor
   /** TensorFlow's ids of tensors; those that were on the host only are given to it now. */
   getInputTensorIds(tensors: tf.Tensor[]): number[]
   executeSingleOutput(op: string, attributes: OpAttribute[], inputs: tf.Tensor[]): tf.Tensor
@@ -22,6 +26,8 @@ export interface TfjsNode extends tf.KernelBackend {
   ): tf.Tensor[]
   /** Left by tinymoe when it loads TensorFlow, which reads the number of threads once. */
   loadedWith?: { threads: { threads: number; reason: string }; cpuFeatures: readonly string[] }
+  /** The weights that are held in fewer bits than they are computed with, by `dataId`. */
+  held?: WeakMap<object, Held>
   /** There while a run is being recorded: told of steps that have run, and of the kernel that makes the same of them. */
   onFused?(kernel: FusedCall, output: tf.Tensor): void
 }
@@ -30,6 +36,16 @@ export interface TfjsNode extends tf.KernelBackend {
 export interface TensorData {
   values: Numbers | null
   id: number
+  shape: number[]
+  dtype: number
+  refCount: number
+}
+
+/** A tensor that an op made. */
+export interface TensorMetadata {
+  id: number
+  shape: number[]
+  dtype: number
 }
 
 export type Numbers = Float32Array | Int32Array | Uint8Array | Uint16Array

@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import { dirname } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
+import { widenHeldWeights } from '../backend/held.ts'
 import { repairGather } from '../backend/kernel-repairs.ts'
 import { hasOneDnn, loadedTensorflow } from '../backend/tensorflow.ts'
 import { DeviceError, messageOf } from '../errors.ts'
@@ -65,6 +66,7 @@ function openNative(
     const visibleDevices = device === 'cuda' ? gpu?.visibleAs : '-1'
     const threads = loadNative(variant, prepared[variant].addon!, settings, visibleDevices)
     repairGather()
+    widenHeldWeights(loadedTensorflow()!)
     loadedTensorflow()!.loadedWith = { ...settings, threads }
   }
   const onGpu = loadedTensorflow()?.isUsingGpuDevice

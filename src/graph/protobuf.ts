@@ -1,4 +1,7 @@
 import protobuf from 'protobufjs'
+import { DATA_TYPES } from '../backend/dtypes.ts'
+
+export { DATA_TYPES }
 
 /**
  * The few messages of a graph and of a session's options that a recorded graph needs, with TensorFlow's field numbers
@@ -16,15 +19,6 @@ message Versions { int32 producer = 1; }
 message GraphDef { repeated NodeDef node = 1; Versions versions = 4; }
 message ConfigProto { message Experimental { string executor_type = 3; } int32 intra_op_parallelism_threads = 2; Experimental experimental = 16; }`
 
-/** TensorFlow's DataType numbers. */
-export const DATA_TYPES = {
-  float32: 1,
-  int32: 3,
-  bool: 10,
-  bfloat16: 14,
-  float16: 19,
-  resource: 20,
-} as const
 export type GraphDtype = keyof typeof DATA_TYPES
 
 export type ShapeProto = { dim: { size: number }[] }

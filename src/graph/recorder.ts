@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import * as tf from '@tensorflow/tfjs-core'
+import { type Groups, type Held, heldAs, PICKING, WIDEN_GROUPS } from '../backend/held.ts'
 import { FUSED, type FusedCall, type FusedName, type Kernel } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
 import { activeTensorflow, type OpAttribute, type TfjsNode } from '../backend/tensorflow.ts'
@@ -17,8 +18,17 @@ import {
 export interface GraphVariable {
   name: string
   tensor: tf.Tensor
-  /** What its numbers are rounded to; default: as they are. */
-  dtype?: GraphDtype
+  /** As it is held. */
+  dtype: GraphDtype
+  shape: readonly number[]
+}
+
+/** A weight in a graph: what it is held as, [out, in], and the same numbers as float32. */
+export interface HeldWeight extends Pick<Held, 'dtype' | 'groups' | 'in' | 'transposed'> {
+  held: string
+  wide: string
+  /** The tensor's, by which the model knows it. */
+  dataId: object
 }
 
 /** One entry along a tensor's first axis. */
@@ -51,6 +61,8 @@ export interface Recording {
   inputs: Record<string, Pick<tf.Tensor, 'shape' | 'dtype'>>
   outputs: Record<string, { ref: string; shape: readonly number[]; dtype: GraphDtype }>
   variables: GraphVariable[]
+  /** Where weights are widened to float32, by what stands for them in products and kernels. */
+  weights?: ReadonlyMap<string, HeldWeight>
   /** Nodes that end steps for which there is a fused kernel, by their names, and the kernel's node that may stand in their place. */
   fused?: ReadonlyMap<string, GraphNode>
   /** Whether TensorFlow shares nodes among its threads, not each op. */
@@ -103,6 +115,9 @@ export class Recorder {
   private readonly madeHere = new WeakSet<object>()
   /** Data of tensors that became variables, or entries of some. */
   private readonly weights = new WeakSet<object>()
+  private readonly widened = new Map<string, HeldWeight>()
+  /** What tensors are held as, by `dataId`. */
+  private readonly heldRefs = new WeakMap<object, string>()
   private readonly fused = new Map<string, GraphNode>()
   private count = 0
   /** What each `Reshape` gives another shape: of several in a row only the last is needed. */
@@ -221,6 +236,7 @@ export class Recorder {
         ]),
       ),
       variables: this.variables,
+      weights: this.widened,
       fused: this.fused,
     }
   }
@@ -236,6 +252,16 @@ export class Recorder {
     const attr = Object.fromEntries(attributes.map((a) => [a.name, this.attribute(op, a)]))
     if (op === 'Cast' && isDeepStrictEqual(attr.SrcT, attr.DstT)) {
       this.known.set(outputs[0].dataId, { ref: refs[0], shape: outputs[0].shape }) // tfjs's mean and sum cast floats to floats
+      return
+    }
+    const held = PICKING[op] && inputs.length > 0 ? heldAs(this.backend, inputs[0]) : undefined
+    if (held && !held.transposed) {
+      const [{ dataId }] = inputs
+      const type = { type: DATA_TYPES[held.dtype] }
+      const [, ...others] = refs
+      const input = [this.heldRefs.get(dataId) as string, ...others]
+      const picked = this.add(op, input, { ...attr, [PICKING[op]]: type })
+      this.bind(outputs[0], this.widen(picked.name, held, dataId))
       return
     }
     const node = this.add(op, refs, attr)
@@ -302,6 +328,8 @@ export class Recorder {
   }
 
   private captured(tensor: tf.Tensor, readSync: TfjsNode['readSync']): string {
+    const held = heldAs(this.backend, tensor)
+    if (held) return this.widen(this.heldRef(tensor, held), held, tensor.dataId)
     const { isVariable = ({ size }) => size > LIMITS.constantValues, entries } = this.options
     const dtype = tensor.dtype as GraphDtype
     if (!this.madeHere.has(tensor.dataId) && isVariable(tensor)) {
@@ -309,11 +337,44 @@ export class Recorder {
       const entry = entries?.get(tensor.dataId)
       if (entry) return this.cut(this.refOf(entry.of, readSync), entry.index, dtype)
       const name = `variable_${this.count++}`
-      this.variables.push({ name, tensor })
-      return this.read(this.declare(name, dtype, tensor.shape), dtype)
+      return this.weight({ name, tensor, dtype, shape: tensor.shape })
     }
     const values = readSync.call(this.backend, tensor.dataId) as Float32Array | Int32Array | Uint8Array
     return this.constant(dtype, tensor.shape, values)
+  }
+
+  private weight(variable: GraphVariable): string {
+    const { name, dtype, shape } = variable
+    this.variables.push(variable)
+    return this.read(this.declare(name, dtype, shape), dtype)
+  }
+
+  /** A held weight as it is held: a variable, or cut out of one. */
+  private heldRef(tensor: tf.Tensor, { entry, dtype, shape }: Held): string {
+    const known = this.heldRefs.get(tensor.dataId)
+    if (known) return known
+    this.weights.add(tensor.dataId)
+    const ref = entry
+      ? this.cut(this.heldRef(entry.of, heldAs(this.backend, entry.of) as Held), entry.index, dtype)
+      : this.weight({ name: `variable_${this.count++}`, tensor, dtype, shape })
+    this.heldRefs.set(tensor.dataId, ref)
+    return ref
+  }
+
+  /** Held numbers as float32: what stands for the weight from here on. */
+  private widen(held: string, { dtype, groups, in: numbers, transposed }: Held, dataId: object): string {
+    const types = { SrcT: { type: DATA_TYPES[dtype] }, DstT: { type: DATA_TYPES.float32 } }
+    const wide = groups
+      ? this.emit(WIDEN_GROUPS, [held], groupAttributes(groups, numbers))
+      : this.emit('Cast', [held], types)
+    const turn = () =>
+      this.emit('Transpose', [wide, this.constant('int32', [2], Int32Array.of(1, 0))], {
+        T: types.DstT,
+        Tperm: { type: DATA_TYPES.int32 },
+      })
+    const ref = transposed ? turn() : wide
+    this.widened.set(ref, { held, wide, dtype, groups, in: numbers, transposed, dataId } as HeldWeight)
+    return ref
   }
 
   /** The entry of a stack at an index, in the stack's memory. */
@@ -355,6 +416,11 @@ export class Recorder {
     const name = nodeOf(ref)
     return this.nodes.find((node) => node.name === name)?.op ?? ref
   }
+}
+
+/** What a kernel is told of weights in groups. */
+export function groupAttributes({ bits, group }: Groups, numbers?: number): GraphNode['attr'] {
+  return { bits: { i: bits }, group: { i: group }, ...(numbers !== undefined && { in: { i: numbers } }) }
 }
 
 /** A node that is a variable, the same for all nodes of a session that give it this name. */

@@ -54,10 +54,10 @@ export class Sessions {
     this.opened.clear()
   }
 
-  private nameOf({ tensor, dtype = tensor.dtype as GraphDtype }: GraphVariable): string {
+  private nameOf({ tensor, shape }: GraphVariable): string {
     const ofData = this.names.get(tensor.dataId) ?? new Map<string, string>()
     this.names.set(tensor.dataId, ofData)
-    const made = `${dtype} ${tensor.shape}`
+    const made = shape.join()
     const name = ofData.get(made) ?? `weight${this.named++}`
     ofData.set(made, name)
     return name
