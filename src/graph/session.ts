@@ -37,15 +37,17 @@ export class GraphSession {
   ) {
     this.own = of ? null : new Sessions()
     const sessions = of ?? (this.own as Sessions)
+    const { nodes, variables, oneThreadAnOp } = asPlanned(recording, plan)
+    const { inCallingThread } = plan
     try {
-      const { nodes, variables, oneThreadAnOp } = asPlanned(recording, plan)
-      const { inCallingThread } = plan
       this.session = sessions.at({ opThreads: oneThreadAnOp || inCallingThread ? 1 : 0, inCallingThread })
       const names = sessions.provide(this.session, variables)
       this.prefix = this.session.add(withNames(nodes, new Map(variables.map(({ name }, i) => [name, names[i]]))))
     } catch (error) {
       this.own?.dispose()
-      throw new Error(`recording: TensorFlow does not take the graph: ${messageOf(error)}`, { cause: error })
+      throw new Error(`recording: TensorFlow does not take the graph: ${refusal(error, nodes)}`, {
+        cause: error,
+      })
     }
   }
 
@@ -89,4 +91,13 @@ function withNames(nodes: readonly GraphNode[], names: ReadonlyMap<string, strin
     const name = node.op === 'VarHandleOp' ? names.get(node.name) : undefined
     return name ? { ...node, attr: { ...node.attr, shared_name: { s: Buffer.from(name) } } } : node
   })
+}
+
+/** TensorFlow's first sentence, and which node it is about, where it names that or an op. */
+function refusal(error: unknown, nodes: readonly GraphNode[]): string {
+  const words = messageOf(error)
+  const [, named] = /\{\{node (?:part\d+\/)?(.+?)\}\}/.exec(words) ?? []
+  const name = named ?? nodes.find(({ op }) => words.startsWith(`Op type not registered '${op}'`))?.name
+  const [sentence] = words.split(/\. |; |\n/)
+  return name ? `node ${name}: ${sentence}` : sentence
 }

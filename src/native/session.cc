@@ -29,8 +29,8 @@ using Tensor = Owned<TF_Tensor, TF_DeleteTensor>;
 class Status {
  public:
   operator TF_Status*() const { return status_.get(); }
-  void check() const {
-    if (TF_GetCode(*this) != TF_OK) throw std::runtime_error(TF_Message(*this));
+  void check(const char* what = "") const {
+    if (TF_GetCode(*this) != TF_OK) throw std::runtime_error(std::string(what) + TF_Message(*this));
   }
 
  private:
@@ -145,7 +145,7 @@ class Session {
     );
     std::vector<Tensor> results;
     for (TF_Tensor* tensor : fetched) results.emplace_back(tensor);
-    status.check();
+    status.check("session: a run failed: ");
     return results;
   }
 
