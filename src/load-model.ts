@@ -4,7 +4,7 @@ import { DTYPES, type Dtype } from './backend/dtypes.ts'
 import { borrowing } from './backend/host-weights.ts'
 import { onBackend } from './backend/on-backend.ts'
 import { filesIn, openCheckpoint } from './checkpoint/disk.ts'
-import { configOfWeights, loadWeights } from './checkpoint/load.ts'
+import { configOfWeights, loadWeights, storedDtype } from './checkpoint/load.ts'
 import { assertObject, assertOneOf, shown } from './checks.ts'
 import { startRuntime } from './device/index.ts'
 import type { Device, RuntimeReport } from './device/types.ts'
@@ -32,10 +32,11 @@ export interface LoadOptions {
   /** How a forward is run; default `recorded` on TensorFlow, `eager` elsewhere. */
   executor?: Executor
   /**
-   * What recorded graphs multiply weights in, default `float32`. On a processor half precision is for graphs of more than 16
-   * rows. What runs eagerly stays float32.
+   * What matrices of weights are held in, routers' excepted, default `auto`: as they are stored, on a card and without TensorFlow in
+   * float32. A half type that is asked for is also what graphs multiply in, where the device does it faster; else products are
+   * of float32 numbers.
    */
-  dtype?: Dtype
+  dtype?: Dtype | 'auto'
   /** Threads of TensorFlow's ops, fixed by the first start in a process; default: all (`TINYMOE_THREADS` overrides). */
   threads?: number
   /** Lets TensorFlow's own messages through. */
@@ -56,14 +57,17 @@ export class LoadedModel extends MoeModel {
     readonly tokenizer: Tokenizer | null,
     readonly runtime: RuntimeReport,
     readonly executor: Executor,
+    /** What matrices of weights are held in. */
     readonly dtype: Dtype = 'float32',
+    /** What graphs multiply many rows in, where the device has it. */
+    multipliedIn: Dtype = 'float32',
     /** What its generation_config.json says; null where there is none. */
     readonly generation: GenerationConfig | null = null,
     /** What was noticed while loading, a sentence each. */
     readonly remarks: readonly string[] = [],
   ) {
     super(config, weights, dispatch)
-    this.recorded = executor === 'recorded' ? new RecordedExecutor(this, dtype) : null
+    this.recorded = executor === 'recorded' ? new RecordedExecutor(this, multipliedIn) : null
   }
 
   /** Through the executor; what a graph cannot serve runs eagerly, on the same cache. */
@@ -127,10 +131,11 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
       debug: options.debug,
     })
     const executor = executorFor(options.executor, report)
-    const dtype = dtypeFor(options.dtype, executor, report)
+    const dtype = dtypeFor(options.dtype, report)
     const tokenizer = await loadTokenizer(dir)
     const weights = onBackend(report.backend, () =>
       loadWeights(checkpoint, config, family, {
+        dtype,
         onProgress: options.onProgress,
         onHost: executor === 'recorded' && backend().onCard,
       }),
@@ -143,7 +148,8 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
       tokenizer,
       report,
       executor,
-      dtype,
+      dtype === 'auto' ? storedDtype(checkpoint) : dtype,
+      dtype === 'auto' ? 'float32' : dtype,
       generation,
       remarks,
     )
@@ -155,10 +161,10 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
 /** The names of what is asked for; whether this device has it is known later. */
 function checkLoadOptions(options: LoadOptions): void {
   assertObject('options', options, 'an object with options of loadModel')
-  const { executor, dispatch = 'auto', dtype = 'float32', onProgress } = options
+  const { executor, dispatch = 'auto', dtype = 'auto', onProgress } = options
   if (executor !== undefined) assertOneOf('executor', executor, EXECUTORS)
   assertOneOf('dispatch', dispatch, [...DISPATCHES, 'auto'])
-  assertOneOf('dtype', dtype, DTYPES)
+  assertOneOf('dtype', dtype, [...DTYPES, 'auto'])
   if (onProgress !== undefined && typeof onProgress !== 'function') {
     throw new InputError(
       `onProgress: is ${shown(onProgress)}, expected a function of the share that was read`,
@@ -174,12 +180,10 @@ function executorFor(requested: Executor | undefined, { backend, device }: Runti
   return requested ?? (native ? 'recorded' : 'eager')
 }
 
-function dtypeFor(dtype: Dtype = 'float32', executor: Executor, { backend, device }: RuntimeReport): Dtype {
-  if (dtype === 'float32' || executor === 'recorded') return dtype
-  if (backend !== 'tensorflow') {
-    throw new DeviceError(`dtype ${dtype}: needs TensorFlow, but the device is ${device}; use float32`)
-  }
-  throw new InputError(`dtype ${dtype}: is for recorded graphs, but the executor is eager; use float32`)
+function dtypeFor(dtype: Dtype | 'auto' = 'auto', { backend, device }: RuntimeReport): Dtype | 'auto' {
+  if (dtype === 'auto') return device === 'cpu' ? 'auto' : 'float32'
+  if (dtype === 'float32' || backend === 'tensorflow') return dtype
+  throw new DeviceError(`dtype ${dtype}: needs TensorFlow, but the device is ${device}; use float32`)
 }
 
 /** The config of a model, named as for `loadModel`, and the family it belongs to. */

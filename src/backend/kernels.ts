@@ -9,7 +9,7 @@ export interface Kernel {
   attributes?: Readonly<Record<string, 'int' | 'float'>>
   /** Limits that it is told, by its names for them. */
   limits?: Readonly<Record<string, number>>
-  /** Whether it reads matrices of weights, which it takes in float32 only. */
+  /** Whether it multiplies with matrices of weights, however they are held, and in float32. */
   readsWeights?: boolean
 }
 

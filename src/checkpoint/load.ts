@@ -1,3 +1,5 @@
+import type { Dtype, HalfDtype } from '../backend/dtypes.ts'
+import type { Holding } from '../backend/held.ts'
 import { CheckpointError } from '../errors.ts'
 import type { RunnableFamily } from '../families/family.ts'
 import { ourNames, publishedNames } from '../families/names.ts'
@@ -7,6 +9,7 @@ import { leaves } from '../model/tree.ts'
 import { storedTensors, type WeightTable, weightTable } from '../model/weight-table.ts'
 import type { ModelWeights } from '../model/weights.ts'
 import { excerpt } from '../text/foreign.ts'
+import { encodeBf16, encodeF16 } from './dtype.ts'
 import { quote } from './json.ts'
 import { type PackOptions, packWeights } from './pack.ts'
 import type { CheckpointTensor } from './safetensors.ts'
@@ -16,6 +19,14 @@ import type { Checkpoint } from './shards.ts'
 const MANY_MISSING = 1000
 /** Numbers that are compared at once. */
 const ROW_NUMBERS = 1 << 18
+/** The half types by their names in files. */
+const HALVES: Readonly<Record<string, HalfDtype>> = { BF16: 'bfloat16', F16: 'float16' }
+
+export interface LoadWeightsOptions extends PackOptions {
+  /** What matrices are held in on TensorFlow, but for those of routers; `auto`: as they are stored. Default: float32. */
+  dtype?: Dtype | 'auto'
+}
+
 /** Our names of the two matrices that may be one. */
 const EMBEDDING = 'embedding'
 const UNEMBEDDING = 'unembedding'
@@ -63,7 +74,7 @@ export function loadWeights(
   checkpoint: Checkpoint,
   config: ModelConfig,
   family: RunnableFamily,
-  options: PackOptions = {},
+  { dtype = 'float32', ...options }: LoadWeightsOptions = {},
 ): ModelWeights {
   const table = weightTable(config)
   const { found, leftOver } = translated(checkpoint, config, family)
@@ -77,7 +88,43 @@ export function loadWeights(
     if (entry === undefined) tensor.read(target)
     else tensor.readSlice(entry, 1, target)
   }
-  return packWeights(table, { stacked, read }, options)
+  const stored = (tensors: readonly StoredTensor[]) =>
+    tensors.map(({ name }) => found.get(name) as CheckpointTensor)
+  const holding = (tensors: readonly StoredTensor[]) => holdingFor(dtype, stored(tensors))
+  const readHeld = (tensor: StoredTensor, target: Uint8Array, { dtype }: Holding) =>
+    readInHalf(found.get(tensor.name) as CheckpointTensor, target, dtype as HalfDtype)
+  return packWeights(table, { stacked, read, holding, readHeld }, options)
+}
+
+/** How matrices made of these tensors are held: all as stored, if alike. */
+function holdingFor(dtype: Dtype | 'auto', tensors: readonly CheckpointTensor[]): Holding | null {
+  if (dtype !== 'auto') return dtype === 'float32' ? null : { dtype }
+  const half = HALVES[tensors[0].dtype]
+  return half && tensors.every((tensor) => tensor.dtype === tensors[0].dtype) ? { dtype: half } : null
+}
+
+/** What most of a checkpoint's bytes are in, of the types that weights may be held in. */
+export function storedDtype(checkpoint: Checkpoint): Dtype {
+  const bytes = new Map<Dtype, number>()
+  for (const name of checkpoint.names()) {
+    const tensor = checkpoint.get(name)
+    const dtype = HALVES[tensor.dtype] ?? 'float32'
+    bytes.set(dtype, (bytes.get(dtype) ?? 0) + tensor.bytes)
+  }
+  const [[most] = ['float32' as const]] = [...bytes].sort(([, a], [, b]) => b - a)
+  return most
+}
+
+/** A tensor in a half type: its bytes as they are, or its numbers rounded. */
+function readInHalf(tensor: CheckpointTensor, target: Uint8Array, dtype: HalfDtype): void {
+  if (HALVES[tensor.dtype] === dtype) {
+    tensor.readBytes(target)
+    return
+  }
+  const { buffer } = tensor.read()
+  const bits = new Uint16Array(target.buffer, target.byteOffset, target.length / 2)
+  const encode = dtype === 'bfloat16' ? encodeBf16 : encodeF16
+  encode(new Uint32Array(buffer), bits)
 }
 
 /** The file's tensors by our names, and those that no name was found for. */

@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
-import { ExpertStack, type StoredTensor, TensorSpec } from '../model/tensor-spec.ts'
+import { type Holding, heldAs, holdTensor, rowBytes } from '../backend/held.ts'
+import { tensorflow } from '../backend/tensorflow.ts'
+import { ExpertStack, type ModelPart, type StoredTensor, TensorSpec } from '../model/tensor-spec.ts'
 import { leaves } from '../model/tree.ts'
 import type { WeightTable } from '../model/weight-table.ts'
 import {
@@ -21,6 +23,10 @@ export interface WeightSource {
   stacked: boolean
   /** Fills `target` with a tensor's numbers, or those of one entry along its first axis. */
   read(tensor: StoredTensor, target: Float32Array, entry?: number): void
+  /** How matrices made of these tensors are to be held; null or not there: as float32. */
+  holding?(tensors: readonly StoredTensor[]): Holding | null
+  /** As `read`, the bytes that are held. */
+  readHeld?(tensor: StoredTensor, target: Uint8Array, holding: Holding, entry?: number): void
 }
 
 export interface PackOptions {
@@ -51,14 +57,33 @@ export function packWeights(
 const ALIGNMENT = 64
 /** A large ArrayBuffer starts so many bytes after a page where glibc allocates it. */
 const AFTER_A_PAGE = 16
+/** Parts of a model whose matrices may be held in fewer bits: what chooses experts may not. */
+const HELD_PARTS: readonly ModelPart[] = [
+  'embedding',
+  'attention',
+  'experts',
+  'sharedExperts',
+  'dense',
+  'unembedding',
+]
 
 /**
  * Room for numbers that TensorFlow can use where they lie, if they are many: a copy into new memory takes several times as long
  * as reading them from a warm disk. Elsewhere it is room as any other.
  */
-function numbersToShare(count: number): Float32Array {
+function bytesToShare(count: number): Uint8Array {
   const offset = ALIGNMENT - AFTER_A_PAGE
-  return new Float32Array(new ArrayBuffer(offset + 4 * count), offset, count)
+  return new Uint8Array(new ArrayBuffer(offset + count), offset, count)
+}
+
+function numbersToShare(count: number): Float32Array {
+  const { buffer, byteOffset } = bytesToShare(4 * count)
+  return new Float32Array(buffer, byteOffset, count)
+}
+
+function isHeld(tensor: tf.Tensor): boolean {
+  const node = tensorflow()
+  return node !== null && heldAs(node, tensor) !== undefined
 }
 
 /** Each expert as a part of the host's numbers. */
@@ -103,7 +128,10 @@ class Packer {
     tf.dispose(this.made)
   }
 
-  private tensor({ stored, shape, size, packing }: TensorSpec): tf.Tensor | Float32Array {
+  private tensor(spec: TensorSpec): tf.Tensor | Float32Array {
+    const { stored, shape, size, packing } = spec
+    const held = this.held(spec, [stored])
+    if (held) return held
     const values = numbersToShare(size)
     this.fill(values, stored)
     if (packing === 'host') return values
@@ -121,7 +149,7 @@ class Packer {
     if (backend().cutsShareMemory) {
       const stacked = { gateUp: this.stack(stack, 'gateUp'), down: this.stack(stack, 'down') }
       // Cutting also uploads the stacks now, so that the host's copies can go.
-      const experts = this.onHost ? partsOf(stacked) : cutExperts(stacked)
+      const experts = this.onHost && !isHeld(stacked.gateUp) ? partsOf(stacked) : cutExperts(stacked)
       for (const { gateUp, down } of experts) for (const { weight } of [gateUp, down]) this.keep(weight)
       return { experts, stacked }
     }
@@ -133,13 +161,17 @@ class Packer {
 
   /** One matrix of all experts [E, out, in]. */
   private stack(stack: ExpertStack, part: 'gateUp' | 'down'): tf.Tensor3D {
-    const { stored, shape, size } = stack.whole[part].weight
+    const { weight } = stack.whole[part]
+    const { shape, size } = weight
+    const each = this.source.stacked
+      ? [weight.stored]
+      : Array.from({ length: stack.count }, (_, e) => stack.each(e)[part].weight.stored)
+    const held = this.held(weight, each)
+    if (held) return held as tf.Tensor3D
     const values = numbersToShare(size)
-    if (this.source.stacked) this.fill(values, stored)
-    else {
-      const length = size / stack.count
-      for (let e = 0; e < stack.count; e++)
-        this.fill(values.subarray(e * length, (e + 1) * length), stack.each(e)[part].weight.stored)
+    const length = size / each.length
+    for (const [i, stored] of each.entries()) {
+      this.fill(values.subarray(i * length, (i + 1) * length), stored)
     }
     return this.keep(tf.tensor<tf.Rank.R3>(values, shape as [number, number, number]))
   }
@@ -154,6 +186,31 @@ class Packer {
     return { gateUp: cut(whole.gateUp.weight), down: cut(whole.down.weight) }
   }
 
+  /** What is held in fewer bits, made of these tensors one after the other; null where it is not. */
+  private held({ part, shape, packing }: TensorSpec, pieces: StoredTensor[][]): tf.Tensor | null {
+    const { source } = this
+    const node = tensorflow()
+    if (!node || shape.length < 2 || !HELD_PARTS.includes(part)) return null
+    const tensors = pieces.flat()
+    const holding = source.holding?.(tensors)
+    const row = holding ? rowBytes(holding, shape[shape.length - 1]) : null
+    if (!holding || row === null) return null
+    const bytes = bytesToShare(product(shape.slice(0, -1)) * row)
+    let end = 0
+    for (const tensor of tensors) {
+      const begin = end
+      end += product(tensor.shape.slice(0, -1)) * row
+      source.readHeld?.(tensor, bytes.subarray(begin, end), holding)
+      this.tell(product(tensor.shape))
+    }
+    return this.keep(holdTensor(node, bytes, shape, holding, packing === 'transposed'))
+  }
+
+  private tell(values: number): void {
+    this.readValues += values
+    this.onProgress(this.readValues / this.totalValues)
+  }
+
   /** The numbers of tensors (or of one entry of each), one after the other. */
   private fill(target: Float32Array, tensors: StoredTensor[], entry?: number): void {
     let end = 0
@@ -161,8 +218,7 @@ class Packer {
       const begin = end
       end += product(entry === undefined ? tensor.shape : tensor.shape.slice(1))
       this.source.read(tensor, target.subarray(begin, end), entry)
-      this.readValues += end - begin
-      this.onProgress(this.readValues / this.totalValues)
+      this.tell(end - begin)
     }
   }
 

@@ -23,6 +23,8 @@ export interface CheckpointTensor {
   read(target?: Float32Array): Float32Array
   /** Elements `[start, start + count)` of the leading dimension: `[count, ...shape.slice(1)]`, as `read` gives them. */
   readSlice(start: number, count: number, target?: Float32Array): Float32Array
+  /** All bytes as they are in the file. */
+  readBytes(target: Uint8Array): void
 }
 
 /** An open safetensors file: the header in memory, the data where it was. */
@@ -119,6 +121,11 @@ class StoredTensor implements CheckpointTensor {
     }
     const rowBytes = rows === 0 ? 0 : this.bytes / rows
     return this.readElements(start * rowBytes, count * rowBytes, target)
+  }
+
+  readBytes(target: Uint8Array): void {
+    if (target.length !== this.bytes) throw new Error(`${this.where}: ${target.length} bytes were asked for`)
+    this.reader.read(target, this.position)
   }
 
   private get where(): string {

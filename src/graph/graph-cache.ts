@@ -71,7 +71,6 @@ export class CachePlace implements CacheHolder {
       shapes.map((shape, layer) => ({
         name: variableOf(layer, sizes),
         dtype: 'float32',
-        given: 'float32',
         shape: cacheShape(shape, sizes),
       })),
     )

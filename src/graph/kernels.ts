@@ -1,9 +1,10 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Dtype } from '../backend/dtypes.ts'
 import { FEW_ROWS_PRODUCT, FUSED } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
 import type { Plan } from './plan.ts'
 import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
-import { multiplications, type Product, type Recording } from './recorder.ts'
+import { groupAttributes, multiplications, type Product, type Recording } from './recorder.ts'
 
 /**
  * A pass: the fused kernels that were noted while the graph was recorded, each in the place of its steps, which stay beside it
@@ -11,11 +12,24 @@ import { multiplications, type Product, type Recording } from './recorder.ts'
  */
 export function fuse(graph: Recording, { expertParts }: Plan): Recording {
   const nodes = graph.nodes.flatMap((node) => {
-    const kernel = graph.fused?.get(node.name)
-    if (!kernel) return [node]
+    const noted = graph.fused?.get(node.name)
+    if (!noted) return [node]
+    const kernel = onHeld(noted, graph)
     return kernel.op === FUSED.experts.op && expertParts > 1 ? inParts(kernel, expertParts) : [kernel]
   })
   return { ...graph, nodes }
+}
+
+/** A kernel that reads its weights as they are held, if all alike. */
+function onHeld(kernel: GraphNode, { weights }: Recording): GraphNode {
+  const held = kernel.input.flatMap((ref) => weights?.get(ref) ?? [])
+  const attr = held.map(({ dtype, groups }) => ({
+    W: { type: DATA_TYPES[dtype] },
+    ...(groups && groupAttributes(groups)),
+  }))
+  if (attr.length < 2 || !attr.every((other) => isDeepStrictEqual(other, attr[0]))) return kernel
+  const input = kernel.input.map((ref) => weights?.get(ref)?.held ?? ref)
+  return { ...kernel, input, attr: { ...kernel.attr, ...attr[0] } }
 }
 
 /** The experts' kernel as several that TensorFlow runs side by side, each for a part of the channels of every expert. */
@@ -39,21 +53,33 @@ export function chooseProducts(graph: Recording, { products }: Plan): Recording 
 const ONEDNN = { s: Buffer.from('MklNameChangeOp') }
 
 function withFewRows(graph: Recording): Recording {
-  const few = new Map(graph.products.filter(hasFewRows).map((product) => [product.node, product]))
-  const nodes = graph.nodes.map((node) => {
-    const product = few.get(node)
-    if (!product) return node
-    return { ...node, op: FEW_ROWS_PRODUCT, attr: { transposed: { b: product.right.transposed } } }
-  })
-  return { ...graph, nodes }
+  const few = new Map(
+    graph.products.flatMap((product) => {
+      const kernel = fewRowsKernel(product, graph)
+      return kernel ? [[product.node, kernel]] : []
+    }),
+  )
+  return { ...graph, nodes: graph.nodes.map((node) => few.get(node) ?? node) }
 }
 
-/** Whether it is of one matrix by another, one of them of few rows, or few columns. */
-function hasFewRows({ node, left, right }: Product): boolean {
+/** The kernel for a product of one matrix by another, one of them of few rows, or few columns; else null. */
+function fewRowsKernel({ node, left, right }: Product, { weights }: Recording): GraphNode | null {
   const single = [left, right].every(({ shape }) => shape.slice(0, -2).every((size) => size === 1))
+  if (!isOf(node, ['float32']) || !single || left.transposed) return null
   const rows = left.shape.at(-2) as number
   const columns = right.shape.at(right.transposed ? -2 : -1) as number
-  return isOf(node, ['float32']) && single && !left.transposed && Math.min(rows, columns) <= LIMITS.fewRows
+  const transposed = { transposed: { b: right.transposed } }
+  const [ofLeft, ofRight] = [left, right].map(({ ref }) => weights?.get(ref))
+  const held = ofLeft ?? (right.transposed ? ofRight : undefined) // rows [out, in] are multiplied as they are held
+  if (!held) {
+    if (Math.min(rows, columns) > LIMITS.fewRows) return null
+    return { ...node, op: FEW_ROWS_PRODUCT, attr: transposed }
+  }
+  if ((held === ofLeft ? columns : rows) > LIMITS.fewRows) return null
+  const input = held === ofLeft ? [held.held, right.ref] : [left.ref, held.held]
+  const type = { [held === ofLeft ? 'L' : 'R']: { type: DATA_TYPES[held.dtype] } }
+  const groups = held.groups && groupAttributes(held.groups)
+  return { ...node, op: FEW_ROWS_PRODUCT, input, attr: { ...transposed, ...type, ...groups } }
 }
 
 /** Attention's softmax gets it too, where its scores are many; a router's does not: its ties are settled for Eigen's. */

@@ -6,7 +6,7 @@ import { hasOneDnn } from '../backend/tensorflow.ts'
 
 /** How a graph is run: everything that depends on its number of rows, the weights' type and the machine. */
 export interface Plan {
-  /** What weights are multiplied in. */
+  /** What products with weights that are held in this type are computed in; the others in float32. */
   dtype: Dtype
   /** The fused kernels that take the place of steps. */
   fused: ReadonlySet<FusedName>
@@ -33,17 +33,18 @@ export function planFor(
   if (!processor) return { ...TENSORFLOWS_OWN, dtype }
   const { threads } = processor
   const few = rows <= LIMITS.fewRows
-  const half = !few && dtype !== 'float32'
+  const products = few ? 'fewRows' : hasOneDnn() ? fasterByOneDnn(processor) : []
+  const half = dtype !== 'float32' && products.includes(dtype)
   const inCallingThread = few || threads === 1
   const names = Object.keys(FUSED) as FusedName[]
   const fits = (name: FusedName) =>
     (few || !FEW_ROWS_ONLY.includes(name)) && !(half && 'readsWeights' in FUSED[name])
   const small = LIMITS.smallWeights.find((limit) => rows <= limit.rows)!
   return {
-    dtype: half ? dtype : 'float32', // few rows are multiplied no faster in half precision, and float32 shares the weights' own memory
+    dtype: half ? dtype : 'float32', // few rows take as long as their weights are read: in float32, too
     fused: new Set(names.filter(fits)),
     expertParts: inCallingThread ? 1 : Math.min(threads, LIMITS.expertParts),
-    products: few ? 'fewRows' : hasOneDnn() ? fasterByOneDnn(processor) : [],
+    products,
     inCallingThread,
     smallWeights: inCallingThread || threads > LIMITS.nodeThreads ? 0 : small.numbers,
     threads,

@@ -24,9 +24,8 @@ export interface GraphVariable {
 }
 
 /** A weight in a graph: what it is held as, [out, in], and the same numbers as float32. */
-export interface HeldWeight extends Pick<Held, 'dtype' | 'groups' | 'in' | 'transposed'> {
+export interface HeldWeight extends Pick<Held, 'dtype' | 'groups'> {
   held: string
-  wide: string
   /** The tensor's, by which the model knows it. */
   dataId: object
 }
@@ -61,7 +60,7 @@ export interface Recording {
   inputs: Record<string, Pick<tf.Tensor, 'shape' | 'dtype'>>
   outputs: Record<string, { ref: string; shape: readonly number[]; dtype: GraphDtype }>
   variables: GraphVariable[]
-  /** Where weights are widened to float32, by what stands for them in products and kernels. */
+  /** Weights by the names of what widens them to float32, which products and kernels read. */
   weights?: ReadonlyMap<string, HeldWeight>
   /** Nodes that end steps for which there is a fused kernel, by their names, and the kernel's node that may stand in their place. */
   fused?: ReadonlyMap<string, GraphNode>
@@ -116,6 +115,8 @@ export class Recorder {
   /** Data of tensors that became variables, or entries of some. */
   private readonly weights = new WeakSet<object>()
   private readonly widened = new Map<string, HeldWeight>()
+  /** What each transpose of a widened weight is made of: products transpose it themselves. */
+  private readonly turned = new Map<string, string>()
   /** What tensors are held as, by `dataId`. */
   private readonly heldRefs = new WeakMap<object, string>()
   private readonly fused = new Map<string, GraphNode>()
@@ -264,16 +265,31 @@ export class Recorder {
       this.bind(outputs[0], this.widen(picked.name, held, dataId))
       return
     }
-    const node = this.add(op, refs, attr)
     const transposed = PRODUCTS[op]
-    if (transposed) {
-      const [left, right] = inputs.map(({ shape }, i) => ({
-        ref: refs[i],
-        shape,
-        transposed: given.some((a) => a.name === transposed[i] && Boolean(a.value)),
-      }))
-      this.products.push({ node, left, right, shape: outputs[0].shape })
+    if (!transposed) {
+      this.name(this.add(op, refs, attr), outputs)
+      return
     }
+    const sides = inputs.map(({ shape }, i) => {
+      const flag = given.some((a) => a.name === transposed[i] && Boolean(a.value))
+      const stored = this.turned.get(refs[i])
+      return stored
+        ? { ref: stored, shape: [...shape].reverse(), transposed: !flag }
+        : { ref: refs[i], shape, transposed: flag }
+    })
+    for (const [i, side] of sides.entries()) attr[transposed[i]] = { b: side.transposed }
+    const node = this.add(
+      op,
+      sides.map(({ ref }) => ref),
+      attr,
+    )
+    const [left, right] = sides
+    this.products.push({ node, left, right, shape: outputs[0].shape })
+    this.name(node, outputs)
+  }
+
+  /** Tells what tensors of the run a node's outputs are. */
+  private name(node: GraphNode, outputs: tf.Tensor[]): void {
     outputs.forEach((output, i) => {
       this.known.set(output.dataId, { ref: i === 0 ? node.name : `${node.name}:${i}`, shape: output.shape })
     })
@@ -367,13 +383,14 @@ export class Recorder {
     const wide = groups
       ? this.emit(WIDEN_GROUPS, [held], groupAttributes(groups, numbers))
       : this.emit('Cast', [held], types)
-    const turn = () =>
-      this.emit('Transpose', [wide, this.constant('int32', [2], Int32Array.of(1, 0))], {
-        T: types.DstT,
-        Tperm: { type: DATA_TYPES.int32 },
-      })
-    const ref = transposed ? turn() : wide
-    this.widened.set(ref, { held, wide, dtype, groups, in: numbers, transposed, dataId } as HeldWeight)
+    this.widened.set(wide, { held, dtype, groups, dataId } as HeldWeight)
+    if (!transposed) return wide
+    const order = this.constant('int32', [2], Int32Array.of(1, 0))
+    const ref = this.emit('Transpose', [wide, order], {
+      T: types.DstT,
+      Tperm: { type: DATA_TYPES.int32 },
+    })
+    this.turned.set(ref, wide)
     return ref
   }
 

@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core'
+import { heldAs } from '../backend/held.ts'
 import {
   activeTensorflow,
   type HostNumbers,
@@ -10,7 +11,6 @@ import {
   DATA_TYPES,
   encodeGraph,
   encodeSessionConfig,
-  type GraphDtype,
   type GraphNode,
   type SessionOptions,
 } from './protobuf.ts'
@@ -64,13 +64,8 @@ export class Sessions {
   }
 }
 
-/** A variable of a session, and the type of the numbers that it is given. */
-interface Described {
-  name: string
-  dtype: GraphDtype
-  shape: readonly number[]
-  given: GraphDtype
-}
+/** A variable of a session. */
+type Described = Omit<GraphVariable, 'tensor'>
 
 /** One session, whose graph grows. */
 export class Session {
@@ -123,7 +118,7 @@ export class Session {
     for (const piece of pieces) {
       if (piece.length === 0) continue
       this.run(
-        this.access(piece.map(described)).write,
+        this.access(piece).write,
         piece.map(({ tensor }) => tensor),
       )
       for (const { name } of piece) this.variables.add(name)
@@ -133,8 +128,7 @@ export class Session {
   /** Makes variables that share the memory of another session's. */
   share(variables: readonly GraphVariable[], other: Session): void {
     if (variables.length === 0) return
-    const same = variables.map(described).map((variable) => ({ ...variable, given: variable.dtype }))
-    this.node.binding.pipe(other.access(same).read, this.access(same).write)
+    this.node.binding.pipe(other.access(variables).read, this.access(variables).write)
     for (const { name } of variables) this.variables.add(name)
   }
 
@@ -144,31 +138,19 @@ export class Session {
 
   /** On a card from where the host has it, so that tfjs brings no second copy there. */
   private valueOf(tensor: tf.Tensor): Numbers | number {
-    const { values } = this.node.tensorMap.get(tensor.dataId)
+    const values = heldAs(this.node, tensor)?.bytes ?? this.node.tensorMap.get(tensor.dataId).values
     if (values && this.node.isUsingGpuDevice) return values
     return this.node.getInputTensorIds([tensor])[0]
   }
 }
 
-function described({ name, tensor, dtype }: GraphVariable): Described {
-  const given = tensor.dtype as GraphDtype
-  return { name, shape: tensor.shape, given, dtype: dtype ?? given }
-}
-
-function accessNodes({ name, dtype, shape, given }: Described): GraphNode[] {
+function accessNodes({ name, dtype, shape }: Described): GraphNode[] {
   const type = { dtype: { type: DATA_TYPES[dtype] } }
-  const types = { SrcT: { type: DATA_TYPES[given] }, DstT: { type: DATA_TYPES[dtype] } }
-  const [value, rounded] = [`${name}/value`, `${name}/rounded`]
+  const value = `${name}/value`
   return [
     variable(name, dtype, shape),
-    placeholder(value, given, shape),
-    ...(given === dtype ? [] : [{ name: rounded, op: 'Cast', input: [value], attr: types }]),
-    {
-      name: `${name}/assign`,
-      op: 'AssignVariableOp',
-      input: [name, given === dtype ? value : rounded],
-      attr: type,
-    },
+    placeholder(value, dtype, shape),
+    { name: `${name}/assign`, op: 'AssignVariableOp', input: [name, value], attr: type },
     { name: `${name}/read`, op: 'ReadVariableOp', input: [name], attr: type },
   ]
 }

@@ -1,3 +1,4 @@
+import { WIDEN_GROUPS } from '../backend/held.ts'
 import { LIMITS } from '../backend/limits.ts'
 import type { Plan } from './plan.ts'
 import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
@@ -33,7 +34,8 @@ function typicalWeights({ nodes, products }: Recording): number {
   const read = new Set<string>()
   for (const { op, name, input } of nodes) {
     const entry = op === 'StridedSlice' && read.has(input[0]) && constants.has(input[1])
-    if (op === 'ReadVariableOp' || entry) read.add(name)
+    const widened = (op === 'Cast' || op === WIDEN_GROUPS) && read.has(input[0])
+    if (op === 'ReadVariableOp' || entry || widened) read.add(name)
   }
   const sizes = products
     .flatMap(({ left, right }) => [left, right])

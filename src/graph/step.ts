@@ -108,9 +108,11 @@ export function recordStep(
  * The matrices, by `dataId`, whose products are compared with each other to choose an expert or a token: rounded, near ones
  * would be equal, and another would be chosen.
  */
-function choosing({ blocks, unembedding }: ModelWeights): Set<object> {
-  const routers = blocks.flatMap(({ feedForward }) => (feedForward.kind === 'moe' ? feedForward.router : []))
-  return new Set([...routers, ...(unembedding ? [unembedding] : [])].map(({ weight }) => weight.dataId))
+function choosing({ blocks, embedding, unembedding }: ModelWeights): Set<object> {
+  const routers = blocks.flatMap(({ feedForward }) =>
+    feedForward.kind === 'moe' ? [feedForward.router.weight] : [],
+  )
+  return new Set([...routers, unembedding?.weight ?? embedding].map(({ dataId }) => dataId))
 }
 
 /** Each expert's matrices as entries of the layer's stacks, where there are stacks. */

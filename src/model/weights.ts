@@ -1,5 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
+import { heldAs, heldEntry } from '../backend/held.ts'
+import { tensorflow } from '../backend/tensorflow.ts'
 import type { MoeConfig } from './config.ts'
 import type { RouterRules } from './router/types.ts'
 import { leaves } from './tree.ts'
@@ -98,8 +100,10 @@ export function asLoaded(experts: ExpertWeights[]): Pick<MoeWeights, 'experts' |
 
 /** Each expert as a view into the stack. */
 export function cutExperts(stacked: StackedExperts): ExpertWeights[] {
+  const node = tensorflow()
   const view = (from: tf.Tensor3D, e: number): LinearWeights => {
     const [, rows, columns] = from.shape
+    if (node && heldAs(node, from)) return { weight: heldEntry(node, from, e) as tf.Tensor2D, bias: null }
     const cut = () =>
       tf.reshape(tf.slice(from, [e, 0, 0], [1, rows, columns]), [rows, columns]) as tf.Tensor2D
     return { weight: tf.tidy(cut), bias: null }

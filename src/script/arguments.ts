@@ -97,7 +97,8 @@ export function executorOption(): Option {
 
 /** `--dtype`, likewise. */
 export function dtypeOption(): Option {
-  return new Option('--dtype <name>', 'what recorded graphs multiply weights in (default: float32)').choices([
+  return new Option('--dtype <name>', 'what weights are held in (default: auto, as they are stored)').choices([
+    'auto',
     ...DTYPES,
   ])
 }
