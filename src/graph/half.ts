@@ -89,9 +89,7 @@ class Halving {
 
   private multiplied({ node, left, right }: Product): GraphNode[] {
     const nodes: GraphNode[] = []
-    const input = [left, right].map(({ ref }) =>
-      this.views.has(nodeOf(ref)) ? ref : this.round(ref, nodes),
-    )
+    const input = [left, right].map(({ ref }) => (this.views.has(nodeOf(ref)) ? ref : this.round(ref, nodes)))
     const product = `${node.name}/half`
     return [
       ...nodes,
