@@ -2,9 +2,10 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Dtype } from '../backend/dtypes.ts'
 import { FEW_ROWS_PRODUCT, FUSED } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
+import { groupAttributes } from './nodes.ts'
 import type { Plan } from './plan.ts'
 import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
-import { groupAttributes, multiplications, type Product, type Recording } from './recorder.ts'
+import { multiplications, type Product, type Recording } from './recorder.ts'
 
 /**
  * A pass: the fused kernels that were noted while the graph was recorded, each in the place of its steps, which stay beside it

@@ -19,6 +19,8 @@ message Versions { int32 producer = 1; }
 message GraphDef { repeated NodeDef node = 1; Versions versions = 4; }
 message ConfigProto { message Experimental { string executor_type = 3; } int32 intra_op_parallelism_threads = 2; Experimental experimental = 16; }`
 
+const ROOT = protobuf.parse(SCHEMA, { keepCase: true }).root
+
 export type GraphDtype = keyof typeof DATA_TYPES
 
 export type ShapeProto = { dim: { size: number }[] }
@@ -52,7 +54,7 @@ export function shapeProto(shape: readonly number[]): ShapeProto {
 
 /** A GraphDef. */
 export function encodeGraph(nodes: readonly GraphNode[]): Uint8Array {
-  return encoder()('GraphDef', { node: nodes, versions: { producer: 2000 } })
+  return encode('GraphDef', { node: nodes, versions: { producer: 2000 } })
 }
 
 /** How a session shares work among threads. */
@@ -65,16 +67,13 @@ export interface SessionOptions {
 
 /** A session's options as a ConfigProto. */
 export function encodeSessionConfig({ opThreads, inCallingThread }: SessionOptions): Uint8Array {
-  return encoder()('ConfigProto', {
+  return encode('ConfigProto', {
     intra_op_parallelism_threads: opThreads,
     ...(inCallingThread && { experimental: { executor_type: 'SINGLE_THREADED_EXECUTOR' } }),
   })
 }
 
-function encoder(): (type: string, message: object) => Uint8Array {
-  const { root } = protobuf.parse(SCHEMA, { keepCase: true })
-  return (type, message) => {
-    const found = root.lookupType(type)
-    return found.encode(found.fromObject(message)).finish()
-  }
+function encode(type: string, message: object): Uint8Array {
+  const found = ROOT.lookupType(type)
+  return found.encode(found.fromObject(message)).finish()
 }

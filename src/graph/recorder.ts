@@ -1,9 +1,11 @@
 import { isDeepStrictEqual } from 'node:util'
 import * as tf from '@tensorflow/tfjs-core'
-import { type Groups, type Held, heldAs, PICKING, WIDEN_GROUPS } from '../backend/held.ts'
+import { type Held, heldAs, PICKING, WIDEN_GROUPS } from '../backend/held.ts'
+import { zerosOn } from '../backend/host-weights.ts'
 import { FUSED, type FusedCall, type FusedName, type Kernel } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
 import { activeTensorflow, type OpAttribute, type TfjsNode } from '../backend/tensorflow.ts'
+import { constant, groupAttributes, placeholder, variable } from './nodes.ts'
 import { missingAttributes } from './op-attributes.ts'
 import {
   type AttributeValue,
@@ -138,26 +140,6 @@ export class Recorder {
   watch<T>(f: () => T): T {
     const { backend } = this
     const { executeSingleOutput, executeMultipleOutputs, readSync, write } = backend
-    /** On a card large weights stay where they are: zeros of their shape are there while the op runs. */
-    const withoutWeights = (inputs: tf.Tensor[], execute: (given: tf.Tensor[]) => tf.Tensor[]) => {
-      if (!backend.isUsingGpuDevice) return execute(inputs)
-      const given = inputs.map((tensor) => (this.weights.has(tensor.dataId) ? zeros(tensor) : tensor))
-      try {
-        return execute(given)
-      } finally {
-        for (const [i, tensor] of given.entries()) if (tensor !== inputs[i]) tensor.dispose()
-      }
-    }
-    const zeros = ({ shape, dtype }: tf.Tensor): tf.Tensor => {
-      const sizes = [tf.tensor1d(shape, 'int32'), tf.scalar(0, dtype)]
-      const type = (name: string, value: number) => ({ name, type: backend.binding.TF_ATTR_TYPE, value })
-      const attributes = [type('T', DATA_TYPES[dtype as GraphDtype]), type('index_type', DATA_TYPES.int32)]
-      try {
-        return executeSingleOutput.call(backend, 'Fill', attributes, sizes)
-      } finally {
-        tf.dispose(sizes)
-      }
-    }
     const watched = (
       op: string,
       attributes: OpAttribute[],
@@ -165,7 +147,7 @@ export class Recorder {
       execute: (given: tf.Tensor[]) => tf.Tensor[],
     ) => {
       const refs = inputs.map((tensor) => this.refOf(tensor, readSync))
-      const outputs = withoutWeights(inputs, execute)
+      const outputs = this.withoutWeights(inputs, executeSingleOutput, execute)
       this.node(op, attributes, inputs, refs, outputs)
       return outputs
     }
@@ -293,6 +275,24 @@ export class Recorder {
     outputs.forEach((output, i) => {
       this.known.set(output.dataId, { ref: i === 0 ? node.name : `${node.name}:${i}`, shape: output.shape })
     })
+  }
+
+  /** On a card large weights stay where they are: zeros of their shapes are there while the op runs. */
+  private withoutWeights(
+    inputs: tf.Tensor[],
+    executeSingleOutput: TfjsNode['executeSingleOutput'],
+    execute: (given: tf.Tensor[]) => tf.Tensor[],
+  ): tf.Tensor[] {
+    if (!this.backend.isUsingGpuDevice) return execute(inputs)
+    const isWeight = inputs.map(({ dataId }) => this.weights.has(dataId))
+    const given = inputs.map((tensor, i) =>
+      isWeight[i] ? zerosOn(this.backend, executeSingleOutput, tensor) : tensor,
+    )
+    try {
+      return execute(given)
+    } finally {
+      tf.dispose(given.filter((_, i) => isWeight[i]))
+    }
   }
 
   /** Ends the steps that made `output` with a node of their own, whose place the kernel can take. */
@@ -432,54 +432,5 @@ export class Recorder {
   private opOf(ref: string): string {
     const name = nodeOf(ref)
     return this.nodes.find((node) => node.name === name)?.op ?? ref
-  }
-}
-
-/** What a kernel is told of weights in groups. */
-export function groupAttributes({ bits, group }: Groups, numbers?: number): GraphNode['attr'] {
-  return { bits: { i: bits }, group: { i: group }, ...(numbers !== undefined && { in: { i: numbers } }) }
-}
-
-/** A node that is a variable, the same for all nodes of a session that give it this name. */
-export function variable(name: string, dtype: GraphDtype, shape: readonly number[]): GraphNode {
-  return {
-    name,
-    op: 'VarHandleOp',
-    input: [],
-    attr: {
-      dtype: { type: DATA_TYPES[dtype] },
-      shape: { shape: shapeProto(shape) },
-      shared_name: { s: Buffer.from(name) },
-    },
-  }
-}
-
-/** A node that is fed. */
-export function placeholder(name: string, dtype: GraphDtype, shape: readonly number[]): GraphNode {
-  return {
-    name,
-    op: 'Placeholder',
-    input: [],
-    attr: { dtype: { type: DATA_TYPES[dtype] }, shape: { shape: shapeProto(shape) } },
-  }
-}
-
-/** A node that is its values. */
-export function constant(
-  name: string,
-  dtype: GraphDtype,
-  shape: readonly number[],
-  values: ArrayBufferView,
-): GraphNode {
-  const content = Buffer.from(values.buffer, values.byteOffset, values.byteLength)
-  const type = DATA_TYPES[dtype]
-  return {
-    name,
-    op: 'Const',
-    input: [],
-    attr: {
-      dtype: { type },
-      value: { tensor: { dtype: type, tensor_shape: shapeProto(shape), tensor_content: content } },
-    },
   }
 }

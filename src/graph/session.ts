@@ -42,7 +42,9 @@ export class GraphSession {
     try {
       this.session = sessions.at({ opThreads: oneThreadAnOp || inCallingThread ? 1 : 0, inCallingThread })
       const names = sessions.provide(this.session, variables)
-      this.prefix = this.session.add(withNames(nodes, new Map(variables.map(({ name }, i) => [name, names[i]]))))
+      this.prefix = this.session.add(
+        withNames(nodes, new Map(variables.map(({ name }, i) => [name, names[i]]))),
+      )
     } catch (error) {
       this.own?.dispose()
       throw new Error(`recording: TensorFlow does not take the graph: ${refusal(error, nodes)}`, {

@@ -7,6 +7,7 @@ import {
   type NativeSession,
   type Numbers,
 } from '../backend/tensorflow.ts'
+import { placeholder, variable } from './nodes.ts'
 import {
   DATA_TYPES,
   encodeGraph,
@@ -14,7 +15,7 @@ import {
   type GraphNode,
   type SessionOptions,
 } from './protobuf.ts'
-import { type GraphVariable, placeholder, variable } from './recorder.ts'
+import type { GraphVariable } from './recorder.ts'
 
 /**
  * The TensorFlow sessions of a model: one for each way of sharing work among threads, so on a card a single one, and on a

@@ -1,8 +1,9 @@
 import { WIDEN_GROUPS } from '../backend/held.ts'
 import { LIMITS } from '../backend/limits.ts'
+import { constant } from './nodes.ts'
 import type { Plan } from './plan.ts'
 import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
-import { constant, multiplications, type Product, type Recording, sizeOf } from './recorder.ts'
+import { multiplications, type Product, type Recording, sizeOf } from './recorder.ts'
 
 /**
  * A pass, for graphs of small weights: products of many rows become nodes that TensorFlow's scheduler runs at the same time, each

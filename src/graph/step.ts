@@ -73,7 +73,11 @@ export class RecordedStep {
     private readonly shape: StepShape,
     plan = planFor({ rows: shape.batch * shape.tokens, dtype: graphs.dtype }),
   ) {
-    this.graph = new GraphSession(recordStep(graphs.config, graphs.weights, shape, plan), plan, graphs.sessions)
+    this.graph = new GraphSession(
+      recordStep(graphs.config, graphs.weights, shape, plan),
+      plan,
+      graphs.sessions,
+    )
     this.place = graphs.place(this.graph.session, shape)
   }
 

@@ -57,47 +57,53 @@ function run(model: LoadedModel): Float32Array[] {
 test.each([
   ['float32', 1e-4],
   ['bfloat16', 1],
-] as const)('%s: one session has the weights, one at a time and once, and tfjs brings none there', async (dtype, tolerance) => {
-  const before = tf.memory().numTensors
-  const models = await pair(dtype)
-  const [onProcessor, onCard] = models
-  node.isUsingGpuDevice = false
-  const expected = run(onProcessor)
-  node.isUsingGpuDevice = true
+] as const)(
+  '%s: one session has the weights, one at a time and once, and tfjs brings none there',
+  async (dtype, tolerance) => {
+    const before = tf.memory().numTensors
+    const models = await pair(dtype)
+    const [onProcessor, onCard] = models
+    node.isUsingGpuDevice = false
+    const expected = run(onProcessor)
+    node.isUsingGpuDevice = true
 
-  const weights = allTensors(onCard.weights).filter(({ size }) => size > LIMITS.constantValues)
-  const onHost = () => weights.filter(({ dataId }) => node.tensorMap.get(dataId).values !== null).length
-  const brought: number[] = []
-  const { getInputTensorIds } = node
-  vi.spyOn(node, 'getInputTensorIds').mockImplementation(function (this: TfjsNode, tensors) {
-    brought.push(tensors.filter((tensor) => weights.some(({ dataId }) => dataId === tensor.dataId)).length)
-    return getInputTensorIds.call(this, tensors)
-  })
-  const sessions = vi.spyOn(Sessions.prototype, 'at')
-  const access = vi.spyOn(Session.prototype, 'access')
+    const weights = allTensors(onCard.weights).filter(({ size }) => size > LIMITS.constantValues)
+    const onHost = () => weights.filter(({ dataId }) => node.tensorMap.get(dataId).id < 0).length
+    const brought: number[] = []
+    const { getInputTensorIds } = node
+    vi.spyOn(node, 'getInputTensorIds').mockImplementation(function (this: TfjsNode, tensors) {
+      brought.push(tensors.filter((tensor) => weights.some(({ dataId }) => dataId === tensor.dataId)).length)
+      return getInputTensorIds.call(this, tensors)
+    })
+    const sessions = vi.spyOn(Sessions.prototype, 'at')
+    const access = vi.spyOn(Session.prototype, 'access')
 
-  const actual = run(onCard)
-  for (const [i, logits] of actual.entries()) expect(maxDifference(logits, expected[i])).toBeLessThan(tolerance)
-  expect(onHost()).toBe(weights.length)
-  expect(brought.reduce((a, b) => a + b)).toBeGreaterThan(0) // by the intervention
+    const actual = run(onCard)
+    for (const [i, logits] of actual.entries())
+      expect(maxDifference(logits, expected[i])).toBeLessThan(tolerance)
+    expect(onHost()).toBe(weights.length)
+    expect(brought.reduce((a, b) => a + b)).toBeGreaterThan(0) // by the intervention
 
-  brought.length = 0
-  onCard.forward([...PROMPT, ...PROMPT], {}).logits.dispose() // another shape: recorded now
-  expect(brought.reduce((a, b) => a + b)).toBe(0)
+    brought.length = 0
+    onCard.forward([...PROMPT, ...PROMPT], {}).logits.dispose() // another shape: recorded now
+    expect(brought.reduce((a, b) => a + b)).toBe(0)
 
-  expect(new Set(sessions.mock.results.map(({ value }) => value)).size).toBe(1)
-  const variables = access.mock.calls.map(([given]) => given).filter(([{ name }]) => !name.startsWith('cache/'))
-  expect(variables.every(({ length }) => length === 1)).toBe(true)
-  const made = variables.map(([variable]) => variable)
-  expect(new Set(made.map(({ name }) => name)).size).toBe(made.length)
-  const stacked = onCard.weights.blocks.flatMap(({ feedForward }) =>
-    feedForward.kind === 'moe' ? Object.values(feedForward.stacked!) : [],
-  )
-  const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b)
-  const experts = made.filter(({ shape }) => shape.length === 3).map(({ shape }) => sizeOf(shape))
-  expect(experts.toSorted()).toEqual(stacked.map(({ size }) => size).toSorted())
-  expect(made.some((variable) => variable.dtype !== 'float32')).toBe(dtype !== 'float32')
+    expect(new Set(sessions.mock.results.map(({ value }) => value)).size).toBe(1)
+    const variables = access.mock.calls
+      .map(([given]) => given)
+      .filter(([{ name }]) => !name.startsWith('cache/'))
+    expect(variables.every(({ length }) => length === 1)).toBe(true)
+    const made = variables.map(([variable]) => variable)
+    expect(new Set(made.map(({ name }) => name)).size).toBe(made.length)
+    const stacked = onCard.weights.blocks.flatMap(({ feedForward }) =>
+      feedForward.kind === 'moe' ? Object.values(feedForward.stacked!) : [],
+    )
+    const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b)
+    const experts = made.filter(({ shape }) => shape.length === 3).map(({ shape }) => sizeOf(shape))
+    expect(experts.toSorted()).toEqual(stacked.map(({ size }) => size).toSorted())
+    expect(made.some((variable) => variable.dtype !== 'float32')).toBe(dtype !== 'float32')
 
-  for (const model of models) model.dispose()
-  expect(tf.memory().numTensors).toBe(before)
-})
+    for (const model of models) model.dispose()
+    expect(tf.memory().numTensors).toBe(before)
+  },
+)

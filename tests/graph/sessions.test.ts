@@ -9,8 +9,9 @@ import { LIMITS } from '../../src/backend/limits.ts'
 import { activeTensorflow, type TfjsNode } from '../../src/backend/tensorflow.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
+import { constant, placeholder } from '../../src/graph/nodes.ts'
 import { planFor } from '../../src/graph/plan.ts'
-import { constant, placeholder, type Recording, record } from '../../src/graph/recorder.ts'
+import { type Recording, record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
 import { Session, Sessions } from '../../src/graph/sessions.ts'
 import { maxDifference } from '../helpers/golden.ts'
@@ -152,7 +153,9 @@ describe('the addon', () => {
     expect(() => binding.run(run, ['text' as never])).toThrow('session: expected a typed array')
     expect(() => binding.run({} as never, [])).toThrow('expected what openSession or prepareRun returned')
     const failing = session.prepare(at('x'), at('picked'))
-    expect(() => session.run(failing, [new Float32Array(2)])).toThrow(/^session: a run failed: indices\[0\] = 5/)
+    expect(() => session.run(failing, [new Float32Array(2)])).toThrow(
+      /^session: a run failed: indices\[0\] = 5/,
+    )
     session.dispose()
     session.dispose()
     expect(() => session.run(run, [new Float32Array(2)])).toThrow('session: it is closed')
