@@ -1,41 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { DATA_TYPES, type HalfDtype } from './dtypes.ts'
+import { DATA_TYPES } from './dtypes.ts'
+import { type Held, type Holding, rowBytes } from './holding.ts'
 import type { OpAttribute, TensorMetadata, TfjsNode } from './tensorflow.ts'
 
 /**
  * Weights held as they are stored. To tfjs and the model such a tensor is one of float32; TensorFlow has it in fewer bits. An op
  * that is run eagerly sees it widened, for as long as it runs; a recorded graph has it as a variable of the type that it is held in.
  */
-
-/** Whole numbers of so many bits, a scale for each group of them along a row (src/native/weights.h). */
-export interface Groups {
-  bits: 8 | 4
-  group: number
-}
-
-/** How the numbers of a weight are held. */
-export type Holding = { dtype: HalfDtype; groups?: undefined } | { dtype: 'uint8'; groups: Groups }
-
-/** A weight [..., out, in] in memory; the tensor that stands for it may be its transpose. */
-export type Held = Holding & {
-  /** Of what is held; with groups the last size is a row's bytes. */
-  shape: readonly number[]
-  /** Numbers of a row. */
-  in: number
-  transposed: boolean
-  /** What TensorFlow gets when it first asks; of an entry none. */
-  bytes: Uint8Array | null
-  /** Where it is one entry along another one's first axis. */
-  entry: { of: tf.Tensor; index: number } | null
-}
-
-/** Bytes of a row of so many numbers; null where rows cannot be held so. */
-export function rowBytes({ groups }: Holding, numbers: number): number | null {
-  if (!groups) return 2 * numbers
-  const { bits, group } = groups
-  const known = group === 32 || group === 64 || group % 128 === 0
-  return known && numbers % group === 0 ? (numbers * bits) / 8 + (numbers / group) * 2 : null
-}
 
 /** How a tensor is held, if not as tfjs has it. */
 export function heldAs(node: TfjsNode, tensor: tf.Tensor): Held | undefined {

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { Held } from './held.ts'
+import type { Held } from './holding.ts'
 import type { FusedCall } from './kernels.ts'
 
 /** tfjs-node's backend, the one object through which TensorFlow is reached: what tfjs' own interface does not say of it. */

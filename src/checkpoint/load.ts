@@ -1,5 +1,5 @@
 import type { Dtype, HalfDtype } from '../backend/dtypes.ts'
-import type { Holding } from '../backend/held.ts'
+import type { Holding } from '../backend/holding.ts'
 import { CheckpointError } from '../errors.ts'
 import type { RunnableFamily } from '../families/family.ts'
 import { ourNames, publishedNames } from '../families/names.ts'

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
-import { type Holding, heldAs, holdTensor, rowBytes } from '../backend/held.ts'
+import { heldAs, holdTensor } from '../backend/held.ts'
+import { type Holding, rowBytes } from '../backend/holding.ts'
 import { tensorflow } from '../backend/tensorflow.ts'
 import { ExpertStack, type ModelPart, type StoredTensor, TensorSpec } from '../model/tensor-spec.ts'
 import { leaves } from '../model/tree.ts'

@@ -1,4 +1,4 @@
-import type { Groups } from '../backend/held.ts'
+import type { Groups } from '../backend/holding.ts'
 import { DATA_TYPES, type GraphDtype, type GraphNode, shapeProto } from './protobuf.ts'
 
 /** A node that is a variable, the same for all nodes of a session that give it this name. */

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import * as tf from '@tensorflow/tfjs-core'
-import { type Held, heldAs, PICKING, WIDEN_GROUPS } from '../backend/held.ts'
+import { heldAs, PICKING, WIDEN_GROUPS } from '../backend/held.ts'
+import type { Held } from '../backend/holding.ts'
 import { zerosOn } from '../backend/host-weights.ts'
 import { FUSED, type FusedCall, type FusedName, type Kernel } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'

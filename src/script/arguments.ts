@@ -97,8 +97,7 @@ export function executorOption(): Option {
 
 /** `--dtype`, likewise. */
 export function dtypeOption(): Option {
-  return new Option('--dtype <name>', 'what weights are held in (default: auto, as they are stored)').choices([
-    'auto',
-    ...DTYPES,
-  ])
+  return new Option('--dtype <name>', 'what weights are held in (default: auto, as they are stored)').choices(
+    ['auto', ...DTYPES],
+  )
 }

@@ -2,13 +2,15 @@ import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { backend } from '../../src/backend/backend.ts'
 import type { HalfDtype } from '../../src/backend/dtypes.ts'
-import { decodeBf16, decodeF16, encodeBf16, encodeF16, f16Table } from '../../src/checkpoint/dtype.ts'
+import { heldEntry } from '../../src/backend/held.ts'
+import { activeTensorflow } from '../../src/backend/tensorflow.ts'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { inHalf } from '../../src/graph/half.ts'
 import { record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
 import { maxDifference } from '../helpers/golden.ts'
+import { held, rounded, roundedTensor } from '../helpers/held.ts'
 import { randomMatrix, randomNumbers } from '../helpers/random.ts'
 
 beforeAll(async () => {
@@ -22,25 +24,6 @@ const SPACING = { bfloat16: 2 ** -7, float16: 2 ** -10 }
 const next = randomNumbers(11)
 const matrix = (rows: number, columns: number) => tf.tensor2d(randomMatrix(rows, columns, next))
 
-/** The definition: float32 values rounded to nearest, ties to even, by the functions that write checkpoints. */
-function rounded(values: Float32Array, dtype: HalfDtype): Float32Array {
-  const bits = new Uint16Array(values.length)
-  const target = new Uint32Array(values.length)
-  const source = new Uint32Array(values.buffer, values.byteOffset, values.length)
-  if (dtype === 'bfloat16') {
-    encodeBf16(source, bits)
-    decodeBf16(bits, target, 0)
-  } else {
-    encodeF16(source, bits)
-    decodeF16(bits, target, 0, f16Table())
-  }
-  return new Float32Array(target.buffer)
-}
-
-function roundedTensor<T extends tf.Tensor>(x: T, dtype: HalfDtype): T {
-  return tf.tensor(rounded(x.dataSync() as Float32Array, dtype), x.shape) as T
-}
-
 interface Replay {
   values: Float32Array
   /** Types of the products' operands, by TensorFlow's numbers. */
@@ -48,21 +31,17 @@ interface Replay {
   flops: number
 }
 
-/** `f` on x as a graph in which the weights are half precision, but those that are `exact`. */
+/** `f` on x as a graph that multiplies with held weights in half precision, but with those that are `exact`. */
 function replay(
   dtype: HalfDtype,
   x: tf.Tensor2D,
-  weights: tf.Tensor[],
   f: (x: tf.Tensor2D) => tf.Tensor,
   exact: tf.Tensor[] = [],
 ): Replay {
   const before = tf.memory().numTensors
-  const own = new Set(weights.map(({ dataId }) => dataId))
   const seen = tf.tidy(() => {
     const example = tf.zerosLike(x)
-    const recording = record({ x: example }, () => ({ y: f(example) }), {
-      isVariable: ({ dataId }) => own.has(dataId),
-    })
+    const recording = record({ x: example }, () => ({ y: f(example) }))
     const session = new GraphSession(inHalf(recording, dtype, new Set(exact.map(({ dataId }) => dataId))))
     const { result, flops } = countMatmulFlops(() => session.run({ x }, ['y']))
     const products = session.recording.nodes.filter(({ op }) => op.includes('MatMul'))
@@ -86,11 +65,12 @@ describe.each(HALVES)('%s', (dtype) => {
     const one = tf.eye(9) // products with it are exact
     const expected = [...rounded(numbers.dataSync() as Float32Array, dtype)]
     expect(expected).not.toEqual([...numbers.dataSync()])
-    const asWeight = replay(dtype, one, [numbers], (x) => tf.matMul(x, numbers))
-    const asInput = replay(dtype, numbers, [one], (x) => tf.matMul(x, one))
+    const [weight, unit] = [held(numbers, dtype), held(one, dtype)]
+    const asWeight = replay(dtype, one, (x) => tf.matMul(x, weight))
+    const asInput = replay(dtype, numbers, (x) => tf.matMul(x, unit))
     expect([...asWeight.values]).toEqual(expected)
     expect([...asInput.values]).toEqual(expected)
-    tf.dispose([numbers, one])
+    tf.dispose([numbers, one, weight, unit])
   })
 
   test.each([
@@ -98,66 +78,72 @@ describe.each(HALVES)('%s', (dtype) => {
     ['x W^T', false, true],
     ['W x^T', true, false],
     ['W^T x^T', true, true],
-  ])('%s is the float32 product of rounded operands, rounded', (_, weightFirst, transposed) => {
-    const [T, D, n] = [24, 64, 40]
-    const x = matrix(T, D)
-    const weight = transposed === weightFirst ? matrix(D, n) : matrix(n, D)
-    const product = (a: tf.Tensor2D, w: tf.Tensor2D): tf.Tensor2D =>
-      weightFirst ? tf.matMul(w, a, transposed, true) : tf.matMul(a, w, false, transposed)
-    const { values, types, flops } = replay(dtype, x, [weight], (a) => product(a, weight))
-    const expected = tf.tidy(() => product(roundedTensor(x, dtype), roundedTensor(weight, dtype)).dataSync())
-    expect(types).toEqual([TYPE[dtype]])
-    expect(flops).toBe(2 * T * D * n)
-    // TensorFlow may cut the result off instead of rounding it: a whole spacing. And sums are added in another order.
-    values.forEach((value, i) => {
-      expect(Math.abs(value - expected[i])).toBeLessThanOrEqual(SPACING[dtype] * Math.abs(expected[i]) + 1e-5)
-    })
-    tf.dispose([x, weight])
-  })
+  ])(
+    '%s is the float32 product of rounded operands, rounded, however the weight lies',
+    (_, weightFirst, transposed) => {
+      const [T, D, n] = [24, 64, 40]
+      const x = matrix(T, D)
+      const weight = transposed === weightFirst ? matrix(D, n) : matrix(n, D)
+      const product = (a: tf.Tensor2D, w: tf.Tensor2D): tf.Tensor2D =>
+        weightFirst ? tf.matMul(w, a, transposed, true) : tf.matMul(a, w, false, transposed)
+      const expected = tf.tidy(() =>
+        product(roundedTensor(x, dtype), roundedTensor(weight, dtype)).dataSync(),
+      )
+      for (const turned of [false, true]) {
+        const half = held(weight, dtype, turned)
+        const { values, types, flops } = replay(dtype, x, (a) => product(a, half))
+        expect(types).toEqual([TYPE[dtype]])
+        expect(flops).toBe(2 * T * D * n)
+        // TensorFlow may cut the result off instead of rounding it: a whole spacing. And sums are added in another order.
+        values.forEach((value, i) => {
+          const near = SPACING[dtype] * Math.abs(expected[i]) + 1e-5
+          expect(Math.abs(value - expected[i])).toBeLessThanOrEqual(near)
+        })
+        half.dispose()
+      }
+      tf.dispose([x, weight])
+    },
+  )
 
-  test('weights that are cut, picked by index or given another shape on the way', () => {
-    const stack = tf.tensor3d(randomMatrix(4 * 8, 8, next).flat(), [4, 8, 8])
-    const tall = matrix(16, 8)
+  test('weights that are picked by index, or entries of a stack, are read as they are held', () => {
+    const numbers = tf.tensor3d(randomMatrix(4 * 8, 8, next).flat(), [4, 8, 8])
+    const stack = held(numbers, dtype)
+    const entry = heldEntry(activeTensorflow(), stack, 3) as tf.Tensor2D
     const x = tf.eye(8)
-    const ops = backend().ops!
-    const { values, types, flops } = replay(dtype, x, [stack, tall], (a) => {
-      const picked = ops.pick(stack, tf.tensor1d([2, 0], 'int32')) as tf.Tensor2D[]
-      const sliced = tf.reshape(tf.slice(stack, [3, 0, 0], [1, 8, 8]), [8, 8]) as tf.Tensor2D
-      const unstacked = tf.unstack(stack)[1] as tf.Tensor2D
-      const weights = [...picked, sliced, unstacked, ...tf.split(tall, 2, 0)]
+    const { values, types } = replay(dtype, x, (a) => {
+      const picked = backend().ops!.pick(stack, tf.tensor1d([2, 0], 'int32')) as tf.Tensor2D[]
       return tf.concat(
-        weights.map((weight) => tf.matMul(a, weight)),
+        [...picked, entry].map((weight) => tf.matMul(a, weight)),
         0,
       )
     })
-    const numbers = rounded(stack.dataSync() as Float32Array, dtype)
-    const part = (e: number) => [...numbers.subarray(64 * e, 64 * (e + 1))]
-    const last = [...rounded(tall.dataSync() as Float32Array, dtype)]
-    expect([...values]).toEqual([...part(2), ...part(0), ...part(3), ...part(1), ...last])
-    expect(types).toEqual(new Array(6).fill(TYPE[dtype]))
-    expect(flops).toBe(6 * 2 * 8 ** 3)
-    tf.dispose([stack, tall, x])
+    const all = rounded(numbers.dataSync() as Float32Array, dtype)
+    const part = (e: number) => [...all.subarray(64 * e, 64 * (e + 1))]
+    expect([...values]).toEqual([...part(2), ...part(0), ...part(3)])
+    expect(types).toEqual(new Array(3).fill(TYPE[dtype]))
+    expect([...entry.dataSync()]).toEqual(part(3))
+    tf.dispose([numbers, stack, entry, x])
   })
 
-  test('what is used in any other way, or exact by request, stays float32 to the bit', () => {
-    const [x, square] = [matrix(9, 9), matrix(9, 8)]
-    const handedOut = (a: tf.Tensor) => {
-      tf.matMul(a, square)
-      return tf.reshape(square, [72])
-    }
-    const cases: [string, tf.Tensor2D, (a: tf.Tensor2D) => tf.Tensor, tf.Tensor[]][] = [
-      ['added', square, (a) => tf.add(tf.matMul(a, square), square), []],
-      ['looked up', square, (a) => tf.add(tf.matMul(a, square), tf.gather(square, [0])), []],
-      ['its part added', square, (a) => tf.add(tf.matMul(a, square), tf.sum(tf.split(square, 2, 1)[1])), []],
-      ['handed out', square, handedOut, []],
-      ['exact', square, (a) => tf.matMul(a, square), [square]],
+  test('what is exact by request, or used in another way, is the float32 of what is held', () => {
+    const [x, square] = [matrix(9, 9), matrix(9, 9)]
+    const weight = held(square, dtype)
+    const wide = roundedTensor(square, dtype)
+    const cases: [string, (a: tf.Tensor2D, w: tf.Tensor2D) => tf.Tensor][] = [
+      ['exact', (a, w) => tf.matMul(a, w)],
+      ['added', (a, w) => tf.add(a, w)],
+      ['looked up', (_, w) => tf.gather(w, [3, 3, 0])],
+      ['cut', (a, w) => tf.matMul(a, tf.slice(w, [0, 1], [9, 3]))],
+      ['its part added', (a, w) => tf.add(a, tf.sum(tf.split(w, 3, 1)[1]))],
+      ['handed out', (_, w) => tf.reshape(w, [81])],
     ]
-    for (const [name, weight, f, exact] of cases) {
-      const { values, types } = replay(dtype, x, [weight], f, exact)
-      const expected = tf.tidy(() => f(x).dataSync())
-      expect(maxDifference(values, expected), name).toBe(0)
-      expect(types, name).toEqual([TYPE.float32])
+    for (const [name, f] of cases) {
+      const { values, types } = replay(dtype, x, (a) => f(a, weight), [weight])
+      const expected = tf.tidy(() => f(x, wide).dataSync())
+      expect(maxDifference(values, expected), name).toBeLessThan(1e-5)
+      expect(types.every((type) => type === TYPE.float32)).toBe(true)
+      expect([...tf.tidy(() => f(x, weight).dataSync())], `${name}, eagerly`).toEqual([...expected])
     }
-    tf.dispose([x, square])
+    tf.dispose([x, square, weight, wide])
   })
 })
