@@ -1,6 +1,5 @@
-import * as Plot from '@observablehq/plot'
 import type { BenchReport, Breakdown, LayerDims } from '../schema.ts'
-import { centred, panel } from './charts.ts'
+import { barsPanel } from './chart.ts'
 import { ms } from './format.ts'
 import { colourOf, PARTS, type Part } from './palette.ts'
 import type { Panel } from './section.ts'
@@ -68,67 +67,23 @@ function shareOf(gap: Gap, part: Part | 'sparseMs'): number {
 }
 
 /** Bars in % of dense's time: the ideal share, then what comes on top; what saves time goes to the left of zero. */
-export function gapPanel(gaps: Gap[]): Panel {
-  const pieces = gaps.flatMap((gap) =>
-    PART_NAMES.map((part) => ({ name: `T=${gap.tokens}`, part, share: shareOf(gap, part), ms: gap[part] })),
+export function gapPanel(gaps: Gap[]): Panel[] {
+  const bars = gaps.flatMap((gap) =>
+    PART_NAMES.map((part) => {
+      const [group, value] = [`T=${gap.tokens}`, shareOf(gap, part)]
+      const title = `${group}, ${PARTS[part].words}: ${value.toFixed(1)} % of dense's time (${ms(gap[part])} ms)`
+      return { group, name: part, colour: colourOf(part), value, title }
+    }),
   )
-  const totals = gaps.map((gap) => ({ name: `T=${gap.tokens}`, share: shareOf(gap, 'sparseMs') }))
-  const right = (name: string) =>
-    pieces.reduce((sum, piece) => sum + (piece.name === name ? Math.max(0, piece.share) : 0), 0)
-  const largest = Math.max(...totals.map(({ name }) => right(name)))
-  const least = Math.min(0, ...pieces.map(({ share }) => share))
-  const nearDense = largest > 80
-  return panel(
-    {
-      id: 'gap',
-      caption: "Where sparse's time goes, op by op",
-      legend: PART_NAMES.map((part) => ({ colour: colourOf(part), words: PARTS[part].words })),
-    },
-    {
-      height: 110 + 46 * gaps.length,
-      marginLeft: 62,
-      marginRight: 66,
-      x: {
-        ...centred("% of dense's time"),
-        grid: true,
-        ticks: 6,
-        ...(nearDense ? { domain: [least, Math.max(100, largest)] } : {}),
-      },
-      y: { label: null, domain: totals.map(({ name }) => name), padding: 0.35 },
-      marks: [
-        Plot.barX(pieces, {
-          y: 'name',
-          x: 'share',
-          fill: ({ part }) => colourOf(part),
-          order: PART_NAMES,
-          z: 'part',
-          title: ({ name, part, share, ms: time }) =>
-            `${name}, ${PARTS[part as Part].words}: ${share.toFixed(1)} % of dense's time (${ms(time)} ms)`,
-        }),
-        Plot.ruleX([0]),
-        ...(nearDense ? [Plot.ruleX([100], { stroke: 'var(--dense)', strokeDasharray: '5 4' })] : []),
-        Plot.text(totals, {
-          y: 'name',
-          x: ({ name }) => right(name),
-          text: ({ share }) => `${share.toFixed(0)} % in all`,
-          dx: 6,
-          textAnchor: 'start',
-        }),
-      ],
-    },
-  )
+  const legend = PART_NAMES.map((part) => ({ colour: colourOf(part), words: PARTS[part].words }))
+  const words = { id: 'gap', caption: "Where sparse's time goes, op by op", legend }
+  return barsPanel(words, bars, "% of dense's time", true)
 }
 
 /** Of the most tokens whose parts were timed. */
-export function gapSentence({ breakdown }: BenchReport, gaps: Gap[]): string {
+export function gapSentence(gaps: Gap[]): string {
   const gap = gaps.at(-1)
-  if (gap) {
-    const [all, ideal] = [shareOf(gap, 'sparseMs').toFixed(0), shareOf(gap, 'ideal').toFixed(1)]
-    return `At T=${gap.tokens}, op by op, sparse takes ${all} % of dense's time where ${ideal} % is ideal; the bars show what lies between.`
-  }
-  const why =
-    breakdown.length > 0
-      ? 'dense and sparse were not both timed where the parts were'
-      : 'the parts were not timed'
-  return `The gap is not explained by part: ${why}.`
+  if (!gap) return ''
+  const [all, ideal] = [shareOf(gap, 'sparseMs').toFixed(0), shareOf(gap, 'ideal').toFixed(1)]
+  return `At T=${gap.tokens}, op by op, sparse takes ${all} % of dense's time where ${ideal} % is ideal. `
 }

@@ -1,6 +1,6 @@
 import { type BenchReport, isTwin, type Row, type Sweep } from '../schema.ts'
 import { count, fixed, intervalOf, percent, ratio, UNKNOWN } from './format.ts'
-import { type Column, type Section, tableOf } from './section.ts'
+import { type Column, type Section, type Table, tableOf } from './section.ts'
 import {
   AXIS_WORDS,
   isMeasured,
@@ -14,13 +14,11 @@ import {
 
 /** The whole report as tables: a line a case and executor, variants side by side. */
 export function sections(report: BenchReport): Section[] {
+  const reads = 'Whole prompts, logits of the last token.'
+  const writes = 'One token a sequence and call, behind prompts in the cache.'
   return [
-    modelSection(report, 'prefill', "Whole prompts, logits of each one's last token."),
-    modelSection(
-      report,
-      'decode',
-      'One token a sequence and call, behind prompts in the cache; times are of one call.',
-    ),
+    modelSection(report, 'prefill', reads),
+    modelSection(report, 'decode', writes),
     ...tellingSweeps(report).map((sweep) => sweepSection(report, sweep)),
     gridSection(report),
     partsSection(report),
@@ -59,16 +57,11 @@ export function caseTable(
   lines: Line[],
   names: readonly Column<Row>[],
   columns: readonly CaseColumn[],
-): Pick<Section, 'columns' | 'rows'> {
+): Table {
   const filled = columns.filter(([, cell]) => lines.some(({ by }) => cell(by) !== UNKNOWN))
-  const of = <R>([heading, cell, unit]: Column<R>, pick: (line: Line) => R): Column<Line> => [
-    heading,
-    (line) => cell(pick(line)),
-    unit,
-  ]
   return tableOf(lines, [
-    ...names.map((column) => of(column, ({ row }) => row)),
-    ...filled.map((column) => of(column, ({ by }) => by)),
+    ...names.map(([heading, cell]): Column<Line> => [heading, ({ row }) => cell(row)]),
+    ...filled.map(([heading, cell, unit]): Column<Line> => [heading, ({ by }) => cell(by), unit]),
   ])
 }
 
@@ -203,6 +196,7 @@ export function leftOut({ rows }: BenchReport): Section {
     id: 'table-left-out',
     title: 'Rows left out',
     sentence: '',
+    words: true,
     ...tableOf(missing, [
       ['row', ({ id }) => id],
       ['why', ({ skipped }) => skipped ?? UNKNOWN],

@@ -1,11 +1,11 @@
 import { extname, relative } from 'node:path'
 import { EXECUTORS } from '../../src/model/ways.ts'
 import { table, wrapped } from '../../src/text/columns.ts'
-import type { BenchReport, PeerRow, Row } from '../schema.ts'
+import type { BenchReport, Row } from '../schema.ts'
 import { conditionLines } from './conditions.ts'
-import { digits, fixed, percent, UNKNOWN } from './format.ts'
+import { digits, fixed, percent } from './format.ts'
 import { remarks } from './remarks.ts'
-import { type Column, cellsOf, type Section, tableOf } from './section.ts'
+import { cellsOf, pivoted, type Table } from './section.ts'
 import {
   AXIS_WORDS,
   isMeasured,
@@ -22,7 +22,7 @@ import { caseTable, modelCaseName, OF_MATMUL, parametersOf, partsSection, TIME_C
 const WIDTH = 120
 
 /** A section as the terminal shows it: its title and sentence as one line of words, then the table. */
-type Brief = Pick<Section, 'title' | 'columns' | 'rows'> & { sentence?: string; words?: boolean }
+type Brief = Table & { title: string; sentence?: string }
 
 /**
  * The report for a terminal: one screen or two, what matters most last. By the executor that conclusions are about; sweeps and
@@ -59,18 +59,13 @@ function lines(texts: string[]): string {
   return texts.flatMap((text) => wrapped(text, WIDTH).map((line) => `${line}\n`)).join('')
 }
 
+/** The files of a report differ in their ends alone. */
 function stored(paths: string[]): string {
-  const files = paths.map((path) => {
-    const near = relative(process.cwd(), path)
-    return near.startsWith('..') ? path : near
-  })
-  const [first = ''] = files
-  const stem = first.slice(0, first.length - extname(first).length)
-  const alike = files.every((file) => file === stem + extname(file))
-  const names = alike
-    ? `${stem}.{${files.map((file) => extname(file).slice(1)).join(',')}}`
-    : files.join(', ')
-  return `report: ${names}; the page has the pictures, all have every row`
+  const [path = ''] = paths
+  const near = relative(process.cwd(), path)
+  const stem = (near.startsWith('..') ? path : near).slice(0, -extname(path).length)
+  const ends = paths.map((file) => extname(file).slice(1)).join(',')
+  return `report: ${stem}.{${ends}}; the page has the pictures, all have every row`
 }
 
 /** A line a case, also where nothing could be timed; the other executor's sparse beside it. */
@@ -153,39 +148,35 @@ function gridBrief(report: BenchReport): Brief {
 
 /** A line a routing, a column a factor. */
 function capacityBrief({ capacity }: BenchReport): Brief {
-  const nameOf = ({ routing, tokens }: (typeof capacity)[number]) => `${routing}, T=${tokens}`
-  const factors = [...new Set(capacity.map(({ factor }) => factor))]
-  const columns = factors.map((factor): Column<string> => {
-    const cell = (name: string) => {
-      const row = capacity.find((one) => nameOf(one) === name && one.factor === factor)
-      return row ? `${fixed(row.medianMs)} (${percent(row.droppedShare)})` : UNKNOWN
-    }
-    return [factor === null ? 'no limit' : String(factor), cell]
-  })
   return {
     title:
       'Room for so many times the fair share of tokens an expert: median ms, and the share that is dropped; routed on the host',
-    ...tableOf([...new Set(capacity.map(nameOf))], [['', (name) => name], ...columns]),
+    ...pivoted(
+      capacity,
+      ({ routing, tokens }) => `${routing}, T=${tokens}`,
+      ({ factor }) => (factor === null ? 'no limit' : String(factor)),
+      ({ medianMs, droppedShare }) => `${fixed(medianMs)} (${percent(droppedShare)})`,
+    ),
   }
 }
 
 /** A line a case, ours and each implementation side by side. */
 function peersBrief(report: BenchReport): Brief {
-  const found = report.peers.flatMap(({ report: peer }) =>
-    (peer?.rows ?? []).map((row) => ({ name: `${peer?.library} ${row.implementation}`, row })),
+  const theirs = report.peers.flatMap(({ report: peer }) =>
+    (peer?.rows ?? []).map((row) => ({
+      row,
+      ms: row.medianMs,
+      by: `${peer?.library} ${row.implementation}`,
+    })),
   )
-  const workOf = (row: PeerRow) =>
-    row.context === null ? `${row.kind} T=${row.tokens}` : `${row.kind} ${modelCaseName(row)}`
-  const works = new Map(found.map(({ row }) => [workOf(row), row]))
-  const theirs = [...new Set(found.map(({ name }) => name))].map((name): Column<[string, PeerRow]> => {
-    const of = (work: string) => found.find((one) => one.name === name && workOf(one.row) === work)
-    return [name, ([work]) => fixed(of(work)?.row.medianMs)]
-  })
+  const ours = theirs.map(({ row }) => ({ row, ms: oursFor(report, row), by: 'ours, fastest' }))
   return {
     title: 'Peers, median ms of a call; in the same session, not in turn with our rows',
-    ...tableOf(
-      [...works],
-      [['', ([work]) => work], ['ours, fastest', ([, row]) => fixed(oursFor(report, row))], ...theirs],
+    ...pivoted(
+      [...ours, ...theirs],
+      ({ row }) => `${row.kind} ${row.context === null ? `T=${row.tokens}` : modelCaseName(row)}`,
+      ({ by }) => by,
+      ({ ms }) => fixed(ms),
     ),
   }
 }
