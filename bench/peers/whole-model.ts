@@ -8,7 +8,6 @@ import { MAX_THREADS } from '../../src/device/threads.ts'
 import { checkPromptLength } from '../../src/generate/generate.ts'
 import { type LoadedModel, loadModel } from '../../src/load-model.ts'
 import type { Executor } from '../../src/model/ways.ts'
-import { summarize } from '../../src/samples.ts'
 import { dtypeOption, executorOption, MAX_TOKENS, wholeNumber } from '../../src/script/arguments.ts'
 import { write } from '../../src/script/output.ts'
 import { runScript } from '../../src/script/run.ts'
@@ -25,7 +24,6 @@ interface Flags {
   samples: number
   executor?: Executor
   dtype?: Dtype
-  json?: boolean
 }
 
 interface Run {
@@ -95,15 +93,6 @@ function measure(model: LoadedModel, { prefill, decode, prompt, batch, samples }
   return rows
 }
 
-function printed(rows: ChosenRow[]): string {
-  const lines = rows.map(({ kind, implementation, batch, tokens, samplesMs }) => {
-    const { medianMs } = summarize(samplesMs)
-    const rate = (tokens * 1000) / medianMs
-    return `${kind} ${implementation} batch ${batch}: ${medianMs.toFixed(1)} ms, ${rate.toFixed(1)} tokens/s\n`
-  })
-  return lines.join('')
-}
-
 function checkSizes(model: LoadedModel, { prefill, prompt, decode, batch }: Flags): void {
   for (const tokens of [prefill, prompt + decode]) checkPromptLength(tokens, model.config)
   const sizes = `--batch ${batch} --prompt ${prompt} --decode ${decode}`
@@ -118,8 +107,7 @@ async function timeModel(flags: Flags): Promise<void> {
     const rows = measure(model, flags)
     const { tensorflowVersion, nodeVersion, threads, threadsReason } = model.runtime
     const versions = { tensorflow: tensorflowVersion, node: nodeVersion }
-    const report = { library: 'tinymoe', versions, threads, threadsReason, rows }
-    await write(flags.json ? `${JSON.stringify(report)}\n` : printed(rows))
+    await write(`${JSON.stringify({ library: 'tinymoe', versions, threads, threadsReason, rows })}\n`)
   } finally {
     model.dispose()
   }
@@ -137,7 +125,6 @@ const program = new Command('tsx bench/peers/whole-model.ts')
   .option('--samples <n>', 'timed runs of each case', wholeNumber(1, 10_000), 5)
   .addOption(executorOption())
   .addOption(dtypeOption())
-  .option('--json', 'print one JSON value')
   .action(timeModel)
 
 await runScript(program)

@@ -71,11 +71,11 @@ export function gapPanel(gaps: Gap[]): Panel[] {
   const bars = gaps.flatMap((gap) =>
     PART_NAMES.map((part) => {
       const [group, value] = [`T=${gap.tokens}`, shareOf(gap, part)]
-      const title = `${group}, ${PARTS[part].words}: ${value.toFixed(1)} % of dense's time (${ms(gap[part])} ms)`
+      const title = `${group}, ${PARTS[part]}: ${value.toFixed(1)} % of dense's time (${ms(gap[part])} ms)`
       return { group, name: part, colour: colourOf(part), value, title }
     }),
   )
-  const legend = PART_NAMES.map((part) => ({ colour: colourOf(part), words: PARTS[part].words }))
+  const legend = PART_NAMES.map((part) => ({ colour: colourOf(part), words: PARTS[part] }))
   const words = { id: 'gap', caption: "Where sparse's time goes, op by op", legend }
   return barsPanel(words, bars, "% of dense's time", true)
 }

@@ -4,7 +4,7 @@ import type { BenchReport } from '../schema.ts'
 import { latencySection, speedupSection, sweepsSection } from './along.ts'
 import { conditionLines, methodLines } from './conditions.ts'
 import type { Evaluations } from './evaluations.ts'
-import { colourOf, colourVariables, LOOKS } from './palette.ts'
+import { colourOf, LOOKS } from './palette.ts'
 import { parametersSection } from './parameters.ts'
 import { qualitySection } from './quality.ts'
 import { remarks } from './remarks.ts'
@@ -36,8 +36,6 @@ export function benchPage(report: BenchReport, evaluations: Evaluations): string
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>${title}</title>
 <style>
-:root { ${colourVariables('light')} }
-@media (prefers-color-scheme: dark) { :root { ${colourVariables('dark')} } }
 ${STYLE}</style>
 </head>
 <body>
