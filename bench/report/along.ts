@@ -1,8 +1,7 @@
 import * as Plot from '@observablehq/plot'
 import type { BenchReport, Row, Sweep } from '../schema.ts'
-import { type Along, alongPanel, logScale, upright } from './chart.ts'
-import { capitalised, fixed, intervalOf, ms, short, UNKNOWN } from './format.ts'
-import { type Gap, gapPanel, gapSentence, gapsOf, PART_NAMES } from './gap.ts'
+import { type Along, alongPanel, logScale, type PanelWords, upright } from './chart.ts'
+import { capitalised, fixed, intervalOf, ms, short } from './format.ts'
 import { type Column, type Panel, type Section, tableOf } from './section.ts'
 import {
   AXIS_WORDS,
@@ -34,8 +33,7 @@ function isGain(row: Row): row is ComparedRow {
 
 /** A picture of speed-ups along an axis, with a dash for the ideal at each place. */
 function gainPanel(
-  id: string,
-  caption: string,
+  words: PanelWords,
   label: string,
   places: string[],
   rows: ComparedRow[],
@@ -51,7 +49,7 @@ function gainPanel(
   const sparse = gains.filter(({ dispatch }) => dispatch === 'sparse')
   const muted = { stroke: 'var(--muted)' }
   return alongPanel(
-    { id, caption },
+    words,
     { rows: gains, places, label },
     upright('times as fast as dense', { domain: [0, 1.1 * most], ticks: 6 }),
     [
@@ -61,63 +59,28 @@ function gainPanel(
   )
 }
 
-/** Speed-up over dense beside the ideal, and the gap between them by part. */
+const GAIN_COLUMNS: Column<ComparedRow>[] = [
+  ['dispatch', ({ dispatch, executor }) => `${dispatch}, ${executor}`],
+  ['times as fast', ({ speedup }) => fixed(speedup)],
+  ['95 %', intervalOf],
+  ['ideal', ({ idealSpeedup }) => short(idealSpeedup)],
+]
+
+/** Speed-up over dense beside the ideal. */
 export function speedupSection(report: BenchReport): Section {
-  const gaps = gapsOf(report)
   const shown = overTokens(report, isGain)
   const rows = shown.flatMap((one) => one.rows)
   return {
     id: 'speed-up',
     title: 'Speed-up against the ideal E/K',
-    sentence: `${gapSentence(gaps)}Lines at the points are 95 % intervals, the dash is the ideal; docs/report.md defines the parts of the gap.`,
+    sentence: 'Lines at the points are 95 % intervals, the dash is the ideal.',
     dispatches: dispatchesIn(rows),
-    panels: [
-      ...shown.map(({ executor, places, rows: own }) =>
-        gainPanel(
-          `speed-up-${executor}`,
-          `Layer, ${EXECUTOR_WORDS[executor]}`,
-          AXIS_WORDS.T,
-          places,
-          own,
-          'T',
-        ),
-      ),
-      ...gapPanel(gaps),
-    ],
-    ...tableOf([...rows.map(lineOfRow), ...gaps.map(lineOfGap)], LINE_COLUMNS),
+    panels: shown.map(({ executor, places, rows: own }) => {
+      const words = { id: `speed-up-${executor}`, caption: `Layer, ${EXECUTOR_WORDS[executor]}` }
+      return gainPanel(words, AXIS_WORDS.T, places, own, 'T')
+    }),
+    ...tableOf(rows, [['T', ({ tokens }) => String(tokens)], ...GAIN_COLUMNS]),
   }
-}
-
-/** A compared row, or a gap by part. */
-interface TableLine {
-  what: string
-  tokens: number
-  gain: number
-  interval: string
-  ideal: number
-  gap?: Gap
-}
-
-const LINE_COLUMNS: Column<TableLine>[] = [
-  ['what', ({ what }) => what],
-  ['T', ({ tokens }) => String(tokens)],
-  ['times as fast', ({ gain }) => fixed(gain)],
-  ['95 %', ({ interval }) => interval],
-  ['ideal', (line) => short(line.ideal)],
-  ...[...PART_NAMES, 'sparseMs' as const, 'denseMs' as const].map((part): Column<TableLine> => {
-    return [part.replace('Ms', ''), ({ gap }) => (gap ? ms(gap[part]) : UNKNOWN), 'ms']
-  }),
-]
-
-function lineOfRow(row: ComparedRow): TableLine {
-  const { dispatch, executor, tokens, speedup: gain, idealSpeedup: ideal } = row
-  return { what: `${dispatch}, ${executor}`, tokens, gain, interval: intervalOf(row), ideal }
-}
-
-function lineOfGap(gap: Gap): TableLine {
-  const { tokens, dims, denseMs, sparseMs, scale } = gap
-  const what = `gap (parts times ${fixed(scale)})`
-  return { what, tokens, gain: denseMs / sparseMs, interval: UNKNOWN, ideal: dims.E / dims.K, gap }
 }
 
 /** Latency of the layer over tokens, all panels with the same scale. */
@@ -179,15 +142,18 @@ export function sweepsSection(report: BenchReport): Section {
       // A prompt that is read is all the keys there are.
       const words = kind === 'prefill' && axis === 'context' ? 'tokens of the prompt' : AXIS_WORDS[axis]
       const named = places.map((row) => placeOf(row, axis))
-      return gainPanel(`sweep-${kind}-${axis}`, `${capitalised(kind)}: ${words}`, words, named, own, axis)
+      return gainPanel(
+        { id: `sweep-${kind}-${axis}`, caption: `${capitalised(kind)}: ${words}` },
+        words,
+        named,
+        own,
+        axis,
+      )
     }),
     ...tableOf(rows, [
       ['along', ({ kind, axis }) => `${kind}, ${axis}`],
       ['value', (row) => placeOf(row, row.axis)],
-      ['dispatch', ({ dispatch }) => dispatch],
-      ['times as fast', ({ speedup }) => fixed(speedup)],
-      ['95 %', intervalOf],
-      ['ideal', ({ idealSpeedup }) => short(idealSpeedup)],
+      ...GAIN_COLUMNS,
     ]),
   }
 }

@@ -1,31 +1,11 @@
-import type { BenchReport, Breakdown, LayerDims } from '../schema.ts'
+import type { BenchReport, Breakdown } from '../schema.ts'
 import { barsPanel } from './chart.ts'
-import { ms } from './format.ts'
+import { fixed, ms } from './format.ts'
 import { colourOf, PARTS, type Part } from './palette.ts'
-import type { Panel } from './section.ts'
+import { type Column, type Section, tableOf } from './section.ts'
 import { isTimed } from './select.ts'
 
-/**
- * Where the time of a sparse dispatch goes beyond its ideal share, milliseconds. `ideal` and the five parts add up to
- * `sparseMs`; a part may be negative.
- */
-export interface Gap {
-  tokens: number
-  dims: LayerDims
-  denseMs: number
-  sparseMs: number
-  /** denseMs K / E: dense's time if it fell as the FLOPs of the experts do. */
-  ideal: number
-  /** Experts on their own rows, less `ideal`: many small products use the machine worse than one large. */
-  products: number
-  router: number
-  grouping: number
-  combining: number
-  /** What the whole takes less than its parts one by one (negative), or more. */
-  together: number
-  /** The parts were timed in a run of their own and are scaled to the row's time by this. */
-  scale: number
-}
+type Gap = ReturnType<typeof gapOf>
 
 /** Parts of the gap of every breakdown whose dense and sparse rows were timed op by op, as the parts were. */
 export function gapsOf({ breakdown, rows }: Pick<BenchReport, 'breakdown' | 'rows'>): Gap[] {
@@ -39,27 +19,21 @@ export function gapsOf({ breakdown, rows }: Pick<BenchReport, 'breakdown' | 'row
   })
 }
 
-/** See docs/report.md for the definition. */
-export function gapOf(parts: Breakdown, denseMs: number, sparseMs: number): Gap {
+/**
+ * Where the time of a sparse dispatch goes beyond its ideal share, ms (docs/report.md has the definition): `ideal` and the five
+ * parts add up to `sparseMs`, a part may be negative. The parts were timed in a run of their own: `scale` makes them the row's.
+ */
+export function gapOf(parts: Breakdown, denseMs: number, sparseMs: number) {
   const { tokens, dims, routerMs, groupMs, matmulMs, combineMs, sumMs, totalMs } = parts
   const scale = sparseMs / totalMs
   const ideal = (denseMs * dims.K) / dims.E
-  return {
-    tokens,
-    dims,
-    denseMs,
-    sparseMs,
-    ideal,
-    products: scale * matmulMs - ideal,
-    router: scale * routerMs,
-    grouping: scale * groupMs,
-    combining: scale * combineMs,
-    together: scale * (totalMs - sumMs),
-    scale,
-  }
+  const [router, grouping, combining] = [scale * routerMs, scale * groupMs, scale * combineMs]
+  // Many small products use the machine worse than one large; the whole takes less than its parts one by one, or more.
+  const [products, together] = [scale * matmulMs - ideal, scale * (totalMs - sumMs)]
+  return { tokens, dims, denseMs, sparseMs, ideal, products, router, grouping, combining, together, scale }
 }
 
-export const PART_NAMES = Object.keys(PARTS) as Part[]
+const PART_NAMES = Object.keys(PARTS) as Part[]
 
 /** In per cent of dense's time. */
 function shareOf(gap: Gap, part: Part | 'sparseMs'): number {
@@ -67,7 +41,8 @@ function shareOf(gap: Gap, part: Part | 'sparseMs'): number {
 }
 
 /** Bars in % of dense's time: the ideal share, then what comes on top; what saves time goes to the left of zero. */
-export function gapPanel(gaps: Gap[]): Panel[] {
+export function gapSection(report: BenchReport): Section {
+  const gaps = gapsOf(report)
   const bars = gaps.flatMap((gap) =>
     PART_NAMES.map((part) => {
       const [group, value] = [`T=${gap.tokens}`, shareOf(gap, part)]
@@ -76,14 +51,22 @@ export function gapPanel(gaps: Gap[]): Panel[] {
     }),
   )
   const legend = PART_NAMES.map((part) => ({ colour: colourOf(part), words: PARTS[part] }))
-  const words = { id: 'gap', caption: "Where sparse's time goes, op by op", legend }
-  return barsPanel(words, bars, "% of dense's time", true)
-}
-
-/** Of the most tokens whose parts were timed. */
-export function gapSentence(gaps: Gap[]): string {
-  const gap = gaps.at(-1)
-  if (!gap) return ''
-  const [all, ideal] = [shareOf(gap, 'sparseMs').toFixed(0), shareOf(gap, 'ideal').toFixed(1)]
-  return `At T=${gap.tokens}, op by op, sparse takes ${all} % of dense's time where ${ideal} % is ideal. `
+  const caption = "% of dense's time, op by op"
+  const [last] = gaps.slice(-1)
+  const said = last
+    ? `At T=${last.tokens} sparse takes ${shareOf(last, 'sparseMs').toFixed(0)} % of dense's time where ${shareOf(last, 'ideal').toFixed(1)} % is ideal. `
+    : ''
+  return {
+    id: 'gap-by-part',
+    title: "Where sparse's time goes",
+    sentence: `${said}docs/report.md defines the parts.`,
+    panels: barsPanel({ id: 'gap', caption, legend }, bars, "% of dense's time", true),
+    ...tableOf(gaps, [
+      ['T', ({ tokens }) => String(tokens)],
+      ...[...PART_NAMES, 'sparseMs' as const, 'denseMs' as const].map((part): Column<Gap> => {
+        return [part.replace('Ms', ''), (gap) => ms(gap[part]), 'ms']
+      }),
+      ['parts times', ({ scale }) => fixed(scale)],
+    ]),
+  }
 }

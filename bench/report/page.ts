@@ -4,6 +4,7 @@ import type { BenchReport } from '../schema.ts'
 import { latencySection, speedupSection, sweepsSection } from './along.ts'
 import { conditionLines, methodLines } from './conditions.ts'
 import type { Evaluations } from './evaluations.ts'
+import { gapSection } from './gap.ts'
 import { colourOf, LOOKS } from './palette.ts'
 import { parametersSection } from './parameters.ts'
 import { qualitySection } from './quality.ts'
@@ -19,6 +20,7 @@ const STYLE = readFileSync(new URL('page.css', import.meta.url), 'utf8')
 export function benchPage(report: BenchReport, evaluations: Evaluations): string {
   const parts = [
     speedupSection(report),
+    gapSection(report),
     latencySection(report),
     rooflineSection(report),
     workSection(report),

@@ -1,27 +1,20 @@
 import * as Plot from '@observablehq/plot'
 import type { MachineReadings } from '../../src/device/index.ts'
-import type { BenchReport, Row } from '../schema.ts'
+import type { BenchReport } from '../schema.ts'
 import { byDispatch, centred, logScale, panel, upright } from './chart.ts'
 import { capitalised, percent, short } from './format.ts'
 import { type Panel, type Section, tableOf } from './section.ts'
 import { dispatchesIn, EXECUTOR_WORDS, executorsOf } from './select.ts'
 
-/** A row as a point under the roofs. */
-export interface RooflinePoint {
-  row: Row
-  /** FLOP by weight byte that the call has to read. */
-  intensity: number
-  gflops: number
-  /** What the machine allows at this intensity. */
-  roof: number
-}
+type RooflinePoint = ReturnType<typeof rooflinePoints>[number]
 
 /** GFLOP/s that can be reached at an intensity: Williams, Waterman and Patterson (2009). GB/s times FLOP/byte is GFLOP/s. */
 export function roofAt(intensity: number, { matmulGflops, memoryGbPerS }: MachineReadings): number {
   return Math.min(matmulGflops, memoryGbPerS * intensity)
 }
 
-export function rooflinePoints({ rows, conditions }: BenchReport): RooflinePoint[] {
+/** Rows under the roofs, at their FLOPs for a weight byte that the call has to read. */
+export function rooflinePoints({ rows, conditions }: BenchReport) {
   return rows.flatMap((row) => {
     if (row.gflopsPerSecond === null || row.weightBytes === 0) return []
     const intensity = (row.flopsCounted ?? row.flops) / row.weightBytes

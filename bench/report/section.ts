@@ -1,5 +1,4 @@
 import type { Dispatch } from '../schema.ts'
-import { UNKNOWN } from './format.ts'
 
 /** What a colour means; its shape as a character where there is one. */
 export interface LegendEntry {
@@ -46,23 +45,6 @@ export function tableOf<R>(rows: readonly R[], columns: readonly Column<R>[]): T
     columns: columns.map(([heading, , unit]) => (unit ? `${heading} ${unit}` : heading)),
     rows: rows.map((row) => columns.map(([, cell]) => cell(row))),
   }
-}
-
-/** A line a name and a column a heading, in the order in which they come. */
-export function pivoted<R>(
-  items: readonly R[],
-  nameOf: (item: R) => string,
-  headingOf: (item: R) => string,
-  cell: (item: R) => string,
-): Table {
-  const headings = [...new Set(items.map(headingOf))]
-  const cellAt = (name: string, heading: string) => {
-    const item = items.find((one) => nameOf(one) === name && headingOf(one) === heading)
-    return item ? cell(item) : UNKNOWN
-  }
-  const names = [...new Set(items.map(nameOf))]
-  const rows = names.map((name) => [name, ...headings.map((heading) => cellAt(name, heading))])
-  return { columns: ['', ...headings], rows }
 }
 
 /** Heading and rows. */
