@@ -36,6 +36,7 @@ export function runCommand(command: string, args: string[], { signal, onDeath }:
       },
     )
     const end = () => child.kill()
+    child.stdin?.end()
     process.once('exit', end) // or it would go on alone
   })
 }
