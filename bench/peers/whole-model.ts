@@ -26,11 +26,6 @@ interface Flags {
   dtype?: Dtype
 }
 
-interface Run {
-  ms: number
-  chosen: number[][]
-}
-
 /** Ids that whole_model.py makes too: a random number of 31 bits after the other (Park and Miller 1988). */
 function promptIds(length: number, sequence: number, vocabSize: number): number[] {
   let state = sequence + 1
@@ -46,49 +41,48 @@ function promptLengths(prompt: number, batch: number): number[] {
   return Array.from({ length: batch }, (_, b) => prompt - Math.floor((b * prompt) / (2 * batch)))
 }
 
-function runPrefill(model: LoadedModel, prompt: number[]): Run {
-  const started = performance.now()
-  const { tokens } = model.greedy(prompt)
-  return { ms: performance.now() - started, chosen: [tokens] }
-}
-
-/** Milliseconds of `steps` greedy steps behind prompts, which are not counted. */
-function runDecode(model: LoadedModel, prompts: number[][], steps: number): Run {
-  const cache = model.createCache()
+/** Milliseconds of greedy calls, and the token of each sequence that each call chose: of the prompts, or of `steps` behind them. */
+function run(
+  model: LoadedModel,
+  prompts: number[][],
+  steps: number,
+): Pick<ChosenRow, 'chosen'> & { ms: number } {
+  const cache = steps > 0 ? model.createCache() : undefined
   try {
-    let { tokens } = model.greedy(prompts, { cache })
-    const chosen: number[][] = []
-    const started = performance.now()
-    for (let step = 0; step < steps; step++) {
-      const fed = tokens.map((token) => [token])
-      tokens = model.greedy(fed, { cache }).tokens
-      chosen.push(tokens)
+    const calls = Math.max(1, steps)
+    let fed = prompts
+    const call = () => {
+      const { tokens } = model.greedy(fed, { cache })
+      fed = tokens.map((token) => [token])
+      return tokens
     }
+    if (steps > 0) call()
+    const started = performance.now()
+    const chosen = Array.from({ length: calls }, call)
     return { ms: performance.now() - started, chosen }
   } finally {
-    cache.dispose()
+    cache?.dispose()
   }
 }
 
 /** The first run warms up. */
-function sample(run: () => Run, samples: number): Pick<ChosenRow, 'samplesMs' | 'chosen'> {
-  run()
-  const runs = Array.from({ length: samples }, run)
+function sample(model: LoadedModel, prompts: number[][], steps: number, samples: number) {
+  run(model, prompts, steps)
+  const runs = Array.from({ length: samples }, () => run(model, prompts, steps))
   return { samplesMs: runs.map(({ ms }) => ms), chosen: runs[0].chosen }
 }
 
 function measure(model: LoadedModel, { prefill, decode, prompt, batch, samples }: Flags): ChosenRow[] {
   const { executor: implementation, config } = model
+  const idsOf = (length: number, b: number) => promptIds(length, b, config.vocabSize)
   const rows: ChosenRow[] = []
   if (prefill > 0) {
-    const ids = promptIds(prefill, 0, config.vocabSize)
     const facts = { kind: 'prefill', implementation, batch: 1, tokens: prefill } as const
-    rows.push({ ...facts, ...sample(() => runPrefill(model, ids), samples) })
+    rows.push({ ...facts, ...sample(model, [idsOf(prefill, 0)], 0, samples) })
   }
   if (decode > 0) {
-    const prompts = promptLengths(prompt, batch).map((length, b) => promptIds(length, b, config.vocabSize))
     const facts = { kind: 'decode', implementation, batch, tokens: decode * batch } as const
-    rows.push({ ...facts, ...sample(() => runDecode(model, prompts, decode), samples) })
+    rows.push({ ...facts, ...sample(model, promptLengths(prompt, batch).map(idsOf), decode, samples) })
   }
   return rows
 }
