@@ -15,7 +15,7 @@ type Pass = (graph: Recording, plan: Plan) => Recording
 const PASSES: readonly Pass[] = [sideBySide, fuse, chooseProducts]
 
 /** A recording as TensorFlow gets it, but for the names of its variables in a session. */
-export function asPlanned(recording: Recording, plan: Plan): Recording {
+export function planned(recording: Recording, plan: Plan): Recording {
   return PASSES.reduce((graph, pass) => pass(graph, plan), recording)
 }
 
@@ -35,16 +35,13 @@ export class GraphSession {
     plan = planFor(),
     of?: Sessions,
   ) {
-    this.own = of ? null : new Sessions()
-    const sessions = of ?? (this.own as Sessions)
-    const { nodes, variables, oneThreadAnOp } = asPlanned(recording, plan)
+    const sessions = of ?? new Sessions()
+    this.own = of ? null : sessions
+    const { nodes, variables, oneThreadAnOp } = planned(recording, plan)
     const { inCallingThread } = plan
     try {
       this.session = sessions.at({ opThreads: oneThreadAnOp || inCallingThread ? 1 : 0, inCallingThread })
-      const names = sessions.provide(this.session, variables)
-      this.prefix = this.session.add(
-        withNames(nodes, new Map(variables.map(({ name }, i) => [name, names[i]]))),
-      )
+      this.prefix = this.session.add(withNames(nodes, sessions.provide(this.session, variables)))
     } catch (error) {
       this.own?.dispose()
       throw new Error(`recording: TensorFlow does not take the graph: ${refusal(error, nodes)}`, {

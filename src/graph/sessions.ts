@@ -35,8 +35,8 @@ export class Sessions {
     return session
   }
 
-  /** Sees to it that a session has these variables. Returns their names there. */
-  provide(session: Session, variables: readonly GraphVariable[]): string[] {
+  /** Sees to it that a session has these variables. Returns their names there, by their names in the recording. */
+  provide(session: Session, variables: readonly GraphVariable[]): Map<string, string> {
     const named = variables.map((variable) => ({ ...variable, name: this.nameOf(variable) }))
     let missing = named.filter(({ name }) => !session.has(name))
     for (const other of this.opened.values()) {
@@ -47,7 +47,7 @@ export class Sessions {
       missing = missing.filter(({ name }) => !other.has(name))
     }
     session.assign(missing)
-    return named.map(({ name }) => name)
+    return new Map(variables.map(({ name }, i) => [name, named[i].name]))
   }
 
   dispose(): void {

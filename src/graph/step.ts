@@ -89,7 +89,7 @@ export class RecordedStep {
 }
 
 /**
- * A step's graph as it is recorded: in half precision where the plan says so, not yet with the plan's kernels (`asPlanned`). Nothing
+ * A step's graph as it is recorded: in half precision where the plan says so, not yet with the plan's kernels (`planned`). Nothing
  * in it is of a session.
  */
 export function recordStep(
