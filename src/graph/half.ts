@@ -1,6 +1,7 @@
 import type { HalfDtype } from '../backend/dtypes.ts'
+import type { HeldWeight } from './held-weights.ts'
 import { DATA_TYPES, type GraphNode } from './protobuf.ts'
-import type { HeldWeight, Product, Recording } from './recorder.ts'
+import type { Product, Recording } from './recorder.ts'
 
 /**
  * Makes products with weights multiply in the half type that the weights are held in: the other operand is rounded before and the

@@ -1,12 +1,11 @@
 import { isDeepStrictEqual } from 'node:util'
 import * as tf from '@tensorflow/tfjs-core'
-import { heldAs, PICKING, WIDEN_GROUPS } from '../backend/held.ts'
-import type { Held } from '../backend/holding.ts'
 import { zerosOn } from '../backend/host-weights.ts'
 import { FUSED, type FusedCall, type FusedName, type Kernel } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
 import { activeTensorflow, type OpAttribute, type TfjsNode } from '../backend/tensorflow.ts'
-import { constant, groupAttributes, placeholder, variable } from './nodes.ts'
+import { type HeldWeight, HeldWeights, type Side } from './held-weights.ts'
+import { constant, placeholder, variable } from './nodes.ts'
 import { missingAttributes } from './op-attributes.ts'
 import {
   type AttributeValue,
@@ -26,13 +25,6 @@ export interface GraphVariable {
   shape: readonly number[]
 }
 
-/** A weight in a graph: what it is held as, [out, in], and the same numbers as float32. */
-export interface HeldWeight extends Pick<Held, 'dtype' | 'groups'> {
-  held: string
-  /** The tensor's, by which the model knows it. */
-  dataId: object
-}
-
 /** One entry along a tensor's first axis. */
 export interface Entry {
   of: tf.Tensor
@@ -42,8 +34,8 @@ export interface Entry {
 /** A product of matrices, with what its node alone does not say. */
 export interface Product {
   node: GraphNode
-  left: { ref: string; shape: readonly number[]; transposed: boolean }
-  right: { ref: string; shape: readonly number[]; transposed: boolean }
+  left: Side
+  right: Side
   /** Of the result. */
   shape: readonly number[]
 }
@@ -117,11 +109,7 @@ export class Recorder {
   private readonly madeHere = new WeakSet<object>()
   /** Data of tensors that became variables, or entries of some. */
   private readonly weights = new WeakSet<object>()
-  private readonly widened = new Map<string, HeldWeight>()
-  /** What each transpose of a widened weight is made of: products transpose it themselves. */
-  private readonly turned = new Map<string, string>()
-  /** What tensors are held as, by `dataId`. */
-  private readonly heldRefs = new WeakMap<object, string>()
+  private readonly held = new HeldWeights(this.backend, this)
   private readonly fused = new Map<string, GraphNode>()
   private count = 0
   /** What each `Reshape` gives another shape: of several in a row only the last is needed. */
@@ -220,7 +208,7 @@ export class Recorder {
         ]),
       ),
       variables: this.variables,
-      weights: this.widened,
+      weights: this.held.widened,
       fused: this.fused,
     }
   }
@@ -238,14 +226,9 @@ export class Recorder {
       this.known.set(outputs[0].dataId, { ref: refs[0], shape: outputs[0].shape }) // tfjs's mean and sum cast floats to floats
       return
     }
-    const held = PICKING[op] && inputs.length > 0 ? heldAs(this.backend, inputs[0]) : undefined
-    if (held && !held.transposed) {
-      const [{ dataId }] = inputs
-      const type = { type: DATA_TYPES[held.dtype] }
-      const [, ...others] = refs
-      const input = [this.heldRefs.get(dataId) as string, ...others]
-      const picked = this.add(op, input, { ...attr, [PICKING[op]]: type })
-      this.bind(outputs[0], this.widen(picked.name, held, dataId))
+    const picked = this.held.pick(op, inputs, refs, attr)
+    if (picked) {
+      this.bind(outputs[0], picked)
       return
     }
     const transposed = PRODUCTS[op]
@@ -255,10 +238,7 @@ export class Recorder {
     }
     const sides = inputs.map(({ shape }, i) => {
       const flag = given.some((a) => a.name === transposed[i] && Boolean(a.value))
-      const stored = this.turned.get(refs[i])
-      return stored
-        ? { ref: stored, shape: [...shape].reverse(), transposed: !flag }
-        : { ref: refs[i], shape, transposed: flag }
+      return this.held.side({ ref: refs[i], shape, transposed: flag })
     })
     for (const [i, side] of sides.entries()) attr[transposed[i]] = { b: side.transposed }
     const node = this.add(
@@ -345,58 +325,33 @@ export class Recorder {
   }
 
   private captured(tensor: tf.Tensor, readSync: TfjsNode['readSync']): string {
-    const held = heldAs(this.backend, tensor)
-    if (held) return this.widen(this.heldRef(tensor, held), held, tensor.dataId)
+    const held = this.held.capture(tensor)
+    if (held) {
+      this.weights.add(tensor.dataId)
+      return held
+    }
     const { isVariable = ({ size }) => size > LIMITS.constantValues, entries } = this.options
     const dtype = tensor.dtype as GraphDtype
     if (!this.madeHere.has(tensor.dataId) && isVariable(tensor)) {
       this.weights.add(tensor.dataId)
       const entry = entries?.get(tensor.dataId)
       if (entry) return this.cut(this.refOf(entry.of, readSync), entry.index, dtype)
-      const name = `variable_${this.count++}`
-      return this.weight({ name, tensor, dtype, shape: tensor.shape })
+      return this.weight(tensor, dtype, tensor.shape)
     }
     const values = readSync.call(this.backend, tensor.dataId) as Float32Array | Int32Array | Uint8Array
     return this.constant(dtype, tensor.shape, values)
   }
 
-  private weight(variable: GraphVariable): string {
-    const { name, dtype, shape } = variable
-    this.variables.push(variable)
+  /** The value of a new variable that has a tensor's numbers. */
+  weight(tensor: tf.Tensor, dtype: GraphDtype, shape: readonly number[]): string {
+    const name = `variable_${this.count++}`
+    this.weights.add(tensor.dataId)
+    this.variables.push({ name, tensor, dtype, shape })
     return this.read(this.declare(name, dtype, shape), dtype)
   }
 
-  /** A held weight as it is held: a variable, or cut out of one. */
-  private heldRef(tensor: tf.Tensor, { entry, dtype, shape }: Held): string {
-    const known = this.heldRefs.get(tensor.dataId)
-    if (known) return known
-    this.weights.add(tensor.dataId)
-    const ref = entry
-      ? this.cut(this.heldRef(entry.of, heldAs(this.backend, entry.of) as Held), entry.index, dtype)
-      : this.weight({ name: `variable_${this.count++}`, tensor, dtype, shape })
-    this.heldRefs.set(tensor.dataId, ref)
-    return ref
-  }
-
-  /** Held numbers as float32: what stands for the weight from here on. */
-  private widen(held: string, { dtype, groups, in: numbers, transposed }: Held, dataId: object): string {
-    const types = { SrcT: { type: DATA_TYPES[dtype] }, DstT: { type: DATA_TYPES.float32 } }
-    const wide = groups
-      ? this.emit(WIDEN_GROUPS, [held], groupAttributes(groups, numbers))
-      : this.emit('Cast', [held], types)
-    this.widened.set(wide, { held, dtype, groups, dataId } as HeldWeight)
-    if (!transposed) return wide
-    const order = this.constant('int32', [2], Int32Array.of(1, 0))
-    const ref = this.emit('Transpose', [wide, order], {
-      T: types.DstT,
-      Tperm: { type: DATA_TYPES.int32 },
-    })
-    this.turned.set(ref, wide)
-    return ref
-  }
-
   /** The entry of a stack at an index, in the stack's memory. */
-  private cut(stack: string, index: number, dtype: GraphDtype): string {
+  cut(stack: string, index: number, dtype: GraphDtype): string {
     const bounds = [index, index + 1, 1].map((at) => this.constant('int32', [1], Int32Array.of(at)))
     return this.emit('StridedSlice', [stack, ...bounds], {
       T: { type: DATA_TYPES[dtype] },
@@ -405,7 +360,7 @@ export class Recorder {
     })
   }
 
-  private constant(dtype: GraphDtype, shape: readonly number[], values: ArrayBufferView): string {
+  constant(dtype: GraphDtype, shape: readonly number[], values: ArrayBufferView): string {
     const node = constant(`constant_${this.count++}`, dtype, shape, values)
     this.nodes.push(node)
     return node.name
