@@ -1,6 +1,6 @@
 /**
  * Makes a Mixtral of random weights to measure engines on: `npx tsx models/make-random.ts --size small --out DIR`.
- * Float32, no tokenizer, the same bytes every time.
+ * No tokenizer, the same bytes every time.
  */
 import { Command, Option } from 'commander'
 import { saveCheckpoint } from '../src/checkpoint/save.ts'
@@ -47,9 +47,19 @@ function weightsFrom(seed: number): (name: string, shape: number[]) => Float32Ar
   }
 }
 
-function make({ size, out, seed }: { size: string; out: string; seed: number }): void {
+function make({
+  size,
+  out,
+  seed,
+  dtype,
+}: {
+  size: string
+  out: string
+  seed: number
+  dtype: 'F32' | 'BF16'
+}): void {
   checkOutputs({ flag: '--out', path: out, kind: 'folder' })
-  saveCheckpoint(out, mixtralConfig(SIZES[size]), 'F32', weightsFrom(seed), {
+  saveCheckpoint(out, mixtralConfig(SIZES[size]), dtype, weightsFrom(seed), {
     'generation_config.json': { bos_token_id: 1, eos_token_id: 2 },
   })
   process.stdout.write(`wrote ${out}\n`)
@@ -57,13 +67,16 @@ function make({ size, out, seed }: { size: string; out: string; seed: number }):
 
 const program = new Command('tsx models/make-random.ts')
   .description('Makes a Mixtral of random weights to measure engines on.')
-  .usage('--size NAME --out DIR [--seed N]')
+  .usage('--size NAME --out DIR [--dtype NAME] [--seed N]')
   .addOption(
     new Option('--size <name>', '15 million, 0.2 billion or 0.9 billion parameters')
       .choices(Object.keys(SIZES))
       .makeOptionMandatory(),
   )
   .requiredOption('--out <dir>', 'folder for the model')
+  .addOption(
+    new Option('--dtype <name>', 'what weights are stored in').choices(['F32', 'BF16']).default('F32'),
+  )
   .option('--seed <n>', 'the same seed gives the same bytes', seed, 1)
   .action(make)
 

@@ -73,7 +73,7 @@ export const decoderFields = {
   attn_implementation: library,
   experts_implementation: library,
   dtype: withoutEffect(
-    'weights are read as they are stored, and computed with in float32 or as --dtype says',
+    'weights are held as they are stored, or as --dtype says',
   ),
   torch_dtype: withoutEffect('as dtype'),
   pad_token_id: withoutEffect('padding is masked'),
