@@ -3,6 +3,7 @@
  * has started. Nothing here imports Node's modules or names its globals (tests/browser.test.ts).
  */
 
+import { unpacked } from './checkpoint/compressed.ts'
 import { configOfWeights, loadWeights } from './checkpoint/load.ts'
 import type { LoadProgress } from './checkpoint/pack.ts'
 import { readCheckpoint } from './checkpoint/shards.ts'
@@ -44,9 +45,10 @@ export function readModel(
   const file = files.at('config.json')
   if (!files.has('config.json')) throw new ConfigError(`${file}: not found, expected the model's config`)
   const json = readJson(file, files.bytes('config.json'))
-  const { config: published, family } = runnableConfig(json, file)
+  const { config: published, family, quantisation } = runnableConfig(json, file)
   const generation = readGenerationConfig(files)
-  const checkpoint = readCheckpoint(files, (name) => family.ignored(name, published))
+  const stored = readCheckpoint(files, (name) => family.ignored(name, published))
+  const checkpoint = quantisation ? unpacked(stored) : stored
   try {
     const { config, remarks } = configOfWeights(checkpoint, endingAs(published, generation), family)
     const weights = loadWeights(checkpoint, config, family, { onProgress })

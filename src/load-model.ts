@@ -1,8 +1,9 @@
 import { join } from 'node:path'
 import { backend } from './backend/backend.ts'
-import { DTYPES, type Dtype } from './backend/dtypes.ts'
+import { DTYPES, type Dtype, type HeldDtype } from './backend/dtypes.ts'
 import { borrowing } from './backend/host-weights.ts'
 import { onBackend } from './backend/on-backend.ts'
+import { unpacked } from './checkpoint/compressed.ts'
 import { filesIn, openCheckpoint } from './checkpoint/disk.ts'
 import { configOfWeights, loadWeights, storedDtype } from './checkpoint/load.ts'
 import { assertObject, assertOneOf, shown } from './checks.ts'
@@ -58,7 +59,7 @@ export class LoadedModel extends MoeModel {
     readonly runtime: RuntimeReport,
     readonly executor: Executor,
     /** What matrices of weights are held in. */
-    readonly dtype: Dtype = 'float32',
+    readonly dtype: HeldDtype = 'float32',
     /** What graphs multiply many rows in, where the device has it. */
     multipliedIn: Dtype = 'float32',
     /** What its generation_config.json says; null where there is none. */
@@ -120,9 +121,10 @@ export class LoadedModel extends MoeModel {
 export async function loadModel(model: string, options: LoadOptions = {}): Promise<LoadedModel> {
   checkLoadOptions(options)
   const dir = modelDirectory(model)
-  const { config: published, family } = readConfig(dir)
+  const { config: published, family, quantisation } = readConfig(dir)
   const generation = readGenerationConfig(filesIn(dir))
-  const checkpoint = openCheckpoint(dir, (name) => family.ignored(name, published))
+  const stored = openCheckpoint(dir, (name) => family.ignored(name, published))
+  const checkpoint = quantisation ? unpacked(stored) : stored
   try {
     const { config, remarks } = configOfWeights(checkpoint, endingAs(published, generation), family)
     const { report } = await startRuntime({

@@ -1,4 +1,5 @@
-import type { Dtype, HalfDtype } from '../backend/dtypes.ts'
+import { isDeepStrictEqual } from 'node:util'
+import type { Dtype, HeldDtype } from '../backend/dtypes.ts'
 import type { Holding } from '../backend/holding.ts'
 import { CheckpointError } from '../errors.ts'
 import type { RunnableFamily } from '../families/family.ts'
@@ -19,9 +20,6 @@ import type { Checkpoint } from './shards.ts'
 const MANY_MISSING = 1000
 /** Numbers that are compared at once. */
 const ROW_NUMBERS = 1 << 18
-/** The half types by their names in files. */
-const HALVES: Readonly<Record<string, HalfDtype>> = { BF16: 'bfloat16', F16: 'float16' }
-
 export interface LoadWeightsOptions extends PackOptions {
   /** What matrices are held in on TensorFlow, but for those of routers; `auto`: as they are stored. Default: float32. */
   dtype?: Dtype | 'auto'
@@ -88,43 +86,46 @@ export function loadWeights(
     if (entry === undefined) tensor.read(target)
     else tensor.readSlice(entry, 1, target)
   }
-  const stored = (tensors: readonly StoredTensor[]) =>
-    tensors.map(({ name }) => found.get(name) as CheckpointTensor)
-  const holding = (tensors: readonly StoredTensor[]) => holdingFor(dtype, stored(tensors))
-  const readHeld = (tensor: StoredTensor, target: Uint8Array, { dtype }: Holding) =>
-    readInHalf(found.get(tensor.name) as CheckpointTensor, target, dtype as HalfDtype)
+  const tensorOf = ({ name }: StoredTensor) => found.get(name) as CheckpointTensor
+  const holding = (tensors: readonly StoredTensor[]) => holdingFor(dtype, tensors.map(tensorOf))
+  const readHeld = (tensor: StoredTensor, target: Uint8Array, holding: Holding) =>
+    readAs(holding, tensorOf(tensor), target)
   return packWeights(table, { stacked, read, holding, readHeld }, options)
 }
 
 /** How matrices made of these tensors are held: all as stored, if alike. */
 function holdingFor(dtype: Dtype | 'auto', tensors: readonly CheckpointTensor[]): Holding | null {
   if (dtype !== 'auto') return dtype === 'float32' ? null : { dtype }
-  const half = HALVES[tensors[0].dtype]
-  return half && tensors.every((tensor) => tensor.dtype === tensors[0].dtype) ? { dtype: half } : null
+  const [{ holding }] = tensors
+  return tensors.every((tensor) => isDeepStrictEqual(tensor.holding, holding)) ? holding : null
 }
 
 /** What most of a checkpoint's bytes are in, of the types that weights may be held in. */
-export function storedDtype(checkpoint: Checkpoint): Dtype {
-  const bytes = new Map<Dtype, number>()
+export function storedDtype(checkpoint: Checkpoint): HeldDtype {
+  const bytes = new Map<HeldDtype, number>()
   for (const name of checkpoint.names()) {
     const tensor = checkpoint.get(name)
-    const dtype = HALVES[tensor.dtype] ?? 'float32'
+    const dtype = nameOf(tensor.holding)
     bytes.set(dtype, (bytes.get(dtype) ?? 0) + tensor.bytes)
   }
   const [[most] = ['float32' as const]] = [...bytes].sort(([, a], [, b]) => b - a)
   return most
 }
 
-/** A tensor in a half type: its bytes as they are, or its numbers rounded. */
-function readInHalf(tensor: CheckpointTensor, target: Uint8Array, dtype: HalfDtype): void {
-  if (HALVES[tensor.dtype] === dtype) {
-    tensor.readBytes(target)
+function nameOf(holding: Holding | null): HeldDtype {
+  return holding?.groups ? `int${holding.groups.bits}` : (holding?.dtype as Dtype | undefined) ?? 'float32'
+}
+
+/** A tensor as it is to be held: its bytes as they are, or its numbers rounded to a half type. */
+function readAs(holding: Holding, tensor: CheckpointTensor, target: Uint8Array): void {
+  if (isDeepStrictEqual(tensor.holding, holding)) {
+    tensor.readBytes(0, tensor.shape[0], target)
     return
   }
-  const { buffer } = tensor.read()
+  const values = tensor.read()
   const bits = new Uint16Array(target.buffer, target.byteOffset, target.length / 2)
-  const encode = dtype === 'bfloat16' ? encodeBf16 : encodeF16
-  encode(new Uint32Array(buffer), bits)
+  const encode = holding.dtype === 'bfloat16' ? encodeBf16 : encodeF16
+  encode(new Uint32Array(values.buffer, values.byteOffset, values.length), bits)
 }
 
 /** The file's tensors by our names, and those that no name was found for. */

@@ -1,3 +1,5 @@
+import type { HalfDtype } from '../backend/dtypes.ts'
+import type { Holding } from '../backend/holding.ts'
 import { CheckpointError } from '../errors.ts'
 import { decodeBf16, decodeF16, f16Table, floatBytes, isFloatDtype } from './dtype.ts'
 import { parseHeader, type TensorEntry } from './header.ts'
@@ -8,6 +10,8 @@ import type { ByteSource } from './source.ts'
 export const MAX_HEADER_BYTES = 100_000_000
 
 const LENGTH_BYTES = 8
+/** The half types by their names in files. */
+const HALVES: Readonly<Record<string, HalfDtype>> = { BF16: 'bfloat16', F16: 'float16' }
 const CHUNK_ELEMENTS = 1 << 18 // 16-bit numbers decoded at a time: small beside a tensor, and stays in the CPU cache
 
 /** A tensor in a file. Nothing is read before `read` or `readSlice`, and nothing is kept after. */
@@ -23,8 +27,10 @@ export interface CheckpointTensor {
   read(target?: Float32Array): Float32Array
   /** Elements `[start, start + count)` of the leading dimension: `[count, ...shape.slice(1)]`, as `read` gives them. */
   readSlice(start: number, count: number, target?: Float32Array): Float32Array
-  /** All bytes as they are in the file. */
-  readBytes(target: Uint8Array): void
+  /** How it may be held without being widened; null where only as float32. */
+  readonly holding: Holding | null
+  /** The same slice as it may be held: the bytes of the file, but of what is packed. */
+  readBytes(start: number, count: number, target?: Uint8Array): Uint8Array
 }
 
 /** An open safetensors file: the header in memory, the data where it was. */
@@ -123,9 +129,17 @@ class StoredTensor implements CheckpointTensor {
     return this.readElements(start * rowBytes, count * rowBytes, target)
   }
 
-  readBytes(target: Uint8Array): void {
-    if (target.length !== this.bytes) throw new Error(`${this.where}: ${target.length} bytes were asked for`)
-    this.reader.read(target, this.position)
+  get holding(): Holding | null {
+    const half = HALVES[this.dtype]
+    return half ? { dtype: half } : null
+  }
+
+  readBytes(start: number, count: number, target?: Uint8Array): Uint8Array {
+    const row = this.bytes / Math.max(1, this.shape[0] ?? 1)
+    const bytes = target ?? new Uint8Array(count * row)
+    if (bytes.length !== count * row) throw new Error(`${this.where}: ${bytes.length} bytes, expected ${count * row}`)
+    this.reader.read(bytes, this.position + start * row)
+    return bytes
   }
 
   private get where(): string {

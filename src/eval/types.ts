@@ -1,4 +1,4 @@
-import type { Dtype } from '../backend/dtypes.ts'
+import type { HeldDtype } from '../backend/dtypes.ts'
 import type { Domain } from '../corpus/index.ts'
 import type { FlopParts, ParameterCount } from '../cost/index.ts'
 import type { RuntimeReport } from '../device/types.ts'
@@ -109,7 +109,7 @@ export interface Timing {
 export interface EvalConditions {
   runtime: RuntimeReport
   /** Of `speed`, as the executor: quality is computed in float32. */
-  dtype: Dtype
+  dtype: HeldDtype
   /** Of `speed`. Quality is computed op by op: both give the same, and every shape of batch would need a graph. */
   executor: Executor
   /** Busy threads on average in the minute before; null where the system does not tell. */

@@ -6,6 +6,7 @@ import type { Family, RunnableFamily } from './family.ts'
 import { glm4Moe } from './glm4-moe.ts'
 import { llama } from './llama.ts'
 import { mixtral } from './mixtral.ts'
+import { type Quantisation, quantisationOf } from './quantisation.ts'
 
 /** Every published architecture that is known: those that run, and those that can be counted only. */
 export const FAMILIES: readonly Family[] = [mixtral, llama, glm4Moe, ...COUNTED]
@@ -22,25 +23,16 @@ export function familyOf(json: unknown, file: string): RunnableFamily {
 }
 
 /**
- * The config of a model that is to run, and its family.
- * @throws ConfigError naming `file` and the field: also for quantised weights, of which only the shapes can be read
+ * The config of a model that is to run, its family, and how its weights are quantised.
+ * @throws ConfigError naming `file` and the field: also for a quantisation that cannot be read
  */
-export function runnableConfig(json: unknown, file: string): { config: ModelConfig; family: RunnableFamily } {
+export function runnableConfig(
+  json: unknown,
+  file: string,
+): { config: ModelConfig; family: RunnableFamily; quantisation: Quantisation | null } {
   const family = familyOf(json, file)
-  checkNotQuantised(json as Record<string, unknown>, file)
-  return { config: family.parseConfig(json, file), family }
-}
-
-/** GPTQ, AWQ, FP8 with scales and others name themselves; what their tensors are called and hold differs. */
-function checkNotQuantised(json: Record<string, unknown>, file: string): void {
-  const field = ['quantization_config', 'compression_config'].find((name) => json[name] != null)
-  if (!field) return
-  const settings = json[field] as { quant_method?: unknown }
-  const [where, value] =
-    settings.quant_method === undefined ? [field, settings] : [`${field}.quant_method`, settings.quant_method]
-  throw new ConfigError(
-    `${file}: "${where}" is ${shown(value)}, expected weights that are not quantised: float32, float16 or bfloat16`,
-  )
+  const quantisation = quantisationOf(json as Record<string, unknown>, file)
+  return { config: family.parseConfig(json, file), family, quantisation }
 }
 
 /** The family of a config that was parsed or made here. */

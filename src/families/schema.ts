@@ -80,7 +80,7 @@ export const decoderFields = {
   architectures: withoutEffect('model_type decides; the weights are read as those of a language model'),
   auto_map: withoutEffect('code beside the weights is not run'),
   transformers_version: withoutEffect('both dialects of rotary settings are read'),
-  quantization_config: withoutEffect('on shapes; to run, one that is not null is refused'),
+  quantization_config: withoutEffect('on shapes; to run, null or compressed-tensors of format pack-quantized'),
   compression_config: withoutEffect('as quantization_config'),
 } satisfies FieldTable
 
