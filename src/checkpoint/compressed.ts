@@ -22,7 +22,9 @@ export function unpacked(checkpoint: Checkpoint): Checkpoint {
     const plain = name.slice(0, -PACKED.numbers.length)
     const other = OTHER_PARTS.map((part) => plain + part).find((part) => checkpoint.has(part))
     if (other)
-      throw new CheckpointError(`${checkpoint.dir}: ${quote(other)} is there, expected symmetric groups in order`)
+      throw new CheckpointError(
+        `${checkpoint.dir}: ${quote(other)} is there, expected symmetric groups in order`,
+      )
     packed.set(plain, name)
     for (const part of Object.values(PACKED)) hidden.add(plain + part)
   }

@@ -74,13 +74,7 @@ export function loadWeights(
   family: RunnableFamily,
   { dtype = 'float32', ...options }: LoadWeightsOptions = {},
 ): ModelWeights {
-  const table = weightTable(config)
-  const { found, leftOver } = translated(checkpoint, config, family)
-  if (config.tieWordEmbeddings) found.delete(UNEMBEDDING) // the same, by configOfWeights
-  const stacked = leaves(table).some(
-    ([, leaf]) => leaf instanceof ExpertStack && found.has(leaf.whole.gateUp.weight.stored[0].name),
-  )
-  checkComplete(checkpoint, found, leftOver, { table, stacked, family })
+  const { table, found, stacked } = findAll(checkpoint, config, family)
   const read = ({ name }: StoredTensor, target: Float32Array, entry?: number) => {
     const tensor = found.get(name) as CheckpointTensor
     if (entry === undefined) tensor.read(target)
@@ -91,6 +85,24 @@ export function loadWeights(
   const readHeld = (tensor: StoredTensor, target: Uint8Array, holding: Holding) =>
     readAs(holding, tensorOf(tensor), target)
   return packWeights(table, { stacked, read, holding, readHeld }, options)
+}
+
+/** A checkpoint's numbers by our name of a stored tensor, also of an expert's where a file has those of all in one. Checked as loading does. */
+export function storedNumbers(
+  checkpoint: Checkpoint,
+  config: ModelConfig,
+  family: RunnableFamily,
+): (ours: string, shape: readonly number[]) => Float32Array {
+  const { found } = findAll(checkpoint, config, family)
+  return (ours) => {
+    const whole = found.get(ours)
+    if (whole) return whole.read()
+    const [, prefix, expert, part] = /^(.*)\.experts\.(\d+)\.(\w+)$/.exec(ours)!
+    const stack = found.get(`${prefix}.stacked.${part === 'down' ? 'down' : 'gateUp'}`) as CheckpointTensor
+    const entry = stack.readSlice(Number(expert), 1)
+    if (part === 'down') return entry
+    return part === 'gate' ? entry.slice(0, entry.length / 2) : entry.slice(entry.length / 2)
+  }
 }
 
 /** How matrices made of these tensors are held: all as stored, if alike. */
@@ -113,7 +125,7 @@ export function storedDtype(checkpoint: Checkpoint): HeldDtype {
 }
 
 function nameOf(holding: Holding | null): HeldDtype {
-  return holding?.groups ? `int${holding.groups.bits}` : (holding?.dtype as Dtype | undefined) ?? 'float32'
+  return holding?.groups ? `int${holding.groups.bits}` : ((holding?.dtype as Dtype | undefined) ?? 'float32')
 }
 
 /** A tensor as it is to be held: its bytes as they are, or its numbers rounded to a half type. */
@@ -126,6 +138,18 @@ function readAs(holding: Holding, tensor: CheckpointTensor, target: Uint8Array):
   const bits = new Uint16Array(target.buffer, target.byteOffset, target.length / 2)
   const encode = holding.dtype === 'bfloat16' ? encodeBf16 : encodeF16
   encode(new Uint32Array(values.buffer, values.byteOffset, values.length), bits)
+}
+
+/** All tensors that the config asks for, by our names, and whether a layer's experts are in one. */
+function findAll(checkpoint: Checkpoint, config: ModelConfig, family: RunnableFamily) {
+  const table = weightTable(config)
+  const { found, leftOver } = translated(checkpoint, config, family)
+  if (config.tieWordEmbeddings) found.delete(UNEMBEDDING) // the same, by configOfWeights
+  const stacked = leaves(table).some(
+    ([, leaf]) => leaf instanceof ExpertStack && found.has(leaf.whole.gateUp.weight.stored[0].name),
+  )
+  checkComplete(checkpoint, found, leftOver, { table, stacked, family })
+  return { table, found, stacked }
 }
 
 /** The file's tensors by our names, and those that no name was found for. */

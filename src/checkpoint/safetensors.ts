@@ -137,7 +137,8 @@ class StoredTensor implements CheckpointTensor {
   readBytes(start: number, count: number, target?: Uint8Array): Uint8Array {
     const row = this.bytes / Math.max(1, this.shape[0] ?? 1)
     const bytes = target ?? new Uint8Array(count * row)
-    if (bytes.length !== count * row) throw new Error(`${this.where}: ${bytes.length} bytes, expected ${count * row}`)
+    if (bytes.length !== count * row)
+      throw new Error(`${this.where}: ${bytes.length} bytes, expected ${count * row}`)
     this.reader.read(bytes, this.position + start * row)
     return bytes
   }

@@ -2,7 +2,7 @@ import { closeSync, fsyncSync, openSync, readdirSync, rmSync, writeFileSync, wri
 import { join } from 'node:path'
 import { CheckpointError, messageOf } from '../errors.ts'
 import { atomically } from '../files.ts'
-import { encodeBf16, encodeF16, type FloatDtype, floatBytes } from './dtype.ts'
+import { DTYPE_BITS, encodeBf16, encodeF16, type FloatDtype, floatBytes } from './dtype.ts'
 import { INDEX_FILE, SINGLE_FILE } from './shards.ts'
 
 /** A tensor to be written. */
@@ -10,15 +10,15 @@ export interface TensorToWrite {
   name: string
   shape: readonly number[]
   /** What is stored: BF16 and F16 round to nearest, ties to even. */
-  dtype: FloatDtype
-  /** Row-major. As a function it is called once, when its turn comes, so that one tensor at a time need be in memory. */
-  data: Float32Array | (() => Float32Array)
+  dtype: FloatDtype | 'I32' | 'I64'
+  /** Row-major; bytes are written as they are. As a function it is called once, when its turn comes, so that one tensor at a time need be in memory. */
+  data: Float32Array | (() => Float32Array | Uint8Array)
 }
 
 const ALIGNMENT = 8
 const CHUNK_ELEMENTS = 1 << 18
 /** As in the format's own writer: wider dtypes first, so that every tensor is aligned to its element size. */
-const DTYPE_ORDER: readonly FloatDtype[] = ['F32', 'BF16', 'F16']
+const DTYPE_ORDER: readonly TensorToWrite['dtype'][] = ['I64', 'I32', 'F32', 'BF16', 'F16']
 const CHECKPOINT_FILE = /^model(-\d{5}-of-\d{5})?\.safetensors$/
 
 /**
@@ -155,13 +155,21 @@ function headerOf(ordered: TensorToWrite[], metadata?: Record<string, string>): 
 }
 
 function storedBytes({ shape, dtype }: TensorToWrite): number {
-  return shape.reduce((product, dimension) => product * dimension, 1) * floatBytes(dtype)
+  return (
+    (shape.reduce((product, dimension) => product * dimension, 1) * (DTYPE_BITS.get(dtype) as number)) / 8
+  )
 }
 
 function writeData(fd: number, tensor: TensorToWrite): void {
   const { name, shape, dtype } = tensor
   const data = typeof tensor.data === 'function' ? tensor.data() : tensor.data
-  const expected = storedBytes(tensor) / floatBytes(dtype)
+  if (data instanceof Uint8Array) {
+    if (data.length !== storedBytes(tensor))
+      throw new Error(`"${name}" has ${data.length} bytes, expected ${storedBytes(tensor)}`)
+    writeAll(fd, data)
+    return
+  }
+  const expected = storedBytes(tensor) / floatBytes(dtype as FloatDtype)
   if (data.length !== expected) {
     throw new Error(`"${name}" has ${data.length} elements, expected ${expected} for shape [${shape}]`)
   }

@@ -52,6 +52,11 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'how good a model is, and at what cost',
     load: async () => (await import('./eval.ts')).registerEval,
   },
+  quantize: {
+    usage: '[options] <model>',
+    summary: 'write a model in 8 or 4 bits, and say what that changes',
+    load: async () => (await import('./quantize.ts')).registerQuantize,
+  },
   setup: {
     usage: '[options]',
     summary: 'prepare native TensorFlow for this machine (download, verify, compile its addon)',

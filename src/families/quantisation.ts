@@ -23,7 +23,9 @@ export function quantisationOf(json: Record<string, unknown>, file: string): Qua
     )
   }
   if (settings.format !== PACKED_FORMAT) {
-    throw new ConfigError(`${file}: "${field}.format" is ${shown(settings.format)}, expected ${PACKED_FORMAT}`)
+    throw new ConfigError(
+      `${file}: "${field}.format" is ${shown(settings.format)}, expected ${PACKED_FORMAT}`,
+    )
   }
   return { method }
 }

@@ -72,15 +72,15 @@ export const decoderFields = {
   chunk_size_feed_forward: library,
   attn_implementation: library,
   experts_implementation: library,
-  dtype: withoutEffect(
-    'weights are held as they are stored, or as --dtype says',
-  ),
+  dtype: withoutEffect('weights are held as they are stored, or as --dtype says'),
   torch_dtype: withoutEffect('as dtype'),
   pad_token_id: withoutEffect('padding is masked'),
   architectures: withoutEffect('model_type decides; the weights are read as those of a language model'),
   auto_map: withoutEffect('code beside the weights is not run'),
   transformers_version: withoutEffect('both dialects of rotary settings are read'),
-  quantization_config: withoutEffect('on shapes; to run, null or compressed-tensors of format pack-quantized'),
+  quantization_config: withoutEffect(
+    'on shapes; to run, null or compressed-tensors of format pack-quantized',
+  ),
   compression_config: withoutEffect('as quantization_config'),
 } satisfies FieldTable
 

@@ -1,0 +1,175 @@
+import { copyFileSync, existsSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Groups } from '../backend/holding.ts'
+import { InputError } from '../errors.ts'
+import type { RunnableFamily } from '../families/family.ts'
+import { publishedNames } from '../families/names.ts'
+import { PACKED_FORMAT } from '../families/quantisation.ts'
+import { makeFolder, writeAtomically } from '../files.ts'
+import type { ModelConfig } from '../model/config.ts'
+import type { ModelPart } from '../model/tensor-spec.ts'
+import { tensorSpecs, weightTable } from '../model/weight-table.ts'
+import { PACKED } from './compressed.ts'
+import { inGroups } from './groups.ts'
+import { storedNumbers } from './load.ts'
+import type { Checkpoint } from './shards.ts'
+import { type TensorToWrite, writeShards } from './write.ts'
+
+export interface QuantizeOptions extends Groups {
+  /** Parts that stay as they are; routers and norms do so always. */
+  keep: readonly ModelPart[]
+}
+
+/** How far a matrix is from what it was. */
+export interface MatrixError {
+  /** By our name, such as `blocks.0.moe.experts.3.gate`. */
+  name: string
+  bits: number
+  /** Root mean square of the difference, as a share of that of the numbers. */
+  relative: number
+}
+
+/** The unembedding is compared row by row to choose a token: it keeps 8 bits. */
+const UNEMBEDDING_BITS = 8
+const NEVER: readonly ModelPart[] = ['router', 'norms']
+/** Files of a model that are the same of every width. */
+const SAME_FILES = ['generation_config.json', 'tokenizer.json', 'tokenizer_config.json']
+/** As the hub advises. */
+const MAX_SHARD_BYTES = 5e9
+
+/**
+ * Writes a model with its matrices in whole numbers of 8 or 4 bits, as compressed-tensors packs them: what transformers and vLLM read.
+ * @param json the model's config.json
+ * @returns the error of each matrix
+ * @throws InputError for matrices whose rows are no whole number of groups, CheckpointError as loading and writing do
+ */
+export function quantizeCheckpoint(
+  {
+    checkpoint,
+    config,
+    family,
+    json,
+  }: {
+    checkpoint: Checkpoint
+    config: ModelConfig
+    family: RunnableFamily
+    json: Record<string, unknown>
+  },
+  out: string,
+  options: QuantizeOptions,
+  onProgress: (share: number) => void = () => {},
+): MatrixError[] {
+  const values = storedNumbers(checkpoint, config, family)
+  const published = publishedNames(family.names)
+  const specs = [...tensorSpecs(weightTable(config))].flatMap(([, { part, stored, packing }]) =>
+    stored.map(({ name, shape }) => ({ part, packing, ours: name, shape, name: published(name) as string })),
+  )
+  const errors: MatrixError[] = []
+  const groups = new Map<string, Groups>()
+  const tensors = specs.flatMap(({ part, packing, ours, shape, name }, i): TensorToWrite[] => {
+    const read = () => {
+      onProgress(i / specs.length)
+      return values(ours, shape)
+    }
+    const bits = part === 'unembedding' ? UNEMBEDDING_BITS : options.bits
+    if (shape.length < 2 || NEVER.includes(part) || options.keep.includes(part))
+      return [{ name, shape, dtype: packing === 'host' || part === 'router' ? 'F32' : 'BF16', data: read }]
+    const [rows, columns] = shape
+    if (columns % options.group !== 0) {
+      throw new InputError(
+        `group: is ${options.group}, expected a divisor of the ${columns} inputs of ${name}`,
+      )
+    }
+    groups.set(name.replace(/\.weight$/, ''), { bits, group: options.group })
+    return packed(name, rows, columns, { bits, group: options.group }, read, (relative) =>
+      errors.push({ name: ours, bits, relative }),
+    )
+  })
+  makeFolder(out)
+  writeShards(out, tensors, MAX_SHARD_BYTES)
+  for (const name of SAME_FILES) {
+    const from = join(checkpoint.dir, name)
+    if (existsSync(from)) copyFileSync(from, join(out, name))
+  }
+  const kept = specs.map(({ name }) => name.replace(/\.weight$/, '')).filter((name) => !groups.has(name))
+  const settings = { ...json, dtype: 'bfloat16', quantization_config: quantizationConfig(groups, kept) }
+  writeAtomically(join(out, 'config.json'), `${JSON.stringify(settings, null, 2)}\n`)
+  onProgress(1)
+  return errors
+}
+
+/** The three tensors of a matrix; it is rounded once, when the first of them is written. */
+function packed(
+  name: string,
+  rows: number,
+  columns: number,
+  groups: Groups,
+  read: () => Float32Array,
+  onError: (relative: number) => void,
+): TensorToWrite[] {
+  let scales: Uint16Array | null = null // those of all matrices are few
+  const round = () => {
+    const { squaredError, squares, ...made } = inGroups(read(), groups)
+    onError(Math.sqrt(squaredError / Math.max(squares, Number.MIN_VALUE)))
+    scales = made.scales
+    return made.numbers
+  }
+  const words = (columns * groups.bits) / 32
+  const bytesOf = (array: Uint8Array | Uint16Array) =>
+    new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
+  return [
+    { name: `${name}${PACKED.numbers}`, shape: [rows, words], dtype: 'I32', data: round },
+    {
+      name: `${name}${PACKED.scales}`,
+      shape: [rows, columns / groups.group],
+      dtype: 'BF16',
+      data: () => bytesOf(scales as Uint16Array), // a file has numbers of 32 bits first
+    },
+    {
+      name: `${name}${PACKED.shape}`,
+      shape: [2],
+      dtype: 'I64',
+      data: () => bytesOf64([rows, columns]),
+    },
+  ]
+}
+
+function bytesOf64(numbers: number[]): Uint8Array {
+  return new Uint8Array(BigInt64Array.from(numbers, BigInt).buffer)
+}
+
+/** What compressed-tensors reads: a scheme for each number of bits, and the modules that have none. */
+function quantizationConfig(groups: ReadonlyMap<string, Groups>, ignore: string[]): object {
+  const schemes = new Map<string, { of: Groups; targets: string[] }>()
+  for (const [module, of] of groups) {
+    const key = `${of.bits} ${of.group}`
+    const scheme = schemes.get(key) ?? { of, targets: [] }
+    scheme.targets.push(module)
+    schemes.set(key, scheme)
+  }
+  const [most] = [...schemes.values()].sort((a, b) => b.targets.length - a.targets.length)
+  const groupsOf = [...schemes.values()].map(({ of, targets }, i) => [
+    `group_${i}`,
+    {
+      targets: of === most?.of ? ['Linear'] : targets,
+      weights: {
+        num_bits: of.bits,
+        type: 'int',
+        symmetric: true,
+        strategy: 'group',
+        group_size: of.group,
+        dynamic: false,
+      },
+      input_activations: null,
+      output_activations: null,
+    },
+  ])
+  return {
+    quant_method: 'compressed-tensors',
+    format: PACKED_FORMAT,
+    quantization_status: 'compressed',
+    config_groups: Object.fromEntries(groupsOf),
+    ignore,
+    kv_cache_scheme: null,
+  }
+}

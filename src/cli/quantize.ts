@@ -1,0 +1,158 @@
+import { join } from 'node:path'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { openCheckpoint } from '../checkpoint/disk.ts'
+import { configOfWeights } from '../checkpoint/load.ts'
+import { quantizeCheckpoint } from '../checkpoint/quantize.ts'
+import { ConfigError, InputError } from '../errors.ts'
+import { compareQuantized, type QuantizedReport } from '../eval/quantized.ts'
+import { readJson } from '../files.ts'
+import { readConfig } from '../load-model.ts'
+import { MODEL_PARTS, type ModelPart } from '../model/tensor-spec.ts'
+import { modelDirectory } from '../package.ts'
+import { allOptions, type GlobalOptions, MODEL_ARGUMENT, wholeNumber } from '../script/arguments.ts'
+import { interruptible } from '../script/interrupt.ts'
+import { write } from '../script/output.ts'
+import { checkOutputs } from '../script/outputs.ts'
+import { withProgress } from '../script/progress.ts'
+import { table } from '../text/columns.ts'
+import { percent, si } from '../text/units.ts'
+import { loadTold } from './loading.ts'
+
+interface Flags {
+  bits: '8' | '4'
+  group: string
+  keep: ModelPart[]
+  samples: number
+  out: string
+}
+
+const EXAMPLES = `
+Matrices become whole numbers of 8 or 4 bits, in groups along their inputs that share a scale; the unembedding has 8. Routers and norms
+stay as they are. The directory is one of compressed-tensors, which transformers and vLLM read too (docs/quantize.md).
+
+Examples:
+  $ tinymoe quantize moe --bits 8 --out moe-8bit
+  $ tinymoe quantize moe --bits 4 --group 32 --keep embedding,attention --out moe-4bit --json
+`
+
+export function registerQuantize(program: Command): void {
+  program
+    .command('quantize')
+    .description('Writes a model in 8 or 4 bits, and says what that changed.')
+    .argument(...MODEL_ARGUMENT)
+    .addOption(new Option('--bits <n>', 'of a number').choices(['8', '4']).makeOptionMandatory())
+    .addOption(new Option('--group <n>', 'numbers that share a scale').choices(['32', '128']).default('32'))
+    .option('--keep <parts>', 'parts that stay as they are', partList, ['embedding'])
+    .option(
+      '--samples <n>',
+      'documents of each domain that both models read; 0: none',
+      wholeNumber(0, 10_000),
+      20,
+    )
+    .requiredOption('--out <dir>', 'folder for the model')
+    .addHelpText('after', EXAMPLES)
+    .action((dir: string, _: unknown, command: Command) => runQuantize(dir, allOptions<Flags>(command)))
+}
+
+function partList(text: string): ModelPart[] {
+  const names = text.split(',').map((name) => name.trim())
+  if (!names.every((name): name is ModelPart => (MODEL_PARTS as readonly string[]).includes(name))) {
+    throw new InvalidArgumentError(`Expected names from ${MODEL_PARTS.join(', ')}, separated by commas.`)
+  }
+  return names
+}
+
+async function runQuantize(model: string, flags: Flags & GlobalOptions): Promise<void> {
+  const { json, out, samples } = flags
+  checkOutputs({ flag: '--out', path: out, kind: 'folder' })
+  const settings = { bits: Number(flags.bits) as 8 | 4, group: Number(flags.group), keep: flags.keep }
+  await interruptible('the model may be incomplete', async (signal) => {
+    const dir = modelDirectory(model)
+    const { config: published, family, quantisation } = readConfig(model)
+    if (quantisation) throw new InputError(`${dir}: is quantised already, expected a model that is not`)
+    const checkpoint = openCheckpoint(dir, (name) => family.ignored(name, published))
+    const errors = await withProgress('quantize', async (onProgress) => {
+      try {
+        const { config } = configOfWeights(checkpoint, published, family)
+        const json = readJson(join(dir, 'config.json'), ConfigError) as Record<string, unknown>
+        return quantizeCheckpoint({ checkpoint, config, family, json }, out, settings, (share) =>
+          onProgress(share, 'matrices'),
+        )
+      } finally {
+        checkpoint.close()
+      }
+    })
+    const bytes = { before: weightBytes(dir), after: weightBytes(out) }
+    const report = samples > 0 ? await compared(dir, out, errors, flags, signal) : null
+    const result = { out, ...settings, bytes, report, matrices: errors }
+    await write(json ? `${JSON.stringify(result)}\n` : shownResult(result))
+  })
+}
+
+async function compared(
+  dir: string,
+  out: string,
+  errors: Parameters<typeof compareQuantized>[2],
+  { device, debug, samples }: Flags & GlobalOptions,
+  signal: AbortSignal,
+): Promise<QuantizedReport> {
+  const original = await loadTold(dir, { device, debug })
+  const quantized = await loadTold(out, { device, debug })
+  try {
+    return await withProgress('quantize', (onProgress) =>
+      compareQuantized(original, quantized, errors, samples, {
+        signal,
+        onShare: (share) => onProgress(share, 'held-out texts'),
+      }),
+    )
+  } finally {
+    original.dispose()
+    quantized.dispose()
+  }
+}
+
+function weightBytes(dir: string): number {
+  const checkpoint = openCheckpoint(dir)
+  checkpoint.close()
+  return checkpoint.totalBytes
+}
+
+function shownResult({
+  out,
+  bits,
+  group,
+  bytes,
+  report,
+}: {
+  out: string
+  bits: number
+  group: number
+  bytes: { before: number; after: number }
+  report: QuantizedReport | null
+}): string {
+  const head = `${out}: ${bits} bits in groups of ${group}, ${si(bytes.before, 'B')} -> ${si(bytes.after, 'B')}\n`
+  if (!report) return head
+  const { loss, agreement, layers } = report
+  const nats = (value: number) => value.toFixed(4)
+  const error = (value: number | null) => (value === null ? '' : percent(value))
+  const rows = layers.map((layer) => [
+    String(layer.layer),
+    error(layer.others),
+    error(layer.busy),
+    error(layer.rare),
+    layer.experts.map((expert) => `${percent(expert.error)} (${percent(expert.share)})`).join('  '),
+  ])
+  return [
+    head,
+    `loss ${nats(loss.before)} -> ${nats(loss.after)} (${nats(loss.after - loss.before)}) nats a token of held-out texts\n`,
+    `the same next token after ${percent(agreement.share)} of ${agreement.tokens} tokens\n\n`,
+    table(
+      [
+        ['layer', 'outside experts', 'busy experts', 'rare experts', 'each expert (its share of tokens)'],
+        ...rows,
+      ],
+      [4],
+    ),
+    'errors: root mean square, of the numbers of the matrices\n',
+  ].join('')
+}
