@@ -40,8 +40,8 @@ export function held<T extends tf.Tensor>(x: T, dtype: HalfDtype, transposed = f
   return holdTensor(activeTensorflow(), new Uint8Array(bits.buffer), shape, { dtype }, transposed) as T
 }
 
-/** The model with its matrices held in a half type, as loading holds them. */
-export function heldModel({ config, weights }: MoeModel, dtype: HalfDtype): MoeModel {
+/** A model's numbers by our name of a stored tensor, as a checkpoint has them. */
+export function numbersOf({ config, weights }: MoeModel): (ours: string) => Float32Array {
   const tensors = leaves<tf.Tensor | Float32Array>(weights).filter(
     (entry): entry is [string, tf.Tensor] => entry[1] instanceof tf.Tensor && !entry[0].includes('.stacked.'),
   )
@@ -51,12 +51,17 @@ export function heldModel({ config, weights }: MoeModel, dtype: HalfDtype): MoeM
     values: tensor.dataSync() as Float32Array,
     variable: null as never,
   }))
-  const numbers = storedValues(config, parameters, weights)
-  const packed = packWeights(weightTable(config), {
+  return storedValues(config, parameters, weights)
+}
+
+/** The model with its matrices held in a half type, as loading holds them. */
+export function heldModel(model: MoeModel, dtype: HalfDtype): MoeModel {
+  const numbers = numbersOf(model)
+  const packed = packWeights(weightTable(model.config), {
     stacked: false,
     read: ({ name }: StoredTensor, target: Float32Array) => target.set(numbers(name)),
     holding: () => ({ dtype }),
     readHeld: ({ name }, target) => target.set(new Uint8Array(inBits(numbers(name), dtype).buffer)),
   })
-  return new MoeModel(config, packed)
+  return new MoeModel(model.config, packed)
 }

@@ -1,0 +1,166 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as tf from '@tensorflow/tfjs-core'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openCheckpoint } from '../../src/checkpoint/disk.ts'
+import { decodeBf16 } from '../../src/checkpoint/dtype.ts'
+import { inGroups } from '../../src/checkpoint/groups.ts'
+import { type QuantizeOptions, quantizeCheckpoint } from '../../src/checkpoint/quantize.ts'
+import { saveCheckpoint } from '../../src/checkpoint/save.ts'
+import { startRuntime } from '../../src/device/index.ts'
+import { loadModel, readConfig } from '../../src/load-model.ts'
+import { leaves } from '../../src/model/tree.ts'
+import { DISPATCHES } from '../../src/model/ways.ts'
+import { numbersOf } from '../helpers/held.ts'
+import { logitsOf } from '../helpers/logits.ts'
+import { randomModel, randomNumbers, randomTokens } from '../helpers/random.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'quantize-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const V = 40
+const source = join(folder, 'source')
+
+beforeAll(async () => {
+  await startRuntime({ device: 'cpu', threads: 2 })
+  const model = randomModel({ D: 64, H: 96, E: 4, K: 2, V })
+  saveCheckpoint(source, model.config, 'F32', numbersOf(model))
+  model.dispose()
+})
+
+/** The source quantised, in a folder of its own. */
+function quantized(name: string, options: Partial<QuantizeOptions> = {}) {
+  const out = join(folder, name)
+  const { config, family } = readConfig(source)
+  const json = JSON.parse(readFileSync(join(source, 'config.json'), 'utf8'))
+  const checkpoint = openCheckpoint(source)
+  const settings = { bits: 4, group: 32, keep: ['embedding'], ...options } as QuantizeOptions
+  try {
+    return { out, errors: quantizeCheckpoint({ checkpoint, config, family, json }, out, settings) }
+  } finally {
+    checkpoint.close()
+  }
+}
+
+describe('a matrix in groups', () => {
+  const matrices = fc.record({
+    bits: fc.constantFrom(8 as const, 4 as const),
+    group: fc.constantFrom(32, 64, 128),
+    groups: fc.integer({ min: 1, max: 6 }),
+    seed: fc.nat(),
+    size: fc.constantFrom(1e-3, 1, 50),
+  })
+
+  /** What packed numbers stand for, one at a time. */
+  function definition(
+    { numbers, scales }: ReturnType<typeof inGroups>,
+    bits: 8 | 4,
+    group: number,
+  ): number[] {
+    const wide = new Uint32Array(scales.length)
+    decodeBf16(scales, wide, 0)
+    const scale = new Float32Array(wide.buffer)
+    return Array.from({ length: (numbers.length * 8) / bits }, (_, i) => {
+      const whole = bits === 8 ? numbers[i] : i % 2 === 0 ? numbers[i >> 1] & 15 : numbers[i >> 1] >> 4
+      return (whole - 2 ** (bits - 1)) * scale[Math.floor(i / group)]
+    })
+  }
+
+  test('is within half a step of what it was, its error is the one told, and looking for a scale never makes it worse', () => {
+    fc.assert(
+      fc.property(matrices, ({ bits, group, groups, seed, size }) => {
+        const next = randomNumbers(seed)
+        const values = Float32Array.from({ length: group * groups }, () => size * next() ** 3)
+        const nearest = inGroups(values, { bits, group }, [1])
+        const stands = definition(nearest, bits, group)
+        for (let g = 0; g < groups; g++) {
+          const part = values.subarray(g * group, (g + 1) * group)
+          const step = Math.max(...part.map(Math.abs)) / (2 ** (bits - 1) - 0.5)
+          for (const [i, value] of part.entries())
+            expect(Math.abs(stands[g * group + i] - value)).toBeLessThan(0.52 * step + 0.01 * Math.abs(value))
+        }
+        const squared = values.reduce((sum, value, i) => sum + (value - stands[i]) ** 2, 0)
+        expect(nearest.squaredError).toBeCloseTo(squared, 5 - Math.floor(Math.log10(size ** 2 + 1)))
+        expect(inGroups(values, { bits, group }).squaredError).toBeLessThanOrEqual(nearest.squaredError)
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  test('of zeros is zeros', () => {
+    expect(definition(inGroups(new Float32Array(64), { bits: 4, group: 32 }), 4, 32)).toEqual(
+      new Array(64).fill(0),
+    )
+  })
+})
+
+describe.each([
+  { bits: 8, group: 32 },
+  { bits: 4, group: 32 },
+] as const)('$bits bits in groups of $group', ({ bits, group }) => {
+  test('held so, a model is the one of the same numbers in float32, eagerly and as graphs of any number of rows', async () => {
+    const before = tf.memory().numTensors
+    const { out, errors } = quantized(`${bits}-${group}`, { bits, group })
+    for (const { relative } of errors) expect(relative).toBeLessThan(bits === 8 ? 0.008 : 0.12)
+    const [full, held] = [
+      await loadModel(out, { device: 'cpu', dtype: 'float32' }),
+      await loadModel(out, { device: 'cpu' }),
+    ]
+    expect([full.dtype, held.dtype]).toEqual(['float32', `int${bits}`])
+    const numbers = new Map(leaves<tf.Tensor>(full.weights))
+    for (const [path, tensor] of leaves<tf.Tensor | Float32Array>(held.weights)) {
+      if (tensor instanceof tf.Tensor)
+        expect([...tensor.dataSync()], path).toEqual([...numbers.get(path)!.dataSync()])
+    }
+    for (const dispatch of DISPATCHES)
+      for (const rows of [1, 3, 16, 40]) {
+        const tokens = randomTokens(rows, V, rows)
+        const [expected, actual] = [full, held].map((model) => logitsOf(model.forward(tokens, { dispatch })))
+        const eager = logitsOf(held.forward(tokens, { dispatch, interventions: {} }))
+        const most = Math.max(...expected.map(Math.abs))
+        for (const [i, value] of expected.entries()) {
+          expect(Math.abs(actual[i] - value)).toBeLessThan(2e-5 * most)
+          expect(Math.abs(eager[i] - value)).toBeLessThan(2e-5 * most)
+        }
+      }
+    for (const model of [full, held]) model.dispose()
+    expect(tf.memory().numTensors).toBe(before)
+  })
+})
+
+test('what is kept stays, the unembedding has 8 bits, and the numbers of every matrix are told', () => {
+  const { out, errors } = quantized('kept', { keep: ['embedding', 'attention'] })
+  const checkpoint = openCheckpoint(out)
+  const names = checkpoint.names()
+  const [packed, shape] = ['packed', 'shape'].map((part) => checkpoint.get(`lm_head.weight_${part}`))
+  expect([packed.dtype, packed.shape, shape.dtype]).toEqual(['I32', [V, 64 / 4], 'I64'])
+  expect(names).toContain('model.layers.0.self_attn.q_proj.weight')
+  expect(names).toContain('model.layers.1.block_sparse_moe.gate.weight')
+  expect(checkpoint.get('model.layers.1.block_sparse_moe.experts.2.w2.weight_packed').shape).toEqual([
+    64,
+    96 / 8,
+  ])
+  checkpoint.close()
+  expect(errors.map(({ bits }) => bits).sort()).toEqual([...new Array(2 * 4 * 3).fill(4), 8])
+})
+
+test('rows that are no whole groups, and what this library cannot read, are one sentence', async () => {
+  expect(() => quantized('odd', { group: 128 })).toThrow(
+    /^group: is 128, expected a divisor of the 64 inputs of /,
+  )
+  const { out } = quantized('settings')
+  const file = join(out, 'config.json')
+  const json = JSON.parse(readFileSync(file, 'utf8'))
+  const load = (settings: object) => {
+    writeFileSync(file, JSON.stringify({ ...json, quantization_config: settings }))
+    return loadModel(out, { device: 'cpu' })
+  }
+  await expect(load({ quant_method: 'gptq' })).rejects.toThrow(
+    'config.json: "quantization_config.quant_method" is "gptq", expected weights that are not quantised, or compressed-tensors',
+  )
+  await expect(load({ quant_method: 'compressed-tensors', format: 'dense' })).rejects.toThrow(
+    '"quantization_config.format" is "dense", expected pack-quantized',
+  )
+})
