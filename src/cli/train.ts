@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { Presets, SingleBar } from 'cli-progress'
 import { type Command, Option } from 'commander'
 import { startRuntime } from '../device/index.ts'
 import { memoryLimit } from '../device/memory.ts'
@@ -9,15 +8,21 @@ import { allOptions, type GlobalOptions, positive, seed, wholeNumber } from '../
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
-import { progressLines } from '../script/progress.ts'
+import { startProgress } from '../script/progress.ts'
 import { deviceLine } from '../train/card-words.ts'
 import { checkpointDir, readTrainingState, resumeTraining, type Training } from '../train/checkpoint.ts'
 import type { StepRecord } from '../train/log.ts'
-import { exportModel, modelDir, planMinutes, runTraining, startTraining } from '../train/loop.ts'
+import {
+  exportModel,
+  modelDir,
+  planMinutes,
+  runTraining,
+  startTraining,
+  type TrainHooks,
+} from '../train/loop.ts'
 import { PRESET_NAMES, type PresetName, presetOf, SIZE_NAMES, type SizeName } from '../train/presets.ts'
 import { type TrainSettings, trainSettings } from '../train/settings.ts'
 import { checkTrainingSize } from '../train/size.ts'
-import type { ValidationResult } from '../train/trainer.ts'
 
 interface Flags {
   preset?: PresetName
@@ -41,7 +46,6 @@ const MAX_MINUTES = 366 * 24 * 60
 const MAX_ROWS = 1e9
 const MAX_LENGTH = 1e9
 const MAX_LEARNING_RATE = 1000
-const BAR = 'train [{bar}] {value}/{total}  {what}'
 
 const EXAMPLES = `
 Presets:
@@ -97,7 +101,7 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   await interruptible('a checkpoint is written after this step', async (signal) => {
     const training = flags.resume ? resumeTraining(out) : await prepare(settings, flags.minutes)
     try {
-      const finished = await withProgress(training, (hooks) =>
+      const finished = await withSteps(training, (hooks) =>
         runTraining(out, training, { signal, device: deviceLine(report), ...hooks }),
       )
       if (finished) await exportModel(out, modelDir(out), training)
@@ -173,40 +177,29 @@ function closing(out: string, { trainer }: Training, finished: boolean): string 
   return `stopped after step ${step} of ${settings.steps}; go on with --out ${out} --resume\n`
 }
 
-interface ProgressHooks {
-  onStep(record: StepRecord): void
-  onValidation(result: ValidationResult): void
-}
-
-/** A bar on a terminal, else a line now and then; both on stderr. */
-async function withProgress<T>(
+/** Shows the steps of `work`; without a terminal its validations too. */
+async function withSteps<T>(
   { trainer }: Training,
-  work: (hooks: ProgressHooks) => Promise<T>,
+  work: (hooks: Pick<TrainHooks, 'onStep' | 'onValidation'>) => Promise<T>,
 ): Promise<T> {
   const { steps, rows, length } = trainer.settings
-  const lines = progressLines()
-  const bar = new SingleBar(
-    { format: BAR, stream: process.stderr, barsize: 20, hideCursor: true },
-    Presets.rect,
-  )
+  const shown = startProgress('train')
   let speed = 0 // smoothed, so that the time left does not jump
   const first = trainer.step + 1
-  bar.start(steps, trainer.step, { what: '' })
   try {
     return await work({
       onStep: (record) => {
-        speed = speed === 0 ? record.tokensPerSecond : 0.9 * speed + 0.1 * record.tokensPerSecond
-        const what = describe(record, speed, ((steps - record.step) * rows * length) / speed)
-        bar.update(record.step, { what })
-        lines.show(`step ${record.step}/${steps}  ${what}`, record.step === first || record.step === steps)
+        const { step, tokensPerSecond } = record
+        speed = speed === 0 ? tokensPerSecond : 0.9 * speed + 0.1 * tokensPerSecond
+        const what = `${step}/${steps}  ${describe(record, speed, ((steps - step) * rows * length) / speed)}`
+        shown.show(step / steps, what, `step ${what}`, step === first || step === steps)
       },
       onValidation: ({ step, validation }) => {
         if (!process.stderr.isTTY) remark(`step ${step}  validation loss ${validation.toFixed(3)}`)
       },
     })
   } finally {
-    lines.stop()
-    bar.stop()
+    shown.stop()
   }
 }
 
