@@ -3,45 +3,33 @@ import type { LayerTrace, TraceRow } from '../model/trace.ts'
 import { mean, sum } from '../sums.ts'
 
 /** What one mixture layer did over the T tokens of a trace, in numbers. Shares are of one; entropies in nats. */
-export interface LayerStatistics {
-  layer: number
-  /** 1 when balanced; see `loadBalanceLoss`. */
-  loadBalanceLoss: number
-  /** Experts that got at least one token. */
-  expertsUsed: number
-  /** [E]; see `utilisation`. */
-  utilisation: number[]
-  /** 0 when balanced; see `maxViolation`. */
-  maxViolation: number
-  /** 1 when balanced; see `normalisedLoadEntropy`. */
-  normalisedLoadEntropy: number
-  /** [E, E]; see `coactivation`. */
-  coactivation: number[][]
-  /** Null without two successive tokens; see `routingAgreement`. */
-  routingAgreement: number | null
-  /** Mean over tokens; null if no token has a margin (K = E, or too many experts disabled). */
-  meanMargin: number | null
-  /** Mean over tokens of the entropy of the scores. */
-  meanEntropy: number
-  /** Assignments that a capacity limit dropped: T K less the sum of tokensPerExpert. */
-  dropped: number
-}
+export type LayerStatistics = ReturnType<typeof layerStatistics>
 
 /** All statistics of a layer; `rows` are the trace's tokens. */
-export function layerStatistics(layer: LayerTrace, rows: readonly TraceRow[]): LayerStatistics {
+export function layerStatistics(layer: LayerTrace, rows: readonly TraceRow[]) {
   const shares = utilisation(layer)
   const margins = layer.margins.filter((margin) => margin !== null)
   return {
     layer: layer.layer,
+    /** 1 when balanced; see `loadBalanceLoss`. */
     loadBalanceLoss: loadBalanceLoss(layer),
+    /** Experts that got at least one token. */
     expertsUsed: shares.filter((share) => share > 0).length,
+    /** [E]; see `utilisation`. */
     utilisation: shares,
+    /** 0 when balanced; see `maxViolation`. */
     maxViolation: maxViolation(layer),
+    /** 1 when balanced; see `normalisedLoadEntropy`. */
     normalisedLoadEntropy: normalisedLoadEntropy(layer),
+    /** [E, E]; see `coactivation`. */
     coactivation: coactivation(layer),
+    /** Null without two successive tokens; see `routingAgreement`. */
     routingAgreement: routingAgreement(layer, rows),
+    /** Mean over tokens; null if no token has a margin (K = E, or too many experts disabled). */
     meanMargin: margins.length > 0 ? mean(margins) : null,
+    /** Mean over tokens of the entropy of the scores. */
     meanEntropy: mean([...layer.entropies]),
+    /** Assignments that a capacity limit dropped: T K less the sum of tokensPerExpert. */
     dropped: layer.expertIndices.length - sum(layer.tokensPerExpert),
   }
 }
