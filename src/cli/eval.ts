@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { DOMAINS, type Domain } from '../corpus/index.ts'
+import { EVAL_SPLITS } from '../eval/domains.ts'
 import { EVAL_DEFAULTS, type EvalOptions, evaluate } from '../eval/run.ts'
-import { EVAL_SPLITS } from '../eval/types.ts'
 import type { LoadOptions } from '../load-model.ts'
 import {
   allOptions,

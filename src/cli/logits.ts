@@ -17,6 +17,7 @@ import { jsonRow, writeAll } from '../script/output.ts'
 import { checkRunSize } from '../script/run-size.ts'
 import { table } from '../text/columns.ts'
 import { quoted } from '../text/foreign.ts'
+import { nineDigits } from '../text/number.ts'
 import { loadTold } from './loading.ts'
 
 interface Options {
@@ -100,15 +101,15 @@ function* toJson(sequences: Float32Array[][], layers: LayerTrace[]): Generator<s
 }
 
 function layerJson({ layer, numExperts, topK, ...trace }: LayerTrace): string {
-  const fields = {
-    layer: String(layer),
-    routerLogits: `[${split(trace.routerLogits, numExperts).map(jsonRow)}]`,
-    expertIndices: JSON.stringify(split(trace.expertIndices, topK).map((row) => [...row])),
-    expertWeights: `[${split(trace.expertWeights, topK).map(jsonRow)}]`,
-    tokensPerExpert: JSON.stringify([...trace.tokensPerExpert]),
-  }
-  const entries = Object.entries(fields).map(([name, json]) => `"${name}": ${json}`)
-  return `{${entries.join(', ')}}`
+  const floats = (values: Float32Array, width: number) =>
+    split(values, width).map((row) => Array.from(row, nineDigits))
+  return JSON.stringify({
+    layer,
+    routerLogits: floats(trace.routerLogits, numExperts),
+    expertIndices: split(trace.expertIndices, topK).map((row) => [...row]),
+    expertWeights: floats(trace.expertWeights, topK),
+    tokensPerExpert: [...trace.tokensPerExpert],
+  })
 }
 
 /** Row-major [T, width] as T rows. */
