@@ -4,7 +4,8 @@ import { filled } from './template.ts'
 import type { Draft, Split } from './types.ts'
 import { WORDS } from './words.ts'
 
-const { nouns, lists, limits, comparisons, programs } = WORDS.code
+const { nouns, lists, limits, comparisons } = WORDS.code
+const programs: Readonly<Record<string, string[]>> = WORDS.code.programs
 
 /** What a program is named after and works on; `limit` is a parameter beside the list. */
 interface Signature {

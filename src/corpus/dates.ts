@@ -3,7 +3,9 @@ import { drawIn } from './split.ts'
 import type { Draft, Split } from './types.ts'
 import { WORDS } from './words.ts'
 
-const { weekdays, months } = WORDS
+const { weekdays } = WORDS
+/** With their days in a common year. */
+const months = Object.entries(WORDS.months)
 const NUMERALS = {
   M: 1000,
   CM: 900,

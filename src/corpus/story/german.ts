@@ -1,30 +1,22 @@
+import { createRequire } from 'node:module'
 import type { Random } from '../random.ts'
-import type { Gender, Scene } from './scene.ts'
+import type { Scene } from './scene.ts'
 import { tell } from './template.ts'
 
-/** The words before a noun by its gender, named by the masculine form; `sein` and its cases stand for every possessive. */
-const DETERMINERS: Readonly<Record<string, Record<Gender, string>>> = {
-  der: { m: 'der', f: 'die', n: 'das' },
-  den: { m: 'den', f: 'die', n: 'das' },
-  dem: { m: 'dem', f: 'der', n: 'dem' },
-  ein: { m: 'ein', f: 'eine', n: 'ein' },
-  einen: { m: 'einen', f: 'eine', n: 'ein' },
-  einem: { m: 'einem', f: 'einer', n: 'einem' },
-  sein: { m: 'sein', f: 'seine', n: 'sein' },
-  seinen: { m: 'seinen', f: 'seine', n: 'sein' },
-  seinem: { m: 'seinem', f: 'seiner', n: 'seinem' },
+/**
+ * The words before a noun and for it, by its gender, named by the masculine form; `sein` and its cases stand for every possessive. An
+ * adjective's ending after `ein` and `sein`, which do not show the gender themselves, is a strong one.
+ */
+interface Grammar {
+  determiners: Record<string, Record<string, string>>
+  pronouns: Record<string, Record<string, string>>
+  strongEndings: Record<string, string>
 }
-const PRONOUNS: Readonly<Record<string, Record<Gender, string>>> = {
-  er: { m: 'er', f: 'sie', n: 'es' },
-  ihn: { m: 'ihn', f: 'sie', n: 'es' },
-  ihm: { m: 'ihm', f: 'ihr', n: 'ihm' },
-}
-/** An adjective's ending after `ein` and `sein`, which do not show the gender themselves. */
-const STRONG: Readonly<Record<Gender, string>> = { m: 'er', f: 'e', n: 'es' }
+const { determiners, pronouns, strongEndings }: Grammar = createRequire(import.meta.url)('./german.json')
 
 interface Words {
   de: string
-  gender: Gender
+  gender: string
   adjective?: string
 }
 
@@ -45,11 +37,11 @@ export function germanStory(scene: Scene, random: Random): string {
     seine: possessive('seine', hero.gender),
     seiner: possessive('seiner', hero.gender),
   }
-  for (const [word, byGender] of Object.entries(PRONOUNS)) {
+  for (const [word, byGender] of Object.entries(pronouns)) {
     slots[word] = byGender[hero.gender]
     for (const [name, { gender }] of Object.entries(nouns)) slots[`${word}_${name}`] = byGender[gender]
   }
-  for (const [word, byGender] of Object.entries(DETERMINERS)) {
+  for (const [word, byGender] of Object.entries(determiners)) {
     slots[word] ??= possessive(word, hero.gender)
     for (const [name, noun] of Object.entries(nouns)) {
       const before = possessive(byGender[noun.gender], hero.gender)
@@ -62,7 +54,7 @@ export function germanStory(scene: Scene, random: Random): string {
 /** What slots may name, with an adjective where they have one. */
 function nounsOf({ hero, friend, thing, look, place, trait, ...rest }: Scene, animalLook: string) {
   const girl = hero.gender === 'f'
-  const friendOf = (gender: 'm' | 'f') => (gender === 'f' ? 'Freundin' : 'Freund')
+  const friendOf = (gender: string) => (gender === 'f' ? 'Freundin' : 'Freund')
   return {
     kind: { de: girl ? 'Mädchen' : 'Junge', gender: girl ? 'n' : 'm', adjective: trait.de },
     alte: { de: rest.elder === 'f' ? 'Frau' : 'Mann', gender: rest.elder, adjective: 'alt' },
@@ -79,7 +71,7 @@ function nounsOf({ hero, friend, thing, look, place, trait, ...rest }: Scene, an
 }
 
 /** His is sein, her is ihr; other words stay. */
-function possessive(word: string, owner: 'm' | 'f'): string {
+function possessive(word: string, owner: string): string {
   return owner === 'f' ? word.replace(/^sein/, 'ihr') : word
 }
 
@@ -87,6 +79,6 @@ function possessive(word: string, owner: 'm' | 'f'): string {
 function inflected({ adjective, gender }: Words, after: string): string[] {
   if (adjective === undefined) return []
   const oblique = after.endsWith('em') || (gender === 'm' && after.endsWith('en'))
-  const ending = after.startsWith('d') ? 'e' : STRONG[gender]
+  const ending = after.startsWith('d') ? 'e' : strongEndings[gender]
   return [adjective + (oblique ? 'en' : ending)]
 }

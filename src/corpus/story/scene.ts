@@ -3,65 +3,19 @@ import type { Random } from '../random.ts'
 import { drawIn } from '../split.ts'
 import type { Split } from '../types.ts'
 
-/** A word, phrase or sentence in both languages. */
-interface Phrase {
-  en: string
-  de: string
-}
-
-/** Grammatical gender: of a person in English, of every noun in German. */
-export type Gender = 'm' | 'f' | 'n'
-
-export interface Noun extends Phrase {
-  gender: Gender
-}
-
-export interface Person {
-  name: string
-  gender: 'm' | 'f'
-}
-
-interface Place extends Noun {
-  /** Where one is, and where one goes. */
-  at: Phrase
-  to: Phrase
-  /** A spot there where things lie hidden. */
-  spot: Phrase
-  /** A sentence about what is seen or heard there. */
-  detail: Phrase
-}
-
-/** What stories are made of. No name ends in s, x or z, so that a German genitive never needs an apostrophe. */
-interface World {
-  people: Person[]
-  places: Place[]
-  /** Some can fall and break, and be mended. */
-  things: (Noun & { breakable: boolean })[]
-  /** Adjectives of things; the German ones take regular endings. */
-  looks: Phrase[]
-  /** Of a hero, by the English word the German one. */
-  traits: Record<string, string>
-  animals: Noun[]
-  foods: Noun[]
-  /** What happens, and the traits of a hero to whom it could happen; both languages tell the same plots. */
-  plots: Record<string, string[]>
-}
-
-const WORLD: World = createRequire(import.meta.url)('./world.json')
+/*
+ * What stories are made of, in both languages. `gender` is that of a person in English, of every noun in German. Of a place: where
+ * one is (`at`), where one goes (`to`), a spot there where things lie hidden, a sentence about what is seen or heard. A thing that
+ * is breakable can fall and be mended. German adjectives (`looks`, `traits`) take regular endings. `plots` are what happens, with
+ * the traits of a hero to whom it could. No name ends in s, x or z, so that a German genitive never needs an apostrophe.
+ */
+const { people, places, things, looks, animals, foods, ...world }: typeof import('./world.json') =
+  createRequire(import.meta.url)('./world.json')
+const plots: Readonly<Record<string, string[]>> = world.plots
+const traits: Readonly<Record<string, string>> = world.traits
 
 /** Who, where, with what, and what happens: decided before a language tells it. */
-export interface Scene {
-  hero: Person
-  friend: Person
-  trait: Phrase
-  place: Place
-  thing: Noun
-  look: Phrase
-  animal: Noun
-  food: Noun
-  elder: Person['gender']
-  plot: string
-}
+export type Scene = ReturnType<typeof draw>
 
 /** A scene whose (character, place, object, plot) belongs to the split; both languages share the assignment. */
 export function drawScene(random: Random, split: Split): Scene {
@@ -72,8 +26,7 @@ export function sceneKey({ hero, place, thing, plot }: Scene): string {
   return `story ${hero.name} ${place.en} ${thing.en} ${plot}`
 }
 
-function draw(random: Random): Scene {
-  const { people, places, things, looks, traits, animals, foods, plots } = WORLD
+function draw(random: Random) {
   const hero = random.pick(people)
   const plot = random.pick(Object.keys(plots))
   const friend = random.pick(people.filter((person) => person !== hero))
@@ -87,7 +40,8 @@ function draw(random: Random): Scene {
     look: random.pick(looks),
     animal: random.pick(animals),
     food: random.pick(foods),
-    elder: random.pick(['m', 'f'] as const),
+    /** Of an old man or woman. */
+    elder: random.pick(['m', 'f']),
     plot,
   }
 }

@@ -5,19 +5,11 @@ import { filled, type Slots } from '../template.ts'
 const require = createRequire(import.meta.url)
 
 /**
- * How a language tells the stories of `world.json`. In a template `{a|b}` is one of the alternatives, `$slot` a word of the
- * story (also inside an alternative); one that begins with `?` is told half of the time. Only the hero gets pronouns, so that a
- * reader can always tell who is meant.
+ * How a language tells the stories of `world.json`: openings, friends, the sentences of each plot in order, closings. In a template
+ * `{a|b}` is one of the alternatives, `$slot` a word of the story (also inside an alternative), `$day` the language's own; one that
+ * begins with `?` is told half of the time. Only the hero gets pronouns, so that a reader can always tell who is meant.
  */
-interface Language {
-  /** What `$day` stands for. */
-  day: string
-  openings: string[]
-  friends: string[]
-  closings: string[]
-  /** The sentences of each plot, in order. */
-  plots: Record<string, string[]>
-}
+type Language = typeof import('./english.json') & { plots: Record<string, string[]> }
 
 /** A story of the plot in a language, which names the file beside this one. */
 export function tell(language: 'english' | 'german', plot: string, slots: Slots, random: Random): string {
