@@ -27,7 +27,7 @@ import { decisionToJson, traceToJson } from '../trace/json.ts'
 import { readPageAssets } from '../trace/page/read.ts'
 import { tracePicture } from '../trace/picture.ts'
 import { type TraceRun, traceRun } from '../trace/run.ts'
-import { layerStatistics, statisticsTexts } from '../trace/statistics.ts'
+import { layerStatistics, STATISTICS } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { analyseCommand } from './analyse.ts'
 import { colourDepth } from './colour-depth.ts'
@@ -250,15 +250,10 @@ function placeOf({ trace }: Traced, flags: Flags): { layer: number; token: numbe
 }
 
 /** The statistics of each layer as a table. */
-function summary({ trace }: TraceRun): string {
-  const { rows, layers } = trace
-  const heading = ['layer', 'loss', 'used', 'busiest', 'MaxVio', 'evenness', 'agreement', 'margin', 'entropy']
+function summary({ trace: { rows, layers } }: TraceRun): string {
   const lines = layers.map((layer) => {
-    const s = layerStatistics(layer, rows)
-    const busiest = s.utilisation.indexOf(Math.max(...s.utilisation))
-    const { loss, balance, dropped } = statisticsTexts(s)
-    const load = `${busiest} (${(100 * s.utilisation[busiest]).toFixed(0)}%)`
-    return [String(layer.layer), loss, `${s.expertsUsed}/${layer.numExperts}`, load, ...balance, dropped]
+    const statistics = layerStatistics(layer, rows)
+    return [String(layer.layer), ...STATISTICS.map(([, , , text]) => text(statistics))]
   })
-  return table([[...heading, 'dropped'], ...lines])
+  return table([['layer', ...STATISTICS.map(([short]) => short)], ...lines])
 }

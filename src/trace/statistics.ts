@@ -34,16 +34,46 @@ export function layerStatistics(layer: LayerTrace, rows: readonly TraceRow[]) {
   }
 }
 
-/** The numbers of a layer as tables show them, in the order of `LayerStatistics`; none is a dash. */
-export function statisticsTexts(s: LayerStatistics) {
-  const text = (value: number | null) => (value === null ? '-' : value.toFixed(3))
-  return {
-    loss: text(s.loadBalanceLoss),
-    balance: [s.maxViolation, s.normalisedLoadEntropy, s.routingAgreement, s.meanMargin, s.meanEntropy].map(
-      text,
-    ),
-    dropped: String(s.dropped),
-  }
+/** The columns of layers in numbers: short and whole heading, what it means, and the text of a layer; none is a dash. */
+export const STATISTICS: readonly [
+  short: string,
+  name: string,
+  meaning: string,
+  text: (s: LayerStatistics) => string,
+][] = [
+  ['loss', 'load-balance loss', '1 when balanced', (s) => threeDigits(s.loadBalanceLoss)],
+  ['used', 'experts used', '', (s) => `${s.expertsUsed}/${s.utilisation.length}`],
+  ['busiest', 'busiest expert', 'and its share of the assignments', (s) => busiestText(s)],
+  [
+    'MaxVio',
+    'MaxVio',
+    'largest load above the mean, as a share of the mean',
+    (s) => threeDigits(s.maxViolation),
+  ],
+  [
+    'evenness',
+    'evenness of load',
+    'entropy / ln E, 1 when balanced',
+    (s) => threeDigits(s.normalisedLoadEntropy),
+  ],
+  [
+    'agreement',
+    'agreement',
+    'share of experts that successive tokens have in common',
+    (s) => threeDigits(s.routingAgreement),
+  ],
+  ['margin', 'mean margin', 'worst chosen less best not chosen', (s) => threeDigits(s.meanMargin)],
+  ['entropy', 'mean entropy', 'of the scores, nats', (s) => threeDigits(s.meanEntropy)],
+  ['dropped', 'dropped', 'assignments over capacity', (s) => String(s.dropped)],
+]
+
+function threeDigits(value: number | null): string {
+  return value === null ? '-' : value.toFixed(3)
+}
+
+function busiestText({ utilisation }: LayerStatistics): string {
+  const most = Math.max(...utilisation)
+  return `${utilisation.indexOf(most)} (${(100 * most).toFixed(0)}%)`
 }
 
 /**
