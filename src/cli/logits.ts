@@ -18,7 +18,8 @@ import { checkRunSize } from '../script/run-size.ts'
 import { table } from '../text/columns.ts'
 import { quoted } from '../text/foreign.ts'
 import { nineDigits } from '../text/number.ts'
-import { loadTold } from './loading.ts'
+import { counted } from '../text/units.ts'
+import { withModel } from './loading.ts'
 
 interface Options {
   tokens?: number[][]
@@ -56,8 +57,7 @@ export function registerLogits(program: Command): void {
 async function runLogits(dir: string, command: Command): Promise<void> {
   const { tokens, trace, json, device, debug, dispatch, executor, dtype } = allOptions<Options>(command)
   if (!tokens) throw new UsageError('logits needs --tokens, at least once')
-  const model = await loadTold(dir, { device, debug, dispatch, executor, dtype })
-  try {
+  await withModel(dir, { device, debug, dispatch, executor, dtype }, async (model) => {
     for (const sequence of tokens) checkPromptLength(sequence.length, model.config)
     const longest = Math.max(...tokens.map((sequence) => sequence.length))
     checkRunSize(`--tokens, ${tokens.length} times`, model, {
@@ -71,9 +71,7 @@ async function runLogits(dir: string, command: Command): Promise<void> {
     const rows = realRows(values, tokens, model.config.vocabSize)
     const layers = result.trace?.layers ?? []
     await writeAll(json ? toJson(rows, layers) : toText(rows, layers, tokens, model))
-  } finally {
-    model.dispose()
-  }
+  })
 }
 
 /** Logits [B, T, V] as one row [V] a token of each sequence, without the padding on the left. */
@@ -128,7 +126,7 @@ async function* toText(
 ): AsyncGenerator<string> {
   for (const [b, rows] of sequences.entries()) {
     const last = rows[rows.length - 1]
-    yield `${b > 0 ? '\n' : ''}sequence ${b}, ${rows.length} tokens: most likely next tokens\n`
+    yield `${b > 0 ? '\n' : ''}sequence ${b}, ${counted(rows.length, 'token')}: most likely next tokens\n`
     const best: string[][] = []
     for (const token of mostLikely(last, LISTED)) {
       const text = await tokenizer?.decode([token], { skipSpecialTokens: false })

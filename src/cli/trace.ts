@@ -31,7 +31,7 @@ import { layerStatistics, STATISTICS } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { analyseCommand } from './analyse.ts'
 import { colourDepth } from './colour-depth.ts'
-import { loadTold } from './loading.ts'
+import { withModel } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 import {
   addInterventionOptions,
@@ -137,8 +137,7 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
   if (mixturesOf(config.layers).length === 0) {
     throw new InputError(`${dir}: every layer is dense, so there is no router to trace`)
   }
-  const model = await loadTold(dir, flags)
-  try {
+  await withModel(dir, flags, async (model) => {
     const tokens = flags.tokens ?? (await promptTokens(flags.prompt as string, model))
     const { maxTokens, dispatch } = flags
     checkRunSize(`--max-tokens ${maxTokens}`, model, { sequences: 1, tokens: tokens.length + maxTokens })
@@ -153,9 +152,7 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
     if (flags.analyse) await showAnalysis(traced, flags, interventions)
     else await show(traced, flags)
     if (failure) throw failure
-  } finally {
-    model.dispose()
-  }
+  })
 }
 
 function checkFlags(flags: Flags): void {

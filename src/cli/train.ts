@@ -4,11 +4,12 @@ import { type Command, Option } from 'commander'
 import { startRuntime } from '../device/index.ts'
 import { memoryLimit } from '../device/memory.ts'
 import { InputError, UsageError } from '../errors.ts'
-import { allOptions, type GlobalOptions, positive, seed, wholeNumber } from '../script/arguments.ts'
+import { allOptions, flagOf, type GlobalOptions, positive, seed, wholeNumber } from '../script/arguments.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
 import { startProgress } from '../script/progress.ts'
+import { counted } from '../text/units.ts'
 import { deviceLine } from '../train/card-words.ts'
 import { checkpointDir, readTrainingState, resumeTraining, type Training } from '../train/checkpoint.ts'
 import type { StepRecord } from '../train/log.ts'
@@ -120,26 +121,35 @@ function defaultOut({ preset, size = 'full' }: Flags): string {
   return join('runs', size === 'full' ? preset! : `${preset}-${size}`)
 }
 
-function settingsOf({
-  preset,
-  size,
-  corpus,
-  steps,
-  seed,
-  batch,
-  length,
-  learningRate,
-}: Flags): TrainSettings {
-  const chosen = { size, corpus, seed, rows: batch, length, peakLearningRate: learningRate }
-  const given = Object.fromEntries(Object.entries(chosen).filter(([, value]) => value !== undefined))
-  return trainSettings({ preset: preset!, steps: steps ?? DEFAULT_STEPS, ...given })
+/** What flags set, by the names of settings. */
+const SETTINGS = {
+  preset: 'preset',
+  size: 'size',
+  steps: 'steps',
+  seed: 'seed',
+  batch: 'rows',
+  length: 'length',
+  learningRate: 'peakLearningRate',
+  corpus: 'corpus',
+} as const
+
+function givenSettings(flags: Flags): [flag: keyof Flags, name: keyof TrainSettings, value: unknown][] {
+  return Object.entries(SETTINGS).flatMap(([key, name]) => {
+    const flag = key as keyof typeof SETTINGS
+    return flags[flag] === undefined ? [] : [[flag, name, flags[flag]]]
+  })
+}
+
+function settingsOf(flags: Flags): TrainSettings {
+  const given = Object.fromEntries(givenSettings(flags).map(([, name, value]) => [name, value]))
+  return trainSettings({ preset: flags.preset!, steps: DEFAULT_STEPS, ...given })
 }
 
 async function prepare(settings: TrainSettings, minutes: number | undefined): Promise<Training> {
   const training = await startTraining(settings)
   if (minutes !== undefined) {
     await planMinutes(training, minutes)
-    remark(`${training.trainer.settings.steps} steps are planned for ${minutes} minutes`)
+    remark(`${counted(training.trainer.settings.steps, 'step')} planned for ${counted(minutes, 'minute')}`)
   }
   return training
 }
@@ -148,20 +158,11 @@ async function prepare(settings: TrainSettings, minutes: number | undefined): Pr
 function checkSameSettings(flags: Flags, stored: TrainSettings): void {
   if (flags.minutes !== undefined)
     throw new UsageError('--resume keeps the number of steps; leave out --minutes')
-  const pairs: [flag: string, given: unknown, stored: unknown][] = [
-    ['preset', flags.preset, stored.preset],
-    ['size', flags.size, stored.size],
-    ['steps', flags.steps, stored.steps],
-    ['seed', flags.seed, stored.seed],
-    ['batch', flags.batch, stored.rows],
-    ['length', flags.length, stored.length],
-    ['learning-rate', flags.learningRate, stored.peakLearningRate],
-    ['corpus', flags.corpus?.join(' '), stored.corpus.join(' ')],
-  ]
-  for (const [flag, given, kept] of pairs) {
-    if (given !== undefined && given !== kept)
+  for (const [flag, name, given] of givenSettings(flags)) {
+    const [asked, kept] = [given, stored[name]].map((value) => [value].flat().join(' '))
+    if (asked !== kept)
       throw new InputError(
-        `--${flag} is ${given}, but the training to resume was started with ${kept || 'none'}`,
+        `${flagOf(flag)} is ${asked}, but the training to resume was started with ${kept || 'none'}`,
       )
   }
 }

@@ -1,4 +1,5 @@
 import type { RoutingTrace } from '../model/trace.ts'
+import { counted } from '../text/units.ts'
 import { escapeXml } from '../text/xml.ts'
 import { expertColour } from './colours.ts'
 import type { Decision } from './decision.ts'
@@ -38,7 +39,7 @@ export function tracePage(
   const { rows, layers } = trace
   const experts = Math.max(...layers.map(({ numExperts }) => numExperts))
   const colours = Array.from({ length: experts }, (_, e) => expertColour(e))
-  const heading = `Routing of ${rows.length} tokens by ${name}`
+  const heading = `Routing of ${counted(rows.length, 'token')} by ${name}`
   const title = changes ? `${heading}, changed: ${changes}` : heading
   const json = traceToJson({ ...trace, hiddenStates: null }, texts)
   return `<!doctype html>
