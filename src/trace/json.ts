@@ -98,14 +98,19 @@ function interventionsFromJson(json: object, trace: RoutingTrace, source: string
 
 function layerToJson(layer: LayerTrace, { rows }: RoutingTrace): object {
   const { numExperts: E, topK: K, compared } = layer
-  const { layer: _, ...statistics } = layerStatistics(layer, rows)
+  const { layer: number, ...statistics } = layerStatistics(layer, rows)
   return {
-    ...layer,
+    layer: number,
+    numExperts: E,
+    topK: K,
     routerLogits: matrix(layer.routerLogits, E),
     scores: matrix(layer.scores, E),
     compared: compared && matrix(compared, E),
     expertIndices: matrix(layer.expertIndices, K),
     expertWeights: matrix(layer.expertWeights, K),
+    tokensPerExpert: layer.tokensPerExpert,
+    margins: layer.margins,
+    entropies: layer.entropies,
     statistics,
   }
 }
