@@ -1,4 +1,3 @@
-import { group } from 'd3-array'
 import { attentionFacts } from '../model/attention/facts.ts'
 import { type ModelShape, mixturesOf } from '../model/config.ts'
 import { sum } from '../sums.ts'
@@ -134,10 +133,11 @@ export function expectedWeightsRead(model: ModelShape, tokens: number): number {
 /** Distinct experts that a batch of T tokens touches: an entry a kind of mixture layer; those with the same E and K are alike. */
 function distinctExperts(model: ModelShape, tokens: number) {
   const routers = mixturesOf(model.layers).map(({ router }) => router)
-  const kinds = group(routers, ({ numExperts, topK }) => `${numExperts} ${topK}`)
-  return [...kinds.values()].map(([{ numExperts, topK }, ...others]) => ({
+  const kindOf = ({ numExperts, topK }: (typeof routers)[number]) => `${numExperts} ${topK}`
+  const kinds = new Map(routers.map((router) => [kindOf(router), router]))
+  return [...kinds].map(([kind, { numExperts, topK }]) => ({
     tokens,
-    layers: 1 + others.length,
+    layers: routers.filter((router) => kindOf(router) === kind).length,
     numExperts,
     topK,
     /** E (1 - (1 - K/E)^T) */
