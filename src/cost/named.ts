@@ -8,7 +8,8 @@ import { entryAt, shownPath } from '../files.ts'
 import type { ModelShape } from '../model/config.ts'
 import { bundledDirectory } from '../package.ts'
 import type { CostDtype } from './bytes.ts'
-import { findPublished, nearNames, type PublishedModel, publishedShape } from './published.ts'
+import { findPublished, nearNames } from './find-published.ts'
+import { type PublishedModel, publishedShape } from './published.ts'
 
 /** A model that was named, whatever by. */
 export interface NamedModel {

@@ -23,7 +23,7 @@ export async function expertsReport(
   { signal, onShare }: Watch = {},
 ): Promise<ExpertsReport> {
   const documents = await documentsOfTokens(codec, domains, draw, TOKENS_A_SAMPLE * samples)
-  const { losses, trace, tokens } = await route(model, documents, {
+  const { losses, trace, tokens } = await routedDocuments(model, documents, {
     signal,
     onShare: (share) => onShare?.(ROUTING_SHARE * share),
   })
@@ -38,10 +38,7 @@ export async function expertsReport(
     ),
     layers: [],
   }
-  const ids = [...new Set(tokens.map(({ token }) => token))]
-  const texts = new Map(
-    await Promise.all(ids.map(async (id): Promise<[number, string]> => [id, await codec.tokenText(id)])),
-  )
+  const texts = await textsOfTokens(tokens, codec)
   for (const [i, layer] of trace.layers.entries()) {
     const disabled = await disabledLosses(
       model,
@@ -60,10 +57,10 @@ export async function expertsReport(
 }
 
 /** One pass with the routers watched: intact losses, and all routed tokens in the order of the trace. */
-async function route(
+export async function routedDocuments(
   model: EvalForward,
   documents: readonly Document[],
-  watch: Watch,
+  watch: Watch = {},
 ): Promise<{ losses: number[]; trace: RoutingTrace; tokens: RoutedToken[] }> {
   const traces: RoutingTrace[] = []
   const tokens: RoutedToken[] = []
@@ -78,6 +75,15 @@ async function route(
     },
   })
   return { losses, trace: joinTraces(traces), tokens }
+}
+
+/** What each different token stands for. */
+export async function textsOfTokens(
+  tokens: readonly RoutedToken[],
+  codec: TextCodec,
+): Promise<Map<number, string>> {
+  const ids = [...new Set(tokens.map(({ token }) => token))]
+  return new Map(await Promise.all(ids.map(async (id) => [id, await codec.tokenText(id)] as const)))
 }
 
 /** Indices of each domain's first documents with so many tokens, or a little more. */

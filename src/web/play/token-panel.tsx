@@ -1,0 +1,103 @@
+import type { RouterStep } from '../../model/router/types.ts'
+import type { RoutingTrace } from '../../model/trace.ts'
+import { OF_EXPERTS, OF_RANKS, rowsOf, verdictOf } from '../../trace/decision-text.ts'
+import { useAnswer } from '../app/answer.ts'
+import { ExpertChip } from '../parts/expert.tsx'
+import type { HeatPlace } from '../parts/heat-map.tsx'
+import { tokenText } from '../parts/tokens.tsx'
+
+export interface TokenPanelProps {
+  model: string
+  trace: RoutingTrace
+  texts: readonly string[]
+  place: HeatPlace
+}
+
+/** Every step of a router's decision about one token, with its numbers. */
+export function TokenPanel({ model, trace, texts, place: { row, layerIndex } }: TokenPanelProps) {
+  const layer = trace.layers[layerIndex]
+  const K = layer.topK
+  const own = `${model} ${layer.layer} ${row} ${layer.routerLogits.slice(row * layer.numExperts, (row + 1) * layer.numExperts)}`
+  const key = `${own} ${JSON.stringify({ ...trace.interventions, replace: trace.interventions?.replace?.by })} ${layer.expertIndices}`
+  const { value: decision, error } = useAnswer('decision', [model, trace, layerIndex, row], key)
+  const margin = layer.margins[row]
+  return (
+    <section class="card token-panel" aria-labelledby="token-heading">
+      <h2 id="token-heading">
+        <span class="quoted">{tokenText(texts[row])}</span> in layer {layer.layer}
+      </h2>
+      <p>
+        Token {row}, goes to{' '}
+        {Array.from(layer.expertIndices.subarray(row * K, (row + 1) * K), (e, rank) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: a rank is its index
+          <span key={rank} class="went">
+            {e < 0 ? 'dropped' : <ExpertChip expert={e} />} {layer.expertWeights[row * K + rank].toFixed(3)}
+          </span>
+        ))}
+      </p>
+      <p class="quiet">
+        Margin to the best that was not chosen: {margin === null ? '–' : margin.toFixed(4)}. Undecidedness of
+        the router: {layer.entropies[row].toFixed(3)} nats of at most {Math.log(layer.numExperts).toFixed(3)}.
+      </p>
+      {error && (
+        <p class="failure" role="alert">
+          {error}
+        </p>
+      )}
+      <ol class="router-steps">
+        {decision?.steps
+          .filter(({ applies }) => applies)
+          .map((step, i) => (
+            <StepItem key={`${step.name}${i}`} step={step} />
+          ))}
+      </ol>
+      {decision && <p class="quiet">{verdictOf(decision)}</p>}
+    </section>
+  )
+}
+
+function StepItem({ step }: { step: RouterStep }) {
+  return (
+    <li>
+      <h3>
+        {step.name} <code>{step.formula}</code>
+      </h3>
+      <p>{step.sentence}</p>
+      <Values heading="expert" rows={rowsOf(step, OF_EXPERTS)} />
+      <Values heading="rank" rows={rowsOf(step, OF_RANKS)} />
+    </li>
+  )
+}
+
+function Values({ heading, rows }: { heading: string; rows: { label: string; values: string[] }[] }) {
+  if (rows.length === 0) return null
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be reached with the keyboard
+    <div class="values" tabIndex={0} role="region" aria-label={`Numbers by ${heading}`}>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">{heading}</th>
+            {rows[0].values.map((_, i) => (
+              // biome-ignore lint/suspicious/noArrayIndexKey: an expert is its index
+              <th scope="col" key={i}>
+                {i}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map(({ label, values }) => (
+            <tr key={label}>
+              <th scope="row">{label}</th>
+              {values.map((value, i) => (
+                // biome-ignore lint/suspicious/noArrayIndexKey: an expert is its index
+                <td key={i}>{value}</td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  )
+}
