@@ -23,7 +23,9 @@ export async function serve(served: Served, port: number): Promise<{ server: Ser
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const inUse = error.code === 'EADDRINUSE'
-      const why = inUse ? 'is in use, give another one or 0 for any that is free' : `cannot be had (${messageOf(error)})`
+      const why = inUse
+        ? 'is in use, give another one or 0 for any that is free'
+        : `cannot be had (${messageOf(error)})`
       reject(new InputError(`--port ${port}: ${why}`))
     })
     server.listen(port, '127.0.0.1', resolve)
@@ -41,7 +43,10 @@ function answer(request: IncomingMessage, response: ServerResponse, served: Serv
   if (path === null) return void end(400, 'not a path')
   const found = fileOf(path, served)
   if (!found) return void end(404, `${path}: not found`)
-  const headers = { 'cache-control': 'no-cache', 'content-type': TYPES[extname(found.name)] ?? 'application/octet-stream' }
+  const headers = {
+    'cache-control': 'no-cache',
+    'content-type': TYPES[extname(found.name)] ?? 'application/octet-stream',
+  }
   if ('text' in found) return void response.writeHead(200, headers).end(found.text)
   sendFile(request, response, found, headers)
 }

@@ -56,11 +56,19 @@ function servedFor(model: string | undefined): Served {
   const bundled = BUNDLED.map((name) => ({ name, folder: modelDirectory(`tinymoe:${name}`) }))
   const isBundled = bundled.some((each) => own !== null && resolve(own) === each.folder)
   const models = [
-    ...(own !== null && !isBundled ? [{ name: basename(resolve(own)), folder: resolve(own), id: 'own' }] : []),
+    ...(own !== null && !isBundled
+      ? [{ name: basename(resolve(own)), folder: resolve(own), id: 'own' }]
+      : []),
     ...bundled.map((each) => ({ ...each, id: each.name })),
   ]
-  if (isBundled) models.sort((a, b) => Number(b.folder === resolve(own!)) - Number(a.folder === resolve(own!)))
-  const offered = models.map(({ id, name, folder: at }) => ({ id, name, url: `models/${id}`, bytes: weightBytes(at) }))
+  if (isBundled)
+    models.sort((a, b) => Number(b.folder === resolve(own!)) - Number(a.folder === resolve(own!)))
+  const offered = models.map(({ id, name, folder: at }) => ({
+    id,
+    name,
+    url: `models/${id}`,
+    bytes: weightBytes(at),
+  }))
   return {
     '/': { folder },
     '/models/index.json': { text: JSON.stringify(offered) },
@@ -78,5 +86,7 @@ function builtPage(): string {
   const places = ['page', 'dist/page'].map((place) => join(packageRoot(), place))
   const found = places.find((place) => existsSync(join(place, 'index.html')))
   if (found) return found
-  throw new InputError('page: is not built, run `npm run page:build` (or `npm run page`, which also serves it)')
+  throw new InputError(
+    'page: is not built, run `npm run page:build` (or `npm run page`, which also serves it)',
+  )
 }

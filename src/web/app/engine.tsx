@@ -114,6 +114,7 @@ export function WithEngine({
   }
 
   useEffect(() => {
+    Object.assign(globalThis, { tinymoe: client }) // for the curious, in the browser's console: docs/page.md
     const start = async () => {
       const found = await fetchSite()
       setSite(found)

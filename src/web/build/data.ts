@@ -24,7 +24,7 @@ const FILES = [
   'tokenizer_config.json',
 ]
 /** What the page opens with, and the mixture layer that the story follows. */
-const PROMPT = 'Once upon a time, Tom had 3'
+const PROMPT = 'Once upon a time'
 const STORY_LAYER = 0
 /** Documents that no training saw. */
 const DRAW = { split: 'heldout', seed: 1 } as const

@@ -9,7 +9,12 @@ export async function startBackend(): Promise<void> {
   // Its threads die in a minified bundle, and gain nothing for the few rows of a text.
   tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false)
   const at = (path: string) => new URL(path, import.meta.url).href
-  setWasmPaths({ 'tfjs-backend-wasm.wasm': at(plain), 'tfjs-backend-wasm-simd.wasm': at(simd) })
+  // The third is never fetched, but has to have a name.
+  setWasmPaths({
+    'tfjs-backend-wasm.wasm': at(plain),
+    'tfjs-backend-wasm-simd.wasm': at(simd),
+    'tfjs-backend-wasm-threaded-simd.wasm': at(simd),
+  })
   if (!(await tf.setBackend('wasm'))) {
     throw new Error('This browser has no WebAssembly, which the engine computes with.')
   }

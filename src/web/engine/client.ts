@@ -35,7 +35,10 @@ export class EngineClient {
   private take(reply: Reply): void {
     const waiting = this.waiting.get(reply.id)
     if (!waiting) return
-    if ('share' in reply) return waiting.onShare?.(reply.share)
+    if ('share' in reply) {
+      waiting.onShare?.(reply.share)
+      return
+    }
     this.waiting.delete(reply.id)
     if ('error' in reply) waiting.reject(new Error(reply.error))
     else waiting.resolve(reply.result as never)

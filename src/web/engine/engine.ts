@@ -6,16 +6,15 @@ import {
   InputError,
   joinTraces,
   type ModelFiles,
-  type MoeModel,
   readModel,
   readTokenizer,
-  type Tokenizer,
   traceFromJson,
   traceToJson,
 } from '../../browser.ts'
 import { mixturesOf } from '../../model/config.ts'
 import type { RoutingTrace } from '../../model/trace.ts'
 import { startBackend } from './backend.ts'
+import type { Loaded } from './loaded.ts'
 import type { Answer, Call, Calls, ModelFacts } from './protocol.ts'
 import { race } from './race.ts'
 import { runText } from './run.ts'
@@ -23,12 +22,6 @@ import { textsOf } from './texts.ts'
 import { vectorsOf } from './vectors.ts'
 
 type OnShare = (share: number | null) => void
-
-export interface Loaded {
-  facts: ModelFacts
-  model: MoeModel
-  tokenizer: Tokenizer | null
-}
 
 /** Models on the wasm backend, and what the page may ask of them. */
 export class Engine {

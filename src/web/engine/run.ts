@@ -5,7 +5,7 @@ import { distribution, mostLikely, parseSampling } from '../../generate/sampler.
 import { mixturesOf } from '../../model/config.ts'
 import { tokenLosses } from '../../model/token-losses.ts'
 import type { MoeModel } from '../../model/transformer.ts'
-import type { Loaded } from './engine.ts'
+import type { Loaded } from './loaded.ts'
 import type { Calls, Run } from './protocol.ts'
 import { textsOf } from './texts.ts'
 

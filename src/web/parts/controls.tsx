@@ -73,13 +73,15 @@ export function TryIt({ children, what }: { children: ComponentChildren; what: s
 export function Busy({ busy, share }: { busy: boolean; share?: number | null }) {
   const known = typeof share === 'number'
   return (
-    <div
-      class={`busy${busy ? ' on' : ''}${known ? ' known' : ''}`}
-      role={busy ? 'progressbar' : undefined}
-      aria-label={busy ? 'Computing' : undefined}
-      aria-valuenow={known && busy ? Math.round(100 * share) : undefined}
-    >
-      <span style={known ? { width: `${100 * share}%` } : undefined} />
+    <div class={`busy${busy ? ' on' : ''}${known ? ' known' : ''}`}>
+      {busy && (
+        <span
+          role="progressbar"
+          aria-label="Computing"
+          aria-valuenow={known ? Math.round(100 * share) : undefined}
+          style={known ? { width: `${100 * share}%` } : undefined}
+        />
+      )}
     </div>
   )
 }

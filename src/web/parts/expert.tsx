@@ -32,7 +32,6 @@ export function ExpertBars({ label, values, text = shareText, chosen, remark }: 
         const lit = chosen?.includes(e) ?? true
         const width = Number.isFinite(value) ? `${Math.max(0, (100 * value) / most)}%` : '0'
         return (
-          // biome-ignore lint/suspicious/noArrayIndexKey: an expert is its index
           <li key={e} class={lit ? '' : 'asleep'}>
             <ExpertChip expert={e} lit={lit} />
             <span class="track">

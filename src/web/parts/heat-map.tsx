@@ -23,7 +23,7 @@ export interface HeatMapProps {
 }
 
 /** Pixels of an expert's place; narrower where there are many. */
-const cellWidth = (E: number) => (E <= 8 ? 15 : E <= 16 ? 11 : Math.max(3, 180 / E))
+const cellWidth = (E: number) => (E <= 8 ? 14 : E <= 16 ? 11 : Math.max(3, 180 / E))
 const HEIGHT = 20
 
 const MOVES: Record<string, [number, number]> = {
@@ -54,7 +54,7 @@ export function HeatMap(props: HeatMapProps) {
   }
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be reached with the keyboard
-    <div class="heat-scroll" tabIndex={0} role="region" aria-label="Heat map of tokens and experts">
+    <section class="heat-scroll" tabIndex={0} aria-label="Heat map of tokens and experts">
       <table class="heat" onKeyDown={onKeyDown}>
         <caption class="unseen">Experts of each token in each layer; arrow keys move.</caption>
         <thead>
@@ -71,7 +71,6 @@ export function HeatMap(props: HeatMapProps) {
         <tbody>
           {trace.rows.map((_, row) => (
             <Row
-              // biome-ignore lint/suspicious/noArrayIndexKey: a token is its place in the text
               key={row}
               row={row}
               trace={trace}
@@ -95,7 +94,7 @@ export function HeatMap(props: HeatMapProps) {
           </tr>
         </tfoot>
       </table>
-    </div>
+    </section>
   )
 }
 
@@ -113,7 +112,7 @@ function ExpertHeads({
         const off = isOff?.(layerIndex, e) ?? false
         if (!onExpert)
           return (
-            <span key={e} style={{ width }} aria-hidden="true">
+            <span key={e} style={{ width: `${width}px` }} aria-hidden="true">
               {width >= 11 ? e : ''}
             </span>
           )
@@ -121,7 +120,7 @@ function ExpertHeads({
           <button
             key={e}
             type="button"
-            style={{ width }}
+            style={{ width: `${width}px` }}
             aria-label={`Expert ${e} of layer ${layer.layer}${off ? ', switched off' : ''}`}
             class={off ? 'off' : ''}
             onClick={() => onExpert(layerIndex, e)}
@@ -224,7 +223,6 @@ function Load({ layer }: { layer: LayerTrace }) {
       aria-label={`tokens of each expert: ${Array.from(tokensPerExpert).join(', ')}`}
     >
       {Array.from(tokensPerExpert, (tokens, e) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: an expert is its index
         <g key={e}>
           <rect
             x={e * width + 1}

@@ -14,7 +14,6 @@ export function Strip({ values, label, most }: { values: ArrayLike<number>; labe
     >
       {all.map((value, d) => (
         <rect
-          // biome-ignore lint/suspicious/noArrayIndexKey: a dimension is its index
           key={d}
           x={d}
           width="1.05"

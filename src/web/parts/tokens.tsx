@@ -4,6 +4,11 @@ export function tokenText(text: string): string {
   return text.replaceAll('\n', '⏎').replaceAll(' ', '␣')
 }
 
+/** A token's text inside a sentence, where the space that most tokens begin with would only puzzle. */
+export function wordText(text: string): string {
+  return tokenText(text.trim() === '' ? text : text.trim())
+}
+
 export interface TokensProps {
   label: string
   texts: readonly string[]
@@ -20,7 +25,6 @@ export function Tokens({ label, texts, selected, onSelect, under }: TokensProps)
     <div class="tokens" role="group" aria-label={label}>
       {texts.map((text, row) => (
         <button
-          // biome-ignore lint/suspicious/noArrayIndexKey: a token is its place in the text
           key={row}
           type="button"
           class="token"

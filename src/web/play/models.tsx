@@ -97,7 +97,7 @@ function Table({ found }: { found: Contestant[] }) {
   ]
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be reached with the keyboard
-    <div class="values" tabIndex={0} role="region" aria-label="Models side by side">
+    <section class="values" tabIndex={0} aria-label="Models side by side">
       <table>
         <thead>
           <tr>
@@ -122,6 +122,6 @@ function Table({ found }: { found: Contestant[] }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </section>
   )
 }

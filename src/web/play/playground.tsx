@@ -99,7 +99,6 @@ function Routing() {
       <h2 id="routing-heading">Who went where</h2>
       <p class="written" aria-live="off">
         {after.texts.map((text, t) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: a token is its place in the text
           <span key={t} class={t < promptTokens ? '' : 'new'}>
             {t === 0 && text.startsWith('<') ? '' : text}
           </span>

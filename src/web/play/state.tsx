@@ -41,7 +41,8 @@ export interface PlayValue {
   busy: boolean
   error: string | null
   place: HeatPlace
-  setPlace(place: HeatPlace): void
+  /** Null: the newest token. */
+  setPlace(place: HeatPlace | null): void
   expert: { layerIndex: number; expert: number } | null
   setExpert(expert: PlayValue['expert']): void
   saved: SavedTrace | null

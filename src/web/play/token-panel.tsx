@@ -29,7 +29,6 @@ export function TokenPanel({ model, trace, texts, place: { row, layerIndex } }: 
       <p>
         Token {row}, goes to{' '}
         {Array.from(layer.expertIndices.subarray(row * K, (row + 1) * K), (e, rank) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: a rank is its index
           <span key={rank} class="went">
             {e < 0 ? 'dropped' : <ExpertChip expert={e} />} {layer.expertWeights[row * K + rank].toFixed(3)}
           </span>
@@ -51,7 +50,11 @@ export function TokenPanel({ model, trace, texts, place: { row, layerIndex } }: 
             <StepItem key={`${step.name}${i}`} step={step} />
           ))}
       </ol>
-      {decision && <p class="quiet">{verdictOf(decision)}</p>}
+      {decision && (
+        <p class="quiet">
+          {decision.agrees ? 'The steps come to what the run recorded.' : verdictOf(decision)}
+        </p>
+      )}
     </section>
   )
 }
@@ -73,13 +76,12 @@ function Values({ heading, rows }: { heading: string; rows: { label: string; val
   if (rows.length === 0) return null
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be reached with the keyboard
-    <div class="values" tabIndex={0} role="region" aria-label={`Numbers by ${heading}`}>
+    <section class="values" tabIndex={0} aria-label={`Numbers by ${heading}`}>
       <table>
         <thead>
           <tr>
             <th scope="col">{heading}</th>
             {rows[0].values.map((_, i) => (
-              // biome-ignore lint/suspicious/noArrayIndexKey: an expert is its index
               <th scope="col" key={i}>
                 {i}
               </th>
@@ -91,13 +93,12 @@ function Values({ heading, rows }: { heading: string; rows: { label: string; val
             <tr key={label}>
               <th scope="row">{label}</th>
               {values.map((value, i) => (
-                // biome-ignore lint/suspicious/noArrayIndexKey: an expert is its index
                 <td key={i}>{value}</td>
               ))}
             </tr>
           ))}
         </tbody>
       </table>
-    </div>
+    </section>
   )
 }

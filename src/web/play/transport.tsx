@@ -20,7 +20,7 @@ export function Transport() {
       : null
   const write = () => {
     setStopped(null)
-    setPlace(null as never)
+    setPlace(null)
     setWritten([...written, next])
   }
   const stop = (why: string | null) => {
@@ -45,38 +45,21 @@ export function Transport() {
   return (
     <section class="transport" aria-label="Writing">
       <div class="buttons">
-        <button
-          type="button"
-          onClick={() => setWritten([])}
-          disabled={written.length === 0}
-          aria-label="Back to the prompt"
-        >
-          ⏮
+        <button type="button" class="primary" onClick={play} disabled={!ready}>
+          {playing ? 'Pause' : 'Play'}
+        </button>
+        <button type="button" onClick={write} disabled={!ready || !isCurrent || playing || end !== null}>
+          Step
         </button>
         <button
           type="button"
           onClick={() => setWritten(written.slice(0, -1))}
           disabled={written.length === 0}
-          aria-label="Back one token"
         >
-          ◀
+          Back
         </button>
-        <button
-          type="button"
-          class="primary"
-          onClick={play}
-          disabled={!ready}
-          aria-label={playing ? 'Pause' : 'Play'}
-        >
-          {playing ? '⏸' : '▶'}
-        </button>
-        <button
-          type="button"
-          onClick={write}
-          disabled={!ready || !isCurrent || playing || end !== null}
-          aria-label="Step: write one token"
-        >
-          ▶|
+        <button type="button" onClick={() => setWritten([])} disabled={written.length === 0}>
+          To the prompt
         </button>
         <Slider label="Speed" value={speed} min={1} max={20} text={`${speed} tokens/s`} onChange={setSpeed} />
       </div>

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact'
 import { Busy, Choice } from '../parts/controls.tsx'
-import { Tokens, tokenText } from '../parts/tokens.tsx'
+import { Tokens, wordText } from '../parts/tokens.tsx'
 import { useStory } from './state.tsx'
 
 /** Text beside a picture. */
@@ -36,7 +36,7 @@ export function Step({
 /** The token that the story follows, as a word in a sentence. */
 export function TheToken() {
   const { run, row } = useStory()
-  return <span class="quoted">{tokenText(run.texts[row])}</span>
+  return <span class="quoted">{wordText(run.texts[row])}</span>
 }
 
 export function TokenPicker({

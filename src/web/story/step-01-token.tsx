@@ -1,12 +1,17 @@
 import { useEffect, useState } from 'preact/hooks'
 import { TryIt } from '../parts/controls.tsx'
+import { shareText } from '../parts/expert.tsx'
 import { Fact } from '../parts/fact.tsx'
 import { Strip } from '../parts/strip.tsx'
+import { wordText } from '../parts/tokens.tsx'
 import { Step, TheToken, TokenPicker } from './parts.tsx'
 import { useStory } from './state.tsx'
 
 /** Milliseconds without a key before a text is read. */
 const PAUSE_MS = 200
+/** Next tokens that are shown. */
+const GUESSES = 3
+const LEAST = 0.01
 
 export function TokenStep() {
   const { run, row, facts, vectors } = useStory()
@@ -33,7 +38,7 @@ export function TokenStep() {
             {width} numbers. They go through {layers.length} <b>layers</b>, and each layer adds to them what
             it finds.
           </p>
-          <TryIt what="Write something short, then press the token you want to follow.">
+          <TryIt what="Write something short, then press the token you want to follow. ␣ stands for a space.">
             <TextBox />
             <TokenPicker />
           </TryIt>
@@ -48,15 +53,37 @@ export function TokenStep() {
           <p class="mono">token {run.tokens[row]}</p>
           <Down />
           <Strip values={vectors.embedding} label="The token as numbers" />
+          <Down />
+          <p class="mono">{layers.length} layers</p>
+          <Down />
+          <Guess />
         </div>
       }
       caption={
         <>
-          Text, number, row of the table. Orange is above zero, blue below. This is all that the model knows
-          about <TheToken /> before the first layer.
+          Token, number, row of the table: orange is above zero, blue below. At the bottom what the model
+          guesses after the whole text.
         </>
       }
     />
+  )
+}
+
+/** What may follow the whole text. */
+function Guess() {
+  const { run } = useStory()
+  return (
+    <p class="guess">
+      next:{' '}
+      {run.next
+        .slice(0, GUESSES)
+        .filter(({ probability }) => probability >= LEAST)
+        .map(({ token, text, probability }) => (
+          <span key={token}>
+            <span class="quoted">{wordText(text)}</span> {shareText(probability)}
+          </span>
+        ))}
+    </p>
   )
 }
 

@@ -3,7 +3,7 @@ import { expertColour } from '../../trace/colours.ts'
 import { chosenExperts } from '../../trace/statistics.ts'
 import { Choice, TryIt } from '../parts/controls.tsx'
 import { ENGINE, Fact } from '../parts/fact.tsx'
-import { tokenText } from '../parts/tokens.tsx'
+import { tokenText, wordText } from '../parts/tokens.tsx'
 import { LayerPicker, listText, Step } from './parts.tsx'
 import { useStory } from './state.tsx'
 
@@ -13,7 +13,7 @@ export function DispatchStep() {
   const [own, setOwn] = useState<number | null>(null)
   const expert = Math.min(own ?? chosen[0], E - 1)
   const rows = run.texts.flatMap((_, t) => (chosenExperts(layer, t).includes(expert) ? [t] : []))
-  const visitors = rows.map((t) => `“${tokenText(run.texts[t])}”`)
+  const visitors = rows.map((t) => `“${wordText(run.texts[t])}”`)
   const options = Array.from({ length: E }, (_, e) => ({ value: e, text: String(e) }))
   return (
     <Step
@@ -92,14 +92,12 @@ function Lines({ expert }: { expert: number }) {
       {run.texts.map((text, t) => {
         const comes = lines.some((line) => line.t === t && line.e === expert)
         return (
-          // biome-ignore lint/suspicious/noArrayIndexKey: a token is its place in the text
           <text key={t} x="104" y={tokenY(t) + 5} class={comes ? 'end strong' : 'end'}>
             {tokenText(text)}
           </text>
         )
       })}
       {Array.from({ length: E }, (_, e) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: an expert is its index
         <g key={e}>
           <rect
             x="352"

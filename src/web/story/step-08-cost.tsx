@@ -32,7 +32,8 @@ export function CostStep() {
         <>
           <p class="lead">
             With {k} of {router.numExperts} experts a token, the model skips{' '}
-            <SavedFact cost={cost} saved={saved} /> of the arithmetic, and reads as much less memory.
+            <SavedFact cost={cost} saved={saved} /> of the arithmetic, and reads{' '}
+            {shareText(1 - cost.bytes.active / cost.bytes.everyExpert)} less from memory.
           </p>
           <p>
             It does not skip everything: attention, tables and routers run for every token. And all experts
