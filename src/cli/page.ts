@@ -6,7 +6,7 @@ import { readConfig } from '../load-model.ts'
 import { modelDirectory, packageRoot } from '../package.ts'
 import { allOptions, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
 import { remark, write } from '../script/output.ts'
-import { type Served, serve } from './page-server.ts'
+import { type Served, serve } from '../script/static-server.ts'
 
 interface Flags extends GlobalOptions {
   port: number

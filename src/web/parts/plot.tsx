@@ -18,6 +18,7 @@ export function PlotFigure({
         ...options(plots),
         style: { background: 'none', fontSize: '13px', color: 'var(--ink)' },
       })
+      for (const part of svg.querySelectorAll('[aria-label]')) part.removeAttribute('aria-label') // its own, of marks
       svg.setAttribute('role', 'img')
       svg.setAttribute('aria-label', label)
       box.current.replaceChildren(svg)

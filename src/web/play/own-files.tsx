@@ -57,9 +57,11 @@ export function OwnFiles() {
             type="file"
             class="unseen"
             {...{ webkitdirectory: true }}
-            onChange={({ currentTarget: { files } }) =>
-              files && attempt(pickedFolder(files).then((folder) => folder && openFolder(folder)))
-            }
+            onChange={({ currentTarget }) => {
+              if (currentTarget.files)
+                attempt(pickedFolder(currentTarget.files).then((folder) => folder && openFolder(folder)))
+              currentTarget.value = '' // so that the same one may be picked again
+            }}
           />
         </label>
         <label class="button">
@@ -68,7 +70,10 @@ export function OwnFiles() {
             type="file"
             class="unseen"
             accept=".json,application/json"
-            onChange={({ currentTarget: { files } }) => files?.[0] && attempt(openTrace(files[0]))}
+            onChange={({ currentTarget }) => {
+              if (currentTarget.files?.[0]) attempt(openTrace(currentTarget.files[0]))
+              currentTarget.value = ''
+            }}
           />
         </label>
       </div>

@@ -66,17 +66,23 @@ function StepItem({ step }: { step: RouterStep }) {
         {step.name} <code>{step.formula}</code>
       </h3>
       <p>{step.sentence}</p>
-      <Values heading="expert" rows={rowsOf(step, OF_EXPERTS)} />
-      <Values heading="rank" rows={rowsOf(step, OF_RANKS)} />
+      <Values heading="expert" step={step.name} rows={rowsOf(step, OF_EXPERTS)} />
+      <Values heading="rank" step={step.name} rows={rowsOf(step, OF_RANKS)} />
     </li>
   )
 }
 
-function Values({ heading, rows }: { heading: string; rows: { label: string; values: string[] }[] }) {
+interface ValuesProps {
+  heading: string
+  step: string
+  rows: { label: string; values: string[] }[]
+}
+
+function Values({ heading, step, rows }: ValuesProps) {
   if (rows.length === 0) return null
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be reached with the keyboard
-    <section class="values" tabIndex={0} aria-label={`Numbers by ${heading}`}>
+    <section class="values" tabIndex={0} aria-label={`Numbers of ${step} by ${heading}`}>
       <table>
         <thead>
           <tr>
