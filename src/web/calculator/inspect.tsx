@@ -1,14 +1,17 @@
 import { useMemo, useState } from 'preact/hooks'
 import { type CostDtype, DTYPE_BYTES } from '../../cost/bytes.ts'
-import { inspectModel } from '../../cost/inspection.ts'
-import { publishedShape } from '../../cost/published.ts'
+import { type Inspection, inspectModel } from '../../cost/inspection.ts'
+import { type PublishedModel, publishedShape } from '../../cost/published.ts'
 import { DEEPSEEK_V3 } from '../../cost/report.ts'
 import { parametersText, si } from '../../text/units.ts'
+import { Select } from '../parts/controls.tsx'
 import { COUNTED, Fact } from '../parts/fact.tsx'
 import { ShareBar } from '../parts/share-bar.tsx'
 import { PUBLISHED, published, shortName } from './published.ts'
 
 const CONTEXTS = [128, 1024, 4096, 32_768, 131_072]
+const DTYPES = Object.keys(DTYPE_BYTES).map((value) => ({ value, text: value }))
+const MODELS = PUBLISHED.map((model) => ({ value: model.name, text: shortName(model) }))
 
 export function InspectPart() {
   const [name, setName] = useState<string>(DEEPSEEK_V3.model)
@@ -16,54 +19,49 @@ export function InspectPart() {
   const model = published(name)
   const [dtype, setDtype] = useState<CostDtype>(model.dtype)
   const inspection = useMemo(
-    () => inspectModel(publishedShape(model), { context, dtype, batches: [1, 8, 64] }),
+    () => inspectModel(publishedShape(model), { context, dtype, batches: [1] }),
     [name, context, dtype],
   )
-  const { parameters, flopsPerToken, bytesPerToken, bytes } = inspection
-  const perToken = Object.entries(flopsPerToken.decode).filter(
-    ([part, flops]) => part !== 'total' && flops > 0,
-  )
+  const choose = (chosen: string) => {
+    setName(chosen)
+    setDtype(published(chosen).dtype)
+  }
+  const contexts = CONTEXTS.map((value) => ({ value: String(value), text: value.toLocaleString('en') }))
   return (
     <section class="card" aria-labelledby="inspect-heading">
       <h2 id="inspect-heading">A model from its shapes</h2>
       <div class="form">
-        <label class="field">
-          <span>Published model</span>
-          <select
-            value={name}
-            onChange={({ currentTarget }) => {
-              setName(currentTarget.value)
-              setDtype(published(currentTarget.value).dtype)
-            }}
-          >
-            {PUBLISHED.map((each) => (
-              <option key={each.name} value={each.name}>
-                {shortName(each)}
-              </option>
-            ))}
-          </select>
-        </label>
-        <label class="field">
-          <span>Context, tokens</span>
-          <select value={context} onChange={({ currentTarget }) => setContext(Number(currentTarget.value))}>
-            {CONTEXTS.map((tokens) => (
-              <option key={tokens} value={tokens}>
-                {tokens.toLocaleString('en')}
-              </option>
-            ))}
-          </select>
-        </label>
-        <label class="field">
-          <span>Weights</span>
-          <select value={dtype} onChange={({ currentTarget }) => setDtype(currentTarget.value as CostDtype)}>
-            {Object.keys(DTYPE_BYTES).map((each) => (
-              <option key={each} value={each}>
-                {each}
-              </option>
-            ))}
-          </select>
-        </label>
+        <Select label="Published model" options={MODELS} value={name} onChange={choose} />
+        <Select
+          label="Context, tokens"
+          options={contexts}
+          value={String(context)}
+          onChange={(value) => setContext(Number(value))}
+        />
+        <Select
+          label="Weights"
+          options={DTYPES}
+          value={dtype}
+          onChange={(value) => setDtype(value as CostDtype)}
+        />
       </div>
+      <Result model={model} inspection={inspection} dtype={dtype} />
+    </section>
+  )
+}
+
+interface ResultProps {
+  model: PublishedModel
+  inspection: Inspection
+  dtype: CostDtype
+}
+
+function Result({ model: { published: figures }, inspection, dtype }: ResultProps) {
+  const { parameters, flopsPerToken, bytesPerToken, bytes } = inspection
+  const { decode } = flopsPerToken
+  const parts = Object.entries(decode).filter(([part, flops]) => part !== 'total' && flops > 0)
+  return (
+    <>
       <div class="costs" aria-live="polite">
         <ShareBar
           name="Parameters"
@@ -74,7 +72,7 @@ export function InspectPart() {
         />
         <ShareBar
           name="Arithmetic to write a token"
-          part={flopsPerToken.decode.total}
+          part={decode.total}
           whole={flopsPerToken.decodeEveryExpert.total}
           text={(value) => si(value, 'FLOP')}
           formula="2 FLOP a weight of each product, attention over the context"
@@ -88,19 +86,18 @@ export function InspectPart() {
         />
       </div>
       <p>
-        Of a written token's arithmetic{' '}
+        To write a token takes{' '}
         <Fact
-          value={si(flopsPerToken.decode.total, 'FLOP')}
+          value={si(decode.total, 'FLOP')}
           title="FLOPs to write a token, by part"
           formula="sum of the parts"
-          inputs={perToken.map(([part, flops]) => [part, si(flops, 'FLOP')])}
+          inputs={parts.map(([part, flops]) => [part, si(flops, 'FLOP')])}
           source={COUNTED}
         />
         , and {si(bytesPerToken.cacheRead, 'B')} of keys and values are read for it too. Published:{' '}
-        {model.published.printed.total} in all
-        {model.published.printed.active ? `, ${model.published.printed.active} active` : ''}.{' '}
-        <small>Source: {model.published.source}</small>
+        {figures.printed.total} in all{figures.printed.active ? `, ${figures.printed.active} active` : ''}.{' '}
+        <small>Source: {figures.source}</small>
       </p>
-    </section>
+    </>
   )
 }

@@ -7,15 +7,20 @@ import { PlotFigure } from '../parts/plot.tsx'
 import { deepseekCost } from './published.ts'
 
 const CURVE = { max: 2, steps: 96 }
+const DEMAND = 'Demand of constant elasticity.'
+const START = { elasticity: 1.3, useFactor: 30 }
 
 export function ReboundPart() {
-  const [factor, setFactor] = useState(() =>
-    Number(deepseekCost(DEEPSEEK_V3.price).cost.dense.timesFlops.toFixed(1)),
-  )
-  const [elasticity, setElasticity] = useState(1.3)
-  const [useFactor, setUseFactor] = useState(30)
+  const [factor, setFactor] = useState(() => {
+    const { timesFlops } = deepseekCost(DEEPSEEK_V3.price).cost.dense
+    return Number(timesFlops.toFixed(1))
+  })
+  const [elasticity, setElasticity] = useState(START.elasticity)
   const { use, spend } = rebound(factor, elasticity)
-  const implied = impliedElasticity(factor, useFactor)
+  const inputs: [string, string][] = [
+    ['f, times cheaper', String(factor)],
+    ['e, elasticity', elasticity.toFixed(2)],
+  ]
   return (
     <section class="card" aria-labelledby="rebound-heading">
       <h2 id="rebound-heading">Cheaper tokens, more use</h2>
@@ -43,22 +48,16 @@ export function ReboundPart() {
           value={`×${use.toFixed(2)}`}
           title="Growth of use"
           formula="f^e"
-          inputs={[
-            ['f, times cheaper', String(factor)],
-            ['e, elasticity', elasticity.toFixed(2)],
-          ]}
-          source="Demand of constant elasticity."
+          inputs={inputs}
+          source={DEMAND}
         />
         , spending becomes{' '}
         <Fact
           value={`×${spend.toFixed(2)}`}
           title="Spending"
           formula="f^(e - 1)"
-          inputs={[
-            ['f, times cheaper', String(factor)],
-            ['e, elasticity', elasticity.toFixed(2)],
-          ]}
-          source="Demand of constant elasticity."
+          inputs={inputs}
+          source={DEMAND}
         />{' '}
         of what it was.
       </p>
@@ -68,6 +67,17 @@ export function ReboundPart() {
           curvePlot(reboundCurve(factor, CURVE.max, CURVE.steps), [rebound(factor, elasticity)], factor)
         }
       />
+      <Implied factor={factor} />
+    </section>
+  )
+}
+
+/** The question turned round: use grew, so what was the elasticity? */
+function Implied({ factor }: { factor: number }) {
+  const [useFactor, setUseFactor] = useState(START.useFactor)
+  const implied = impliedElasticity(factor, useFactor)
+  return (
+    <>
       <Slider
         label="Suppose use grew"
         value={useFactor}
@@ -89,11 +99,11 @@ export function ReboundPart() {
               ['growth of use', String(useFactor)],
               ['times cheaper', String(factor)],
             ]}
-            source="Demand of constant elasticity."
+            source={DEMAND}
           />
         )}
         .
       </p>
-    </section>
+    </>
   )
 }

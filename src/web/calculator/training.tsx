@@ -7,14 +7,13 @@ import { deepseekCost } from './published.ts'
 
 const REPORT = 'DeepSeek-V3 report, arXiv 2412.19437, table 1 and section 4.'
 
-export function TrainingPart() {
-  const [price, setPrice] = useState<number>(DEEPSEEK_V3.price)
+/** Name, value, formula and inputs of each line of the bill. */
+function billOf(price: number): [string, string, string, [string, string][]][] {
   const { run, cost } = deepseekCost(price)
-  const rows: [string, number, string, string, [string, string][]][] = [
-    ['Tokens read in training', run.tokens, parametersText(run.tokens), 'as reported', []],
+  return [
+    ['Tokens read in training', parametersText(run.tokens), 'as reported', []],
     [
       'Arithmetic of the weights',
-      cost.weightFlops,
       si(cost.weightFlops, 'FLOP'),
       '6 N D',
       [
@@ -24,14 +23,12 @@ export function TrainingPart() {
     ],
     [
       'GPU hours',
-      run.hours,
       thousands(run.hours),
       'pre-training + longer context + post-training',
       Object.entries(DEEPSEEK_V3.hours).map(([part, hours]) => [part, thousands(hours)]),
     ],
     [
       'Use of the GPUs (bfloat16 peak)',
-      cost.utilisation.bfloat16,
       percent(cost.utilisation.bfloat16),
       'FLOPs / seconds / peak',
       [
@@ -39,15 +36,18 @@ export function TrainingPart() {
         ['hours of pre-training', thousands(run.pretrainingHours)],
       ],
     ],
-    ['Price', cost.dollars, dollars(cost.dollars), 'hours × price', [['an hour', `$${price.toFixed(2)}`]]],
+    ['Price', dollars(cost.dollars), 'hours × price', [['an hour', `$${price.toFixed(2)}`]]],
     [
       'The same, dense',
-      cost.dense.pretrainingDollars,
       dollars(cost.dense.pretrainingDollars),
       'pre-training × FLOPs dense / FLOPs sparse',
       [['times the FLOPs', cost.dense.timesFlops.toFixed(2)]],
     ],
   ]
+}
+
+export function TrainingPart() {
+  const [price, setPrice] = useState<number>(DEEPSEEK_V3.price)
   return (
     <section class="card" aria-labelledby="training-heading">
       <h2 id="training-heading">The bill of DeepSeek-V3's training</h2>
@@ -61,7 +61,7 @@ export function TrainingPart() {
         onChange={setPrice}
       />
       <dl class="facts">
-        {rows.map(([name, , value, formula, inputs]) => (
+        {billOf(price).map(([name, value, formula, inputs]) => (
           <div key={name}>
             <dt>{name}</dt>
             <dd>

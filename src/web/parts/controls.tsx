@@ -57,6 +57,29 @@ export function Choice<T extends string | number>({ label, options, value, onCha
   )
 }
 
+export interface SelectProps {
+  label: string
+  options: readonly { value: string; text: string }[]
+  value: string
+  onChange(value: string): void
+}
+
+export function Select({ label, options, value, onChange }: SelectProps) {
+  const id = useId()
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      <select id={id} value={value} onChange={({ currentTarget }) => onChange(currentTarget.value)}>
+        {options.map((option) => (
+          <option key={option.value} value={option.value}>
+            {option.text}
+          </option>
+        ))}
+      </select>
+    </div>
+  )
+}
+
 /** What one reader may do here. */
 export function TryIt({ children, what }: { children: ComponentChildren; what: string }) {
   return (

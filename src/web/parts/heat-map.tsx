@@ -26,11 +26,19 @@ export interface HeatMapProps {
 const cellWidth = (E: number) => (E <= 8 ? 14 : E <= 16 ? 11 : Math.max(3, 180 / E))
 const HEIGHT = 20
 
-const MOVES: Record<string, [number, number]> = {
+const MOVES: Partial<Record<string, [number, number]>> = {
   ArrowUp: [-1, 0],
   ArrowDown: [1, 0],
   ArrowLeft: [0, -1],
   ArrowRight: [0, 1],
+}
+
+/** Where an arrow key leads; null for other keys. */
+function movedBy(key: string, { row, layerIndex }: HeatPlace, last: HeatPlace): HeatPlace | null {
+  const move = MOVES[key]
+  const clamp = (value: number, most: number) => Math.max(0, Math.min(most, value))
+  if (!move) return null
+  return { row: clamp(row + move[0], last.row), layerIndex: clamp(layerIndex + move[1], last.layerIndex) }
 }
 
 /** Tokens down, layers across: one cell a decision, one place in it an expert. Arrow keys move between decisions. */
@@ -38,14 +46,9 @@ export function HeatMap(props: HeatMapProps) {
   const { trace, texts, selected, onSelect, isChanged } = props
   const last = { row: trace.rows.length - 1, layerIndex: trace.layers.length - 1 }
   const onKeyDown = (event: KeyboardEvent & { currentTarget: HTMLElement }) => {
-    const move = MOVES[event.key]
-    if (!move) return
+    const place = movedBy(event.key, selected, last)
+    if (!place) return
     event.preventDefault()
-    const clamp = (value: number, most: number) => Math.max(0, Math.min(most, value))
-    const place = {
-      row: clamp(selected.row + move[0], last.row),
-      layerIndex: clamp(selected.layerIndex + move[1], last.layerIndex),
-    }
     onSelect(place)
     const { currentTarget: table } = event
     requestAnimationFrame(() =>

@@ -1,4 +1,4 @@
-import { mixturesOf } from '../../model/config.ts'
+import { mixturesOf, type RouterConfig } from '../../model/config.ts'
 import { CAPACITY_POLICIES } from '../../model/router/types.ts'
 import { Choice, Slider } from '../parts/controls.tsx'
 import { type Changes, flagsOf, UNCHANGED } from './changes.ts'
@@ -21,15 +21,42 @@ export function ChangesPanel() {
   const { facts, changes, setChanges } = usePlay()
   const routers = mixturesOf(facts.config.layers).map(({ router }) => router)
   if (routers.length === 0) return <p>Every layer of {facts.name} is dense: there is no router to change.</p>
-  const { topK, temperature, capacity, policy, off } = changes
-  const E = Math.min(...routers.map(({ numExperts }) => numExperts))
-  const k = topK ?? routers[0].topK
-  const octave = Math.log2(temperature)
-  const factor = FACTORS.indexOf(capacity as (typeof FACTORS)[number])
+  const { off } = changes
   const flags = flagsOf(changes)
   return (
     <section class="card changes" aria-labelledby="changes-heading">
       <h2 id="changes-heading">What if?</h2>
+      <Sliders routers={routers} />
+      <p>Who chooses the experts?</p>
+      <Choice
+        label="Who chooses the experts"
+        options={ROUTES}
+        value={changes.route}
+        onChange={(route) => setChanges({ route })}
+      />
+      <RouteDetail />
+      <p>
+        {off.length === 0
+          ? 'Press an expert\u2019s number above the heat map to see its card and switch it off.'
+          : `Off: ${off.map(({ layer, expert }) => `expert ${expert} of layer ${layer}`).join(', ')}`}
+      </p>
+      <button type="button" disabled={flags === null} onClick={() => setChanges(UNCHANGED)}>
+        Undo all changes
+      </button>
+    </section>
+  )
+}
+
+/** What is a number: k, temperature, capacity. */
+function Sliders({ routers }: { routers: RouterConfig[] }) {
+  const { changes, setChanges } = usePlay()
+  const { topK, temperature, capacity, policy } = changes
+  const E = Math.min(...routers.map(({ numExperts }) => numExperts))
+  const k = topK ?? routers[0].topK
+  const octave = Math.log2(temperature)
+  const factor = FACTORS.indexOf(capacity as (typeof FACTORS)[number])
+  return (
+    <>
       <Slider
         label="Experts a token (k)"
         value={k}
@@ -61,23 +88,7 @@ export function ChangesPanel() {
           onChange={(value) => setChanges({ policy: value })}
         />
       )}
-      <p id="route-label">Who chooses the experts?</p>
-      <Choice
-        label="Who chooses the experts"
-        options={ROUTES}
-        value={changes.route}
-        onChange={(route) => setChanges({ route })}
-      />
-      <RouteDetail />
-      <p>
-        {off.length === 0
-          ? 'Press an expert\u2019s number above the heat map to see its card and switch it off.'
-          : `Off: ${off.map(({ layer, expert }) => `expert ${expert} of layer ${layer}`).join(', ')}`}
-      </p>
-      <button type="button" disabled={flags === null} onClick={() => setChanges(UNCHANGED)}>
-        Undo all changes
-      </button>
-    </section>
+    </>
   )
 }
 

@@ -4,7 +4,7 @@ import type { Run } from '../engine/protocol.ts'
 import { shareText } from '../parts/expert.tsx'
 import { COUNTED, ENGINE, Fact } from '../parts/fact.tsx'
 import { tokenText } from '../parts/tokens.tsx'
-import { usePlay } from './state.tsx'
+import { type PlayValue, usePlay } from './state.tsx'
 
 interface Line {
   name: string
@@ -15,11 +15,9 @@ interface Line {
   source: string
 }
 
-/** The model as it is and as it was changed: next token, loss, cost. */
-export function Compare() {
-  const { before, after, facts, isChanged } = usePlay()
+function linesOf({ before, after, facts }: PlayValue): Line[] {
   const [a, b] = [costOfRun(facts.config, before), costOfRun(facts.config, after)]
-  const lines: Line[] = [
+  return [
     {
       name: 'Loss of the text, nats a token',
       before: lossOf(before),
@@ -61,6 +59,12 @@ export function Compare() {
       source: 'Timed in this browser.',
     },
   ]
+}
+
+/** The model as it is and as it was changed: next token, loss, cost. */
+export function Compare() {
+  const play = usePlay()
+  const { before, after, isChanged } = play
   return (
     <section class="card compare" aria-labelledby="compare-heading">
       <h2 id="compare-heading">{isChanged ? 'Before and after' : 'As it is'}</h2>
@@ -76,7 +80,7 @@ export function Compare() {
           </tr>
         </thead>
         <tbody>
-          {lines.map((line) => (
+          {linesOf(play).map((line) => (
             <CompareRow key={line.name} {...line} isChanged={isChanged} />
           ))}
         </tbody>

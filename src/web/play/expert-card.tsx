@@ -1,5 +1,6 @@
 import { utilisation } from '../../trace/statistics.ts'
 import { useEngine } from '../app/engine.tsx'
+import type { LayerCards } from '../build/site.ts'
 import { ExpertChip, shareText } from '../parts/expert.tsx'
 import { tokenText } from '../parts/tokens.tsx'
 import { usePlay } from './state.tsx'
@@ -7,7 +8,7 @@ import { usePlay } from './state.tsx'
 /** Who an expert is: what it gets here, and what it got in texts that the model never saw. */
 export function ExpertCard() {
   const { expert: picked, after, changes, setChanges, setExpert, facts } = usePlay()
-  const { cards, opening } = useEngine()
+  const { cards } = useEngine()
   if (!picked || !after.trace) return null
   const layer = after.trace.layers[Math.min(picked.layerIndex, after.trace.layers.length - 1)]
   const { expert } = picked
@@ -38,34 +39,40 @@ export function ExpertCard() {
         In this text: {layer.tokensPerExpert[expert]} of {after.tokens.length} tokens,{' '}
         {shareText(utilisation(layer)[expert])} of the layer's work.
       </p>
-      {card && seen && (
-        <>
-          <p>
-            In {card.tokens} tokens of unseen texts: {shareText(seen.load)} of the work (even:{' '}
-            {shareText(1 / layer.numExperts)}).
-          </p>
-          <h3>Typical tokens</h3>
-          <p class="typical">
-            {seen.typical.map(({ text, share }) => (
-              <span key={text} class="quoted" title={`${shareText(share)} of these tokens come here`}>
-                {tokenText(text)}
-              </span>
-            ))}
-          </p>
-          <h3>Kinds of text</h3>
-          <ul class="domains">
-            {opening.samples.map(({ domain, name }) => (
-              <li key={domain}>
-                <span>{name}</span>
-                <span class="share-track">
-                  <span style={{ width: `${100 * (seen.domains[domain] ?? 0)}%` }} />
-                </span>
-                <span>{shareText(seen.domains[domain] ?? 0)}</span>
-              </li>
-            ))}
-          </ul>
-        </>
-      )}
+      {card && seen && <Seen card={card} seen={seen} />}
     </section>
+  )
+}
+
+/** What it got in texts that no training saw. */
+function Seen({ card, seen }: { card: LayerCards; seen: LayerCards['experts'][number] }) {
+  const { opening } = useEngine()
+  return (
+    <>
+      <p>
+        In {card.tokens} tokens of unseen texts: {shareText(seen.load)} of the work (even:{' '}
+        {shareText(1 / card.experts.length)}).
+      </p>
+      <h3>Typical tokens</h3>
+      <p class="typical">
+        {seen.typical.map(({ text, share }) => (
+          <span key={text} class="quoted" title={`${shareText(share)} of these tokens come here`}>
+            {tokenText(text)}
+          </span>
+        ))}
+      </p>
+      <h3>Kinds of text</h3>
+      <ul class="domains">
+        {opening.samples.map(({ domain, name }) => (
+          <li key={domain}>
+            <span>{name}</span>
+            <span class="share-track">
+              <span style={{ width: `${100 * (seen.domains[domain] ?? 0)}%` }} />
+            </span>
+            <span>{shareText(seen.domains[domain] ?? 0)}</span>
+          </li>
+        ))}
+      </ul>
+    </>
   )
 }

@@ -12,8 +12,8 @@ export async function droppedFiles(transfer: DataTransfer): Promise<PickedFolder
 }
 
 /** Files of an `<input webkitdirectory>`; folders within the folder are no part of a model. */
-export async function pickedFolder(list: FileList): Promise<PickedFolder | null> {
-  const files = [...list].filter(({ webkitRelativePath: path }) => path.split('/').length === 2)
+export async function pickedFolder(list: readonly File[]): Promise<PickedFolder | null> {
+  const files = list.filter(({ webkitRelativePath: path }) => path.split('/').length === 2)
   if (files.length === 0) return null
   const [dir] = files[0].webkitRelativePath.split('/')
   return { dir, files: await bytesOf(files) }

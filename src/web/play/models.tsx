@@ -15,8 +15,8 @@ interface Contestant {
   run: Run
 }
 
-/** The same text through all models that are offered. */
-export function Models() {
+/** Runs the text of the playground through every model that is offered, when asked to. */
+function useContest() {
   const { offered, need, client } = useEngine()
   const { prompt, before, promptTokens } = usePlay()
   const [found, setFound] = useState<Contestant[] | null>(null)
@@ -40,6 +40,13 @@ export function Models() {
       setBusy(false)
     }
   }
+  return { found, busy, error, compare }
+}
+
+/** The same text through all models that are offered. */
+export function Models() {
+  const { offered } = useEngine()
+  const { found, busy, error, compare } = useContest()
   return (
     <section class="card models" aria-labelledby="models-heading">
       <h2 id="models-heading">Side by side</h2>

@@ -1,8 +1,7 @@
 import { useEffect, useState } from 'preact/hooks'
 import { useEngine } from '../app/engine.tsx'
-import { Busy } from '../parts/controls.tsx'
+import { Busy, Select } from '../parts/controls.tsx'
 import { HeatMap, type HeatPlace } from '../parts/heat-map.tsx'
-import { tokenText } from '../parts/tokens.tsx'
 import { ChangesPanel } from './changes-panel.tsx'
 import { Compare } from './compare.tsx'
 import { ExpertCard } from './expert-card.tsx'
@@ -137,6 +136,11 @@ function PromptBar() {
     const timer = setTimeout(() => setPrompt(own), PAUSE_MS)
     return () => clearTimeout(timer)
   }, [own])
+  const known = [{ name: 'the beginning', text: opening.prompt }, ...opening.samples]
+  const examples = [
+    { value: '', text: 'choose …' },
+    ...known.map(({ name, text }) => ({ value: text, text: `${name}: ${text.slice(0, 24)}` })),
+  ]
   const dropped = [...models.values()].filter(({ id }) => !offered.some((one) => one.id === id))
   return (
     <div class="prompt-bar">
@@ -150,30 +154,13 @@ function PromptBar() {
           onInput={({ currentTarget }) => setOwn(currentTarget.value)}
         />
       </label>
-      <label class="field">
-        <span>Example</span>
-        <select
-          value=""
-          onChange={({ currentTarget }) => currentTarget.value && setPrompt(currentTarget.value)}
-        >
-          <option value="">choose …</option>
-          {[{ name: 'the beginning', text: opening.prompt }, ...opening.samples].map(({ name, text }) => (
-            <option key={name} value={text}>
-              {name}: {tokenText(text.slice(0, 24))}
-            </option>
-          ))}
-        </select>
-      </label>
-      <label class="field">
-        <span>Model</span>
-        <select value={facts.id} onChange={({ currentTarget }) => setModel(currentTarget.value)}>
-          {[...offered, ...dropped].map(({ id, name }) => (
-            <option key={id} value={id}>
-              {name}
-            </option>
-          ))}
-        </select>
-      </label>
+      <Select label="Example" options={examples} value="" onChange={(text) => text && setPrompt(text)} />
+      <Select
+        label="Model"
+        options={[...offered, ...dropped].map(({ id, name }) => ({ value: id, text: name }))}
+        value={facts.id}
+        onChange={setModel}
+      />
     </div>
   )
 }

@@ -1,14 +1,14 @@
 import { type ComponentChildren, createContext } from 'preact'
 import { useContext, useEffect, useMemo, useState } from 'preact/hooks'
 import { messageOf } from '../../errors.ts'
-import { mixturesOf } from '../../model/config.ts'
 import type { RoutingTrace } from '../../model/trace.ts'
 import { useAnswer } from '../app/answer.ts'
 import { useEngine } from '../app/engine.tsx'
 import { replaceHash } from '../app/route.ts'
-import type { ModelFacts, Run } from '../engine/protocol.ts'
+import type { ModelFacts } from '../engine/protocol.ts'
 import type { HeatPlace } from '../parts/heat-map.tsx'
-import { type Changes, changesFromQuery, changesToQuery, interventionsOf } from './changes.ts'
+import { type Changes, changesFromQuery, changesToQuery } from './changes.ts'
+import { type Runs, useRuns } from './runs.ts'
 
 /** Tokens of a text at most: each new one runs the whole text again, twice where something is changed. */
 export const MAX_TOKENS = 200
@@ -19,7 +19,7 @@ export interface SavedTrace {
   texts: string[]
 }
 
-export interface PlayValue {
+export interface PlayValue extends Runs {
   facts: ModelFacts
   ready: boolean
   setModel(id: string): void
@@ -33,13 +33,6 @@ export interface PlayValue {
   setWritten(written: number[]): void
   changes: Changes
   setChanges(changes: Partial<Changes>): void
-  /** The model as it is. */
-  before: Run
-  /** With the changes; the same as `before` without. */
-  after: Run
-  isChanged: boolean
-  busy: boolean
-  error: string | null
   place: HeatPlace
   /** Null: the newest token. */
   setPlace(place: HeatPlace | null): void
@@ -63,18 +56,10 @@ function numbersOf(text: string | null): number[] {
     .slice(0, MAX_TOKENS)
 }
 
-export function PlayState({ query, children }: { query: URLSearchParams; children: ComponentChildren }) {
-  const engine = useEngine()
-  const { opening, models, offered, need } = engine
-  const [wanted, setWanted] = useState(query.get('model') ?? '')
-  const [prompt, setPrompt] = useState(query.get('prompt') ?? opening.prompt)
-  const [written, setWritten] = useState(() => numbersOf(query.get('written')))
-  const [changes, setChanges] = useState(() => changesFromQuery(query))
-  const [place, setPlace] = useState<HeatPlace | null>(null)
-  const [expert, setExpert] = useState<PlayValue['expert']>(null)
-  const [saved, setSaved] = useState<SavedTrace | null>(null)
+/** The model of this id, loaded if it is offered; until then one that is there. */
+function useModel(wanted: string): { facts: ModelFacts; ready: boolean; loadError: string | null } {
+  const { opening, models, offered, need } = useEngine()
   const [loadError, setLoadError] = useState<string | null>(null)
-
   useEffect(() => {
     setLoadError(null)
     if (!models.has(wanted) && offered.some(({ id }) => id === wanted)) {
@@ -82,51 +67,48 @@ export function PlayState({ query, children }: { query: URLSearchParams; childre
     }
   }, [wanted])
   const facts = models.get(wanted) ?? [...models.values()][0] ?? opening.facts
-  const ready = models.has(facts.id)
-  const hasRouter = mixturesOf(facts.config.layers).length > 0
+  return { facts, ready: models.has(facts.id), loadError }
+}
 
-  const encoded = useAnswer(
-    'encode',
-    ready && prompt !== '' ? [facts.id, prompt] : null,
-    `${facts.id} ${prompt}`,
-  )
-  const isOpening = !ready && prompt === opening.prompt && written.length === 0
+type Addressed = Pick<PlayValue, 'prompt' | 'written' | 'changes' | 'facts'>
+
+/** Writes what the reader sees into the address, once there is something to share. */
+function useAddress({ prompt, written, changes, facts }: Addressed, isShared: boolean): void {
+  const { offered } = useEngine()
+  useEffect(() => {
+    const query = new URLSearchParams({ prompt })
+    if (written.length > 0) query.set('written', written.join('.'))
+    if (facts.id !== offered[0].id && offered.some(({ id }) => id === facts.id)) query.set('model', facts.id)
+    changesToQuery(changes, query)
+    if (isShared) replaceHash(`#play?${query}`)
+  }, [prompt, written, changes, facts.id])
+}
+
+export function PlayState({ query, children }: { query: URLSearchParams; children: ComponentChildren }) {
+  const { opening, models } = useEngine()
+  const [wanted, setModel] = useState(query.get('model') ?? '')
+  const [prompt, setPrompt] = useState(query.get('prompt') ?? opening.prompt)
+  const [written, setWritten] = useState(() => numbersOf(query.get('written')))
+  const [changes, setChanges] = useState(() => changesFromQuery(query))
+  const [place, setPlace] = useState<HeatPlace | null>(null)
+  const [expert, setExpert] = useState<PlayValue['expert']>(null)
+  const [saved, setSaved] = useState<SavedTrace | null>(null)
+  const { facts, ready, loadError } = useModel(wanted)
+  const { id } = facts
+  const encoded = useAnswer('encode', ready && prompt !== '' ? [id, prompt] : null, `${id} ${prompt}`)
   const start = encoded.value?.tokens ?? opening.run.tokens
   const tokens = useMemo(() => [...start, ...written], [start, written])
-  const asked = ready && encoded.value ? tokens : null
-  const text = `${facts.id} ${asked}`
-  const base = useAnswer('run', asked && [facts.id, asked, { timed: true }], text, opening.run)
-  const replays = changes.route === 'replay' && changes.replay !== '' && hasRouter
-  const recorded = useAnswer(
-    'recorded',
-    asked && replays ? [facts.id, changes.replay, asked.length] : null,
-    `${facts.id} ${changes.replay} ${asked?.length}`,
-  )
-  const interventions = hasRouter ? interventionsOf(changes, replays ? recorded.value : null) : undefined
-  const key = `${text} ${JSON.stringify({ ...changes })} ${replays ? recorded.value?.rows.length : ''}`
-  const altered = useAnswer(
-    'run',
-    asked && interventions ? [facts.id, asked, { timed: true, interventions }] : null,
-    key,
-  )
-
-  const before = base.value!
-  const isSame = (run: Run | null) =>
-    run?.model === before.model && run.tokens.join() === before.tokens.join()
-  const isChanged = interventions !== undefined && !altered.error && isSame(altered.value)
-  const after = isChanged ? altered.value! : before
-  useEffect(() => {
-    const state = new URLSearchParams({ prompt })
-    if (written.length > 0) state.set('written', written.join('.'))
-    if (facts.id !== offered[0].id && offered.some(({ id }) => id === facts.id)) state.set('model', facts.id)
-    changesToQuery(changes, state)
-    if (!isOpening) replaceHash(`#play?${state}`)
-  }, [prompt, written, changes, facts.id])
+  const runs = useRuns(facts, ready && encoded.value ? tokens : null, changes, opening.run)
+  const { before, after } = runs
+  useAddress({ prompt, written, changes, facts }, ready || prompt !== opening.prompt || written.length > 0)
 
   const value: PlayValue = {
-    facts: before.model === facts.id ? facts : (models.get(before.model) ?? opening.facts),
+    ...runs,
+    busy: runs.busy || encoded.busy,
+    error: loadError ?? encoded.error ?? runs.error,
+    facts: before.model === id ? facts : (models.get(before.model) ?? opening.facts),
     ready,
-    setModel: setWanted,
+    setModel,
     prompt,
     setPrompt: (next) => {
       setPrompt(next)
@@ -139,16 +121,6 @@ export function PlayState({ query, children }: { query: URLSearchParams; childre
     setWritten,
     changes,
     setChanges: (next) => setChanges((old) => ({ ...old, ...next })),
-    before,
-    after,
-    isChanged,
-    busy: base.busy || altered.busy || encoded.busy,
-    error:
-      loadError ??
-      encoded.error ??
-      base.error ??
-      (interventions ? altered.error : null) ??
-      (replays ? recorded.error : null),
     place: placeIn(place, after.trace),
     setPlace,
     expert,

@@ -4,8 +4,8 @@ import { type Breakpoints, breakAt, NO_BREAKS } from './breakpoints.ts'
 import { BreakpointsPanel } from './breakpoints-panel.tsx'
 import { MAX_TOKENS, usePlay } from './state.tsx'
 
-/** Play, pause, step, back: the likeliest token of the changed model is written. */
-export function Transport() {
+/** Writes token after token: when asked, or by itself until something stops it. */
+function useWriting() {
   const { tokens, written, setWritten, after, busy, ready, facts, setPlace } = usePlay()
   const [playing, setPlaying] = useState(false)
   const [speed, setSpeed] = useState(4)
@@ -42,13 +42,21 @@ export function Transport() {
     if (!playing && stopped && isCurrent && !end) write()
     setPlaying(!playing)
   }
+  const canStep = ready && isCurrent && !playing && end === null
+  return { playing, play, write, canStep, speed, setSpeed, breaks, setBreaks, said: stopped ?? end ?? '' }
+}
+
+/** Play, pause, step, back: the likeliest token of the changed model is written. */
+export function Transport() {
+  const { written, setWritten, ready } = usePlay()
+  const { playing, play, write, canStep, speed, setSpeed, breaks, setBreaks, said } = useWriting()
   return (
     <section class="transport" aria-label="Writing">
       <div class="buttons">
         <button type="button" class="primary" onClick={play} disabled={!ready}>
           {playing ? 'Pause' : 'Play'}
         </button>
-        <button type="button" onClick={write} disabled={!ready || !isCurrent || playing || end !== null}>
+        <button type="button" onClick={write} disabled={!canStep}>
           Step
         </button>
         <button
@@ -64,7 +72,7 @@ export function Transport() {
         <Slider label="Speed" value={speed} min={1} max={20} text={`${speed} tokens/s`} onChange={setSpeed} />
       </div>
       <p class="stopped" role="status">
-        {stopped ?? end ?? ''}
+        {said}
       </p>
       <BreakpointsPanel breaks={breaks} onChange={setBreaks} />
     </section>

@@ -1,3 +1,4 @@
+import type { RouterConfig } from '../../model/config.ts'
 import { TryIt } from '../parts/controls.tsx'
 import { ExpertBars, shareText } from '../parts/expert.tsx'
 import { ENGINE, Fact } from '../parts/fact.tsx'
@@ -6,6 +7,13 @@ import { LayerPicker, Step, TheToken } from './parts.tsx'
 import { useStory } from './state.tsx'
 import { Down } from './step-01-token.tsx'
 
+/** Of a score, by how the router scores. */
+const FORMULAS: Record<RouterConfig['scoring'], string> = {
+  softmax: 's = exp(z) / sum of exp(z) over all experts',
+  sigmoid: 's = 1 / (1 + exp(-z))',
+  none: 's = z',
+}
+
 export function ScoresStep() {
   const { layer, row, facts, router, vectors } = useStory()
   const { numExperts: E } = layer
@@ -13,11 +21,6 @@ export function ScoresStep() {
   const scores = layer.scores.subarray(row * E, (row + 1) * E)
   const logits = layer.routerLogits.subarray(row * E, (row + 1) * E)
   const best = scores.indexOf(Math.max(...scores))
-  const formula = {
-    softmax: 's = exp(z) / sum of exp(z) over all experts',
-    sigmoid: 's = 1 / (1 + exp(-z))',
-    none: 's = z',
-  }
   return (
     <Step
       text={
@@ -33,7 +36,7 @@ export function ScoresStep() {
             <Fact
               value={shareText(scores[best])}
               title={`Score of expert ${best}`}
-              formula={`z = x · Wr; ${formula[router.scoring]}`}
+              formula={`z = x · Wr; ${FORMULAS[router.scoring]}`}
               inputs={Array.from(logits, (z, e) => [`z of expert ${e}`, z.toFixed(4)])}
               source={ENGINE}
             />

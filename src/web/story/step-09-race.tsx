@@ -42,10 +42,10 @@ export function boundsOf(config: ModelConfig, { tokens, gflops, gbPerS }: Race) 
   }
 }
 
-export function RaceStep() {
+/** Runs the race when asked to. */
+function useRace(length: number) {
   const { run, facts } = useStory()
   const { client, models } = useEngine()
-  const [length, setLength] = useState<number>(LENGTHS[2])
   const [share, setShare] = useState<number | null>(null)
   const [race, setRace] = useState<Race | null>(null)
   const [error, setError] = useState<string | null>(null)
@@ -61,6 +61,13 @@ export function RaceStep() {
       setShare(null)
     }
   }
+  return { race, share, error, start, canStart: share === null && models.has(facts.id) }
+}
+
+export function RaceStep() {
+  const { facts } = useStory()
+  const [length, setLength] = useState<number>(LENGTHS[2])
+  const { race, share, error, start, canStart } = useRace(length)
   return (
     <Step
       text={
@@ -81,12 +88,7 @@ export function RaceStep() {
               value={length}
               onChange={(value) => setLength(value)}
             />
-            <button
-              type="button"
-              class="primary"
-              onClick={start}
-              disabled={share !== null || !models.has(facts.id)}
-            >
+            <button type="button" class="primary" onClick={start} disabled={!canStart}>
               {share === null ? 'Start the race' : 'Racing …'}
             </button>
             <Busy busy={share !== null} share={share} />
