@@ -25,6 +25,8 @@ export interface HeatMapProps {
 /** Pixels of an expert's place; narrower where there are many. */
 const cellWidth = (E: number) => (E <= 8 ? 14 : E <= 16 ? 11 : Math.max(3, 180 / E))
 const HEIGHT = 20
+/** Pixels as a length that grows with the reader's letters. */
+const rem = (pixels: number) => `${pixels / 17}rem`
 
 const MOVES: Partial<Record<string, [number, number]>> = {
   ArrowUp: [-1, 0],
@@ -115,7 +117,7 @@ function ExpertHeads({
         const off = isOff?.(layerIndex, e) ?? false
         if (!onExpert)
           return (
-            <span key={e} style={{ width: `${width}px` }} aria-hidden="true">
+            <span key={e} style={{ width: rem(width) }} aria-hidden="true">
               {width >= 11 ? e : ''}
             </span>
           )
@@ -123,7 +125,7 @@ function ExpertHeads({
           <button
             key={e}
             type="button"
-            style={{ width: `${width}px` }}
+            style={{ width: rem(width) }}
             aria-label={`Expert ${e} of layer ${layer.layer}${off ? ', switched off' : ''}`}
             class={off ? 'off' : ''}
             onClick={() => onExpert(layerIndex, e)}
@@ -192,7 +194,11 @@ function Cells({ layer, row }: { layer: LayerTrace; row: number }) {
   const shares = weightShares(layer, row)
   const experts = layer.expertIndices.subarray(row * K, (row + 1) * K)
   return (
-    <svg width={E * width} height={HEIGHT} aria-hidden="true">
+    <svg
+      viewBox={`0 0 ${E * width} ${HEIGHT}`}
+      style={{ width: rem(E * width), height: rem(HEIGHT) }}
+      aria-hidden="true"
+    >
       <rect class="empty" width={E * width} height={HEIGHT} rx="3" />
       {Array.from(experts, (e, rank) =>
         e < 0 ? null : (
@@ -220,8 +226,8 @@ function Load({ layer }: { layer: LayerTrace }) {
   const full = 34
   return (
     <svg
-      width={E * width}
-      height={full + 14}
+      viewBox={`0 0 ${E * width} ${full + 14}`}
+      style={{ width: rem(E * width), height: rem(full + 14) }}
       role="img"
       aria-label={`tokens of each expert: ${Array.from(tokensPerExpert).join(', ')}`}
     >

@@ -1,6 +1,9 @@
 import type { PlotOptions } from '@observablehq/plot'
 import { useEffect, useRef } from 'preact/hooks'
 
+/** Pixels of a plot's width; a narrower place shows it smaller. */
+const WIDTHS = { least: 480, most: 760 }
+
 /** A plot; what draws it comes when the first one is shown. Its height is kept free before. */
 export function PlotFigure({
   options,
@@ -14,7 +17,9 @@ export function PlotFigure({
     let shown = true
     Promise.all([import('@observablehq/plot'), import('../../cost/plots.ts')]).then(([Plot, plots]) => {
       if (!shown || !box.current) return
+      const width = Math.min(WIDTHS.most, Math.max(WIDTHS.least, box.current.clientWidth))
       const svg = Plot.plot({
+        width,
         ...options(plots),
         style: { background: 'none', fontSize: '13px', color: 'var(--ink)' },
       })

@@ -56,7 +56,7 @@ export function DispatchStep() {
   )
 }
 
-const WIDTH = 420
+const WIDTH = 340
 const LINE = 26
 
 /** Tokens on the left, experts on the right, a curve from each token to each expert that it chose. */
@@ -83,7 +83,7 @@ function Lines({ expert }: { expert: number }) {
       {visible.map(({ t, e, weight }) => (
         <path
           key={`${t}:${e}`}
-          d={`M110 ${tokenY(t)} C 230 ${tokenY(t)}, 230 ${expertY(e)}, 350 ${expertY(e)}`}
+          d={`M110 ${tokenY(t)} C 190 ${tokenY(t)}, 190 ${expertY(e)}, 278 ${expertY(e)}`}
           stroke={e === expert ? expertColour(e) : 'var(--rest)'}
           stroke-width={1 + 4 * weight}
           class={e === expert ? 'lit' : ''}
@@ -100,7 +100,7 @@ function Lines({ expert }: { expert: number }) {
       {Array.from({ length: E }, (_, e) => (
         <g key={e}>
           <rect
-            x="352"
+            x="280"
             y={expertY(e) - 10}
             width="20"
             height="20"
@@ -108,7 +108,7 @@ function Lines({ expert }: { expert: number }) {
             fill={expertColour(e)}
             opacity={e === expert ? 1 : 0.35}
           />
-          <text x="378" y={expertY(e) + 5} class={e === expert ? 'strong' : ''}>
+          <text x="306" y={expertY(e) + 5} class={e === expert ? 'strong' : ''}>
             {e}
           </text>
         </g>
