@@ -12,7 +12,7 @@ const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 const WIDTH = 1180
 const QUALITY = 0.82
 const FRAME_MS = 1100
-const STILL = '#play?prompt=Once+upon+a+time+there+was+a+clever+boy&k=1'
+const STILL = '#play?prompt=Once+upon+a+time+there+was+a+clever&off=1:3,3:0'
 
 const chromium = chromiumPath()
 if (!chromium) throw new Error('pictures: no Chromium in PATH, and none named by CHROMIUM')
@@ -31,7 +31,7 @@ for (const token of await page.locator('.token').all()) {
 }
 writeFileSync(join(ROOT, 'docs/page-tokens.webp'), animatedWebp(frames, WIDTH, 660))
 
-await page.setViewportSize({ width: 1440, height: 900 })
+await page.setViewportSize({ width: 1440, height: 1320 })
 await page.goto(`${url}${STILL}`)
 await page.getByRole('heading', { name: 'Before and after' }).waitFor()
 await settled(page)

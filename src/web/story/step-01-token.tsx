@@ -38,7 +38,7 @@ export function TokenStep() {
             {width} numbers. They go through {layers.length} <b>layers</b>, and each layer adds to them what
             it finds.
           </p>
-          <TryIt what="Write something short, then press the token you want to follow. ␣ stands for a space.">
+          <TryIt what="Write something short, then press the token you want to follow. ␣ stands for a space, <s> for the beginning of a text.">
             <TextBox />
             <TokenPicker />
           </TryIt>

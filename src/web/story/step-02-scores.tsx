@@ -43,7 +43,7 @@ export function ScoresStep() {
             .
           </p>
           <p>Nobody told the router what the experts are for. It learned this together with them.</p>
-          <TryIt what="Look at the other layers: each has a router and experts of its own, and scores anew.">
+          <TryIt what="Look at the other layers: each has a router and experts of its own, and scores anew. Layers and experts are counted from 0, as in the code.">
             <LayerPicker />
           </TryIt>
         </>

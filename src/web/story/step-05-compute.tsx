@@ -54,7 +54,7 @@ export function ComputeStep() {
         </>
       }
       picture={<ParameterMap active={active} />}
-      caption="A block is as wide as it has parameters. Lit ones ran for the token; grey ones slept."
+      caption="A block is as wide as it has parameters. Lit ones ran for the token; grey ones slept. The numbered ones are the experts; left of them attention, which looks back at the text, and as a sliver the router."
     />
   )
 }

@@ -61,7 +61,7 @@ export function CostStep() {
         </>
       }
       picture={<CostBars cost={cost} />}
-      caption="Lit: used for one token. The whole bar: if every expert ran."
+      caption="Lit: used for one token. The whole bar: if every expert ran. A FLOP is one multiplication or addition, and M stands for a million."
     />
   )
 }
