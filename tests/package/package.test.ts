@@ -10,6 +10,7 @@ import { readConfig } from '../../src/load-model.ts'
 import { mixturesOf } from '../../src/model/config.ts'
 import { bundledModels } from '../../src/package.ts'
 import { exitCodeOf } from '../../src/signals.ts'
+import type { OfferedModel } from '../../src/web/build/site.ts'
 import { REPOSITORY } from '../cli/run-cli.ts'
 import { type CodeBlock, codeBlocks, pages } from './code-blocks.ts'
 import { NODES, type Tried, tryCommands } from './commands.ts'
@@ -261,8 +262,8 @@ describe('what is in it', () => {
         200,
         expect.stringContaining('<script type="module"'),
       ])
-      const models = await (await fetch(`${url}models/index.json`)).json()
-      expect(models.map(({ name }: { name: string }) => name)).toEqual(['deepseek', 'moe', 'dense-active'])
+      const models = (await (await fetch(`${url}models/index.json`)).json()) as OfferedModel[]
+      expect(models.map(({ name }) => name)).toEqual(['deepseek', 'moe', 'dense-active'])
       const weights = await fetch(`${url}${models[0].url}/model.safetensors`, { method: 'HEAD' })
       expect(weights.headers.get('content-length')).toBe(String(models[0].bytes))
       server.kill(signal)
