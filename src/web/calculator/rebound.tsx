@@ -10,11 +10,13 @@ const CURVE = { max: 2, steps: 96 }
 const DEMAND = 'Demand of constant elasticity.'
 const START = { elasticity: 1.3, useFactor: 30 }
 
+/** What sparsity saved of DeepSeek-V3's training, to a digit as the slider has it. */
+function savedInTraining(): number {
+  return Number(deepseekCost(DEEPSEEK_V3.price).cost.dense.timesFlops.toFixed(1))
+}
+
 export function ReboundPart() {
-  const [factor, setFactor] = useState(() => {
-    const { timesFlops } = deepseekCost(DEEPSEEK_V3.price).cost.dense
-    return Number(timesFlops.toFixed(1))
-  })
+  const [factor, setFactor] = useState(savedInTraining)
   const [elasticity, setElasticity] = useState(START.elasticity)
   const { use, spend } = rebound(factor, elasticity)
   const inputs: [string, string][] = [

@@ -20,26 +20,7 @@ export function ComputeStep() {
     <Step
       text={
         <>
-          <p class="lead">
-            This is the whole model, drawn to scale. For <TheToken />,{' '}
-            <Fact
-              value={parametersText(active)}
-              title="Parameters that ran for this token"
-              formula="what every token uses + its experts"
-              inputs={[
-                ...Object.entries(used.always).map(([name, count]): [string, string] => [
-                  name,
-                  parametersText(count),
-                ]),
-                ...used.experts[row].map((experts, l): [string, string] => [
-                  `experts of layer ${run.trace!.layers[l].layer}`,
-                  `${experts.length} × ${parametersText(used.expert[l])}`,
-                ]),
-              ]}
-              source={ENGINE}
-            />{' '}
-            of {parametersText(used.total)} parameters ran: {shareText(active / used.total)}.
-          </p>
+          <Lead />
           <p>
             {awake} of {all} experts were awake: {listText(places)}. The other {all - awake} were not even
             read from memory.
@@ -56,5 +37,44 @@ export function ComputeStep() {
       picture={<ParameterMap active={active} />}
       caption="A block is as wide as it has parameters. Lit ones ran for the token; grey ones slept. The numbered ones are the experts; left of them attention, which looks back at the text, and as a sliver the router."
     />
+  )
+}
+
+function Lead() {
+  const { run, row, facts } = useStory()
+  const used = costOfRun(facts.config, run).used!
+  const active = used.active[row]
+  return (
+    <p class="lead">
+      This is the whole model, drawn to scale. For <TheToken />,{' '}
+      <Fact
+        value={parametersText(active)}
+        title="Parameters that ran for this token"
+        formula="what every token uses + its experts"
+        inputs={[
+          ...Object.entries(used.always).map(([name, count]): [string, string] => [
+            name,
+            parametersText(count),
+          ]),
+          ...used.experts[row].map((experts, l): [string, string] => [
+            `experts of layer ${run.trace!.layers[l].layer}`,
+            `${experts.length} × ${parametersText(used.expert[l])}`,
+          ]),
+        ]}
+        source={ENGINE}
+      />{' '}
+      of {parametersText(used.total)} parameters ran:{' '}
+      <Fact
+        value={shareText(active / used.total)}
+        title="Share of the parameters that ran"
+        formula="parameters that ran / all parameters"
+        inputs={[
+          ['ran', parametersText(active)],
+          ['all', parametersText(used.total)],
+        ]}
+        source={ENGINE}
+      />
+      .
+    </p>
   )
 }

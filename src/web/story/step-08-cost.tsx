@@ -4,10 +4,10 @@ import { useAnswer } from '../app/answer.ts'
 import { useEngine } from '../app/engine.tsx'
 import { costOfRun, lossOf, type RunCost } from '../cost/of-run.ts'
 import { Slider, TryIt } from '../parts/controls.tsx'
-import { shareText } from '../parts/expert.tsx'
-import { COUNTED, Fact } from '../parts/fact.tsx'
+import { Fact } from '../parts/fact.tsx'
 import { ShareBar } from '../parts/share-bar.tsx'
 import { Step } from './parts.tsx'
+import { SavedArithmetic, SavedReading } from './saved.tsx'
 import { useStory } from './state.tsx'
 
 export function CostStep() {
@@ -24,16 +24,14 @@ export function CostStep() {
   )
   const shown = changed.value ?? run
   const cost = costOfRun(facts.config, shown)
-  const saved = 1 - cost.flops.active / cost.flops.everyExpert
   const loss = lossOf(shown)
   return (
     <Step
       text={
         <>
           <p class="lead">
-            With {k} of {router.numExperts} experts a token, the model skips{' '}
-            <SavedFact cost={cost} saved={saved} /> of the arithmetic, and reads{' '}
-            {shareText(1 - cost.bytes.active / cost.bytes.everyExpert)} less from memory.
+            With {k} of {router.numExperts} experts a token, the model skips <SavedArithmetic cost={cost} />{' '}
+            of the arithmetic, and reads <SavedReading cost={cost} /> less from memory.
           </p>
           <p>
             It does not skip everything: attention, tables and routers run for every token. And all experts
@@ -62,21 +60,6 @@ export function CostStep() {
       }
       picture={<CostBars cost={cost} />}
       caption="Lit: used for one token. The whole bar: if every expert ran. A FLOP is one multiplication or addition, and M stands for a million."
-    />
-  )
-}
-
-function SavedFact({ cost, saved }: { cost: RunCost; saved: number }) {
-  return (
-    <Fact
-      value={shareText(saved)}
-      title="Arithmetic that is skipped"
-      formula="1 - FLOPs / FLOPs if every expert ran"
-      inputs={[
-        ['FLOPs of a token', si(cost.flops.active, 'FLOP')],
-        ['if every expert ran', si(cost.flops.everyExpert, 'FLOP')],
-      ]}
-      source={COUNTED}
     />
   )
 }

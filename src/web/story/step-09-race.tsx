@@ -3,10 +3,11 @@ import { forwardWeightBytes } from '../../cost/bytes.ts'
 import { forwardFlops, totalFlops } from '../../cost/flops.ts'
 import { messageOf } from '../../errors.ts'
 import { type ModelConfig, mixturesOf } from '../../model/config.ts'
+import { si } from '../../text/units.ts'
 import { useEngine } from '../app/engine.tsx'
 import type { Race } from '../engine/protocol.ts'
 import { Busy, Choice, TryIt } from '../parts/controls.tsx'
-import { Fact } from '../parts/fact.tsx'
+import { COUNTED, Fact } from '../parts/fact.tsx'
 import { Step } from './parts.tsx'
 import { useStory } from './state.tsx'
 
@@ -107,7 +108,8 @@ export function RaceStep() {
 }
 
 function Verdict({ race, config }: { race: Race; config: ModelConfig }) {
-  const { ideal, denseMs, sparseMs } = boundsOf(config, race)
+  const bounds = boundsOf(config, race)
+  const { ideal, denseMs, sparseMs } = bounds
   const [dense, sparse] = [median(race.dense), median(race.sparse)]
   return (
     <p aria-live="polite">
@@ -123,7 +125,18 @@ function Verdict({ race, config }: { race: Race; config: ModelConfig }) {
         ]}
         source="Timed in this browser just now."
       />
-      . The FLOPs would allow {ideal.toFixed(2)}, this machine{' '}
+      . The FLOPs would allow{' '}
+      <Fact
+        value={ideal.toFixed(2)}
+        title="Ideal"
+        formula="FLOPs with every expert / FLOPs with the chosen"
+        inputs={[
+          ['every expert', si(bounds.dense, 'FLOP')],
+          ['chosen experts', si(bounds.sparse, 'FLOP')],
+        ]}
+        source={COUNTED}
+      />
+      , this machine{' '}
       <Fact
         value={(denseMs / sparseMs).toFixed(2)}
         title="What the machine allows"

@@ -9,6 +9,7 @@ import { shareText } from '../parts/expert.tsx'
 import { Fact } from '../parts/fact.tsx'
 import { ShareBar } from '../parts/share-bar.tsx'
 import { listText, Step, TheToken } from './parts.tsx'
+import { SavedArithmetic, SavedReading } from './saved.tsx'
 import { useStory } from './state.tsx'
 
 /** Of the slider at the start. */
@@ -151,9 +152,8 @@ function Summary() {
         <b>Why</b> these? In each layer a router scored all experts for this token, and these scored best.
       </p>
       <p>
-        <b>What did it save?</b> {shareText(1 - cost.flops.active / cost.flops.everyExpert)} of the arithmetic
-        and {shareText(1 - cost.bytes.active / cost.bytes.everyExpert)} of the reading, but none of the
-        storage.
+        <b>What did it save?</b> <SavedArithmetic cost={cost} /> of the arithmetic and{' '}
+        <SavedReading cost={cost} /> of the reading, but none of the storage.
       </p>
     </aside>
   )
