@@ -16,7 +16,7 @@ import { checkOutputs } from '../script/outputs.ts'
 import { withProgress } from '../script/progress.ts'
 import { table } from '../text/columns.ts'
 import { percent, si } from '../text/units.ts'
-import { loadTold } from './loading.ts'
+import { withModel } from './loading.ts'
 
 interface Flags {
   bits: '8' | '4'
@@ -89,26 +89,23 @@ async function runQuantize(model: string, flags: Flags & GlobalOptions): Promise
   })
 }
 
-async function compared(
+function compared(
   dir: string,
   out: string,
   errors: Parameters<typeof compareQuantized>[2],
   { device, debug, samples }: Flags & GlobalOptions,
   signal: AbortSignal,
 ): Promise<QuantizedReport> {
-  const original = await loadTold(dir, { device, debug })
-  const quantized = await loadTold(out, { device, debug })
-  try {
-    return await withProgress('quantize', (onProgress) =>
-      compareQuantized(original, quantized, errors, samples, {
-        signal,
-        onShare: (share) => onProgress(share, 'held-out texts'),
-      }),
-    )
-  } finally {
-    original.dispose()
-    quantized.dispose()
-  }
+  return withModel(dir, { device, debug }, (original) =>
+    withModel(out, { device, debug }, (quantized) =>
+      withProgress('quantize', (onProgress) =>
+        compareQuantized(original, quantized, errors, samples, {
+          signal,
+          onShare: (share) => onProgress(share, 'held-out texts'),
+        }),
+      ),
+    ),
+  )
 }
 
 function weightBytes(dir: string): number {

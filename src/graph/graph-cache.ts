@@ -89,8 +89,12 @@ export class CachePlace implements CacheHolder {
     for (const layer of layers) if (layer) tf.dispose([layer.keys, layer.values])
   }
 
-  release(): KeysValues[] {
+  drop(): void {
     this.held = null
+  }
+
+  release(): KeysValues[] {
+    this.drop()
     // The owner may ask for it while another model's backend is active, and inside an eager forward's tidy.
     return onBackend(this.backend, () =>
       this.session.run(this.access.read, []).map(({ data, shape: [, ...shape] }: HostNumbers) => {
