@@ -259,7 +259,7 @@ describe('interventionFor', () => {
 test.each<[unknown, string]>([
   [{ executor: 'fast' }, 'executor: is "fast", expected one of recorded, eager'],
   [{ dispatch: 'fast' }, 'dispatch: is "fast", expected one of dense, sparse, gather, auto'],
-  [{ dtype: 'int8' }, 'dtype: is "int8", expected one of float32, bfloat16, float16'],
+  [{ dtype: 'int8' }, 'dtype: is "int8", expected one of float32, bfloat16, float16, auto'],
   [{ device: 'gpu' }, 'device: "gpu" is no device; expected one of auto, cuda, cpu, wasm, js'],
   [{ threads: 0 }, 'threads'],
   [

@@ -63,10 +63,12 @@ def widen_experts(model, path):
                     continue
                 every = range(experts.gate_up_proj.shape[0])
                 both = [torch.cat([weight(f"{prefix}.{e}.{part}.weight") for part in (gate, up)]) for e in every]
-                experts.gate_up_proj = torch.nn.Parameter(torch.stack(both))
-                experts.down_proj = torch.nn.Parameter(
-                    torch.stack([weight(f"{prefix}.{e}.{down}.weight") for e in every])
-                )
+                downs = [weight(f"{prefix}.{e}.{down}.weight") for e in every]
+                # Not as attributes: the library would copy them into the rounded ones.
+                experts.__dict__["_parameters"] = {
+                    "gate_up_proj": torch.nn.Parameter(torch.stack(both)),
+                    "down_proj": torch.nn.Parameter(torch.stack(downs)),
+                }
 
 
 def main():

@@ -31,30 +31,43 @@ export function inGroups(
   let [squaredError, squares] = [0, 0]
   for (let g = 0; g < count; g++) {
     const part = values.subarray(g * group, (g + 1) * group)
-    const largest = part.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
-    const tried = cuts.map((cut) => roundedScale((largest * cut) / (zero - 0.5)))
-    const errors = tried.map(({ scale }) => errorOf(part, scale, zero))
-    const best = errors.indexOf(Math.min(...errors))
-    const { bits: scaleBits, scale } = tried[best]
-    scales[g] = scaleBits
-    squaredError += errors[best]
-    for (const [i, value] of part.entries()) {
-      const at = g * group + i
-      squares += value * value
-      numbers[(at * bits) >> 3] |= (whole(value, scale, zero) + zero) << ((at * bits) % 8)
+    let largest = 0
+    for (let i = 0; i < group; i++) largest = Math.max(largest, Math.abs(part[i]))
+    let [least, scale] = [Number.POSITIVE_INFINITY, 0]
+    for (const cut of cuts) {
+      const tried = roundedScale((largest * cut) / (zero - 0.5))
+      const error = errorOf(part, tried.scale, zero)
+      if (error >= least) continue
+      least = error
+      scale = tried.scale
+      scales[g] = tried.bits
+    }
+    squaredError += least
+    for (let i = 0; i < group; i++) {
+      const at = (g * group + i) * bits
+      squares += part[i] * part[i]
+      numbers[at >> 3] |= (whole(part[i], scale, zero) + zero) << (at & 7)
     }
   }
   return { numbers, scales, squaredError, squares }
 }
 
+/** Added and taken away again, it leaves a whole number. */
+const WHOLE = 1.5 * 2 ** 52
+
 /** The number of -zero to zero - 1 that times the scale is nearest. */
 function whole(value: number, scale: number, zero: number): number {
-  return scale === 0 ? 0 : Math.max(-zero, Math.min(zero - 1, Math.round(value / scale)))
+  if (scale === 0) return 0
+  const nearest = value / scale + WHOLE - WHOLE
+  return nearest < -zero ? -zero : nearest > zero - 1 ? zero - 1 : nearest
 }
 
 function errorOf(part: Float32Array, scale: number, zero: number): number {
   let sum = 0
-  for (const value of part) sum += (value - whole(value, scale, zero) * scale) ** 2
+  for (let i = 0; i < part.length; i++) {
+    const off = part[i] - whole(part[i], scale, zero) * scale
+    sum += off * off
+  }
   return sum
 }
 

@@ -16,7 +16,7 @@ export function quantisationOf(json: Record<string, unknown>, file: string): Qua
   if (!field) return null
   const settings = json[field]
   const method = isJsonObject(settings) ? settings.quant_method : undefined
-  if (method !== 'compressed-tensors' || !isJsonObject(settings)) {
+  if (field !== 'quantization_config' || method !== 'compressed-tensors' || !isJsonObject(settings)) {
     const [where, value] = method === undefined ? [field, settings] : [`${field}.quant_method`, method]
     throw new ConfigError(
       `${file}: "${where}" is ${shown(value)}, expected weights that are not quantised, or compressed-tensors`,
