@@ -46,7 +46,7 @@ interface Call {
 export class RecordedExecutor {
   private readonly steps = new Map<string, RecordedStep>()
   private readonly mixtureLayers: number[]
-  private readonly graphs: StepGraphs
+  private readonly shared: StepGraphs
   private msForGraphs = 0
 
   /** `dtype`: what weights are multiplied in; on a processor few rows are multiplied in float32 whatever it says. */
@@ -55,7 +55,7 @@ export class RecordedExecutor {
     dtype: Dtype = 'float32',
   ) {
     const { layers } = model.config
-    this.graphs = new StepGraphs(model.config, model.weights, dtype)
+    this.shared = new StepGraphs(model.config, model.weights, dtype)
     this.mixtureLayers = [...layers.keys()].filter((i) => layers[i].feedForward.kind === 'moe')
   }
 
@@ -89,7 +89,7 @@ export class RecordedExecutor {
   /** Also to begin anew: what is asked for later is made again. */
   dispose(): void {
     this.steps.clear()
-    this.graphs.dispose()
+    this.shared.dispose()
   }
 
   /** Runs a call piece by piece and hands it to `take`. */
@@ -186,7 +186,7 @@ export class RecordedExecutor {
     const known = this.steps.get(key)
     if (known) return known
     if (this.steps.size === LIMITS.graphs) this.dispose() // a session's graph can only grow
-    const step = new RecordedStep(this.graphs, shape)
+    const step = new RecordedStep(this.shared, shape)
     this.steps.set(key, step)
     return step
   }
