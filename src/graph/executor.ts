@@ -28,8 +28,8 @@ interface Call {
   /** What each piece that has run gave, by name. */
   outputs: Record<string, tf.Tensor>[]
   wanted: Wanted
-  /** The numbers of the last piece's `greedy`, or else `finite`; empty before, and where there is neither. */
-  checks: Float32Array
+  /** Of the last piece that ran: not finite if something of it is not. */
+  check: number
   /** Column of the cache that the call's first column takes. */
   first: number
   capacity: number
@@ -76,8 +76,10 @@ export class RecordedExecutor {
   /** As `MoeModel.greedy`: the logits stay on the device, unless something about them is not finite. */
   greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'>): GreedyResult {
     return this.execute(tokens, { ...options, logits: 'last' }, 'greedy', (call) => {
-      const [, magnitude, ...largest] = call.checks
-      const chosen = Number.isFinite(magnitude) ? largest : this.greedyOnHost(call)
+      const { largest } = call.outputs[call.outputs.length - 1]
+      const chosen = Number.isFinite(call.check)
+        ? [...backend().read<Int32Array>(largest)]
+        : this.greedyOnHost(call)
       return { tokens: chosen, trace: this.traceOf(call, options) }
     })
   }
@@ -105,7 +107,7 @@ export class RecordedExecutor {
     const cache = options.cache ?? model.createCache()
     const outputs: Call['outputs'] = []
     try {
-      const call = { ...this.prepare(batch, cache, options), outputs, wanted, checks: new Float32Array() }
+      const call = { ...this.prepare(batch, cache, options), outputs, wanted, check: 0 }
       for (const piece of call.pieces) this.run(piece, call)
       cache.commit(call.extension)
       return take(call)
@@ -119,7 +121,7 @@ export class RecordedExecutor {
     batch: Batch,
     cache: KvCache,
     options: ForwardOptions,
-  ): Omit<Call, 'outputs' | 'wanted' | 'checks'> {
+  ): Omit<Call, 'outputs' | 'wanted' | 'check'> {
     const pieces = piecesOf(batch.length)
     const last = pieces[pieces.length - 1]
     const needed = last.from + last.stepTokens
@@ -152,18 +154,18 @@ export class RecordedExecutor {
   private run(piece: Piece, call: Call): void {
     const isLast = call.outputs.length === call.pieces.length - 1
     const result = resultOf(call, isLast)
+    const check = result === 'largest' ? 'allFinite' : this.mixtureLayers.length > 0 ? 'finite' : null
     const names = [
       result,
-      ...(this.mixtureLayers.length > 0 && result !== 'greedy' ? ['finite'] : []), // greedy has it
+      ...(check ? [check] : []),
       ...call.traced.flatMap((l) => [`${l}/routerLogits`, `${l}/expertIndices`, `${l}/expertWeights`]),
     ]
     const results = this.fetch(piece, call, names)
     const output = Object.fromEntries(names.map((name, i) => [name, results[i]]))
     call.outputs.push(output)
-    const check = output.greedy ?? output.finite
     if (!check) return
-    call.checks = backend().read(check)
-    if (!Number.isFinite(call.checks[0])) this.explain(piece, call)
+    call.check = backend().read(output[check])[0]
+    if (!Number.isFinite(call.check)) this.explain(piece, call)
   }
 
   /** Runs a piece's step; again, if it has run before, which writes the same columns. */
@@ -258,7 +260,8 @@ function keyOf(shape: StepShape): string {
 /** What a piece's step is fetched for: of pieces before the last only that all of it runs, unless all logits are wanted. */
 function resultOf({ wanted, logits }: Call, isLast: boolean): string {
   if (logits === 'all') return 'logits'
-  return isLast ? wanted : 'hidden'
+  if (!isLast) return 'hidden'
+  return wanted === 'greedy' ? 'largest' : 'logits'
 }
 
 function stepInputs(

@@ -1,6 +1,6 @@
 import { type Backend, backend, type Processor } from '../backend/backend.ts'
 import type { Dtype } from '../backend/dtypes.ts'
-import { FUSED, type FusedName } from '../backend/kernels.ts'
+import { CARD_FORMS, FUSED, type FusedName } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
 import { hasOneDnn } from '../backend/tensorflow.ts'
 
@@ -20,6 +20,8 @@ export interface Plan {
   smallWeights: number
   /** How many threads compute. */
   threads: number
+  /** Whether a card runs it: nodes are then made to be few, as each is launched by itself. */
+  onCard: boolean
 }
 
 /** The fused kernels that are the faster way for few rows only. */
@@ -28,8 +30,9 @@ const FEW_ROWS_ONLY: readonly FusedName[] = ['attention', 'expert']
 /** What measuring found to be fastest for graphs that multiply so many rows with weights, on a processor or a card. */
 export function planFor(
   { rows = Number.POSITIVE_INFINITY, dtype = 'float32' }: { rows?: number; dtype?: Dtype } = {},
-  { processor }: Pick<Backend, 'processor'> = backend(),
+  { processor, onCard = false }: Pick<Backend, 'processor'> & { onCard?: boolean } = backend(),
 ): Plan {
+  if (onCard) return { ...TENSORFLOWS_OWN, dtype, onCard, fused: new Set(CARD_FORMS) }
   if (!processor) return { ...TENSORFLOWS_OWN, dtype }
   const { threads } = processor
   const few = rows <= LIMITS.fewRows
@@ -47,6 +50,7 @@ export function planFor(
     inCallingThread,
     smallWeights: inCallingThread || threads > LIMITS.nodeThreads ? 0 : small.numbers,
     threads,
+    onCard,
   }
 }
 
@@ -58,6 +62,7 @@ const TENSORFLOWS_OWN: Omit<Plan, 'dtype'> = {
   inCallingThread: false,
   smallWeights: 0,
   threads: 1,
+  onCard: false,
 }
 
 /** The types of numbers whose products, and attention's softmax, oneDNN computes faster than Eigen. */

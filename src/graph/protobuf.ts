@@ -39,7 +39,7 @@ export type AttributeValue =
   | { f: number }
   | { s: Buffer }
   | { shape: ShapeProto }
-  | { list: { i?: number[]; type?: number[] } }
+  | { list: { i?: number[]; type?: number[]; s?: Buffer[] } }
   | { tensor: { dtype: number; tensor_shape: ShapeProto; tensor_content: Buffer } }
 
 export interface GraphNode {
@@ -59,12 +59,21 @@ export function shapeProto(shape: readonly number[]): ShapeProto {
   return { dim: shape.map((size) => ({ size })) }
 }
 
+/** A GraphDef message. */
+function graphOf(nodes: readonly GraphNode[]) {
+  return { node: nodes, versions: { producer: 2000 } }
+}
+
+/** A graph alone, for whoever only looks at it. */
+export function encodeGraph(nodes: readonly GraphNode[]): Uint8Array {
+  return encoder()('GraphDef', graphOf(nodes))
+}
+
 /** A SavedModel file of one graph, tagged `serve`. No signatures: whoever loads it knows its nodes by name. */
 export function encodeSavedModel(nodes: readonly GraphNode[]): Uint8Array {
-  const graph = { node: nodes, versions: { producer: 2000 } }
   return encoder()('SavedModel', {
     saved_model_schema_version: 1,
-    meta_graphs: [{ meta_info_def: { tags: ['serve'] }, graph_def: graph }],
+    meta_graphs: [{ meta_info_def: { tags: ['serve'] }, graph_def: graphOf(nodes) }],
   })
 }
 

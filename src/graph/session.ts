@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { withSessionConfig } from '../backend/session-options.ts'
 import { activeTensorflow } from '../backend/tensorflow.ts'
 import { messageOf } from '../errors.ts'
+import { onCard } from './card.ts'
 import { chooseProducts, fuse } from './kernels.ts'
 import { type Plan, planFor } from './plan.ts'
 import { encodeSavedModel, encodeSessionConfig } from './protobuf.ts'
@@ -13,7 +14,12 @@ import { sideBySide } from './side-by-side.ts'
 type Pass = (graph: Recording, plan: Plan) => Recording
 
 /** What a recording goes through before TensorFlow gets it. */
-const PASSES: readonly Pass[] = [sideBySide, fuse, chooseProducts]
+const PASSES: readonly Pass[] = [onCard, sideBySide, fuse, chooseProducts]
+
+/** The graph that TensorFlow gets for a recording. */
+export function planned(recording: Recording, plan: Plan): Recording {
+  return PASSES.reduce((graph, pass) => pass(graph, plan), recording)
+}
 
 /** A recorded graph loaded into TensorFlow. Owns the session: `dispose()` when done. */
 export class GraphSession {
@@ -25,10 +31,7 @@ export class GraphSession {
     readonly recording: Recording,
     plan = planFor(),
   ) {
-    this.id = this.load(
-      PASSES.reduce((graph, pass) => pass(graph, plan), recording),
-      plan,
-    )
+    this.id = this.load(planned(recording, plan), plan)
     try {
       this.assign(Object.fromEntries(recording.variables.map(({ name, tensor }) => [name, tensor])))
     } catch (error) {

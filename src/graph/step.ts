@@ -17,7 +17,15 @@ import type { HalfWeights } from './half-weights.ts'
 import { type Plan, planFor } from './plan.ts'
 import { type Recording, record } from './recorder.ts'
 import { GraphSession } from './session.ts'
-import { packedLength, packInputs, type StepInputs, type StepSizes, unpackInputs } from './step-inputs.ts'
+import {
+  type AskedRope,
+  packedLength,
+  packInputs,
+  ropesOf,
+  type StepInputs,
+  type StepSizes,
+  unpackInputs,
+} from './step-inputs.ts'
 
 /** What makes one recorded step differ from another: everything that is a constant of its graph. */
 export interface StepShape extends StepSizes {
@@ -30,8 +38,8 @@ export interface StepShape extends StepSizes {
  * that are updated in place. Holds at most one cache at a time. What may be fetched:
  *
  * - `logits` [rows, V] of all rows or each sequence's last, and `hidden` [rows, D], what they are made from
- * - `greedy` [2 + rows]: `finite`, the same of the logits, and the index of each row's largest logit
- * - `finite`: a number, finite if all router logits are; not there without mixture layers
+ * - `largest` [rows] int32: the index of each row's largest logit
+ * - `finite`: a number, finite if all router logits are; not there without mixture layers. `allFinite`: these and the logits
  * - `LAYER/routerLogits`, `LAYER/expertIndices`, `LAYER/expertWeights`
  *
  * With `halves` the weights but routers and unembedding are multiplied in half precision; all of these stay float32.
@@ -40,6 +48,7 @@ export class RecordedStep implements CacheHolder {
   private readonly backend = tf.getBackend()
   private readonly session: GraphSession
   private readonly cache: Pick<GraphCache, 'names' | 'copies'>
+  private readonly ropes: AskedRope[]
   private held: KvCache | null = null
 
   constructor(
@@ -49,22 +58,16 @@ export class RecordedStep implements CacheHolder {
     halves: HalfWeights | null = null,
     plan = planFor({ rows: shape.batch * shape.tokens, dtype: halves?.dtype }),
   ) {
-    const scope = tf.engine()
-    scope.startScope('recording')
-    try {
-      const { recording, cache } = recordStep(config, weights, shape, plan)
-      const rounds = halves && plan.dtype !== 'float32'
-      this.cache = cache
-      this.session = new GraphSession(rounds ? inHalf(recording, halves, choosing(weights)) : recording, plan)
-    } finally {
-      scope.endScope()
-    }
+    const { recording, cache } = recordStep(config, weights, shape, halves, plan)
+    this.cache = cache
+    this.ropes = ropesOf(config.layers)
+    this.session = new GraphSession(recording, plan)
   }
 
   /** Runs on `cache`: its columns move into the graph's variables unless they are there already. */
   run(cache: KvCache, inputs: StepInputs, outputs: string[]): tf.Tensor[] {
     this.hold(cache)
-    const packed = tf.tensor1d(packInputs(inputs, this.shape), 'int32')
+    const packed = tf.tensor1d(packInputs(inputs, this.shape, this.ropes), 'int32')
     try {
       return this.session.run({ packed }, outputs)
     } finally {
@@ -113,20 +116,39 @@ function choosing({ blocks, unembedding }: ModelWeights): Set<object> {
   return new Set([...routers, ...(unembedding ? [unembedding] : [])].map(({ weight }) => weight.dataId))
 }
 
-/** Runs the decoder once on zeros and records it. */
-function recordStep(
+/** Runs the decoder once on zeros and records it, with the weights in the plan's type. */
+export function recordStep(
+  config: ModelConfig,
+  weights: ModelWeights,
+  shape: StepShape,
+  halves: HalfWeights | null,
+  plan: Plan,
+): { recording: Recording; cache: Pick<GraphCache, 'names' | 'copies'> } {
+  const scope = tf.engine()
+  scope.startScope('recording')
+  try {
+    const { recording, cache } = recordDecoder(config, weights, shape, plan)
+    const rounds = halves && plan.dtype !== 'float32'
+    return { recording: rounds ? inHalf(recording, halves, choosing(weights)) : recording, cache }
+  } finally {
+    scope.endScope()
+  }
+}
+
+function recordDecoder(
   config: ModelConfig,
   weights: ModelWeights,
   shape: StepShape,
   { fused }: Plan,
 ): { recording: Recording; cache: Pick<GraphCache, 'names' | 'copies'> } {
-  const packed = tf.zeros<tf.Rank.R1>([packedLength(shape)], 'int32')
+  const ropes = ropesOf(config.layers)
+  const packed = tf.zeros<tf.Rank.R1>([packedLength(shape, ropes)], 'int32')
   let cache: GraphCache | undefined
   const routing = new GraphRouting(shape)
   const recording = record(
     { packed },
     (recorder) => {
-      const { tokens, lastRows, first, attention } = unpackInputs(packed, shape)
+      const { tokens, lastRows, first, attention } = unpackInputs(packed, shape, ropes)
       cache = new GraphCache(recorder, first, cachedShapes(config.layers), shape)
       const x = decode(config, weights, {
         tokens,
@@ -149,14 +171,14 @@ function outputsOf(
   logits: tf.Tensor2D,
   routing: GraphRouting,
 ): Record<string, tf.Tensor> {
-  const finite = routing.finite()
-  const largest = tf.cast(tf.argMax(logits, 1), 'float32') // [rows]; exact, as a vocabulary is smaller than 2^24
-  const checks = [finite ?? tf.scalar(0), magnitude(logits)].map((check) => tf.reshape(check, [1]))
+  const routerLogits = routing.logits()
+  const all = [...routerLogits, logits].map((x) => tf.reshape(x, [-1]))
   return {
     logits,
     hidden,
-    greedy: tf.concat([...checks, largest]),
-    ...(finite ? { finite } : {}),
+    largest: tf.argMax(logits, 1),
+    allFinite: magnitude(tf.concat(all)),
+    ...(routerLogits.length > 0 ? { finite: magnitude(tf.concat(routerLogits, 1)) } : {}),
     ...routing.outputs(),
   }
 }
@@ -189,15 +211,9 @@ class GraphRouting {
     }
   }
 
-  /** Finite if all router logits are; null without mixture layers. */
-  finite(): tf.Scalar | null {
-    if (this.layers.length === 0) return null
-    return magnitude(
-      tf.concat(
-        this.layers.map(({ routerLogits }) => routerLogits),
-        1,
-      ),
-    )
+  /** [rows, E] of each mixture layer. */
+  logits(): tf.Tensor2D[] {
+    return this.layers.map(({ routerLogits }) => routerLogits)
   }
 
   outputs(): Record<string, tf.Tensor> {

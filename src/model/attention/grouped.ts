@@ -24,7 +24,7 @@ export const grouped: AttentionKind<GroupedAttention> = {
         const heads = numHeads + 2 * numKeyValueHeads
         const qkv = tf.reshape(linear(x, weights.qkv), [B, T, heads, headDim]) as tf.Tensor4D
         const turned = applyRope(normed(qkv, weights, config, normEps), turn)
-        const [q, added] = tf.split<tf.Tensor4D>(turned, [numHeads, 2 * numKeyValueHeads], 2)
+        const [q, added] = splitHeads(turned, [numHeads, 2 * numKeyValueHeads])
         const all = cache.append(layer, added)
         const mixed = inBlocks(q, blocks, (queries, block) => attend(queries, all, block)) // [B, T, Nq, d]
         const joined = tf.reshape(mixed, [B * T, numHeads * headDim]) as tf.Tensor2D
@@ -59,6 +59,14 @@ function inBlocks(
     parts.map((queries, i) => f(queries, blocks[i])),
     1,
   )
+}
+
+/** x [B, T, N, d] in parts of so many heads. Of one token these are rows, cut without a copy. */
+function splitHeads(x: tf.Tensor4D, heads: number[]): tf.Tensor4D[] {
+  const [B, T, N, d] = x.shape
+  if (B * T > 1) return tf.split<tf.Tensor4D>(x, heads, 2)
+  const rows = tf.split<tf.Tensor2D>(tf.reshape(x, [N, d]), heads, 0)
+  return rows.map((part) => tf.reshape(part, [1, 1, -1, d]) as tf.Tensor4D)
 }
 
 /** [B, T, N, d] -> [B, N, T, d], and back. Of one token, or one head, nothing has to move. */
@@ -106,9 +114,9 @@ function headTables(
   return tf.tidy(() => {
     const n = cos.shape[3]
     const still = headDim - n
-    const none: [number, number] = [0, 0]
-    const wide = (rotating: tf.Tensor4D, rest: number) =>
-      still > 0 ? tf.pad(rotating, [none, none, none, [0, still]], rest) : rotating
+    const [B, T] = cos.shape
+    const wide = (rotating: tf.Tensor4D, rest: number): tf.Tensor4D =>
+      still > 0 ? tf.concat([rotating, tf.fill([B, T, 1, still], rest)], 3) : rotating
     const perHead = (query: number, key: number, value: number) =>
       tf.tensor2d(
         [
