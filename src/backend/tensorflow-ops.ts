@@ -14,7 +14,7 @@ export interface TensorflowOps {
   cutAlong<X extends tf.Tensor>(x: X, axis: number, begin: tf.Tensor1D, end: tf.Tensor1D): X
   /** values [T, E], indices [T, K] int32 -> each row's values at its indices [T, K]. No gradient. */
   pickColumns(values: tf.Tensor2D, indices: tf.Tensor2D): tf.Tensor2D
-  /** The bits of whole numbers taken for numbers of float32. */
+  /** The bits of whole numbers taken for numbers of float32, in place. */
   asFloats(x: tf.Tensor1D): tf.Tensor1D
   /** Half the sum of squares: one op that a NaN or an infinity anywhere in x cannot pass. */
   halfSquares(x: tf.Tensor): tf.Scalar

@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
 import type { Dtype } from '../backend/dtypes.ts'
-import { LIMITS } from '../backend/limits.ts'
 import { type Batch, toBatch } from '../model/batch.ts'
 import { mixtureAt } from '../model/config.ts'
 import type { ForwardOptions } from '../model/forward-options.ts'
@@ -12,7 +11,7 @@ import { type RoutingTrace, TraceRecorder } from '../model/trace.ts'
 import type { ForwardResult, GreedyResult, MoeModel } from '../model/transformer.ts'
 import { routerRules } from '../model/weights.ts'
 import { HalfWeights } from './half-weights.ts'
-import { type Piece, piecesOf, roomFor } from './plan.ts'
+import { type Piece, piecesOf, roomFor, stepsPlanFor } from './plan.ts'
 import { RecordedStep, type StepShape } from './step.ts'
 import type { StepInputs } from './step-inputs.ts'
 
@@ -28,8 +27,8 @@ interface Call {
   /** What each piece that has run gave, by name. */
   outputs: Record<string, tf.Tensor>[]
   wanted: Wanted
-  /** Of the last piece that ran: not finite if something of it is not. */
-  check: number
+  /** The numbers of the last piece's `greedy`, or else `finite`; empty before, and where there is neither. */
+  checks: Float32Array
   /** Column of the cache that the call's first column takes. */
   first: number
   capacity: number
@@ -76,10 +75,8 @@ export class RecordedExecutor {
   /** As `MoeModel.greedy`: the logits stay on the device, unless something about them is not finite. */
   greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'>): GreedyResult {
     return this.execute(tokens, { ...options, logits: 'last' }, 'greedy', (call) => {
-      const { largest } = call.outputs[call.outputs.length - 1]
-      const chosen = Number.isFinite(call.check)
-        ? [...backend().read<Int32Array>(largest)]
-        : this.greedyOnHost(call)
+      const [check] = call.checks
+      const chosen = Number.isFinite(check) ? largestOf(call.checks) : this.greedyOnHost(call)
       return { tokens: chosen, trace: this.traceOf(call, options) }
     })
   }
@@ -87,6 +84,11 @@ export class RecordedExecutor {
   /** Milliseconds so far in making graphs: recording each, and its first run, in which TensorFlow prepares it. */
   get graphsMs(): number {
     return this.msForGraphs
+  }
+
+  /** Graphs that are there now. */
+  get graphs(): number {
+    return this.steps.size
   }
 
   dispose(): void {
@@ -107,7 +109,7 @@ export class RecordedExecutor {
     const cache = options.cache ?? model.createCache()
     const outputs: Call['outputs'] = []
     try {
-      const call = { ...this.prepare(batch, cache, options), outputs, wanted, check: 0 }
+      const call = { ...this.prepare(batch, cache, options), outputs, wanted, checks: new Float32Array() }
       for (const piece of call.pieces) this.run(piece, call)
       cache.commit(call.extension)
       return take(call)
@@ -121,16 +123,18 @@ export class RecordedExecutor {
     batch: Batch,
     cache: KvCache,
     options: ForwardOptions,
-  ): Omit<Call, 'outputs' | 'wanted' | 'check'> {
-    const pieces = piecesOf(batch.length)
+  ): Omit<Call, 'outputs' | 'wanted' | 'checks'> {
+    const plan = stepsPlanFor()
+    const pieces = piecesOf(batch.length, plan)
     const last = pieces[pieces.length - 1]
     const needed = last.from + last.stepTokens
     const columns = cache.stored + needed
     // Cutting at two windows makes it rare; room for a window that no token has filled yet would be attended to for nothing.
     const twoWindows = 2 * (cache.window ?? 0)
-    if (columns > twoWindows && roomFor(columns) > roomFor(cache.stored)) cache.forgetHidden()
+    const room = (count: number) => roomFor(count, plan)
+    if (columns > twoWindows && room(columns) > room(cache.stored)) cache.forgetHidden()
     const extension = cache.extend(batch.mask)
-    const capacity = roomFor(cache.stored + needed)
+    const capacity = room(cache.stored + needed)
     return {
       batch,
       cache,
@@ -154,18 +158,18 @@ export class RecordedExecutor {
   private run(piece: Piece, call: Call): void {
     const isLast = call.outputs.length === call.pieces.length - 1
     const result = resultOf(call, isLast)
-    const check = result === 'largest' ? 'allFinite' : this.mixtureLayers.length > 0 ? 'finite' : null
     const names = [
       result,
-      ...(check ? [check] : []),
+      ...(this.mixtureLayers.length > 0 && result !== 'greedy' ? ['finite'] : []), // greedy has it
       ...call.traced.flatMap((l) => [`${l}/routerLogits`, `${l}/expertIndices`, `${l}/expertWeights`]),
     ]
     const results = this.fetch(piece, call, names)
     const output = Object.fromEntries(names.map((name, i) => [name, results[i]]))
     call.outputs.push(output)
+    const check = output.greedy ?? output.finite
     if (!check) return
-    call.check = backend().read(output[check])[0]
-    if (!Number.isFinite(call.check)) this.explain(piece, call)
+    call.checks = backend().read(check)
+    if (!Number.isFinite(call.checks[0])) this.explain(piece, call)
   }
 
   /** Runs a piece's step; again, if it has run before, which writes the same columns. */
@@ -191,7 +195,7 @@ export class RecordedExecutor {
     const step = known ?? new RecordedStep(this.model.config, this.model.weights, shape, this.halves)
     this.steps.delete(key)
     this.steps.set(key, step)
-    if (this.steps.size > LIMITS.graphs) {
+    if (this.steps.size > stepsPlanFor().graphs) {
       const [oldest, stale] = this.steps.entries().next().value as [string, RecordedStep]
       stale.dispose()
       this.steps.delete(oldest)
@@ -257,11 +261,15 @@ function keyOf(shape: StepShape): string {
   return Object.values(shape).join()
 }
 
+/** Each row's index in `greedy`, after the first number. */
+function largestOf({ buffer, byteOffset, length }: Float32Array): number[] {
+  return [...new Int32Array(buffer, byteOffset, length).subarray(1)]
+}
+
 /** What a piece's step is fetched for: of pieces before the last only that all of it runs, unless all logits are wanted. */
 function resultOf({ wanted, logits }: Call, isLast: boolean): string {
   if (logits === 'all') return 'logits'
-  if (!isLast) return 'hidden'
-  return wanted === 'greedy' ? 'largest' : 'logits'
+  return isLast ? wanted : 'hidden'
 }
 
 function stepInputs(

@@ -72,6 +72,23 @@ function fasterByOneDnn({ features }: Processor): readonly Dtype[] {
   return bfloat16 ? ['float32', 'bfloat16'] : ['float32'] // float16: no processor for it was at hand
 }
 
+/** How calls are cut into steps of few shapes, each of which is a graph. */
+export interface StepsPlan {
+  /** Tokens that a step may take, ascending. */
+  tokens: readonly number[]
+  /** Tokens up to which a piece is padded up and not cut. */
+  padded: number
+  /** Columns that a cache has room for at first, and how often as many where they do not suffice. */
+  columns: { first: number; growth: number }
+  /** Graphs kept. */
+  graphs: number
+}
+
+/** What suits the device, decided once for all of a model's calls. */
+export function stepsPlanFor({ onCard }: Pick<Backend, 'onCard'> = backend()): StepsPlan {
+  return onCard ? LIMITS.cardSteps : LIMITS.steps
+}
+
 /** A run of a call's columns that one step takes. */
 export interface Piece {
   /** First of the call's T columns. */
@@ -83,13 +100,13 @@ export interface Piece {
 }
 
 /** T columns as pieces: as few as possible, and little padding. */
-export function piecesOf(T: number): Piece[] {
+export function piecesOf(T: number, { tokens, padded }: StepsPlan = stepsPlanFor()): Piece[] {
   const pieces: Piece[] = []
   for (let from = 0; from < T; ) {
     const rest = T - from
-    const paddedUp = LIMITS.stepTokens.find((size) => size >= rest)
-    const whole = LIMITS.stepTokens.findLast((size) => size <= rest) as number
-    const stepTokens = paddedUp !== undefined && paddedUp <= LIMITS.paddedTokens ? paddedUp : whole
+    const paddedUp = tokens.find((size) => size >= rest)
+    const whole = tokens.findLast((size) => size <= rest) as number
+    const stepTokens = paddedUp !== undefined && paddedUp <= padded ? paddedUp : whole
     const count = Math.min(rest, stepTokens)
     pieces.push({ from, count, stepTokens })
     from += count
@@ -97,7 +114,9 @@ export function piecesOf(T: number): Piece[] {
   return pieces
 }
 
-/** Columns of a cache to have room for: a power of two. */
-export function roomFor(columns: number): number {
-  return Math.max(LIMITS.firstColumns, 2 ** Math.ceil(Math.log2(columns)))
+/** Columns of a cache to have room for: the first number, or that so often grown. */
+export function roomFor(columns: number, { columns: { first, growth } }: StepsPlan = stepsPlanFor()): number {
+  let room = first
+  while (room < columns) room *= growth
+  return room
 }

@@ -33,6 +33,7 @@ export interface StepInputs {
 export interface AskedRope {
   rope: RopeConfig
   headDim: number
+  frequencies: Float32Array
 }
 
 /** Every rotary table that attention asks for in a call, once. */
@@ -43,8 +44,9 @@ export function ropesOf(layers: LayerConfig[]): AskedRope[] {
       batch: 1,
       normEps: 0,
       rope(rope, headDim) {
-        asked.set(ropeKey(rope, headDim), { rope, headDim })
-        return ropeTables(Int32Array.of(0), 1, ropeFrequencies(rope, headDim))
+        const frequencies = ropeFrequencies(rope, headDim)
+        asked.set(ropeKey(rope, headDim), { rope, headDim, frequencies })
+        return ropeTables(Int32Array.of(0), 1, frequencies)
       },
       blocks: () => [],
       cache: { append: notAsked },
@@ -61,44 +63,48 @@ function ropeKey(rope: RopeConfig, headDim: number): string {
   return JSON.stringify([rope, headDim])
 }
 
-/** Lengths of the inputs in the order in which they stand one after the other: whole numbers, then numbers of float32. */
+/** Numbers in a row of what is float32: with whole rows alone TensorFlow cuts without a copy. */
+const ROW = 16
+
+/** Lengths of the inputs in the order in which they stand one after the other: whole numbers, then rows of numbers of float32. */
 function lengthsOf({ batch: B, tokens: T, capacity: S }: StepSizes, ropes: readonly AskedRope[]) {
-  const tables = ropes.map(({ rope, headDim }) => 2 * B * T * (rope.rotaryDim ?? headDim))
-  return { whole: [1, B, B * T], floats: [1, B * S, ...tables] }
+  const numbers = [1, B * S, ...ropes.map(({ frequencies }) => 2 * B * T * 2 * frequencies.length)]
+  return { whole: [1, B, B * T], numbers, rows: numbers.map((length) => Math.ceil(length / ROW)) }
 }
 
 const sum = (lengths: number[]) => lengths.reduce((a, b) => a + b, 0)
 
 export function packedLength(sizes: StepSizes, ropes: readonly AskedRope[]): number {
-  const { whole, floats } = lengthsOf(sizes, ropes)
-  return sum(whole) + sum(floats)
+  const { whole, rows } = lengthsOf(sizes, ropes)
+  return sum(whole) + ROW * sum(rows)
 }
 
 /** The inputs as whole numbers: those of float32 by their bits. */
 export function packInputs(
-  inputs: StepInputs,
+  { firstColumn, lastRows, tokens, positions, columns }: StepInputs,
   sizes: StepSizes,
   ropes: readonly AskedRope[],
 ): Int32Array<ArrayBuffer> {
-  const packed = new Int32Array(packedLength(sizes, ropes))
-  const whole = [[inputs.firstColumn], inputs.lastRows, inputs.tokens]
-  const empty = inputs.columns.map((row) => Float32Array.from(row, (holds) => (holds ? 0 : MASKED)))
-  const tables = ropes.flatMap(({ rope, headDim }) => {
-    const { cos, sin } = ropeValues(inputs.positions, ropeFrequencies(rope, headDim))
-    return [cos, sin]
-  })
-  put(packed, 0, whole)
-  const from = sum(lengthsOf(sizes, ropes).whole)
-  put(new Float32Array(packed.buffer), from, [[inputs.firstColumn], ...empty, ...tables])
-  return packed
-}
-
-function put(target: Int32Array | Float32Array, from: number, parts: ArrayLike<number>[]): void {
-  let at = from
-  for (const part of parts) {
-    target.set(part, at)
-    at += part.length
+  const { whole, rows } = lengthsOf(sizes, ropes)
+  const packed = new Int32Array(sum(whole) + ROW * sum(rows))
+  packed[0] = firstColumn
+  packed.set(lastRows, 1)
+  packed.set(tokens, 1 + lastRows.length)
+  const floats = new Float32Array(packed.buffer, packed.BYTES_PER_ELEMENT * sum(whole))
+  floats[0] = firstColumn
+  let at = ROW
+  for (const [b, row] of columns.entries()) {
+    const from = at + b * row.length
+    for (let j = 0; j < row.length; j++) if (!row[j]) floats[from + j] = MASKED
   }
+  at += ROW * rows[1]
+  for (const [i, { frequencies }] of ropes.entries()) {
+    const { cos, sin } = ropeValues(positions, frequencies)
+    floats.set(cos, at)
+    floats.set(sin, at + cos.length)
+    at += ROW * rows[2 + i]
+  }
+  return packed
 }
 
 /** The inputs as the decoder wants them, made in the graph. */
@@ -119,10 +125,13 @@ export function unpackInputs(
   sizes: StepSizes,
   ropes: readonly AskedRope[],
 ): UnpackedInputs {
-  const { whole, floats } = lengthsOf(sizes, ropes)
-  const [first, lastRows, tokens, bits] = tf.split<tf.Tensor1D>(packed, [...whole, sum(floats)])
-  const numbers = tensorflowOps(activeTensorflow()).asFloats(bits)
-  const [firstNumber, empty, ...tables] = tf.split<tf.Tensor1D>(numbers, floats)
+  const { whole, numbers, rows } = lengthsOf(sizes, ropes)
+  const [first, lastRows, tokens, bits] = tf.split<tf.Tensor1D>(packed, [...whole, ROW * sum(rows)])
+  const floats = tf.reshape(tensorflowOps(activeTensorflow()).asFloats(bits), [-1, ROW])
+  const [firstNumber, empty, ...tables] = tf.split(floats, rows, 0).map((part, i) => {
+    const flat = tf.reshape(part, [part.size]) as tf.Tensor1D
+    return part.size === numbers[i] ? flat : tf.slice(flat, 0, numbers[i])
+  })
   const byKey = new Map(ropes.map(({ rope, headDim }, i) => [ropeKey(rope, headDim), tables[i]]))
   return {
     tokens,

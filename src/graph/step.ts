@@ -38,8 +38,9 @@ export interface StepShape extends StepSizes {
  * that are updated in place. Holds at most one cache at a time. What may be fetched:
  *
  * - `logits` [rows, V] of all rows or each sequence's last, and `hidden` [rows, D], what they are made from
- * - `largest` [rows] int32: the index of each row's largest logit
- * - `finite`: a number, finite if all router logits are; not there without mixture layers. `allFinite`: these and the logits
+ * - `greedy` [1 + rows]: a number that is finite if all router logits and all logits are, and the index of each row's largest
+ *   logit, an int32 by its bits: one result, as each is fetched by itself
+ * - `finite`: a number, finite if all router logits are; not there without mixture layers
  * - `LAYER/routerLogits`, `LAYER/expertIndices`, `LAYER/expertWeights`
  *
  * With `halves` the weights but routers and unembedding are multiplied in half precision; all of these stay float32.
@@ -171,21 +172,17 @@ function outputsOf(
   logits: tf.Tensor2D,
   routing: GraphRouting,
 ): Record<string, tf.Tensor> {
+  const ops = tensorflowOps(activeTensorflow())
+  const magnitude = (x: tf.Tensor) => ops.halfSquares(x) // finite if all of x is, unless x is so large that its squares are not
   const routerLogits = routing.logits()
   const all = [...routerLogits, logits].map((x) => tf.reshape(x, [-1]))
   return {
     logits,
     hidden,
-    largest: tf.argMax(logits, 1),
-    allFinite: magnitude(tf.concat(all)),
+    greedy: tf.concat([tf.reshape(magnitude(tf.concat(all)), [1]), ops.asFloats(tf.argMax(logits, 1))]),
     ...(routerLogits.length > 0 ? { finite: magnitude(tf.concat(routerLogits, 1)) } : {}),
     ...routing.outputs(),
   }
-}
-
-/** A number that is finite if all of x is, unless x is so large that its squares are not. */
-function magnitude(x: tf.Tensor): tf.Scalar {
-  return tensorflowOps(activeTensorflow()).halfSquares(x)
 }
 
 /** Routes on the device and remembers what a trace or a check may want to fetch; unfetched, it costs nothing. */

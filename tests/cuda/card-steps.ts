@@ -33,7 +33,7 @@ export function cardStep(
   model: MoeModel,
   shape: StepShape,
   dtype: Dtype = 'float32',
-  wanted: string[] = ['largest', 'allFinite'],
+  wanted: string[] = ['greedy'],
 ): CardStep {
   const halves = dtype === 'float32' ? null : new HalfWeights(dtype)
   try {

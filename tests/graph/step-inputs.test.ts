@@ -86,10 +86,10 @@ test('each rotary table that a layer asks for is asked for once', () => {
   const other = { ...ROPE, theta: 500 }
   const before = tf.memory().numTensors
   const ropes = ropesOf([layer(8), layer(8), layer(16), layer(8, other), layer(16)])
-  expect(ropes).toEqual([
-    { rope: ROPE, headDim: 8 },
-    { rope: ROPE, headDim: 16 },
-    { rope: other, headDim: 8 },
+  expect(ropes.map(({ rope, headDim }) => [rope, headDim])).toEqual([
+    [ROPE, 8],
+    [ROPE, 16],
+    [other, 8],
   ])
   expect(tf.memory().numTensors).toBe(before)
 })
