@@ -132,16 +132,20 @@ export function unpackInputs(
     const flat = tf.reshape(part, [part.size]) as tf.Tensor1D
     return part.size === numbers[i] ? flat : tf.slice(flat, 0, numbers[i])
   })
-  const byKey = new Map(ropes.map(({ rope, headDim }, i) => [ropeKey(rope, headDim), tables[i]]))
+  const { batch, tokens: T } = sizes
+  const byKey = new Map(
+    ropes.map(({ rope, headDim, frequencies }, i) => {
+      const shaped = tf.reshape(tables[i], [2, batch, T, 1, 2 * frequencies.length])
+      return [ropeKey(rope, headDim), tf.unstack(shaped) as tf.Tensor4D[]]
+    }),
+  )
   return {
     tokens,
     lastRows,
     first,
     attention: {
       rope(rope, headDim) {
-        const both = byKey.get(ropeKey(rope, headDim)) as tf.Tensor1D
-        const shaped = tf.reshape(both, [2, sizes.batch, sizes.tokens, 1, -1])
-        const [cos, sin] = tf.unstack(shaped) as tf.Tensor4D[]
+        const [cos, sin] = byKey.get(ropeKey(rope, headDim)) as tf.Tensor4D[]
         return { cos, sin }
       },
       blocks: (shape) => blocksInGraph({ first, firstNumber, empty }, sizes, shape),

@@ -189,6 +189,20 @@ class Session {
   DeviceSet devices_;
 };
 
+// Types that a graph of ours has: of the others there are kernels by the hundred.
+bool IsOurs(int type) {
+  return type == DT_FLOAT || type == DT_INT32 || type == DT_BOOL || type == DT_BFLOAT16 || type == DT_HALF || type == DT_RESOURCE;
+}
+
+bool HasOurs(const KernelDef& kernel) {
+  for (const auto& constraint : kernel.constraint()) {
+    bool ours = false;
+    for (int type : constraint.allowed_values().list().type()) ours = ours || IsOurs(type);
+    if (!ours) return false;
+  }
+  return true;
+}
+
 // The numbers of the types that an attribute may have.
 std::string Constraints(const KernelDef& kernel) {
   Strings list;
@@ -216,7 +230,7 @@ std::string Registrations(const std::string& op) {
   const KernelList registered = GetRegisteredKernelsForOp(op);
   Strings kernels, defaults;
   for (const auto& kernel : registered.kernel()) {
-    if ((kernel.device_type() != "GPU" && kernel.device_type() != "DEFAULT") || !kernel.label().empty()) continue;
+    if ((kernel.device_type() != "GPU" && kernel.device_type() != "DEFAULT") || !kernel.label().empty() || !HasOurs(kernel)) continue;
     Strings host;
     for (const auto& argument : kernel.host_memory_arg()) host.push_back(Quoted(argument));
     kernels.push_back("{\"types\": " + Constraints(kernel) + ", \"host\": " + List(host) + "}");

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../../backend/backend.ts'
 import { fused } from '../../backend/fused.ts'
 import { LIMITS } from '../../backend/limits.ts'
 import type { GroupedAttention } from '../config.ts'
@@ -85,8 +86,9 @@ export function keysAndValues(added: tf.Tensor4D): KeysValues {
 function similarities(queries: tf.Tensor4D, keys: tf.Tensor4D): tf.Tensor {
   const [, , rows, d] = queries.shape
   const small = rows * d * keys.shape[2] < LIMITS.slowStack
-  if (rows === 1 || rows > LIMITS.keysFirstRows || small) return tf.matMul(queries, keys, false, true)
-  // The other way round the large operand need not be transposed, which TensorFlow does very slowly for few rows.
+  if (rows === 1 || rows > LIMITS.keysFirstRows || small || backend().onCard)
+    return tf.matMul(queries, keys, false, true)
+  // The other way round the large operand need not be transposed, which a processor does very slowly for few rows.
   return tf.transpose(tf.matMul(keys, queries, false, true), [0, 1, 3, 2])
 }
 
