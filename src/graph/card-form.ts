@@ -54,7 +54,7 @@ export class CardForm {
     })
   }
 
-  /** The rows of x [2, n], which are views of it. */
+  /** The halves of x [2, ...], which are views of it. */
   halves(ref: string): [string, string] {
     const name = this.add('Unpack', [ref], { T: FLOAT, num: { i: 2 }, axis: { i: 0 } })
     return [name, `${name}:1`]

@@ -87,10 +87,13 @@ function rope(
   return form.reshape(turned, shape)
 }
 
-/** silu(gate) * up of [2H, n] -> [H, n] by softplus' derivative, z -> dz sigmoid(z): 2 ops, as halves of rows are views. */
-function gated(form: CardForm, both: string, [rows, n]: readonly number[]): string {
-  const [gate, up] = form.halves(form.reshape(both, [2, (rows / 2) * n]))
-  return form.reshape(silu(form, gate, up), [rows / 2, n])
+/**
+ * silu(gate) * up of [2H, n] -> [H, n] by softplus' derivative, z -> dz sigmoid(z): 2 ops, as halves of rows are views. How many
+ * columns there are is known in the graph only.
+ */
+function gated(form: CardForm, both: string, [rows]: readonly number[]): string {
+  const [gate, up] = form.halves(form.reshape(both, [2, rows / 2, -1]))
+  return silu(form, gate, up)
 }
 
 function silu(form: CardForm, gate: string, up: string): string {
