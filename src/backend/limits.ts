@@ -44,7 +44,7 @@ export const LIMITS = {
     padded: 64,
     /** Columns that a cache has room for at first, and how often as many where they do not suffice. */
     columns: { first: 256, growth: 2 },
-    /** Graphs kept; the one longest unused goes. */
+    /** Graphs in a model's sessions; with one more, these begin anew. */
     graphs: 12,
   },
   /** The same of a card, which pays for launches and waits while a graph is made: few shapes. Not in the log: no card was at hand. */

@@ -1,5 +1,3 @@
-import { createRequire } from 'node:module'
-import { InputError } from '../errors.ts'
 import { shapeFromJson } from '../families/index.ts'
 import type { ModelShape } from '../model/config.ts'
 import type { CostDtype } from './bytes.ts'
@@ -27,67 +25,8 @@ export interface PublishedModel {
   notes?: string
 }
 
-/** All of them, in the order of the file. */
-export function publishedModels(): PublishedModel[] {
-  return createRequire(import.meta.url)('tinymoe/published-models.json')
-}
-
 export function publishedShape({ name, config }: PublishedModel): ModelShape {
   return shapeFromJson(config, name).shape
-}
-
-/** Names shown beside an unknown one. */
-const NEAR = 3
-
-/**
- * The model of this name: the whole of it, or a part that only one has, such as `mixtral-8x7b` or `deepseek-v3`; case
- * does not matter. Undefined for none.
- * @throws InputError when several have it
- */
-export function findPublished(name: string): PublishedModel | undefined {
-  const models = publishedModels()
-  const wanted = name.toLowerCase()
-  if (wanted === '') return undefined
-  const ways: ((candidate: string) => boolean)[] = [
-    (candidate) => candidate === wanted,
-    (candidate) => candidate.split('/')[1] === wanted,
-    (candidate) => candidate.endsWith(wanted),
-    (candidate) => candidate.includes(wanted),
-  ]
-  for (const fits of ways) {
-    const found = models.filter((model) => fits(model.name.toLowerCase()))
-    if (found.length === 1) return found[0]
-    if (found.length > 1) {
-      throw new InputError(
-        `${name}: several models have that in their name: ${found.map((m) => m.name).join(', ')}`,
-      )
-    }
-  }
-}
-
-/** The names most like this one, by the pairs of letters they share. */
-export function nearNames(name: string): string[] {
-  const wanted = letterPairs(name)
-  return publishedModels()
-    .map((model) => ({ name: model.name, likeness: likeness(wanted, letterPairs(model.name)) }))
-    .sort((a, b) => b.likeness - a.likeness)
-    .slice(0, NEAR)
-    .map((candidate) => candidate.name)
-}
-
-function letterPairs(text: string): Set<string> {
-  const last = text
-    .toLowerCase()
-    .split('/')
-    .at(-1)!
-    .replace(/[^a-z0-9]/g, '')
-  return new Set(Array.from({ length: Math.max(0, last.length - 1) }, (_, i) => last.slice(i, i + 2)))
-}
-
-/** Dice's coefficient: 1 for the same pairs, 0 for none in common. */
-function likeness(a: Set<string>, b: Set<string>): number {
-  const shared = [...a].filter((pair) => b.has(pair)).length
-  return (2 * shared) / (a.size + b.size || 1)
 }
 
 /** Ways to count active parameters that owners use; for tied tables the first two are the same. */
@@ -106,25 +45,12 @@ export function countsByConvention(model: ModelShape): Record<Convention, Record
 }
 
 /** A published figure beside the counted one. */
-export interface Comparison {
-  quantity: Quantity
-  published: number
-  printed: string
-  counted: number
-  /** The way of counting that comes nearest; totals always count everything. */
-  convention: Convention
-  /** counted / published - 1 */
-  difference: number
-  /** `rounding`: the counted one rounds to a printed figure of two digits or more; `explained`: by the data file. */
-  agreement: 'within 1 %' | 'rounding' | 'explained' | 'unexplained'
-  /** Null within 1 %. */
-  why: string | null
-}
+export type Comparison = ReturnType<typeof compareWithPublished>[number]
 
 const TOLERANCE = 0.01
 
 /** Both figures beside the counted ones; one that its owner did not publish is left out. */
-export function compareWithPublished(model: PublishedModel): Comparison[] {
+export function compareWithPublished(model: PublishedModel) {
   const counts = countsByConvention(publishedShape(model))
   const { published: figures } = model
   return (['total', 'active'] as const).flatMap((quantity) => {
@@ -140,7 +66,9 @@ export function compareWithPublished(model: PublishedModel): Comparison[] {
         published,
         printed,
         counted,
+        /** The way of counting that comes nearest; totals always count everything. */
         convention,
+        /** counted / published - 1 */
         difference: counted / published - 1,
         ...agreementOf(counted, published, printed, model.differences?.[quantity]),
       },
@@ -148,12 +76,19 @@ export function compareWithPublished(model: PublishedModel): Comparison[] {
   })
 }
 
+/** `rounding`: the counted one rounds to a printed figure of two digits or more; `explained`: by the data file. */
+interface Agreement {
+  agreement: 'within 1 %' | 'rounding' | 'explained' | 'unexplained'
+  /** Null within 1 %. */
+  why: string | null
+}
+
 function agreementOf(
   counted: number,
   published: number,
   printed: string,
   why: string | undefined,
-): Pick<Comparison, 'agreement' | 'why'> {
+): Agreement {
   if (Math.abs(counted / published - 1) <= TOLERANCE) return { agreement: 'within 1 %', why: null }
   if (why !== undefined) return { agreement: 'explained', why }
   const digits = printed.replace(/\D/g, '').length

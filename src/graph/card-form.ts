@@ -1,5 +1,6 @@
+import { constant } from './nodes.ts'
 import { DATA_TYPES, type GraphDtype, type GraphNode, nodeOf } from './protobuf.ts'
-import { constant, type Product } from './recorder.ts'
+import type { Product } from './recorder.ts'
 
 type Shape = readonly number[]
 
@@ -8,7 +9,7 @@ export class CardForm {
   readonly nodes: GraphNode[] = []
   readonly products: Product[] = []
 
-  /** `types`: of the variables' values, by the names of the nodes that read them. */
+  /** `types`: of weights, by the names of the nodes that read or cut them. */
   constructor(
     private readonly name: string,
     private readonly types: ReadonlyMap<string, number>,

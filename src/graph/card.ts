@@ -28,11 +28,7 @@ const FORMS: Partial<Record<FusedName, (form: CardForm, node: FusedNode) => stri
 
 function withForms(graph: Recording): Recording {
   const products = [...graph.products]
-  const types = new Map(
-    graph.nodes.flatMap(({ name, op, attr }) =>
-      op === 'ReadVariableOp' && 'type' in attr.dtype ? [[name, attr.dtype.type]] : [],
-    ),
-  )
+  const types = new Map(graph.nodes.flatMap(typeOfWeight))
   const nodes = graph.nodes.flatMap((node): GraphNode[] => {
     const noted = graph.fused?.get(node.name)
     const form = noted && new CardForm(noted.name, types)
@@ -42,6 +38,12 @@ function withForms(graph: Recording): Recording {
     return [...form.nodes, { ...node, input: [result] }]
   })
   return { ...graph, nodes, products, fused: undefined }
+}
+
+/** What type a variable's numbers have where they are read or an entry is cut out of them. */
+function typeOfWeight({ name, op, attr }: GraphNode): [string, number][] {
+  const type = { ReadVariableOp: attr.dtype, StridedSlice: attr.T }[op]
+  return type && 'type' in type ? [[name, type.type]] : []
 }
 
 /** Sum of squares, all else in one batch normalisation, and the weight: 3 ops, not 6, of one row. */

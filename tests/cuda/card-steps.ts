@@ -1,6 +1,5 @@
 import type { Dtype } from '../../src/backend/dtypes.ts'
 import { activeTensorflow } from '../../src/backend/tensorflow.ts'
-import { HalfWeights } from '../../src/graph/half-weights.ts'
 import { planFor } from '../../src/graph/plan.ts'
 import type { GraphNode } from '../../src/graph/protobuf.ts'
 import { planned } from '../../src/graph/session.ts'
@@ -35,18 +34,13 @@ export function cardStep(
   dtype: Dtype = 'float32',
   wanted: string[] = ['greedy'],
 ): CardStep {
-  const halves = dtype === 'float32' ? null : new HalfWeights(dtype)
-  try {
-    return asOnCard(() => {
-      const plan = planFor({ rows: shape.batch * shape.tokens, dtype })
-      const { recording } = recordStep(model.config, model.weights, shape, halves, plan)
-      return {
-        nodes: planned(recording, plan).nodes,
-        fed: Object.keys(recording.inputs),
-        fetched: wanted.map((name) => recording.outputs[name].ref),
-      }
-    })
-  } finally {
-    halves?.dispose()
-  }
+  return asOnCard(() => {
+    const plan = planFor({ rows: shape.batch * shape.tokens, dtype })
+    const recording = recordStep(model.config, model.weights, shape, plan)
+    return {
+      nodes: planned(recording, plan).nodes,
+      fed: Object.keys(recording.inputs),
+      fetched: wanted.map((name) => recording.outputs[name].ref),
+    }
+  })
 }

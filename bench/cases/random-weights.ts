@@ -1,0 +1,65 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../../src/backend/backend.ts'
+import { Xoshiro128 } from '../../src/generate/random.ts'
+import { applyExpert, applyExpertTensorflow } from '../../src/model/experts.ts'
+import type { ExpertWeights } from '../../src/model/weights.ts'
+import type { LayerDims, Twin } from '../schema.ts'
+
+/** Random numbers in the block that tensors are cut from; a prime, so that no row of a matrix repeats soon. */
+const BLOCK = 1_048_583
+
+/**
+ * Tensors of seeded random numbers, uniform in [-limit, limit). They are cut from one block that repeats: a layer of
+ * billions of weights is made in the time of copying it, and what repeats makes no difference to speed.
+ */
+export class RandomTensors {
+  private readonly block: Float32Array
+  private at = 0
+
+  constructor(seed: number) {
+    const random = Xoshiro128.fromSeed(seed)
+    this.block = Float32Array.from({ length: BLOCK }, () => random.next() / 2 ** 31 - 1)
+  }
+
+  matrix(rows: number, columns: number, limit: number): tf.Tensor2D {
+    const values = new Float32Array(rows * columns)
+    for (let filled = 0; filled < values.length; ) {
+      const piece = this.block.subarray(this.at, this.at + values.length - filled)
+      values.set(piece, filled)
+      filled += piece.length
+      this.at = (this.at + piece.length) % BLOCK
+    }
+    return tf.tensor2d(
+      values.map((value) => value * limit),
+      [rows, columns],
+    )
+  }
+
+  /** For a product with `inputs` terms a value: variance 1 / inputs, so that values keep their size from layer to layer. */
+  weights(rows: number, columns: number, inputs: number): tf.Tensor2D {
+    return this.matrix(rows, columns, Math.sqrt(3 / inputs))
+  }
+}
+
+/** Width of the plain feed-forward that is as large as what one token uses of the mixture, or as all of it. */
+export function twinWidth({ H, E, K }: Pick<LayerDims, 'H' | 'E' | 'K'>, twin: Twin): number {
+  return (twin === 'twin-active' ? K : E) * H
+}
+
+/** One SwiGLU D -> width -> D with random weights. */
+export function randomFeedForward(D: number, width: number, numbers: RandomTensors): ExpertWeights {
+  return {
+    gateUp: { weight: numbers.weights(2 * width, D, D), bias: null },
+    down: { weight: numbers.weights(D, width, width), bias: null },
+  }
+}
+
+/** By the fastest ops that the device has, as the mixture's experts are run. */
+export function applyFeedForward(x: tf.Tensor2D, weights: ExpertWeights): tf.Tensor2D {
+  const { ops } = backend()
+  return ops ? applyExpertTensorflow(x, weights, ops) : applyExpert(x, weights)
+}
+
+export function disposeFeedForward({ gateUp, down }: ExpertWeights): void {
+  tf.dispose([gateUp.weight, down.weight])
+}
