@@ -133,10 +133,20 @@ class CheckedGraph {
       SplitV: [node.input[0], this.numbers(node.input[2])?.[0]],
       Unpack: [node.input[0], node.attr.axis && 'i' in node.attr.axis ? node.attr.axis.i : 0],
     }[node.op] ?? [null, null]
+    if (node.op === 'StridedSlice') return this.isEntry(node)
     const source = data === null ? undefined : this.byName.get(nodeOf(data as string))
     if (axis !== 0 || source?.op !== 'Reshape') return false
     const shape = (this.numbers(source.input[1]) ?? []).map(Math.abs) // -1, what is left, does not make a row less whole
     return shape.length > 1 && shape.slice(1).reduce((a, b) => a * b, 1) % 16 === 0
+  }
+
+  /** Whether a node is one entry, at an index known beforehand, of a variable's first axis. */
+  private isEntry({ input: [stack, ...bounds] }: GraphNode): boolean {
+    const read = this.byName.get(nodeOf(stack))
+    const shape = read?.op === 'ReadVariableOp' && this.byName.get(nodeOf(read.input[0]))?.attr.shape
+    if (!shape || !('shape' in shape) || bounds.some((ref) => this.numbers(ref)?.length !== 1)) return false
+    const row = shape.shape.dim.slice(1).reduce((product, { size }) => product * size, 1)
+    return row % 32 === 0 // 64 bytes of two a number
   }
 
   /** A constant's place: TensorFlow keeps int32 in the host's memory. */
