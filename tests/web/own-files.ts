@@ -91,7 +91,12 @@ export function ownFilesTests(site: () => Site): void {
     writeFileSync(file, stdout)
     const page = await visit()
     await open(page, url, '#play')
-    await page.getByLabel('Trace file').setInputFiles(file)
+    const dropped = await page.evaluateHandle((json) => {
+      const transfer = new DataTransfer()
+      transfer.items.add(new File([json], 'saved.json'))
+      return transfer
+    }, stdout)
+    await page.dispatchEvent('body', 'drop', { dataTransfer: dropped })
     await page.getByText('7 tokens, 4 layers').waitFor()
     await page.getByRole('button', { name: 'Replay' }).click()
     await expect
