@@ -42,7 +42,7 @@ export const LIMITS = {
   paddedTokens: 64,
   /** Columns that a cache has room for at first; doubled as needed. Not in the log. */
   firstColumns: 256,
-  /** Graphs kept; the one longest unused goes. Not in the log. */
+  /** Graphs in a model's sessions; with one more, these begin anew. Not in the log. */
   graphs: 12,
   /** Values of a tensor up to which it becomes a constant of the graph, not a variable. Not in the log. */
   constantValues: 1024,

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { backend } from '../backend/backend.ts'
 import type { Dtype } from '../backend/dtypes.ts'
 import { LIMITS } from '../backend/limits.ts'
+import type { HostNumbers } from '../backend/tensorflow.ts'
 import { type Batch, toBatch } from '../model/batch.ts'
 import { mixtureAt } from '../model/config.ts'
 import type { ForwardOptions } from '../model/forward-options.ts'
@@ -11,9 +11,8 @@ import { assertFinite } from '../model/router/steps.ts'
 import { type RoutingTrace, TraceRecorder } from '../model/trace.ts'
 import type { ForwardResult, GreedyResult, MoeModel } from '../model/transformer.ts'
 import { routerRules } from '../model/weights.ts'
-import { HalfWeights } from './half-weights.ts'
 import { type Piece, piecesOf, roomFor } from './plan.ts'
-import { RecordedStep, type StepShape } from './step.ts'
+import { RecordedStep, StepGraphs, type StepShape } from './step.ts'
 import type { StepInputs } from './step-inputs.ts'
 
 /** What a call is after: the logits, or each sequence's most likely next token. */
@@ -26,10 +25,10 @@ interface Call {
   extension: CacheExtension
   pieces: Piece[]
   /** What each piece that has run gave, by name. */
-  outputs: Record<string, tf.Tensor>[]
+  outputs: Record<string, HostNumbers>[]
   wanted: Wanted
   /** The numbers of the last piece's `greedy`, or else `finite`; empty before, and where there is neither. */
-  checks: Float32Array
+  checks: ArrayLike<number>
   /** Column of the cache that the call's first column takes. */
   first: number
   capacity: number
@@ -47,7 +46,7 @@ interface Call {
 export class RecordedExecutor {
   private readonly steps = new Map<string, RecordedStep>()
   private readonly mixtureLayers: number[]
-  private readonly halves: HalfWeights | null
+  private readonly graphs: StepGraphs
   private msForGraphs = 0
 
   /** `dtype`: what weights are multiplied in; on a processor few rows are multiplied in float32 whatever it says. */
@@ -56,7 +55,7 @@ export class RecordedExecutor {
     dtype: Dtype = 'float32',
   ) {
     const { layers } = model.config
-    this.halves = dtype === 'float32' ? null : new HalfWeights(dtype)
+    this.graphs = new StepGraphs(model.config, model.weights, dtype)
     this.mixtureLayers = [...layers.keys()].filter((i) => layers[i].feedForward.kind === 'moe')
   }
 
@@ -76,7 +75,7 @@ export class RecordedExecutor {
   /** As `MoeModel.greedy`: the logits stay on the device, unless something about them is not finite. */
   greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'>): GreedyResult {
     return this.execute(tokens, { ...options, logits: 'last' }, 'greedy', (call) => {
-      const [, magnitude, ...largest] = call.checks
+      const [, magnitude, ...largest] = Array.from(call.checks)
       const chosen = Number.isFinite(magnitude) ? largest : this.greedyOnHost(call)
       return { tokens: chosen, trace: this.traceOf(call, options) }
     })
@@ -87,13 +86,13 @@ export class RecordedExecutor {
     return this.msForGraphs
   }
 
+  /** Also to begin anew: what is asked for later is made again. */
   dispose(): void {
-    for (const step of this.steps.values()) step.dispose()
     this.steps.clear()
-    this.halves?.dispose()
+    this.graphs.dispose()
   }
 
-  /** Runs a call piece by piece, hands it to `take`, and frees what the pieces gave. */
+  /** Runs a call piece by piece and hands it to `take`. */
   private execute<R>(
     tokens: number[] | number[][],
     options: ForwardOptions,
@@ -110,7 +109,6 @@ export class RecordedExecutor {
       cache.commit(call.extension)
       return take(call)
     } finally {
-      for (const output of outputs) tf.dispose(output)
       if (!options.cache) cache.dispose()
     }
   }
@@ -162,12 +160,12 @@ export class RecordedExecutor {
     call.outputs.push(output)
     const check = output.greedy ?? output.finite
     if (!check) return
-    call.checks = backend().read(check)
+    call.checks = check.data
     if (!Number.isFinite(call.checks[0])) this.explain(piece, call)
   }
 
   /** Runs a piece's step; again, if it has run before, which writes the same columns. */
-  private fetch(piece: Piece, call: Call, names: string[]): tf.Tensor[] {
+  private fetch(piece: Piece, call: Call, names: string[]): HostNumbers[] {
     const shape: StepShape = {
       batch: call.batch.size,
       tokens: piece.stepTokens,
@@ -186,14 +184,10 @@ export class RecordedExecutor {
   private step(shape: StepShape): RecordedStep {
     const key = keyOf(shape)
     const known = this.steps.get(key)
-    const step = known ?? new RecordedStep(this.model.config, this.model.weights, shape, this.halves)
-    this.steps.delete(key)
+    if (known) return known
+    if (this.steps.size === LIMITS.graphs) this.dispose() // a session's graph can only grow
+    const step = new RecordedStep(this.graphs, shape)
     this.steps.set(key, step)
-    if (this.steps.size > LIMITS.graphs) {
-      const [oldest, stale] = this.steps.entries().next().value as [string, RecordedStep]
-      stale.dispose()
-      this.steps.delete(oldest)
-    }
     return step
   }
 
@@ -210,23 +204,16 @@ export class RecordedExecutor {
       const inPiece = Math.min(row % piece.stepTokens, piece.count - 1)
       return { sequence, position: call.extension.firstPositions[sequence] + piece.from + inPiece }
     })
-    try {
-      layers.forEach((layer, i) => {
-        assertFinite(backend().read(logits[i]), logits[i].shape[1] as number, { layer, rows })
-      })
-    } finally {
-      tf.dispose(logits)
-    }
+    layers.forEach((layer, i) => {
+      const { data, shape } = logits[i]
+      assertFinite(data as Float32Array, shape[1], { layer, rows })
+    })
   }
 
   /** The choice from the logits of the last piece, looked at one by one. */
   private greedyOnHost(call: Call): number[] {
     const [logits] = this.fetch(call.pieces[call.pieces.length - 1], call, ['logits'])
-    try {
-      return mostLikelyTokens(logits)
-    } finally {
-      logits.dispose()
-    }
+    return tf.tidy(() => mostLikelyTokens(asTensor(logits)))
   }
 
   private traceOf(call: Call, options: ForwardOptions): RoutingTrace | null {
@@ -240,7 +227,7 @@ export class RecordedExecutor {
       const gather = (name: string) =>
         realRows(
           call,
-          outputs.map((o) => o[`${layer}/${name}`]),
+          outputs.map((o) => asTensor(o[`${layer}/${name}`])),
         )
       tf.tidy(() => {
         const routing = { expertIndices: gather('expertIndices'), expertWeights: gather('expertWeights') }
@@ -249,6 +236,10 @@ export class RecordedExecutor {
     }
     return recorder.trace
   }
+}
+
+function asTensor({ data, shape }: HostNumbers, as = shape): tf.Tensor {
+  return tf.tensor(data, as, data instanceof Int32Array ? 'int32' : 'float32')
 }
 
 function keyOf(shape: StepShape): string {
@@ -304,13 +295,13 @@ function joinLogits({ batch, pieces, outputs, logits: which }: Call, batched: bo
   return tf.tidy(() => {
     if (which === 'last') {
       const { logits } = outputs[outputs.length - 1]
-      return batched ? tf.reshape(logits, [batch.size, 1, -1]) : tf.clone(logits)
+      return asTensor(logits, batched ? [batch.size, 1, logits.shape[1]] : logits.shape)
     }
     const all = byColumn(
       batch,
       pieces,
-      outputs.map((o) => o.logits),
+      outputs.map((o) => asTensor(o.logits)),
     )
-    return batched ? tf.clone(all) : tf.reshape(all, [batch.length, -1])
+    return batched ? all : tf.reshape(all, [batch.length, -1])
   })
 }
