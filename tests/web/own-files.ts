@@ -106,7 +106,9 @@ export function ownFilesTests(site: () => Site): void {
     expect(await page.locator('.token-panel').innerText()).toContain(
       'The steps come to what the run recorded.',
     )
-    writeFileSync(file, stdout.replace('"topK": 1', '"topK": 99'))
+    const broken = JSON.parse(stdout)
+    broken.layers[0].topK = 99
+    writeFileSync(file, JSON.stringify(broken))
     await page.getByLabel('Trace file').setInputFiles(file)
     await page.locator('.own [role=alert]', { hasText: 'saved.json: ' }).waitFor()
     await page.context().close()
