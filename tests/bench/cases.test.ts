@@ -23,7 +23,9 @@ import { randomModel } from '../helpers/random.ts'
 import { report } from './rows.ts'
 
 const DIMS = { D: 16, H: 8, E: 4, K: 2 }
-const LAYER = { T: 8, routing: 'real', executors: ['eager'], twins: false, seed: 1 } as const
+const LAYER = {
+  T: 8, routing: 'real', executors: ['eager'], twins: false, sets: 1, fromCache: false, dtype: 'float32', seed: 1,
+} as const // biome-ignore format: a case
 const OPTIONS: MeasureOptions = {
   limits: { budgetMs: 100, minSamples: 3, maxSamples: 3 },
   most: { tellingMs: 1e6, allMs: 1e6 },
@@ -205,7 +207,15 @@ describe('a case', () => {
     const plan = makePlan(PRESET_PLANS.default, { dims: DIMS, tokens: [1] }, config)
     expect([plan.baseContext, plan.steps]).toEqual([5, 4])
     const measuredModel = new MeasuredModel(config, model.weights)
-    const options = { batch: 2, context: 5, steps: 4, executors: ['eager'], twins: false, seed: 1 } as const
+    const options = {
+      batch: 2,
+      context: 5,
+      steps: 4,
+      executors: ['eager'],
+      twins: false,
+      dtype: 'float32',
+      seed: 1,
+    } as const
     const text = await benchText(config, null, 1)
     for (const [kind, expected] of [
       ['prefill', { tokens: 10, context: 5, callsPerRun: 1 }],

@@ -97,11 +97,11 @@ describe('an assertion', () => {
 describe('a card', () => {
   test('is what the gpu preset needs, unless another device is asked for', () => {
     const candidates = [{ device: 'cuda' as const, taken: false, reason: 'no NVIDIA GPU was found' }]
-    expect(() => checkGpu({ ...runtime, candidates }, undefined)).toThrow(
+    expect(() => checkGpu({ ...runtime, candidates }, undefined, 'gpu')).toThrow(
       '--preset gpu needs a CUDA device: no NVIDIA GPU was found; with --device cpu it measures what fits on the processor',
     )
-    expect(() => checkGpu({ ...runtime, candidates }, 'cpu')).not.toThrow()
-    expect(() => checkGpu(card, undefined)).not.toThrow()
+    expect(() => checkGpu({ ...runtime, candidates }, 'cpu', 'gpu')).not.toThrow()
+    expect(() => checkGpu(card, undefined, 'gpu')).not.toThrow()
   })
 
   test('rounds to TensorFloat-32 from compute capability 8, unless forbidden', () => {

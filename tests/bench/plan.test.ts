@@ -6,6 +6,7 @@ import { PRESETS } from '../../bench/schema.ts'
 import { config } from './rows.ts'
 
 const BASE = { D: 512, H: 1024, E: 16, K: 2 }
+const FLOAT = { dtype: 'float32' } as const
 const roomy = { ...config(), maxPositionEmbeddings: 1024 }
 
 describe('a plan', () => {
@@ -107,10 +108,10 @@ describe('a plan', () => {
 
   test('measures by both executors where there are two, the usual one first, or by the one asked for', () => {
     const both = { bothExecutors: true }
-    expect(executorsFor('tensorflow', undefined, both)).toEqual(['recorded', 'eager'])
-    expect(executorsFor('tensorflow', undefined, { bothExecutors: false })).toEqual(['recorded'])
-    expect(executorsFor('tensorflow', 'eager', both)).toEqual(['eager'])
-    expect(executorsFor('wasm', undefined, both)).toEqual(['eager'])
+    expect(executorsFor('tensorflow', FLOAT, both)).toEqual(['recorded', 'eager'])
+    expect(executorsFor('tensorflow', FLOAT, { bothExecutors: false })).toEqual(['recorded'])
+    expect(executorsFor('tensorflow', { ...FLOAT, executor: 'eager' }, both)).toEqual(['eager'])
+    expect(executorsFor('wasm', FLOAT, both)).toEqual(['eager'])
   })
 })
 
