@@ -15,6 +15,8 @@ export function layerBytes(dims: LayerDims, sets = 1): number {
 
 /** What all sets of a layer's weights together may take; fewer sets are made where so many would take more. */
 const SETS_UP_TO = 2 ** 30
+/** And so many they are at most, since each takes graphs of its own. */
+const MOST_SETS = 12
 /** A call that reads so many times what the caches hold has driven out at its end what it began with. */
 const FAR_BEYOND = 4
 /** Where arithmetic takes so many times as long as reading the weights, it makes no difference where these come from. */
@@ -31,7 +33,10 @@ export function weightSets(dims: LayerDims, T: number, { cacheBytes, machine }: 
   const productMs = moeLayerFlops({ T, ...dims }, 'sparse') / machine.matmulGflops / 1e6
   const bytes = T * K <= GATHER_UP_TO ? (dense + 2 * sparse) / 3 : (dense + sparse) / 2
   if (bytes >= FAR_BEYOND * cacheBytes || productMs >= ARITHMETIC_BOUND * readMs) return 1
-  return Math.max(1, Math.min(1 + Math.ceil(cacheBytes / bytes), Math.floor(SETS_UP_TO / dense)))
+  const wanted = 1 + Math.ceil(cacheBytes / bytes)
+  return wanted > MOST_SETS && MOST_SETS * bytes < cacheBytes / 2
+    ? 1 // too small for that: it stays in the caches, and rows say so
+    : Math.max(1, Math.min(wanted, MOST_SETS, Math.floor(SETS_UP_TO / dense)))
 }
 
 /** What the number of sets depends on. */

@@ -36,7 +36,8 @@ test('a bar a measured row of the sweep over T with its number, the two lines an
       'ideal 8x',
       'dense 1x',
       'T = 1024',
-      'D = 512, H = 1024, float32, recorded as one graph; lines at the bars: 95 % intervals',
+      'D = 512, H = 1024, float32, recorded as one graph; lines at the bars: 95 % intervals; allowed: by FLOPs and memory',
+      '━ allowed',
       'Some Processor, 2 threads, 2026-01-02',
     ]),
   )
