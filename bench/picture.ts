@@ -91,7 +91,7 @@ function words(
   ideal: number,
   top: number,
 ): Plot.Markish[] {
-  const { runtime, executor } = conditions
+  const { runtime, executor, dtype } = conditions
   const { D, H, E, K } = layer
   const above = {
     fx: () => tokens[0],
@@ -108,8 +108,8 @@ function words(
     fill: 'currentColor',
   } as const
   const title = `Times as fast as running every expert: one layer, E = ${E}, K = ${K}, on T tokens`
-  const what = `D = ${D}, H = ${H}, float32, ${EXECUTOR_WORDS[executor]}; lines at the bars: 95 % intervals; allowed: by FLOPs and memory`
-  const where = `${runtime.deviceName ?? runtime.device}, ${runtime.threads} threads, ${date.slice(0, 10)}`
+  const what = `D = ${D}, H = ${H}, ${dtype}, ${EXECUTOR_WORDS[executor]}; lines at the bars: 95 % intervals`
+  const where = `${runtime.deviceName ?? runtime.device}, ${runtime.threads} threads, ${date.slice(0, 10)}; green: all that its arithmetic and memory allow`
   // Where no line has its name.
   const free = ideal > top / 2 ? (1 + ideal) / 2 : (ideal + top) / 2
   return [
