@@ -33,7 +33,7 @@ export function remarks(report: BenchReport): string[] {
     ...when(wrong.length > 0, `Counted FLOPs differ from the formula: ${names(wrong)}.`),
     ...when(
       beyond.length > 0,
-      `Faster than fewer FLOPs explain (disturbed, or its weights stay in a cache and dense's do not): ${names(beyond)}.`,
+      `Faster than fewer FLOPs explain (disturbed, or in a report of version 2 from a cache): ${names(beyond)}.`,
     ),
     ...leftOutRemark(rows),
     ...missingRemark(report),

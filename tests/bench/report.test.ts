@@ -307,7 +307,7 @@ describe('remarks', () => {
     const busy = { ...conditions, loadAverage: 1.5 }
     expect(remarks(report(rows, { ...nothingMissing, conditions: busy }))).toEqual([
       'The machine was busy before the start (load average 1.5 on 2 threads): repeat on an idle one before believing these times.',
-      "Faster than fewer FLOPs explain (disturbed, or its weights stay in a cache and dense's do not): x.",
+      'Faster than fewer FLOPs explain (disturbed, or in a report of version 2 from a cache): x.',
     ])
     const idle = { ...conditions, loadAverage: 0.9 }
     expect(remarks(report([], { ...nothingMissing, conditions: idle }))).toEqual([])
