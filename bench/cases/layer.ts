@@ -8,7 +8,7 @@ import { linear } from '../../src/model/linear.ts'
 import { routeAndDispatch } from '../../src/model/moe.ts'
 import { routingToHost } from '../../src/model/router/tensors.ts'
 import type { DispatchName, Executor } from '../../src/model/ways.ts'
-import type { ExpertWeights } from '../../src/model/weights.ts'
+import type { ExpertWeights, MoeWeights } from '../../src/model/weights.ts'
 import { NOMINAL_SECONDS } from '../presets.ts'
 import { isTwin, type LayerDims, type RoutingKind, type Twin } from '../schema.ts'
 import {
@@ -79,12 +79,14 @@ export function layerCase(layer: RandomLayer, options: LayerCaseOptions): Case {
   const next = () => turn++ % sets
   const halves = options.dtype === 'float32' ? null : new HalfWeights(options.dtype)
   const open = ({ dispatch, executor, weightSets: count }: Described): OpenVariant => {
-    const how = { executor, fromCache, rounding: halves && { halves, exact: new Set<object>() } }
+    const how = {
+      executor,
+      fromCache,
+      rounding: halves && { halves, exact: new Set([layer.weights.router.weight.dataId]) },
+    }
     if (isTwin(dispatch)) return openTwin(x, randomTwin(dims, dispatch, seed, count), how)
-    const own = layer.sets(sets)
-    for (const { router } of own) how.rounding?.exact.add(router.weight.dataId)
-    const computes = own.map((weights) => () => tf.tidy(() => route(dispatch, weights).output))
-    return opened(x, computes, next, how)
+    const compute = (weights: MoeWeights) => tf.tidy(() => route(dispatch, weights).output)
+    return opened(x, { sets: layer.sets(sets), tensorsOf, compute, next }, how)
   }
   return {
     ...layerCaseFacts(dims, options),
@@ -163,7 +165,7 @@ export function plannedLayer(
     twins,
     fromCache,
     dtype,
-    sets: fromCache ? 1 : weightSets(dims, T, layers.cache),
+    sets: fromCache || dtype !== 'float32' ? 1 : weightSets(dims, T, layers.cache),
     seed: seed + T,
     executors: inGrid || fromCache ? executors.slice(0, 1) : executors,
   }
@@ -193,8 +195,10 @@ function randomTwin(dims: LayerDims, twin: Twin, seed: number, sets: number): Ex
 
 function openTwin(x: tf.Tensor2D, sets: ExpertWeights[], how: How): OpenVariant {
   let turn = 0
-  const computes = sets.map((weights) => () => applyFeedForward(x, weights))
-  const variant = opened(x, computes, () => turn++ % sets.length, how)
+  const next = () => turn++ % sets.length
+  const tensorsOf = ({ gateUp, down }: ExpertWeights) => [gateUp.weight, down.weight]
+  const compute = (weights: ExpertWeights) => applyFeedForward(x, weights)
+  const variant = opened(x, { sets, tensorsOf, compute, next }, how)
   return {
     ...variant,
     dispose: () => {
@@ -204,28 +208,43 @@ function openTwin(x: tf.Tensor2D, sets: ExpertWeights[], how: How): OpenVariant 
   }
 }
 
-/** A computation on x, a function a set of weights, by an executor; it makes one tensor and leaves no other behind. */
-function opened(
+/** A computation on x with one of several sets of weights, which makes one tensor and leaves no other behind. */
+interface Computation<W> {
+  sets: W[]
+  /** In the same order for each set. */
+  tensorsOf(weights: W): tf.Tensor[]
+  compute(weights: W): tf.Tensor2D
+  /** The set of the next call. */
+  next(): number
+}
+
+function opened<W>(
   x: tf.Tensor2D,
-  computes: (() => tf.Tensor2D)[],
-  next: () => number,
+  { sets, tensorsOf, compute, next }: Computation<W>,
   { executor, fromCache, rounding }: How,
 ): OpenVariant {
-  const graphs =
-    executor === 'recorded' ? computes.map((compute) => new RecordedComputation(x, compute, rounding)) : null
-  const runs: (() => tf.Tensor)[] = graphs?.map((graph) => () => graph.run()) ?? computes
+  const graph = executor === 'recorded' ? new RecordedComputation(x, () => compute(sets[0]), rounding) : null
+  let current = 0
   const run = () => {
-    const output = runs[next()]()
+    const output = graph?.run() ?? compute(sets[current])
     finish(output)
     output.dispose()
   }
-  // What a graph's first run makes is not timed.
-  for (const _ of graphs?.slice(1) ?? []) run()
+  const take = () => {
+    current = next()
+    graph?.use(tensorsOf(sets[0]), tensorsOf(sets[current]))
+  }
   return {
     run,
-    ...(fromCache ? { prepare: run } : {}),
-    dispose: () => {
-      for (const graph of graphs ?? []) graph.dispose()
-    },
+    ...(sets.length > 1 ? { prepare: take } : fromCache ? { prepare: run } : {}),
+    dispose: () => graph?.dispose(),
   }
+}
+
+function tensorsOf({ router, stacked, experts }: MoeWeights): tf.Tensor[] {
+  return [
+    router.weight,
+    ...Object.values(stacked ?? {}),
+    ...experts.flatMap(({ gateUp, down }) => [gateUp.weight, down.weight]),
+  ]
 }

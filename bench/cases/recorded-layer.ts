@@ -41,6 +41,17 @@ export class RecordedComputation {
     }
   }
 
+  /** Has the graph read `now` where it was recorded with `then`. On a processor it shares their memory: nothing is copied. */
+  use(then: readonly tf.Tensor[], now: readonly tf.Tensor[]): void {
+    const others = new Map(then.map(({ dataId }, i) => [dataId, now[i]]))
+    const { variables } = this.session.recording
+    const replaced = variables.flatMap(({ name, tensor }) => {
+      const other = others.get(tensor.dataId)
+      return other ? [[name, other] as const] : []
+    })
+    this.session.assign(Object.fromEntries(replaced))
+  }
+
   /** Runs the graph: the result, or where that is large a sum over all of it. */
   run(): tf.Tensor {
     return this.session.run(this.inputs, ['y'])[0]

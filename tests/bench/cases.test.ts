@@ -130,10 +130,34 @@ describe('sets of weights', () => {
       const { weight } = router
       Object.defineProperty(router, 'weight', { get: () => (used.push(set), weight) })
     })
-    for (const i of [0, 1, 2, 1, 0]) opened[i].run()
+    for (const i of [0, 1, 2, 1, 0]) {
+      opened[i].prepare?.()
+      opened[i].run()
+    }
     expect(used).toEqual([0, 1, 2, 0, 1])
     for (const one of opened) one.dispose()
     work.dispose()
+    layer.dispose()
+  })
+
+  test('a graph reads the set that it is given, without a copy', async () => {
+    await startRuntime({ device: 'cpu' })
+    const layer = randomLayer({ ...DIMS, D: 64, H: 32 }, 1)
+    const x = new RandomTensors(2).matrix(8, 64, 1)
+    const [first, second] = layer.sets(2)
+    const { down } = second.experts[0]
+    const other = { ...second.experts[0], down: { ...down, weight: tf.mul(down.weight, 2) as tf.Tensor2D } }
+    const recorded = new RecordedComputation(x, () => applyExpert(x, first.experts[0]))
+    const tensorsOf = ({ gateUp, down }: typeof other) => [gateUp.weight, down.weight]
+    const outputs = [first.experts[0], other, first.experts[0]].map((expert) => {
+      recorded.use(tensorsOf(first.experts[0]), tensorsOf(expert))
+      return recorded.run()
+    })
+    const [once, twice, again] = outputs.map((output) => output.dataSync())
+    expect(again).toEqual(once)
+    expect([...twice].every((value, i) => Math.abs(value - 2 * once[i]) < 1e-5)).toBe(true)
+    tf.dispose([x, other.down.weight, ...outputs])
+    recorded.dispose()
     layer.dispose()
   })
 })
