@@ -2,14 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
 import { cacheBytes } from './processor-cache.ts'
 
-export interface MachineReadings {
-  /** Square matrix product of `matmulSize`, in float32 but where a bench asks for another type: 2 n^3 operations a product. */
-  matmulGflops: number
-  /** Sum of a float32 vector of `vectorBytes`, beyond the caches: each byte is read once, none written. */
-  memoryGbPerS: number
-  matmulSize: number
-  vectorBytes: number
-}
+export type MachineReadings = Awaited<ReturnType<MachineReader['read']>>
 
 interface Sizes {
   matmul: number
@@ -48,13 +41,15 @@ export class MachineReader {
   }
 
   /** Takes about `seconds`: medians of repetitions, each ended by reading a result back. */
-  async read(seconds: number): Promise<MachineReadings> {
+  async read(seconds: number) {
     const [n] = this.factor.shape
     const vectorBytes = 4 * this.vector.size
     const matmulMs = await medianMs(() => this.product.run(), seconds / 2)
     const sumMs = await medianMs(() => tf.sum(this.vector), seconds / 2)
     return {
+      /** Square matrix product of `matmulSize`, in float32 but where a bench asks for another type: 2 n^3 operations a product. */
       matmulGflops: (2 * n ** 3) / matmulMs / 1e6,
+      /** Sum of a float32 vector of `vectorBytes`, beyond the caches: each byte is read once, none written. */
       memoryGbPerS: vectorBytes / sumMs / 1e6,
       matmulSize: n,
       vectorBytes,
@@ -72,7 +67,7 @@ function floatProduct(square: tf.Tensor2D): Product {
 }
 
 /** One reading, in about `seconds`. */
-export async function measureMachine(seconds = 1): Promise<MachineReadings> {
+export async function measureMachine(seconds = 1) {
   const reader = new MachineReader()
   try {
     return await reader.read(seconds)
