@@ -33,7 +33,7 @@ mkdir "$site/cache"
 cp -a "$CACHE"/tensorflow-*-"$variant" "$site/cache/"
 rm -rf "$site/download"
 if [ "$variant" = cuda ]; then
-  python3 "$here/slim.py" "$site"/cache/tensorflow-*-cuda "$architecture" "${CARRY:-}"
+  (cd "$repository" && npx tsx bench/gpu/slim.ts "$site"/cache/tensorflow-*-cuda "$architecture" "${CARRY:-}")
 fi
 
 echo "Node"

@@ -128,7 +128,11 @@ describe('sets of weights', () => {
     const used: number[] = []
     layer.sets(3).forEach(({ router }, set) => {
       const { weight } = router
-      Object.defineProperty(router, 'weight', { get: () => (used.push(set), weight) })
+      const get = () => {
+        used.push(set)
+        return weight
+      }
+      Object.defineProperty(router, 'weight', { get })
     })
     for (const i of [0, 1, 2, 1, 0]) {
       opened[i].prepare?.()
