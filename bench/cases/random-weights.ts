@@ -1,5 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../../src/backend/backend.ts'
+import type { Dtype } from '../../src/backend/dtypes.ts'
+import { holdRounded } from '../../src/backend/held.ts'
+import { activeTensorflow } from '../../src/backend/tensorflow.ts'
 import { Xoshiro128 } from '../../src/generate/random.ts'
 import { applyExpert, applyExpertTensorflow } from '../../src/model/experts.ts'
 import type { ExpertWeights } from '../../src/model/weights.ts'
@@ -47,17 +50,35 @@ export function twinWidth({ H, E, K }: Pick<LayerDims, 'H' | 'E' | 'K'>, twin: T
 }
 
 /** One SwiGLU D -> width -> D with random weights. */
-export function randomFeedForward(D: number, width: number, numbers: RandomTensors): ExpertWeights {
-  return {
-    gateUp: { weight: numbers.weights(2 * width, D, D), bias: null },
-    down: { weight: numbers.weights(D, width, width), bias: null },
+export function randomFeedForward(
+  D: number,
+  width: number,
+  numbers: RandomTensors,
+  dtype: Dtype = 'float32',
+): ExpertWeights {
+  const held = (rows: number, columns: number) => {
+    const weight = numbers.weights(rows, columns, columns)
+    if (dtype === 'float32') return { weight, bias: null }
+    const rounded = holdRounded(activeTensorflow(), weight, dtype)
+    weight.dispose()
+    return { weight: rounded, bias: null }
   }
+  return { gateUp: held(2 * width, D), down: held(D, width) }
 }
 
 /** By the fastest ops that the device has, as the mixture's experts are run. */
 export function applyFeedForward(x: tf.Tensor2D, weights: ExpertWeights): tf.Tensor2D {
   const { ops } = backend()
   return ops ? applyExpertTensorflow(x, weights, ops) : applyExpert(x, weights)
+}
+
+/** The same numbers at another place. */
+export function copyFeedForward({ gateUp, down }: ExpertWeights): ExpertWeights {
+  const copy = ({ weight, bias }: ExpertWeights['down']) => ({
+    weight: tf.mul(weight, 1) as tf.Tensor2D,
+    bias,
+  })
+  return { gateUp: copy(gateUp), down: copy(down) }
 }
 
 export function disposeFeedForward({ gateUp, down }: ExpertWeights): void {

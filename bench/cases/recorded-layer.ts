@@ -1,4 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core'
+import type { Dtype, HalfDtype } from '../../src/backend/dtypes.ts'
+import { holdRounded } from '../../src/backend/held.ts'
+import { activeTensorflow } from '../../src/backend/tensorflow.ts'
+import type { Product } from '../../src/device/index.ts'
+import { inHalf } from '../../src/graph/half.ts'
 import { planFor } from '../../src/graph/plan.ts'
 import { record } from '../../src/graph/recorder.ts'
 import { GraphSession } from '../../src/graph/session.ts'
@@ -12,21 +17,33 @@ export class RecordedComputation {
   private readonly session: GraphSession
   private readonly inputs: Record<string, tf.Tensor>
 
-  /** `compute` runs once, to be recorded. */
-  constructor(x: tf.Tensor2D, compute: () => tf.Tensor) {
+  /** `compute` runs once, to be recorded; with weights that are held in `dtype` it multiplies in that, where the plan has it so. */
+  constructor(x: tf.Tensor2D, compute: () => tf.Tensor, dtype: Dtype = 'float32') {
     // As a constant a small x would let TensorFlow compute the result once and for all.
     this.inputs = x.size <= FED_UP_TO ? { x } : {}
     const scope = tf.engine()
     scope.startScope('recording')
     try {
-      const plan = planFor({ rows: x.shape[0] })
+      const plan = planFor({ rows: x.shape[0], dtype })
+      const recording = record(this.inputs, () => ({ y: digest(compute()) }), plan)
       this.session = new GraphSession(
-        record(this.inputs, () => ({ y: digest(compute()) }), plan),
+        plan.dtype === 'float32' ? recording : inHalf(recording, plan.dtype, new Set()),
         plan,
       )
     } finally {
       scope.endScope()
     }
+  }
+
+  /** Has the graph read `now` where it was recorded with `then`. On a processor it shares their memory: nothing is copied. */
+  use(then: readonly tf.Tensor[], now: readonly tf.Tensor[]): void {
+    const others = new Map(then.map(({ dataId }, i) => [dataId, now[i]]))
+    const { variables } = this.session.recording
+    const replaced = variables.flatMap(({ name, tensor }) => {
+      const other = others.get(tensor.dataId)
+      return other ? [[name, other] as const] : []
+    })
+    this.session.assign(new Map(replaced))
   }
 
   /** Runs the graph: the result, or where that is large a sum over all of it. */
@@ -36,5 +53,20 @@ export class RecordedComputation {
 
   dispose(): void {
     this.session.dispose()
+  }
+}
+
+/** The plain product of a square matrix with another, in half precision. */
+export function halfProduct(dtype: HalfDtype): (square: tf.Tensor2D) => Product {
+  return (square) => {
+    const weight = holdRounded(activeTensorflow(), square, dtype)
+    const graph = new RecordedComputation(square, () => tf.matMul(square, weight, false, true), dtype)
+    return {
+      run: () => graph.run(),
+      dispose: () => {
+        graph.dispose()
+        weight.dispose()
+      },
+    }
   }
 }

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { DATA_TYPES } from './dtypes.ts'
+import { DATA_TYPES, type HalfDtype } from './dtypes.ts'
 import { type Held, type Holding, rowBytes } from './holding.ts'
 import type { OpAttribute, TensorMetadata, TfjsNode } from './tensorflow.ts'
 
@@ -25,6 +25,18 @@ export function holdTensor(
   const last = holding.groups ? (rowBytes(holding, numbers) as number) : numbers
   const held = { shape: [...shape.slice(0, -1), last], in: numbers, transposed, bytes, entry: null }
   return standIn(node, transposed ? [...shape].reverse() : [...shape], { ...holding, ...held })
+}
+
+/** A weight of float32 [..., out, in] rounded to a half type and held so. The caller disposes of both. */
+export function holdRounded<X extends tf.Tensor>(node: TfjsNode, x: X, dtype: HalfDtype): X {
+  const type = (name: string, value: number) => ({ name, type: node.binding.TF_ATTR_TYPE, value })
+  const types = [type('SrcT', DATA_TYPES.float32), type('DstT', DATA_TYPES[dtype])]
+  const [{ id }] = node.binding.executeOp('Cast', types, node.getInputTensorIds([x]), 1)
+  const { shape } = x
+  const last = shape[shape.length - 1]
+  const held = standIn(node, shape, { dtype, shape, in: last, transposed: false, bytes: null, entry: null })
+  node.tensorMap.get(held.dataId).id = id
+  return held as X
 }
 
 /** One entry along the first axis of a held stack, in its memory. */

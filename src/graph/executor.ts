@@ -1,6 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { Dtype } from '../backend/dtypes.ts'
-import { LIMITS } from '../backend/limits.ts'
 import type { HostNumbers } from '../backend/tensorflow.ts'
 import { type Batch, toBatch } from '../model/batch.ts'
 import { mixtureAt } from '../model/config.ts'
@@ -11,7 +10,7 @@ import { assertFinite } from '../model/router/steps.ts'
 import { type RoutingTrace, TraceRecorder } from '../model/trace.ts'
 import type { ForwardResult, GreedyResult, MoeModel } from '../model/transformer.ts'
 import { routerRules } from '../model/weights.ts'
-import { type Piece, piecesOf, roomFor } from './plan.ts'
+import { type Piece, piecesOf, roomFor, stepsPlanFor } from './plan.ts'
 import { RecordedStep, StepGraphs, type StepShape } from './step.ts'
 import type { StepInputs } from './step-inputs.ts'
 
@@ -28,7 +27,7 @@ interface Call {
   outputs: Record<string, HostNumbers>[]
   wanted: Wanted
   /** The numbers of the last piece's `greedy`, or else `finite`; empty before, and where there is neither. */
-  checks: ArrayLike<number>
+  checks: Float32Array
   /** Column of the cache that the call's first column takes. */
   first: number
   capacity: number
@@ -46,7 +45,7 @@ interface Call {
 export class RecordedExecutor {
   private readonly steps = new Map<string, RecordedStep>()
   private readonly mixtureLayers: number[]
-  private readonly graphs: StepGraphs
+  private readonly shared: StepGraphs
   private msForGraphs = 0
 
   /** `dtype`: what weights are multiplied in; on a processor few rows are multiplied in float32 whatever it says. */
@@ -55,7 +54,7 @@ export class RecordedExecutor {
     dtype: Dtype = 'float32',
   ) {
     const { layers } = model.config
-    this.graphs = new StepGraphs(model.config, model.weights, dtype)
+    this.shared = new StepGraphs(model.config, model.weights, dtype)
     this.mixtureLayers = [...layers.keys()].filter((i) => layers[i].feedForward.kind === 'moe')
   }
 
@@ -75,8 +74,8 @@ export class RecordedExecutor {
   /** As `MoeModel.greedy`: the logits stay on the device, unless something about them is not finite. */
   greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'>): GreedyResult {
     return this.execute(tokens, { ...options, logits: 'last' }, 'greedy', (call) => {
-      const [, magnitude, ...largest] = Array.from(call.checks)
-      const chosen = Number.isFinite(magnitude) ? largest : this.greedyOnHost(call)
+      const [check] = call.checks
+      const chosen = Number.isFinite(check) ? largestOf(call.checks) : this.greedyOnHost(call)
       return { tokens: chosen, trace: this.traceOf(call, options) }
     })
   }
@@ -86,10 +85,15 @@ export class RecordedExecutor {
     return this.msForGraphs
   }
 
+  /** Graphs that are there now. */
+  get numGraphs(): number {
+    return this.steps.size
+  }
+
   /** Also to begin anew: what is asked for later is made again. */
   dispose(): void {
     this.steps.clear()
-    this.graphs.dispose()
+    this.shared.dispose()
   }
 
   /** Runs a call piece by piece and hands it to `take`. */
@@ -118,15 +122,17 @@ export class RecordedExecutor {
     cache: KvCache,
     options: ForwardOptions,
   ): Omit<Call, 'outputs' | 'wanted' | 'checks'> {
-    const pieces = piecesOf(batch.length)
+    const plan = stepsPlanFor()
+    const pieces = piecesOf(batch.length, plan)
     const last = pieces[pieces.length - 1]
     const needed = last.from + last.stepTokens
     const columns = cache.stored + needed
     // Cutting at two windows makes it rare; room for a window that no token has filled yet would be attended to for nothing.
     const twoWindows = 2 * (cache.window ?? 0)
-    if (columns > twoWindows && roomFor(columns) > roomFor(cache.stored)) cache.forgetHidden()
+    const room = (count: number) => roomFor(count, plan)
+    if (columns > twoWindows && room(columns) > room(cache.stored)) cache.forgetHidden()
     const extension = cache.extend(batch.mask)
-    const capacity = roomFor(cache.stored + needed)
+    const capacity = room(cache.stored + needed)
     return {
       batch,
       cache,
@@ -160,7 +166,7 @@ export class RecordedExecutor {
     call.outputs.push(output)
     const check = output.greedy ?? output.finite
     if (!check) return
-    call.checks = check.data
+    call.checks = check.data as Float32Array
     if (!Number.isFinite(call.checks[0])) this.explain(piece, call)
   }
 
@@ -185,8 +191,8 @@ export class RecordedExecutor {
     const key = keyOf(shape)
     const known = this.steps.get(key)
     if (known) return known
-    if (this.steps.size === LIMITS.graphs) this.dispose() // a session's graph can only grow
-    const step = new RecordedStep(this.graphs, shape)
+    if (this.steps.size === stepsPlanFor().graphs) this.dispose() // a session's graph can only grow
+    const step = new RecordedStep(this.shared, shape)
     this.steps.set(key, step)
     return step
   }
@@ -244,6 +250,11 @@ function asTensor({ data, shape }: HostNumbers, as = shape): tf.Tensor {
 
 function keyOf(shape: StepShape): string {
   return Object.values(shape).join()
+}
+
+/** Each row's index in `greedy`, after the first number. */
+function largestOf({ buffer, byteOffset, length }: Float32Array): number[] {
+  return [...new Int32Array(buffer, byteOffset, length).subarray(1)]
 }
 
 /** What a piece's step is fetched for: of pieces before the last only that all of it runs, unless all logits are wanted. */

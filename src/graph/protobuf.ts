@@ -32,7 +32,7 @@ export type AttributeValue =
   | { f: number }
   | { s: Buffer }
   | { shape: ShapeProto }
-  | { list: { i?: number[]; type?: number[] } }
+  | { list: { i?: number[]; type?: number[]; s?: Buffer[] } }
   | { tensor: { dtype: number; tensor_shape: ShapeProto; tensor_content: Buffer } }
 
 export interface GraphNode {

@@ -48,6 +48,12 @@ export function multiplications({ left, shape }: Product): number {
   return (left.transposed ? rows : inner) * sizeOf(shape.slice(-2))
 }
 
+/** A fused kernel's node that may stand in the place of steps, with the shapes of its inputs. */
+export interface FusedNode extends GraphNode {
+  fused: FusedName
+  shapes: readonly (readonly number[])[]
+}
+
 /** What was recorded, and what passes make of it. Names are those of the graph's nodes. */
 export interface Recording {
   nodes: GraphNode[]
@@ -58,7 +64,7 @@ export interface Recording {
   /** Weights by the names of what widens them to float32, which products and kernels read. */
   weights?: ReadonlyMap<string, HeldWeight>
   /** Nodes that end steps for which there is a fused kernel, by their names, and the kernel's node that may stand in their place. */
-  fused?: ReadonlyMap<string, GraphNode>
+  fused?: ReadonlyMap<string, FusedNode>
   /** Whether TensorFlow shares nodes among its threads, not each op. */
   oneThreadAnOp?: boolean
 }
@@ -110,7 +116,7 @@ export class Recorder {
   /** Data of tensors that became variables, or entries of some. */
   private readonly weights = new WeakSet<object>()
   private readonly held = new HeldWeights(this.backend, this)
-  private readonly fused = new Map<string, GraphNode>()
+  private readonly fused = new Map<string, FusedNode>()
   private count = 0
   /** What each `Reshape` gives another shape: of several in a row only the last is needed. */
   private readonly reshaped = new Map<string, string>()
@@ -288,7 +294,8 @@ export class Recorder {
       attr[attribute] = type === 'int' ? { i: attributes[attribute] } : { f: attributes[attribute] }
     }
     for (const [limit, i] of Object.entries(kernel.limits ?? {})) attr[limit] = { i }
-    this.fused.set(end.name, { name: end.name, op: kernel.op, input, attr })
+    const shapes = inputs.map(({ shape }) => shape)
+    this.fused.set(end.name, { name: end.name, op: kernel.op, input, attr, fused: name, shapes })
   }
 
   private refOf(tensor: tf.Tensor, readSync: TfjsNode['readSync']): string {

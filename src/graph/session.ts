@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { HostNumbers, NativeRun, Numbers } from '../backend/tensorflow.ts'
 import { messageOf } from '../errors.ts'
+import { onCard } from './card.ts'
 import { chooseProducts, fuse } from './kernels.ts'
 import { type Plan, planFor } from './plan.ts'
 import type { GraphNode } from './protobuf.ts'
@@ -12,7 +13,7 @@ import { sideBySide } from './side-by-side.ts'
 type Pass = (graph: Recording, plan: Plan) => Recording
 
 /** What a recording goes through before TensorFlow gets it. */
-const PASSES: readonly Pass[] = [sideBySide, fuse, chooseProducts]
+const PASSES: readonly Pass[] = [onCard, sideBySide, fuse, chooseProducts]
 
 /** A recording as TensorFlow gets it, but for the names of its variables in a session. */
 export function planned(recording: Recording, plan: Plan): Recording {
@@ -25,6 +26,9 @@ export class GraphSession {
   private readonly prefix: string
   private readonly runs = new Map<string, NativeRun>()
   private readonly own: Sessions | null
+  /** What variables of the recording are called in the session. */
+  private readonly names: ReadonlyMap<string, string>
+  private readonly writes = new Map<string, NativeRun>()
 
   /**
    * `recording`: the steps, for whoever asks what a run does, also where others stand in their place.
@@ -41,7 +45,8 @@ export class GraphSession {
     const { inCallingThread } = plan
     try {
       this.session = sessions.at({ opThreads: oneThreadAnOp || inCallingThread ? 1 : 0, inCallingThread })
-      this.prefix = this.session.add(withNames(nodes, sessions.provide(this.session, variables)))
+      this.names = sessions.provide(this.session, variables)
+      this.prefix = this.session.add(withNames(nodes, this.names))
     } catch (error) {
       this.own?.dispose()
       throw new Error(`recording: TensorFlow does not take the graph: ${refusal(error, nodes)}`, {
@@ -76,6 +81,19 @@ export class GraphSession {
     return this.session.run(
       run,
       names.map((name) => inputs[name]),
+    )
+  }
+
+  /** Has variables, by their names in the recording, be other tensors from now on; on a processor they share their memory. */
+  assign(tensors: ReadonlyMap<string, tf.Tensor>): void {
+    const chosen = this.recording.variables.filter(({ name }) => tensors.has(name))
+    const inSession = chosen.map((one) => ({ ...one, name: this.names.get(one.name) as string }))
+    const key = chosen.map(({ name }) => name).join()
+    const write = this.writes.get(key) ?? this.session.access(inSession).write
+    this.writes.set(key, write)
+    this.session.run(
+      write,
+      chosen.map(({ name }) => tensors.get(name) as tf.Tensor),
     )
   }
 

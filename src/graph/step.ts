@@ -16,7 +16,15 @@ import { type Plan, planFor } from './plan.ts'
 import { type Entry, type Recording, record } from './recorder.ts'
 import { GraphSession } from './session.ts'
 import { type Session, Sessions } from './sessions.ts'
-import { packedLength, packInputs, type StepInputs, type StepSizes, unpackInputs } from './step-inputs.ts'
+import {
+  type AskedRope,
+  packedLength,
+  packInputs,
+  ropesOf,
+  type StepInputs,
+  type StepSizes,
+  unpackInputs,
+} from './step-inputs.ts'
 
 /** What makes one recorded step differ from another: everything that is a constant of its graph. */
 export interface StepShape extends StepSizes {
@@ -60,13 +68,15 @@ export class StepGraphs {
  * that are updated in place. What may be fetched:
  *
  * - `logits` [rows, V] of all rows or each sequence's last, and `hidden` [rows, D], what they are made from
- * - `greedy` [2 + rows]: `finite`, the same of the logits, and the index of each row's largest logit
+ * - `greedy` [1 + rows]: a number that is finite if all router logits and all logits are, and the index of each row's largest
+ *   logit, an int32 by its bits: one result, as each is fetched by itself
  * - `finite`: a number, finite if all router logits are; not there without mixture layers
  * - `LAYER/routerLogits`, `LAYER/expertIndices`, `LAYER/expertWeights`
  */
 export class RecordedStep {
   private readonly graph: GraphSession
   private readonly place: CachePlace
+  private readonly ropes: AskedRope[]
 
   constructor(
     graphs: StepGraphs,
@@ -79,12 +89,13 @@ export class RecordedStep {
       graphs.sessions,
     )
     this.place = graphs.place(this.graph.session, shape)
+    this.ropes = ropesOf(graphs.config.layers)
   }
 
   /** Runs on `cache`: its columns move into the graph's variables unless they are there already. */
   run(cache: KvCache, inputs: StepInputs, outputs: string[]): HostNumbers[] {
     this.place.hold(cache)
-    return this.graph.fetch({ packed: packInputs(inputs, this.shape) }, outputs)
+    return this.graph.fetch({ packed: packInputs(inputs, this.shape, this.ropes) }, outputs)
   }
 }
 
@@ -140,12 +151,13 @@ function recordFloats(
   shape: StepShape,
   { fused }: Plan,
 ): Recording {
-  const packed = tf.zeros<tf.Rank.R1>([packedLength(shape)], 'int32')
+  const ropes = ropesOf(config.layers)
+  const packed = tf.zeros<tf.Rank.R1>([packedLength(shape, ropes)], 'int32')
   const routing = new GraphRouting(shape)
   const recording = record(
     { packed },
     (recorder) => {
-      const { tokens, lastRows, first, attention } = unpackInputs(packed, shape)
+      const { tokens, lastRows, first, attention } = unpackInputs(packed, shape, ropes)
       const cache = new GraphCache(recorder, first, cachedShapes(config.layers), shape)
       const x = decode(config, weights, {
         tokens,
@@ -168,21 +180,17 @@ function outputsOf(
   logits: tf.Tensor2D,
   routing: GraphRouting,
 ): Record<string, tf.Tensor> {
-  const finite = routing.finite()
-  const largest = tf.cast(tf.argMax(logits, 1), 'float32') // [rows]; exact, as a vocabulary is smaller than 2^24
-  const checks = [finite ?? tf.scalar(0), magnitude(logits)].map((check) => tf.reshape(check, [1]))
+  const ops = tensorflowOps(activeTensorflow())
+  const magnitude = (x: tf.Tensor) => ops.halfSquares(x) // finite if all of x is, unless x is so large that its squares are not
+  const routerLogits = routing.logits()
+  const all = [...routerLogits, logits].map((x) => tf.reshape(x, [-1]))
   return {
     logits,
     hidden,
-    greedy: tf.concat([...checks, largest]),
-    ...(finite ? { finite } : {}),
+    greedy: tf.concat([tf.reshape(magnitude(tf.concat(all)), [1]), ops.asFloats(tf.argMax(logits, 1))]),
+    ...(routerLogits.length > 0 ? { finite: magnitude(tf.concat(routerLogits, 1)) } : {}),
     ...routing.outputs(),
   }
-}
-
-/** A number that is finite if all of x is, unless x is so large that its squares are not. */
-function magnitude(x: tf.Tensor): tf.Scalar {
-  return tensorflowOps(activeTensorflow()).halfSquares(x)
 }
 
 /** Routes on the device and remembers what a trace or a check may want to fetch; unfetched, it costs nothing. */
@@ -208,15 +216,9 @@ class GraphRouting {
     }
   }
 
-  /** Finite if all router logits are; null without mixture layers. */
-  finite(): tf.Scalar | null {
-    if (this.layers.length === 0) return null
-    return magnitude(
-      tf.concat(
-        this.layers.map(({ routerLogits }) => routerLogits),
-        1,
-      ),
-    )
+  /** [rows, E] of each mixture layer. */
+  logits(): tf.Tensor2D[] {
+    return this.layers.map(({ routerLogits }) => routerLogits)
   }
 
   outputs(): Record<string, tf.Tensor> {

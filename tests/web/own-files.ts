@@ -91,7 +91,12 @@ export function ownFilesTests(site: () => Site): void {
     writeFileSync(file, stdout)
     const page = await visit()
     await open(page, url, '#play')
-    await page.getByLabel('Trace file').setInputFiles(file)
+    const dropped = await page.evaluateHandle((json) => {
+      const transfer = new DataTransfer()
+      transfer.items.add(new File([json], 'saved.json'))
+      return transfer
+    }, stdout)
+    await page.dispatchEvent('body', 'drop', { dataTransfer: dropped })
     await page.getByText('7 tokens, 4 layers').waitFor()
     await page.getByRole('button', { name: 'Replay' }).click()
     await expect
@@ -101,7 +106,9 @@ export function ownFilesTests(site: () => Site): void {
     expect(await page.locator('.token-panel').innerText()).toContain(
       'The steps come to what the run recorded.',
     )
-    writeFileSync(file, stdout.replace('"topK": 1', '"topK": 99'))
+    const broken = JSON.parse(stdout)
+    broken.layers[0].topK = 99
+    writeFileSync(file, JSON.stringify(broken))
     await page.getByLabel('Trace file').setInputFiles(file)
     await page.locator('.own [role=alert]', { hasText: 'saved.json: ' }).waitFor()
     await page.context().close()

@@ -38,12 +38,14 @@ export function Header() {
 /** What runs, or how much of it has come. */
 function EngineStatus() {
   const { loading, models, failure } = useEngine()
-  const last = [...models.values()].at(-1)
+  const running = [...models.values()].map(
+    ({ name, config }) => `${name}: ${parametersText(countParameters(config).total)}`,
+  )
   const text = loading
     ? `loading ${loading.name}${loading.share === null ? '' : ` ${Math.round(100 * loading.share)} %`}`
-    : failure && !last
+    : failure && running.length === 0
       ? failure
-      : last && `${last.name}: ${parametersText(countParameters(last.config).total)} parameters, running here`
+      : running.length > 0 && `${running.join(', ')} parameters, running here`
   return (
     <div class="status" role="status">
       <span>{text}</span>

@@ -29,7 +29,7 @@ const STORY_LAYER = 0
 /** Documents that no training saw. */
 const DRAW = { split: 'heldout', seed: 1 } as const
 /** Of each domain, for the experts' cards. */
-const CARD_TOKENS = 1500
+const CARD_TOKENS = 1000
 const SAMPLE_TOKENS = 22
 
 const NAMES: Record<Domain, string> = {

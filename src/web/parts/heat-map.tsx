@@ -112,7 +112,7 @@ function ExpertHeads({
   const width = cellWidth(layer.numExperts)
   const experts = Array.from({ length: layer.numExperts }, (_, e) => e)
   return (
-    <span class="heads">
+    <span class={layer.numExperts > 8 ? 'heads many' : 'heads'}>
       {experts.map((e) => {
         const off = isOff?.(layerIndex, e) ?? false
         if (!onExpert)
