@@ -9,7 +9,6 @@ import {
   forwardWeightBytes,
   totalFlops,
 } from '../../src/cost/index.ts'
-import { planFor } from '../../src/graph/plan.ts'
 import { meanColumnsMet } from '../../src/model/attention/mask.ts'
 import {
   type AttentionShape,
@@ -287,9 +286,7 @@ function costOf(
   const bytes = isTwin(dispatch)
     ? forwardWeightBytes(twinConfig(config, dispatch), tokens, [])
     : forwardWeightBytes(config, tokens, dispatch === 'dense' ? all : touched)
-  // Routers and what chooses tokens stay float32 (src/graph/half.ts).
-  const { router, norms, unembedding } = countParameters(config).parts
-  const half = planFor({ rows: tokens, dtype }).dtype !== 'float32'
-  const weightBytes = half ? bytes / 2 + (BYTES_PER_WEIGHT / 2) * (router + norms + unembedding) : bytes
+  const { router, norms } = countParameters(config).parts // always of float32
+  const weightBytes = dtype === 'float32' ? bytes : bytes / 2 + (BYTES_PER_WEIGHT / 2) * (router + norms)
   return { flops: flopsBy(dispatch), idealSpeedup: flopsBy('dense') / flopsBy(dispatch), weightBytes }
 }
