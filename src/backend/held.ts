@@ -56,6 +56,12 @@ function standIn(node: TfjsNode, shape: number[], held: Held): tf.Tensor {
 /** Ops that give some of a tensor's numbers, as they are; by each the attribute that says the numbers' type. */
 export const PICKING: Readonly<Record<string, string>> = { GatherV2: 'Tparams', StridedSlice: 'T' }
 
+/** The ops that multiply matrices, and the attributes by which each operand is transposed. */
+export const PRODUCTS: Readonly<Record<string, readonly [left: string, right: string]>> = {
+  MatMul: ['transpose_a', 'transpose_b'],
+  BatchMatMulV2: ['adj_x', 'adj_y'],
+}
+
 /** Makes every op that runs eagerly see held weights widened. Once, when TensorFlow is loaded. */
 export function widenHeldWeights(node: TfjsNode): void {
   const { executeSingleOutput, executeMultipleOutputs, getInputTensorIds, readSync } = node
@@ -77,10 +83,20 @@ export function widenHeldWeights(node: TfjsNode): void {
       held.has(tensor.dataId) ? widener.idOf(tensor) : getInputTensorIds.call(node, [tensor])[0],
     )
   node.executeSingleOutput = (op, attributes, inputs) => {
-    const first = inputs.length > 0 ? held.get(inputs[0].dataId) : undefined
-    return first && PICKING[op] && !first.transposed
-      ? widener.pick(op, attributes, inputs, first)
-      : withWidened(inputs, (given) => executeSingleOutput.call(node, op, attributes, given))
+    const of = inputs.map(({ dataId }) => held.get(dataId))
+    if (of[0] && PICKING[op] && !of[0].transposed) return widener.pick(op, attributes, inputs, of[0])
+    const flags = PRODUCTS[op]
+    if (!flags || !of.some((one) => one?.transposed))
+      return withWidened(inputs, (given) => executeSingleOutput.call(node, op, attributes, given))
+    // A product transposes a weight itself: as large as an unembedding may be, it is widened once, not twice.
+    const turned = flags.filter((_, i) => of[i]?.transposed)
+    const flipped = attributes.map((one) => (turned.includes(one.name) ? { ...one, value: !one.value } : one))
+    const given = inputs.map((tensor, i) => (of[i] ? widener.widen(tensor, false) : tensor))
+    try {
+      return executeSingleOutput.call(node, op, flipped, given)
+    } finally {
+      tf.dispose(given.filter((_, i) => of[i]))
+    }
   }
   node.executeMultipleOutputs = (op, attributes, inputs, count) =>
     withWidened(inputs, (given) => executeMultipleOutputs.call(node, op, attributes, given, count))
@@ -108,10 +124,11 @@ class Widener {
     return info.id
   }
 
-  /** A tensor of float32. */
-  widen(tensor: tf.Tensor): tf.Tensor {
+  /** A tensor of float32; not `turned`: with the rows that are held. */
+  widen(tensor: tf.Tensor, turned = true): tf.Tensor {
     const held = this.node.held!.get(tensor.dataId) as Held
-    return this.node.createOutputTensor(this.widened(this.idOf(tensor), held))
+    const transposed = held.transposed && turned
+    return this.node.createOutputTensor(this.widened(this.idOf(tensor), { ...held, transposed }))
   }
 
   /** What an op of PICKING gives of a held tensor: picked as it is held, then widened. */

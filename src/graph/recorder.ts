@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import * as tf from '@tensorflow/tfjs-core'
+import { PRODUCTS } from '../backend/held.ts'
 import { zerosOn } from '../backend/host-weights.ts'
 import { FUSED, type FusedCall, type FusedName, type Kernel } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
@@ -72,12 +73,6 @@ export interface Recording {
 interface Known {
   ref: string
   shape: readonly number[]
-}
-
-/** The ops that multiply matrices, and the attributes by which each operand is transposed. */
-const PRODUCTS: Record<string, [left: string, right: string]> = {
-  MatMul: ['transpose_a', 'transpose_b'],
-  BatchMatMulV2: ['adj_x', 'adj_y'],
 }
 
 export interface RecordOptions {
