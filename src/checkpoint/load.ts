@@ -8,7 +8,7 @@ import { storedTensors, type WeightTable, weightTable } from '../model/weight-ta
 import type { ModelWeights } from '../model/weights.ts'
 import { excerpt } from '../text/foreign.ts'
 import { quote } from './json.ts'
-import { type LoadProgress, packWeights } from './pack.ts'
+import { type PackOptions, packWeights } from './pack.ts'
 import type { CheckpointTensor } from './safetensors.ts'
 import type { Checkpoint } from './shards.ts'
 
@@ -63,7 +63,7 @@ export function loadWeights(
   checkpoint: Checkpoint,
   config: ModelConfig,
   family: RunnableFamily,
-  onProgress?: LoadProgress,
+  options: PackOptions = {},
 ): ModelWeights {
   const table = weightTable(config)
   const { found, leftOver } = translated(checkpoint, config, family)
@@ -77,7 +77,7 @@ export function loadWeights(
     if (entry === undefined) tensor.read(target)
     else tensor.readSlice(entry, 1, target)
   }
-  return packWeights(table, { stacked, read }, onProgress)
+  return packWeights(table, { stacked, read }, options)
 }
 
 /** The file's tensors by our names, and those that no name was found for. */

@@ -3,7 +3,13 @@ import { backend } from '../backend/backend.ts'
 import { ExpertStack, type StoredTensor, TensorSpec } from '../model/tensor-spec.ts'
 import { leaves } from '../model/tree.ts'
 import type { WeightTable } from '../model/weight-table.ts'
-import { cutExperts, type ExpertWeights, type ModelWeights, type MoeWeights } from '../model/weights.ts'
+import {
+  cutExperts,
+  type ExpertWeights,
+  type ModelWeights,
+  type MoeWeights,
+  type StackedExperts,
+} from '../model/weights.ts'
 import { product, sum } from '../sums.ts'
 
 /** Called after each tensor of a file with the share (0..1) of the weights that has been read. */
@@ -17,16 +23,22 @@ export interface WeightSource {
   read(tensor: StoredTensor, target: Float32Array, entry?: number): void
 }
 
+export interface PackOptions {
+  onProgress?: LoadProgress
+  /** Whether the numbers stay on the host until an op uses them: a card's graphs have variables of their own. */
+  onHost?: boolean
+}
+
 /** Lays a model's weights out on the active device as the table says. Frees what it made where the source throws. */
 export function packWeights(
   table: WeightTable,
   source: WeightSource,
-  onProgress: LoadProgress = () => {},
+  { onProgress = () => {}, onHost = false }: PackOptions = {},
 ): ModelWeights {
   const sizes = leaves<TensorSpec | ExpertStack>(table).map(([, leaf]) =>
     leaf instanceof ExpertStack ? leaf.count * leaf.size : leaf.size,
   )
-  const packer = new Packer(source, sum(sizes), onProgress)
+  const packer = new Packer(source, sum(sizes), onProgress, onHost)
   try {
     return packer.tree(table) as ModelWeights
   } catch (error) {
@@ -49,6 +61,21 @@ function numbersToShare(count: number): Float32Array {
   return new Float32Array(new ArrayBuffer(offset + 4 * count), offset, count)
 }
 
+/** Each expert as a part of the host's numbers. */
+function partsOf(stacked: StackedExperts): ExpertWeights[] {
+  const parts = (stack: tf.Tensor3D) => {
+    const [count, ...shape] = stack.shape
+    const values = stack.dataSync()
+    const length = product(shape)
+    return Array.from({ length: count }, (_, e) => ({
+      weight: tf.tensor<tf.Rank.R2>(values.subarray(e * length, (e + 1) * length), shape),
+      bias: null,
+    }))
+  }
+  const [gateUps, downs] = [stacked.gateUp, stacked.down].map(parts)
+  return gateUps.map((gateUp, e) => ({ gateUp, down: downs[e] }))
+}
+
 /** Turns the table's entries into tensors of the device, and remembers them in case a later one fails. */
 class Packer {
   private readonly made: tf.Tensor[] = []
@@ -58,6 +85,7 @@ class Packer {
     private readonly source: WeightSource,
     private readonly totalValues: number,
     private readonly onProgress: LoadProgress,
+    private readonly onHost: boolean,
   ) {}
 
   /** The weights that a part of the table describes; a mixture's experts come with their stacks. */
@@ -81,7 +109,11 @@ class Packer {
     if (packing === 'host') return values
     if (packing === 'joined') return this.keep(tf.tensor(values, shape))
     // Transposing on the device also uploads now, so that the host's copy can go.
-    return this.keep(tf.tidy(() => tf.transpose(tf.tensor(values, shape))))
+    const turned = this.keep(tf.tidy(() => tf.transpose(tf.tensor(values, shape))))
+    if (!this.onHost) return turned
+    const ofHost = this.keep(tf.tensor(turned.dataSync(), turned.shape))
+    turned.dispose()
+    return ofHost
   }
 
   /** In one piece of memory where the device can cut it without copying, else one by one. */
@@ -89,7 +121,7 @@ class Packer {
     if (backend().cutsShareMemory) {
       const stacked = { gateUp: this.stack(stack, 'gateUp'), down: this.stack(stack, 'down') }
       // Cutting also uploads the stacks now, so that the host's copies can go.
-      const experts = cutExperts(stacked)
+      const experts = this.onHost ? partsOf(stacked) : cutExperts(stacked)
       for (const { gateUp, down } of experts) for (const { weight } of [gateUp, down]) this.keep(weight)
       return { experts, stacked }
     }

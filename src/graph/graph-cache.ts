@@ -1,8 +1,15 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { onBackend } from '../backend/on-backend.ts'
+import type { HostNumbers, NativeRun } from '../backend/tensorflow.ts'
 import type { CachedShape, KeysValues } from '../model/attention/kind.ts'
+import type { CacheHolder, KvCache } from '../model/kv-cache.ts'
 import { DATA_TYPES } from './protobuf.ts'
 import type { Recorder } from './recorder.ts'
+import type { Session } from './sessions.ts'
 import type { StepSizes } from './step-inputs.ts'
+
+/** B and S: what steps agree on that can share a cache's variables. */
+type CacheSizes = Pick<StepSizes, 'batch' | 'capacity'>
 
 /**
  * The kv-cache of a graph: per layer one variable [2, B, Nk, S, d], keys then values, that is written in place.
@@ -11,9 +18,6 @@ import type { StepSizes } from './step-inputs.ts'
  * variable would have every later read copy all of it (docs/log.md).
  */
 export class GraphCache {
-  readonly names: string[] = []
-  /** Copies of the variables, for taking the cache out: what was fetched must not change with the next step. */
-  readonly copies: string[] = []
   /** Where new keys and values go, by the number of key-value heads. */
   private readonly slots = new Map<number, tf.Tensor1D>()
 
@@ -32,12 +36,12 @@ export class GraphCache {
 
   append(layer: number, added: tf.Tensor4D): KeysValues {
     const { recorder } = this
-    const name = `cache/${layer}`
     const { numKeyValueHeads, headDim } = this.shapes[layer]
     const slots = this.slots.get(numKeyValueHeads) as tf.Tensor1D
     const shape = cacheShape(this.shapes[layer], this.sizes)
     const float = { T: { type: DATA_TYPES.float32 } }
-    const read = recorder.read(recorder.declare(name, 'float32', shape), 'float32')
+    const handle = recorder.declare(variableOf(layer, this.sizes), 'float32', shape)
+    const read = recorder.read(handle, 'float32')
     const [rows, updates] = [recorder.bind(tf.zeros(shape), read), added].map((x) =>
       tf.reshape(x, [-1, headDim]),
     )
@@ -46,36 +50,95 @@ export class GraphCache {
       [rows, slots, updates].map((x) => recorder.ref(x)),
       float,
     )
-    this.names.push(name)
-    this.copies.push(recorder.emit('DeepCopy', [read], float))
     const all = tf.reshape(recorder.bind(tf.zerosLike(rows), written), shape)
     const [keys, values] = tf.unstack(all) as tf.Tensor4D[]
     return { keys, values }
   }
 }
 
-export function cacheShape(
+/** Where one cache at a time lies in a session's variables, for all its steps of these sizes. */
+export class CachePlace implements CacheHolder {
+  private readonly backend = tf.getBackend()
+  private readonly access: { write: NativeRun; read: NativeRun }
+  private held: KvCache | null = null
+
+  constructor(
+    private readonly session: Session,
+    private readonly shapes: CachedShape[],
+    private readonly sizes: CacheSizes,
+  ) {
+    this.access = session.access(
+      shapes.map((shape, layer) => ({
+        name: variableOf(layer, sizes),
+        dtype: 'float32',
+        given: 'float32',
+        shape: cacheShape(shape, sizes),
+      })),
+    )
+  }
+
+  /** Moves a cache's columns into the variables, unless they are there already. One that is there goes back to its owner first. */
+  hold(cache: KvCache): void {
+    if (cache.isHeldBy(this)) return
+    this.park()
+    const layers = cache.handOver(this)
+    this.held = cache
+    this.session.run(
+      this.access.write,
+      layers.map((layer, i) => cacheValue(layer, cacheShape(this.shapes[i], this.sizes))),
+    )
+    for (const layer of layers) if (layer) tf.dispose([layer.keys, layer.values])
+  }
+
+  drop(): void {
+    this.held = null
+  }
+
+  release(): KeysValues[] {
+    this.drop()
+    // The owner may ask for it while another model's backend is active, and inside an eager forward's tidy.
+    return onBackend(this.backend, () =>
+      this.session.run(this.access.read, []).map(({ data, shape: [, ...shape] }: HostNumbers) => {
+        const half = data.length / 2
+        const [keys, values] = [data.subarray(0, half), data.subarray(half)].map((numbers) =>
+          tf.keep(tf.tensor4d(numbers as Float32Array, shape as tf.Tensor4D['shape'], 'float32')),
+        )
+        return { keys, values }
+      }),
+    )
+  }
+
+  /** Gives the cache back to its owner. */
+  park(): void {
+    this.held?.park()
+  }
+}
+
+function variableOf(layer: number, { batch, capacity }: CacheSizes): string {
+  return `cache/${batch}x${capacity}/${layer}`
+}
+
+function cacheShape(
   { numKeyValueHeads, headDim }: CachedShape,
-  { batch, capacity }: StepSizes,
+  { batch, capacity }: CacheSizes,
 ): [number, number, number, number, number] {
   return [2, batch, numKeyValueHeads, capacity, headDim]
 }
 
-/**
- * A layer's keys and values [B, Nk, S', d] as the variable's value, zeros in the room that is left; null: all zeros.
- * Always what an op made: a tensor of the host's numbers may lie in JavaScript's memory, which the thread that lets go of it
- * has to give back, and a variable's former value is let go of by a thread of TensorFlow's.
- */
-export function cacheValue(layer: KeysValues | null, shape: ReturnType<typeof cacheShape>): tf.Tensor {
-  if (!layer) return tf.fill(shape, 0)
+/** A layer's keys and values [B, Nk, S', d] as the variable's value, zeros in the room that is left; null: all zeros. */
+export function cacheValue(layer: KeysValues | null, shape: ReturnType<typeof cacheShape>): Float32Array {
   const [, B, Nk, capacity, d] = shape
-  return tf.tidy(() => {
-    const both = tf.stack([layer.keys, layer.values]) as tf.Tensor5D
-    const stored = Math.min(layer.keys.shape[2], capacity)
-    const kept = tf.slice(both, [0, 0, 0, 0, 0], [2, B, Nk, stored, d])
-    if (stored === capacity) return kept
-    return tf.concat([kept, tf.zeros([2, B, Nk, capacity - stored, d])], 3)
-  })
+  const rows = B * Nk
+  const value = new Float32Array(2 * rows * capacity * d)
+  for (const [i, x] of layer ? [layer.keys, layer.values].entries() : []) {
+    const stored = x.dataSync() as Float32Array
+    const columns = x.shape[2]
+    for (let row = 0; row < rows; row++) {
+      const kept = stored.subarray(row * columns * d, (row * columns + Math.min(columns, capacity)) * d)
+      value.set(kept, (i * rows + row) * capacity * d)
+    }
+  }
+  return value
 }
 
 /**

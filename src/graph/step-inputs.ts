@@ -2,10 +2,11 @@ import * as tf from '@tensorflow/tfjs-core'
 import { LIMITS } from '../backend/limits.ts'
 import { activeTensorflow } from '../backend/tensorflow.ts'
 import { tensorflowOps } from '../backend/tensorflow-ops.ts'
+import { attentionLayers } from '../model/attention/index.ts'
 import type { AttentionCall, MaskShape, QueryBlock } from '../model/attention/kind.ts'
 import { cutQueries, MASKED } from '../model/attention/mask.ts'
-import type { RopeConfig } from '../model/config.ts'
-import { type RopeTables, ropeFrequencies } from '../model/rope.ts'
+import type { LayerConfig, RopeConfig } from '../model/config.ts'
+import { ropeFrequencies, ropeTables, ropeValues } from '../model/rope.ts'
 
 /** B, T and S of a step: its sequences, its tokens of each, and the columns that its cache has room for. */
 export interface StepSizes {
@@ -14,7 +15,7 @@ export interface StepSizes {
   capacity: number
 }
 
-/** What a step is fed, as one tensor of whole numbers: every tensor that is fed costs as much as several small ops. */
+/** What a step is fed, as one tensor: every tensor that is fed costs as much as several small ops. */
 export interface StepInputs {
   /** The first column that the new tokens take; the same for all sequences. */
   firstColumn: number
@@ -28,22 +29,80 @@ export interface StepInputs {
   columns: Uint8Array[]
 }
 
-/** Lengths of the inputs in the order in which they stand one after the other. */
-function lengthsOf({ batch: B, tokens: T, capacity: S }: StepSizes): number[] {
-  return [1, B, B * T, B * T, B * S]
+/** Rotary tables that some layer asks for. */
+export interface AskedRope {
+  rope: RopeConfig
+  headDim: number
+  frequencies: Float32Array
 }
 
-export function packedLength(sizes: StepSizes): number {
-  return lengthsOf(sizes).reduce((a, b) => a + b)
+/** Every rotary table that attention asks for in a call, once. */
+export function ropesOf(layers: LayerConfig[]): AskedRope[] {
+  const asked = new Map<string, AskedRope>()
+  tf.tidy(() => {
+    attentionLayers(layers, {
+      batch: 1,
+      normEps: 0,
+      rope(rope, headDim) {
+        const frequencies = ropeFrequencies(rope, headDim)
+        asked.set(ropeKey(rope, headDim), { rope, headDim, frequencies })
+        return ropeTables(Int32Array.of(0), 1, frequencies)
+      },
+      blocks: () => [],
+      cache: { append: notAsked },
+    })
+  })
+  return [...asked.values()]
 }
 
-export function packInputs(inputs: StepInputs, sizes: StepSizes): Int32Array {
-  const packed = new Int32Array(packedLength(sizes))
-  const parts = [[inputs.firstColumn], inputs.lastRows, inputs.tokens, inputs.positions, ...inputs.columns]
-  let at = 0
-  for (const part of parts) {
-    packed.set(part, at)
-    at += part.length
+function notAsked(): never {
+  throw new Error('step inputs: no layer runs while tables are asked for')
+}
+
+function ropeKey(rope: RopeConfig, headDim: number): string {
+  return JSON.stringify([rope, headDim])
+}
+
+/** Numbers in a row of what is float32: with whole rows alone TensorFlow cuts without a copy. */
+const ROW = 16
+
+/** Lengths of the inputs in the order in which they stand one after the other: whole numbers, then rows of numbers of float32. */
+function lengthsOf({ batch: B, tokens: T, capacity: S }: StepSizes, ropes: readonly AskedRope[]) {
+  const numbers = [1, B * S, ...ropes.map(({ frequencies }) => 2 * B * T * 2 * frequencies.length)]
+  return { whole: [1, B, B * T], numbers, rows: numbers.map((length) => Math.ceil(length / ROW)) }
+}
+
+const sum = (lengths: number[]) => lengths.reduce((a, b) => a + b, 0)
+
+export function packedLength(sizes: StepSizes, ropes: readonly AskedRope[]): number {
+  const { whole, rows } = lengthsOf(sizes, ropes)
+  return sum(whole) + ROW * sum(rows)
+}
+
+/** The inputs as whole numbers: those of float32 by their bits. */
+export function packInputs(
+  { firstColumn, lastRows, tokens, positions, columns }: StepInputs,
+  sizes: StepSizes,
+  ropes: readonly AskedRope[],
+): Int32Array<ArrayBuffer> {
+  const { whole, rows } = lengthsOf(sizes, ropes)
+  const packed = new Int32Array(sum(whole) + ROW * sum(rows))
+  packed[0] = firstColumn
+  packed.set(lastRows, 1)
+  packed.set(tokens, 1 + lastRows.length)
+  const floats = new Float32Array(packed.buffer, packed.BYTES_PER_ELEMENT * sum(whole))
+  floats[0] = firstColumn
+  let at = ROW
+  for (const [b, row] of columns.entries()) {
+    const from = at + b * row.length
+    for (let j = 0; j < row.length; j++) if (!row[j]) floats[from + j] = MASKED
+  }
+  at += ROW * rows[1]
+  for (const [i, { frequencies }] of ropes.entries()) {
+    const { cos, sin } = ropeValues(positions, frequencies)
+    floats.set(cos, at)
+    floats.set(sin, at + cos.length)
+    at += ROW * rows[2 + i]
   }
   return packed
 }
@@ -57,52 +116,67 @@ export interface UnpackedInputs {
   attention: Pick<AttentionCall, 'rope' | 'blocks'>
 }
 
-export function unpackInputs(packed: tf.Tensor1D, sizes: StepSizes): UnpackedInputs {
-  const [first, lastRows, tokens, positions, columns] = tf.split<tf.Tensor1D>(packed, lengthsOf(sizes))
+/**
+ * On a card whole numbers stay in the host's memory, where TensorFlow computes with them and looks for bounds; what the card
+ * reads of them, and the numbers of float32, go over in a copy each, and nothing comes back.
+ */
+export function unpackInputs(
+  packed: tf.Tensor1D,
+  sizes: StepSizes,
+  ropes: readonly AskedRope[],
+): UnpackedInputs {
+  const { whole, numbers, rows } = lengthsOf(sizes, ropes)
+  const [first, lastRows, tokens, bits] = tf.split<tf.Tensor1D>(packed, [...whole, ROW * sum(rows)])
+  const floats = tf.reshape(tensorflowOps(activeTensorflow()).asFloats(bits), [-1, ROW])
+  const [firstNumber, empty, ...tables] = tf.split(floats, rows, 0).map((part, i) => {
+    const flat = tf.reshape(part, [part.size]) as tf.Tensor1D
+    return part.size === numbers[i] ? flat : tf.slice(flat, 0, numbers[i])
+  })
+  const { batch, tokens: T } = sizes
+  const byKey = new Map(
+    ropes.map(({ rope, headDim, frequencies }, i) => {
+      const shaped = tf.reshape(tables[i], [2, batch, T, 1, 2 * frequencies.length])
+      return [ropeKey(rope, headDim), tf.unstack(shaped) as tf.Tensor4D[]]
+    }),
+  )
   return {
     tokens,
     lastRows,
     first,
     attention: {
-      rope: (rope, headDim) => ropeInGraph(positions, sizes, rope, headDim),
-      blocks: (shape) => blocksInGraph(first, columns, sizes, shape),
+      rope(rope, headDim) {
+        const [cos, sin] = byKey.get(ropeKey(rope, headDim)) as tf.Tensor4D[]
+        return { cos, sin }
+      },
+      blocks: (shape) => blocksInGraph({ first, firstNumber, empty }, sizes, shape),
     },
   }
 }
 
-/** `ropeTables` as ops. positions [B T]. */
-export function ropeInGraph(
-  positions: tf.Tensor1D,
-  { batch, tokens }: StepSizes,
-  rope: RopeConfig,
-  headDim: number,
-): RopeTables {
-  const frequencies = tf.tensor1d(ropeFrequencies(rope, headDim)) // [n/2]
-  const angles = tf.mul(tf.expandDims(tf.cast(positions, 'float32'), 1), frequencies) // [B T, n/2]
-  const [cos, sin] = [tf.cos(angles), tf.sin(angles)]
-  const shape: [number, number, number, number] = [batch, tokens, 1, 2 * frequencies.size]
-  return {
-    cos: tf.reshape(tf.concat([cos, cos], 1), shape),
-    sin: tf.reshape(tf.concat([tf.neg(sin), sin], 1), shape),
-  }
+/** Which columns hold a token and where a step stands. */
+export interface ColumnInputs {
+  /** [1] int32: the column of the first query. */
+  first: tf.Tensor1D
+  /** [1] The same, float32. */
+  firstNumber: tf.Tensor1D
+  /** [B S] 0 where a column holds a token, `MASKED` where not. */
+  empty: tf.Tensor1D
 }
 
 /**
  * `queryBlocks` as ops. Of the S columns that there is room for a block sees those up to its own, wherever the step stands:
- * how many that are is known in the graph only. first [1] is the column of the first query, columns [B S] say which hold a
- * token.
+ * how many that are is known in the graph only.
  */
 export function blocksInGraph(
-  first: tf.Tensor1D,
-  columns: tf.Tensor1D,
+  { first, firstNumber, empty }: ColumnInputs,
   { batch: B, tokens: T, capacity: S }: StepSizes,
   { groups, slidingWindow }: MaskShape,
 ): QueryBlock[] {
   const ops = tensorflowOps(activeTensorflow())
   const window = slidingWindow !== null && slidingWindow < S ? slidingWindow : null
-  const empty = tf.mul(tf.sub(tf.cast(columns, 'float32'), 1), -MASKED)
   const perSequence = tf.reshape(empty, [B, 1, 1, S]) as tf.Tensor4D
-  const perGroup = (mask: tf.Tensor) => tf.tile(mask, [1, 1, groups, 1]) as tf.Tensor4D
+  const perGroup = (mask: tf.Tensor) =>
+    (groups === 1 ? mask : tf.tile(mask, [1, 1, groups, 1])) as tf.Tensor4D
   const wholeRoom = <X>(x: X) => x
   if (T === 1 && window === null) return [{ tokens: 1, cut: wholeRoom, mask: perSequence }] // later columns are empty
   const all = tf.reshape(tf.range(0, S, 1, 'float32'), [1, 1, 1, S])
@@ -112,7 +186,7 @@ export function blocksInGraph(
     const end = tf.add(own, tf.scalar(tokens, 'int32'))
     const cut = <X extends tf.Tensor>(x: X, axis: number) =>
       B * T <= LIMITS.fewRows ? x : ops.cutAlong(x, axis, begin as tf.Tensor1D, end as tf.Tensor1D)
-    const owns = tf.reshape(tf.add(tf.range(0, tokens, 1, 'float32'), tf.cast(own, 'float32')), [tokens, 1])
+    const owns = tf.reshape(tf.add(tf.range(from, from + tokens, 1, 'float32'), firstNumber), [tokens, 1])
     const ahead = tf.sub(cut(all, 3), owns) // [1, 1, tokens, C]
     const later = oneIfPositive(ahead)
     const hidden = window === null ? later : tf.maximum(later, oneIfPositive(tf.sub(1 - window, ahead)))

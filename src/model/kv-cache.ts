@@ -7,6 +7,8 @@ import type { CachedShape, KeysValues } from './attention/kind.ts'
 export interface CacheHolder {
   /** Gives the layers' keys and values up; they may have room for more columns than are filled. */
   release(): KeysValues[]
+  /** Forgets them. */
+  drop(): void
 }
 
 /** What a cache and the model that uses it have to agree on. */
@@ -199,7 +201,8 @@ export class KvCache {
   }
 
   dispose(): void {
-    this.park()
+    this.holder?.drop()
+    this.holder = null
     for (const layer of this.layers) if (layer) tf.dispose([layer.keys, layer.values])
     this.layers.fill(null)
     this.columns = []

@@ -40,6 +40,16 @@ function llama3Frequency(f: number, scaling: Extract<RopeConfig['scaling'], { ty
 
 /** Tables for the positions of B sequences of T tokens each (row-major [B, T]). */
 export function ropeTables(positions: Int32Array, batch: number, frequencies: Float32Array): RopeTables {
+  const { cos, sin } = ropeValues(positions, frequencies)
+  const shape: [number, number, number, number] = [batch, positions.length / batch, 1, 2 * frequencies.length]
+  return { cos: tf.tensor4d(cos, shape), sin: tf.tensor4d(sin, shape) }
+}
+
+/** The numbers of `ropeTables`, [B T, n] each. */
+export function ropeValues(
+  positions: Int32Array,
+  frequencies: Float32Array,
+): { cos: Float32Array; sin: Float32Array } {
   const half = frequencies.length
   const cos = new Float32Array(positions.length * half * 2)
   const sin = new Float32Array(cos.length)
@@ -52,8 +62,7 @@ export function ropeTables(positions: Int32Array, batch: number, frequencies: Fl
       sin[at] = -sin[at + half] // the sign of "rotate half" lives here, so that rotating is one concat
     }
   })
-  const shape: [number, number, number, number] = [batch, positions.length / batch, 1, 2 * half]
-  return { cos: tf.tensor4d(cos, shape), sin: tf.tensor4d(sin, shape) }
+  return { cos, sin }
 }
 
 /**

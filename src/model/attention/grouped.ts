@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../../backend/backend.ts'
 import { fused } from '../../backend/fused.ts'
 import { LIMITS } from '../../backend/limits.ts'
 import type { GroupedAttention } from '../config.ts'
@@ -24,7 +25,7 @@ export const grouped: AttentionKind<GroupedAttention> = {
         const heads = numHeads + 2 * numKeyValueHeads
         const qkv = tf.reshape(linear(x, weights.qkv), [B, T, heads, headDim]) as tf.Tensor4D
         const turned = applyRope(normed(qkv, weights, config, normEps), turn)
-        const [q, added] = tf.split<tf.Tensor4D>(turned, [numHeads, 2 * numKeyValueHeads], 2)
+        const [q, added] = splitHeads(turned, [numHeads, 2 * numKeyValueHeads])
         const all = cache.append(layer, added)
         const mixed = inBlocks(q, blocks, (queries, block) => attend(queries, all, block)) // [B, T, Nq, d]
         const joined = tf.reshape(mixed, [B * T, numHeads * headDim]) as tf.Tensor2D
@@ -61,6 +62,14 @@ function inBlocks(
   )
 }
 
+/** x [B, T, N, d] in parts of so many heads. Of one token these are rows, cut without a copy. */
+function splitHeads(x: tf.Tensor4D, heads: number[]): tf.Tensor4D[] {
+  const [B, T, N, d] = x.shape
+  if (B * T > 1) return tf.split<tf.Tensor4D>(x, heads, 2)
+  const rows = tf.split<tf.Tensor2D>(tf.reshape(x, [N, d]), heads, 0)
+  return rows.map((part) => tf.reshape(part, [1, 1, -1, d]) as tf.Tensor4D)
+}
+
 /** [B, T, N, d] -> [B, N, T, d], and back. Of one token, or one head, nothing has to move. */
 function headsFirst(x: tf.Tensor4D): tf.Tensor4D {
   const [B, T, N, d] = x.shape
@@ -77,8 +86,9 @@ export function keysAndValues(added: tf.Tensor4D): KeysValues {
 function similarities(queries: tf.Tensor4D, keys: tf.Tensor4D): tf.Tensor {
   const [, , rows, d] = queries.shape
   const small = rows * d * keys.shape[2] < LIMITS.slowStack
-  if (rows === 1 || rows > LIMITS.keysFirstRows || small) return tf.matMul(queries, keys, false, true)
-  // The other way round the large operand need not be transposed, which TensorFlow does very slowly for few rows.
+  if (rows === 1 || rows > LIMITS.keysFirstRows || small || backend().onCard)
+    return tf.matMul(queries, keys, false, true)
+  // The other way round the large operand need not be transposed, which a processor does very slowly for few rows.
   return tf.transpose(tf.matMul(keys, queries, false, true), [0, 1, 3, 2])
 }
 
@@ -106,9 +116,9 @@ function headTables(
   return tf.tidy(() => {
     const n = cos.shape[3]
     const still = headDim - n
-    const none: [number, number] = [0, 0]
-    const wide = (rotating: tf.Tensor4D, rest: number) =>
-      still > 0 ? tf.pad(rotating, [none, none, none, [0, still]], rest) : rotating
+    const [B, T] = cos.shape
+    const wide = (rotating: tf.Tensor4D, rest: number): tf.Tensor4D =>
+      still > 0 ? tf.concat([rotating, tf.fill([B, T, 1, still], rest)], 3) : rotating
     const perHead = (query: number, key: number, value: number) =>
       tf.tensor2d(
         [
