@@ -2,8 +2,8 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { Dtype } from '../../src/backend/dtypes.ts'
 import { BYTES_PER_WEIGHT, moeLayerFlops, moeLayerWeightBytes } from '../../src/cost/index.ts'
 import { expertParameters } from '../../src/cost/parameters.ts'
-import { HalfWeights } from '../../src/graph/half-weights.ts'
 import { planFor } from '../../src/graph/plan.ts'
+import { Sessions } from '../../src/graph/sessions.ts'
 import { linear } from '../../src/model/linear.ts'
 import { routeAndDispatch } from '../../src/model/moe.ts'
 import { routingToHost } from '../../src/model/router/tensors.ts'
@@ -77,16 +77,13 @@ export function layerCase(layer: RandomLayer, options: LayerCaseOptions): Case {
   // All dispatches take turns on the same sets: none finds what another has just read.
   let turn = 0
   const next = () => turn++ % sets
-  const halves = options.dtype === 'float32' ? null : new HalfWeights(options.dtype)
+  const { dtype } = options
+  const exact = new Set([layer.weights.router.weight.dataId])
+  const how = { fromCache, rounding: dtype === 'float32' ? null : { dtype, exact }, sessions: new Sessions() }
   const open = ({ dispatch, executor, weightSets: count }: Described): OpenVariant => {
-    const how = {
-      executor,
-      fromCache,
-      rounding: halves && { halves, exact: new Set([layer.weights.router.weight.dataId]) },
-    }
-    if (isTwin(dispatch)) return openTwin(x, randomTwin(dims, dispatch, seed, count), how)
+    if (isTwin(dispatch)) return openTwin(x, randomTwin(dims, dispatch, seed, count), { ...how, executor })
     const compute = (weights: MoeWeights) => tf.tidy(() => route(dispatch, weights).output)
-    return opened(x, { sets: layer.sets(sets), tensorsOf, compute, next }, how)
+    return opened(x, { sets: layer.sets(sets), tensorsOf, compute, next }, { ...how, executor })
   }
   return {
     ...layerCaseFacts(dims, options),
@@ -96,7 +93,7 @@ export function layerCase(layer: RandomLayer, options: LayerCaseOptions): Case {
     dispose: () => {
       tf.dispose([x, finished])
       push?.dispose()
-      halves?.dispose()
+      how.sessions.dispose()
     },
   }
 }
@@ -185,6 +182,7 @@ interface How {
   executor: Executor
   fromCache: boolean
   rounding: Rounding | null
+  sessions: Sessions
 }
 
 /** Sets of the same random weights at places of their own. */
@@ -221,9 +219,10 @@ interface Computation<W> {
 function opened<W>(
   x: tf.Tensor2D,
   { sets, tensorsOf, compute, next }: Computation<W>,
-  { executor, fromCache, rounding }: How,
+  { executor, fromCache, rounding, sessions }: How,
 ): OpenVariant {
-  const graph = executor === 'recorded' ? new RecordedComputation(x, () => compute(sets[0]), rounding) : null
+  const graph =
+    executor === 'recorded' ? new RecordedComputation(x, () => compute(sets[0]), rounding, sessions) : null
   let current = 0
   const run = () => {
     const output = graph?.run() ?? compute(sets[current])

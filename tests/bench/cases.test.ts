@@ -16,7 +16,6 @@ import { PRESET_PLANS } from '../../bench/presets.ts'
 import { remarks } from '../../bench/report/remarks.ts'
 import { countMatmulFlops, countParameters, forwardFlops } from '../../src/cost/index.ts'
 import { startRuntime } from '../../src/device/index.ts'
-import { HalfWeights } from '../../src/graph/half-weights.ts'
 import { applyExpert } from '../../src/model/experts.ts'
 import { linear } from '../../src/model/linear.ts'
 import { routeAndDispatch } from '../../src/model/moe.ts'
@@ -186,9 +185,8 @@ describe('half precision', () => {
     half.dispose()
     const x = new RandomTensors(2).matrix(64, 64, 1)
     const { experts } = layer.weights
-    const halves = new HalfWeights('bfloat16')
     const recorded = new RecordedComputation(x, () => applyExpert(x, experts[0]), {
-      halves,
+      dtype: 'bfloat16',
       exact: new Set(),
     })
     const furthest = tf.tidy(
@@ -197,7 +195,6 @@ describe('half precision', () => {
     expect(furthest).toBeGreaterThan(0)
     expect(furthest).toBeLessThan(0.02)
     recorded.dispose()
-    halves.dispose()
     x.dispose()
     layer.dispose()
   })
