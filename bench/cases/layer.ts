@@ -4,6 +4,7 @@ import { holdRounded } from '../../src/backend/held.ts'
 import { activeTensorflow } from '../../src/backend/tensorflow.ts'
 import { BYTES_PER_WEIGHT, moeLayerFlops, moeLayerWeightBytes } from '../../src/cost/index.ts'
 import { expertParameters } from '../../src/cost/parameters.ts'
+import { Sessions } from '../../src/graph/sessions.ts'
 import { linear } from '../../src/model/linear.ts'
 import { routeAndDispatch } from '../../src/model/moe.ts'
 import { routingToHost } from '../../src/model/router/tensors.ts'
@@ -84,11 +85,16 @@ export function layerCase(layer: RandomLayer, options: LayerCaseOptions): Case {
   const next = () => turn++ % sets
   const { dtype } = options
   const half = dtype === 'float32' ? null : heldLayer(layer.weights, dtype)
+  const how = { fromCache, dtype, sessions: new Sessions() }
   const open = ({ dispatch, executor, weightSets: count }: Described): OpenVariant => {
-    const how = { executor, fromCache, dtype }
-    if (isTwin(dispatch)) return openTwin(x, randomTwin(dims, dispatch, seed, count, dtype), how)
+    if (isTwin(dispatch))
+      return openTwin(x, randomTwin(dims, dispatch, seed, count, dtype), { ...how, executor })
     const compute = (weights: MoeWeights) => tf.tidy(() => route(dispatch, weights).output)
-    return opened(x, { sets: half ? [half] : layer.sets(sets), tensorsOf, compute, next }, how)
+    return opened(
+      x,
+      { sets: half ? [half] : layer.sets(sets), tensorsOf, compute, next },
+      { ...how, executor },
+    )
   }
   return {
     ...layerCaseFacts(dims, options),
@@ -98,6 +104,7 @@ export function layerCase(layer: RandomLayer, options: LayerCaseOptions): Case {
     dispose: () => {
       tf.dispose([x, finished])
       push?.dispose()
+      how.sessions.dispose()
       if (half) disposeHeld(half)
     },
   }
@@ -186,6 +193,7 @@ interface How {
   executor: Executor
   fromCache: boolean
   dtype: Dtype
+  sessions: Sessions
 }
 
 /** Sets of the same random weights at places of their own. */
@@ -222,9 +230,10 @@ interface Computation<W> {
 function opened<W>(
   x: tf.Tensor2D,
   { sets, tensorsOf, compute, next }: Computation<W>,
-  { executor, fromCache, dtype }: How,
+  { executor, fromCache, dtype, sessions }: How,
 ): OpenVariant {
-  const graph = executor === 'recorded' ? new RecordedComputation(x, () => compute(sets[0]), dtype) : null
+  const graph =
+    executor === 'recorded' ? new RecordedComputation(x, () => compute(sets[0]), dtype, sessions) : null
   let current = 0
   const run = () => {
     const output = graph?.run() ?? compute(sets[current])

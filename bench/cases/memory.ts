@@ -15,7 +15,7 @@ export function layerBytes(dims: LayerDims, sets = 1): number {
 
 /** What all sets of a layer's weights together may take; fewer sets are made where so many would take more. */
 const SETS_UP_TO = 2 ** 30
-/** And so many they are at most, since each takes graphs of its own. */
+/** And so many they are at most: making them takes time that a case would measure in. */
 const MOST_SETS = 12
 /** A call that reads so many times what the caches hold has driven out at its end what it began with. */
 const FAR_BEYOND = 4

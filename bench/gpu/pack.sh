@@ -6,7 +6,7 @@
 #
 # VARIANT=cpu   packs TensorFlow for processors, to try the way itself
 # CARRY=all     packs NVIDIA's libraries too; else the machine's own serve, and only the CUDA runtime is carried
-# CACHE=FOLDER  takes what `tinymoe setup` has put there, and downloads nothing
+# CACHE=FOLDER  takes the libraries that `tinymoe setup` has put there, and compiles the addon alone
 # LEVEL=6       of xz
 set -euo pipefail
 
@@ -25,13 +25,12 @@ echo "the package"
 find "$site/app/node_modules" \( -name '*.map' -o -name '*.d.ts' \) -delete
 
 echo "TensorFlow"
-if [ -z "${CACHE:-}" ]; then
-  CACHE=$site/download
-  TINYMOE_CACHE=$CACHE node "$site/app/src/cli/main.js" setup --variant "$variant"
-fi
 mkdir "$site/cache"
-cp -a "$CACHE"/tensorflow-*-"$variant" "$site/cache/"
-rm -rf "$site/download"
+if [ -n "${CACHE:-}" ]; then
+  cp -a "$CACHE"/tensorflow-*-"$variant" "$site/cache/"
+  rm -rf "$site"/cache/*/addon
+fi
+TINYMOE_CACHE=$site/cache node "$site/app/src/cli/main.js" setup --variant "$variant"
 if [ "$variant" = cuda ]; then
   (cd "$repository" && npx tsx bench/gpu/slim.ts "$site"/cache/tensorflow-*-cuda "$architecture" "${CARRY:-}")
 fi

@@ -10,7 +10,13 @@ parts=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 site=$(cd "$1" && pwd)
 shift
-[ -d "$site/app" ] || cat "$parts"/part-* | xz -dT0 | tar -C "$site" -xf -
+export TINYMOE_CACHE=$site/cache
+if [ ! -d "$site/app" ]; then
+  cat "$parts"/part-* | xz -dT0 | tar -C "$site" -xf -
+  for folder in "$site"/cache/tensorflow-*-*; do
+    "$site/node/bin/node" "$site/app/bench/gpu/adopt.js" "${folder##*-}"
+  done
+fi
 
 folders=("$site"/cache/tensorflow-*-*/)
 libraries=${folders[0]}
@@ -43,7 +49,7 @@ fi
 path=$links:$libraries/tensorflow
 for folder in "$libraries"/nvidia/*/lib; do [ -d "$folder" ] && path=$path:$folder; done
 export LD_LIBRARY_PATH=$path${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-export TINYMOE_CACHE=$site/cache PATH=$site/node/bin:$PATH
+export PATH=$site/node/bin:$PATH
 
 node "$site/app/src/cli/main.js" doctor
 [ $# -gt 0 ] || set -- --preset gpu-smoke

@@ -5,7 +5,7 @@ import { onCard } from './card.ts'
 import { chooseProducts, fuse } from './kernels.ts'
 import { type Plan, planFor } from './plan.ts'
 import type { GraphNode } from './protobuf.ts'
-import type { Recording } from './recorder.ts'
+import type { GraphVariable, Recording } from './recorder.ts'
 import { type Session, Sessions } from './sessions.ts'
 import { sideBySide } from './side-by-side.ts'
 
@@ -26,9 +26,7 @@ export class GraphSession {
   private readonly prefix: string
   private readonly runs = new Map<string, NativeRun>()
   private readonly own: Sessions | null
-  /** What variables of the recording are called in the session. */
   private readonly names: ReadonlyMap<string, string>
-  private readonly writes = new Map<string, NativeRun>()
 
   /**
    * `recording`: the steps, for whoever asks what a run does, also where others stand in their place.
@@ -84,17 +82,9 @@ export class GraphSession {
     )
   }
 
-  /** Has variables, by their names in the recording, be other tensors from now on; on a processor they share their memory. */
-  assign(tensors: ReadonlyMap<string, tf.Tensor>): void {
-    const chosen = this.recording.variables.filter(({ name }) => tensors.has(name))
-    const inSession = chosen.map((one) => ({ ...one, name: this.names.get(one.name) as string }))
-    const key = chosen.map(({ name }) => name).join()
-    const write = this.writes.get(key) ?? this.session.access(inSession).write
-    this.writes.set(key, write)
-    this.session.run(
-      write,
-      chosen.map(({ name }) => tensors.get(name) as tf.Tensor),
-    )
+  /** A function that gives variables of the recording other values; on a processor it shares their memory, nothing is copied. */
+  assigner(variables: readonly GraphVariable[]): (tensors: readonly tf.Tensor[]) => void {
+    return this.session.assigner(variables.map((one) => ({ ...one, name: this.names.get(one.name)! })))
   }
 
   dispose(): void {
