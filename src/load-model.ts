@@ -3,6 +3,7 @@ import { DTYPES, type Dtype } from './backend/dtypes.ts'
 import { onBackend } from './backend/on-backend.ts'
 import { filesIn, openCheckpoint } from './checkpoint/disk.ts'
 import { configOfWeights, loadWeights } from './checkpoint/load.ts'
+import { dequantised } from './checkpoint/quantised.ts'
 import { assertObject, assertOneOf, shown } from './checks.ts'
 import { startRuntime } from './device/index.ts'
 import type { Device, RuntimeReport } from './device/types.ts'
@@ -109,9 +110,10 @@ export class LoadedModel extends MoeModel {
 export async function loadModel(model: string, options: LoadOptions = {}): Promise<LoadedModel> {
   checkLoadOptions(options)
   const dir = modelDirectory(model)
-  const { config: published, family } = readConfig(dir)
+  const { config: published, family, quantisation } = readConfig(dir)
   const generation = readGenerationConfig(filesIn(dir))
-  const checkpoint = openCheckpoint(dir, (name) => family.ignored(name, published))
+  const stored = openCheckpoint(dir, (name) => family.ignored(name, published))
+  const checkpoint = dequantised(stored, quantisation)
   try {
     const { config, remarks } = configOfWeights(checkpoint, endingAs(published, generation), family)
     const { report } = await startRuntime({

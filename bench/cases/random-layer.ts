@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { expertParameters } from '../../src/cost/parameters.ts'
 import { type MemoryLimit, memoryProblem } from '../../src/device/memory.ts'
 import { type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
+import { leaves } from '../../src/model/tree.ts'
 import { asLoaded, type MoeWeights } from '../../src/model/weights.ts'
 import type { LayerDims, LayerFacts } from '../schema.ts'
 import { disposeFeedForward, randomFeedForward } from './feed-forward.ts'
@@ -29,7 +30,7 @@ export function randomLayer(dims: LayerDims, seed: number): RandomLayer {
     weights,
     dispose: () => {
       weights.experts.forEach(disposeFeedForward)
-      tf.dispose([router.weight, ...Object.values(weights.stacked ?? {})])
+      tf.dispose([router.weight, ...leaves<tf.Tensor>(weights.stacked).map(([, stack]) => stack)])
     },
   }
 }

@@ -1,10 +1,9 @@
 import { join } from 'node:path'
-import { familyNamed } from '../families/index.ts'
-import { publishedNames } from '../families/names.ts'
+import { familyNamed, formatted } from '../families/index.ts'
 import { makeFolder, writeAtomically } from '../files.ts'
 import type { ModelConfig } from '../model/config.ts'
-import { tensorSpecs, weightTable } from '../model/weight-table.ts'
 import type { FloatDtype } from './dtype.ts'
+import { publishedTensors } from './published.ts'
 import { writeShards } from './write.ts'
 
 /** What goes into a directory beside the weights, by file name; objects are written as JSON. */
@@ -25,21 +24,15 @@ export function saveCheckpoint(
   extra: ExtraFiles = {},
 ): void {
   const family = familyNamed(config.family)
-  const publishedName = publishedNames(family.names)
   makeFolder(dir)
-  const tensors = [...tensorSpecs(weightTable(config))].flatMap(([, { stored, packing }]) =>
-    stored.map(({ name: ours, shape }) => {
-      const name = publishedName(ours)
-      if (name === null) throw new Error(`${config.family} has no published name for ${ours}`)
-      // Numbers of the host are added to scores to choose experts: rounding them changes choices, so published files keep them too.
-      const stored = packing === 'host' ? 'F32' : dtype
-      return { name, shape, dtype: stored, data: () => values(ours, shape) }
-    }),
-  )
+  const tensors = publishedTensors(config, family.names, values).map(({ keepsFloat32, ...tensor }) => ({
+    ...tensor,
+    dtype: keepsFloat32 ? ('F32' as const) : dtype,
+  }))
   writeShards(dir, tensors, MAX_SHARD_BYTES)
   const names = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' }
   const files = {
-    'config.json': configText({ ...family.formatConfig(config), dtype: names[dtype] }),
+    'config.json': configText({ ...formatted(config), dtype: names[dtype] }),
     ...extra,
   }
   for (const [name, content] of Object.entries(files)) {

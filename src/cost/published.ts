@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import { InputError } from '../errors.ts'
 import { shapeFromJson } from '../families/index.ts'
 import type { ModelShape } from '../model/config.ts'
+import { mostLike } from '../text/near.ts'
 import type { CostDtype } from './bytes.ts'
 import { countParameters } from './parameters.ts'
 
@@ -65,29 +66,12 @@ export function findPublished(name: string): PublishedModel | undefined {
   }
 }
 
-/** The names most like this one, by the pairs of letters they share. */
+/** The names most like this one. */
 export function nearNames(name: string): string[] {
-  const wanted = letterPairs(name)
-  return publishedModels()
-    .map((model) => ({ name: model.name, likeness: likeness(wanted, letterPairs(model.name)) }))
-    .sort((a, b) => b.likeness - a.likeness)
+  const names = publishedModels().map((model) => model.name)
+  return mostLike(name, names)
     .slice(0, NEAR)
     .map((candidate) => candidate.name)
-}
-
-function letterPairs(text: string): Set<string> {
-  const last = text
-    .toLowerCase()
-    .split('/')
-    .at(-1)!
-    .replace(/[^a-z0-9]/g, '')
-  return new Set(Array.from({ length: Math.max(0, last.length - 1) }, (_, i) => last.slice(i, i + 2)))
-}
-
-/** Dice's coefficient: 1 for the same pairs, 0 for none in common. */
-function likeness(a: Set<string>, b: Set<string>): number {
-  const shared = [...a].filter((pair) => b.has(pair)).length
-  return (2 * shared) / (a.size + b.size || 1)
 }
 
 /** Ways to count active parameters that owners use; for tied tables the first two are the same. */

@@ -5,7 +5,8 @@ import { tensorflowOps } from '../backend/tensorflow-ops.ts'
 import type { AttentionCall, MaskShape, QueryBlock } from '../model/attention/kind.ts'
 import { cutQueries, MASKED } from '../model/attention/mask.ts'
 import type { RopeConfig } from '../model/config.ts'
-import { type RopeTables, ropeFrequencies } from '../model/rope.ts'
+import type { RopeTables } from '../model/rope.ts'
+import { ropeFrequencies } from '../model/rope-frequencies.ts'
 
 /** B, T and S of a step: its sequences, its tokens of each, and the columns that its cache has room for. */
 export interface StepSizes {
@@ -54,7 +55,7 @@ export interface UnpackedInputs {
   lastRows: tf.Tensor1D
   /** [1] the column of each sequence's first query. */
   first: tf.Tensor1D
-  attention: Pick<AttentionCall, 'rope' | 'blocks'>
+  attention: Pick<AttentionCall, 'rope' | 'positions' | 'blocks'>
 }
 
 export function unpackInputs(packed: tf.Tensor1D, sizes: StepSizes): UnpackedInputs {
@@ -65,6 +66,7 @@ export function unpackInputs(packed: tf.Tensor1D, sizes: StepSizes): UnpackedInp
     first,
     attention: {
       rope: (rope, headDim) => ropeInGraph(positions, sizes, rope, headDim),
+      positions: () => tf.reshape(tf.cast(positions, 'float32'), [sizes.batch, sizes.tokens]),
       blocks: (shape) => blocksInGraph(first, columns, sizes, shape),
     },
   }
@@ -79,12 +81,13 @@ export function ropeInGraph(
 ): RopeTables {
   const frequencies = tf.tensor1d(ropeFrequencies(rope, headDim)) // [n/2]
   const angles = tf.mul(tf.expandDims(tf.cast(positions, 'float32'), 1), frequencies) // [B T, n/2]
-  const [cos, sin] = [tf.cos(angles), tf.sin(angles)]
+  const { interleaved = false, magnitude = 1 } = rope
+  const times = (x: tf.Tensor) => (magnitude === 1 ? x : tf.mul(x, magnitude))
+  const [cos, sin] = [times(tf.cos(angles)), times(tf.sin(angles))]
   const shape: [number, number, number, number] = [batch, tokens, 1, 2 * frequencies.size]
-  return {
-    cos: tf.reshape(tf.concat([cos, cos], 1), shape),
-    sin: tf.reshape(tf.concat([tf.neg(sin), sin], 1), shape),
-  }
+  const both = (first: tf.Tensor, second: tf.Tensor): tf.Tensor4D =>
+    tf.reshape(interleaved ? tf.stack([first, second], 2) : tf.concat([first, second], 1), shape)
+  return { cos: both(cos, cos), sin: both(tf.neg(sin), sin), interleaved }
 }
 
 /**
@@ -96,7 +99,7 @@ export function blocksInGraph(
   first: tf.Tensor1D,
   columns: tf.Tensor1D,
   { batch: B, tokens: T, capacity: S }: StepSizes,
-  { groups, slidingWindow }: MaskShape,
+  { groups, slidingWindow, chunk }: MaskShape,
 ): QueryBlock[] {
   const ops = tensorflowOps(activeTensorflow())
   const window = slidingWindow !== null && slidingWindow < S ? slidingWindow : null
@@ -104,8 +107,9 @@ export function blocksInGraph(
   const perSequence = tf.reshape(empty, [B, 1, 1, S]) as tf.Tensor4D
   const perGroup = (mask: tf.Tensor) => tf.tile(mask, [1, 1, groups, 1]) as tf.Tensor4D
   const wholeRoom = <X>(x: X) => x
-  if (T === 1 && window === null) return [{ tokens: 1, cut: wholeRoom, mask: perSequence }] // later columns are empty
+  if (T === 1 && window === null && !chunk) return [{ tokens: 1, cut: wholeRoom, mask: perSequence }] // later columns are empty
   const all = tf.reshape(tf.range(0, S, 1, 'float32'), [1, 1, 1, S])
+  const chunks = chunk && chunksInGraph(tf.reshape(tf.cast(columns, 'float32'), [B, S]), chunk)
   return cutQueries(T).map(({ from, tokens }) => {
     const own = tf.add(first, tf.scalar(from, 'int32')) as tf.Tensor1D // of the block's first query
     const begin = tf.maximum(tf.sub(own, tf.scalar((window ?? S) - 1, 'int32')), tf.scalar(0, 'int32'))
@@ -115,7 +119,10 @@ export function blocksInGraph(
     const owns = tf.reshape(tf.add(tf.range(0, tokens, 1, 'float32'), tf.cast(own, 'float32')), [tokens, 1])
     const ahead = tf.sub(cut(all, 3), owns) // [1, 1, tokens, C]
     const later = oneIfPositive(ahead)
-    const hidden = window === null ? later : tf.maximum(later, oneIfPositive(tf.sub(1 - window, ahead)))
+    const near = window === null ? later : tf.maximum(later, oneIfPositive(tf.sub(1 - window, ahead)))
+    const hidden = chunks
+      ? tf.maximum(near, earlier(cut(chunks, 3), ops.cutAlong(chunks, 3, own, end as tf.Tensor1D)))
+      : near
     const mask = perGroup(tf.minimum(tf.mul(hidden, MASKED), cut(perSequence, 3)))
     return { tokens, cut: (keysOrValues) => cut(keysOrValues, 2), mask }
   })
@@ -124,4 +131,16 @@ export function blocksInGraph(
 /** 1 where a whole number is positive, else 0; comparing and casting take TensorFlow ten times as long. */
 function oneIfPositive(x: tf.Tensor): tf.Tensor {
   return tf.minimum(tf.relu(x), 1)
+}
+
+/** The chunk of each column [B, 1, 1, S], counted from a sequence's first token; columns [B, S] are 1 where they hold one. */
+function chunksInGraph(columns: tf.Tensor, chunk: number): tf.Tensor4D {
+  const [B, S] = columns.shape
+  const positions = tf.relu(tf.sub(tf.cumsum(columns, 1), 1))
+  return tf.reshape(tf.floor(tf.div(positions, chunk)), [B, 1, 1, S])
+}
+
+/** 1 where a column's chunk [B, 1, 1, C] is before the query's own [B, 1, 1, tokens]: [B, 1, tokens, C]. */
+function earlier(chunks: tf.Tensor, own: tf.Tensor): tf.Tensor {
+  return oneIfPositive(tf.sub(tf.transpose(own, [0, 1, 3, 2]), chunks))
 }

@@ -3,7 +3,7 @@ import { onBackend } from '../backend/on-backend.ts'
 import { activeTensorflow } from '../backend/tensorflow.ts'
 import { tensorflowOps } from '../backend/tensorflow-ops.ts'
 import { cachedShapes } from '../model/attention/index.ts'
-import type { KeysValues } from '../model/attention/kind.ts'
+import type { Remembered } from '../model/attention/kind.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
 import { decode, unembed } from '../model/decoder.ts'
 import type { CacheHolder, KvCache } from '../model/kv-cache.ts'
@@ -72,13 +72,13 @@ export class RecordedStep implements CacheHolder {
     }
   }
 
-  release(): KeysValues[] {
+  release(): Remembered[] {
     // The owner may ask for it while another model's backend is active.
     const layers = onBackend(this.backend, () =>
       this.session.fetch(this.cache.copies).map((both) => {
-        const [keys, values] = tf.unstack(both) as tf.Tensor4D[]
+        const parts = tf.unstack(both) as tf.Tensor4D[]
         both.dispose()
-        return { keys: tf.keep(keys), values: tf.keep(values) } // it may be asked for inside an eager forward's tidy
+        return parts.map((part) => tf.keep(part)) // it may be asked for inside an eager forward's tidy
       }),
     )
     this.held = null
@@ -100,7 +100,7 @@ export class RecordedStep implements CacheHolder {
     const values = layers.map((layer, i) => cacheValue(layer, cacheShape(shapes[i], this.shape)))
     this.session.assign(Object.fromEntries(values.map((value, i) => [this.cache.names[i], value])))
     tf.dispose(values)
-    for (const layer of layers) if (layer) tf.dispose([layer.keys, layer.values])
+    for (const layer of layers) if (layer) tf.dispose(layer)
   }
 }
 
@@ -130,13 +130,13 @@ function recordStep(
       cache = new GraphCache(recorder, first, cachedShapes(config.layers), shape)
       const x = decode(config, weights, {
         tokens,
-        attention: { ...attention, batch: shape.batch, cache, normEps: config.normEps },
+        attention: { ...attention, batch: shape.batch, length: shape.tokens, cache, normEps: config.normEps },
         padding: null,
         routing,
       })
       const lastOnly = shape.logits === 'last' && shape.tokens > 1
       const hidden = lastOnly ? (tf.gather(x, lastRows) as tf.Tensor2D) : x
-      return outputsOf(hidden, unembed(hidden, weights), routing)
+      return outputsOf(hidden, unembed(hidden, weights, config), routing)
     },
     { fused },
   )

@@ -1,4 +1,4 @@
-import { packWeights } from '../checkpoint/pack.ts'
+import { eachStored, packWeights } from '../checkpoint/pack.ts'
 import { Random } from '../corpus/random.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { StoredTensor } from '../model/tensor-spec.ts'
@@ -14,7 +14,7 @@ const STANDARD_DEVIATION = 0.02
  */
 export function initWeights(config: ModelConfig, seed: number): ModelWeights {
   const read = (tensor: StoredTensor, target: Float32Array) => fillInitial(tensor, target, config, seed)
-  return packWeights(weightTable(config), { stacked: false, read })
+  return packWeights(weightTable(config), eachStored(read))
 }
 
 /** Norms are one, biases zero; what writes to the residual stream is scaled by 1/sqrt(2L), for 2L writes add up. */

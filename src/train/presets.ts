@@ -1,8 +1,10 @@
 import {
   type AttentionConfig,
   type DenseConfig,
+  type GroupedAttention,
   type ModelConfig,
   type MoeConfig,
+  type RopeConfig,
   sigmoidTopK,
   softmaxTopK,
 } from '../model/config.ts'
@@ -95,7 +97,7 @@ function decoder(
   }
 }
 
-function attention({ head }: Widths): AttentionConfig {
+function attention({ head }: Widths): GroupedAttention & { rope: RopeConfig } {
   return {
     kind: 'grouped',
     numHeads: 4,

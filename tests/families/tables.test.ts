@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/errors.ts'
 import type { RunnableFamily } from '../../src/families/family.ts'
 import type { Field } from '../../src/families/fields.ts'
-import { FAMILIES, familyNamed, runnableConfig, shapeFromJson } from '../../src/families/index.ts'
+import { FAMILIES, formatted, runnableConfig, shapeFromJson } from '../../src/families/index.ts'
+import { groupedIn } from '../../src/families/schema.ts'
 import { REPOSITORY } from '../cli/run-cli.ts'
 
 const RUNNABLE = FAMILIES.filter((family): family is RunnableFamily => family.runnable)
@@ -63,8 +64,7 @@ describe('absent is not null', () => {
     expect(read(type, {})).toMatchObject({ bosTokenId: bos, eosTokenIds: eos })
     const none = read(type, { bos_token_id: null, eos_token_id: null })
     expect(none).toMatchObject({ bosTokenId: null, eosTokenIds: [] })
-    const { formatConfig } = familyNamed(type)
-    expect(read(type, formatConfig(none))).toMatchObject({ bosTokenId: null, eosTokenIds: [] })
+    expect(read(type, formatted(none))).toMatchObject({ bosTokenId: null, eosTokenIds: [] })
   })
 })
 
@@ -156,8 +156,7 @@ test('quantised weights can be counted', () => {
 describe('rotary settings in two dialects', () => {
   const llama3 = { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4 }
   const ropeOf = (more: object) => {
-    const [{ attention }] = read('mixtral', more).layers
-    return attention.rope
+    return groupedIn(read('mixtral', more)).rope
   }
 
   test('rope_scaling stands in the place of rope_parameters, theta and all', () => {
@@ -189,7 +188,6 @@ describe('rotary settings in two dialects', () => {
     [{ partial_rotary_factor: 0.25, rope_parameters: { partial_rotary_factor: 0.75 } }, 96],
     [{ rope_parameters: { partial_rotary_factor: 0.75 }, rope_scaling: { type: 'default' } }, 64],
   ])('glm4_moe %o rotates %d channels', (more, channels) => {
-    const [{ attention }] = read('glm4_moe', { head_dim: 128, ...more }).layers
-    expect(attention.rope.rotaryDim).toBe(channels)
+    expect(groupedIn(read('glm4_moe', { head_dim: 128, ...more })).rope.rotaryDim).toBe(channels)
   })
 })

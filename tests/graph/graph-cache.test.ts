@@ -26,14 +26,14 @@ test.each([null, 1, 4, 6])(
   (columns) => {
     tf.tidy(() => {
       const next = randomNumbers(3)
-      const layer = columns === null ? null : { keys: stored(columns, next), values: stored(columns, next) }
+      const layer = columns === null ? null : [stored(columns, next), stored(columns, next)]
       const value = cacheValue(layer, SHAPE)
       expect(value.shape).toEqual(SHAPE)
       // Freed by another thread, JavaScript's memory would be a crash now and then.
       expect(isOfTheHost(value)).toBe(false)
       expect(isOfTheHost(tf.zeros(SHAPE))).toBe(true)
       const rows = (x: tf.Tensor4D) => x.arraySync()[0]
-      const parts = layer ? [rows(layer.keys), rows(layer.values)] : [[], []]
+      const parts = layer ? layer.map(rows) : [[], []]
       const expected = parts.map((heads) =>
         [0, 1].map((head) => [0, 1, 2, 3].map((column) => heads[head]?.[column] ?? [0, 0, 0])),
       )

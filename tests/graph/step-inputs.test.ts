@@ -5,7 +5,7 @@ import { startRuntime } from '../../src/device/index.ts'
 import { blocksInGraph, packedLength, packInputs, ropeInGraph } from '../../src/graph/step-inputs.ts'
 import type { QueryBlock } from '../../src/model/attention/kind.ts'
 import { queryBlocks } from '../../src/model/attention/mask.ts'
-import { ropeFrequencies, ropeTables } from '../../src/model/rope.ts'
+import { ropeTables } from '../../src/model/rope.ts'
 import { maxDifference } from '../helpers/golden.ts'
 
 beforeAll(async () => {
@@ -76,7 +76,7 @@ test('rotary tables made in the graph are those made on the host, at the first p
   const rope = { theta: 10000, scaling: { type: 'default' as const } }
   const positions = Int32Array.from([0, 1, 2, 3, 50, 4095, 32767, 131071])
   tf.tidy(() => {
-    const expected = ropeTables(positions, 2, ropeFrequencies(rope, 32))
+    const expected = ropeTables(positions, 2, rope, 32)
     const sizes = { batch: 2, tokens: 4, capacity: 4 }
     const { cos, sin } = ropeInGraph(tf.tensor1d(positions, 'int32'), sizes, rope, 32)
     expect(cos.shape).toEqual([2, 4, 1, 32])

@@ -34,14 +34,6 @@ export function goldenCases(
     }
   })
 
-  test('a left-padded batch gives what the reference gives', () => {
-    const { input_ids, attention_mask, last_logits } = golden.batch
-    const { logits } = model().forward(input_ids, { attentionMask: attention_mask, logits: 'last' })
-    expect(logits.shape).toEqual([last_logits.length, 1, last_logits[0].length])
-    expect(maxDifference(logits.dataSync(), last_logits.flat())).toBeLessThan(LOGITS)
-    logits.dispose()
-  })
-
   test.each(golden.generation)(
     '24 greedy tokens after the $prompt prompt are exact',
     ({ prompt, tokens }) => {
@@ -49,6 +41,15 @@ export function goldenCases(
       expect(greedy(model(), ids, tokens.length)).toEqual(tokens)
     },
   )
+
+  if ('skipped' in golden.batch) return
+  const { input_ids, attention_mask, last_logits } = golden.batch
+  test('a left-padded batch gives what the reference gives', () => {
+    const { logits } = model().forward(input_ids, { attentionMask: attention_mask, logits: 'last' })
+    expect(logits.shape).toEqual([last_logits.length, 1, last_logits[0].length])
+    expect(maxDifference(logits.dataSync(), last_logits.flat())).toBeLessThan(LOGITS)
+    logits.dispose()
+  })
 }
 
 function expectRouting(layer: LayerTrace, expected: Golden['prompts'][0]['routing'][0]): void {

@@ -41,17 +41,21 @@ export const ATTENTION_FACTS: {
     scores: ({ numHeads, headDim }, keys) => 2 * 2 * keys * numHeads * headDim,
   },
   latent: {
-    tensors({ numHeads, queryRank, keyValueRank, nopeDim, ropeDim, valueDim }, D, names) {
+    tensors({ numHeads, queryRank, keyValueRank, nopeDim, ropeDim, valueDim, bias }, D, names) {
+      const wide = numHeads * (nopeDim + ropeDim)
       return {
         ...(queryRank !== null && {
-          queryDown: names.linear({ qDown: [queryRank, D] }),
+          queryDown: names.linear({ qDown: [queryRank, D] }, bias),
           queryNorm: names.norm('qNorm', queryRank),
         }),
-        query: names.linear({ q: [numHeads * (nopeDim + ropeDim), queryRank ?? D] }),
-        keyValueDown: names.linear({ kvDown: [keyValueRank + ropeDim, D] }),
+        query: names.linear(queryRank === null ? { q: [wide, D] } : { qUp: [wide, queryRank] }),
+        keyValueDown: names.linear({ kvDown: [keyValueRank + ropeDim, D] }, bias),
         keyValueNorm: names.norm('kvNorm', keyValueRank),
-        keyValue: names.linear({ kv: [numHeads * (nopeDim + valueDim), keyValueRank] }),
-        output: names.linear({ o: [D, numHeads * valueDim] }),
+        keyValue: names.joined({
+          kUp: [numHeads * nopeDim, keyValueRank],
+          vUp: [numHeads * valueDim, keyValueRank],
+        }),
+        output: names.linear({ o: [D, numHeads * valueDim] }, bias),
       }
     },
     cached: ({ keyValueRank, ropeDim }) => keyValueRank + ropeDim,

@@ -60,7 +60,7 @@ export function queryBlocks(
 function attentionMask(columns: Uint8Array[], newTokens: number, shape: MaskShape): tf.Tensor4D | null {
   const S = columns[0].length
   const padded = columns.some((row) => row.includes(0))
-  if (!padded && newTokens === 1 && S <= (shape.slidingWindow ?? S)) return null
+  if (!padded && newTokens === 1 && S <= (shape.slidingWindow ?? S) && !shape.chunk) return null
   const sequences = padded ? columns : columns.slice(0, 1)
   const values = maskValues(sequences, S - newTokens, newTokens, shape)
   return tf.tensor4d(values, [sequences.length, 1, values.length / (sequences.length * S), S])
@@ -68,24 +68,35 @@ function attentionMask(columns: Uint8Array[], newTokens: number, shape: MaskShap
 
 /**
  * Mask values [B, 1, G T, S] for T queries whose own columns start at `first`: the query at column c sees column j when
- * `c - W < j <= c` and j holds a token.
+ * `c - W < j <= c`, both are of one chunk, and j holds a token.
  */
 function maskValues(
   columns: Uint8Array[],
   first: number,
   T: number,
-  { groups, slidingWindow }: MaskShape,
+  { groups, slidingWindow, chunk }: MaskShape,
 ): Float32Array {
   const S = columns[0].length
   const window = slidingWindow ?? Number.POSITIVE_INFINITY
   const mask = new Float32Array(columns.length * groups * T * S)
   columns.forEach((row, b) => {
+    const chunks = chunksOf(row, chunk ?? Number.POSITIVE_INFINITY)
     for (let t = 0; t < T; t++) {
       const own = first + t
       const line = mask.subarray((b * groups * T + t) * S, (b * groups * T + t + 1) * S)
-      for (let j = 0; j < S; j++) if (j > own || j <= own - window || !row[j]) line[j] = MASKED
+      for (let j = 0; j < S; j++)
+        if (j > own || j <= own - window || !row[j] || chunks[j] < chunks[own]) line[j] = MASKED
       for (let g = 1; g < groups; g++) mask.set(line, ((b * groups + g) * T + t) * S)
     }
   })
   return mask
+}
+
+/** The chunk of each column, counted from a sequence's first token. */
+function chunksOf(row: Uint8Array, chunk: number): Int32Array {
+  let tokens = 0
+  return Int32Array.from(row, (real) => {
+    tokens += real
+    return Math.floor(Math.max(0, tokens - 1) / chunk)
+  })
 }
