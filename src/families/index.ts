@@ -45,7 +45,11 @@ export function familyOf(json: unknown, file: string): RunnableFamily {
   const family = FAMILIES.find((f) => f.modelType === modelType)
   if (family?.runnable) return family
   const sentence = unknownType(modelType, RUNNABLE, file)
-  throw new ConfigError(family ? `${sentence}; it can be inspected, not run (${family.reason})` : sentence)
+  throw new ConfigError(
+    family
+      ? `${sentence}; it can be inspected, not run (${family.reason})`
+      : `${sentence}${nearest(modelType, RUNNABLE)}`,
+  )
 }
 
 /**
@@ -87,7 +91,7 @@ export function shapeFromJson(json: unknown, file: string): { shape: ModelShape;
   const family = FAMILIES.find((f) => f.modelType === modelType)
   if (!family) {
     const known = [...FAMILIES].sort((a, b) => (a.modelType < b.modelType ? -1 : 1))
-    throw new ConfigError(unknownType(modelType, known, file))
+    throw new ConfigError(`${unknownType(modelType, known, file)}${nearest(modelType, known)}`)
   }
   return { shape: family.parseConfig(decoder, file), runnable: family.runnable }
 }
@@ -102,13 +106,17 @@ function typeOf(json: unknown): unknown {
   return (json as { model_type?: unknown } | null | undefined)?.model_type
 }
 
+function unknownType(modelType: unknown, families: readonly Family[], file: string): string {
+  const found = modelType === undefined ? 'is missing' : `is ${shown(modelType)}`
+  return `${file}: "model_type" ${found}, expected one of ${families.map((f) => f.modelType).join(', ')}`
+}
+
 /** From here on a name is worth to be mentioned. */
 const LIKE = 0.4
 
-function unknownType(modelType: unknown, families: readonly Family[], file: string): string {
-  const found = modelType === undefined ? 'is missing' : `is ${shown(modelType)}`
-  const known = families.map((f) => f.modelType)
-  const [near] = typeof modelType === 'string' ? mostLike(modelType, known) : []
-  const hint = near?.likeness >= LIKE ? ` (the nearest is ${near.name})` : ''
-  return `${file}: "model_type" ${found}, expected one of ${known.join(', ')}${hint}`
+function nearest(modelType: unknown, families: readonly Family[]): string {
+  if (typeof modelType !== 'string') return ''
+  const names = families.map((f) => f.modelType)
+  const [near] = mostLike(modelType, names)
+  return near.likeness >= LIKE ? `; the nearest is ${near.name}` : ''
 }

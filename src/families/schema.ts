@@ -315,7 +315,8 @@ function scalingOf(rope: RopeSettings, where: string, c: DecoderFields, file: st
     }),
     yarn: () => ({
       type: 'yarn',
-      factor: rope.factor ?? c.max_position_embeddings / originalMaxPositionEmbeddings,
+      factor:
+        rope.factor === null ? c.max_position_embeddings / originalMaxPositionEmbeddings : need('factor'),
       betaFast: rope.beta_fast ?? 32,
       betaSlow: rope.beta_slow ?? 1,
       truncate: rope.truncate ?? true,

@@ -2,20 +2,21 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/errors.ts'
 import type { RunnableFamily } from '../../src/families/family.ts'
-import type { Field } from '../../src/families/fields.ts'
+import type { Field, FieldTable } from '../../src/families/fields.ts'
 import { FAMILIES, formatted, runnableConfig, shapeFromJson } from '../../src/families/index.ts'
-import { groupedIn } from '../../src/families/schema.ts'
+import { decoderFields, groupedIn } from '../../src/families/schema.ts'
 import { REPOSITORY } from '../cli/run-cli.ts'
 
 const RUNNABLE = FAMILIES.filter((family): family is RunnableFamily => family.runnable)
 
 const HEAD = `# What is made of config.json
 
-One table for each architecture that the engine runs, and the same table is what the code reads (\`fields\` in \`src/families\`).
+What is the same in every architecture that the engine runs, then a table for each with its own, which counts where both name a field.
+The same tables are what the code reads (\`fields\` in \`src/families\`).
 Defaults are those of the published class, as of transformers 5.24; \`-\` is a field without one. Of two names of a field the alias
 wins, as there. A field that is in no table is one that the published class does not know either: it has no effect.
 
-\`bench/peers/config_variants.py\` puts 400 variants of each through transformers, and \`tests/families/variants.test.ts\` compares what we
+\`bench/peers/config_variants.py\` puts 400 variants each of mixtral, llama and glm4_moe through transformers, and \`tests/families/variants.test.ts\` compares what we
 read with what it read, field by field. Ours is stricter where a row says so, and more lenient in two things: \`1\` is \`1.0\`, and a null
 for \`num_key_value_heads\` means what the class says that it means.
 
@@ -37,14 +38,27 @@ function defaultOf(field: Field): string {
   return value?.success && value.data !== undefined ? `\`${JSON.stringify(value.data)}\`` : '-'
 }
 
+const TABLE = '| field | default | | |\n|---|---|---|---|\n'
+
+function rows(fields: FieldTable): string {
+  return Object.entries(fields)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(row)
+    .join('\n')
+}
+
+/** What a family has beside what all have, or in its place. */
+function own(fields: FieldTable): FieldTable {
+  return Object.fromEntries(Object.entries(fields).filter(([name, field]) => shared[name] !== field))
+}
+
+const shared: FieldTable = decoderFields
+
 function page(): string {
-  const sections = RUNNABLE.map(({ modelType, fields }) => {
-    const rows = Object.entries(fields)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(row)
-    return `\n## ${modelType}\n\n| field | default | | |\n|---|---|---|---|\n${rows.join('\n')}\n`
-  })
-  return HEAD + sections.join('')
+  const sections = RUNNABLE.map(
+    ({ modelType, fields }) => `\n## ${modelType}\n\n${TABLE}${rows(own(fields))}\n`,
+  )
+  return `${HEAD}\n## In every family\n\n${TABLE}${rows(shared)}\n${sections.join('')}`
 }
 
 test('docs/families.md is the tables that the code reads', async () => {
@@ -116,8 +130,8 @@ test.each<[object, string]>([
     '"rope_parameters.full_attention" is an object, expected one set of rotary',
   ],
   [
-    { rope_scaling: { type: 'yarn', factor: 4 } },
-    '"rope_scaling.rope_type" is "yarn", expected one of default, linear, llama3',
+    { rope_scaling: { type: 'dynamic', factor: 4 } },
+    '"rope_scaling.rope_type" is "dynamic", expected one of default, linear, llama3, yarn',
   ],
   [
     { rope_scaling: { type: 'linear', factor: 4, partial_rotary_factor: 0.5 } },
@@ -125,7 +139,11 @@ test.each<[object, string]>([
   ],
   [
     { quantization_config: { quant_method: 'gptq' } },
-    '"quantization_config.quant_method" is "gptq", expected weights that are not quantised',
+    '"quantization_config.quant_method" is "gptq", expected weights that are not quantised, fp8 in blocks, or mxfp4',
+  ],
+  [
+    { quantization_config: { quant_method: 'fp8' } },
+    '"quantization_config.weight_block_size" is missing, expected',
   ],
   [
     { quantization_config: { load_in_4bit: true } },

@@ -54,7 +54,7 @@ function flat(config: ModelConfig): Record<string, unknown> {
     rope: {
       theta: attention.rope.theta,
       type,
-      ...('factor' in scaling && { factor: scaling.factor }),
+      ...('factor' in scaling && type !== 'yarn' && { factor: scaling.factor }), // the script did not note yarn's
       ...('lowFreqFactor' in scaling && {
         low_freq_factor: scaling.lowFreqFactor,
         high_freq_factor: scaling.highFreqFactor,

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { expect, test } from 'vitest'
 import type { LayerTrace } from '../../src/model/trace.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
-import { DISPATCHES } from '../../src/model/ways.ts'
+import { DISPATCHES, type DispatchName } from '../../src/model/ways.ts'
 import { type Golden, maxDifference } from './golden.ts'
 
 /** Limits of the reference's SPEC: about ten times the float32 noise of the reference itself. */
@@ -14,9 +14,12 @@ const WEIGHTS = 2e-5
 export function goldenCases(
   model: () => MoeModel,
   golden: Golden,
-  { hiddenStates } = { hiddenStates: true },
+  {
+    hiddenStates = true,
+    dispatches = DISPATCHES,
+  }: { hiddenStates?: boolean; dispatches?: readonly (DispatchName | 'auto')[] } = {},
 ) {
-  test.each(DISPATCHES)('logits, hidden states and routing of every prompt (%s)', (dispatch) => {
+  test.each(dispatches)('logits, hidden states and routing of every prompt (%s)', (dispatch) => {
     for (const prompt of golden.prompts) {
       const { logits, trace } = model().forward(prompt.input_ids, {
         dispatch,

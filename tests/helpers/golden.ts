@@ -37,12 +37,14 @@ export function goldenIndex(): { family: string; case: string; dir: string; gold
   return JSON.parse(readFileSync(join(FIXTURES, 'index.json'), 'utf8')).cases
 }
 
+export function readFixture(dir: string, configFile = 'config.json'): ReturnType<typeof runnableConfig> {
+  return runnableConfig(JSON.parse(readFileSync(join(FIXTURES, dir, configFile), 'utf8')), configFile)
+}
+
 /** Weights and config of a fixture on the active backend; `configFile` may be the older dialect beside config.json. */
 export function fixtureModel(dir: string, configFile = 'config.json'): MoeModel {
-  const path = join(FIXTURES, dir)
-  const json = JSON.parse(readFileSync(join(path, configFile), 'utf8'))
-  const { config, family, quantisation } = runnableConfig(json, configFile)
-  const checkpoint = dequantised(openCheckpoint(path), quantisation)
+  const { config, family, quantisation } = readFixture(dir, configFile)
+  const checkpoint = dequantised(openCheckpoint(join(FIXTURES, dir)), quantisation)
   try {
     return new MoeModel(config, loadWeights(checkpoint, config, family))
   } finally {

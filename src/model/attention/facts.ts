@@ -1,4 +1,4 @@
-import type { AttentionShape } from '../config.ts'
+import type { AttentionShape, LatentShape } from '../config.ts'
 import type { Describer } from '../tensor-spec.ts'
 
 /** What follows from the shape of a kind of attention alone, for the model and its cost. */
@@ -97,4 +97,12 @@ export const ATTENTION_FACTS: {
 
 export function attentionFacts({ kind }: AttentionShape): AttentionFacts<AttentionShape> {
   return ATTENTION_FACTS[kind] as AttentionFacts<AttentionShape>
+}
+
+/**
+ * Whether T queries of a call save more by expanding the compressed vectors of latent attention to keys and values than that
+ * costs; both are paid for each key.
+ */
+export function expands({ keyValueRank: Rk, nopeDim, valueDim }: LatentShape, T: number): boolean {
+  return T * (2 * Rk - nopeDim - valueDim) > Rk * (nopeDim + valueDim)
 }

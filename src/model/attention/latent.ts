@@ -5,6 +5,7 @@ import { rmsNorm } from '../norm.ts'
 import { applyRope, headTables } from '../rope.ts'
 import type { LatentWeights } from '../weights.ts'
 import { attend, headsFirst, type Seen } from './attend.ts'
+import { expands } from './facts.ts'
 import type { AttentionKind } from './kind.ts'
 
 /**
@@ -52,11 +53,6 @@ export const latent: AttentionKind<LatentAttention, LatentWeights> = {
         return linear(tf.reshape(mixed, [B * T, N * valueDim]), weights.output)
       })
   },
-}
-
-/** Whether expanding a key costs less than what T queries save by it; both are paid for each key. */
-export function expands({ keyValueRank: Rk, nopeDim, valueDim }: LatentShape, T: number): boolean {
-  return T * (2 * Rk - nopeDim - valueDim) > Rk * (nopeDim + valueDim)
 }
 
 function queries(x: tf.Tensor2D, { queryDown, queryNorm, query }: LatentWeights, eps: number): tf.Tensor2D {
