@@ -10,6 +10,7 @@ import { FAMILIES, runnableConfig } from '../../src/families/index.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
 import { meanColumnsMet } from '../../src/model/attention/mask.ts'
 import type { AttentionShape, ModelConfig } from '../../src/model/config.ts'
+import type { Interventions } from '../../src/model/router/types.ts'
 import { MoeModel } from '../../src/model/transformer.ts'
 import { leaves } from '../../src/model/tree.ts'
 import { weightTable } from '../../src/model/weight-table.ts'
@@ -25,6 +26,14 @@ import { smallConfig } from './arbitrary.ts'
 
 const RUNNABLE = FAMILIES.filter(({ runnable }) => runnable).map(({ modelType }) => modelType)
 const SAME = 2e-4
+/** Any router takes these. */
+const CHANGES: Interventions = {
+  temperature: 1.5,
+  disable: [{ expert: 1 }],
+  bias: [{ expert: 2, value: 0.1 }],
+  force: [{ position: 3, experts: [0] }],
+  capacity: { factor: 1.5, policy: 'drop' },
+}
 /** A fixed seed: of many decisions one may be so near that rounding decides it. */
 const RUNS = { numRuns: 4, seed: 22 }
 const T = 30 // more than fused kernels for few rows take
@@ -113,8 +122,16 @@ describe.each(RUNNABLE)('%s', (modelType) => {
             })
           const shape = { tokens: T, context, logitRows: T, dispatch: 'sparse' as const }
           expect(flops).toBe(Math.round(totalFlops(forwardFlops(config, shape))))
-          for (const { layer } of result.trace.layers) {
-            expect(stepsOf(model, result.trace, layer).map(({ name }) => name)).toContain('renormalise')
+          const changed = model.forward(tokens, {
+            trace: true,
+            ...(result.trace.layers.length > 0 && { interventions: CHANGES }),
+          })
+          changed.logits.dispose()
+          for (const trace of [result.trace, changed.trace]) {
+            for (const { layer } of trace.layers) {
+              // Throws unless the steps come to what was recorded.
+              expect(stepsOf(model, trace, layer).map(({ name }) => name)).toContain('renormalise')
+            }
           }
         } finally {
           model.dispose()
