@@ -13,7 +13,8 @@ import {
 import { decoderFamily } from './family.ts'
 import { type FieldTable, used, withoutEffect } from './fields.ts'
 import { isStaleOrBeyond } from './names.ts'
-import { allVisible, decoderOf, formatCommon, formatRope, positiveInt, sizes, tokenIds } from './schema.ts'
+import { formatRope } from './rope.ts'
+import { allVisible, decoderOf, formatCommon, positiveInt, sizes, tokenIds } from './schema.ts'
 
 /** Defaults are the class defaults of the published DeepseekV3Config. */
 const fields = {

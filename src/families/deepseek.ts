@@ -11,6 +11,7 @@ import {
 import { yarnMagnitude } from '../model/rope-frequencies.ts'
 import { aliasOf, type FieldsOf, type FieldTable, used, withoutEffect } from './fields.ts'
 import { DECODER_NAMES, type NameRule, SHARED_EXPERT_NAMES } from './names.ts'
+import { ropeOf } from './rope.ts'
 import {
   attentionBias,
   checkTopK,
@@ -18,7 +19,6 @@ import {
   decoderFields,
   positive,
   positiveInt,
-  ropeOf,
   wholeHeads,
 } from './schema.ts'
 

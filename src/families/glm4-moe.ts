@@ -5,6 +5,7 @@ import { deepseekFeedForwards, deepseekMoe, formatDeepseekMoe, normTopK, sigmoid
 import { decoderFamily } from './family.ts'
 import { type FieldsOf, type FieldTable, used } from './fields.ts'
 import { DECODER_NAMES, isStaleOrBeyond, SHARED_EXPERT_NAMES } from './names.ts'
+import { ropeOf, ropeSettings, share } from './rope.ts'
 import {
   allVisible,
   attentionBias,
@@ -14,9 +15,6 @@ import {
   groupedIn,
   heads,
   headsOf,
-  ropeOf,
-  ropeSettings,
-  share,
   sizes,
   tokenIds,
 } from './schema.ts'

@@ -1,42 +1,38 @@
-import { type GroupedAttention, type MoeConfig, softmaxTopK } from '../model/config.ts'
+import type { GroupedAttention, MoeConfig } from '../model/config.ts'
 import { decoderFamily } from './family.ts'
-import { aliasOf, type FieldTable, used, withoutEffect } from './fields.ts'
+import { type FieldTable, used, withoutEffect } from './fields.ts'
 import { DECODER_NAMES, type Layout } from './names.ts'
+import { ropeObject } from './rope.ts'
 import {
   attentionBias,
-  checkTopK,
-  decoderFields,
   decoderOf,
+  groupedFields,
   groupedOf,
-  heads,
   layerTypes,
+  localExperts,
+  localMixture,
   positive,
   positiveInt,
-  ropeObject,
-  routerTraining,
-  sizes,
-  tokenIds,
-  wholeHeads,
 } from './schema.ts'
 
 const YARN = { rope_type: 'yarn', factor: 32, truncate: false, original_max_position_embeddings: 4096 }
 
 /** Defaults are the class defaults of the published GptOssConfig. */
 const fields = {
-  ...decoderFields,
-  ...tokenIds(null, null),
-  ...wholeHeads,
-  ...sizes({ vocab: 201088, hidden: 2880, layers: 36, positions: 131072, eps: 1e-5 }),
-  ...heads(64, 8),
+  ...groupedFields({
+    tokens: [null, null],
+    heads: [64, 8],
+    vocab: 201088,
+    hidden: 2880,
+    layers: 36,
+    positions: 131072,
+    eps: 1e-5,
+  }),
   ...attentionBias(true),
-  ...routerTraining,
   ...layerTypes,
+  ...localExperts({ width: 2880, experts: 128, topK: 4 }),
   head_dim: used(positiveInt.default(64), 'width of a head, even'),
   rope_parameters: used(ropeObject.nullish().default(YARN), 'rotary settings'),
-  intermediate_size: used(positiveInt.default(2880), 'H of an expert'),
-  num_local_experts: used(positiveInt.default(128), 'E'),
-  num_experts: aliasOf('num_local_experts'),
-  num_experts_per_tok: used(positiveInt.default(4), 'K, at most E'),
   experts_per_token: withoutEffect('num_experts_per_tok counts'),
   sliding_window: used(positiveInt.nullable().default(128), 'keys that a token of a windowed layer sees'),
   swiglu_limit: used(positive.default(7), 'gate at most, and up within plus and minus this'),
@@ -54,18 +50,11 @@ export const gptOss = decoderFamily({
   modelType: 'gpt_oss',
   fields,
   decoder(c, file) {
-    checkTopK(c.num_experts_per_tok, c.num_local_experts, 'num_local_experts', file)
     const full: GroupedAttention = { ...groupedOf(c, 150000, file), sinks: true }
     const windowed = { ...full, slidingWindow: c.sliding_window }
+    const router = { scoring: 'none', weighting: 'softmax-of-chosen', bias: true } as const
     const feedForward: MoeConfig = {
-      kind: 'moe',
-      intermediateSize: c.intermediate_size,
-      router: {
-        ...softmaxTopK(c.num_local_experts, c.num_experts_per_tok),
-        scoring: 'none',
-        weighting: 'softmax-of-chosen',
-        bias: true,
-      },
+      ...localMixture(c, router, file),
       expertBias: true,
       clamp: { limit: c.swiglu_limit, alpha: c.swiglu_alpha },
     }

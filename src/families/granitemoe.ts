@@ -1,40 +1,33 @@
-import type { MoeConfig } from '../model/config.ts'
-import { softmaxTopK } from '../model/config.ts'
 import { decoderFamily } from './family.ts'
-import { aliasOf, type FieldTable, used } from './fields.ts'
+import { type FieldTable, used } from './fields.ts'
 import { DECODER_NAMES } from './names.ts'
 import {
   allVisible,
   attentionBias,
-  checkTopK,
-  decoderFields,
   decoderOf,
+  groupedFields,
   groupedOf,
-  heads,
+  localExperts,
+  localMixture,
   positive,
-  positiveInt,
-  routerTraining,
-  sizes,
-  tokenIds,
-  wholeHeads,
 } from './schema.ts'
 
 const factor = (says: string) => used(positive.default(1), says)
 
 /** Defaults are the class defaults of the published GraniteMoeConfig. */
 const fields = {
-  ...decoderFields,
-  ...tokenIds(1, 2),
-  ...wholeHeads,
+  ...groupedFields({
+    tokens: [1, 2],
+    heads: [32, null],
+    vocab: 32000,
+    hidden: 4096,
+    layers: 32,
+    positions: 2048,
+    eps: 1e-6,
+  }),
   ...allVisible,
-  ...sizes({ vocab: 32000, hidden: 4096, layers: 32, positions: 2048, eps: 1e-6 }),
-  ...heads(32, null),
   ...attentionBias(false),
-  ...routerTraining,
-  intermediate_size: used(positiveInt.default(11008), 'H of an expert'),
-  num_local_experts: used(positiveInt.default(8), 'E'),
-  num_experts: aliasOf('num_local_experts'),
-  num_experts_per_tok: used(positiveInt.default(2), 'K, at most E'),
+  ...localExperts({ width: 11008, experts: 8, topK: 2 }),
   embedding_multiplier: factor('multiplies the embedding'),
   residual_multiplier: factor('multiplies what each half of a layer adds'),
   attention_multiplier: factor("multiplies attention's scores, in the place of d^(-1/2)"),
@@ -49,17 +42,8 @@ export const graniteMoe = decoderFamily({
   modelType: 'granitemoe',
   fields,
   decoder(c, file) {
-    checkTopK(c.num_experts_per_tok, c.num_local_experts, 'num_local_experts', file)
     const attention = { ...groupedOf(c, 1e4, file), scale: c.attention_multiplier }
-    const feedForward: MoeConfig = {
-      kind: 'moe',
-      intermediateSize: c.intermediate_size,
-      router: {
-        ...softmaxTopK(c.num_local_experts, c.num_experts_per_tok),
-        scoring: 'none',
-        weighting: 'softmax-of-chosen',
-      },
-    }
+    const feedForward = localMixture(c, { scoring: 'none', weighting: 'softmax-of-chosen' }, file)
     const multipliers = {
       embedding: c.embedding_multiplier,
       residual: c.residual_multiplier,

@@ -1,40 +1,36 @@
 import { z } from 'zod'
-import { type GroupedAttention, type MoeConfig, softmaxTopK } from '../model/config.ts'
+import type { GroupedAttention, MoeConfig } from '../model/config.ts'
 import { decoderFamily } from './family.ts'
-import { aliasOf, type FieldTable, used, withoutEffect } from './fields.ts'
+import { type FieldTable, used, withoutEffect } from './fields.ts'
 import { DECODER_NAMES, isStaleBuffer, type NameRule } from './names.ts'
 import {
   attentionBias,
-  checkTopK,
-  decoderFields,
   decoderOf,
+  groupedFields,
   groupedOf,
-  heads,
   layerTypes,
+  localExperts,
+  localMixture,
   positive,
   positiveInt,
-  routerTraining,
-  sizes,
-  tokenIds,
-  wholeHeads,
 } from './schema.ts'
 
 /** Defaults are the class defaults of the published Llama4TextConfig. */
 const fields = {
-  ...decoderFields,
-  ...tokenIds(1, 2),
-  ...wholeHeads,
-  ...sizes({ vocab: 202048, hidden: 5120, layers: 48, positions: 4096 * 32, eps: 1e-5 }),
-  ...heads(40, 8),
+  ...groupedFields({
+    tokens: [1, 2],
+    heads: [40, 8],
+    vocab: 202048,
+    hidden: 5120,
+    layers: 48,
+    positions: 4096 * 32,
+    eps: 1e-5,
+  }),
   ...attentionBias(false),
   ...layerTypes,
-  ...routerTraining,
+  ...localExperts({ width: 8192, experts: 16, topK: 1 }),
   head_dim: used(positiveInt.default(128), 'width of a head, even'),
-  intermediate_size: used(positiveInt.default(8192), 'H of an expert'),
   intermediate_size_mlp: used(positiveInt.default(16384), 'H of the dense layers'),
-  num_local_experts: used(positiveInt.default(16), 'E'),
-  num_experts: aliasOf('num_local_experts'),
-  num_experts_per_tok: used(positiveInt.default(1), 'K, at most E'),
   interleave_moe_layer_step: used(positiveInt.default(1), 'every so many layers one is a mixture'),
   moe_layers: used(z.array(z.int().nonnegative()).nullish(), 'the layers that are mixtures, in its place'),
   no_rope_layer_interval: used(positiveInt.default(4), 'every so many layers one does not rotate'),
@@ -70,7 +66,6 @@ export const llama4Text = decoderFamily({
   modelType: 'llama4_text',
   fields,
   decoder(c, file) {
-    checkTopK(c.num_experts_per_tok, c.num_local_experts, 'num_local_experts', file)
     const { rope, ...still }: GroupedAttention = groupedOf(c, 500000, file)
     const chunk = c.attention_chunk_size ? { chunk: c.attention_chunk_size } : {}
     const turning = {
@@ -82,14 +77,7 @@ export const llama4Text = decoderFamily({
     const kinds = { turning, still: { ...still, rope: null, temperature } }
     const chunked = { turning: { ...turning, ...chunk }, still: { ...kinds.still, ...chunk } }
     const moe: MoeConfig = {
-      kind: 'moe',
-      intermediateSize: c.intermediate_size,
-      router: {
-        ...softmaxTopK(c.num_local_experts, c.num_experts_per_tok),
-        scoring: 'none',
-        weighting: 'sigmoid-of-chosen',
-        weighsInput: true,
-      },
+      ...localMixture(c, { scoring: 'none', weighting: 'sigmoid-of-chosen', weighsInput: true }, file),
       sharedExpert: { intermediateSize: c.intermediate_size },
     }
     return decoderOf(c, (i) => {

@@ -1,34 +1,30 @@
-import { type LayerConfig, type MoeConfig, softmaxTopK } from '../model/config.ts'
+import type { LayerConfig, MoeConfig } from '../model/config.ts'
 import { decoderFamily } from './family.ts'
-import { aliasOf, type FieldTable, used } from './fields.ts'
+import { type FieldTable, used } from './fields.ts'
 import { DECODER_NAMES, MIXTRAL_NAMES } from './names.ts'
 import {
-  checkTopK,
-  decoderFields,
   decoderOf,
   formatDecoder,
+  groupedFields,
   groupedIn,
   groupedOf,
-  heads,
+  localExperts,
+  localMixture,
   positiveInt,
-  routerTraining,
-  sizes,
-  tokenIds,
-  wholeHeads,
 } from './schema.ts'
 
 /** Defaults are the class defaults of the published MixtralConfig. */
 const fields = {
-  ...decoderFields,
-  ...tokenIds(1, 2),
-  ...wholeHeads,
-  ...sizes({ vocab: 32000, hidden: 4096, layers: 32, positions: 4096 * 32, eps: 1e-5 }),
-  ...heads(32, 8),
-  ...routerTraining,
-  intermediate_size: used(positiveInt.default(14336), 'H of an expert'),
-  num_local_experts: used(positiveInt.default(8), 'E'),
-  num_experts: aliasOf('num_local_experts'),
-  num_experts_per_tok: used(positiveInt.default(2), 'K, at most E'),
+  ...groupedFields({
+    tokens: [1, 2],
+    heads: [32, 8],
+    vocab: 32000,
+    hidden: 4096,
+    layers: 32,
+    positions: 4096 * 32,
+    eps: 1e-5,
+  }),
+  ...localExperts({ width: 14336, experts: 8, topK: 2 }),
   sliding_window: used(
     positiveInt.nullable().default(null),
     'keys that a token sees, itself included; null is all',
@@ -40,14 +36,9 @@ export const mixtral = decoderFamily({
   modelType: 'mixtral',
   fields,
   decoder(c, file) {
-    checkTopK(c.num_experts_per_tok, c.num_local_experts, 'num_local_experts', file)
     const layer: LayerConfig = {
       attention: { ...groupedOf(c, 1e6, file), slidingWindow: c.sliding_window },
-      feedForward: {
-        kind: 'moe',
-        intermediateSize: c.intermediate_size,
-        router: softmaxTopK(c.num_local_experts, c.num_experts_per_tok),
-      },
+      feedForward: localMixture(c, {}, file),
     }
     return decoderOf(c, () => layer)
   },

@@ -1,22 +1,19 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
-import { type MoeConfig, type RopeConfig, softmaxTopK } from '../model/config.ts'
+import type { RopeConfig } from '../model/config.ts'
 import { decoderFamily } from './family.ts'
-import { aliasOf, type FieldsOf, type FieldTable, used, withoutEffect } from './fields.ts'
+import { type FieldsOf, type FieldTable, used, withoutEffect } from './fields.ts'
 import { DECODER_NAMES, MIXTRAL_NAMES } from './names.ts'
+import { ropeObject, ropeSettings } from './rope.ts'
 import {
   attentionBias,
-  decoderFields,
   decoderOf,
+  groupedFields,
   groupedOf,
-  heads,
+  localExperts,
+  localMixture,
   positive,
   positiveInt,
-  ropeObject,
-  ropeSettings,
-  sizes,
-  tokenIds,
-  wholeHeads,
 } from './schema.ts'
 
 const rope = ropeObject.extend({
@@ -26,17 +23,19 @@ const rope = ropeObject.extend({
 
 /** Defaults are the class defaults of the published PhimoeConfig. */
 const fields = {
-  ...decoderFields,
-  ...tokenIds(1, 2),
-  ...wholeHeads,
-  ...sizes({ vocab: 32064, hidden: 4096, layers: 32, positions: 4096 * 32, eps: 1e-5 }),
-  ...heads(32, 8),
+  ...groupedFields({
+    tokens: [1, 2],
+    heads: [32, 8],
+    vocab: 32064,
+    hidden: 4096,
+    layers: 32,
+    positions: 4096 * 32,
+    eps: 1e-5,
+  }),
+  ...localExperts({ width: 6400, experts: 16, topK: 2 }),
   ...attentionBias(false),
   rope_parameters: used(rope.nullish(), 'rotary settings: also longrope, up to its original positions'),
   rope_scaling: used(rope.nullish(), 'the same in the older dialect'),
-  intermediate_size: used(positiveInt.default(6400), 'H of an expert'),
-  num_local_experts: used(positiveInt.min(2).default(16), 'E, at least 2'),
-  num_experts: aliasOf('num_local_experts'),
   num_experts_per_tok: withoutEffect('two experts are chosen, whatever it says'),
   router_jitter_noise: used(
     z.number().nonnegative().default(0.01),
@@ -45,7 +44,6 @@ const fields = {
   sliding_window: used(positiveInt.nullable().default(null), 'keys that a token sees; null is all'),
   lm_head_bias: used(z.boolean().default(false), 'the unembedding has a bias'),
   input_jitter_noise: withoutEffect('training only'),
-  router_aux_loss_coef: withoutEffect('training only'),
 } satisfies FieldTable
 
 /** Phi-3.5-MoE (arXiv 2404.14219): LayerNorm, and sparsemixer's two experts. */
@@ -57,11 +55,7 @@ export const phimoe = decoderFamily({
     const settled = long ? { ...c, rope_parameters: null, rope_scaling: null } : c
     const attention = { ...groupedOf(settled, 1e6, file), slidingWindow: c.sliding_window, ...long }
     const router = { scoring: 'none', weighting: 'sparsemixer', jitter: c.router_jitter_noise } as const
-    const feedForward: MoeConfig = {
-      kind: 'moe',
-      intermediateSize: c.intermediate_size,
-      router: { ...softmaxTopK(c.num_local_experts, 2), ...router },
-    }
+    const feedForward = localMixture({ ...c, num_experts_per_tok: 2 }, router, file)
     const decoder = decoderOf(c, () => ({ attention, feedForward }))
     const original = long
       ? (c.original_max_position_embeddings ?? ropeSettings(c).original_max_position_embeddings)

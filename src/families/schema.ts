@@ -1,34 +1,22 @@
 import { z } from 'zod'
-import { isJsonObject } from '../checks.ts'
 import { ConfigError } from '../errors.ts'
-import type { GroupedAttention, LayerConfig, ModelConfig, RopeConfig, RopeScaling } from '../model/config.ts'
-import { yarnMagnitude } from '../model/rope-frequencies.ts'
-import { excerpt, shown } from '../text/foreign.ts'
-import { type FieldsOf, type FieldTable, refused, used, withoutEffect } from './fields.ts'
+import {
+  type GroupedAttention,
+  type LayerConfig,
+  type ModelConfig,
+  type MoeConfig,
+  type RopeConfig,
+  type RouterConfig,
+  softmaxTopK,
+} from '../model/config.ts'
+import { aliasOf, type FieldsOf, type FieldTable, refused, used, withoutEffect } from './fields.ts'
+import { formatRope, ropeObject, share, wholeHeadRopeOf } from './rope.ts'
 
 export const positiveInt = z.int().positive()
 export const positive = z.number().positive()
 /** Limited, since each layer gets an entry in the config before the weights are looked at. */
 export const layerCount = positiveInt.max(10_000)
-export const share = z.number().positive().max(1)
 const nullableInt = positiveInt.nullish()
-
-export const ropeObject = z.looseObject({
-  rope_type: z.string().optional(),
-  type: z.string().optional(),
-  rope_theta: positive.nullish(),
-  factor: positive.nullish(),
-  low_freq_factor: positive.optional(),
-  high_freq_factor: positive.optional(),
-  beta_fast: positive.nullish(),
-  beta_slow: positive.nullish(),
-  truncate: z.boolean().nullish(),
-  attention_factor: positive.nullish(),
-  mscale: z.number().nullish(),
-  mscale_all_dim: z.number().nullish(),
-  original_max_position_embeddings: positiveInt.optional(),
-  partial_rotary_factor: share.optional(),
-})
 
 const tokenId = z.int().nonnegative()
 const training = withoutEffect('training only')
@@ -157,6 +145,49 @@ export const layerTypes = {
   ),
 } satisfies FieldTable
 
+/** A decoder of grouped-query attention that rotates whole heads, with the published class's defaults. */
+export function groupedFields({
+  tokens,
+  heads: [queries, keyValueHeads],
+  ...d
+}: Parameters<typeof sizes>[0] & {
+  tokens: [bos: number | null, eos: number | null]
+  heads: [queries: number, keyValueHeads: number | null]
+}) {
+  return {
+    ...decoderFields,
+    ...tokenIds(...tokens),
+    ...wholeHeads,
+    ...sizes(d),
+    ...heads(queries, keyValueHeads),
+  } satisfies FieldTable
+}
+
+/** E experts of width H, as Mixtral names them, with the published class's defaults. */
+export function localExperts(d: { width: number; experts: number; topK: number }) {
+  return {
+    ...routerTraining,
+    intermediate_size: used(positiveInt.default(d.width), 'H of an expert'),
+    num_local_experts: used(positiveInt.default(d.experts), 'E'),
+    num_experts: aliasOf('num_local_experts'),
+    num_experts_per_tok: used(positiveInt.default(d.topK), 'K, at most E'),
+  } satisfies FieldTable
+}
+
+/** The same as a mixture with a router's options. */
+export function localMixture(
+  c: FieldsOf<ReturnType<typeof localExperts>>,
+  router: Partial<RouterConfig>,
+  file: string,
+): MoeConfig {
+  checkTopK(c.num_experts_per_tok, c.num_local_experts, 'num_local_experts', file)
+  return {
+    kind: 'moe',
+    intermediateSize: c.intermediate_size,
+    router: { ...softmaxTopK(c.num_local_experts, c.num_experts_per_tok), ...router },
+  }
+}
+
 /** For training only, of most mixtures. */
 export const routerTraining = {
   router_aux_loss_coef: training,
@@ -251,102 +282,6 @@ export function headsOf(
   return { kind: 'grouped', numHeads, numKeyValueHeads, headDim }
 }
 
-/**
- * Rotary settings from either dialect, as transformers counts them (`convert_rope_params_to_dict`): a `rope_scaling` that is not
- * empty stands in the place of the whole `rope_parameters`, and `rope_theta` beside them serves where the one that counts has none.
- */
-export function ropeOf(c: DecoderFields, defaultTheta: number, file: string): RopeConfig {
-  const where = ropeField(c)
-  const rope = ropeSettings(c)
-  const theta = firstGiven(rope.rope_theta, c.rope_theta, defaultTheta)
-  if (theta === null) throw new ConfigError(`${file}: "rope_theta" is null, expected a number above 0`)
-  const nested = Object.keys(rope).find((key) => isJsonObject(rope[key]))
-  if (nested) {
-    throw new ConfigError(
-      `${file}: "${where}.${excerpt(nested)}" is an object, expected one set of rotary settings for all layers`,
-    )
-  }
-  const scaling = scalingOf(rope, where, c, file)
-  return { theta, scaling, ...(scaling.type === 'yarn' && { magnitude: magnitudeOf(rope, scaling.factor) }) }
-}
-
-/** What yarn multiplies by what it rotates. */
-function magnitudeOf(rope: RopeSettings, factor: number): number {
-  const { attention_factor: given, mscale, mscale_all_dim: allDim } = rope
-  if (given) return given
-  return mscale && allDim
-    ? yarnMagnitude(factor, mscale) / yarnMagnitude(factor, allDim)
-    : yarnMagnitude(factor, 1)
-}
-
-type RopeSettings = z.output<typeof ropeObject>
-
-/** The object of rotary settings that counts. */
-export function ropeSettings(c: Pick<DecoderFields, 'rope_scaling' | 'rope_parameters'>): RopeSettings {
-  return c[ropeField(c)] ?? {}
-}
-
-function ropeField(c: Pick<DecoderFields, 'rope_scaling'>): 'rope_scaling' | 'rope_parameters' {
-  return Object.keys(c.rope_scaling ?? {}).length > 0 ? 'rope_scaling' : 'rope_parameters'
-}
-
-function scalingOf(rope: RopeSettings, where: string, c: DecoderFields, file: string): RopeScaling {
-  const type = rope.rope_type ?? rope.type ?? 'default'
-  const need = (key: 'factor' | 'low_freq_factor' | 'high_freq_factor'): number => {
-    const value = rope[key]
-    if (value == null)
-      throw new ConfigError(`${file}: "${where}.${key}" is missing, expected a number for rope_type ${type}`)
-    return value
-  }
-  const originalMaxPositionEmbeddings = firstGiven(
-    c.original_max_position_embeddings,
-    rope.original_max_position_embeddings,
-    c.max_position_embeddings,
-  )
-  const scalings: Record<string, () => RopeScaling> = {
-    default: () => ({ type: 'default' }),
-    linear: () => ({ type: 'linear', factor: need('factor') }),
-    llama3: () => ({
-      type: 'llama3',
-      factor: need('factor'),
-      lowFreqFactor: need('low_freq_factor'),
-      highFreqFactor: need('high_freq_factor'),
-      originalMaxPositionEmbeddings,
-    }),
-    yarn: () => ({
-      type: 'yarn',
-      factor:
-        rope.factor === null ? c.max_position_embeddings / originalMaxPositionEmbeddings : need('factor'),
-      betaFast: rope.beta_fast ?? 32,
-      betaSlow: rope.beta_slow ?? 1,
-      truncate: rope.truncate ?? true,
-      originalMaxPositionEmbeddings,
-      ...(rope.mscale_all_dim && { mscaleAllDim: rope.mscale_all_dim }),
-    }),
-  }
-  const scaling = Object.hasOwn(scalings, type) ? scalings[type] : undefined
-  if (scaling) return scaling()
-  const known = Object.keys(scalings).join(', ')
-  throw new ConfigError(`${file}: "${where}.rope_type" is ${shown(type)}, expected one of ${known}`)
-}
-
-/** The same for families that rotate whole heads. transformers fails at other shares, but for the plain rotation, which knows none. */
-export function wholeHeadRopeOf(c: DecoderFields, defaultTheta: number, file: string): RopeConfig {
-  const rope = ropeOf(c, defaultTheta, file)
-  const share = ropeSettings(c).partial_rotary_factor ?? c.partial_rotary_factor ?? 1
-  if (share !== 1 && rope.scaling.type !== 'default') {
-    throw new ConfigError(
-      `${file}: "partial_rotary_factor" is ${share}, expected 1 with rope_type ${rope.scaling.type}`,
-    )
-  }
-  return rope
-}
-
-/** The first that is there, be it null. */
-function firstGiven<T>(...values: [...(T | undefined)[], T]): T {
-  return values.find((value) => value !== undefined) as T
-}
-
 /** Token ids that end a text. */
 function eosOf(value: number | number[] | null | undefined): number[] {
   return value == null ? [] : Array.isArray(value) ? value : [value]
@@ -393,36 +328,5 @@ export function formatDecoder(config: ModelConfig): Record<string, unknown> {
     rms_norm_eps,
     rope_parameters: formatRope(attention.rope),
     ...rest,
-  }
-}
-
-export function formatRope({ theta, scaling, magnitude }: RopeConfig): Record<string, unknown> {
-  const common = { rope_theta: theta, rope_type: scaling.type }
-  switch (scaling.type) {
-    case 'default':
-      return common
-    case 'linear':
-      return { ...common, factor: scaling.factor }
-    case 'llama3':
-      return {
-        ...common,
-        factor: scaling.factor,
-        low_freq_factor: scaling.lowFreqFactor,
-        high_freq_factor: scaling.highFreqFactor,
-        original_max_position_embeddings: scaling.originalMaxPositionEmbeddings,
-      }
-    case 'yarn':
-      return {
-        ...common,
-        factor: scaling.factor,
-        beta_fast: scaling.betaFast,
-        beta_slow: scaling.betaSlow,
-        truncate: scaling.truncate,
-        original_max_position_embeddings: scaling.originalMaxPositionEmbeddings,
-        attention_factor: magnitude,
-        ...(scaling.mscaleAllDim && { mscale_all_dim: scaling.mscaleAllDim }),
-      }
-    case 'longrope':
-      throw new ConfigError('rope_type longrope: is read and not written')
   }
 }

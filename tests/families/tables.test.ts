@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/errors.ts'
@@ -5,6 +6,7 @@ import type { RunnableFamily } from '../../src/families/family.ts'
 import type { Field, FieldTable } from '../../src/families/fields.ts'
 import { FAMILIES, formatted, runnableConfig, shapeFromJson } from '../../src/families/index.ts'
 import { decoderFields, groupedIn } from '../../src/families/schema.ts'
+import type { RouterConfig } from '../../src/model/config.ts'
 import { REPOSITORY } from '../cli/run-cli.ts'
 
 const RUNNABLE = FAMILIES.filter((family): family is RunnableFamily => family.runnable)
@@ -61,13 +63,102 @@ function page(): string {
   return `${HEAD}\n## In every family\n\n${TABLE}${rows(shared)}\n${sections.join('')}`
 }
 
-test('docs/families.md is the tables that the code reads', async () => {
-  await expect(page()).toMatchFileSnapshot(join(REPOSITORY, 'docs/families.md'))
-})
-
 const HEAD_DIM = { glm4_moe: { head_dim: 128 } } as Record<string, object> // its defaults have none that is whole
 const read = (model_type: string, more: object) =>
   runnableConfig({ model_type, ...HEAD_DIM[model_type], ...more }, 'c.json').config
+
+/** What sets a family apart, by the config of its published class. */
+function inWords(modelType: string): string {
+  const config = read(modelType, {})
+  const kinds = [...new Set(config.layers.map(({ attention }) => attention))]
+  const attention = kinds.flatMap((own) =>
+    own.kind === 'latent'
+      ? ['latent']
+      : [
+          own.qkNorm && `queries and keys normed ${own.qkNorm}`,
+          own.sinks && 'sinks',
+          own.slidingWindow && `window${kinds.length > 1 ? ' in some layers' : ''}`,
+          own.chunk && 'chunks',
+          !own.rope && 'layers without rotation',
+          own.unitNorm && 'norm after rotating',
+        ],
+  )
+  const moe = config.layers.map(({ feedForward }) => feedForward).find((own) => own.kind === 'moe')
+  const { router } = moe ?? {}
+  const mixture = moe &&
+    router && [
+      `${router.topK} of ${router.numExperts}`,
+      WEIGHTS[router.weighting](router.scoring),
+      router.weighsInput && "on the expert's input",
+      router.scoreBias && 'chosen with a bias',
+      router.groupLimit && `best ${router.groupLimit.keep} of ${router.groupLimit.groups} groups`,
+      moe.sharedExpert && `shared expert${moe.sharedExpert.gate ? ' with a gate' : ''}`,
+      moe.clamp && 'clamped',
+    ]
+  const more = [config.norms && 'LayerNorm', config.multipliers && 'multipliers']
+  const listed = (words: unknown[]) => [...new Set(words.filter(Boolean))].join(', ')
+  return `| \`${modelType}\` | ${listed([...attention, ...more]) || 'grouped-query'} | ${mixture ? listed(mixture) : 'dense'} |`
+}
+
+const WEIGHTS: Record<RouterConfig['weighting'], (scoring: string) => string> = {
+  scores: (scoring) => scoring,
+  normalized: (scoring) => `${scoring}, to sum to one`,
+  'softmax-of-chosen': () => 'softmax of the chosen',
+  'sigmoid-of-chosen': () => 'sigmoid of the chosen',
+  sparsemixer: () => 'sparsemixer',
+}
+
+test("README's table of families is made of what the code reads", async () => {
+  const file = join(REPOSITORY, 'README.md')
+  const table = [
+    '| model_type | attention, norms | mixture, by default |',
+    '|---|---|---|',
+    ...RUNNABLE.map(({ modelType }) => inWords(modelType)),
+  ]
+  const written = readFileSync(file, 'utf8').replace(/(\|.*\n)*\| `mixtral` \|.*\n(\|.*\n)*/, `${table.join('\n')}\n`)
+  await expect(written).toMatchFileSnapshot(file)
+})
+
+/** Lines of a family's own file; what several share stands in files of their own, which no family is named after. */
+function linesOf(file: string): number {
+  return readFileSync(join(REPOSITORY, 'src/families', file), 'utf8').trimEnd().split('\n').length
+}
+
+test('docs/adding-a-family.md shows a family as it is', async () => {
+  const source = readFileSync(join(REPOSITORY, 'src/families/olmoe.ts'), 'utf8')
+  const lines = RUNNABLE.map(({ modelType }) => {
+    const file = `${modelType.replaceAll('_', '-')}.ts`
+    return `| [\`${modelType}\`](../src/families/${file}) | ${linesOf(file)} |`
+  })
+  const page = `# Adding a family
+
+The whole of what OLMoE took on top of blocks that were there: one file, and two lines in \`src/families/index.ts\`, its import and its
+name in the list. A family maps config.json to the one description of a model (\`src/model/config.ts\`) and published tensor names to
+ours (\`src/families/names.ts\`); it knows no tensors and no files, and nothing else knows it. What the description cannot say yet is a new
+option of a block there, with the steps that compute it and a test against the slow definition; CONTRIBUTING.md says where.
+
+\`\`\`
+src/families/olmoe.ts
+
+${source.trimEnd()}
+\`\`\`
+
+Test: its checkpoint in \`tests/fixtures/olmoe\` with a line in \`tests/fixtures/index.json\`, and its options in
+\`tests/families/arbitrary.ts\`: all small models of the family are then run recorded, op by op, with every expert, token by token and beside
+padding, saved and loaded again, counted, and their routers stepped through.
+
+| family | lines |
+|---|---|
+${lines.join('\n')}
+
+\`npx vitest run tests/families/tables.test.ts -u\` writes this page, the README's table and docs/families.md anew.
+`
+  await expect(page).toMatchFileSnapshot(join(REPOSITORY, 'docs/adding-a-family.md'))
+})
+
+test('docs/families.md is the tables that the code reads', async () => {
+  await expect(page()).toMatchFileSnapshot(join(REPOSITORY, 'docs/families.md'))
+})
 
 describe('absent is not null', () => {
   test.each([
