@@ -7,13 +7,7 @@ export interface Pair {
   b: readonly number[]
 }
 
-/** median(b) / median(a), and an interval that holds for all pairs compared at once. */
-export interface Change {
-  ratio: number
-  low: number
-  high: number
-}
-
+type Change = NonNullable<ReturnType<typeof changes>[number]>
 export type Verdict = 'faster' | 'slower' | 'within noise' | 'not known'
 
 const RESAMPLES = 1000
@@ -26,11 +20,11 @@ const MIN_SAMPLES = 5
 export const CHANGE_RULE = `ratio of medians, B by A; changed when it is more than ${100 * MIN_EFFECT} % away from 1 and its interval leaves out 1. The intervals are made so that all of them together hold with ${100 * CONFIDENCE} % (largest of the standardised deviations of ${RESAMPLES} bootstrap draws over all rows, seeded; samples are drawn in blocks of their cube root, since a disturbance lasts longer than one call). At least ${MIN_SAMPLES} samples on both sides`
 
 /**
- * The change of each pair; null for too few samples. Of many intervals at 95 % each, some would miss by chance. So one width, in
+ * median(b) / median(a) of each pair with an interval that holds for all at once; null for too few samples. Of many intervals at 95 % each, some would miss by chance. So one width, in
  * standard errors, is taken for all: the largest deviation over all pairs stays under it in 95 % of the draws (the maxT of
  * Westfall and Young 1993). Draws are of circular blocks (Politis and Romano 1992).
  */
-export function changes(pairs: readonly Pair[], seed: number): (Change | null)[] {
+export function changes(pairs: readonly Pair[], seed: number) {
   const random = Xoshiro128.fromSeed(seed)
   const largest = new Float64Array(RESAMPLES)
   const found = pairs.map(({ a, b }) => {

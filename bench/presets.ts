@@ -29,79 +29,60 @@ export interface PresetPlan {
 }
 
 const NO_SIDES = { E: [], D: [], H: [], K: [] }
-const SAMPLING = { minSamples: 5, maxSamples: 200 }
-const BASE_LAYER: LayerDims = { D: 512, H: 1024, E: 16, K: 2 }
-const SWEEP = [1, 16, 256, 1024]
 const FACTORS = [1, 1.25, 1.5, 2, null]
+
+const DEFAULT: PresetPlan = {
+  seconds: 180,
+  layer: { D: 512, H: 1024, E: 16, K: 2 },
+  tokens: [1, 16, 256, 1024],
+  sideTokens: 256,
+  sides: { E: [1 / 4, 1 / 2, 2, 4], D: [1 / 2, 2], H: [1 / 2, 2], K: [1, 4, 8] },
+  routings: ['uniform', 'worst'],
+  grid: null,
+  bothExecutors: true,
+  twins: true,
+  batches: [1, 4, 8],
+  contexts: [32, 512],
+  baseContext: 128,
+  capacity: { factors: FACTORS, routings: ['real', 'worst'] },
+  loads: 3,
+  sampling: { minSamples: 5, maxSamples: 200 },
+}
 
 export const PRESET_PLANS: Record<Preset, PresetPlan> = {
   quick: {
+    ...DEFAULT,
     seconds: 30,
-    layer: BASE_LAYER,
-    tokens: SWEEP,
-    sideTokens: 256,
     sides: NO_SIDES,
-    routings: ['uniform', 'worst'],
-    grid: null,
     bothExecutors: false,
     twins: false,
     batches: [1],
     contexts: [],
-    baseContext: 128,
     capacity: { factors: [1, 1.5, null], routings: ['real'] },
     loads: 1,
-    sampling: { ...SAMPLING, maxSamples: 50 },
+    sampling: { minSamples: 5, maxSamples: 50 },
   },
-  default: {
-    seconds: 180,
-    layer: BASE_LAYER,
-    tokens: SWEEP,
-    sideTokens: 256,
-    sides: { E: [1 / 4, 1 / 2, 2, 4], D: [1 / 2, 2], H: [1 / 2, 2], K: [1, 4, 8] },
-    routings: ['uniform', 'worst'],
-    grid: null,
-    bothExecutors: true,
-    twins: true,
-    batches: [1, 4, 8],
-    contexts: [32, 512],
-    baseContext: 128,
-    capacity: { factors: FACTORS, routings: ['real', 'worst'] },
-    loads: 3,
-    sampling: SAMPLING,
-  },
+  default: DEFAULT,
   full: {
+    ...DEFAULT,
     seconds: null,
-    layer: BASE_LAYER,
     tokens: [1, 4, 16, 64, 256, 1024, 4096],
-    sideTokens: 256,
     sides: { E: [1 / 4, 1 / 2, 2, 4, 8], D: [1 / 4, 1 / 2, 2, 4], H: [1 / 4, 1 / 2, 2, 4], K: [1, 4, 8, 16] },
-    routings: ['uniform', 'worst'],
-    grid: { T: SWEEP, E: [4, 16, 64], K: [1, 2, 8], D: [256, 512, 1024], H: [256, 1024, 2048] },
-    bothExecutors: true,
-    twins: true,
+    grid: { T: DEFAULT.tokens, E: [4, 16, 64], K: [1, 2, 8], D: [256, 512, 1024], H: [256, 1024, 2048] },
     batches: [1, 2, 4, 8, 16],
     contexts: [16, 32, 64, 256, 512, 960],
-    baseContext: 128,
-    capacity: { factors: FACTORS, routings: ['real', 'worst'] },
     loads: 5,
-    sampling: SAMPLING,
   },
   gpu: {
+    ...DEFAULT,
     seconds: 900,
     layer: { D: 4096, H: 14336, E: 8, K: 2 }, // a layer of Mixtral-8x7B
     tokens: [1, 64, 1024, 8192, 65_536],
     sideTokens: 8192,
     sides: { E: [2, 4], D: [1 / 2], H: [1 / 4], K: [1, 4] },
-    routings: ['uniform', 'worst'],
-    grid: null,
-    bothExecutors: true,
-    twins: true,
     batches: [1, 8, 64],
     contexts: [512],
-    baseContext: 128,
     capacity: { factors: FACTORS, routings: ['real'] },
-    loads: 3,
-    sampling: SAMPLING,
   },
 }
 

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { messageOf } from '../src/errors.ts'
 
 /** What a child process left behind. */
@@ -22,22 +22,22 @@ export interface Parent {
 
 export function runCommand(command: string, args: string[], { signal, onDeath }: Parent): Promise<Finished> {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], signal })
-    const finished: Finished = { code: null, signal: null, stdout: '', stderr: '', failure: null }
+    const child = execFile(
+      command,
+      args,
+      { signal, maxBuffer: Number.POSITIVE_INFINITY },
+      (error, stdout, stderr) => {
+        process.off('exit', end)
+        const { exitCode: code, signalCode } = child
+        if (signalCode && !signal.aborted)
+          onDeath?.(`${[command, ...args].join(' ')} was ended by ${signalCode}`)
+        const failure = typeof error?.code === 'string' ? messageOf(error) : null // ENOENT, say, not a number
+        resolve({ code, signal: signalCode, stdout, stderr, failure })
+      },
+    )
     const end = () => child.kill()
+    child.stdin?.end()
     process.once('exit', end) // or it would go on alone
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      finished.stdout += text
-    })
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      finished.stderr += text
-    })
-    child.on('error', (error) => resolve({ ...finished, failure: messageOf(error) }))
-    child.on('close', (code, endedBy) => {
-      process.off('exit', end)
-      if (endedBy && !signal.aborted) onDeath?.(`${[command, ...args].join(' ')} was ended by ${endedBy}`)
-      resolve({ ...finished, code, signal: endedBy })
-    })
   })
 }
 

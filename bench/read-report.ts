@@ -1,31 +1,13 @@
-import { readFileSync } from 'node:fs'
 import type { z } from 'zod'
-import { InputError, messageOf } from '../src/errors.ts'
+import { InputError } from '../src/errors.ts'
+import { readJson } from '../src/files.ts'
 import { excerpt, shown } from '../src/text/foreign.ts'
 import type { BenchReport } from './schema.ts'
 import { BENCH_VERSION, benchSchema } from './schema.ts'
 
 /** @throws InputError for a file that is not there, no JSON, no bench report, or one of another version */
-export function readReport(file: string): BenchReport {
-  let json: string
-  try {
-    json = readFileSync(file, 'utf8')
-  } catch (error) {
-    throw new InputError(`${file}: cannot be read (${messageOf(error)}), expected a report of tinymoe bench`)
-  }
-  return reportFromJson(json, file)
-}
-
-/** `source` names the text in errors, such as its file. */
-export function reportFromJson(json: string, source: string): BenchReport {
-  let value: unknown
-  try {
-    value = JSON.parse(json)
-  } catch (error) {
-    throw new InputError(
-      `${source}: not JSON (${excerpt(messageOf(error))}), expected a report of tinymoe bench`,
-    )
-  }
+export function readReport(source: string): BenchReport {
+  const value = readJson(source, InputError)
   const { format, version } = (value ?? {}) as Partial<Record<string, unknown>>
   if (format !== 'tinymoe-bench') {
     throw new InputError(

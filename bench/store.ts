@@ -36,17 +36,14 @@ export function reportName({ conditions }: BenchReport): string {
   return preset === 'default' ? runtime.device : `${runtime.device}-${preset}`
 }
 
-/** Paths of a report's files, or why they could not be written. */
-export interface StoredReport {
-  files: string[]
-  failure: InputError | null
-}
-
 /**
  * Writes the report as JSON, Markdown, CSV and a page, each whole or not at all. The page shows the evaluations
- * (`eval-*.json`) that lie in the folder too.
+ * (`eval-*.json`) that lie in the folder too. Gives the paths, or why they could not be written.
  */
-export async function storeReport(report: BenchReport, folder: string): Promise<StoredReport> {
+export async function storeReport(
+  report: BenchReport,
+  folder: string,
+): Promise<{ files: string[]; failure: InputError | null }> {
   const base = join(folder, reportName(report))
   // Drawing takes a second to load, which no other command should pay for.
   const { benchPage } = await import('./report/page.ts')
@@ -61,12 +58,7 @@ export async function storeReport(report: BenchReport, folder: string): Promise<
     for (const [path, text] of Object.entries(files)) writeAtomically(path, text)
     return { files: Object.keys(files), failure: null }
   } catch (error) {
-    return { files: [], failure: notWritable(folder, error) }
+    const sentence = `${folder}: the report cannot be written there (${messageOf(error)}); --out names another folder`
+    return { files: [], failure: new InputError(sentence) }
   }
-}
-
-function notWritable(folder: string, error: unknown): InputError {
-  return new InputError(
-    `${folder}: the report cannot be written there (${messageOf(error)}); --out names another folder`,
-  )
 }

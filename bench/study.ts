@@ -15,11 +15,11 @@ import { runScript } from '../src/script/run.ts'
 import { table } from '../src/text/columns.ts'
 import { PRESET_NAMES } from '../src/train/presets.ts'
 import { checkTrainingSize } from '../src/train/size.ts'
-import { TRAINING_COLUMNS } from './quality/table.ts'
-import { cellsOf, tableOf } from './report/section.ts'
+import { studyTables } from './quality/table.ts'
+import { cellsOf } from './report/section.ts'
 import { runJobs } from './study/jobs.ts'
 import { planStudy } from './study/plan.ts'
-import { type StudyReport, signed, studyReport } from './study/summary.ts'
+import { type StudyReport, studyReport } from './study/summary.ts'
 import { readResult, type StudyRun } from './study/train.ts'
 
 /*
@@ -105,21 +105,9 @@ async function study(flags: Flags): Promise<void> {
   await write(printed(report, flags.report))
 }
 
-function printed({ cells, differences, conclusion, runs, planned }: StudyReport, file: string): string {
-  const losses = tableOf(cells, [
-    ['equal', ({ budget }) => budget],
-    ['preset', ({ preset }) => preset],
-    ['tokens', ({ tokens }) => tokens.toLocaleString('en')],
-    ...TRAINING_COLUMNS,
-  ])
-  const pairs = tableOf(differences, [
-    ['equal', ({ budget }) => budget],
-    ['difference', ({ preset, than }) => `${preset} - ${than}`],
-    ['mean', ({ mean }) => signed(mean)],
-    ['low', ({ low }) => (low === null ? '-' : signed(low))],
-    ['high', ({ high }) => (high === null ? '-' : signed(high))],
-    ['seeds', ({ values }) => String(values.length)],
-  ])
+function printed(report: StudyReport, file: string): string {
+  const { conclusion, runs, planned } = report
+  const { losses, pairs } = studyTables(report)
   return [
     table(cellsOf(losses), [0, 1]),
     table(cellsOf(pairs), [0, 1]),

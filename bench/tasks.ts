@@ -3,10 +3,13 @@ import type { MemoryLimit } from '../src/device/memory.ts'
 import type { LoadedModel } from '../src/load-model.ts'
 import { measureBreakdown } from './cases/breakdown.ts'
 import { measureCapacity } from './cases/capacity.ts'
-import type { Case, PlannedCase } from './cases/case.ts'
-import { type Made, plannedCases } from './cases/index.ts'
+import type { Case, PlannedCase, VariantChoice } from './cases/case.ts'
+import { plannedLayer } from './cases/layer.ts'
 import { measureLoading } from './cases/loading.ts'
-import type { RandomLayer } from './cases/random-layer.ts'
+import type { MeasuredModel } from './cases/measured-model.ts'
+import { plannedModel } from './cases/model.ts'
+import type { BenchText } from './cases/model-text.ts'
+import type { Layers, RandomLayer } from './cases/random-layer.ts'
 import { measureTracing } from './cases/tracing.ts'
 import { leftOut, measureCase } from './measure.ts'
 import type { BenchHooks } from './options.ts'
@@ -18,6 +21,22 @@ import type { SamplingLimits } from './timing.ts'
 
 /** What has been measured so far. */
 export type Findings = Pick<BenchReport, 'rows' | 'breakdown' | 'capacity' | 'loading' | 'tracing'>
+
+/** What the cases of a plan are made of. */
+interface Made extends VariantChoice {
+  model: MeasuredModel
+  text: BenchText
+  layers: Layers
+  seed: number
+}
+
+/** Every case of the plan, of every kind that the bench measures: a new kind is planned in plan.ts and listed here. */
+function plannedCases(plan: Plan, made: Made): PlannedCase[] {
+  return [
+    ...plan.models.map((planned) => plannedModel(planned, { ...made, ...plan })),
+    ...plan.layers.map((planned) => plannedLayer(planned, made)),
+  ]
+}
 
 /** What tasks work with. */
 export interface Bench {

@@ -1,4 +1,5 @@
 import { InputError } from './errors.ts'
+import { nearest } from './text/nearest.ts'
 
 /** Characters of a value in a sentence. */
 const LONGEST = 40
@@ -25,7 +26,13 @@ export function assertObject(what: string, value: unknown, expected: string): as
 
 /** A misspelt option would else change nothing, unheard. @throws InputError for a field that is none of the names */
 export function assertNames(what: string, value: object, names: Record<string, unknown>): void {
-  for (const name of Object.keys(value)) assertOneOf(what, name, Object.keys(names))
+  const known = Object.keys(names)
+  const wrong = Object.keys(value).find((name) => !known.includes(name))
+  if (wrong === undefined) return
+  const [near] = nearest(wrong, known)
+  throw new InputError(
+    `${what}: is ${shown(wrong)}, expected one of ${known.join(', ')}; the nearest is ${near}`,
+  )
 }
 
 /** @throws InputError for anything but a whole number from `min` to `max` */

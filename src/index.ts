@@ -9,15 +9,7 @@ export { type EvalHooks, type EvalOptions, evaluate } from './eval/run.ts'
 export type * from './eval/types.ts'
 export { generate } from './generate/generate.ts'
 export type { GenerationConfig } from './generate/generation-config.ts'
-export type {
-  FinishReason,
-  Generated,
-  GeneratedToken,
-  GenerateOptions,
-  GenerateResult,
-  GenerateTimings,
-  SamplingOptions,
-} from './generate/types.ts'
+export type * from './generate/types.ts'
 export { LoadedModel, type LoadOptions, loadModel, readConfig } from './load-model.ts'
 export type {
   AttentionConfig,

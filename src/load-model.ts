@@ -4,7 +4,7 @@ import { onBackend } from './backend/on-backend.ts'
 import { filesIn, openCheckpoint } from './checkpoint/disk.ts'
 import { configOfWeights, loadWeights } from './checkpoint/load.ts'
 import { dequantised } from './checkpoint/quantised.ts'
-import { assertObject, assertOneOf, shown } from './checks.ts'
+import { assertNames, assertObject, assertOneOf, shown } from './checks.ts'
 import { startRuntime } from './device/index.ts'
 import type { Device, RuntimeReport } from './device/types.ts'
 import { CheckpointError, ConfigError, DeviceError, InputError } from './errors.ts'
@@ -144,9 +144,21 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
   }
 }
 
+/** Names by type: one that the type gains or loses does not compile here. */
+const OPTIONS = {
+  device: 0,
+  dispatch: 0,
+  executor: 0,
+  dtype: 0,
+  threads: 0,
+  debug: 0,
+  onProgress: 0,
+} satisfies Record<keyof LoadOptions, 0>
+
 /** The names of what is asked for; whether this device has it is known later. */
 function checkLoadOptions(options: LoadOptions): void {
   assertObject('options', options, 'an object with options of loadModel')
+  assertNames('options', options, OPTIONS)
   const { executor, dispatch = 'auto', dtype = 'float32', onProgress } = options
   if (executor !== undefined) assertOneOf('executor', executor, EXECUTORS)
   assertOneOf('dispatch', dispatch, [...DISPATCHES, 'auto'])

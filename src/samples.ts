@@ -2,14 +2,7 @@ import { quantile as quantileOf, quantileSorted } from 'd3-array'
 import { Xoshiro128 } from './generate/random.ts'
 
 /** What a row says of its samples, milliseconds. */
-export interface Summary {
-  n: number
-  medianMs: number
-  p10Ms: number
-  p90Ms: number
-  p99Ms: number
-  outliers: number
-}
+export type Summary = ReturnType<typeof summarize>
 
 /** Samples further than this many interquartile ranges outside the quartiles are outliers (Tukey 1977: "far out"). */
 const FAR_OUT = 3
@@ -17,7 +10,7 @@ const FAR_OUT = 3
 export const OUTLIER_RULE = `further than ${FAR_OUT} interquartile ranges outside the quartiles (Tukey's "far out"); counted, and kept in every number`
 
 /** @throws Error when there is no sample */
-export function summarize(samples: readonly number[]): Summary {
+export function summarize(samples: readonly number[]) {
   if (samples.length === 0) throw new Error('summarize: no samples')
   const sorted = Float64Array.from(samples).sort()
   const [lower, upper] = [rank(sorted, 0.25), rank(sorted, 0.75)]
@@ -39,11 +32,6 @@ export function quantile(samples: ArrayLike<number>, q: number): number {
   return found
 }
 
-export interface Interval {
-  low: number
-  high: number
-}
-
 const RESAMPLES = 1000
 /** With fewer pairs the same few numbers would be drawn again and again, and the interval would be their range. */
 const MIN_PAIRS = 5
@@ -58,7 +46,7 @@ export function ratioInterval(
   numerators: readonly number[],
   denominators: readonly number[],
   seed: number,
-): Interval | null {
+): { low: number; high: number } | null {
   const n = Math.min(numerators.length, denominators.length)
   if (n < MIN_PAIRS) return null
   const random = Xoshiro128.fromSeed(seed)

@@ -260,8 +260,12 @@ test.each<[unknown, string]>([
   [{ executor: 'fast' }, 'executor: is "fast", expected one of recorded, eager'],
   [{ dispatch: 'fast' }, 'dispatch: is "fast", expected one of dense, sparse, gather, auto'],
   [{ dtype: 'int8' }, 'dtype: is "int8", expected one of float32, bfloat16, float16'],
-  [{ device: 'gpu' }, '"gpu" is no device; expected one of auto, cuda, cpu, wasm, js'],
+  [{ device: 'gpu' }, 'device: "gpu" is no device; expected one of auto, cuda, cpu, wasm, js'],
   [{ threads: 0 }, 'threads'],
+  [
+    { devcie: 'cpu' },
+    'options: is "devcie", expected one of device, dispatch, executor, dtype, threads, debug, onProgress; the nearest is device',
+  ],
   [{ onProgress: true }, 'onProgress: is true, expected a function of the share that was read'],
   ['cpu', 'options: is "cpu", expected an object with options of loadModel'],
 ])('loadModel with %j', async (options, sentence) => {

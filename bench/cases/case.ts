@@ -63,7 +63,7 @@ export interface OpenVariant extends Timed {
 /** What is known of a variant before anything is made for it. */
 export type Described = Omit<Variant, 'open'>
 
-/** A case of the plan. A new kind of case is a file that makes these, and an entry in the list of index.ts. */
+/** A case of the plan. A new kind of case is a file that makes these, and an entry in the list of ../tasks.ts. */
 export interface PlannedCase {
   facts: CaseFacts
   /** In words. */

@@ -16,11 +16,16 @@ import {
   type VariantChoice,
   variantsFor,
 } from './case.ts'
-import { applyFeedForward, disposeFeedForward, randomFeedForward, twinWidth } from './feed-forward.ts'
 import { finish, readOf } from './finish.ts'
 import { variantBytes } from './memory.ts'
 import { type Layers, type RandomLayer, randomRows } from './random-layer.ts'
-import { RandomTensors } from './random-tensors.ts'
+import {
+  applyFeedForward,
+  disposeFeedForward,
+  RandomTensors,
+  randomFeedForward,
+  twinWidth,
+} from './random-weights.ts'
 import { RecordedComputation } from './recorded-layer.ts'
 import { logitPush, spreadOf } from './routing.ts'
 

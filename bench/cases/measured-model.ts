@@ -9,8 +9,7 @@ import { type ForwardResult, MoeModel } from '../../src/model/transformer.ts'
 import type { Executor } from '../../src/model/ways.ts'
 import type { ExpertWeights, ModelWeights } from '../../src/model/weights.ts'
 import type { Twin } from '../schema.ts'
-import { disposeFeedForward, randomFeedForward, twinWidth } from './feed-forward.ts'
-import { RandomTensors } from './random-tensors.ts'
+import { disposeFeedForward, RandomTensors, randomFeedForward, twinWidth } from './random-weights.ts'
 
 /** A model whose forward runs by either executor, on weights that belong to somebody else. */
 export class MeasuredModel {

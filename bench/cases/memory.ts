@@ -4,7 +4,7 @@ import { expertParameters } from '../../src/cost/parameters.ts'
 import type { ModelConfig } from '../../src/model/config.ts'
 import type { Executor } from '../../src/model/ways.ts'
 import { type Dispatch, isTwin, type LayerDims } from '../schema.ts'
-import { twinWidth } from './feed-forward.ts'
+import { twinWidth } from './random-weights.ts'
 
 /** Weights of a layer, twice: they are stacked once, and the stack and its parts are there together for a moment. */
 export function layerBytes({ D, H, E }: LayerDims): number {

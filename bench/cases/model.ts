@@ -1,4 +1,4 @@
-import type * as tf from '@tensorflow/tfjs-core'
+import * as tf from '@tensorflow/tfjs-core'
 import { windowOf } from '../../src/cost/attention.ts'
 import { type ForwardShape, forwardFlops, forwardWeightBytes, totalFlops } from '../../src/cost/index.ts'
 import { meanColumnsMet } from '../../src/model/attention/mask.ts'
@@ -8,7 +8,6 @@ import {
   mixturesOf,
   type RouterConfig,
 } from '../../src/model/config.ts'
-import type { KvCache } from '../../src/model/kv-cache.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
 import type { Executor } from '../../src/model/ways.ts'
 import { NOMINAL_SECONDS } from '../presets.ts'
@@ -35,22 +34,19 @@ export const UNTIMED_STEPS = 1
 
 export type ModelKind = 'prefill' | 'decode'
 
-export interface ModelSize {
+/** One case of the plan. */
+export interface PlannedModel {
+  kind: ModelKind
   /** Sequences, all of the same length. */
   batch: number
   /** Tokens of each prompt: what prefill reads, and what decode finds in its cache. */
   context: number
 }
 
-export interface ModelCaseOptions extends ModelSize, VariantChoice {
+export interface ModelCaseOptions extends Omit<PlannedModel, 'kind'>, VariantChoice {
   /** Calls of one timed decode run. */
   steps: number
   seed: number
-}
-
-/** One case of the plan. */
-export interface PlannedModel extends ModelSize {
-  kind: ModelKind
 }
 
 export function plannedModel(
@@ -84,7 +80,10 @@ export interface ModelBench extends Omit<ModelCaseOptions, 'batch' | 'context'> 
   baseContext: number
 }
 
-export function modelGroup(kind: ModelKind, { batch, context }: ModelSize): string {
+export function modelGroup(
+  kind: ModelKind,
+  { batch, context }: Pick<PlannedModel, 'batch' | 'context'>,
+): string {
   return `${kind}/B${batch}/S${context}`
 }
 
@@ -127,70 +126,83 @@ function describeVariants(
   }))
 }
 
-/** A prefill or decode case on a text. */
+/** The calls of one run: whole prompts from an empty cache, or one token a sequence behind prompts. */
+interface Calls {
+  /** Read into a fresh cache before each run; null: there is no cache. */
+  prompts: number[][] | null
+  untimed: number[][][]
+  timed: number[][][]
+}
+
+function callsOf(text: BenchText, kind: ModelKind, { batch, context, steps }: ModelCaseOptions): Calls {
+  if (kind === 'prefill') return { prompts: null, untimed: [], timed: [text.sequences(batch, context)] }
+  const count = UNTIMED_STEPS + steps
+  const ids = text.sequences(batch, context + count)
+  const calls = Array.from({ length: count }, (_, s) => ids.map((own) => [own[context + s]]))
+  return {
+    prompts: ids.map((own) => own.slice(0, context)),
+    untimed: calls.slice(0, UNTIMED_STEPS),
+    timed: calls.slice(UNTIMED_STEPS),
+  }
+}
+
+/**
+ * Prefill: whole prompts, logits of each one's last token read. Decode: one token a sequence and call through the cache, as
+ * generating does, but along a given text.
+ */
 export function modelCase(
   model: MeasuredModel,
   text: BenchText,
   kind: ModelKind,
   options: ModelCaseOptions,
 ): Case {
-  return kind === 'prefill' ? prefillCase(model, text, options) : decodeCase(model, text, options)
-}
-
-/** Whole prompts through the model from an empty cache, logits of each one's last token read. */
-function prefillCase(model: MeasuredModel, text: BenchText, options: ModelCaseOptions): Case {
-  const prompts = text.sequences(options.batch, options.context)
-  const { trace, logits } = model.eager.forward(prompts, { trace: true, logits: 'last' })
-  const spread = spreadOf(trace.layers.map((layer) => layer.tokensPerExpert))
-  const open = (by: MeasuredModel, dispatch: Dispatch, executor: Executor): OpenVariant => {
-    const run = (how: Executor) => readLogits(by, prompts, dispatch, how)
-    const plain = executor === 'eager' ? {} : { plain: () => run('eager') }
-    return { run: () => run(executor), ...plain, dispose: () => {} }
-  }
+  const calls = callsOf(text, kind, options)
+  const { spread, touched, logits } = routingOf(model.eager, calls)
+  const variants = describeVariants(model.config, kind, options, touched)
   return {
-    ...modelCaseFacts(model.config, 'prefill', options),
+    ...modelCaseFacts(model.config, kind, options),
     spread,
-    variants: variantsOf(model, 'prefill', options, spread.expertsTouched, open),
+    variants: variants.map((variant) => ({
+      ...variant,
+      open: () => openVariant(model, calls, variant, options.seed),
+    })),
     read: () => logits.dataSync(),
     dispose: () => logits.dispose(),
   }
 }
 
-/** One token a sequence and call through the cache behind the prompts, as generating does, but along a given text. */
-function decodeCase(model: MeasuredModel, text: BenchText, options: ModelCaseOptions): Case {
-  const { batch, context } = options
-  const count = UNTIMED_STEPS + options.steps
-  const columns = text.sequences(batch, context + count)
-  const prompts = columns.map((ids) => ids.slice(0, context))
-  const steps = Array.from({ length: count }, (_, s) => columns.map((ids) => [ids[context + s]]))
-  const open = (of: MeasuredModel, dispatch: Dispatch, executor: Executor): OpenVariant => {
-    const caches = new PromptCaches(of.eager, prompts)
-    const take = (from: number, to: number, how: Executor) => {
-      for (const tokens of steps.slice(from, to)) readLogits(of, tokens, dispatch, how, caches.current)
-    }
-    const by = (how: Executor) => ({
-      prepare: () => {
-        caches.fresh()
-        take(0, UNTIMED_STEPS, how)
-      },
-      run: () => take(UNTIMED_STEPS, count, how),
-    })
-    const { prepare: preparePlain, run: plain } = by('eager')
-    return {
-      ...by(executor),
-      ...(executor === 'eager' ? {} : { preparePlain, plain }),
-      dispose: () => caches.dispose(),
+function openVariant(
+  model: MeasuredModel,
+  calls: Calls,
+  { dispatch, executor }: Described,
+  seed: number,
+): OpenVariant {
+  const twin = isTwin(dispatch) ? new TwinModel(model.eager, dispatch, seed) : undefined
+  const of = twin ?? model
+  const caches = calls.prompts ? new PromptCaches(of.eager, calls.prompts) : undefined
+  const by = isTwin(dispatch) ? {} : { dispatch } // a twin has nothing to dispatch
+  const take = (some: number[][][], how: Executor) => {
+    for (const tokens of some) {
+      const { logits } = of.forward(tokens, how, { ...by, cache: caches?.current, logits: 'last' })
+      logits.dataSync()
+      logits.dispose()
     }
   }
-  const caches = new PromptCaches(model.eager, prompts)
-  const { spread, touched, logits } = decodeRouting(model.eager, caches.fresh(), steps)
-  caches.dispose()
+  const runBy = (how: Executor) => ({
+    prepare: () => {
+      caches?.fresh()
+      take(calls.untimed, how)
+    },
+    run: () => take(calls.timed, how),
+  })
+  const plain = runBy('eager')
   return {
-    ...modelCaseFacts(model.config, 'decode', options),
-    spread,
-    variants: variantsOf(model, 'decode', options, touched, open),
-    read: () => logits.dataSync(),
-    dispose: () => logits.dispose(),
+    ...runBy(executor),
+    ...(executor === 'eager' ? {} : { preparePlain: plain.prepare, plain: plain.run }),
+    dispose: () => {
+      caches?.dispose()
+      twin?.dispose()
+    },
   }
 }
 
@@ -218,60 +230,26 @@ function mostKeys({ layers }: ModelConfig, { context }: CallShape): number {
   return Math.max(...layers.map(({ attention }) => context(attention)))
 }
 
-/** The spread over all timed steps, the experts that one call touches on average in each layer, the last step's logits. */
-function decodeRouting(model: MoeModel, cache: KvCache, steps: number[][][]) {
+/** The spread over all timed calls, the experts that one call touches on average in each layer, the last call's logits. */
+function routingOf(model: MoeModel, { prompts, untimed, timed }: Calls) {
+  const caches = prompts ? new PromptCaches(model, prompts) : undefined
+  const cache = caches?.fresh()
   const sums: Int32Array[] = []
   const touched: number[] = []
   let last: tf.Tensor | undefined
-  for (const tokens of steps.slice(UNTIMED_STEPS)) {
+  for (const tokens of untimed) tf.dispose(model.forward(tokens, { cache, logits: 'last' }).logits)
+  for (const tokens of timed) {
     last?.dispose()
     const { trace, logits } = model.forward(tokens, { cache, trace: true, logits: 'last' })
     last = logits
     trace.layers.forEach(({ tokensPerExpert }, layer) => {
       sums[layer] = tokensPerExpert.map((count, e) => count + (sums[layer]?.[e] ?? 0))
-      const used = tokensPerExpert.filter((count) => count > 0).length
-      touched[layer] = (touched[layer] ?? 0) + used / (steps.length - UNTIMED_STEPS)
+      touched[layer] =
+        (touched[layer] ?? 0) + tokensPerExpert.filter((count) => count > 0).length / timed.length
     })
   }
+  caches?.dispose()
   return { spread: spreadOf(sums), touched, logits: last as tf.Tensor }
-}
-
-function readLogits(
-  model: MeasuredModel,
-  tokens: number[][],
-  dispatch: Dispatch,
-  executor: Executor,
-  cache?: KvCache,
-): void {
-  const by = isTwin(dispatch) ? {} : { dispatch } // a twin has nothing to dispatch
-  const { logits } = model.forward(tokens, executor, { ...by, cache, logits: 'last' })
-  logits.dataSync()
-  logits.dispose()
-}
-
-function variantsOf(
-  model: MeasuredModel,
-  kind: ModelKind,
-  options: ModelCaseOptions,
-  touched: number[],
-  open: (by: MeasuredModel, dispatch: Dispatch, executor: Executor) => OpenVariant,
-): Variant[] {
-  return describeVariants(model.config, kind, options, touched).map((variant) => ({
-    ...variant,
-    open: () => {
-      const { dispatch, executor } = variant
-      if (!isTwin(dispatch)) return open(model, dispatch, executor)
-      const twin = new TwinModel(model.eager, dispatch, options.seed)
-      const opened = open(twin, dispatch, executor)
-      return {
-        ...opened,
-        dispose: () => {
-          opened.dispose()
-          twin.dispose()
-        },
-      }
-    },
-  }))
 }
 
 function mixtures({ layers }: ModelConfig): RouterConfig[] {

@@ -5,9 +5,8 @@ import { type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
 import { leaves } from '../../src/model/tree.ts'
 import { asLoaded, type MoeWeights } from '../../src/model/weights.ts'
 import type { LayerDims, LayerFacts } from '../schema.ts'
-import { disposeFeedForward, randomFeedForward } from './feed-forward.ts'
 import { layerBytes } from './memory.ts'
-import { RandomTensors } from './random-tensors.ts'
+import { disposeFeedForward, RandomTensors, randomFeedForward } from './random-weights.ts'
 import { LAYER_ROUTING } from './routing.ts'
 
 /** One mixture layer with random weights, that cases of several T share. */

@@ -48,7 +48,7 @@ async function alternate(flags: Flags): Promise<void> {
     `--${name}`,
     String(value),
   ])
-  const cases = CASES.map((measured) => [...common, '--json', ...measured])
+  const cases = CASES.map((measured) => [...common, ...measured])
   const { versions, rows } = await takeTurns(sides, cases, rounds)
   const conditions = {
     date,

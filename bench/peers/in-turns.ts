@@ -1,31 +1,19 @@
 import { z } from 'zod'
-import { TinymoeError } from '../../src/errors.ts'
-import { type Summary, summarize } from '../../src/samples.ts'
+import { summarize } from '../../src/samples.ts'
 import { remark } from '../../src/script/output.ts'
 import { table } from '../../src/text/columns.ts'
-import { ending, runCommand } from '../processes.ts'
+import { runCommand } from '../processes.ts'
 import { ChosenRow, ModelOutput, readOutput } from './output.ts'
 
 /** The last line of whole-model.ts and whole_model.py. */
 const Side = ModelOutput.extend({ rows: z.array(ChosenRow) })
 type Side = z.infer<typeof Side>
 
-/** A case by one implementation: the samples of all rounds, and what they come to. */
-export interface TurnsRow extends Omit<ChosenRow, 'chosen'>, Summary {
-  library: string
-  /** Share of sequences whose tokens are those of tinymoe; null where tinymoe has not run the case. */
-  sameTokens: number | null
-}
-
 /**
  * Runs `sides` (a command with its first arguments) in turns, each with the flags of every case, `rounds` times.
  * @throws TinymoeError with the words of a side that fails
  */
-export async function takeTurns(
-  sides: string[][],
-  cases: string[][],
-  rounds: number,
-): Promise<{ versions: Record<string, Side['versions']>; rows: TurnsRow[] }> {
+export async function takeTurns(sides: string[][], cases: string[][], rounds: number) {
   const versions: Record<string, Side['versions']> = {}
   const merged = new Map<string, Merged>()
   for (let round = 0; round < rounds; round++) {
@@ -45,12 +33,7 @@ type Merged = ChosenRow & { library: string }
 /** What one process measured. */
 async function turn(command: string, args: string[]): Promise<Side> {
   remark([command, ...args].join(' '))
-  const finished = await runCommand(command, args, { signal: new AbortController().signal })
-  if (finished.failure) throw new TinymoeError(`${command} cannot be started (${finished.failure})`)
-  const said = readOutput(finished, Side)
-  if (said && 'output' in said) return said.output
-  if (said) throw new TinymoeError(`${command}: ${said.problem}`)
-  throw new TinymoeError(`${command} ${ending(finished)}`)
+  return readOutput(command, await runCommand(command, args, { signal: new AbortController().signal }), Side)
 }
 
 function merge(merged: Map<string, Merged>, { library, rows }: Side): void {
@@ -62,7 +45,8 @@ function merge(merged: Map<string, Merged>, { library, rows }: Side): void {
   }
 }
 
-function summarized(merged: Merged[]): TurnsRow[] {
+/** The samples of all rounds, what they come to, and the share of sequences whose tokens are those of tinymoe; null where it has not run the case. */
+function summarized(merged: Merged[]) {
   return merged
     .toSorted((a, b) => b.kind.localeCompare(a.kind) || a.batch - b.batch)
     .map(({ chosen, ...facts }) => {
@@ -80,7 +64,7 @@ function sameTokens(a: number[][], b: number[][]): number {
   return same.filter(Boolean).length / same.length
 }
 
-export function turnsTable(rows: TurnsRow[]): string {
+export function turnsTable(rows: ReturnType<typeof summarized>): string {
   const cells = rows.map((row) => [
     `${row.kind}, batch ${row.batch}`,
     `${row.library} ${row.implementation}`,

@@ -1,8 +1,8 @@
 import { basename } from 'node:path'
 import { z } from 'zod'
-import { messageOf } from '../../src/errors.ts'
+import { messageOf, TinymoeError } from '../../src/errors.ts'
 import { ending, type Parent, runCommand } from '../processes.ts'
-import type { PeerOutcome, PeerReport, PeerRow } from '../schema.ts'
+import type { PeerReport, PeerRow } from '../schema.ts'
 import { modelWork, type PeerWork, peerRow } from './work.ts'
 
 const REPETITIONS = 5
@@ -29,12 +29,15 @@ const Output = z
 
 type Test = z.infer<typeof Output>[number]
 
-/** llama.cpp on a GGUF file of the person's choice: the prompt and the tokens that our model's cases have. */
+/**
+ * llama.cpp on a GGUF file of the person's choice: the prompt and the tokens that our model's cases have.
+ * @throws TinymoeError with why there is no report
+ */
 export async function llamaBench(
   { binary, gguf }: { binary: string; gguf: string },
   { model: { runtime }, plan }: PeerWork,
   parent: Parent,
-): Promise<PeerOutcome> {
+): Promise<PeerReport> {
   const { prefill, decode } = modelWork(plan)
   const flags = {
     '-m': gguf,
@@ -48,19 +51,13 @@ export async function llamaBench(
   const args = Object.entries(flags).flatMap(([flag, value]) => [flag, String(value)])
   const finished = await runCommand(binary, args, parent)
   const { code, stdout, failure } = finished
-  const none = (why: string): PeerOutcome => ({
-    peer: 'llama.cpp',
-    report: null,
-    problem: `llama.cpp was not measured: ${why}.`,
-  })
-  if (parent.signal.aborted) return none('the bench was interrupted')
-  if (failure) return none(`${binary} cannot be started (${failure}); --llama-bench names its llama-bench`)
-  if (code !== 0) return none(`${binary} ${ending(finished)}`)
+  if (failure) throw new TinymoeError(`${binary} cannot be started (${failure})`)
+  if (code !== 0) throw new TinymoeError(`${binary} ${ending(finished)}`)
   try {
-    return { peer: 'llama.cpp', report: reportOf(Output.parse(JSON.parse(stdout)), gguf), problem: null }
+    return reportOf(Output.parse(JSON.parse(stdout)), gguf)
   } catch (error) {
     const [cause] = messageOf(error).split('\n')
-    return none(`what ${binary} printed is not the JSON of a llama-bench (${cause})`)
+    throw new TinymoeError(`what ${binary} printed is not the JSON of a llama-bench (${cause})`)
   }
 }
 

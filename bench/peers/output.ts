@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { type Finished, lastLine } from '../processes.ts'
+import { TinymoeError } from '../../src/errors.ts'
+import { ending, type Finished, lastLine } from '../processes.ts'
 
 export const Samples = z.array(z.number()).min(1)
 
@@ -30,19 +31,19 @@ export const ModelOutput = PeerOutput.extend({ rows: z.array(ModelRow) })
 
 const Problem = z.object({ problem: z.string() })
 
-/** What a script printed last, or its own words for why that is nothing; null where it printed something else. */
-export function readOutput<T>(
-  { stdout }: Finished,
-  schema: z.ZodType<T>,
-): { output: T } | { problem: string } | null {
-  let said: unknown
+/**
+ * What the last line of a script's output says.
+ * @throws TinymoeError with why there is none: it did not start, its own words, or how it ended
+ */
+export function readOutput<T>(command: string, finished: Finished, schema: z.ZodType<T>): T {
+  if (finished.failure) throw new TinymoeError(`${command} cannot be started (${finished.failure})`)
   try {
-    said = JSON.parse(lastLine(stdout))
-  } catch {
-    return null
+    const said = JSON.parse(lastLine(finished.stdout))
+    const { data } = Problem.safeParse(said)
+    if (data) throw new TinymoeError(data.problem)
+    return schema.parse(said)
+  } catch (error) {
+    if (error instanceof TinymoeError) throw error
+    throw new TinymoeError(`${command} ${ending(finished)}`)
   }
-  const problem = Problem.safeParse(said)
-  if (problem.success) return problem.data
-  const output = schema.safeParse(said)
-  return output.success ? { output: output.data } : null
 }

@@ -8,7 +8,6 @@ import { MAX_THREADS } from '../../src/device/threads.ts'
 import { checkPromptLength } from '../../src/generate/generate.ts'
 import { type LoadedModel, loadModel } from '../../src/load-model.ts'
 import type { Executor } from '../../src/model/ways.ts'
-import { summarize } from '../../src/samples.ts'
 import { dtypeOption, executorOption, MAX_TOKENS, wholeNumber } from '../../src/script/arguments.ts'
 import { write } from '../../src/script/output.ts'
 import { runScript } from '../../src/script/run.ts'
@@ -25,12 +24,6 @@ interface Flags {
   samples: number
   executor?: Executor
   dtype?: Dtype
-  json?: boolean
-}
-
-interface Run {
-  ms: number
-  chosen: number[][]
 }
 
 /** Ids that whole_model.py makes too: a random number of 31 bits after the other (Park and Miller 1988). */
@@ -48,60 +41,50 @@ function promptLengths(prompt: number, batch: number): number[] {
   return Array.from({ length: batch }, (_, b) => prompt - Math.floor((b * prompt) / (2 * batch)))
 }
 
-function runPrefill(model: LoadedModel, prompt: number[]): Run {
-  const started = performance.now()
-  const { tokens } = model.greedy(prompt)
-  return { ms: performance.now() - started, chosen: [tokens] }
-}
-
-/** Milliseconds of `steps` greedy steps behind prompts, which are not counted. */
-function runDecode(model: LoadedModel, prompts: number[][], steps: number): Run {
-  const cache = model.createCache()
+/** Milliseconds of greedy calls, and the token of each sequence that each call chose: of the prompts, or of `steps` behind them. */
+function run(
+  model: LoadedModel,
+  prompts: number[][],
+  steps: number,
+): Pick<ChosenRow, 'chosen'> & { ms: number } {
+  const cache = steps > 0 ? model.createCache() : undefined
   try {
-    let { tokens } = model.greedy(prompts, { cache })
-    const chosen: number[][] = []
-    const started = performance.now()
-    for (let step = 0; step < steps; step++) {
-      const fed = tokens.map((token) => [token])
-      tokens = model.greedy(fed, { cache }).tokens
-      chosen.push(tokens)
+    const calls = Math.max(1, steps)
+    let fed = prompts
+    const call = () => {
+      const { tokens } = model.greedy(fed, { cache })
+      fed = tokens.map((token) => [token])
+      return tokens
     }
+    if (steps > 0) call()
+    const started = performance.now()
+    const chosen = Array.from({ length: calls }, call)
     return { ms: performance.now() - started, chosen }
   } finally {
-    cache.dispose()
+    cache?.dispose()
   }
 }
 
 /** The first run warms up. */
-function sample(run: () => Run, samples: number): Pick<ChosenRow, 'samplesMs' | 'chosen'> {
-  run()
-  const runs = Array.from({ length: samples }, run)
+function sample(model: LoadedModel, prompts: number[][], steps: number, samples: number) {
+  run(model, prompts, steps)
+  const runs = Array.from({ length: samples }, () => run(model, prompts, steps))
   return { samplesMs: runs.map(({ ms }) => ms), chosen: runs[0].chosen }
 }
 
 function measure(model: LoadedModel, { prefill, decode, prompt, batch, samples }: Flags): ChosenRow[] {
   const { executor: implementation, config } = model
+  const idsOf = (length: number, b: number) => promptIds(length, b, config.vocabSize)
   const rows: ChosenRow[] = []
   if (prefill > 0) {
-    const ids = promptIds(prefill, 0, config.vocabSize)
     const facts = { kind: 'prefill', implementation, batch: 1, tokens: prefill } as const
-    rows.push({ ...facts, ...sample(() => runPrefill(model, ids), samples) })
+    rows.push({ ...facts, ...sample(model, [idsOf(prefill, 0)], 0, samples) })
   }
   if (decode > 0) {
-    const prompts = promptLengths(prompt, batch).map((length, b) => promptIds(length, b, config.vocabSize))
     const facts = { kind: 'decode', implementation, batch, tokens: decode * batch } as const
-    rows.push({ ...facts, ...sample(() => runDecode(model, prompts, decode), samples) })
+    rows.push({ ...facts, ...sample(model, promptLengths(prompt, batch).map(idsOf), decode, samples) })
   }
   return rows
-}
-
-function printed(rows: ChosenRow[]): string {
-  const lines = rows.map(({ kind, implementation, batch, tokens, samplesMs }) => {
-    const { medianMs } = summarize(samplesMs)
-    const rate = (tokens * 1000) / medianMs
-    return `${kind} ${implementation} batch ${batch}: ${medianMs.toFixed(1)} ms, ${rate.toFixed(1)} tokens/s\n`
-  })
-  return lines.join('')
 }
 
 function checkSizes(model: LoadedModel, { prefill, prompt, decode, batch }: Flags): void {
@@ -118,8 +101,7 @@ async function timeModel(flags: Flags): Promise<void> {
     const rows = measure(model, flags)
     const { tensorflowVersion, nodeVersion, threads, threadsReason } = model.runtime
     const versions = { tensorflow: tensorflowVersion, node: nodeVersion }
-    const report = { library: 'tinymoe', versions, threads, threadsReason, rows }
-    await write(flags.json ? `${JSON.stringify(report)}\n` : printed(rows))
+    await write(`${JSON.stringify({ library: 'tinymoe', versions, threads, threadsReason, rows })}\n`)
   } finally {
     model.dispose()
   }
@@ -137,7 +119,6 @@ const program = new Command('tsx bench/peers/whole-model.ts')
   .option('--samples <n>', 'timed runs of each case', wholeNumber(1, 10_000), 5)
   .addOption(executorOption())
   .addOption(dtypeOption())
-  .option('--json', 'print one JSON value')
   .action(timeModel)
 
 await runScript(program)

@@ -1,11 +1,10 @@
 """Times a whole model of the transformers library: prefill, and greedy decode through its cache.
 
-With --json the last line printed is JSON, in the form that bench/peers/whole-model.ts prints of tinymoe. On the processor, in
+The last line printed is JSON, in the form that bench/peers/whole-model.ts prints of tinymoe. On the processor, in
 float32 unless --dtype says otherwise. Runs of the implementations take turns, so that a busy moment meets them alike.
 """
 
 import argparse
-import statistics
 import time
 
 from peer import IMPLEMENTATIONS, needed, print_report, stop
@@ -111,7 +110,6 @@ def parse():
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--samples", type=int, default=5)
     parser.add_argument("--experts", nargs="+", default=IMPLEMENTATIONS, help="experts implementations")
-    parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
 
@@ -126,13 +124,7 @@ def main():
         stop(f"transformers does not load {args.model} ({str(error).splitlines()[0]})")
     with torch.inference_mode():
         rows = measure(model, args)
-    if args.json:
-        print_report(args.threads, rows, [transformers, torch])
-        return
-    for row in rows:
-        median = statistics.median(row["samplesMs"])
-        rate = row["tokens"] * 1000 / median
-        print(f"{row['kind']:8} {row['implementation']:11} batch {row['batch']}: {median:.1f} ms, {rate:.1f} tokens/s")
+    print_report(args.threads, rows, [transformers, torch])
 
 
 main()

@@ -1,26 +1,18 @@
 import type { EvalReport } from '../../src/eval/types.ts'
 import { markdownTable } from '../report/markdown.ts'
 import { type Column, tableOf } from '../report/section.ts'
-import {
-  type Cell,
-  concludeDomains,
-  type Difference,
-  domainDifferences,
-  type StudyReport,
-  signed,
-} from '../study/summary.ts'
+import { type Difference, domainDifferences, type StudyReport, signed } from '../study/summary.ts'
 import type { Quality } from './read.ts'
 
 /** All numbers of the picture, and what they say in a sentence. */
 export function qualityMarkdown({ shipped, study }: Quality): string {
-  return [
+  const paragraphs = [
     '# Quality',
-    '',
     'Loss in nats a token on held-out texts, mean of the domains; lower is better. Made by `npx tsx bench/quality.ts`.',
-    ...(shipped.length > 0 ? ['', ...shippedSection(shipped)] : []),
-    ...(study ? ['', ...studySection(study)] : []),
-    '',
-  ].join('\n')
+    ...(shipped.length > 0 ? shippedSection(shipped) : []),
+    ...(study ? studySection(study) : []),
+  ]
+  return `${paragraphs.join('\n\n')}\n`
 }
 
 function shippedSection(shipped: Quality['shipped']): string[] {
@@ -40,10 +32,7 @@ function shippedSection(shipped: Quality['shipped']): string[] {
   ])
   return [
     '## The shipped models',
-    '',
-    `One training each, so how much is chance is not known. Split ${split}, ${samples} documents of a domain, seed ${seed}; matrix FLOPs`,
-    `of a forward at ${first.cost.flopContext} keys; sums with the working written out, pairs that no training text has.`,
-    '',
+    `One training each, so how much is chance is not known. Split ${split}, ${samples} documents of a domain, seed ${seed}; matrix FLOPs of a forward at ${first.cost.flopContext} keys; sums with the working written out, pairs that no training text has.`,
     markdownTable(table),
   ]
 }
@@ -53,9 +42,8 @@ function sums(headline: EvalReport['headline']): string {
   return `${headline.worked.correct}/${headline.worked.total}`
 }
 
-function studySection({ conditions, cells, differences, conclusion, runs, planned }: StudyReport): string[] {
-  const { rows, length, peakLearningRate, method } = conditions
-  const state = runs.length < planned ? ` **Not finished: ${runs.length} of ${planned} trainings.**` : ''
+/** What the trainings cost and came to, and how they differ seed by seed. */
+export function studyTables({ cells, differences }: Pick<StudyReport, 'cells' | 'differences'>) {
   const losses = tableOf(cells, [
     ['equal', ({ budget }) => budget],
     ['preset', ({ preset }) => preset],
@@ -63,42 +51,14 @@ function studySection({ conditions, cells, differences, conclusion, runs, planne
     ['active', ({ activeParameters }) => count(activeParameters)],
     ['FLOPs a token', ({ flopsPerToken }) => count(flopsPerToken)],
     ['tokens', ({ tokens }) => count(tokens)],
-    ...TRAINING_COLUMNS.map(
-      ([heading, ...column]) => [heading.replace('TFLOP', 'training TFLOP'), ...column] as const,
-    ),
+    ['training TFLOP', ({ trainingFlops }) => (trainingFlops / 1e12).toFixed(2)],
+    ['loss', ({ mean }) => mean.toFixed(3)],
+    ['min', ({ min }) => min.toFixed(3)],
+    ['max', ({ max }) => max.toFixed(3)],
+    ['seeds', ({ values }) => String(values.length)],
   ])
-  return [
-    '## Seeds',
-    '',
-    `${conclusion}${state}`,
-    '',
-    `The presets at half the width, ${rows} x ${length} tokens a step, peak learning rate ${peakLearningRate} for all. ${method}`,
-    '',
-    markdownTable(losses),
-    '',
-    'Differences, seed by seed (below zero: the first has the lower loss):',
-    '',
-    markdownTable(tableOf(differences, [['equal', ({ budget }) => budget], ...DIFFERENCE_COLUMNS])),
-    '',
-    concludeDomains(runs),
-    '',
-    markdownTable(
-      tableOf(
-        domainDifferences(runs).map(({ domain, difference }) => ({ ...difference, domain })),
-        [['domain', ({ domain }) => domain], ...DIFFERENCE_COLUMNS],
-      ),
-    ),
-  ]
+  return { losses, pairs: tableOf(differences, [['equal', ({ budget }) => budget], ...DIFFERENCE_COLUMNS]) }
 }
-
-/** What a training cost and came to, over its seeds. */
-export const TRAINING_COLUMNS: Column<Cell>[] = [
-  ['TFLOP', ({ trainingFlops }) => (trainingFlops / 1e12).toFixed(2)],
-  ['loss', ({ mean }) => mean.toFixed(3)],
-  ['min', ({ min }) => min.toFixed(3)],
-  ['max', ({ max }) => max.toFixed(3)],
-  ['seeds', ({ values }) => String(values.length)],
-]
 
 const DIFFERENCE_COLUMNS: Column<Difference>[] = [
   ['difference', ({ preset, than }) => `${preset} less ${than}`],
@@ -109,6 +69,24 @@ const DIFFERENCE_COLUMNS: Column<Difference>[] = [
   ],
   ['each seed', ({ values }) => values.map(signed).join(', ')],
 ]
+
+function studySection(study: StudyReport): string[] {
+  const { conditions, conclusion, runs, planned } = study
+  const { rows, length, peakLearningRate, method } = conditions
+  const state = runs.length < planned ? ` **Not finished: ${runs.length} of ${planned} trainings.**` : ''
+  const { losses, pairs } = studyTables(study)
+  const domains = domainDifferences(runs).map(({ domain, difference }) => ({ ...difference, domain }))
+  return [
+    '## Seeds',
+    `${conclusion}${state}`,
+    `The presets at half the width, ${rows} x ${length} tokens a step, peak learning rate ${peakLearningRate} for all. ${method}`,
+    markdownTable(losses),
+    'Differences, seed by seed (below zero: the first has the lower loss):',
+    markdownTable(pairs),
+    'Domain by domain, at equal tokens:',
+    markdownTable(tableOf(domains, [['domain', ({ domain }) => domain], ...DIFFERENCE_COLUMNS])),
+  ]
+}
 
 function count(n: number): string {
   return n.toLocaleString('en')

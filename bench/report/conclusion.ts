@@ -1,5 +1,5 @@
 import { greatest } from 'd3-array'
-import type { Dispatch, Row } from '../schema.ts'
+import type { Row } from '../schema.ts'
 import { capitalised, listed } from './format.ts'
 import { type ComparedRow, firstCase, isCompared, type Subject, tokenSweep } from './select.ts'
 
@@ -15,8 +15,7 @@ export function conclude(rows: Row[], subject: Subject): string {
 
 /** The most tokens first. */
 function layerClause(rows: Row[], subject: Subject): string[] {
-  const of = (dispatch: Dispatch) => tokenSweep(rows, subject, dispatch).filter(isCompared).reverse()
-  const sparse = of('sparse')
+  const sparse = tokenSweep(rows, subject, 'sparse').filter(isCompared).reverse()
   const those = (verdict: Verdict) => sparse.filter((row) => verdictOf(row) === verdict)
   const [won, even, lost] = [those('faster'), those('even'), those('slower')]
   const best = greatest(won.length > 0 ? won : sparse, ({ speedup }) => speedup)
@@ -34,16 +33,9 @@ function layerClause(rows: Row[], subject: Subject): string[] {
       `on one layer sparse dispatch is ${times(best)} times as fast as dense at ${at(best)} (ideal ${idealOf(best)})`,
       ...others.map((row) => `${times(row)} times at ${at(row)}`),
       ...(even.length > 0 ? [`not clearly faster at ${even.map(at).join(', ')}`] : []),
-      ...(lost.length > 0 ? [`slower at ${lost.map((row) => lossOf(row, of('gather'))).join(', ')}`] : []),
+      ...(lost.length > 0 ? [`slower at ${lost.map((row) => `${at(row)} (${times(row)})`).join(', ')}`] : []),
     ]),
   ]
-}
-
-/** What a loss was, and whether `gather`, which is for few tokens, did better. */
-function lossOf(row: ComparedRow, gathers: ComparedRow[]): string {
-  const gather = gathers.find(({ tokens, speedup }) => tokens === row.tokens && speedup > row.speedup)
-  const better = gather ? `, where gather is ${times(gather)} times as fast as dense` : ''
-  return `T=${row.tokens} (${times(row)}${better})`
 }
 
 function modelClause(rows: Row[], { executor }: Subject): string[] {

@@ -4,28 +4,11 @@ import { InputError } from '../../src/errors.ts'
 import { readEvaluation } from '../../src/eval/read.ts'
 import type { EvalReport } from '../../src/eval/types.ts'
 
-/** What the page shows of an evaluation. */
-export interface EvalSummary {
-  name: string
-  /** It has a layer with experts. */
-  mixture: boolean
-  split: string
-  /** Nats a token. */
-  loss: number
-  flopsPerToken: number
-  total: number
-  active: number
-}
+export type Evaluations = ReturnType<typeof evaluationsIn>
+export type EvalSummary = ReturnType<typeof summaryOf>
 
-/** What was found of evaluations beside a report. */
-export interface Evaluations {
-  found: EvalSummary[]
-  /** A sentence for each file that is none. */
-  problems: string[]
-}
-
-/** Evaluations in a folder, `eval-*.json` by name. */
-export function evaluationsIn(folder: string): Evaluations {
+/** Evaluations in a folder, `eval-*.json` by name, and a sentence for each file that is none. */
+export function evaluationsIn(folder: string) {
   const found: EvalSummary[] = []
   const problems: string[] = []
   const files = readdirSync(folder).filter((name) => /^eval-.*\.json$/.test(name))
@@ -40,7 +23,8 @@ export function evaluationsIn(folder: string): Evaluations {
   return { found, problems }
 }
 
-function summaryOf({ model, split, loss, cost }: EvalReport): EvalSummary {
+/** What the page shows of an evaluation; a mixture has a layer with experts. */
+function summaryOf({ model, split, loss, cost }: EvalReport) {
   const { total, active } = cost.parameters
   return {
     name: model.name,

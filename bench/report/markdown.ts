@@ -1,7 +1,7 @@
 import type { BenchReport } from '../schema.ts'
 import { conditionLines, methodLines } from './conditions.ts'
 import { remarks } from './remarks.ts'
-import type { Section } from './section.ts'
+import type { Section, Table } from './section.ts'
 import { everyRow, leftOut, sections } from './tables.ts'
 
 /** The stored report for people: conclusion, remarks, tables, conditions, every row. */
@@ -11,11 +11,11 @@ export function markdown(report: BenchReport): string {
     `# Bench on ${report.conditions.runtime.deviceName ?? report.conditions.runtime.device}\n`,
     `${report.conclusion}\n`,
     ...list(remarks(report)),
-    ...sections(report).map((section) => markdownSection(section)),
+    ...sections(report).map(markdownSection),
     '## Conditions\n',
     ...list([...conditionLines(report), ...methodLines(report)]),
     markdownSection(everyRow(report)),
-    ...(missing.rows.length > 0 ? [markdownSection(missing, 'words')] : []),
+    ...(missing.rows.length > 0 ? [markdownSection(missing)] : []),
     'docs/bench.md says how to read this and how it was measured.\n',
   ].join('\n')
 }
@@ -24,17 +24,14 @@ function list(lines: string[]): string[] {
   return lines.length > 0 ? [lines.map((line) => `- ${line}\n`).join('')] : []
 }
 
-function markdownSection(section: Section, holds?: 'words'): string {
+function markdownSection(section: Section): string {
   const { title, sentence } = section
-  return `${[`## ${title}`, ...(sentence ? [sentence] : []), markdownTable(section, holds)].join('\n\n')}\n`
+  return `${[`## ${title}`, ...(sentence ? [sentence] : []), markdownTable(section)].join('\n\n')}\n`
 }
 
 /** Columns but the first hold numbers, unless they hold words. */
-export function markdownTable(
-  { columns, rows }: Pick<Section, 'columns' | 'rows'>,
-  holds: 'numbers' | 'words' = 'numbers',
-): string {
-  const rule = columns.map((_, i) => (i === 0 || holds === 'words' ? '---' : '---:'))
+export function markdownTable({ columns, rows, words }: Table): string {
+  const rule = columns.map((_, i) => (i === 0 || words ? '---' : '---:'))
   return [columns, rule, ...rows]
     .map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`)
     .join('\n')

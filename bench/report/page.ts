@@ -1,16 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { escapeXml } from '../../src/text/xml.ts'
-import type { BenchReport, Dispatch } from '../schema.ts'
+import type { BenchReport } from '../schema.ts'
+import { latencySection, speedupSection, sweepsSection } from './along.ts'
 import { conditionLines, methodLines } from './conditions.ts'
 import type { Evaluations } from './evaluations.ts'
-import { latencySection, speedupSection } from './over-tokens.ts'
-import { colourOf, colourVariables, LOOKS } from './palette.ts'
+import { gapSection } from './gap.ts'
+import { colourOf, LOOKS } from './palette.ts'
 import { parametersSection } from './parameters.ts'
 import { qualitySection } from './quality.ts'
 import { remarks } from './remarks.ts'
 import { rooflineSection } from './roofline.ts'
-import type { LegendEntry, Panel, Section } from './section.ts'
-import { sweepsSection } from './sweeps.ts'
+import type { LegendEntry, Panel, Section, Table } from './section.ts'
 import { everyRow, leftOut, sections } from './tables.ts'
 import { workSection } from './work.ts'
 
@@ -20,6 +20,7 @@ const STYLE = readFileSync(new URL('page.css', import.meta.url), 'utf8')
 export function benchPage(report: BenchReport, evaluations: Evaluations): string {
   const parts = [
     speedupSection(report),
+    gapSection(report),
     latencySection(report),
     rooflineSection(report),
     workSection(report),
@@ -37,8 +38,6 @@ export function benchPage(report: BenchReport, evaluations: Evaluations): string
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>${title}</title>
 <style>
-:root { ${colourVariables('light')} }
-@media (prefers-color-scheme: dark) { :root { ${colourVariables('dark')} } }
 ${STYLE}</style>
 </head>
 <body>
@@ -70,44 +69,27 @@ function headerOf(report: BenchReport): string {
     paragraph(meta, 'meta'),
     paragraph(report.conclusion, 'conclusion'),
     ...remarks(report).map((remark) => paragraph(remark, 'remark')),
-    ...(missing.rows.length > 0 ? [folded('Rows left out, and why', htmlTable(missing, 'words'))] : []),
+    ...(missing.rows.length > 0 ? [folded('Rows left out, and why', htmlTable(missing))] : []),
     folded('Conditions', `<ul>${conditions.join('\n')}</ul>`),
   ].join('\n')
 }
 
-/** Text as a paragraph, or nothing. */
-function paragraph(text: string | undefined, className?: string): string {
-  return text ? `<p${className ? ` class="${className}"` : ''}>${escapeXml(text)}</p>` : ''
+function paragraph(text: string, className: string): string {
+  return `<p class="${className}">${escapeXml(text)}</p>`
 }
 
 /** A section with its pictures; the table is folded under them. */
-function pictureSection({
-  id,
-  title,
-  sentence,
-  missing,
-  note,
-  dispatches = [],
-  panels = [],
-  ...table
-}: Section): string {
+function pictureSection({ id, title, sentence, dispatches = [], panels = [], ...table }: Section): string {
+  const keys = dispatches.map((name) => ({ colour: colourOf(name), ...LOOKS[name] }))
   return [
     `<section id="${id}">`,
     `<h2>${escapeXml(title)}</h2>`,
-    paragraph(sentence),
-    paragraph(missing, 'missing'),
-    dispatches.length > 0 ? dispatchLegend(dispatches) : '',
-    ...(panels.length > 0
-      ? [
-          `<div class="panels ${columnsOf(panels.length)}">${panels.map(figureOf).join('\n')}</div>`,
-          paragraph(note, 'note'),
-        ]
-      : []),
-    table.rows.length > 0 ? folded('The numbers', htmlTable(table)) : '',
+    paragraph(sentence, 'note'),
+    legendOf(keys),
+    `<div class="panels ${columnsOf(panels.length)}">${panels.map(figureOf).join('\n')}</div>`,
+    table.rows.length > 0 ? folded('The numbers', htmlTable(table)) : paragraph('Not measured.', 'missing'),
     '</section>',
-  ]
-    .filter(Boolean)
-    .join('\n')
+  ].join('\n')
 }
 
 /** A section of numbers alone. */
@@ -121,13 +103,8 @@ function columnsOf(panels: number): 'single' | 'pairs' | 'triples' {
   return panels === 2 || panels === 4 ? 'pairs' : 'triples'
 }
 
-function figureOf({ caption, svg, legend }: Panel): string {
-  const under = legend ? legendOf(legend) : ''
-  return `<figure><figcaption>${escapeXml(caption)}</figcaption>${svg}${under}</figure>`
-}
-
-function dispatchLegend(dispatches: Dispatch[]): string {
-  return legendOf(dispatches.map((name) => ({ colour: colourOf(name), ...LOOKS[name] })))
+function figureOf({ caption, svg, legend = [] }: Panel): string {
+  return `<figure><figcaption>${escapeXml(caption)}</figcaption>${svg}${legendOf(legend)}</figure>`
 }
 
 /** A key an entry, in its colour; a swatch where there is no shape to tell it by. */
@@ -144,14 +121,11 @@ function folded(summary: string, content: string): string {
   return `<details><summary>${escapeXml(summary)}</summary>\n${content}\n</details>`
 }
 
-/** The first column names the rows; the others hold numbers, or words. */
-function htmlTable(
-  { columns, rows }: Pick<Section, 'columns' | 'rows'>,
-  holds: 'numbers' | 'words' = 'numbers',
-): string {
+/** The first column names the rows. */
+function htmlTable({ columns, rows, words = false }: Table): string {
   const head = columns.map((cell) => `<th scope="col">${escapeXml(cell)}</th>`).join('')
   const body = rows.map(([name, ...cells]) => {
     return `<tr><th scope="row">${escapeXml(name)}</th>${cells.map((cell) => `<td>${escapeXml(cell)}</td>`).join('')}</tr>`
   })
-  return `<div class="wide"><table class="${holds}"><thead><tr>${head}</tr></thead><tbody>\n${body.join('\n')}\n</tbody></table></div>`
+  return `<div class="wide"><table${words ? ' class="words"' : ''}><thead><tr>${head}</tr></thead><tbody>\n${body.join('\n')}\n</tbody></table></div>`
 }

@@ -2,7 +2,7 @@ import * as Plot from '@observablehq/plot'
 import { countParameters } from '../../src/cost/parameters.ts'
 import { publishedModels, publishedShape } from '../../src/cost/published.ts'
 import type { BenchReport } from '../schema.ts'
-import { centred, logScale, panel } from './charts.ts'
+import { centred, logScale, panel } from './chart.ts'
 import { percent, short } from './format.ts'
 import { type Panel, type Section, tableOf } from './section.ts'
 
@@ -26,15 +26,12 @@ export function parametersSection({ model, layer }: BenchReport): Section {
       return { name: one.name.replace(/^.*\//, ''), total: counted.total, active: counted.active }
     })
     .sort((a, b) => a.total - b.total)
-  const shares = published.map((size) => size.active / size.total).filter((share) => share < 1)
-  const [least, most] = [Math.min(...shares), Math.max(...shares)].map(percent)
-  const [ofModel, ofLayer] = own.map(shareOf)
   const all = [...own, ...published]
   return {
     id: 'parameters',
     title: 'Total against active parameters',
-    sentence: `A token uses ${ofModel} of the parameters of ${model.name} and ${ofLayer} of the layer's; in the ${shares.length} published mixtures shown ${least} to ${most}.`,
-    note: 'Memory is paid for all parameters, FLOPs only for the active ones. tinymoe inspect has the sources.',
+    sentence:
+      'Memory is paid for all parameters, FLOPs only for the active ones. tinymoe inspect has the sources.',
     panels: [sizesPanel(all)],
     ...tableOf(all, [
       ['model', ({ name }) => name],
@@ -53,7 +50,6 @@ function shareOf({ total, active }: Size): string {
 const NAME_CHARACTER = 6.4
 
 function sizesPanel(sizes: Size[]): Panel {
-  const amounts = sizes.flatMap(({ total, active }) => [total, active])
   return panel(
     {
       id: 'sizes',
@@ -70,7 +66,7 @@ function sizesPanel(sizes: Size[]): Panel {
       marginRight: 48,
       marginTop: 10,
       x: {
-        ...logScale(Math.min(...amounts) / 1.5, Math.max(...amounts) * 1.5),
+        ...logScale(sizes.flatMap(({ total, active }) => [total, active])),
         ...centred('parameters'),
         grid: true,
       },

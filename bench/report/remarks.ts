@@ -1,3 +1,4 @@
+import { group } from 'd3-array'
 import type { RuntimeReport } from '../../src/device/index.ts'
 import { type BenchReport, CASE_KINDS, type CaseKind, isTwin, type Row } from '../schema.ts'
 
@@ -72,35 +73,12 @@ function leftOutRemark(rows: Row[]): string[] {
     const among = (some: Row[]) => some.filter((row) => row.kind === kind).length
     return among(left) > 0 ? [`${among(left)} of ${among(rows)} of ${kind}`] : []
   })
-  const reasons = kindsOf(left.map(({ skipped }) => skipped ?? ''))
-  return [
-    `Rows left out: ${kinds.join(', ')}. Why: ${reasons.map(({ text, count }) => `${text} (${count})`).join('; ')}.`,
-  ]
-}
-
-/** Texts that differ in their numbers alone as one, with the least and the most of each number; the commonest first. */
-function kindsOf(texts: string[]): { text: string; count: number }[] {
-  const kinds = new Map<string, string[]>()
-  for (const text of texts) {
-    const words = text.replace(NUMBER, '#')
-    kinds.set(words, [...(kinds.get(words) ?? []), text])
-  }
-  return [...kinds.values()]
+  // Reasons that differ in their numbers alone are one, in the words of the first.
+  const alike = [...group(left, ({ skipped }) => skipped?.replace(/\d+(?:\.\d+)?/g, '#')).values()]
+  const reasons = alike
     .toSorted((a, b) => b.length - a.length)
-    .map((alike) => ({ text: ranged(alike), count: alike.length }))
-}
-
-const NUMBER = /\d+(?:\.\d+)?/g
-
-function ranged(alike: string[]): string {
-  const numbers = alike.map((text) => text.match(NUMBER) ?? [])
-  let at = 0
-  return alike[0].replace(NUMBER, () => {
-    const sorted = numbers.map((found) => found[at]).sort((a, b) => Number(a) - Number(b))
-    at++
-    const [least, most] = [sorted[0], sorted[sorted.length - 1]]
-    return least === most ? least : `${least} to ${most}`
-  })
+    .map((some) => `${some[0].skipped} (${some.length})`)
+  return [`Rows left out: ${kinds.join(', ')}. Why: ${reasons.join('; ')}.`]
 }
 
 function names(rows: Row[]): string {

@@ -1,27 +1,20 @@
 import * as Plot from '@observablehq/plot'
 import type { MachineReadings } from '../../src/device/index.ts'
-import type { BenchReport, Row } from '../schema.ts'
-import { byDispatch, centred, HALO, logScale, panel, upright } from './charts.ts'
+import type { BenchReport } from '../schema.ts'
+import { byDispatch, centred, logScale, panel, upright } from './chart.ts'
 import { capitalised, percent, short } from './format.ts'
 import { type Panel, type Section, tableOf } from './section.ts'
 import { dispatchesIn, EXECUTOR_WORDS, executorsOf } from './select.ts'
 
-/** A row as a point under the roofs. */
-export interface RooflinePoint {
-  row: Row
-  /** FLOP by weight byte that the call has to read. */
-  intensity: number
-  gflops: number
-  /** What the machine allows at this intensity. */
-  roof: number
-}
+type RooflinePoint = ReturnType<typeof rooflinePoints>[number]
 
 /** GFLOP/s that can be reached at an intensity: Williams, Waterman and Patterson (2009). GB/s times FLOP/byte is GFLOP/s. */
 export function roofAt(intensity: number, { matmulGflops, memoryGbPerS }: MachineReadings): number {
   return Math.min(matmulGflops, memoryGbPerS * intensity)
 }
 
-export function rooflinePoints({ rows, conditions }: BenchReport): RooflinePoint[] {
+/** Rows under the roofs, at their FLOPs for a weight byte that the call has to read. */
+export function rooflinePoints({ rows, conditions }: BenchReport) {
   return rows.flatMap((row) => {
     if (row.gflopsPerSecond === null || row.weightBytes === 0) return []
     const intensity = (row.flopsCounted ?? row.flops) / row.weightBytes
@@ -33,11 +26,11 @@ export function rooflinePoints({ rows, conditions }: BenchReport): RooflinePoint
 export function rooflineSection(report: BenchReport): Section {
   const points = rooflinePoints(report)
   const { machine } = report.conditions
+  const ridge = machine.matmulGflops / machine.memoryGbPerS
   return {
     id: 'roofline',
     title: 'Roofline: what bounds each case',
-    sentence: sentenceOf(points, machine),
-    note: 'Under the slope memory bounds, under the flat part arithmetic. Above the slope weights came from a cache, above the flat part its reading was disturbed.',
+    sentence: `${points.filter(({ intensity }) => intensity < ridge).length} of ${points.length} timed cases do fewer than ${short(ridge)} FLOPs for a byte of weights: memory bounds those, arithmetic the others. Above the slope weights came from a cache.`,
     dispatches: dispatchesIn(points.map(({ row }) => row)),
     panels: (['layer', 'model'] as const).flatMap((kind) =>
       executorsOf(report, kind).flatMap((executor) => {
@@ -66,41 +59,29 @@ function rooflinePanel(
   id: string,
   caption: string,
 ): Panel {
-  const ridge = machine.matmulGflops / machine.memoryGbPerS
-  const intensities = [ridge, ...all.map(({ intensity }) => intensity)]
-  const [least, most] = [Math.min(...intensities) / 1.6, Math.max(...intensities) * 1.6]
-  const speeds = [machine.matmulGflops, roofAt(least, machine), ...all.map(({ gflops }) => gflops)]
-  const roofs = [least, ridge, most].map((intensity) => ({ intensity, gflops: roofAt(intensity, machine) }))
-  const readings = [`${short(machine.matmulGflops)} GFLOP/s`, `${short(machine.memoryGbPerS)} GB/s`]
-  const named = (i: number, place: Plot.TextOptions) =>
-    Plot.text([roofs[1]], { ...HALO, x: 'intensity', y: 'gflops', text: () => readings[i], ...place })
+  const { matmulGflops, memoryGbPerS } = machine
+  const x = logScale([matmulGflops / memoryGbPerS, ...all.map(({ intensity }) => intensity)])
+  const [least, most] = x.domain as number[]
+  const y = logScale([matmulGflops, roofAt(least, machine), ...all.map(({ gflops }) => gflops)])
+  const corners = [least, matmulGflops / memoryGbPerS, most]
+  const roofs = corners.map((intensity) => ({ intensity, gflops: roofAt(intensity, machine) }))
+  const at = { x: 'intensity', y: 'gflops' }
   return panel(
     {
       id: `roofline-${id}`,
-      caption,
+      caption: `${caption}: ${short(matmulGflops)} GFLOP/s, ${short(memoryGbPerS)} GB/s`,
     },
     {
       height: 320,
-      x: { ...logScale(least, most), ...centred('FLOP per weight byte') },
-      y: upright('GFLOP/s', logScale(Math.min(...speeds) / 1.5, Math.max(...speeds) * 1.8)),
+      x: { ...x, ...centred('FLOP per weight byte') },
+      y: upright('GFLOP/s', y),
       marks: [
-        Plot.lineY(roofs, { x: 'intensity', y: 'gflops', stroke: 'currentColor', strokeWidth: 1.5 }),
-        named(0, { textAnchor: 'start', dx: 4, dy: -9 }),
-        named(1, { textAnchor: 'end', dx: -14, dy: 8 }),
+        Plot.lineY(roofs, { ...at, stroke: 'currentColor', strokeWidth: 1.5 }),
         // Points show through: many lie on each other.
         ...byDispatch(
           points.map((point) => ({ ...point, dispatch: point.row.dispatch })),
           (own, { colour, symbol }) => [
-            Plot.dot(own, {
-              x: 'intensity',
-              y: 'gflops',
-              fill: colour,
-              fillOpacity: 0.7,
-              symbol,
-              r: 3.5,
-              title: hint,
-              className: 'case',
-            }),
+            Plot.dot(own, { ...at, fill: colour, fillOpacity: 0.7, symbol, r: 3.5, title: hint }),
           ],
         ),
       ],
@@ -110,11 +91,4 @@ function rooflinePanel(
 
 function hint({ row, intensity, gflops, roof }: RooflinePoint): string {
   return `${row.id}: ${short(intensity)} FLOP per byte, ${short(gflops)} GFLOP/s, ${percent(gflops / roof)} of the roof`
-}
-
-function sentenceOf(points: RooflinePoint[], machine: MachineReadings): string {
-  if (points.length === 0) return 'No case was timed, so there is nothing to put under the roofs.'
-  const ridge = machine.matmulGflops / machine.memoryGbPerS
-  const bound = points.filter(({ intensity }) => intensity < ridge).length
-  return `Memory bounds ${bound} of ${points.length} timed cases: they do fewer than ${short(ridge)} FLOPs for a byte of weights.`
 }

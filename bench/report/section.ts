@@ -16,21 +16,22 @@ export interface Panel {
   legend?: LegendEntry[]
 }
 
-/** A part of a report, as every renderer takes it: what the numbers are or say, the numbers, and pictures of them. */
-export interface Section {
-  /** For links into the page. */
-  id: string
-  title: string
-  /** Made from the data, whichever way it went. */
-  sentence: string
+/** Headings, and rows of cells. */
+export interface Table {
   columns: string[]
   /** The first column is a name. */
   rows: string[][]
+  /** Whether all columns hold words, not numbers. */
+  words?: boolean
+}
+
+/** A part of a report, as every renderer takes it: what the numbers are or say, the numbers, and pictures of them. */
+export interface Section extends Table {
+  /** For links into the page. */
+  id: string
+  title: string
+  sentence: string
   panels?: Panel[]
-  /** How to read the pictures. */
-  note?: string
-  /** What should be in the pictures and was not measured; empty when all was. */
-  missing?: string
   /** Dispatches that appear in the pictures, for the legend. */
   dispatches?: Dispatch[]
 }
@@ -39,10 +40,7 @@ export interface Section {
 export type Column<R> = readonly [heading: string, cell: (row: R) => string, unit?: string]
 
 /** The table of a section. */
-export function tableOf<R>(
-  rows: readonly R[],
-  columns: readonly Column<R>[],
-): Pick<Section, 'columns' | 'rows'> {
+export function tableOf<R>(rows: readonly R[], columns: readonly Column<R>[]): Table {
   return {
     columns: columns.map(([heading, , unit]) => (unit ? `${heading} ${unit}` : heading)),
     rows: rows.map((row) => columns.map(([, cell]) => cell(row))),
@@ -50,6 +48,6 @@ export function tableOf<R>(
 }
 
 /** Heading and rows. */
-export function cellsOf({ columns, rows }: Pick<Section, 'columns' | 'rows'>): string[][] {
+export function cellsOf({ columns, rows }: Table): string[][] {
   return [columns, ...rows]
 }

@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util'
+import { min } from 'd3-array'
 import { EXECUTORS, type Executor } from '../../src/model/ways.ts'
 import {
   ALL_DISPATCHES,
@@ -34,10 +36,6 @@ export function subjectOf({ conditions, layer }: Pick<BenchReport, 'conditions' 
   return { executor: conditions.executor, dims: { D, H, E, K } }
 }
 
-export function sameSizes(a: LayerDims, b: LayerDims): boolean {
-  return a.D === b.D && a.H === b.H && a.E === b.E && a.K === b.K
-}
-
 /** Rows of one dispatch in the sweep over T, fewest tokens first. */
 export function tokenSweep(rows: Row[], { executor, dims }: Subject, dispatch: Dispatch): Row[] {
   return rows
@@ -47,8 +45,7 @@ export function tokenSweep(rows: Row[], { executor, dims }: Subject, dispatch: D
         row.routing === 'real' &&
         row.dispatch === dispatch &&
         row.executor === executor &&
-        row.dims !== null &&
-        sameSizes(row.dims, dims),
+        isDeepStrictEqual(row.dims, dims),
     )
     .sort((a, b) => a.tokens - b.tokens)
 }
@@ -131,19 +128,15 @@ export function modelRows({ rows }: BenchReport, kind: 'prefill' | 'decode'): Ro
 /** Our fastest time for the work of a peer; null where no case of ours is the same. */
 export function oursFor(report: BenchReport, peer: PeerRow): number | null {
   const { dims } = subjectOf(report)
-  const times = report.rows
-    .filter(
-      (row) =>
-        row.kind === peer.kind &&
-        row.tokens === peer.tokens &&
-        row.batch === peer.batch &&
-        row.context === peer.context &&
-        row.routing === 'real' &&
-        !isTwin(row.dispatch) &&
-        (row.dims === null || sameSizes(row.dims, dims)),
-    )
-    .flatMap(({ medianMs }) => medianMs ?? [])
-  return times.length > 0 ? Math.min(...times) : null
+  const workOf = ({ kind, tokens, batch, context }: PeerRow | Row) => ({ kind, tokens, batch, context })
+  const same = report.rows.filter(
+    (row) =>
+      isDeepStrictEqual(workOf(row), workOf(peer)) &&
+      row.routing === 'real' &&
+      !isTwin(row.dispatch) &&
+      (row.dims === null || isDeepStrictEqual(row.dims, dims)),
+  )
+  return min(same, ({ medianMs }) => medianMs) ?? null
 }
 
 /** Executors that have timed rows of a kind; the one that conclusions are about first. */
@@ -162,9 +155,4 @@ export function dispatchesIn(rows: readonly { dispatch: Dispatch }[]): Dispatch[
 export const EXECUTOR_WORDS: Record<Executor, string> = {
   recorded: 'recorded as one graph',
   eager: 'op by op',
-}
-
-/** Different values in order. */
-export function distinct(values: readonly number[]): number[] {
-  return [...new Set(values)].sort((a, b) => a - b)
 }

@@ -1,6 +1,6 @@
 import { type BenchReport, isTwin, type Row, type Sweep } from '../schema.ts'
 import { count, fixed, intervalOf, percent, ratio, UNKNOWN } from './format.ts'
-import { type Column, type Section, tableOf } from './section.ts'
+import { type Column, type Section, type Table, tableOf } from './section.ts'
 import {
   AXIS_WORDS,
   isMeasured,
@@ -14,13 +14,11 @@ import {
 
 /** The whole report as tables: a line a case and executor, variants side by side. */
 export function sections(report: BenchReport): Section[] {
+  const reads = 'Whole prompts, logits of the last token.'
+  const writes = 'One token a sequence and call, behind prompts in the cache.'
   return [
-    modelSection(report, 'prefill', "Whole prompts, logits of each one's last token."),
-    modelSection(
-      report,
-      'decode',
-      'One token a sequence and call, behind prompts in the cache; times are of one call.',
-    ),
+    modelSection(report, 'prefill', reads),
+    modelSection(report, 'decode', writes),
     ...tellingSweeps(report).map((sweep) => sweepSection(report, sweep)),
     gridSection(report),
     partsSection(report),
@@ -29,11 +27,7 @@ export function sections(report: BenchReport): Section[] {
   ].filter(({ rows }) => rows.length > 0)
 }
 
-/** Columns of a table of cases. */
-type CaseColumn = Column<Line['by']>
-
-/** Times of the variants, and sparse against dense. */
-export const TIME_COLUMNS: CaseColumn[] = [
+const COLUMNS: Column<Line['by']>[] = [
   ['dense', ({ dense }) => fixed(dense?.medianMs), 'ms'],
   ['sparse', ({ sparse }) => fixed(sparse?.medianMs), 'ms'],
   ['gather', ({ gather }) => fixed(gather?.medianMs), 'ms'],
@@ -43,49 +37,33 @@ export const TIME_COLUMNS: CaseColumn[] = [
   ['ideal', ({ sparse }) => ratio(sparse?.idealSpeedup)],
   ['as active', (by) => fixed(by['twin-active']?.medianMs), 'ms'],
   ['as total', (by) => fixed(by['twin-total']?.medianMs), 'ms'],
-]
-
-export const OF_MATMUL: CaseColumn = ['of matmul', ({ sparse }) => percent(sparse?.shareOfMatmul)]
-
-const COLUMNS: CaseColumn[] = [
-  ...TIME_COLUMNS,
-  ['GFLOP/s', ({ sparse }) => fixed(sparse?.gflopsPerSecond)],
-  OF_MATMUL,
+  ['of matmul', ({ sparse }) => percent(sparse?.shareOfMatmul)],
   ['of memory', ({ sparse }) => percent(sparse?.shareOfBandwidth)],
 ]
 
-/** Lines of cases under their names; columns of numbers that nothing fills are left out. */
-export function caseTable(
-  lines: Line[],
-  names: readonly Column<Row>[],
-  columns: readonly CaseColumn[],
-): Pick<Section, 'columns' | 'rows'> {
-  const filled = columns.filter(([, cell]) => lines.some(({ by }) => cell(by) !== UNKNOWN))
-  const of = <R>([heading, cell, unit]: Column<R>, pick: (line: Line) => R): Column<Line> => [
-    heading,
-    (line) => cell(pick(line)),
-    unit,
-  ]
+const EXECUTOR_COLUMN: Column<Line> = ['executor', ({ row }) => row.executor]
+
+/**
+ * A line a case and executor. Lines without a measured time are left out, and the report lists what is missing; so are columns
+ * of numbers that nothing fills.
+ */
+function caseTable(name: string, rows: Row[], nameOf: (row: Row) => string): Table {
+  const lines = linesOf(rows).filter(isMeasured)
+  const isFilled = ([, cell]: (typeof COLUMNS)[number]) => lines.some(({ by }) => cell(by) !== UNKNOWN)
   return tableOf(lines, [
-    ...names.map((column) => of(column, ({ row }) => row)),
-    ...filled.map((column) => of(column, ({ by }) => by)),
+    [name, ({ row }) => nameOf(row)],
+    ...(new Set(lines.map(({ row }) => row.executor)).size > 1 ? [EXECUTOR_COLUMN] : []),
+    ...COLUMNS.filter(isFilled).map(
+      ([heading, cell, unit]): Column<Line> => [heading, ({ by }) => cell(by), unit],
+    ),
   ])
 }
 
-/** Both executors; lines without a measured time are left out, and the report lists what is missing. */
-function fullTable(name: string, rows: Row[], nameOf: (row: Row) => string) {
-  const names: Column<Row>[] = [
-    [name, nameOf],
-    ['executor', ({ executor }) => executor],
-  ]
-  return caseTable(linesOf(rows).filter(isMeasured), names, COLUMNS)
-}
-
-export function modelCaseName({ batch, context }: Pick<Row, 'batch' | 'context'>): string {
+function modelCaseName({ batch, context }: Pick<Row, 'batch' | 'context'>): string {
   return `${batch} x ${context}`
 }
 
-export function parametersOf(total: number, active: number): string {
+function parametersOf(total: number, active: number): string {
   return `${count(total)} parameters, ${count(active)} active a token`
 }
 
@@ -97,7 +75,7 @@ function modelSection(report: BenchReport, kind: 'prefill' | 'decode', what: str
     id: `table-${kind}`,
     title: `Model ${name}: ${kind}`,
     sentence: `${what} ${parametersOf(total, active)} (${without}); ${text}.`,
-    ...fullTable('batch x keys', modelRows(report, kind), modelCaseName),
+    ...caseTable('batch x keys', modelRows(report, kind), modelCaseName),
   }
 }
 
@@ -115,26 +93,23 @@ function sweepSection({ rows, layer }: BenchReport, { axis, groups }: Sweep): Se
     id: `table-${axis}`,
     title: `One layer over ${AXIS_WORDS[axis]}`,
     sentence: axis === 'T' ? `${sizes}, ${parametersOf(totalParameters, activeParameters)}.` : `${sizes}.`,
-    ...fullTable(axis, shown, (row) => placeOf(row, axis)),
+    ...caseTable(axis, shown, (row) => placeOf(row, axis)),
   }
 }
 
 function gridSection({ rows, sweeps }: BenchReport): Section {
   const groups = sweeps.find(({ axis }) => axis === 'grid')?.groups ?? []
+  const own = rows.filter(({ group }) => groups.includes(group))
   const nameOf = ({ dims, tokens }: Row) => `E${dims?.E} K${dims?.K} D${dims?.D} H${dims?.H} T${tokens}`
   return {
     id: 'table-grid',
     title: 'One layer, every combination',
     sentence: 'A line a combination of sizes.',
-    ...fullTable(
-      'sizes',
-      rows.filter(({ group }) => groups.includes(group)),
-      nameOf,
-    ),
+    ...caseTable('sizes', own, nameOf),
   }
 }
 
-export function partsSection({ breakdown }: BenchReport): Section {
+function partsSection({ breakdown }: BenchReport): Section {
   return {
     id: 'table-parts',
     title: 'Where a sparse dispatch spends its time',
@@ -203,6 +178,7 @@ export function leftOut({ rows }: BenchReport): Section {
     id: 'table-left-out',
     title: 'Rows left out',
     sentence: '',
+    words: true,
     ...tableOf(missing, [
       ['row', ({ id }) => id],
       ['why', ({ skipped }) => skipped ?? UNKNOWN],

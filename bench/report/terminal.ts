@@ -1,57 +1,35 @@
 import { extname, relative } from 'node:path'
-import { EXECUTORS } from '../../src/model/ways.ts'
 import { table, wrapped } from '../../src/text/columns.ts'
-import type { BenchReport, PeerRow, Row } from '../schema.ts'
+import type { BenchReport } from '../schema.ts'
 import { conditionLines } from './conditions.ts'
-import { digits, fixed, percent, UNKNOWN } from './format.ts'
 import { remarks } from './remarks.ts'
-import { type Column, cellsOf, type Section, tableOf } from './section.ts'
-import {
-  AXIS_WORDS,
-  isMeasured,
-  linesOf,
-  modelRows,
-  oursFor,
-  placeOf,
-  rowsAlong,
-  tellingSweeps,
-} from './select.ts'
-import { caseTable, modelCaseName, OF_MATMUL, parametersOf, partsSection, TIME_COLUMNS } from './tables.ts'
+import type { Section } from './section.ts'
+import { sections } from './tables.ts'
 
 /** Columns that text is wrapped to and tables stay in. */
 const WIDTH = 120
+/** A table with more, such as that of every combination, is for a file. */
+const MOST_LINES = 24
 
-/** A section as the terminal shows it: its title and sentence as one line of words, then the table. */
-type Brief = Pick<Section, 'title' | 'columns' | 'rows'> & { sentence?: string; words?: boolean }
-
-/**
- * The report for a terminal: one screen or two, what matters most last. By the executor that conclusions are about; sweeps and
- * capacity in a line each. The stored files have all the rest.
- */
+/** The report for a terminal, by the executor that conclusions are about, what matters most last. The stored files have all the rest. */
 export function terminalReport(report: BenchReport, files: string[]): string {
-  const parts = [
-    capacityBrief(report),
-    partsSection(report),
-    gridBrief(report),
-    sweepsBrief(report),
-    peersBrief(report),
-    tokensBrief(report),
-    modelBrief(report),
-  ].filter(({ rows }) => rows.length > 0)
+  const own = report.rows.filter(({ executor }) => executor === report.conditions.executor)
   const notes = remarks(report)
   return [
-    ...parts.map(printed),
+    ...sections({ ...report, rows: own })
+      .reverse()
+      .map(printed),
     lines([...conditionLines(report), stored(files)]),
     ...(notes.length > 0 ? [lines(notes)] : []),
     lines([report.conclusion]),
   ].join('\n')
 }
 
-/** Numbers to the right, unless the table holds words. */
-function printed({ title, sentence, words, ...section }: Brief): string {
-  const cells = section.columns.length > 0 ? cellsOf(section) : section.rows
+function printed({ title, sentence, columns, rows }: Section): string {
+  if (rows.length > MOST_LINES) return lines([`${title}: ${rows.length} lines, which the stored files have.`])
   return (
-    lines([sentence ? `${title}. ${sentence}` : title]) + table(cells, words ? [...cells[0].keys()] : [0])
+    lines([`${title}. ${sentence}`]) +
+    table([columns.map((heading) => heading.replace(/ ms$/, '')), ...rows], [0])
   )
 }
 
@@ -59,133 +37,11 @@ function lines(texts: string[]): string {
   return texts.flatMap((text) => wrapped(text, WIDTH).map((line) => `${line}\n`)).join('')
 }
 
+/** The files of a report differ in their ends alone. */
 function stored(paths: string[]): string {
-  const files = paths.map((path) => {
-    const near = relative(process.cwd(), path)
-    return near.startsWith('..') ? path : near
-  })
-  const [first = ''] = files
-  const stem = first.slice(0, first.length - extname(first).length)
-  const alike = files.every((file) => file === stem + extname(file))
-  const names = alike
-    ? `${stem}.{${files.map((file) => extname(file).slice(1)).join(',')}}`
-    : files.join(', ')
-  return `report: ${names}; the page has the pictures, all have every row`
-}
-
-/** A line a case, also where nothing could be timed; the other executor's sparse beside it. */
-function casesBrief(
-  { conditions: { executor } }: BenchReport,
-  title: string,
-  rows: Row[],
-  nameOf: (row: Row) => string,
-  columns = TIME_COLUMNS,
-): Brief {
-  const all = linesOf(rows)
-  const shown = all.some(isMeasured) ? all.filter(({ row }) => row.executor === executor) : []
-  const others = EXECUTORS.filter((name) => name !== executor).map((name): (typeof TIME_COLUMNS)[number] => {
-    const sparseOf = (group: string) =>
-      all.find(({ row }) => row.group === group && row.executor === name)?.by.sparse
-    return [`sparse ${name}`, (by) => fixed(sparseOf(Object.values(by)[0].group)?.medianMs)]
-  })
-  const unitless = columns.map(([heading, cell]): (typeof columns)[number] => [heading, cell])
-  return { title, ...caseTable(shown, [['', nameOf]], [...unitless, ...others]) }
-}
-
-function modelBrief(report: BenchReport): Brief {
-  const { name, parameters } = report.model
-  const facts = parametersOf(parameters.total, parameters.active)
-  const title = `Model ${name} (${facts}), batch x keys: median ms of a call, ${report.conditions.executor}`
-  const rows = [...modelRows(report, 'prefill'), ...modelRows(report, 'decode')]
-  return casesBrief(report, title, rows, (row) => `${row.kind} ${modelCaseName(row)}`)
-}
-
-function tokensBrief(report: BenchReport): Brief {
-  const { D, H, E, K, totalParameters, activeParameters } = report.layer
-  const facts = `D=${D} H=${H} E=${E} K=${K}; ${parametersOf(totalParameters, activeParameters)}`
-  const title = `One layer (${facts}), T tokens: median ms of a call, ${report.conditions.executor}`
-  const sweep = report.sweeps.find(({ axis }) => axis === 'T')
-  const rows = report.rows.filter(({ group }) => sweep?.groups.includes(group))
-  return casesBrief(report, title, rows, ({ tokens }) => `T=${tokens}`, [...TIME_COLUMNS, OF_MATMUL])
-}
-
-/** A line a sweep: each place with its speed-up and its ideal. */
-function sweepsBrief(report: BenchReport): Brief {
-  const swept = tellingSweeps(report)
-    .filter(({ axis }) => axis !== 'T')
-    .map((sweep) => ({ ...sweep, rows: rowsAlong(report, sweep).filter(isSparse) }))
-    .filter(({ rows }) => rows.length > 1)
-  const most = Math.max(0, ...swept.map(({ rows }) => rows.length))
-  return {
-    title: `One size of the layer changed, T=${swept[0]?.rows[0].tokens}: sparse is so many times as fast as dense, of the ideal`,
-    columns: [],
-    rows: swept.map(({ axis, rows }) => [
-      AXIS_WORDS[axis],
-      ...Array.from({ length: most }, (_, i) =>
-        rows[i] ? `${placeOf(rows[i], axis)}: ${gainOf(rows[i])}` : '',
-      ),
-    ]),
-    words: true,
-  }
-}
-
-function isSparse({ dispatch }: Row): boolean {
-  return dispatch === 'sparse'
-}
-
-function gainOf({ speedup, idealSpeedup }: Row): string {
-  return `${digits(speedup)} of ${digits(idealSpeedup)}`
-}
-
-/** Of very many combinations only how they are spread. */
-function gridBrief(report: BenchReport): Brief {
-  const grid = report.sweeps.find(({ axis }) => axis === 'grid')
-  const rows = grid ? rowsAlong(report, grid).filter(isSparse) : []
-  const timed = rows.filter(({ speedup }) => speedup !== null).sort((a, b) => a.speedup! - b.speedup!)
-  const places = { least: timed[0], middle: timed[Math.floor(timed.length / 2)], most: timed.at(-1)! }
-  return {
-    title: `Every combination of sizes, ${timed.length} of ${rows.length} timed: sparse is so many times as fast as dense, of the ideal`,
-    columns: [],
-    rows: timed.length === 0 ? [] : Object.entries(places).map(([name, row]) => [name, gainOf(row), row.id]),
-    words: true,
-  }
-}
-
-/** A line a routing, a column a factor. */
-function capacityBrief({ capacity }: BenchReport): Brief {
-  const nameOf = ({ routing, tokens }: (typeof capacity)[number]) => `${routing}, T=${tokens}`
-  const factors = [...new Set(capacity.map(({ factor }) => factor))]
-  const columns = factors.map((factor): Column<string> => {
-    const cell = (name: string) => {
-      const row = capacity.find((one) => nameOf(one) === name && one.factor === factor)
-      return row ? `${fixed(row.medianMs)} (${percent(row.droppedShare)})` : UNKNOWN
-    }
-    return [factor === null ? 'no limit' : String(factor), cell]
-  })
-  return {
-    title:
-      'Room for so many times the fair share of tokens an expert: median ms, and the share that is dropped; routed on the host',
-    ...tableOf([...new Set(capacity.map(nameOf))], [['', (name) => name], ...columns]),
-  }
-}
-
-/** A line a case, ours and each implementation side by side. */
-function peersBrief(report: BenchReport): Brief {
-  const found = report.peers.flatMap(({ report: peer }) =>
-    (peer?.rows ?? []).map((row) => ({ name: `${peer?.library} ${row.implementation}`, row })),
-  )
-  const workOf = (row: PeerRow) =>
-    row.context === null ? `${row.kind} T=${row.tokens}` : `${row.kind} ${modelCaseName(row)}`
-  const works = new Map(found.map(({ row }) => [workOf(row), row]))
-  const theirs = [...new Set(found.map(({ name }) => name))].map((name): Column<[string, PeerRow]> => {
-    const of = (work: string) => found.find((one) => one.name === name && workOf(one.row) === work)
-    return [name, ([work]) => fixed(of(work)?.row.medianMs)]
-  })
-  return {
-    title: 'Peers, median ms of a call; in the same session, not in turn with our rows',
-    ...tableOf(
-      [...works],
-      [['', ([work]) => work], ['ours, fastest', ([, row]) => fixed(oursFor(report, row))], ...theirs],
-    ),
-  }
+  const [path = ''] = paths
+  const near = relative(process.cwd(), path)
+  const stem = (near.startsWith('..') ? path : near).slice(0, -extname(path).length)
+  const ends = paths.map((file) => extname(file).slice(1)).join(',')
+  return `report: ${stem}.{${ends}}; the page has the pictures, all have every row`
 }

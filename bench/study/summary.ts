@@ -88,19 +88,6 @@ export function domainDifferences(runs: StudyRun[]): { domain: Domain; differenc
   )
 }
 
-/** In which domains the mixture is better, and in which worse, where the interval excludes zero. */
-export function concludeDomains(runs: StudyRun[]): string {
-  const all = domainDifferences(runs)
-  const named = (is: (d: Difference) => boolean) =>
-    all.flatMap(({ domain, difference }) =>
-      is(difference) ? [`${domain} (${signed(difference.mean)})`] : [],
-    )
-  const lower = named(({ high }) => high !== null && high < 0)
-  const higher = named(({ low }) => low !== null && low > 0)
-  const list = (domains: string[]) => domains.join(', ') || 'none'
-  return `Domain by domain, moe less dense-active at equal tokens: below zero with its whole interval in ${list(lower)}; above in ${list(higher)}; not told apart in the others.`
-}
-
 const QUESTIONS: [Budget, PresetName, against: string][] = [
   ['tokens', 'dense-active', 'a dense model with as many active parameters at equal tokens'],
   ['tokens', 'dense-total', 'a dense model with as many parameters in all at equal tokens'],
@@ -121,7 +108,7 @@ export function conclude(differences: Difference[]): string {
 function verdict({ mean, low, high }: Difference): string {
   const size = `${Math.abs(mean).toFixed(3)} nats a token ${mean < 0 ? 'below' : 'above'} that of`
   if (low === null || high === null || low > 0 || high < 0) return size
-  return `not told apart from that of`
+  return 'not told apart from that of'
 }
 
 function evidence({ mean, low, high, values }: Difference): string {

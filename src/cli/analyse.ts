@@ -2,7 +2,7 @@ import type { RoutingTrace } from '../model/trace.ts'
 import type { MoeModel } from '../model/transformer.ts'
 import { mean } from '../sums.ts'
 import { table } from '../text/columns.ts'
-import { percent, si } from '../text/units.ts'
+import { counted, percent, si } from '../text/units.ts'
 import {
   type AnalyseOptions,
   type Analysis,
@@ -49,7 +49,7 @@ function capacityText(answers: CapacityAnswer[], { layers, rows }: RoutingTrace)
   const balanced = answers.find(({ factor }) => factor === 1)!
   const lossless = answers.find(({ dropped }) => dropped === 0)
   return (
-    `Capacity: assignments dropped when ${tokens(batch)} of ${rows.length} share the seats (E=${span(layers.map((l) => l.numExperts))}, K=${span(layers.map((l) => l.topK))})\n` +
+    `Capacity: assignments dropped when ${counted(batch, 'token')} of ${rows.length} share the seats (E=${span(layers.map((l) => l.numExperts))}, K=${span(layers.map((l) => l.topK))})\n` +
     table([['factor', 'seats an expert', 'dropped', 'worst layer'], ...body], [3]) +
     `With just enough seats for balanced routing (factor 1), ${percent(balanced.dropped)} of the assignments find none; ` +
     (lossless
@@ -68,7 +68,7 @@ function cacheText({ sizes, layers }: CacheAnswer, trace: RoutingTrace): string 
   const half = sizes[Math.ceil(sizes.length / 2) - 1]
   const firstUses = layers.reduce((total, { distinct }) => total + distinct, 0)
   return (
-    `Expert cache: requests found in fast memory when each layer keeps so many experts, ${tokens(trace.rows.length)} one at a time\n` +
+    `Expert cache: requests found in fast memory when each layer keeps so many experts, ${counted(trace.rows.length, 'token')} one at a time\n` +
     table([['kept', 'LRU', 'LFU', 'optimal', 'static', 'LRU loads/token', 'optimal loads/token'], ...body]) +
     `Keeping ${half.size} of ${sizes.length}, LRU finds ${percent(half.hitRate.lru)} of the experts asked for and loads ` +
     `${si(half.bytesPerToken.lru, 'B')} a token; ${firstUses} first uses are misses in any of them but static, which is filled ` +
@@ -115,13 +115,9 @@ function weightsText(answers: WeightsAnswer[], { layers }: RoutingTrace): string
     `Weights read: experts touched of E=${span(layers.map((l) => l.numExperts))} a layer (mean), and bytes a token\n` +
     table([heading, ...body]) +
     `One token alone reads ${percent(one.bytesPerToken / one.denseBytesPerToken)} of what it would with every expert; ` +
-    `${tokens(last.tokens)} together read ${percent(last.bytesPerToken / last.denseBytesPerToken)}, because between them they touch ` +
+    `${counted(last.tokens, 'token')} together read ${percent(last.bytesPerToken / last.denseBytesPerToken)}, because between them they touch ` +
     `${mean(last.expertsTouched).toFixed(2)} experts a layer. "if uniform" is E(1-(1-K/E)^T): every choice equally likely, tokens independent.\n`
   )
-}
-
-function tokens(count: number): string {
-  return count === 1 ? '1 token' : `${count} tokens`
 }
 
 /** One number where all are the same, else smallest to largest. */

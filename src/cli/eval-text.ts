@@ -12,13 +12,13 @@ import type {
 } from '../eval/types.ts'
 import { table } from '../text/columns.ts'
 import { quoted } from '../text/foreign.ts'
-import { percent, thousands } from '../text/units.ts'
+import { counted, percent, thousands } from '../text/units.ts'
 
 /** The report for people, part by part. */
 export function evalText(report: EvalReport): string {
   const { model, split, samples, seed, seconds, notes, experts } = report
   return [
-    `Model ${model.name} (${model.family}, ${model.layers} ${model.layers === 1 ? 'layer' : 'layers'}), split ${split}, ${samples} samples, seed ${seed}\n`,
+    `Model ${model.name} (${model.family}, ${counted(model.layers, 'layer')}), split ${split}, ${counted(samples, 'sample')}, seed ${seed}\n`,
     lossText(report),
     ...(Object.keys(report.exactMatch).length > 0 ? [answersText(report)] : []),
     ...(Object.keys(report.wellFormed).length > 0 ? [textsText(report)] : []),
@@ -105,7 +105,7 @@ function costText(cost: CostReport, { prefill, decode }: SpeedReport, conditions
 }
 
 function timingText({ tokens, context, n, medianMs, p10Ms, p90Ms, tokensPerSecond }: Timing): string {
-  const call = tokens === 1 ? `1 token, ${context} keys in sight` : `${tokens} tokens`
+  const call = counted(tokens, 'token') + (tokens === 1 ? `, ${context} keys in sight` : '')
   return (
     `${tokensPerSecond.toFixed(0)} tokens/s (${call}: median ${medianMs.toFixed(2)} ms, ` +
     `p10 ${p10Ms.toFixed(2)}, p90 ${p90Ms.toFixed(2)}, n ${n})`
@@ -118,7 +118,7 @@ function expertsText(experts: ExpertsReport, domains: Domain[]): string {
     .filter(({ load }) => load.dead.length > 0)
     .map(({ layer, load }) => `layer ${layer}: ${load.dead.join(', ')}`)
   return [
-    `Experts: ${tokens} tokens routed, about the same number of each domain\n`,
+    `Experts: ${counted(tokens, 'token')} routed, about the same number of each domain\n`,
     table([LAYER_HEADING, ...experts.layers.map(layerRow)]),
     'information: between domain and expert, jackknife over documents; share: of the entropy of domain',
     `dead experts (less than ${percent(experts.deadShare)} of their layer's assignments): ${dead.join('; ') || 'none'}`,

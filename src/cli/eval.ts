@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { DOMAINS, type Domain } from '../corpus/index.ts'
+import { EVAL_SPLITS } from '../eval/domains.ts'
 import { EVAL_DEFAULTS, type EvalOptions, evaluate } from '../eval/run.ts'
-import { EVAL_SPLITS } from '../eval/types.ts'
 import type { LoadOptions } from '../load-model.ts'
 import {
   allOptions,
@@ -17,7 +17,7 @@ import { write } from '../script/output.ts'
 import { checkOutputs, writeOutput } from '../script/outputs.ts'
 import { withProgress } from '../script/progress.ts'
 import { evalText } from './eval-text.ts'
-import { loadTold } from './loading.ts'
+import { withModel } from './loading.ts'
 
 interface Flags extends EvalOptions, Pick<LoadOptions, 'executor' | 'dispatch'> {
   out?: string
@@ -70,8 +70,7 @@ async function runEval(dir: string, flags: Flags & GlobalOptions): Promise<void>
   const { json, out } = flags
   checkOutputs({ flag: '--out', path: out })
   await interruptible('no report is written', async (signal) => {
-    const model = await loadTold(dir, flags)
-    try {
+    const work = withModel(dir, flags, async (model) => {
       const report = await withProgress('eval', (onProgress) =>
         evaluate(model, flags, { signal, onProgress }),
       )
@@ -81,10 +80,9 @@ async function runEval(dir: string, flags: Flags & GlobalOptions): Promise<void>
       if (!failure) return
       if (!json) await write(line) // made in a minute or an hour: it must not be lost
       throw failure
-    } catch (error) {
+    })
+    await work.catch((error) => {
       if (!signal.aborted) throw error
-    } finally {
-      model.dispose()
-    }
+    })
   })
 }

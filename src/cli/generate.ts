@@ -15,6 +15,7 @@ import {
   dispatchOption,
   dtypeOption,
   executorOption,
+  flagOf,
   MAX_TOKENS,
   MODEL_ARGUMENT,
   positive,
@@ -27,7 +28,8 @@ import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { checkRunSize } from '../script/run-size.ts'
 import { shown } from '../text/foreign.ts'
-import { loadTold } from './loading.ts'
+import { counted } from '../text/units.ts'
+import { withModel } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 
 type Options = Omit<GenerateOptions, 'signal' | 'trace' | 'ignoreEos'> &
@@ -95,17 +97,14 @@ async function runGenerate(dir: string, command: Command): Promise<void> {
   }
   const prompt = options.prompt === '-' ? await textFromStdin('--prompt') : options.prompt
   await interruptible('the text ends here', async (signal) => {
-    const model = await loadTold(dir, { device, debug, dispatch: options.dispatch, executor, dtype })
-    try {
+    await withModel(dir, { device, debug, dispatch: options.dispatch, executor, dtype }, async (model) => {
       const settings = settingsOf(options, model.generation)
       checkSize(options.tokens?.length ?? 0, settings, model)
       const run = model.generate({ ...options, prompt, signal })
       remarkNotFollowed(model)
       if (json) await write(`${JSON.stringify({ ...toJson(await run.done, model), settings })}\n`)
       else await show(run, model, settings)
-    } finally {
-      model.dispose()
-    }
+    })
   })
 }
 
@@ -151,18 +150,8 @@ async function show(run: GenerateResult, model: LoadedModel, settings: Settings)
   remark(summary(generated, model))
   const fromFile = Object.entries(settings).filter(([, { source }]) => source === GENERATION_CONFIG)
   if (fromFile.length === 0) return
-  const said = fromFile.map(([name, { value }]) => `${FLAGS[name as keyof Settings]} ${shown(value)}`)
+  const said = fromFile.map(([name, { value }]) => `${flagOf(name)} ${shown(value)}`)
   remark(`[${GENERATION_CONFIG}: ${said.join(' ')}]`)
-}
-
-const FLAGS: Record<keyof Settings, string> = {
-  temperature: '--temperature',
-  topK: '--top-k',
-  topP: '--top-p',
-  minP: '--min-p',
-  repetitionPenalty: '--repetition-penalty',
-  maxTokens: '--max-tokens',
-  stop: '--stop',
 }
 
 function summary(
@@ -173,7 +162,7 @@ function summary(
   const graphs = graphsMs > 0 ? `, ${graphsMs.toFixed(0)} ms in all for making graphs` : ''
   const speed = tokensPerSecond === null ? '' : `, ${tokensPerSecond.toFixed(1)} tokens/s`
   return (
-    `[${tokens.length} tokens${speed} (${finishReason}); prompt of ${promptTokens} tokens in ${prefillMs.toFixed(0)} ms${graphs}; ` +
+    `[${counted(tokens.length, 'token')}${speed} (${finishReason}); prompt of ${counted(promptTokens, 'token')} in ${prefillMs.toFixed(0)} ms${graphs}; ` +
     `${deviceLine(runtime)}${dtype === 'float32' ? '' : `; ${dtype}`}]`
   )
 }

@@ -4,7 +4,7 @@ import { type Bar, barLines, multiple } from '../cost/picture.ts'
 import { CONVENTIONS, type Comparison, type PublishedModel } from '../cost/published.ts'
 import { mean } from '../sums.ts'
 import { table } from '../text/columns.ts'
-import { fourDigits, parametersText, percent, si, signedPercent } from '../text/units.ts'
+import { counted, fourDigits, parametersText, percent, si, signedPercent } from '../text/units.ts'
 import type { WeightsAnswer } from '../trace/analyse.ts'
 
 /** Everything that is shown of one model. */
@@ -125,7 +125,7 @@ function flopsTable({ flopsPerToken, parameters, distinctExperts }: Inspected): 
   const heading = ['prefill', 'decode', ...(sparse ? ['decode, all experts'] : []), 'training']
   return (
     table([['FLOPs a token', ...heading, 'share of decode'], ...rows], [0]) +
-    `Prefill: mean over a prompt of ${context} tokens, each meeting those before it; logits of the last only.\n` +
+    `Prefill: mean over a prompt of ${counted(context, 'token')}, each meeting those before it; logits of the last only.\n` +
     `Decode: the token after ${context - 1} others. ` +
     `Twice the active parameters is ${si(2 * parameters.active, 'FLOP')}` +
     (sparse
@@ -157,12 +157,12 @@ function intensityTable({ intensity, bytesPerToken: { context } }: Inspected): s
     si(cacheBytes, 'B'),
     fourDigits(flopsPerByte),
   ]
-  const rows = intensity.decode.map((decode) => row(`decode, ${sequences(decode.batch)}`, decode))
+  const rows = intensity.decode.map((decode) => row(`decode, ${counted(decode.batch, 'sequence')}`, decode))
   return (
     table(
       [
         ['arithmetic intensity', 'FLOPs', 'weights', 'keys and values', 'FLOP/byte'],
-        row(`prefill, ${context} tokens`, intensity.prefill),
+        row(`prefill, ${counted(context, 'token')}`, intensity.prefill),
         ...rows,
       ],
       [0],
@@ -170,10 +170,6 @@ function intensityTable({ intensity, bytesPerToken: { context } }: Inspected): s
     'A step of each sequence together; the weights are those of the experts expected below. A device is kept waiting by its memory\n' +
     'below its own FLOP/byte (H100 SXM, bfloat16: 989.5 TFLOP/s by 3.35 TB/s is 295).\n'
   )
-}
-
-function sequences(count: number): string {
-  return count === 1 ? '1 sequence' : `${count} sequences`
 }
 
 function expertsTable({ distinctExperts, measured }: Inspected): string[] {
@@ -199,7 +195,7 @@ function measuredTable({ tokens, answers }: NonNullable<Inspected['measured']>):
   ])
   return (
     table([['tokens together', 'measured', 'expected', 'difference'], ...rows]) +
-    `Mean over the mixture layers and the batches of consecutive tokens of a text of ${tokens} tokens.\n`
+    `Mean over the mixture layers and the batches of consecutive tokens of a text of ${counted(tokens, 'token')}.\n`
   )
 }
 
@@ -230,7 +226,7 @@ const COMPARED: Compared[] = [
   [() => 'without embeddings', (m) => m.parameters.totalWithoutEmbeddings, parametersText],
   [() => 'active without embeddings', (m) => m.parameters.activeWithoutEmbeddings, parametersText],
   [
-    (m) => `prefill FLOPs a token, ${m.flopsPerToken.context} tokens`,
+    (m) => `prefill FLOPs a token, ${counted(m.flopsPerToken.context, 'token')}`,
     (m) => m.flopsPerToken.prefill.total,
     flop,
   ],

@@ -130,10 +130,9 @@ async function measure(name: string, text: string, flags: Flags): Promise<Inspec
     )
   }
   const prompt = text === '-' ? await textFromStdin('--measure') : text
-  const { loadTold } = await import('./loading.ts')
+  const { withModel } = await import('./loading.ts')
   const { weightsAnswer } = await import('../trace/analyse.ts')
-  const model = await loadTold(dir, { device: flags.device, debug: flags.debug })
-  try {
+  return withModel(dir, { device: flags.device, debug: flags.debug }, async (model) => {
     if (!model.tokenizer) throw new InputError(`${dir}: has no tokenizer.json to read --measure with`)
     if (mixturesOf(model.config.layers).length === 0) {
       throw new InputError(`${dir}: every layer is dense, so there are no experts to count`)
@@ -145,9 +144,7 @@ async function measure(name: string, text: string, flags: Flags): Promise<Inspec
     logits.dispose()
     const sizes = [...new Set([...flags.batches.filter((size) => size <= tokens.length), tokens.length])]
     return { tokens: tokens.length, answers: sizes.map((size) => weightsAnswer(trace, model.config, size)) }
-  } finally {
-    model.dispose()
-  }
+  })
 }
 
 function jsonOf(inspected: Inspected[], { compare }: Flags): string {

@@ -17,7 +17,9 @@ import { jsonRow, writeAll } from '../script/output.ts'
 import { checkRunSize } from '../script/run-size.ts'
 import { table } from '../text/columns.ts'
 import { quoted } from '../text/foreign.ts'
-import { loadTold } from './loading.ts'
+import { nineDigits } from '../text/number.ts'
+import { counted } from '../text/units.ts'
+import { withModel } from './loading.ts'
 
 interface Options {
   tokens?: number[][]
@@ -55,8 +57,7 @@ export function registerLogits(program: Command): void {
 async function runLogits(dir: string, command: Command): Promise<void> {
   const { tokens, trace, json, device, debug, dispatch, executor, dtype } = allOptions<Options>(command)
   if (!tokens) throw new UsageError('logits needs --tokens, at least once')
-  const model = await loadTold(dir, { device, debug, dispatch, executor, dtype })
-  try {
+  await withModel(dir, { device, debug, dispatch, executor, dtype }, async (model) => {
     for (const sequence of tokens) checkPromptLength(sequence.length, model.config)
     const longest = Math.max(...tokens.map((sequence) => sequence.length))
     checkRunSize(`--tokens, ${tokens.length} times`, model, {
@@ -70,9 +71,7 @@ async function runLogits(dir: string, command: Command): Promise<void> {
     const rows = realRows(values, tokens, model.config.vocabSize)
     const layers = result.trace?.layers ?? []
     await writeAll(json ? toJson(rows, layers) : toText(rows, layers, tokens, model))
-  } finally {
-    model.dispose()
-  }
+  })
 }
 
 /** Logits [B, T, V] as one row [V] a token of each sequence, without the padding on the left. */
@@ -100,15 +99,15 @@ function* toJson(sequences: Float32Array[][], layers: LayerTrace[]): Generator<s
 }
 
 function layerJson({ layer, numExperts, topK, ...trace }: LayerTrace): string {
-  const fields = {
-    layer: String(layer),
-    routerLogits: `[${split(trace.routerLogits, numExperts).map(jsonRow)}]`,
-    expertIndices: JSON.stringify(split(trace.expertIndices, topK).map((row) => [...row])),
-    expertWeights: `[${split(trace.expertWeights, topK).map(jsonRow)}]`,
-    tokensPerExpert: JSON.stringify([...trace.tokensPerExpert]),
-  }
-  const entries = Object.entries(fields).map(([name, json]) => `"${name}": ${json}`)
-  return `{${entries.join(', ')}}`
+  const floats = (values: Float32Array, width: number) =>
+    split(values, width).map((row) => Array.from(row, nineDigits))
+  return JSON.stringify({
+    layer,
+    routerLogits: floats(trace.routerLogits, numExperts),
+    expertIndices: split(trace.expertIndices, topK).map((row) => [...row]),
+    expertWeights: floats(trace.expertWeights, topK),
+    tokensPerExpert: [...trace.tokensPerExpert],
+  })
 }
 
 /** Row-major [T, width] as T rows. */
@@ -127,7 +126,7 @@ async function* toText(
 ): AsyncGenerator<string> {
   for (const [b, rows] of sequences.entries()) {
     const last = rows[rows.length - 1]
-    yield `${b > 0 ? '\n' : ''}sequence ${b}, ${rows.length} tokens: most likely next tokens\n`
+    yield `${b > 0 ? '\n' : ''}sequence ${b}, ${counted(rows.length, 'token')}: most likely next tokens\n`
     const best: string[][] = []
     for (const token of mostLikely(last, LISTED)) {
       const text = await tokenizer?.decode([token], { skipSpecialTokens: false })

@@ -1,10 +1,9 @@
-import progress, { type GenericFormatter, SingleBar } from 'cli-progress'
 import { type Command, Option } from 'commander'
 import { VARIANTS, type Variant } from '../device/release.ts'
 import { SetupError } from '../errors.ts'
-import { type ProgressLines, progressLines } from '../script/progress.ts'
+import { type Progress, startProgress } from '../script/progress.ts'
 import { COMPILER_CHOICES, type CompilerChoice, isFetched } from '../setup/compiler.ts'
-import type { Progress } from '../setup/download.ts'
+import type { Progress as StepProgress } from '../setup/download.ts'
 import { inspectSetup, type Preparation, prepareTensorflow } from '../setup/setup.ts'
 
 interface SetupFlags {
@@ -60,7 +59,7 @@ async function check(flags: SetupFlags): Promise<void> {
 }
 
 async function prepare({ variant, wheel, compiler, force, json }: SetupFlags): Promise<void> {
-  const view = new ProgressView()
+  const view = new StepsView()
   try {
     const result = await prepareTensorflow({
       variant,
@@ -68,7 +67,10 @@ async function prepare({ variant, wheel, compiler, force, json }: SetupFlags): P
       compiler,
       force,
       onProgress: (progress) => view.show(progress),
-      onMessage: (message) => view.print(message),
+      onMessage: (message) => {
+        view.stop()
+        console.error(message)
+      },
     })
     view.stop()
     console.log(json ? JSON.stringify(result) : describePreparation(result))
@@ -95,56 +97,28 @@ export function describePreparation({
   return `${done}; its addon was compiled by ${compiler}${isFetched(compiler) ? ', which was fetched for it and is removed again' : ''}`
 }
 
-/** A bar on a terminal, elsewhere a line for a step and then now and again; both on stderr, so that stdout stays for programs. */
-class ProgressView {
+/** Each step as work of its own, with the bytes that it counts. */
+class StepsView {
   private step = ''
-  private bar: SingleBar | null = null
-  private lines: ProgressLines | null = null
+  private shown: Progress | null = null
 
-  show({ step, done, total }: Progress): void {
-    if (step !== this.step) this.begin(step)
+  show({ step, done, total }: StepProgress): void {
+    if (step !== this.step) {
+      this.stop()
+      this.step = step
+      this.shown = startProgress(step)
+      this.shown.show(null, '', step, true)
+    }
     if (done === undefined) return
-    this.lines?.show(`${step}, ${megabytes(done)}${total ? ` of ${megabytes(total)}` : ''}`)
-    if (!this.bar) return
-    if (total) this.bar.setTotal(total)
-    this.bar.update(done, { counted: total ? `of ${megabytes(total)}` : '' })
-  }
-
-  print(message: string): void {
-    this.stop()
-    console.error(message)
+    const bytes = total ? `${megabytes(done)} of ${megabytes(total)}` : megabytes(done)
+    this.shown?.show(total ? done / total : null, bytes, `${step}, ${bytes}`)
   }
 
   stop(): void {
-    this.bar?.stop()
-    this.lines?.stop()
-    this.bar = null
-    this.lines = null
+    this.shown?.stop()
+    this.shown = null
     this.step = ''
   }
-
-  private begin(step: string): void {
-    this.stop()
-    this.step = step
-    if (!process.stderr.isTTY) {
-      this.lines = progressLines()
-      this.lines.show(step, true)
-      return
-    }
-    this.bar = new SingleBar({
-      stream: process.stderr,
-      format: formatLine,
-      linewrap: false,
-      hideCursor: true,
-    })
-    this.bar.start(Number.MAX_SAFE_INTEGER, 0, { step, counted: '' })
-  }
-}
-
-/** The bar only where the end is known, bytes only where they are counted. */
-const formatLine: GenericFormatter = (options, { progress: done, value }, { step, counted }) => {
-  if (counted) return `${progress.Format.BarFormat(done, options)} ${megabytes(value)} ${counted}  ${step}`
-  return value > 0 ? `${step}, ${megabytes(value)}` : step
 }
 
 function megabytes(bytes: number): string {

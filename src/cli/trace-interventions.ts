@@ -4,7 +4,7 @@ import { InputError, messageOf, UsageError } from '../errors.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { interventionsByLayer } from '../model/router/interventions.ts'
 import { CAPACITY_POLICIES, type CapacityPolicy, type Interventions } from '../model/router/types.ts'
-import { positive, repeated, seed, wholeNumber } from '../script/arguments.ts'
+import { flagOf, positive, repeated, seed, wholeNumber } from '../script/arguments.ts'
 import { numberOf } from '../text/number.ts'
 import { traceFromJson } from '../trace/json.ts'
 
@@ -85,28 +85,24 @@ export function interventionsOf(flags: InterventionFlags): Interventions | undef
 /** The flags that change routing, as they could be typed: what tells the pages of an experiment apart. Null without any. */
 export function changesText(flags: InterventionFlags): string | null {
   const at = ({ layer }: { layer?: number }) => (layer === undefined ? '' : `${layer}:`)
-  const given: [flag: string, value: string | number | undefined][] = [
-    ['--top-k', flags.topK],
-    [
-      '--disable',
-      flags.disable
-        ?.flat()
-        .map((one) => `${at(one)}${one.expert}`)
-        .join(),
-    ],
-    ...(flags.force ?? []).map((one): [string, string] => [
-      '--force',
-      `${at(one)}${one.position}=${one.experts}`,
-    ]),
-    ...(flags.bias ?? []).map((one): [string, string] => ['--bias', `${at(one)}${one.expert}=${one.value}`]),
-    ['--router-temperature', flags.routerTemperature],
-    ['--route', flags.route],
-    ['--seed', flags.route === 'random' ? (flags.seed ?? 0) : undefined],
-    ['--capacity', flags.capacity],
-    ['--capacity-policy', flags.capacityPolicy],
-    ['--replay', flags.replay],
-  ]
-  const words = given.flatMap(([flag, value]) => (value === undefined ? [] : `${flag} ${value}`))
+  const given: Record<string, string | number | string[] | undefined> = {
+    topK: flags.topK,
+    disable: flags.disable
+      ?.flat()
+      .map((one) => `${at(one)}${one.expert}`)
+      .join(),
+    force: flags.force?.map((one) => `${at(one)}${one.position}=${one.experts}`),
+    bias: flags.bias?.map((one) => `${at(one)}${one.expert}=${one.value}`),
+    routerTemperature: flags.routerTemperature,
+    route: flags.route,
+    seed: flags.route === 'random' ? (flags.seed ?? 0) : undefined,
+    capacity: flags.capacity,
+    capacityPolicy: flags.capacityPolicy,
+    replay: flags.replay,
+  }
+  const words = Object.entries(given).flatMap(([name, value]) =>
+    [value ?? []].flat().map((one) => `${flagOf(name)} ${one}`),
+  )
   return words.length > 0 ? words.join(' ') : null
 }
 
@@ -126,20 +122,14 @@ export function checkInterventions(interventions: Interventions, config: ModelCo
   }
 }
 
-const FLAGS: Record<string, string> = {
-  topK: '--top-k',
-  disable: '--disable',
-  force: '--force',
-  bias: '--bias',
-  temperature: '--router-temperature',
-  replay: '--replay',
-}
+/** Interventions by their names in messages, where the flag has another one. */
+const FLAGS: Record<string, string> = { temperature: 'routerTemperature' }
 
 /** An error about an intervention as one about its flag. */
 export function namedAfterFlag(error: unknown): unknown {
   if (!(error instanceof InputError)) return error
-  const [, name] = /^(\w+): /.exec(error.message) ?? []
-  return name in FLAGS ? new UsageError(error.message.replace(name, FLAGS[name])) : error
+  const [, name] = /^(topK|disable|force|bias|temperature|replay): /.exec(error.message) ?? []
+  return name ? new UsageError(error.message.replace(name, flagOf(FLAGS[name] ?? name))) : error
 }
 
 function needs(flag: string, value: unknown, other: string, given: boolean): void {
@@ -166,33 +156,29 @@ function commonTopK(layers: { topK: number }[]): number | undefined {
 
 function parseDisable(text: string): NonNullable<Interventions['disable']> {
   return text.split(',').map((item) => {
-    const match = /^(?:(\d+):)?(\d+)$/.exec(item)
-    if (!match) throw new InvalidArgumentError('Expected experts such as 3,7 or, in layer 1 only, 1:3.')
-    return { ...layerOf(match[1]), expert: Number(match[2]) }
+    const { layer, match } = parsed(item, /^(\d+)$/, 'experts such as 3,7 or, in layer 1 only, 1:3')
+    return { ...layer, expert: Number(match[1]) }
   })
 }
 
 function parseForce(text: string): NonNullable<Interventions['force']>[0] {
-  const match = /^(?:(\d+):)?(\d+)=(\d+(?:,\d+)*)$/.exec(text)
-  if (!match) {
-    throw new InvalidArgumentError('Expected position=experts such as 0=3,7 or, in layer 1 only, 1:0=3,7.')
-  }
-  return {
-    ...layerOf(match[1]),
-    position: Number(match[2]),
-    experts: match[3].split(',').map(Number),
-  }
+  const expected = 'position=experts such as 0=3,7 or, in layer 1 only, 1:0=3,7'
+  const { layer, match } = parsed(text, /^(\d+)=(\d+(?:,\d+)*)$/, expected)
+  return { ...layer, position: Number(match[1]), experts: match[2].split(',').map(Number) }
 }
 
 function parseBias(text: string): NonNullable<Interventions['bias']>[0] {
-  const match = /^(?:(\d+):)?(\d+)=(.+)$/.exec(text)
-  const value = numberOf(match?.[3] ?? '')
-  if (!match || value === null) {
-    throw new InvalidArgumentError('Expected expert=value such as 3=0.5 or, in layer 1 only, 1:3=-0.5.')
-  }
-  return { ...layerOf(match[1]), expert: Number(match[2]), value }
+  const expected = 'expert=value such as 3=0.5 or, in layer 1 only, 1:3=-0.5'
+  const { layer, match } = parsed(text, /^(\d+)=(.+)$/, expected)
+  const value = numberOf(match[2])
+  if (value === null) throw new InvalidArgumentError(`Expected ${expected}.`)
+  return { ...layer, expert: Number(match[1]), value }
 }
 
-function layerOf(text: string | undefined): { layer?: number } {
-  return text === undefined ? {} : { layer: Number(text) }
+/** What `pattern` finds behind a layer and a colon, if there is one. */
+function parsed(text: string, pattern: RegExp, expected: string) {
+  const [, layer, rest] = /^(?:(\d+):)?(.*)$/s.exec(text) as string[]
+  const match = pattern.exec(rest)
+  if (!match) throw new InvalidArgumentError(`Expected ${expected}.`)
+  return { layer: layer === undefined ? {} : { layer: Number(layer) }, match }
 }

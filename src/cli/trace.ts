@@ -27,11 +27,11 @@ import { decisionToJson, traceToJson } from '../trace/json.ts'
 import { readPageAssets } from '../trace/page/read.ts'
 import { tracePicture } from '../trace/picture.ts'
 import { type TraceRun, traceRun } from '../trace/run.ts'
-import { layerStatistics, statisticsTexts } from '../trace/statistics.ts'
+import { layerStatistics, STATISTICS } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { analyseCommand } from './analyse.ts'
 import { colourDepth } from './colour-depth.ts'
-import { loadTold } from './loading.ts'
+import { withModel } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 import {
   addInterventionOptions,
@@ -137,8 +137,7 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
   if (mixturesOf(config.layers).length === 0) {
     throw new InputError(`${dir}: every layer is dense, so there is no router to trace`)
   }
-  const model = await loadTold(dir, flags)
-  try {
+  await withModel(dir, flags, async (model) => {
     const tokens = flags.tokens ?? (await promptTokens(flags.prompt as string, model))
     const { maxTokens, dispatch } = flags
     checkRunSize(`--max-tokens ${maxTokens}`, model, { sequences: 1, tokens: tokens.length + maxTokens })
@@ -153,9 +152,7 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
     if (flags.analyse) await showAnalysis(traced, flags, interventions)
     else await show(traced, flags)
     if (failure) throw failure
-  } finally {
-    model.dispose()
-  }
+  })
 }
 
 function checkFlags(flags: Flags): void {
@@ -250,15 +247,10 @@ function placeOf({ trace }: Traced, flags: Flags): { layer: number; token: numbe
 }
 
 /** The statistics of each layer as a table. */
-function summary({ trace }: TraceRun): string {
-  const { rows, layers } = trace
-  const heading = ['layer', 'loss', 'used', 'busiest', 'MaxVio', 'evenness', 'agreement', 'margin', 'entropy']
+function summary({ trace: { rows, layers } }: TraceRun): string {
   const lines = layers.map((layer) => {
-    const s = layerStatistics(layer, rows)
-    const busiest = s.utilisation.indexOf(Math.max(...s.utilisation))
-    const { loss, balance, dropped } = statisticsTexts(s)
-    const load = `${busiest} (${(100 * s.utilisation[busiest]).toFixed(0)}%)`
-    return [String(layer.layer), loss, `${s.expertsUsed}/${layer.numExperts}`, load, ...balance, dropped]
+    const statistics = layerStatistics(layer, rows)
+    return [String(layer.layer), ...STATISTICS.map(([, , , text]) => text(statistics))]
   })
-  return table([[...heading, 'dropped'], ...lines])
+  return table([['layer', ...STATISTICS.map(([short]) => short)], ...lines])
 }

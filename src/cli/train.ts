@@ -1,23 +1,29 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { Presets, SingleBar } from 'cli-progress'
 import { type Command, Option } from 'commander'
 import { startRuntime } from '../device/index.ts'
 import { memoryLimit } from '../device/memory.ts'
 import { InputError, UsageError } from '../errors.ts'
-import { allOptions, type GlobalOptions, positive, seed, wholeNumber } from '../script/arguments.ts'
+import { allOptions, flagOf, type GlobalOptions, positive, seed, wholeNumber } from '../script/arguments.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
-import { progressLines } from '../script/progress.ts'
+import { startProgress } from '../script/progress.ts'
+import { counted } from '../text/units.ts'
 import { deviceLine } from '../train/card-words.ts'
 import { checkpointDir, readTrainingState, resumeTraining, type Training } from '../train/checkpoint.ts'
 import type { StepRecord } from '../train/log.ts'
-import { exportModel, modelDir, planMinutes, runTraining, startTraining } from '../train/loop.ts'
+import {
+  exportModel,
+  modelDir,
+  planMinutes,
+  runTraining,
+  startTraining,
+  type TrainHooks,
+} from '../train/loop.ts'
 import { PRESET_NAMES, type PresetName, presetOf, SIZE_NAMES, type SizeName } from '../train/presets.ts'
 import { type TrainSettings, trainSettings } from '../train/settings.ts'
 import { checkTrainingSize } from '../train/size.ts'
-import type { ValidationResult } from '../train/trainer.ts'
 
 interface Flags {
   preset?: PresetName
@@ -41,7 +47,6 @@ const MAX_MINUTES = 366 * 24 * 60
 const MAX_ROWS = 1e9
 const MAX_LENGTH = 1e9
 const MAX_LEARNING_RATE = 1000
-const BAR = 'train [{bar}] {value}/{total}  {what}'
 
 const EXAMPLES = `
 Presets:
@@ -97,7 +102,7 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   await interruptible('a checkpoint is written after this step', async (signal) => {
     const training = flags.resume ? resumeTraining(out) : await prepare(settings, flags.minutes)
     try {
-      const finished = await withProgress(training, (hooks) =>
+      const finished = await withSteps(training, (hooks) =>
         runTraining(out, training, { signal, device: deviceLine(report), ...hooks }),
       )
       if (finished) await exportModel(out, modelDir(out), training)
@@ -116,26 +121,35 @@ function defaultOut({ preset, size = 'full' }: Flags): string {
   return join('runs', size === 'full' ? preset! : `${preset}-${size}`)
 }
 
-function settingsOf({
-  preset,
-  size,
-  corpus,
-  steps,
-  seed,
-  batch,
-  length,
-  learningRate,
-}: Flags): TrainSettings {
-  const chosen = { size, corpus, seed, rows: batch, length, peakLearningRate: learningRate }
-  const given = Object.fromEntries(Object.entries(chosen).filter(([, value]) => value !== undefined))
-  return trainSettings({ preset: preset!, steps: steps ?? DEFAULT_STEPS, ...given })
+/** What flags set, by the names of settings. */
+const SETTINGS = {
+  preset: 'preset',
+  size: 'size',
+  steps: 'steps',
+  seed: 'seed',
+  batch: 'rows',
+  length: 'length',
+  learningRate: 'peakLearningRate',
+  corpus: 'corpus',
+} as const
+
+function givenSettings(flags: Flags): [flag: keyof Flags, name: keyof TrainSettings, value: unknown][] {
+  return Object.entries(SETTINGS).flatMap(([key, name]) => {
+    const flag = key as keyof typeof SETTINGS
+    return flags[flag] === undefined ? [] : [[flag, name, flags[flag]]]
+  })
+}
+
+function settingsOf(flags: Flags): TrainSettings {
+  const given = Object.fromEntries(givenSettings(flags).map(([, name, value]) => [name, value]))
+  return trainSettings({ preset: flags.preset!, steps: DEFAULT_STEPS, ...given })
 }
 
 async function prepare(settings: TrainSettings, minutes: number | undefined): Promise<Training> {
   const training = await startTraining(settings)
   if (minutes !== undefined) {
     await planMinutes(training, minutes)
-    remark(`${training.trainer.settings.steps} steps are planned for ${minutes} minutes`)
+    remark(`${counted(training.trainer.settings.steps, 'step')} planned for ${counted(minutes, 'minute')}`)
   }
   return training
 }
@@ -144,20 +158,11 @@ async function prepare(settings: TrainSettings, minutes: number | undefined): Pr
 function checkSameSettings(flags: Flags, stored: TrainSettings): void {
   if (flags.minutes !== undefined)
     throw new UsageError('--resume keeps the number of steps; leave out --minutes')
-  const pairs: [flag: string, given: unknown, stored: unknown][] = [
-    ['preset', flags.preset, stored.preset],
-    ['size', flags.size, stored.size],
-    ['steps', flags.steps, stored.steps],
-    ['seed', flags.seed, stored.seed],
-    ['batch', flags.batch, stored.rows],
-    ['length', flags.length, stored.length],
-    ['learning-rate', flags.learningRate, stored.peakLearningRate],
-    ['corpus', flags.corpus?.join(' '), stored.corpus.join(' ')],
-  ]
-  for (const [flag, given, kept] of pairs) {
-    if (given !== undefined && given !== kept)
+  for (const [flag, name, given] of givenSettings(flags)) {
+    const [asked, kept] = [given, stored[name]].map((value) => [value].flat().join(' '))
+    if (asked !== kept)
       throw new InputError(
-        `--${flag} is ${given}, but the training to resume was started with ${kept || 'none'}`,
+        `${flagOf(flag)} is ${asked}, but the training to resume was started with ${kept || 'none'}`,
       )
   }
 }
@@ -173,40 +178,29 @@ function closing(out: string, { trainer }: Training, finished: boolean): string 
   return `stopped after step ${step} of ${settings.steps}; go on with --out ${out} --resume\n`
 }
 
-interface ProgressHooks {
-  onStep(record: StepRecord): void
-  onValidation(result: ValidationResult): void
-}
-
-/** A bar on a terminal, else a line now and then; both on stderr. */
-async function withProgress<T>(
+/** Shows the steps of `work`; without a terminal its validations too. */
+async function withSteps<T>(
   { trainer }: Training,
-  work: (hooks: ProgressHooks) => Promise<T>,
+  work: (hooks: Pick<TrainHooks, 'onStep' | 'onValidation'>) => Promise<T>,
 ): Promise<T> {
   const { steps, rows, length } = trainer.settings
-  const lines = progressLines()
-  const bar = new SingleBar(
-    { format: BAR, stream: process.stderr, barsize: 20, hideCursor: true },
-    Presets.rect,
-  )
+  const shown = startProgress('train')
   let speed = 0 // smoothed, so that the time left does not jump
   const first = trainer.step + 1
-  bar.start(steps, trainer.step, { what: '' })
   try {
     return await work({
       onStep: (record) => {
-        speed = speed === 0 ? record.tokensPerSecond : 0.9 * speed + 0.1 * record.tokensPerSecond
-        const what = describe(record, speed, ((steps - record.step) * rows * length) / speed)
-        bar.update(record.step, { what })
-        lines.show(`step ${record.step}/${steps}  ${what}`, record.step === first || record.step === steps)
+        const { step, tokensPerSecond } = record
+        speed = speed === 0 ? tokensPerSecond : 0.9 * speed + 0.1 * tokensPerSecond
+        const what = `${step}/${steps}  ${describe(record, speed, ((steps - step) * rows * length) / speed)}`
+        shown.show(step / steps, what, `step ${what}`, step === first || step === steps)
       },
       onValidation: ({ step, validation }) => {
         if (!process.stderr.isTTY) remark(`step ${step}  validation loss ${validation.toFixed(3)}`)
       },
     })
   } finally {
-    lines.stop()
-    bar.stop()
+    shown.stop()
   }
 }
 

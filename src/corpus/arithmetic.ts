@@ -51,17 +51,12 @@ function write(form: Form, { a, b }: Operands): [prompt: string, answer: string]
   }
 }
 
-function digitsFromRight(value: number, places: number): number[] {
-  return [...String(value).padStart(places, '0')].reverse().map(Number)
-}
-
 function additionSteps(a: number, b: number): string {
   const places = Math.max(String(a).length, String(b).length)
-  const [as, bs] = [digitsFromRight(a, places), digitsFromRight(b, places)]
   let carry = 0
-  const steps = as.map((digit, place) => {
-    const sum = digit + bs[place] + carry
-    const step = `${digit}+${bs[place]}${carry ? '+1' : ''}=${sum}`
+  const steps = digitPairs(a, b, places).map(([x, y], place) => {
+    const sum = x + y + carry
+    const step = `${x}+${y}${carry ? '+1' : ''}=${sum}`
     carry = sum > 9 ? 1 : 0
     return carry && place < places - 1 ? `${step} carry 1` : step
   })
@@ -69,15 +64,20 @@ function additionSteps(a: number, b: number): string {
 }
 
 function subtractionSteps(from: number, subtract: number): string {
-  const places = String(from).length
-  const [as, bs] = [digitsFromRight(from, places), digitsFromRight(subtract, places)]
   let borrowed = 0
-  const steps = as.map((digit, place) => {
-    const borrow = digit - bs[place] - borrowed < 0 ? 1 : 0
-    const top = digit + 10 * borrow
-    const step = `${top}-${bs[place]}${borrowed ? '-1' : ''}=${top - bs[place] - borrowed}`
+  const steps = digitPairs(from, subtract, String(from).length).map(([x, y]) => {
+    const borrow = x - y - borrowed < 0 ? 1 : 0
+    const top = x + 10 * borrow
+    const step = `${top}-${y}${borrowed ? '-1' : ''}=${top - y - borrowed}`
     borrowed = borrow
     return borrow ? `${step} borrow 1` : step
   })
   return steps.join('; ')
+}
+
+/** The digits of both, place by place from the right. */
+function digitPairs(a: number, b: number, places: number): [number, number][] {
+  const digits = (value: number) => [...String(value).padStart(places, '0')].reverse().map(Number)
+  const ofB = digits(b)
+  return digits(a).map((digit, place) => [digit, ofB[place]])
 }

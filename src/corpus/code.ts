@@ -1,35 +1,11 @@
 import type { Random } from './random.ts'
 import { drawIn } from './split.ts'
+import { filled } from './template.ts'
 import type { Draft, Split } from './types.ts'
+import { WORDS } from './words.ts'
 
-const NOUNS = [
-  'apple',
-  'box',
-  'coin',
-  'door',
-  'egg',
-  'flag',
-  'game',
-  'hat',
-  'index',
-  'jar',
-  'key',
-  'line',
-  'map',
-  'node',
-  'order',
-  'point',
-  'queue',
-  'row',
-  'score',
-  'task',
-  'user',
-  'value',
-  'word',
-  'year',
-] as const
-
-const LISTS = ['list', 'items', 'data', 'input', 'values', 'rows', 'all', 'batch'] as const
+const { nouns, lists, limits, comparisons } = WORDS.code
+const programs: Readonly<Record<string, string[]>> = WORDS.code.programs
 
 /** What a program is named after and works on; `limit` is a parameter beside the list. */
 interface Signature {
@@ -38,97 +14,6 @@ interface Signature {
   list: string
   limit: string
 }
-
-type Body = (s: Signature, random: Random) => string[]
-
-/** Each verb has its body; lines carry their indentation. */
-const BODIES: Readonly<Record<string, Body>> = {
-  sum: ({ noun, list, limit }) => [
-    'let total = 0',
-    `for (const ${noun} of ${list}) {`,
-    `  total = total + (${noun} * ${limit})`,
-    '}',
-    'return total',
-  ],
-  filter: ({ noun, list, limit }, random) => [
-    'const kept = []',
-    `for (const ${noun} of ${list}) {`,
-    `  if (${noun} ${random.pick(['>', '<', '==', '!='])} ${limit}) {`,
-    `    kept.push(${noun})`,
-    '  }',
-    '}',
-    'return kept',
-  ],
-  count: ({ noun, list, limit }, random) => [
-    'let count = 0',
-    `for (const ${noun} of ${list}) {`,
-    `  if (${noun} ${random.pick(['>', '<', '==', '!='])} ${limit}) {`,
-    '    count = count + 1',
-    '  }',
-    '}',
-    'return count',
-  ],
-  max: ({ noun, list, limit }) => [
-    `let best = ${list}[0]`,
-    `for (const ${noun} of ${list}) {`,
-    `  if ((${noun} > best) && (${noun} < ${limit})) {`,
-    `    best = ${noun}`,
-    '  }',
-    '}',
-    'return best',
-  ],
-  wrap: ({ noun, list, limit }) => [
-    'const result = []',
-    `for (const ${noun} of ${list}) {`,
-    `  result.push({ name: ${noun}, size: [${limit}, ${limit} + 1] })`,
-    '}',
-    'return result',
-  ],
-  scale: ({ noun, list, limit }, random) => [
-    `const factor = ${expression(random, [limit], 2)}`,
-    `return ${list}.map((${noun}) => (${noun} * factor))`,
-  ],
-  find: ({ noun, list, limit }) => [
-    'let i = 0',
-    `while (i < ${list}.length) {`,
-    `  const ${noun} = ${list}[i]`,
-    `  if (${noun} == ${limit}) {`,
-    '    return i',
-    '  }',
-    '  i = i + 1',
-    '}',
-    'return -1',
-  ],
-  group: ({ noun, list, limit }) => [
-    'const groups = { low: [], high: [] }',
-    `for (const ${noun} of ${list}) {`,
-    `  if (${noun} < ${limit}) {`,
-    `    groups.low.push(${noun})`,
-    '  } else {',
-    `    groups.high.push(${noun})`,
-    '  }',
-    '}',
-    'return groups',
-  ],
-  mix: ({ noun, list, limit }, random) => [
-    `const ${noun} = ${list}[${random.int(0, 9)}]`,
-    `const first = ${expression(random, [noun, limit], 3)}`,
-    `const second = ${expression(random, [noun, limit, 'first'], 3)}`,
-    `return [first, second]`,
-  ],
-  grid: ({ noun, list, limit }) => [
-    'const grid = []',
-    `for (let i = 0; i < ${limit}; i = i + 1) {`,
-    '  const line = []',
-    `  for (const ${noun} of ${list}) {`,
-    `    line.push([i, ${noun}])`,
-    '  }',
-    '  grid.push(line)',
-    '}',
-    'return grid',
-  ],
-}
-const VERBS = Object.keys(BODIES)
 
 /** A small function with a call of it, or a row of opening brackets to be closed. */
 export function code(random: Random, split: Split): Draft {
@@ -139,19 +24,32 @@ function program(random: Random, split: Split): Draft {
   const signature = drawIn(random, split, drawSignature, programKey)
   const { list, limit } = signature
   const name = functionName(signature)
-  const body = BODIES[signature.verb](signature, random).map((line) => `  ${line}`)
+  const slots = bodySlots(signature, random)
+  const body = programs[signature.verb].map((line) => `  ${filled(line, slots)}`)
   const numbers = Array.from({ length: random.int(2, 5) }, () => random.int(0, 20))
   const call = `${name}([${numbers.join(', ')}], ${random.int(1, 9)})`
   const lines = [`function ${name}(${list}, ${limit}) {`, ...body, '}', `print(${call})`]
   return { form: 'program', text: lines.join('\n'), combinations: [programKey(signature)] }
 }
 
+/** What a body's lines may name: words of the signature, and what is drawn at its place. */
+function bodySlots({ noun, list, limit }: Signature, random: Random) {
+  return {
+    ...{ noun, list, limit },
+    compare: () => random.pick(comparisons),
+    digit: () => String(random.int(0, 9)),
+    factor: () => expression(random, [limit], 2),
+    first: () => expression(random, [noun, limit], 3),
+    second: () => expression(random, [noun, limit, 'first'], 3),
+  }
+}
+
 function drawSignature(random: Random): Signature {
   return {
-    verb: random.pick(VERBS),
-    noun: random.pick(NOUNS),
-    list: random.pick(LISTS),
-    limit: random.pick(['limit', 'top', 'bound', 'size', 'n', 'k']),
+    verb: random.pick(Object.keys(programs)),
+    noun: random.pick(nouns),
+    list: random.pick(lists),
+    limit: random.pick(limits),
   }
 }
 

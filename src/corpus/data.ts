@@ -1,33 +1,7 @@
 import type { Random } from './random.ts'
 import { drawIn } from './split.ts'
 import type { Draft, Split } from './types.ts'
-
-const ITEMS = [
-  'apple',
-  'pear',
-  'plum',
-  'lemon',
-  'bread',
-  'cheese',
-  'honey',
-  'butter',
-  'lamp',
-  'chair',
-  'table',
-  'basket',
-  'cup',
-  'plate',
-  'spoon',
-  'knife',
-  'pencil',
-  'paper',
-  'brush',
-  'rope',
-  'nail',
-  'hammer',
-  'candle',
-  'soap',
-] as const
+import { WORDS } from './words.ts'
 
 const FORMS = { json: 35, csv: 30, sorted: 20, checksum: 15 }
 type Form = keyof typeof FORMS
@@ -70,7 +44,7 @@ function purchaseRows(form: 'json' | 'csv', random: Random, split: Split): Draft
 }
 
 function drawPurchase(random: Random): Purchase {
-  return { item: random.pick(ITEMS), price: random.int(2, 20), quantity: random.int(2, 9) }
+  return { item: random.pick(WORDS.items), price: random.int(2, 20), quantity: random.int(2, 9) }
 }
 
 function purchaseKey({ item, price, quantity }: Purchase): string {

@@ -1,37 +1,26 @@
 import type { Random } from './random.ts'
 import { drawIn } from './split.ts'
 import type { Draft, Split } from './types.ts'
+import { WORDS } from './words.ts'
 
-const WEEKDAYS = ['Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday', 'Sunday'] as const
-const MONTHS = [
-  ['January', 31],
-  ['February', 28],
-  ['March', 31],
-  ['April', 30],
-  ['May', 31],
-  ['June', 30],
-  ['July', 31],
-  ['August', 31],
-  ['September', 30],
-  ['October', 31],
-  ['November', 30],
-  ['December', 31],
-] as const
-const NUMERALS = [
-  [1000, 'M'],
-  [900, 'CM'],
-  [500, 'D'],
-  [400, 'CD'],
-  [100, 'C'],
-  [90, 'XC'],
-  [50, 'L'],
-  [40, 'XL'],
-  [10, 'X'],
-  [9, 'IX'],
-  [5, 'V'],
-  [4, 'IV'],
-  [1, 'I'],
-] as const
+const { weekdays } = WORDS
+/** With their days in a common year. */
+const months = Object.entries(WORDS.months)
+const NUMERALS = {
+  M: 1000,
+  CM: 900,
+  D: 500,
+  CD: 400,
+  C: 100,
+  XC: 90,
+  L: 50,
+  XL: 40,
+  X: 10,
+  IX: 9,
+  V: 5,
+  IV: 4,
+  I: 1,
+}
 
 const FORMS = {
   roman: 22,
@@ -90,7 +79,7 @@ function romanQuestion(form: 'roman' | 'arabic', random: Random, split: Split): 
 function roman(value: number): string {
   let rest = value
   let result = ''
-  for (const [size, letters] of NUMERALS) {
+  for (const [letters, size] of Object.entries(NUMERALS)) {
     while (rest >= size) {
       result += letters
       rest -= size
@@ -100,14 +89,14 @@ function roman(value: number): string {
 }
 
 function weekdayQuestion(random: Random, split: Split): Question {
-  const key = (q: { start: number; days: number }) => `weekday ${WEEKDAYS[q.start]} ${q.days}`
+  const key = (q: { start: number; days: number }) => `weekday ${weekdays[q.start]} ${q.days}`
   const draw = (r: Random) => ({ start: r.int(0, 6), days: r.int(2, 99) })
   const question = drawIn(random, split, draw, key)
   const { start, days } = question
   const rest = days % 7
   return {
-    prompt: `${WEEKDAYS[start]} + ${days} days:`,
-    answer: ` ${days} = ${days - rest} + ${rest}; ${WEEKDAYS[(start + rest) % 7]}`,
+    prompt: `${weekdays[start]} + ${days} days:`,
+    answer: ` ${days} = ${days - rest} + ${rest}; ${weekdays[(start + rest) % 7]}`,
     combination: key(question),
   }
 }
@@ -129,7 +118,7 @@ function iso({ year, month, day }: Day): string {
 }
 
 function words({ year, month, day }: Day): string {
-  return `${day} ${MONTHS[month - 1][0]} ${year}`
+  return `${day} ${months[month - 1][0]} ${year}`
 }
 
 function isLeap(year: number): boolean {
@@ -137,7 +126,7 @@ function isLeap(year: number): boolean {
 }
 
 function lastDay(year: number, month: number): number {
-  return month === 2 && isLeap(year) ? 29 : MONTHS[month - 1][1]
+  return month === 2 && isLeap(year) ? 29 : months[month - 1][1]
 }
 
 function dayOfYear({ year, month, day }: Day): string {

@@ -3,14 +3,6 @@ import { type AttributeValue, type GraphNode, nodeOf } from '../graph/protobuf.t
 import type { Recording } from '../graph/recorder.ts'
 import { isMatmul, type Matmul, tensorflowMatmul } from './matmul.ts'
 
-/** What a run of a graph multiplies, once the operands' shapes are known. */
-export interface GraphMatmuls {
-  /** The operands whose shapes only the run knows, by their names in the graph. */
-  operands: string[]
-  /** The products, given the values of `operands` in this order. */
-  resolve(values: Tensor[]): Matmul[]
-}
-
 /** Nodes that run a part of the graph or none of it, by what they are given: which products ran, nodes do not say. */
 const CONDITIONAL =
   /^(Ref)?(Switch|Merge|Enter|Exit|NextIteration)$|^_SwitchN$|^(Stateless)?(If|Case|While)$|PartitionedCall$/
@@ -23,7 +15,7 @@ export function graphMatmuls(
   { nodes, shapes = {} }: Pick<Recording, 'nodes' | 'shapes'>,
   inputs: Record<string, Tensor>,
   refs: readonly string[],
-): GraphMatmuls {
+) {
   const byName = new Map(nodes.map((node) => [node.name, node]))
   const running = executed(byName, refs)
   const products = nodes.filter((node) => running.has(node) && isMatmul(node.op))
@@ -36,8 +28,10 @@ export function graphMatmuls(
     else operands.add(ref)
   }
   return {
+    /** The operands whose shapes only the run knows, by their names in the graph. */
     operands: [...operands],
-    resolve(values) {
+    /** The products, given the values of `operands` in this order. */
+    resolve(values: Tensor[]): Matmul[] {
       const all = new Map(fixed)
       for (const [i, ref] of [...operands].entries()) all.set(ref, values[i].shape)
       return products.map((product) =>

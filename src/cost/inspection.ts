@@ -5,14 +5,8 @@ import { keysMet, meanKeysMet } from './attention.ts'
 import { type CostDtype, cacheNumbers, DTYPE_BYTES, weightsRead } from './bytes.ts'
 import { expectedDistinct } from './experts.ts'
 import { type FlopParts, forwardFlops, scaled, totalFlops } from './flops.ts'
-import {
-  countParameters,
-  everyExpert,
-  type ParameterCount,
-  type ParameterParts,
-  parameterParts,
-} from './parameters.ts'
-import { type Comparison, type Convention, countsByConvention } from './published.ts'
+import { countParameters, everyExpert, parameterParts } from './parameters.ts'
+import { type Comparison, countsByConvention } from './published.ts'
 import { nominalTrainingFlops, trainingFlops } from './training.ts'
 
 export interface InspectOptions {
@@ -24,66 +18,15 @@ export interface InspectOptions {
   batches: readonly number[]
 }
 
-type FlopsPerToken = FlopParts & { total: number }
-
-/** Distinct experts that a batch of T tokens touches in one kind of mixture layer. */
-export interface DistinctExperts {
-  tokens: number
-  /** How many layers are alike, and what they have. */
-  layers: number
-  numExperts: number
-  topK: number
-  /** E (1 - (1 - K/E)^T) */
-  expected: number
-}
-
-/** Decoding one token for each of `batch` sequences of `context` tokens. */
-export interface Intensity {
-  batch: number
-  flops: number
-  weightBytes: number
-  cacheBytes: number
-  /** FLOPs for each byte read. */
-  flopsPerByte: number
-}
-
-/** All that shapes alone tell about a model. The first three fields are the fixed form of `inspect --json`. */
-export interface Inspection {
-  parameters: ParameterCount & {
-    activeParts: ParameterParts
-    byConvention: Record<Convention, { total: number; active: number }>
-  }
-  /** Prefill: mean over a prompt of `context` tokens, causal, logits of its last token only. Decode: the next one. */
-  flopsPerToken: {
-    context: number
-    prefill: FlopsPerToken
-    decode: FlopsPerToken
-    /** Decode if every expert ran. */
-    decodeEveryExpert: FlopsPerToken
-    /** Forward and backward in sequences of `context` tokens, causal. */
-    training: FlopsPerToken
-  }
-  /** One decoded token of one sequence. */
-  bytesPerToken: {
-    context: number
-    dtype: CostDtype
-    cacheDtype: CostDtype
-    weights: number
-    cacheRead: number
-    cacheWritten: number
-    total: number
-  }
-  bytes: { allWeights: number; cachePerSequence: number }
-  intensity: { prefill: Intensity; decode: Intensity[] }
-  distinctExperts: DistinctExperts[]
-}
-
 /** Keys and values stay in 16 bits where weights are smaller. */
 function cacheDtypeFor(dtype: CostDtype): CostDtype {
   return DTYPE_BYTES[dtype] < DTYPE_BYTES.bfloat16 ? 'bfloat16' : dtype
 }
 
-export function inspectModel(model: ModelShape, options: InspectOptions): Inspection {
+export type Inspection = ReturnType<typeof inspectModel>
+
+/** All that shapes alone tell about a model. The first three fields are the fixed form of `inspect --json`. */
+export function inspectModel(model: ModelShape, options: InspectOptions) {
   const { context, dtype, batches } = options
   const cacheDtype = cacheDtypeFor(dtype)
   const count = countParameters(model)
@@ -99,11 +42,16 @@ export function inspectModel(model: ModelShape, options: InspectOptions): Inspec
     parameters: { ...count, activeParts: parameterParts(model), byConvention: countsByConvention(model) },
     flopsPerToken: {
       context,
+      /** Mean over a prompt of `context` tokens, causal, logits of its last token only. */
       prefill: withTotal(scaled(prefill, 1 / context)),
+      /** The next token. */
       decode: withTotal(decode),
+      /** Decode if every expert ran. */
       decodeEveryExpert: withTotal(decodeFlops(everyExpert(model), context)),
+      /** Forward and backward in sequences of `context` tokens, causal. */
       training: withTotal(scaled(trainingFlops(model, context, 'causal'), 1 / context)),
     },
+    /** One decoded token of one sequence. */
     bytesPerToken: {
       context,
       dtype,
@@ -125,7 +73,7 @@ export function inspectModel(model: ModelShape, options: InspectOptions): Inspec
   }
 }
 
-function withTotal(parts: FlopParts): FlopsPerToken {
+function withTotal(parts: FlopParts) {
   return { ...parts, total: totalFlops(parts) }
 }
 
@@ -148,6 +96,8 @@ function decodeFlops(model: ModelShape, context: number): FlopParts {
   })
 }
 
+export type Intensity = ReturnType<typeof intensity>
+
 /**
  * Of one call with `tokens` of `sequences`: every weight that its tokens are expected to touch once, by the formula, and each
  * sequence's own keys and values once.
@@ -156,7 +106,7 @@ function intensity(
   model: ModelShape,
   { context, dtype }: InspectOptions,
   { tokens, sequences, flops }: { tokens: number; sequences: number; flops: number },
-): Intensity {
+) {
   const weightBytes = DTYPE_BYTES[dtype] * expectedWeightsRead(model, tokens)
   const cacheBytes = DTYPE_BYTES[cacheDtypeFor(dtype)] * sequences * cacheNumbers(model, context)
   return {
@@ -164,6 +114,7 @@ function intensity(
     flops,
     weightBytes,
     cacheBytes,
+    /** FLOPs for each byte read. */
     flopsPerByte: flops / (weightBytes + cacheBytes),
   }
 }
@@ -179,37 +130,32 @@ export function expectedWeightsRead(model: ModelShape, tokens: number): number {
   })
 }
 
-/** One entry a kind of mixture layer; layers with the same E and K are alike. */
-function distinctExperts(model: ModelShape, tokens: number): DistinctExperts[] {
-  const kinds = new Map<string, DistinctExperts>()
-  for (const { numExperts, topK } of mixturesOf(model.layers).map(({ router }) => router)) {
-    const key = `${numExperts} ${topK}`
-    const expected = expectedDistinct(numExperts, topK, tokens)
-    const kind = kinds.get(key) ?? { tokens, layers: 0, numExperts, topK, expected }
-    kinds.set(key, { ...kind, layers: kind.layers + 1 })
-  }
-  return [...kinds.values()]
+/** Distinct experts that a batch of T tokens touches: an entry a kind of mixture layer; those with the same E and K are alike. */
+function distinctExperts(model: ModelShape, tokens: number) {
+  const routers = mixturesOf(model.layers).map(({ router }) => router)
+  const kindOf = ({ numExperts, topK }: (typeof routers)[number]) => `${numExperts} ${topK}`
+  const kinds = new Map(routers.map((router) => [kindOf(router), router]))
+  return [...kinds].map(([kind, { numExperts, topK }]) => ({
+    tokens,
+    layers: routers.filter((router) => kindOf(router) === kind).length,
+    numExperts,
+    topK,
+    /** E (1 - (1 - K/E)^T) */
+    expected: expectedDistinct(numExperts, topK, tokens),
+  }))
 }
 
 /** Published training FLOPs beside both ways of counting them. */
-export interface TrainingComparison {
-  perTokens: number
-  published: number
-  /** From nominal shapes, as papers do. */
-  nominal: number
-  /** From the real matrices, attention in full. */
-  matrices: number
-  source: string
-}
-
 export function compareTraining(
   model: ModelShape,
   { perTokens, flops, source }: { perTokens: number; flops: number; source: string },
-): TrainingComparison {
+) {
   return {
     perTokens,
     published: flops,
+    /** From nominal shapes, as papers do. */
     nominal: nominalTrainingFlops(model, perTokens),
+    /** From the real matrices, attention in full. */
     matrices: totalFlops(trainingFlops(model, perTokens, 'full')),
     source,
   }
@@ -218,7 +164,7 @@ export function compareTraining(
 /** What is known of a published model beside its shapes. */
 export interface PublishedFacts {
   comparisons: Comparison[]
-  training: TrainingComparison | null
+  training: ReturnType<typeof compareTraining> | null
   source: string
   configSource: string
   notes: string | null

@@ -5,35 +5,29 @@ import { isJsonObject } from '../checks.ts'
 import { ConfigError, InputError, messageOf } from '../errors.ts'
 import { shapeFromJson } from '../families/index.ts'
 import { entryAt, shownPath } from '../files.ts'
-import type { ModelShape } from '../model/config.ts'
 import { bundledDirectory } from '../package.ts'
 import type { CostDtype } from './bytes.ts'
-import { findPublished, nearNames, type PublishedModel, publishedShape } from './published.ts'
+import { findPublished, nearNames, publishedShape } from './published.ts'
 
 /** A model that was named, whatever by. */
-export interface NamedModel {
-  /** Of a published one its whole name, else the path as it was given. */
-  name: string
-  shape: ModelShape
-  /** Of its weights: float32 for what the engine runs, else as published, or bfloat16. */
-  dtype: CostDtype
-  published: PublishedModel | null
-}
+export type NamedModel = ReturnType<typeof modelNamed>
 
 /**
  * The model that a directory, a config.json, a bundled model's name (as `bundledDirectory` takes it), or a published model's
- * (as `findPublished` does) stands for.
+ * (as `findPublished` does) stands for: its name (of a published one the whole, else the path as given), shape and type of weights
+ * (float32 for what the engine runs, else as published, or bfloat16).
  * @throws InputError for a name that none or several have; ConfigError or CheckpointError, naming the file, for a config
  * that cannot be read or counted
  */
-export function modelNamed(name: string): NamedModel {
+export function modelNamed(name: string) {
   const path = bundledDirectory(name) ?? name
   const there = entryAt(path, InputError)
   if (there) {
     const file = there.isDirectory() ? join(path, 'config.json') : path
     const json = readConfig(file)
     const { shape, runnable } = shapeFromJson(json, file)
-    return { name, shape, dtype: runnable ? 'float32' : 'bfloat16', published: null }
+    const dtype: CostDtype = runnable ? 'float32' : 'bfloat16'
+    return { name, shape, dtype, published: null }
   }
   const published = findPublished(name)
   if (!published) {

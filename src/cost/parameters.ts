@@ -7,24 +7,14 @@ import { sum } from '../sums.ts'
 /** Parameters of a whole model by part; the unembedding's are 0 when tied, as the input table serves. */
 export type ParameterParts = Record<ModelPart, number>
 
-/**
- * Owners count differently, so both: with everything, and without the input table and the unembedding (which is what
- * is usually printed as "non-embedding").
- */
-export interface ParameterCount {
-  parts: ParameterParts
-  total: number
-  /** What one token uses: K of E experts, everything else in full. */
-  active: number
-  totalWithoutEmbeddings: number
-  activeWithoutEmbeddings: number
-}
+export type ParameterCount = ReturnType<typeof countParameters>
 
 /**
  * Counts weights from shapes alone: every number that a checkpoint of this model holds. Left out: heads for multi-token
- * prediction, vision and audio encoders.
+ * prediction, vision and audio encoders. Owners count differently, so both: with everything, and without the input table and the
+ * unembedding (which is what is usually printed as "non-embedding").
  */
-export function countParameters(model: ModelShape): ParameterCount {
+export function countParameters(model: ModelShape) {
   const tensors = tensorsOf(model)
   const parts = partsOf(tensors, ({ count }) => count)
   const total = sum(Object.values(parts))
@@ -33,6 +23,7 @@ export function countParameters(model: ModelShape): ParameterCount {
   return {
     parts,
     total,
+    /** What one token uses: K of E experts, everything else in full. */
     active,
     totalWithoutEmbeddings: total - embeddings,
     activeWithoutEmbeddings: active - embeddings,

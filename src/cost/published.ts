@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import { InputError } from '../errors.ts'
 import { shapeFromJson } from '../families/index.ts'
 import type { ModelShape } from '../model/config.ts'
-import { mostLike } from '../text/near.ts'
+import { nearest } from '../text/nearest.ts'
 import type { CostDtype } from './bytes.ts'
 import { countParameters } from './parameters.ts'
 
@@ -66,12 +66,13 @@ export function findPublished(name: string): PublishedModel | undefined {
   }
 }
 
-/** The names most like this one. */
+/** The names most like this one; of theirs the owner does not count. */
 export function nearNames(name: string): string[] {
-  const names = publishedModels().map((model) => model.name)
-  return mostLike(name, names)
-    .slice(0, NEAR)
-    .map((candidate) => candidate.name)
+  return nearest(
+    name,
+    publishedModels().map((model) => model.name),
+    (whole) => whole.split('/').at(-1)!,
+  ).slice(0, NEAR)
 }
 
 /** Ways to count active parameters that owners use; for tied tables the first two are the same. */
@@ -90,25 +91,12 @@ export function countsByConvention(model: ModelShape): Record<Convention, Record
 }
 
 /** A published figure beside the counted one. */
-export interface Comparison {
-  quantity: Quantity
-  published: number
-  printed: string
-  counted: number
-  /** The way of counting that comes nearest; totals always count everything. */
-  convention: Convention
-  /** counted / published - 1 */
-  difference: number
-  /** `rounding`: the counted one rounds to a printed figure of two digits or more; `explained`: by the data file. */
-  agreement: 'within 1 %' | 'rounding' | 'explained' | 'unexplained'
-  /** Null within 1 %. */
-  why: string | null
-}
+export type Comparison = ReturnType<typeof compareWithPublished>[number]
 
 const TOLERANCE = 0.01
 
 /** Both figures beside the counted ones; one that its owner did not publish is left out. */
-export function compareWithPublished(model: PublishedModel): Comparison[] {
+export function compareWithPublished(model: PublishedModel) {
   const counts = countsByConvention(publishedShape(model))
   const { published: figures } = model
   return (['total', 'active'] as const).flatMap((quantity) => {
@@ -124,7 +112,9 @@ export function compareWithPublished(model: PublishedModel): Comparison[] {
         published,
         printed,
         counted,
+        /** The way of counting that comes nearest; totals always count everything. */
         convention,
+        /** counted / published - 1 */
         difference: counted / published - 1,
         ...agreementOf(counted, published, printed, model.differences?.[quantity]),
       },
@@ -132,12 +122,19 @@ export function compareWithPublished(model: PublishedModel): Comparison[] {
   })
 }
 
+/** `rounding`: the counted one rounds to a printed figure of two digits or more; `explained`: by the data file. */
+interface Agreement {
+  agreement: 'within 1 %' | 'rounding' | 'explained' | 'unexplained'
+  /** Null within 1 %. */
+  why: string | null
+}
+
 function agreementOf(
   counted: number,
   published: number,
   printed: string,
   why: string | undefined,
-): Pick<Comparison, 'agreement' | 'why'> {
+): Agreement {
   if (Math.abs(counted / published - 1) <= TOLERANCE) return { agreement: 'within 1 %', why: null }
   if (why !== undefined) return { agreement: 'explained', why }
   const digits = printed.replace(/\D/g, '').length

@@ -62,25 +62,10 @@ export interface TrainingRun {
   attentionPerToken: number | null
 }
 
-export interface TrainingCost {
-  /** 6 N D: two for the forward, four for the backward, a token and parameter. */
-  weightFlops: number
-  attentionFlops: number | null
-  /** Of `weightFlops` alone in the pre-training hours. */
-  flopsPerSecond: number
-  utilisation: { bfloat16: number; fp8: number }
-  /** With the attention counted; null when it is not known. */
-  utilisationWithAttention: { bfloat16: number; fp8: number } | null
-  /** Hours of the pre-training if every device did its bfloat16 peak. */
-  hoursAtPeak: number
-  dollars: number
-  pretrainingDollars: number
-  /** The same tokens with every parameter active, at the same FLOP/s a device (attention included where known). */
-  dense: { weightFlops: number; timesFlops: number; pretrainingHours: number; pretrainingDollars: number }
-}
+export type TrainingCost = ReturnType<typeof trainingCost>
 
 /** From FLOPs to hours and dollars. */
-export function trainingCost(run: TrainingRun): TrainingCost {
+export function trainingCost(run: TrainingRun) {
   const { active, total, tokens, pretrainingHours, hours, price, peak, attentionPerToken } = run
   const weightFlops = 6 * active * tokens
   const attentionFlops = attentionPerToken === null ? null : attentionPerToken * tokens
@@ -93,14 +78,19 @@ export function trainingCost(run: TrainingRun): TrainingCost {
   const attention = attentionFlops ?? 0
   const timesFlops = (denseFlops + attention) / (weightFlops + attention)
   return {
+    /** 6 N D: two for the forward, four for the backward, a token and parameter. */
     weightFlops,
     attentionFlops,
+    /** Of `weightFlops` alone in the pre-training hours. */
     flopsPerSecond: weightFlops / seconds,
     utilisation: used(weightFlops),
+    /** With the attention counted; null when it is not known. */
     utilisationWithAttention: attentionFlops === null ? null : used(weightFlops + attentionFlops),
+    /** Hours of the pre-training if every device did its bfloat16 peak. */
     hoursAtPeak: weightFlops / peak.bfloat16 / 3600,
     dollars: hours * price,
     pretrainingDollars: pretrainingHours * price,
+    /** The same tokens with every parameter active, at the same FLOP/s a device (attention included where known). */
     dense: {
       weightFlops: denseFlops,
       timesFlops,

@@ -75,7 +75,7 @@ function openNative(
   }
   if (device === 'cpu' && onGpu) {
     throw new DeviceError(
-      'TensorFlow already runs on the GPU in this process: start it again with `--device cpu`',
+      'TensorFlow already runs on the GPU in this process: start it again with device cpu',
     )
   }
 }

@@ -7,7 +7,7 @@ import { type Candidate, DEVICES, type Device } from './types.ts'
 /** A device asked for by name, and by what, so that an error can say where it came from. */
 export interface DeviceRequest {
   device: Device
-  source: '--device' | 'TINYMOE_DEVICE'
+  source: 'device' | 'TINYMOE_DEVICE'
 }
 
 export interface DeviceChoice {
@@ -33,7 +33,7 @@ export function parseDevice(
   option: string | undefined,
   env: Record<string, string | undefined>,
 ): DeviceRequest | null {
-  const source = option !== undefined ? '--device' : 'TINYMOE_DEVICE'
+  const source = option !== undefined ? 'device' : 'TINYMOE_DEVICE'
   const name = option ?? env.TINYMOE_DEVICE
   if (!name || name === 'auto') return null
   const device = DEVICES.find((known) => known === name)
@@ -63,7 +63,7 @@ export function chooseDevice(
     if (!request) throw new DeviceError(cause)
     const { source } = request
     throw new DeviceError(
-      `${source} ${request.device} cannot be used: ${cause}; without ${source} the best device that works is taken`,
+      `${source} ${request.device} cannot be used: ${cause}; without it the best device that works is taken`,
     )
   }
   const candidates = verdicts.map(([name, { fits, reason }]): Candidate => {

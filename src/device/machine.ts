@@ -2,35 +2,9 @@ import { join } from 'node:path'
 import { type Host, systemHost } from './host.ts'
 
 /** An NVIDIA card as nvidia-smi lists it. */
-export interface Gpu {
-  index: number
-  uuid: string
-  name: string
-  memoryBytes: number | null
-  driver: string
-  /** Such as '9.0'; null where nvidia-smi is too old to say. */
-  computeCapability: string | null
-}
-
+export type Gpu = ReturnType<typeof parseGpu>
 /** What the choice of a device rests on. Tests pass other machines than the one they run on. */
-export interface MachineDescription {
-  platform: string
-  arch: string
-  /** glibc version, or null: musl, or not Linux. */
-  glibc: string | null
-  cpuModel: string | null
-  cpuFeatures: string[]
-  threads: number
-  memoryBytes: number
-  nodeVersion: string
-  gpus: Gpu[]
-  /** The driver's user library is there, even if nvidia-smi is not. */
-  hasLibcuda: boolean
-  /** What nvidia-smi said instead of listing cards, or null. */
-  gpuProblem: string | null
-  /** CUDA_VISIBLE_DEVICES, or null when it is not set. */
-  cudaVisibleDevices: string | null
-}
+export type MachineDescription = Awaited<ReturnType<typeof describeMachine>>
 
 /** The features that decide whether TensorFlow runs at all, and how fast: the rest of /proc/cpuinfo is noise. */
 // biome-ignore format: a list of names reads better filled than one a line
@@ -39,7 +13,7 @@ const FEATURES_WORTH_NAMING = [
   'amx_tile', 'amx_bf16', 'amx_int8', 'asimd', 'asimdhp', 'asimddp', 'i8mm', 'bf16', 'sve', 'sve2',
 ]
 
-export async function describeMachine(host: Host = systemHost()): Promise<MachineDescription> {
+export async function describeMachine(host: Host = systemHost()) {
   const [cpuFeatures, hasLibcuda, { gpus, gpuProblem }] = await Promise.all([
     readCpuFeatures(host),
     findLibcuda(host),
@@ -48,6 +22,7 @@ export async function describeMachine(host: Host = systemHost()): Promise<Machin
   return {
     platform: host.platform,
     arch: host.arch,
+    /** glibc version, or null: musl, or not Linux. */
     glibc: host.platform === 'linux' ? host.glibcVersion() : null,
     cpuModel: host.cpuModel(),
     cpuFeatures,
@@ -55,8 +30,11 @@ export async function describeMachine(host: Host = systemHost()): Promise<Machin
     memoryBytes: host.memoryBytes(),
     nodeVersion: host.nodeVersion,
     gpus,
+    /** The driver's user library is there, even if nvidia-smi is not. */
     hasLibcuda,
+    /** What nvidia-smi said instead of listing cards, or null. */
     gpuProblem,
+    /** CUDA_VISIBLE_DEVICES, or null when it is not set. */
     cudaVisibleDevices: host.env.CUDA_VISIBLE_DEVICES ?? null,
   }
 }
@@ -87,7 +65,7 @@ async function findLibcuda(host: Host): Promise<boolean> {
   return found.includes(true)
 }
 
-async function listGpus(host: Host): Promise<Pick<MachineDescription, 'gpus' | 'gpuProblem'>> {
+async function listGpus(host: Host): Promise<{ gpus: Gpu[]; gpuProblem: string | null }> {
   if (host.platform !== 'linux') return { gpus: [], gpuProblem: null }
   const columns = 'index,uuid,name,memory.total,driver_version'
   const query = (fields: string) =>
@@ -100,7 +78,7 @@ async function listGpus(host: Host): Promise<Pick<MachineDescription, 'gpus' | '
   return { gpus: result.stdout.trim().split('\n').filter(Boolean).map(parseGpu), gpuProblem: null }
 }
 
-function parseGpu(line: string): Gpu {
+function parseGpu(line: string) {
   const [index, uuid, name, mebibytes, driver, capability] = line.split(',').map((field) => field.trim())
   const memory = Number(mebibytes)
   return {
@@ -109,7 +87,8 @@ function parseGpu(line: string): Gpu {
     name,
     memoryBytes: Number.isFinite(memory) ? memory * 2 ** 20 : null, // '[N/A]' on cards that share the machine's memory
     driver,
-    computeCapability: capability ?? null,
+    /** Such as '9.0'; null where nvidia-smi is too old to say. */
+    computeCapability: (capability as string | undefined) ?? null,
   }
 }
 

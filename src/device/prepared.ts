@@ -6,15 +6,8 @@ import { cacheRoot, variantFolder } from './cache.ts'
 import { type Host, systemHost } from './host.ts'
 import { ADDON_PACKAGES, VARIANTS, type Variant } from './release.ts'
 
-/** What is there of one variant. */
-export interface VariantState {
-  /** The addon to load, or null when the variant is not set up. */
-  addon: string | null
-  /** Why it cannot be loaded although setup once ran, or null. */
-  problem: string | null
-}
-
-export type Prepared = Record<Variant, VariantState>
+/** What is there of each variant: the addon to load, or null; and why it cannot be loaded although setup once ran, or null. */
+export type Prepared = Record<Variant, { addon: string | null; problem: string | null }>
 
 /** Written last by setup, so that a folder with a manifest is a complete one. */
 export const Manifest = z.object({
@@ -32,7 +25,7 @@ export async function readPrepared(host: Host = systemHost()): Promise<Prepared>
   return { cpu, cuda }
 }
 
-async function readVariant(host: Host, root: string, variant: Variant): Promise<VariantState> {
+async function readVariant(host: Host, root: string, variant: Variant): Promise<Prepared[Variant]> {
   const npmPackage = host.npmPackage(ADDON_PACKAGES[variant])
   if (!npmPackage)
     return { addon: null, problem: `the npm package ${ADDON_PACKAGES[variant]} is not installed` }

@@ -1,14 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
 
-export interface MachineReadings {
-  /** Square float32 matrix product of `matmulSize`: 2 n^3 operations a product. */
-  matmulGflops: number
-  /** Sum of a float32 vector of `vectorBytes`, beyond the caches: each byte is read once, none written. */
-  memoryGbPerS: number
-  matmulSize: number
-  vectorBytes: number
-}
+export type MachineReadings = Awaited<ReturnType<typeof measureMachine>>
 
 interface Sizes {
   matmul: number
@@ -25,7 +18,7 @@ const SIZES: Record<string, Sizes> = {
 const CARD_SIZES: Sizes = { matmul: 8192, vector: 2 ** 28 }
 
 /** How fast the active backend is, in about `seconds`: medians of repetitions, each ended by reading a result back. */
-export async function measureMachine(seconds = 1): Promise<MachineReadings> {
+export async function measureMachine(seconds = 1) {
   const { name, onCard } = backend()
   const { matmul: n, vector } = onCard ? CARD_SIZES : (SIZES[name] ?? SIZES.wasm)
 
@@ -38,7 +31,9 @@ export async function measureMachine(seconds = 1): Promise<MachineReadings> {
   x.dispose()
 
   return {
+    /** Square float32 matrix product of `matmulSize`: 2 n^3 operations a product. */
     matmulGflops: (2 * n ** 3) / matmulMs / 1e6,
+    /** Sum of a float32 vector of `vectorBytes`, beyond the caches: each byte is read once, none written. */
     memoryGbPerS: (4 * vector) / sumMs / 1e6,
     matmulSize: n,
     vectorBytes: 4 * vector,

@@ -1,10 +1,10 @@
 import { checkAnswer, type Domain, verifyText } from '../corpus/index.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { type Draw, openingsOf, type Question, questionsOf, type TextCodec } from './documents.ts'
+import type { ByDomain } from './domains.ts'
 import { continueGreedily } from './greedy.ts'
 import type { EvalForward, Watch } from './loss.ts'
 import { type Proportion, pooled, proportion } from './proportion.ts'
-import type { ByDomain, EvalReport, FormsPooled } from './types.ts'
 
 /** New tokens beyond those of the right answer, so that a longer wrong one ends by itself. */
 const SLACK = 16
@@ -144,9 +144,11 @@ export function byDomainAndForm(
   return grouped
 }
 
-/** Sums of two digits, with working and without; null where none was asked. */
-export function headlineOf(exactMatch: EvalReport['exactMatch']): EvalReport['headline'] {
-  const { arithmetic } = exactMatch
+/** Several forms of question counted as one. */
+export type FormsPooled = Proportion & { forms: string[] }
+
+/** Sums of two numbers of two digits, whose pair is in no training text, with working and without; null where none was asked. */
+export function headlineOf({ arithmetic }: ReturnType<typeof byDomainAndForm>) {
   if (!arithmetic) return null
   const of = (forms: string[]): FormsPooled => {
     const asked = forms.filter((form) => form in arithmetic)

@@ -2,9 +2,19 @@ import { InputError } from '../errors.ts'
 import { mixtureAt, type RouterConfig } from '../model/config.ts'
 import { interventionFor } from '../model/router/interventions.ts'
 import type { Document } from './documents.ts'
+import type { ByDomain } from './domains.ts'
 import { documentLosses, domainsOf, type EvalForward, type Watch } from './loss.ts'
 import { ratioOfSums } from './ratio.ts'
-import type { DisabledLoss } from './types.ts'
+
+/** Nats a token more than intact, on the same documents. */
+export interface DisabledLoss {
+  expert: number
+  /** Mean over domains. */
+  mean: number
+  byDomain: ByDomain<number>
+  /** Of each difference, over documents. */
+  standardError: ByDomain<number | null>
+}
 
 /**
  * Losses of documents when one expert of one layer may not be chosen, less the intact ones (`intact`, nats a document):

@@ -1,10 +1,10 @@
 import type { Domain } from '../corpus/index.ts'
-import { joinTraces, type RoutingTrace } from '../model/trace.ts'
+import { joinTraces, type LayerTrace, type RoutingTrace } from '../model/trace.ts'
 import { disabledLosses } from './disabled.ts'
 import { type Document, type Draw, documentsOfTokens, type TextCodec } from './documents.ts'
+import type { ByDomain } from './domains.ts'
 import { documentLosses, type EvalForward, type Watch } from './loss.ts'
 import { DEAD_SHARE, layerSpecialisation, type RoutedToken } from './specialisation.ts'
-import type { ByDomain, ExpertsReport } from './types.ts'
 
 /** Routed tokens of each domain for each sample: with equal numbers a frequent domain does not speak for all. */
 const TOKENS_A_SAMPLE = 64
@@ -12,6 +12,9 @@ const TOKENS_A_SAMPLE = 64
 const DISABLED_TOKENS_A_SAMPLE = 10
 /** Of the work, the pass that records the routing; the rest are passes with an expert disabled. */
 const ROUTING_SHARE = 0.25
+
+export type ExpertsReport = Awaited<ReturnType<typeof expertsReport>>
+export type LayerExperts = ExpertsReport['layers'][number]
 
 /** What each mixture layer's experts specialise in. */
 export async function expertsReport(
@@ -21,42 +24,38 @@ export async function expertsReport(
   draw: Draw,
   samples: number,
   { signal, onShare }: Watch = {},
-): Promise<ExpertsReport> {
+) {
   const documents = await documentsOfTokens(codec, domains, draw, TOKENS_A_SAMPLE * samples)
-  const { losses, trace, tokens } = await route(model, documents, {
-    signal,
-    onShare: (share) => onShare?.(ROUTING_SHARE * share),
-  })
-  const shorter = beginnings(documents, DISABLED_TOKENS_A_SAMPLE * samples)
-  const report: ExpertsReport = {
-    deadShare: DEAD_SHARE,
-    documents: countBy(documents, () => 1),
-    tokens: countBy(documents, routedTokens),
-    disabledTokens: countBy(
-      shorter.map((i) => documents[i]),
-      routedTokens,
-    ),
-    layers: [],
-  }
+  const watch = { signal, onShare: (share: number) => onShare?.(ROUTING_SHARE * share) }
+  const { losses, trace, tokens } = await route(model, documents, watch)
+  const short = beginnings(documents, DISABLED_TOKENS_A_SAMPLE * samples)
+  const [shorter, intact] = [short.map((i) => documents[i]), short.map((i) => losses[i])]
   const ids = [...new Set(tokens.map(({ token }) => token))]
   const texts = new Map(
     await Promise.all(ids.map(async (id): Promise<[number, string]> => [id, await codec.tokenText(id)])),
   )
-  for (const [i, layer] of trace.layers.entries()) {
-    const disabled = await disabledLosses(
-      model,
-      shorter.map((index) => documents[index]),
-      shorter.map((index) => losses[index]),
-      layer.layer,
-      {
-        signal,
-        onShare: (share) =>
-          onShare?.(ROUTING_SHARE + ((1 - ROUTING_SHARE) * (i + share)) / trace.layers.length),
-      },
-    )
-    report.layers.push({ ...layerSpecialisation(layer, tokens, (id) => texts.get(id)!), disabled })
+  const ofLayer = async (layer: LayerTrace, i: number) => ({
+    ...layerSpecialisation(layer, tokens, (id) => texts.get(id)!),
+    /** Loss without the expert less the loss with it; null where too few experts are left to choose from. */
+    disabled: await disabledLosses(model, shorter, intact, layer.layer, {
+      signal,
+      onShare: (share) =>
+        onShare?.(ROUTING_SHARE + ((1 - ROUTING_SHARE) * (i + share)) / trace.layers.length),
+    }),
+  })
+  const layers: Awaited<ReturnType<typeof ofLayer>>[] = []
+  for (const [i, layer] of trace.layers.entries()) layers.push(await ofLayer(layer, i))
+  return {
+    /** An expert with a smaller share of its layer's assignments is called dead. */
+    deadShare: DEAD_SHARE,
+    /** Documents and tokens routed, by domain: about the same number of tokens each. */
+    documents: countBy(documents, () => 1),
+    tokens: countBy(documents, routedTokens),
+    /** Of these, what the losses with a disabled expert were computed on. */
+    disabledTokens: countBy(shorter, routedTokens),
+    /** Each mixture layer over all routed tokens. Lists [E] have an entry an expert. */
+    layers,
   }
-  return report
 }
 
 /** One pass with the routers watched: intact losses, and all routed tokens in the order of the trace. */

@@ -7,8 +7,8 @@ import type { RoutingTrace } from '../model/trace.ts'
 import type { MoeModel } from '../model/transformer.ts'
 import { mean, sum } from '../sums.ts'
 import type { Document } from './documents.ts'
+import type { ByDomain } from './domains.ts'
 import { ratioOfSums } from './ratio.ts'
-import type { ByDomain, DomainLoss, LossReport } from './types.ts'
 
 /** What evaluating needs of a model. */
 export type EvalForward = Pick<MoeModel, 'config' | 'forward' | 'greedy' | 'createCache'>
@@ -114,34 +114,48 @@ function tokenLosses(logits: tf.Tensor3D, targets: Int32Array): Float32Array {
   return values
 }
 
+export type LossReport = ReturnType<typeof lossReport>
+export type DomainLoss = ReturnType<typeof domainLoss>['detail']
+
 /** Losses of documents by domain, every token of a domain counting the same, and their mean over domains. */
-export function lossReport(documents: readonly Document[], losses: readonly number[]): LossReport {
+export function lossReport(documents: readonly Document[], losses: readonly number[]) {
   const byDomain: ByDomain<number> = {}
   const details: ByDomain<DomainLoss> = {}
-  const present = domainsOf(documents)
-  for (const domain of present) {
-    const own = [...documents.keys()].filter((i) => documents[i].domain === domain)
-    const nats = own.map((i) => losses[i])
-    const predicted = own.map((i) => documents[i].tokens.length - 1)
-    const characters = sum(own.map((i) => documents[i].characters))
-    const loss = ratioOfSums(nats, predicted)
-    byDomain[domain] = loss.mean
-    details[domain] = {
-      documents: own.length,
-      tokens: sum(predicted),
-      characters,
-      standardError: loss.standardError,
-      bitsPerCharacter: sum(nats) / Math.LN2 / characters,
-    }
+  for (const domain of domainsOf(documents)) {
+    const { loss, detail } = domainLoss(documents, losses, domain)
+    byDomain[domain] = loss
+    details[domain] = detail
   }
-  const loss = mean(present.map((domain) => byDomain[domain]!))
+  const loss = mean(Object.values(byDomain))
   return {
+    /** Mean of `byDomain`: every domain counts the same. */
     mean: loss,
     byDomain,
+    /** exp(mean). */
     perplexity: Math.exp(loss),
-    bitsPerCharacter: mean(present.map((domain) => details[domain]!.bitsPerCharacter)),
+    /** Mean over domains of their nats / ln 2 / characters: compares across tokenizers. */
+    bitsPerCharacter: mean(Object.values(details).map(({ bitsPerCharacter }) => bitsPerCharacter)),
     details,
   }
+}
+
+function domainLoss(documents: readonly Document[], losses: readonly number[], domain: Domain) {
+  const own = [...documents.keys()].filter((i) => documents[i].domain === domain)
+  const nats = own.map((i) => losses[i])
+  const predicted = own.map((i) => documents[i].tokens.length - 1)
+  const characters = sum(own.map((i) => documents[i].characters))
+  const { mean: loss, standardError } = ratioOfSums(nats, predicted)
+  const detail = {
+    documents: own.length,
+    /** Predicted tokens, the end-of-text token included. */
+    tokens: sum(predicted),
+    /** Unicode code points. */
+    characters,
+    /** Of the loss, over documents; null with a single one. */
+    standardError,
+    bitsPerCharacter: sum(nats) / Math.LN2 / characters,
+  }
+  return { loss, detail }
 }
 
 /** The domains that occur, in the corpus's order. */

@@ -1,18 +1,7 @@
 import { mean, sum } from '../sums.ts'
 
 /** How much one assignment to an expert says about the kind of text, over documents of several kinds. */
-export interface MutualInformation {
-  /** I(kind; expert) in bits, bias taken off. Near 0 it may come out a little below. */
-  bits: number
-  /** The same of the counted table as it is, which is too large on average. */
-  plugInBits: number
-  /** Of `bits`, over documents. */
-  standardError: number
-  /** H(kind) in bits: what `bits` could be at most. */
-  kindEntropyBits: number
-  /** bits / kindEntropyBits: 0 when experts tell nothing about the kind, 1 when they tell all. */
-  normalised: number
-}
+export type MutualInformation = NonNullable<ReturnType<typeof mutualInformation>>
 
 /** Assignments of one document. */
 export interface DocumentCounts {
@@ -44,10 +33,7 @@ export function mutualInformationBits(table: readonly ArrayLike<number>[]): numb
  * is design, not chance, so the documents left keep its weight. Miller's correction (1955), cells / 2 N ln 2, counts
  * tokens as independent; those of one document are not, so it would take off too little. Null with fewer than two kinds.
  */
-export function mutualInformation(
-  documents: readonly DocumentCounts[],
-  kinds: number,
-): MutualInformation | null {
+export function mutualInformation(documents: readonly DocumentCounts[], kinds: number) {
   const table = tableOf(documents, kinds)
   if (new Set(documents.map(({ kind }) => kind)).size < 2) return null
   const plugInBits = mutualInformationBits(table)
@@ -66,10 +52,15 @@ export function mutualInformation(
   const kindEntropyBits = entropyBits(table.map(sum))
   const bits = plugInBits - bias
   return {
+    /** I(kind; expert) in bits, bias taken off. Near 0 it may come out a little below. */
     bits,
+    /** The same of the counted table as it is, which is too large on average. */
     plugInBits,
+    /** Of `bits`, over documents. */
     standardError: Math.sqrt(variance),
+    /** H(kind) in bits: what `bits` could be at most. */
     kindEntropyBits,
+    /** bits / kindEntropyBits: 0 when experts tell nothing about the kind, 1 when they tell all. */
     normalised: bits / kindEntropyBits,
   }
 }

@@ -8,10 +8,10 @@ import { type ModelConfig, mixturesOf } from '../model/config.ts'
 import { MoeModel } from '../model/transformer.ts'
 import { byDomainAndForm, headlineOf, type Quiz, quizzesOf, runQuizzes } from './answers.ts'
 import { documentsOf, TextCodec } from './documents.ts'
+import type { EvalSplit } from './domains.ts'
 import { expertsReport } from './experts.ts'
 import { documentLosses, lossReport, type Watch } from './loss.ts'
 import { measureSpeed, speedTokens } from './speed.ts'
-import type { CostReport, EvalConditions, EvalModel, EvalReport, EvalSplit } from './types.ts'
 
 export interface EvalOptions {
   split?: EvalSplit
@@ -39,16 +39,18 @@ const FLOP_CONTEXT = 128
 /** Expected shares of the time. */
 const STAGES = { losses: 2, answers: 5, speed: 2, experts: 10 }
 
+/** What `tinymoe eval --json` prints. Unknown is null. Losses are in nats a token of the model's own tokenizer. */
+export type EvalReport = Awaited<ReturnType<typeof evaluate>>
+export type EvalModel = ReturnType<typeof modelOf>
+export type CostReport = ReturnType<typeof costOf>
+export type EvalConditions = ReturnType<typeof conditionsOf>
+
 /**
  * Quality, cost and speed of a model on this project's corpus.
  * @throws InputError for options out of range, a model without a usable tokenizer, or one without routers when `experts`
  * are asked for
  */
-export async function evaluate(
-  model: LoadedModel,
-  options: EvalOptions = {},
-  hooks: EvalHooks = {},
-): Promise<EvalReport> {
+export async function evaluate(model: LoadedModel, options: EvalOptions = {}, hooks: EvalHooks = {}) {
   const { config, dir } = model
   const { split, samples, seed, domains, experts } = checkedOptions(options, model)
   const codec = new TextCodec(dir, config, model.tokenizer)
@@ -66,22 +68,28 @@ export async function evaluate(
   const speed = await measureSpeed(model, text, stage('speed'))
   const exactMatch = byDomainAndForm(results, 'answer')
   return {
-    format: 'tinymoe-eval',
-    version: 1,
+    format: 'tinymoe-eval' as const,
+    version: 1 as const,
     date: new Date().toISOString(),
     model: modelOf(dir, config),
     split,
+    /** Documents of each domain for the loss; questions of each form at most. */
     samples,
     seed,
     domains,
     loss: lossReport(documents, losses),
+    /** By domain and form, where the domain has answers. */
     exactMatch,
+    /** By domain and form: texts written by the model in which `verifyText` finds nothing wrong. */
     wellFormed: byDomainAndForm(results, 'text'),
+    /** Sums of two numbers of two digits, whose pair is in no training text; null without the domain. */
     headline: headlineOf(exactMatch),
     cost: costOf(config),
     speed,
+    /** Null unless asked for. */
     experts: experts ? await expertsReport(eager, codec, domains, draw, samples, stage('experts')) : null,
     conditions,
+    /** What this model could not be asked, a sentence each. */
     notes: [...codec.notes(), ...tooLong(documents, quizzes, config)],
     seconds: (performance.now() - started) / 1000,
   }
@@ -118,14 +126,16 @@ function stages(experts: boolean, { signal, onProgress }: EvalHooks) {
   }
 }
 
-function modelOf(dir: string, config: ModelConfig): EvalModel {
+function modelOf(dir: string, config: ModelConfig) {
   const last = basename(resolve(dir))
   const inTraining = last === 'checkpoint' || last === 'model'
   return {
+    /** Last part of the directory's path; of `checkpoint` and `model`, which training writes, the last two. */
     name: inTraining ? `${basename(dirname(resolve(dir)))}/${last}` : last,
     family: config.family,
     layers: config.layers.length,
     vocabSize: config.vocabSize,
+    /** Per layer E and K; null for a layer without a router. */
     mixtures: config.layers.map(({ feedForward }) =>
       feedForward.kind === 'moe'
         ? { numExperts: feedForward.router.numExperts, topK: feedForward.router.topK }
@@ -134,25 +144,30 @@ function modelOf(dir: string, config: ModelConfig): EvalModel {
   }
 }
 
-function costOf(config: ModelConfig): CostReport {
+function costOf(config: ModelConfig) {
   const { parts: _, ...parameters } = countParameters(config)
   const flopContext = Math.min(FLOP_CONTEXT, config.maxPositionEmbeddings)
   const flopParts = flopsPerToken(config, flopContext, 'sparse')
   return {
     parameters,
+    /** Matrix FLOPs of a token that meets `flopContext` keys and gets logits, only the chosen experts run. */
     flopsPerToken: totalFlops(flopParts),
     flopContext,
     flopParts,
+    /** Weights read for one token alone, as the engine holds them. */
     weightBytesPerToken: weightBytesPerToken(config),
   }
 }
 
-function conditionsOf({ runtime, executor, dtype }: LoadedModel): EvalConditions {
+function conditionsOf({ runtime, executor, dtype }: LoadedModel) {
   return {
     runtime,
+    /** Of `speed`, as the executor: quality is computed in float32. */
     dtype,
+    /** Of `speed`. Quality is computed op by op: both give the same, and every shape of batch would need a graph. */
     executor,
-    loadAverage: platform() === 'win32' ? null : Number(loadavg()[0].toFixed(2)), // Node gives 0 there
+    /** Busy threads on average in the minute before; null where the system does not tell (Node gives 0 there). */
+    loadAverage: platform() === 'win32' ? null : Number(loadavg()[0].toFixed(2)),
   }
 }
 

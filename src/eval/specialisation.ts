@@ -1,8 +1,8 @@
 import { DOMAINS, type Domain } from '../corpus/index.ts'
 import type { LayerTrace } from '../model/trace.ts'
 import { chosenExperts, loadBalanceLoss, maxViolation, utilisation } from '../trace/statistics.ts'
+import type { ByDomain } from './domains.ts'
 import { mutualInformation } from './mutual-information.ts'
-import type { ByDomain, ExpertLoad, LayerExperts, TypicalToken } from './types.ts'
 
 /** An expert that gets less of its layer's assignments than this is as good as absent. */
 export const DEAD_SHARE = 0.02
@@ -24,15 +24,19 @@ export function layerSpecialisation(
   layer: LayerTrace,
   tokens: readonly RoutedToken[],
   textOf: (token: number) => string,
-): Omit<LayerExperts, 'disabled'> {
+) {
   return {
     layer: layer.layer,
     numExperts: layer.numExperts,
     topK: layer.topK,
+    /** Null with a single domain. */
     mutualInformation: layerInformation(layer, tokens),
+    /** Share of a domain's tokens that have the expert among their K; no preference is `baseline`. */
     tokenShare: tokenShares(layer, tokens),
+    /** K / E */
     baseline: layer.topK / layer.numExperts,
     load: expertLoad(layer),
+    /** [E], most typical first. */
     typicalTokens: typicalTokens(layer, tokens, textOf),
   }
 }
@@ -64,28 +68,32 @@ export function tokenShares(layer: LayerTrace, tokens: readonly RoutedToken[]): 
   )
 }
 
-function expertLoad(layer: LayerTrace): ExpertLoad {
+export type ExpertLoad = ReturnType<typeof expertLoad>
+
+function expertLoad(layer: LayerTrace) {
   const shares = utilisation(layer)
   const place = (share: number) => ({ expert: shares.indexOf(share), share })
   return {
+    /** [E] shares of the assignments; they sum to 1, balanced is 1 / E. */
     shares,
     least: place(Math.min(...shares)),
     most: place(Math.max(...shares)),
+    /** Experts with less than `DEAD_SHARE`. */
     dead: [...shares.keys()].filter((expert) => shares[expert] < DEAD_SHARE),
+    /** (largest load - mean) / mean. */
     maxViolation: maxViolation(layer),
+    /** E sum f P; 1 when balanced. */
     loadBalanceLoss: loadBalanceLoss(layer),
   }
 }
+
+export type TypicalToken = ReturnType<typeof typicalTokens>[number][number]
 
 /**
  * Per expert the tokens that it gets most above chance: N(token, expert) / N(token), OLMoE's vocabulary specialisation
  * (section 5.4, there without the division), by the same share of all tokens. By lift, the more frequent token first.
  */
-function typicalTokens(
-  layer: LayerTrace,
-  tokens: readonly RoutedToken[],
-  textOf: (token: number) => string,
-): TypicalToken[][] {
+function typicalTokens(layer: LayerTrace, tokens: readonly RoutedToken[], textOf: (token: number) => string) {
   const E = layer.numExperts
   const byToken = new Map<number, { count: number; chosen: number[] }>()
   const all = zeros(E)
@@ -103,7 +111,16 @@ function typicalTokens(
     frequent
       .map(([token, { count, chosen }]) => {
         const share = chosen[expert] / count
-        return { token, text: textOf(token), count, share, lift: share / (total / tokens.length) }
+        return {
+          token,
+          text: textOf(token),
+          /** Times that it was routed. */
+          count,
+          /** Share of these that went to the expert. */
+          share,
+          /** `share` by the share of all tokens that went to the expert. */
+          lift: share / (total / tokens.length),
+        }
       })
       .filter(({ lift }) => lift > 1) // NaN, of an expert without tokens, is not
       .sort((a, b) => b.lift - a.lift || b.count - a.count || a.token - b.token)

@@ -3,7 +3,6 @@ import { type Domain, generateSample } from '../corpus/index.ts'
 import { type Summary, summarize } from '../samples.ts'
 import type { Draw, TextCodec } from './documents.ts'
 import type { EvalForward, Watch } from './loss.ts'
-import type { SpeedReport } from './types.ts'
 
 const PROMPT_TOKENS = 128
 /** Tokens decoded one by one behind the prompt. */
@@ -31,12 +30,16 @@ export async function speedTokens(
   return tokens.slice(0, wanted)
 }
 
+export type SpeedReport = Awaited<ReturnType<typeof measureSpeed>>
+/** Milliseconds of a call, result read. */
+export type Timing = SpeedReport['decode']
+
 /** Times a prompt read from an empty cache and then single tokens behind it; every call ends by reading its logits. */
 export async function measureSpeed(
   model: EvalForward,
   tokens: readonly number[],
   { signal, onShare }: Watch = {},
-): Promise<SpeedReport> {
+) {
   const steps = Math.min(STEPS, Math.floor(tokens.length / 2))
   const prompt = tokens.slice(0, tokens.length - steps)
   const prefillMs: number[] = []
@@ -54,14 +57,17 @@ export async function measureSpeed(
     onShare?.((round + WARM_UP + 1) / (ROUNDS + WARM_UP))
   }
   onShare?.(1) // the budget may have ended it before
-  const timing = (count: number, context: number, summary: Summary) => ({
-    tokens: count,
+  const timing = (tokens: number, context: number, { n, medianMs, p10Ms, p90Ms }: Summary) => ({
+    /** New tokens of a call. */
+    tokens,
+    /** Keys in sight of the call's last token; of the middle call where it grows. */
     context,
-    n: summary.n,
-    medianMs: summary.medianMs,
-    p10Ms: summary.p10Ms,
-    p90Ms: summary.p90Ms,
-    tokensPerSecond: (1000 * count) / summary.medianMs,
+    n,
+    medianMs,
+    p10Ms,
+    p90Ms,
+    /** `tokens` by median. */
+    tokensPerSecond: (1000 * tokens) / medianMs,
   })
   return {
     prefill: timing(prompt.length, prompt.length, summarize(prefillMs)),

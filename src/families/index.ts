@@ -1,7 +1,7 @@
 import { ConfigError } from '../errors.ts'
 import type { ModelConfig, ModelShape } from '../model/config.ts'
 import { shown } from '../text/foreign.ts'
-import { mostLike } from '../text/near.ts'
+import { nearest } from '../text/nearest.ts'
 import { COUNTED } from './counted.ts'
 import { dbrx } from './dbrx.ts'
 import { deepseekV2 } from './deepseek-v2.ts'
@@ -48,7 +48,7 @@ export function familyOf(json: unknown, file: string): RunnableFamily {
   throw new ConfigError(
     family
       ? `${sentence}; it can be inspected, not run (${family.reason})`
-      : `${sentence}${nearest(modelType, RUNNABLE)}`,
+      : `${sentence}${nearestOf(modelType, RUNNABLE)}`,
   )
 }
 
@@ -91,7 +91,7 @@ export function shapeFromJson(json: unknown, file: string): { shape: ModelShape;
   const family = FAMILIES.find((f) => f.modelType === modelType)
   if (!family) {
     const known = [...FAMILIES].sort((a, b) => (a.modelType < b.modelType ? -1 : 1))
-    throw new ConfigError(`${unknownType(modelType, known, file)}${nearest(modelType, known)}`)
+    throw new ConfigError(`${unknownType(modelType, known, file)}${nearestOf(modelType, known)}`)
   }
   return { shape: family.parseConfig(decoder, file), runnable: family.runnable }
 }
@@ -111,12 +111,8 @@ function unknownType(modelType: unknown, families: readonly Family[], file: stri
   return `${file}: "model_type" ${found}, expected one of ${families.map((f) => f.modelType).join(', ')}`
 }
 
-/** From here on a name is worth to be mentioned. */
-const LIKE = 0.4
-
-function nearest(modelType: unknown, families: readonly Family[]): string {
+function nearestOf(modelType: unknown, families: readonly Family[]): string {
   if (typeof modelType !== 'string') return ''
   const names = families.map((f) => f.modelType)
-  const [near] = mostLike(modelType, names)
-  return near.likeness >= LIKE ? `; the nearest is ${near.name}` : ''
+  return `; the nearest is ${nearest(modelType, names)[0]}`
 }

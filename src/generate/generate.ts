@@ -73,14 +73,8 @@ class Generation {
     checkOptions(options)
     this.graphsMsBefore = model.graphsMs ?? 0
     const settings = settingsOf(options, model.generation ?? null)
-    this.sampling = parseSampling({
-      temperature: settings.temperature.value,
-      topK: settings.topK.value,
-      topP: settings.topP.value,
-      minP: settings.minP.value,
-      repetitionPenalty: settings.repetitionPenalty.value,
-      seed: options.seed,
-    })
+    const values = Object.entries(settings).map(([name, { value }]) => [name, value])
+    this.sampling = parseSampling({ ...Object.fromEntries(values), seed: options.seed })
     this.random = Xoshiro128.fromSeed(this.sampling.seed)
     checkInput(options, tokenizer, model.config)
     this.maxTokens = parseMaxTokens(settings.maxTokens.value)

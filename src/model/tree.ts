@@ -24,5 +24,5 @@ export function mapLeaves<Leaf extends object>(
 }
 
 function isContainer(node: object): boolean {
-  return Array.isArray(node) || Object.getPrototypeOf(node) === Object.prototype
+  return Array.isArray(node) || [Object.prototype, null].includes(Object.getPrototypeOf(node))
 }

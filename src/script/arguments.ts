@@ -16,6 +16,11 @@ export function allOptions<Own>(command: Command): Own & GlobalOptions {
   return command.optsWithGlobals() as Own & GlobalOptions
 }
 
+/** The flag of an option: `--top-k` of `topK`. */
+export function flagOf(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+}
+
 /** The model of every command that runs one; `loadModel` reads it. */
 export const MODEL_ARGUMENT = [
   '<model>',

@@ -3,6 +3,7 @@ import { memoryLimit, memoryProblem } from '../device/memory.ts'
 import type { RuntimeReport } from '../device/types.ts'
 import { InputError } from '../errors.ts'
 import type { ModelConfig } from '../model/config.ts'
+import { counted } from '../text/units.ts'
 
 export interface RunSize {
   sequences: number
@@ -24,7 +25,7 @@ export function checkRunSize(
   const tokens = Math.min(size.tokens, config.maxPositionEmbeddings)
   const bytes = size.sequences * sequenceBytes(config, tokens, size.whole === true)
   const problem = memoryProblem(bytes, memoryLimit(runtime))
-  if (problem !== null) throw new InputError(`${flags}: a run of ${tokens} tokens ${problem}`)
+  if (problem !== null) throw new InputError(`${flags}: a run of ${counted(tokens, 'token')} ${problem}`)
 }
 
 /** Keys and values; of a whole call also the scores of attention, before and after softmax, and logits here and there. */

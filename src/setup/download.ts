@@ -4,7 +4,7 @@ import type { Host } from '../device/host.ts'
 import { SetupError } from '../errors.ts'
 import { makeFolder } from '../files.ts'
 import { downloadFromIndex, networkCause, parseWheelName } from './index-client.ts'
-import type { WheelRequest } from './requests.ts'
+import { fulfils, type WheelRequest } from './requests.ts'
 
 export interface Progress {
   step: string
@@ -52,17 +52,10 @@ export async function obtainWheel(
 }
 
 /** A finished wheel of an earlier, interrupted setup: both ways of downloading name it so only when it is whole. */
-async function findWheel(
-  { project, version, platforms }: WheelRequest,
-  folder: string,
-): Promise<string | null> {
+async function findWheel(request: WheelRequest, folder: string): Promise<string | null> {
   const found = (await readdir(folder)).find((name) => {
     const wheel = parseWheelName(name)
-    return (
-      wheel?.project === project &&
-      wheel.version === version &&
-      wheel.platforms.some((platform) => platforms.includes(platform))
-    )
+    return wheel !== null && fulfils(wheel, request)
   })
   return found ? join(folder, found) : null
 }
@@ -92,19 +85,12 @@ async function downloadWithPip(
     LOOK_EVERY_MS,
   )
   const args = [
-    '-m',
-    'pip',
-    'download',
-    '--no-deps',
-    '--only-binary=:all:',
-    '--no-cache-dir',
-    '--retries',
-    '1',
+    ...['-m', 'pip', 'download', '--no-deps', '--only-binary=:all:', '--no-cache-dir', '--retries', '1'],
+    ...['--progress-bar', 'off', '--disable-pip-version-check'],
+    ...['--python-version', '3.11', '--implementation', 'cp'],
+    ...platforms.flatMap((platform) => ['--platform', platform]),
+    ...['--dest', folder, `${project}==${version}`],
   ]
-  args.push('--progress-bar', 'off', '--disable-pip-version-check')
-  args.push('--python-version', '3.11', '--implementation', 'cp')
-  args.push(...platforms.flatMap((platform) => ['--platform', platform]))
-  args.push('--dest', folder, `${project}==${version}`)
   try {
     const { code, stderr } = await host.run(python, args, { env: { ...host.env, TMPDIR: temporary } })
     return code === 0 ? null : lastError(stderr)

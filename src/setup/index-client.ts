@@ -5,7 +5,7 @@ import { basename, join } from 'node:path'
 import { z } from 'zod'
 import type { Host } from '../device/host.ts'
 import { messageOf, SetupError } from '../errors.ts'
-import type { WheelRequest } from './requests.ts'
+import { fulfils, type WheelRequest } from './requests.ts'
 import { normalizeProject } from './wheel.ts'
 
 /** The public index, in the JSON form of PEP 691. Only what is used of it. */
@@ -55,7 +55,8 @@ export async function downloadFromIndex(
   return target
 }
 
-async function findFile(host: Host, { project, version, platforms }: WheelRequest): Promise<IndexFile> {
+async function findFile(host: Host, request: WheelRequest): Promise<IndexFile> {
+  const { project, version, platforms } = request
   const url = `${INDEX}/${project}/`
   const response = await host.fetch(url, { headers: { accept: 'application/vnd.pypi.simple.v1+json' } })
   if (!response.ok) throw new SetupError(`${url}: answered ${response.status} ${response.statusText}`.trim())
@@ -63,13 +64,7 @@ async function findFile(host: Host, { project, version, platforms }: WheelReques
   if (!page.success) throw new SetupError(`${url}: is no project page in PEP 691's JSON form`)
   const found = page.data.files.find((file) => {
     const wheel = parseWheelName(file.filename)
-    return (
-      wheel?.project === project &&
-      wheel.version === version &&
-      (wheel.python === 'py3' || wheel.python === 'cp311') &&
-      wheel.platforms.some((platform) => platforms.includes(platform)) &&
-      !file.yanked
-    )
+    return wheel && fulfils(wheel, request) && /^(py3|cp311)$/.test(wheel.python) && !file.yanked
   })
   if (!found?.hashes.sha256)
     throw new SetupError(`${url}: has no wheel of ${version} for ${platforms.join(', ')}`)

@@ -79,7 +79,8 @@ export async function checkGivenWheels(host: Host, variant: Variant, paths: stri
   return given
 }
 
-export function fulfils({ project, version, platforms }: WheelIdentity, request: WheelRequest): boolean {
+/** Whether a wheel is what was asked for, by what it says of itself or by its name. */
+export function fulfils({ project, version, platforms }: WheelRequest, request: WheelRequest): boolean {
   return (
     project === request.project &&
     version === request.version &&

@@ -35,26 +35,8 @@ export interface PrepareOptions {
   onMessage?: (message: string) => void
 }
 
-/** How far one variant is. */
-export interface SetupState {
-  variant: Variant
-  /** Why this variant. */
-  reason: string
-  folder: string
-  libraries: boolean
-  addon: boolean
-  /** Which compiler made the addon; null where there is none, or where it is not known. */
-  compiler: string | null
-  /** The addon lies also where `@tensorflow/tfjs-node` looks for it. */
-  placed: boolean
-}
-
-export interface Preparation extends SetupState {
-  /** False when everything was there already. */
-  changed: boolean
-  /** Whether this setup compiled the addon. */
-  compiled: boolean
-}
+export type SetupState = Awaited<ReturnType<typeof inspectVariant>>
+export type Preparation = Awaited<ReturnType<typeof prepareVariant>>
 
 const RETRY_LOCK_MS = 500
 /** A lock that was not renewed for so long belongs to a process that is gone. */
@@ -98,7 +80,8 @@ async function resolveVariant(
   return { variant, reason }
 }
 
-async function inspectVariant(host: Host, variant: Variant, reason: string): Promise<SetupState> {
+/** How far one variant is. */
+async function inspectVariant(host: Host, variant: Variant, reason: string) {
   const folder = variantFolder(cacheRoot(host.env), variant)
   const npmPackage = installedPackage(host, ADDON_PACKAGES[variant])
   const addon = cachedAddon(folder, npmPackage)
@@ -109,21 +92,19 @@ async function inspectVariant(host: Host, variant: Variant, reason: string): Pro
   const hasAddon = libraries && (await host.exists(addon))
   return {
     variant,
+    /** Why this variant. */
     reason,
     folder,
     libraries,
     addon: hasAddon,
+    /** Which compiler made the addon; null where there is none, or where it is not known. */
     compiler: hasAddon ? await addonCompiler(host, addon) : null,
+    /** The addon lies also where `@tensorflow/tfjs-node` looks for it. */
     placed: hasAddon && (await isPlaced(addon, npmPackage)),
   }
 }
 
-async function prepareVariant(
-  host: Host,
-  variant: Variant,
-  reason: string,
-  options: PrepareOptions,
-): Promise<Preparation> {
+async function prepareVariant(host: Host, variant: Variant, reason: string, options: PrepareOptions) {
   const given = await checkGivenWheels(host, variant, options.wheels ?? [])
   const before = await inspectVariant(host, variant, reason)
   const needsAddon = lacksAddon(before, options)
@@ -144,7 +125,13 @@ async function prepareVariant(
     })
   }
   await tryToPlace(host, variant, before.folder, options)
-  return { ...(await inspectVariant(host, variant, reason)), changed: true, compiled }
+  return {
+    ...(await inspectVariant(host, variant, reason)),
+    /** False when everything was there already. */
+    changed: true,
+    /** Whether this setup compiled the addon. */
+    compiled,
+  }
 }
 
 function lacksAddon({ addon, compiler }: SetupState, { force, compiler: asked }: PrepareOptions): boolean {

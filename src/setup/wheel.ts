@@ -10,14 +10,7 @@ import { messageOf, SetupError } from '../errors.ts'
 import { makeFolder } from '../files.ts'
 
 /** What a wheel says of itself in METADATA and WHEEL, which a renamed file still does. */
-export interface WheelIdentity {
-  project: string
-  version: string
-  /** Platform part of its tags, such as manylinux_2_27_x86_64. */
-  platforms: string[]
-  /** `Requires-Dist` lines. */
-  requirements: string[]
-}
+export type WheelIdentity = ReturnType<typeof parseIdentity>
 
 export interface ExtractedFile {
   path: string
@@ -102,13 +95,15 @@ export function normalizeProject(name: string): string {
   return name.toLowerCase().replace(/[-_.]+/g, '-')
 }
 
-function parseIdentity(metadata: string, wheelFile: string): WheelIdentity {
+function parseIdentity(metadata: string, wheelFile: string) {
   const fields = (source: string, name: string) =>
     [...source.matchAll(new RegExp(`^${name}: (.*?)\\r?$`, 'gm'))].map((match) => match[1])
   return {
     project: normalizeProject(fields(metadata, 'Name')[0] ?? 'unnamed'),
     version: fields(metadata, 'Version')[0] ?? 'unknown',
+    /** Platform part of its tags, such as manylinux_2_27_x86_64. */
     platforms: fields(wheelFile, 'Tag').map((tag) => tag.split('-')[2]),
+    /** `Requires-Dist` lines. */
     requirements: fields(metadata, 'Requires-Dist'),
   }
 }

@@ -1,52 +1,9 @@
 import { Tokenizer } from '@huggingface/tokenizers'
 import { InputError } from '../errors.ts'
+import { BYTE_CHARACTERS } from './byte-characters.ts'
 
 /** What a Hugging Face `tokenizer.json` of a byte-level BPE holds. */
-export interface TokenizerJson {
-  version: '1.0'
-  truncation: null
-  padding: null
-  added_tokens: AddedToken[]
-  normalizer: null
-  pre_tokenizer: object
-  post_processor: TemplateProcessing | null
-  decoder: object
-  model: {
-    type: 'BPE'
-    dropout: null
-    unk_token: null
-    continuing_subword_prefix: null
-    end_of_word_suffix: null
-    fuse_unk: boolean
-    byte_fallback: boolean
-    ignore_merges: boolean
-    /** Token to id. A byte is written as one visible character (GPT-2's table): a space is `Ġ`. */
-    vocab: Record<string, number>
-    merges: [string, string][]
-  }
-}
-
-/** What goes round a text, or round two, when special tokens are asked for. */
-interface TemplateProcessing {
-  type: 'TemplateProcessing'
-  single: TemplatePiece[]
-  pair: TemplatePiece[]
-  special_tokens: Record<string, { id: string; ids: number[]; tokens: string[] }>
-}
-
-type TemplatePiece =
-  | { SpecialToken: { id: string; type_id: 0 | 1 } }
-  | { Sequence: { id: 'A' | 'B'; type_id: 0 | 1 } }
-
-interface AddedToken {
-  id: number
-  content: string
-  single_word: boolean
-  lstrip: boolean
-  rstrip: boolean
-  normalized: boolean
-  special: boolean
-}
+export type TokenizerJson = ReturnType<typeof tokenizerJson>
 
 export interface BpeOptions {
   /** Ids in all: special tokens, 256 bytes, merges. Fewer come out where the texts have no pairs left. */
@@ -84,7 +41,7 @@ interface Pair {
  */
 export function trainBpe(texts: readonly string[], options: BpeOptions): TokenizerJson {
   checkOptions(options)
-  const tokens = [...options.specialTokens, ...byteSymbols().sort()]
+  const tokens = [...options.specialTokens, ...BYTE_CHARACTERS.toSorted()]
   const ids = new Map(tokens.map((token, id) => [token, id]))
   const merges: [string, string][] = []
   const pairs = new PairCounts(countWords(texts, options, ids))
@@ -107,18 +64,16 @@ export function trainBpe(texts: readonly string[], options: BpeOptions): Tokeniz
  * Mixtral do: a model whose documents all began with it knows no other beginning.
  */
 export function beginningWith(tokenizer: TokenizerJson, token: string): TokenizerJson {
-  const begin = (type_id: 0 | 1): TemplatePiece => ({ SpecialToken: { id: token, type_id } })
-  const text = (id: 'A' | 'B', type_id: 0 | 1): TemplatePiece => ({ Sequence: { id, type_id } })
+  const begin = (type_id: number) => ({ SpecialToken: { id: token, type_id } })
+  const text = (id: string, type_id: number) => ({ Sequence: { id, type_id } })
   const special = { id: token, ids: [tokenizer.model.vocab[token]], tokens: [token] }
-  return {
-    ...tokenizer,
-    post_processor: {
-      type: 'TemplateProcessing',
-      single: [begin(0), text('A', 0)],
-      pair: [begin(0), text('A', 0), begin(1), text('B', 1)],
-      special_tokens: { [token]: special },
-    },
+  const post_processor = {
+    type: 'TemplateProcessing',
+    single: [begin(0), text('A', 0)],
+    pair: [begin(0), text('A', 0), begin(1), text('B', 1)],
+    special_tokens: { [token]: special },
   }
+  return { ...tokenizer, post_processor }
 }
 
 function checkOptions({ vocabSize, specialTokens }: BpeOptions): void {
@@ -137,15 +92,6 @@ function checkOptions({ vocabSize, specialTokens }: BpeOptions): void {
     }
     if (specialTokens.indexOf(token) !== i) throw new InputError(`special token "${token}" is given twice`)
   }
-}
-
-/** The 256 characters that stand for bytes (GPT-2, `bytes_to_unicode`): visible ones for themselves, others from U+0100. */
-function byteSymbols(): string[] {
-  let next = 0x100
-  return Array.from({ length: 256 }, (_, byte) => {
-    const isVisible = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad)
-    return String.fromCharCode(isVisible ? byte : next++)
-  })
 }
 
 /** Each distinct word once. Split by the very pre-tokenizer that will encode, so that both see the same words. */
@@ -230,7 +176,7 @@ function tokenizerJson(
   tokens: readonly string[],
   merges: [string, string][],
   { specialTokens, individualDigits }: Pick<BpeOptions, 'specialTokens' | 'individualDigits'>,
-): TokenizerJson {
+) {
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false }
   const words = {
     type: 'Split',
@@ -238,22 +184,16 @@ function tokenizerJson(
     behavior: 'Isolated',
     invert: false,
   }
+  const plain = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }
   return {
     version: '1.0',
     truncation: null,
     padding: null,
-    added_tokens: specialTokens.map((content, id) => ({
-      id,
-      content,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-      normalized: false,
-      special: true,
-    })),
+    added_tokens: specialTokens.map((content, id) => ({ id, content, ...plain })),
     normalizer: null,
     pre_tokenizer: { type: 'Sequence', pretokenizers: [words, byteLevel] },
-    post_processor: null,
+    /** What goes round a text, where special tokens are asked for: `beginningWith`. */
+    post_processor: null as object | null,
     decoder: byteLevel,
     model: {
       type: 'BPE',
@@ -264,6 +204,7 @@ function tokenizerJson(
       fuse_unk: false,
       byte_fallback: false,
       ignore_merges: false,
+      /** Token to id. A byte is written as one visible character (`BYTE_CHARACTERS`): a space is `Ġ`. */
       vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
       merges,
     },

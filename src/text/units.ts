@@ -46,3 +46,8 @@ export function dollars(value: number): string {
   if (value >= 1e9) return `$${(value / 1e9).toFixed(3)} billion`
   return value >= 1e6 ? `$${(value / 1e6).toFixed(3)} million` : `$${thousands(value)}`
 }
+
+/** `1 token`, `2 tokens`. */
+export function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`
+}

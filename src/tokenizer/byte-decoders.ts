@@ -1,3 +1,4 @@
+import { BYTE_CHARACTERS } from '../text/byte-characters.ts'
 import { BYTE_TOKEN } from './tokenizer.ts'
 
 const REPLACEMENT = '\uFFFD'
@@ -45,16 +46,6 @@ export function decodeByteLevel(tokens: string[]): string[] {
   return [new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.from(bytes))]
 }
 
-/** The character that stands for each byte: printable Latin-1 for itself, the others from U+0100 on in turn. */
-export const BYTE_CHARACTERS: readonly string[] = byteCharacters()
 const BYTE_OF: ReadonlyMap<string, number> = new Map(
   BYTE_CHARACTERS.map((character, byte) => [character, byte]),
 )
-
-function byteCharacters(): string[] {
-  let others = 0
-  return Array.from({ length: 256 }, (_, byte) => {
-    const printable = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad)
-    return String.fromCharCode(printable ? byte : 0x100 + others++)
-  })
-}

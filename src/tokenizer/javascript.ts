@@ -1,6 +1,7 @@
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
+import { BYTE_CHARACTERS } from '../text/byte-characters.ts'
 import { shown } from '../text/foreign.ts'
-import { BYTE_CHARACTERS, decodeByteFallback, decodeByteLevel } from './byte-decoders.ts'
+import { decodeByteFallback, decodeByteLevel } from './byte-decoders.ts'
 import { literalOf, type Part, STEP_LISTS, type StepField, stepsIn } from './parts.ts'
 import { BYTE_TOKEN, type OpenTokenizer, type TokenizerJson, type TokenizerLibrary } from './tokenizer.ts'
 

@@ -8,25 +8,7 @@ import { mean } from '../sums.ts'
 import { chosenExperts } from './statistics.ts'
 
 /** What another K does to a run of the same tokens. */
-export interface TopKAnswer {
-  topK: number
-  /**
-   * Mean over tokens of |A n B| / |A u B| (Jaccard 1901) for the experts chosen now and in the trace, an entry a mixture
-   * layer. The first layer's input does not depend on K; the later layers' does.
-   */
-  jaccardByLayer: number[]
-  /** Mean over the mixture layers after the first; null if there is none. */
-  jaccardLater: number | null
-  /** min / max of the two K: what is left where the smaller set lies within the larger one. */
-  jaccardAtMost: number
-  /** Share of positions whose most likely next token is the same, 0..1. */
-  sameTopToken: number
-  /** D(trace's distribution || distribution now) of the next token, in nats: mean and largest over positions. */
-  klMean: number
-  klMax: number
-  /** Largest absolute difference of a logit. */
-  logitChange: number
-}
+export type TopKAnswer = { topK: number } & ReturnType<typeof overlap> & ReturnType<typeof logitChange>
 
 /**
  * Runs the trace's sequences again, each whole, with every K that the interventions leave possible. Where the trace was
@@ -117,8 +99,14 @@ function overlap(trace: RoutingTrace, sequences: Sequence[], now: RoutingTrace[]
   const later = jaccardByLayer.slice(1)
   const K = trace.layers[0].topK
   return {
+    /**
+     * Mean over tokens of |A n B| / |A u B| (Jaccard 1901) for the experts chosen now and in the trace, an entry a mixture
+     * layer. The first layer's input does not depend on K; the later layers' does.
+     */
     jaccardByLayer,
+    /** Mean over the mixture layers after the first; null if there is none. */
     jaccardLater: later.length > 0 ? mean(later) : null,
+    /** min / max of the two K: what is left where the smaller set lies within the larger one. */
     jaccardAtMost: Math.min(K, topK) / Math.max(K, topK),
   }
 }
@@ -139,9 +127,12 @@ function logitChange(before: Float32Array[], after: Float32Array[], V: number) {
   )
   const divergences = pairs.map(({ p, q }) => klDivergence(p, q))
   return {
+    /** Share of positions whose most likely next token is the same, 0..1. */
     sameTopToken: mean(pairs.map(({ p, q }) => (indexOfLargest(p) === indexOfLargest(q) ? 1 : 0))),
+    /** D(trace's distribution || distribution now) of the next token, in nats: mean and largest over positions. */
     klMean: mean(divergences),
     klMax: largest(divergences),
+    /** Largest absolute difference of a logit. */
     logitChange: largest(pairs.map(({ p, q }) => largest(p.map((z, v) => Math.abs(z - q[v]))))),
   }
 }

@@ -10,8 +10,8 @@ import type { Interventions } from '../model/router/types.ts'
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
 import type { MoeModel } from '../model/transformer.ts'
 import { mean, sum } from '../sums.ts'
-import { sequencesOf, type TopKAnswer, topKAnswers } from './analyse-top-k.ts'
-import { CACHE_POLICIES, type CachePolicy, type LayerCaches, layerCaches } from './expert-cache.ts'
+import { sequencesOf, topKAnswers } from './analyse-top-k.ts'
+import { CACHE_POLICIES, type CachePolicy, layerCaches } from './expert-cache.ts'
 
 /*
  * Questions about capacity, caches, K and memory, answered from the routing of a run. T tokens, E experts, K a token.
@@ -29,50 +29,10 @@ export interface AnalyseOptions {
   interventions?: Interventions
 }
 
-export interface Analysis {
-  tokens: number
-  capacity: CapacityAnswer[]
-  caches: CacheAnswer
-  topK: TopKAnswer[]
-  weights: WeightsAnswer[]
-}
-
-/** Assignments lost at one capacity factor. */
-export interface CapacityAnswer {
-  factor: number
-  /** Tokens that share the experts' seats. */
-  batch: number
-  /** Seats of one expert in a full batch, an entry a mixture layer. */
-  seats: number[]
-  /** Share of all assignments dropped, 0..1. */
-  dropped: number
-  /** The same, an entry a mixture layer. */
-  droppedByLayer: number[]
-}
-
-export interface CacheAnswer {
-  layers: LayerCaches[]
-  /** All layers together, by experts kept a layer (1..E; a layer with fewer keeps all that it has). */
-  sizes: {
-    size: number
-    /** Share of requests found in the cache, 0..1; first uses count as misses, except for `static`. */
-    hitRate: Record<CachePolicy, number>
-    /** Weight bytes loaded per token: misses x bytes of one expert. */
-    bytesPerToken: Record<CachePolicy, number>
-  }[]
-}
-
-/** Weights read by some tokens at once. */
-export interface WeightsAnswer {
-  tokens: number
-  /** Mean number of different experts that consecutive batches of this size touched, an entry a mixture layer. */
-  expertsTouched: number[]
-  /** What uniform routing would touch, an entry a mixture layer. */
-  expertsExpected: number[]
-  /** Weight bytes read per token (src/cost/bytes.ts says what is left out), and if every expert were. */
-  bytesPerToken: number
-  denseBytesPerToken: number
-}
+export type Analysis = Awaited<ReturnType<typeof analyse>>
+export type CapacityAnswer = ReturnType<typeof capacityAnswers>[number]
+export type CacheAnswer = ReturnType<typeof cacheAnswer>
+export type WeightsAnswer = ReturnType<typeof weightsAnswer>
 
 /**
  * All answers for one run. Runs the model again, once a K.
@@ -82,7 +42,7 @@ export async function analyse(
   model: Pick<MoeModel, 'config' | 'forward'>,
   trace: RoutingTrace,
   { batch, interventions }: AnalyseOptions = {},
-): Promise<Analysis> {
+) {
   const T = trace.rows.length
   checkTrace(trace, model.config)
   return {
@@ -103,15 +63,19 @@ export async function analyse(
  * step in batches of `batch` consecutive tokens (the last may be smaller). What was dropped in the recorded run is no
  * assignment here.
  */
-export function capacityAnswers(trace: RoutingTrace, config: ModelConfig, batch: number): CapacityAnswer[] {
+export function capacityAnswers(trace: RoutingTrace, config: ModelConfig, batch: number) {
   const kept = trace.layers.map(({ expertIndices }) => assigned(expertIndices))
   return CAPACITY_FACTORS.map((factor) => {
     const dropped = trace.layers.map((layer, i) => kept[i] - seatedOf(layer, trace, config, factor, batch))
     return {
       factor,
+      /** Tokens that share the experts' seats. */
       batch,
+      /** Seats of one expert in a full batch, an entry a mixture layer. */
       seats: trace.layers.map(({ topK, numExperts }) => expertCapacity(factor, batch, topK, numExperts)),
+      /** Share of all assignments dropped, 0..1. */
       dropped: ratio(sum(dropped), sum(kept)),
+      /** The same, an entry a mixture layer. */
       droppedByLayer: dropped.map((count, i) => ratio(count, kept[i])),
     }
   })
@@ -146,7 +110,7 @@ function assigned(expertIndices: Int32Array): number {
 }
 
 /** Hits and loaded bytes of every cache size, had the tokens come one at a time. */
-export function cacheAnswer(trace: RoutingTrace, config: ModelConfig): CacheAnswer {
+export function cacheAnswer(trace: RoutingTrace, config: ModelConfig) {
   const layers = trace.layers.map(layerCaches)
   const bytes = trace.layers.map(({ layer }) => expertBytes(config, layer))
   const requests = sum(layers.map((layer) => layer.requests))
@@ -158,11 +122,17 @@ export function cacheAnswer(trace: RoutingTrace, config: ModelConfig): CacheAnsw
       sum(hits(policy).map((found, l) => (layers[l].requests - found) * bytes[l]))
     return {
       size: i + 1,
+      /** Share of requests found in the cache, 0..1; first uses count as misses, except for `static`. */
       hitRate: byPolicy((policy) => ratio(sum(hits(policy)), requests)),
+      /** Weight bytes loaded per token: misses x bytes of one expert. */
       bytesPerToken: byPolicy((policy) => loaded(policy) / trace.rows.length),
     }
   })
-  return { layers, sizes }
+  return {
+    layers,
+    /** All layers together, by experts kept a layer (1..E; a layer with fewer keeps all that it has). */
+    sizes,
+  }
 }
 
 function byPolicy(value: (policy: CachePolicy) => number): Record<CachePolicy, number> {
@@ -177,14 +147,17 @@ export function expertBytes(config: ModelConfig, layer: number): number {
   return BYTES_PER_WEIGHT * expertParameters(config.hiddenSize, mixtureAt(config, layer).intermediateSize)
 }
 
-/** Mean over whole batches of `tokens` consecutive tokens; what is left over at the end is no batch. */
-export function weightsAnswer(trace: RoutingTrace, config: ModelConfig, tokens: number): WeightsAnswer {
+/** Weights read by some tokens at once: means over whole batches of `tokens` consecutive tokens; what is left over at the end is no batch. */
+export function weightsAnswer(trace: RoutingTrace, config: ModelConfig, tokens: number) {
   const expertsTouched = trace.layers.map((layer) => meanDistinct(layer, tokens))
   const everyExpert = trace.layers.map(({ numExperts }) => numExperts)
   return {
     tokens,
+    /** Mean number of different experts that consecutive batches of this size touched, an entry a mixture layer. */
     expertsTouched,
+    /** What uniform routing would touch, an entry a mixture layer. */
     expertsExpected: trace.layers.map(({ numExperts, topK }) => expectedDistinct(numExperts, topK, tokens)),
+    /** Weight bytes read per token (src/cost/bytes.ts says what is left out), and if every expert were. */
     bytesPerToken: forwardWeightBytes(config, tokens, expertsTouched) / tokens,
     denseBytesPerToken: forwardWeightBytes(config, tokens, everyExpert) / tokens,
   }

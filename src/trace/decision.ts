@@ -1,5 +1,4 @@
-import type { RouterStep } from '../model/router/types.ts'
-import type { RoutingTrace, TraceRow } from '../model/trace.ts'
+import type { RoutingTrace } from '../model/trace.ts'
 import {
   agrees,
   type CallSteps,
@@ -11,15 +10,7 @@ import {
 } from './steps-of.ts'
 
 /** The router's steps for one token in one layer, every value [E] or [K] of that token alone. */
-export interface Decision {
-  row: TraceRow
-  layer: number
-  steps: RouterStep[]
-  /** What the run recorded. */
-  recorded: { expertIndices: Int32Array; expertWeights: Float32Array; margin: number | null; entropy: number }
-  /** Whether the steps come to the recorded decision; a device may round weights in the last digit. */
-  agrees: boolean
-}
+export type Decision = ReturnType<Decisions['at']>
 
 /** Any decision of a run as steps, run again from the recorded logits; those of a call are kept while it is looked at. */
 export class Decisions {
@@ -31,7 +22,7 @@ export class Decisions {
   ) {}
 
   /** Of mixture layer number `layerIndex` (dense ones not counted) and of row `t` of the trace. */
-  at(layerIndex: number, t: number): Decision {
+  at(layerIndex: number, t: number) {
     const call = callOf(this.trace, t)
     const layer = layerOfCall(this.trace.layers[layerIndex], call)
     if (this.last?.layer !== layerIndex || this.last.from !== call.from) {
@@ -45,12 +36,14 @@ export class Decisions {
       row: call.rows[row],
       layer: layer.layer,
       steps: steps.map((step) => stepOfRow(step, row)),
+      /** What the run recorded. */
       recorded: {
         expertIndices: layer.expertIndices.slice(row * K, (row + 1) * K),
         expertWeights: layer.expertWeights.slice(row * K, (row + 1) * K),
         margin: layer.margins[row],
         entropy: layer.entropies[row],
       },
+      /** Whether the steps come to the recorded decision; a device may round weights in the last digit. */
       agrees: agrees(layer, routing, row),
     }
   }

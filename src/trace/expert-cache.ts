@@ -19,26 +19,21 @@ export const CACHE_POLICIES = ['lru', 'lfu', 'static', 'optimal'] as const
 export type CachePolicy = (typeof CACHE_POLICIES)[number]
 
 /** One layer's caches, for every size. */
-export interface LayerCaches {
-  layer: number
-  /** Experts asked for: T K, less dropped assignments. */
-  requests: number
-  /** Different experts among them: the misses that no cache which starts empty can avoid. */
-  distinct: number
-  /** Requests found in a cache of 1, 2, ..., E experts. */
-  hits: Record<CachePolicy, number[]>
-}
+export type LayerCaches = ReturnType<typeof layerCaches>
 
 /** What caches of one layer would have found, had the tokens come one at a time in the order of the trace. */
-export function layerCaches(layer: LayerTrace): LayerCaches {
+export function layerCaches(layer: LayerTrace) {
   const requests = expertRequests(layer)
   const sizes = Array.from({ length: layer.numExperts }, (_, i) => i + 1)
   const hits = (policy: CachePolicy) =>
     sizes.map((size) => cacheHits(requests, layer.numExperts, size, policy))
   return {
     layer: layer.layer,
+    /** Experts asked for: T K, less dropped assignments. */
     requests: requests.length,
+    /** Different experts among them: the misses that no cache which starts empty can avoid. */
     distinct: new Set(requests).size,
+    /** Requests found in a cache of 1, 2, ..., E experts. */
     hits: { lru: hits('lru'), lfu: hits('lfu'), static: hits('static'), optimal: hits('optimal') },
   }
 }

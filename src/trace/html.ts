@@ -1,11 +1,12 @@
 import type { RoutingTrace } from '../model/trace.ts'
+import { counted } from '../text/units.ts'
 import { escapeXml } from '../text/xml.ts'
 import { expertColour } from './colours.ts'
 import type { Decision } from './decision.ts'
 import { traceToJson } from './json.ts'
 import { pageDecisions } from './page-decisions.ts'
 import { tracePicture } from './picture.ts'
-import { layerStatistics, statisticsTexts } from './statistics.ts'
+import { layerStatistics, STATISTICS } from './statistics.ts'
 
 /** What the page holds beside its data, as it stands in src/trace/page: Node reads the files, a bundler imports them as text. */
 export interface PageAssets {
@@ -38,7 +39,7 @@ export function tracePage(
   const { rows, layers } = trace
   const experts = Math.max(...layers.map(({ numExperts }) => numExperts))
   const colours = Array.from({ length: experts }, (_, e) => expertColour(e))
-  const heading = `Routing of ${rows.length} tokens by ${name}`
+  const heading = `Routing of ${counted(rows.length, 'token')} by ${name}`
   const title = changes ? `${heading}, changed: ${changes}` : heading
   const json = traceToJson({ ...trace, hiddenStates: null }, texts)
   return `<!doctype html>
@@ -75,28 +76,15 @@ ${assets.script}</script>
 }
 
 function statisticsTable({ rows, layers }: RoutingTrace): string {
-  const heading = [
-    ['layer', ''],
-    ['load-balance loss', '1 when balanced'],
-    ['experts used', ''],
-    ['MaxVio', 'largest load above the mean, as a share of the mean'],
-    ['evenness of load', 'entropy / ln E, 1 when balanced'],
-    ['agreement', 'share of experts that successive tokens have in common'],
-    ['mean margin', 'worst chosen less best not chosen'],
-    ['mean entropy', 'of the scores, nats'],
-    ['dropped', 'assignments over capacity'],
-  ]
-  const lines = layers.map((layer) => {
-    const s = layerStatistics(layer, rows)
-    const { loss, balance, dropped } = statisticsTexts(s)
-    return [loss, `${s.expertsUsed} of ${layer.numExperts}`, ...balance, dropped]
-  })
-  const head = heading.map(([name, title]) => `<th scope="col" title="${escapeXml(title)}">${name}</th>`)
-  const body = lines.map(
-    (cells, i) =>
-      `<tr><th scope="row">${layers[i].layer}</th>${cells.map((cell) => `<td>${cell}</td>`).join('')}</tr>`,
+  const head = STATISTICS.map(
+    ([, name, meaning]) => `<th scope="col" title="${escapeXml(meaning)}">${name}</th>`,
   )
-  return `<table><thead><tr>${head.join('')}</tr></thead><tbody>\n${body.join('\n')}\n</tbody></table>`
+  const body = layers.map((layer) => {
+    const statistics = layerStatistics(layer, rows)
+    const cells = STATISTICS.map(([, , , text]) => `<td>${text(statistics)}</td>`)
+    return `<tr><th scope="row">${layer.layer}</th>${cells.join('')}</tr>`
+  })
+  return `<table><thead><tr><th scope="col">layer</th>${head.join('')}</tr></thead><tbody>\n${body.join('\n')}\n</tbody></table>`
 }
 
 /** JSON inside a script element: no `<` can end it or begin a comment. */

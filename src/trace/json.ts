@@ -3,9 +3,11 @@ import { InputError, messageOf } from '../errors.ts'
 import { checkForm } from '../model/router/check-interventions.ts'
 import { countTokens } from '../model/router/route.ts'
 import type { Interventions, RouterStep } from '../model/router/types.ts'
-import type { HiddenStates, LayerTrace, RoutingTrace } from '../model/trace.ts'
+import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
+import { mapLeaves } from '../model/tree.ts'
 import { sum } from '../sums.ts'
 import { excerpt } from '../text/foreign.ts'
+import { exactJson } from '../text/json.ts'
 import { nineDigits } from '../text/number.ts'
 import type { Decision } from './decision.ts'
 import { type NumberJson, TRACE_VERSION, type TraceJson, traceSchema } from './schema.ts'
@@ -13,49 +15,37 @@ import { layerStatistics } from './statistics.ts'
 
 /** A trace as JSON text that reads back as the same numbers, bit by bit. `texts` are what the tokens stand for, one a row. */
 export function traceToJson(trace: RoutingTrace, texts: readonly string[] | null = null): string {
-  const rows = trace.rows.map(({ sequence, position, token }, t) =>
-    JSON.stringify({ sequence, position, token, text: texts?.[t] ?? null }),
-  )
-  const layers = trace.layers.map((layer) => layerToJson(layer, trace))
-  return [
-    `{"format": "tinymoe-trace", "version": ${TRACE_VERSION},`,
-    `"rows": [\n${rows.join(',\n')}\n],`,
-    ...(trace.interventions ? [`"interventions": ${interventionsToJson(trace.interventions)},`] : []),
-    ...(trace.callLengths ? [`"callLengths": ${list(trace.callLengths)},`] : []),
-    `"layers": [\n${layers.join(',\n')}\n],`,
-    `"hiddenStates": ${trace.hiddenStates ? hiddenToJson(trace.hiddenStates, rows.length) : 'null'}}`,
-  ].join('\n')
+  const { rows, layers, hiddenStates, interventions, callLengths } = trace
+  return exactJson({
+    format: 'tinymoe-trace',
+    version: TRACE_VERSION,
+    rows: rows.map(({ sequence, position, token }, t) => ({
+      sequence,
+      position,
+      token,
+      text: texts?.[t] ?? null,
+    })),
+    interventions: interventions && withoutTrace(interventions),
+    callLengths,
+    layers: layers.map((layer) => layerToJson(layer, trace)),
+    hiddenStates: mapLeaves<Float32Array>(hiddenStates, (values) =>
+      matrix(values, values.length / rows.length),
+    ),
+  })
 }
 
 /** One decision with its steps, values [E] or [K] by name. */
-export function decisionToJson(
-  { row, layer, steps, recorded, agrees }: Decision,
-  text: string | null,
-): string {
+export function decisionToJson(decision: Decision, text: string | null): string {
+  const { row, layer, steps, recorded, agrees } = decision
   const values = (of: RouterStep['inputs']) =>
-    object(Object.fromEntries(Object.entries(of).map(([name, { data }]) => [name, list(data)])))
-  const { expertIndices, expertWeights, margin, entropy } = recorded
-  const stepsJson = steps.map(({ name, formula, sentence, applies, inputs, outputs }) =>
-    object({
-      name: JSON.stringify(name),
-      formula: JSON.stringify(formula),
-      sentence: JSON.stringify(sentence),
-      applies: String(applies),
-      inputs: values(inputs),
-      outputs: values(outputs),
-    }),
-  )
-  return object({
-    layer: String(layer),
-    ...Object.fromEntries(Object.entries(row).map(([name, value]) => [name, String(value)])),
-    text: JSON.stringify(text),
-    expertIndices: list(expertIndices),
-    expertWeights: list(expertWeights),
-    margin: oneValue(margin),
-    entropy: oneValue(nineDigits(entropy)),
-    agrees: String(agrees),
-    steps: `[\n${stepsJson.join(',\n')}\n]`,
-  })
+    Object.fromEntries(Object.entries(of).map(([name, { data }]) => [name, data]))
+  const entropy = nineDigits(recorded.entropy)
+  const stepsJson = steps.map((step) => ({
+    ...step,
+    inputs: values(step.inputs),
+    outputs: values(step.outputs),
+  }))
+  return exactJson({ layer, ...row, text, ...recorded, entropy, agrees, steps: stepsJson })
 }
 
 /**
@@ -90,8 +80,8 @@ export function traceFromJson(
 }
 
 /** Without a replayed trace's own numbers: the decisions in this trace are the same. */
-function interventionsToJson({ replace, ...rest }: Interventions): string {
-  return JSON.stringify({ ...rest, ...(replace ? { replace: { ...replace, trace: undefined } } : {}) })
+function withoutTrace({ replace, ...rest }: Interventions): object {
+  return { ...rest, ...(replace ? { replace: { ...replace, trace: undefined } } : {}) }
 }
 
 /** A replay left its trace out: this one recorded the same decisions. */
@@ -106,68 +96,28 @@ function interventionsFromJson(json: object, trace: RoutingTrace, source: string
   return interventions
 }
 
-function layerToJson(layer: LayerTrace, { rows }: RoutingTrace): string {
-  const { numExperts: E, topK: K } = layer
-  const { layer: _, ...statistics } = layerStatistics(layer, rows)
-  return object({
-    layer: String(layer.layer),
-    numExperts: String(E),
-    topK: String(K),
+function layerToJson(layer: LayerTrace, { rows }: RoutingTrace): object {
+  const { numExperts: E, topK: K, compared } = layer
+  const { layer: number, ...statistics } = layerStatistics(layer, rows)
+  return {
+    layer: number,
+    numExperts: E,
+    topK: K,
     routerLogits: matrix(layer.routerLogits, E),
     scores: matrix(layer.scores, E),
-    ...(layer.compared ? { compared: matrix(layer.compared, E) } : {}),
+    compared: compared && matrix(compared, E),
     expertIndices: matrix(layer.expertIndices, K),
     expertWeights: matrix(layer.expertWeights, K),
-    tokensPerExpert: list(layer.tokensPerExpert),
-    margins: list(layer.margins),
-    entropies: list(layer.entropies),
-    statistics: object(
-      Object.fromEntries(Object.entries(statistics).map(([name, value]) => [name, anyValue(value)])),
-    ),
-  })
+    tokensPerExpert: layer.tokensPerExpert,
+    margins: layer.margins,
+    entropies: layer.entropies,
+    statistics,
+  }
 }
 
-function hiddenToJson({ embed, layers, finalNorm }: HiddenStates, T: number): string {
-  const rows = (values: Float32Array) => matrix(values, values.length / T)
-  return object({
-    embed: rows(embed),
-    layers: `[${layers.map((layer) =>
-      object({
-        attention: rows(layer.attention),
-        feedForward: rows(layer.feedForward),
-        output: rows(layer.output),
-      }),
-    )}]`,
-    finalNorm: rows(finalNorm),
-  })
-}
-
-function object(fields: Record<string, string>): string {
-  const entries = Object.entries(fields).map(([name, json]) => `"${name}": ${json}`)
-  return `{${entries.join(', ')}}`
-}
-
-/** Row-major [T, width] as T lists. */
-function matrix(values: Float32Array | Int32Array, width: number): string {
-  const rows = Array.from({ length: values.length / width }, (_, t) =>
-    list(values.subarray(t * width, (t + 1) * width)),
-  )
-  return `[${rows.join(', ')}]`
-}
-
-function list(values: Float32Array | Int32Array | readonly (number | null)[]): string {
-  const rounded = values instanceof Float32Array ? Array.from(values, nineDigits) : values
-  return `[${Array.from(rounded, oneValue).join(', ')}]`
-}
-
-function anyValue(value: number | null | number[] | number[][]): string {
-  return Array.isArray(value) ? `[${value.map(anyValue).join(', ')}]` : oneValue(value)
-}
-
-function oneValue(value: number | null): string {
-  if (value === null) return 'null'
-  if (Object.is(value, -0)) return '-0' // JSON.stringify loses the sign
-  return Number.isFinite(value) ? String(value) : `"${value}"`
+/** Row-major [T, width] as T rows. */
+function matrix(values: Float32Array | Int32Array, width: number) {
+  return Array.from({ length: values.length / width }, (_, t) => values.subarray(t * width, (t + 1) * width))
 }
 
 function parsed(json: string, source: string): TraceJson {
@@ -220,15 +170,17 @@ function checkWhole(
 type Check = (holds: boolean, what: string) => void
 
 function checkLayer(layer: TraceJson['layers'][0], at: string, T: number, check: Check): void {
-  const { numExperts: E, topK: K, expertIndices, tokensPerExpert, margins, entropies } = layer
+  const { numExperts: E, topK: K, expertIndices, tokensPerExpert } = layer
   check(K <= E, `${at}.topK is ${K}, expected at most numExperts=${E}`)
-  checkShape(`${at}.routerLogits`, layer.routerLogits, T, E, check)
-  checkShape(`${at}.scores`, layer.scores, T, E, check)
-  if (layer.compared) checkShape(`${at}.compared`, layer.compared, T, E, check)
-  checkShape(`${at}.expertIndices`, expertIndices, T, K, check)
-  checkShape(`${at}.expertWeights`, layer.expertWeights, T, K, check)
-  check(margins.length === T, `${at}.margins has ${margins.length} values, expected ${T} as in rows`)
-  check(entropies.length === T, `${at}.entropies has ${entropies.length} values, expected ${T} as in rows`)
+  const widths = { routerLogits: E, scores: E, compared: E, expertIndices: K, expertWeights: K } as const
+  for (const [name, width] of Object.entries(widths)) {
+    const rows = layer[name as keyof typeof widths]
+    if (rows) checkShape(`${at}.${name}`, rows, T, width, check)
+  }
+  for (const name of ['margins', 'entropies'] as const) {
+    const { length } = layer[name]
+    check(length === T, `${at}.${name} has ${length} values, expected ${T} as in rows`)
+  }
   expertIndices.forEach((row, t) => {
     const chosen = row.filter((e) => e >= 0)
     check(

@@ -1,26 +1,18 @@
-import { countParameters, expertParameters, type ParameterParts } from '../cost/parameters.ts'
+import { countParameters, expertParameters } from '../cost/parameters.ts'
 import { type ModelConfig, mixtureAt } from '../model/config.ts'
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
 import { sum } from '../sums.ts'
 import { chosenExperts } from './statistics.ts'
 
-/** Which parameters each token of a run used. An expert counts where the token went to it; one dropped does not. */
-export interface ParametersUsed {
-  total: number
-  /** Of all tokens alike, by part; parts that the model does not have are left out. Both tables count as a whole. */
-  always: Partial<Omit<ParameterParts, 'experts'>>
-  /** Of one routed expert, an entry a mixture layer. */
-  expert: number[]
-  /** [T] */
-  active: number[]
-  /** [T] experts that ran, a list for each mixture layer, lowest first. */
-  experts: number[][][]
-}
+export type ParametersUsed = ReturnType<typeof parametersUsed>
 
-export function parametersUsed(config: ModelConfig, { rows, layers }: RoutingTrace): ParametersUsed {
+/** Which parameters each token of a run used. An expert counts where the token went to it; one dropped does not. */
+export function parametersUsed(config: ModelConfig, { rows, layers }: RoutingTrace) {
   const { parts, total } = countParameters(config)
   const { experts: _, ...others } = parts
-  const always = Object.fromEntries(Object.entries(others).filter(([, count]) => count > 0))
+  const always: Partial<typeof others> = Object.fromEntries(
+    Object.entries(others).filter(([, count]) => count > 0),
+  )
   const expert = layers.map(({ layer }) =>
     expertParameters(config.hiddenSize, mixtureAt(config, layer).intermediateSize),
   )
@@ -28,7 +20,17 @@ export function parametersUsed(config: ModelConfig, { rows, layers }: RoutingTra
   const active = experts.map(
     (byLayer) => sum(Object.values(others)) + sum(byLayer.map((chosen, l) => chosen.length * expert[l])),
   )
-  return { total, always, expert, active, experts }
+  return {
+    total,
+    /** Of all tokens alike, by part; parts that the model does not have are left out. Both tables count as a whole. */
+    always,
+    /** Of one routed expert, an entry a mixture layer. */
+    expert,
+    /** [T] */
+    active,
+    /** [T] experts that ran, a list for each mixture layer, lowest first. */
+    experts,
+  }
 }
 
 function expertsOf(layer: LayerTrace, t: number): number[] {

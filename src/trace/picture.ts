@@ -1,6 +1,7 @@
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
 import { fitted, wrapped } from '../text/columns.ts'
 import { escaped, quoted } from '../text/foreign.ts'
+import { counted } from '../text/units.ts'
 import { escapeXml } from '../text/xml.ts'
 import { expertColour } from './colours.ts'
 import { loadBalanceLoss, weightShares } from './statistics.ts'
@@ -61,7 +62,7 @@ export function tracePicture(
   const title = titleLines(changes, width)
   const above = title.length * TITLE_LINE
   const changed = changes ? `, changed: ${escaped(changes)}` : ''
-  const summary = `${trace.rows.length} tokens, ${trace.layers.length} layers${changed}`
+  const summary = `${counted(trace.rows.length, 'token')}, ${counted(trace.layers.length, 'layer')}${changed}`
   return [
     `<svg class="routing" xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height + above}" viewBox="0 ${-above} ${width} ${height + above}" role="img" aria-label="Experts chosen: ${escapeXml(summary)}">`,
     `<style>${PICTURE_STYLE}</style>`,
@@ -146,7 +147,7 @@ function loadPicture({ layer, x, cell }: Place, bottom: number): string {
   const base = bottom + BARS - 18
   const bars = Array.from(tokensPerExpert, (tokens, e) => {
     const height = (tokens / most) * full
-    const bar = `<rect x="${px(x + e * cell + 1)}" y="${px(base - height)}" width="${px(cell - 2)}" height="${px(height)}" rx="1" fill="${expertColour(e)}"><title>expert ${e}: ${tokens} tokens</title></rect>`
+    const bar = `<rect x="${px(x + e * cell + 1)}" y="${px(base - height)}" width="${px(cell - 2)}" height="${px(height)}" rx="1" fill="${expertColour(e)}"><title>expert ${e}: ${counted(tokens, 'token')}</title></rect>`
     const number = `<text class="small muted middle" x="${px(x + (e + 0.5) * cell)}" y="${base + 11}">${tokens}</text>`
     return cell >= 14 ? bar + number : bar
   })

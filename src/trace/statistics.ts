@@ -3,59 +3,77 @@ import type { LayerTrace, TraceRow } from '../model/trace.ts'
 import { mean, sum } from '../sums.ts'
 
 /** What one mixture layer did over the T tokens of a trace, in numbers. Shares are of one; entropies in nats. */
-export interface LayerStatistics {
-  layer: number
-  /** 1 when balanced; see `loadBalanceLoss`. */
-  loadBalanceLoss: number
-  /** Experts that got at least one token. */
-  expertsUsed: number
-  /** [E]; see `utilisation`. */
-  utilisation: number[]
-  /** 0 when balanced; see `maxViolation`. */
-  maxViolation: number
-  /** 1 when balanced; see `normalisedLoadEntropy`. */
-  normalisedLoadEntropy: number
-  /** [E, E]; see `coactivation`. */
-  coactivation: number[][]
-  /** Null without two successive tokens; see `routingAgreement`. */
-  routingAgreement: number | null
-  /** Mean over tokens; null if no token has a margin (K = E, or too many experts disabled). */
-  meanMargin: number | null
-  /** Mean over tokens of the entropy of the scores. */
-  meanEntropy: number
-  /** Assignments that a capacity limit dropped: T K less the sum of tokensPerExpert. */
-  dropped: number
-}
+export type LayerStatistics = ReturnType<typeof layerStatistics>
 
 /** All statistics of a layer; `rows` are the trace's tokens. */
-export function layerStatistics(layer: LayerTrace, rows: readonly TraceRow[]): LayerStatistics {
+export function layerStatistics(layer: LayerTrace, rows: readonly TraceRow[]) {
   const shares = utilisation(layer)
   const margins = layer.margins.filter((margin) => margin !== null)
   return {
     layer: layer.layer,
+    /** 1 when balanced; see `loadBalanceLoss`. */
     loadBalanceLoss: loadBalanceLoss(layer),
+    /** Experts that got at least one token. */
     expertsUsed: shares.filter((share) => share > 0).length,
+    /** [E]; see `utilisation`. */
     utilisation: shares,
+    /** 0 when balanced; see `maxViolation`. */
     maxViolation: maxViolation(layer),
+    /** 1 when balanced; see `normalisedLoadEntropy`. */
     normalisedLoadEntropy: normalisedLoadEntropy(layer),
+    /** [E, E]; see `coactivation`. */
     coactivation: coactivation(layer),
+    /** Null without two successive tokens; see `routingAgreement`. */
     routingAgreement: routingAgreement(layer, rows),
+    /** Mean over tokens; null if no token has a margin (K = E, or too many experts disabled). */
     meanMargin: margins.length > 0 ? mean(margins) : null,
+    /** Mean over tokens of the entropy of the scores. */
     meanEntropy: mean([...layer.entropies]),
+    /** Assignments that a capacity limit dropped: T K less the sum of tokensPerExpert. */
     dropped: layer.expertIndices.length - sum(layer.tokensPerExpert),
   }
 }
 
-/** The numbers of a layer as tables show them, in the order of `LayerStatistics`; none is a dash. */
-export function statisticsTexts(s: LayerStatistics) {
-  const text = (value: number | null) => (value === null ? '-' : value.toFixed(3))
-  return {
-    loss: text(s.loadBalanceLoss),
-    balance: [s.maxViolation, s.normalisedLoadEntropy, s.routingAgreement, s.meanMargin, s.meanEntropy].map(
-      text,
-    ),
-    dropped: String(s.dropped),
-  }
+/** The columns of layers in numbers: short and whole heading, what it means, and the text of a layer; none is a dash. */
+export const STATISTICS: readonly [
+  short: string,
+  name: string,
+  meaning: string,
+  text: (s: LayerStatistics) => string,
+][] = [
+  ['loss', 'load-balance loss', '1 when balanced', (s) => threeDigits(s.loadBalanceLoss)],
+  ['used', 'experts used', '', (s) => `${s.expertsUsed}/${s.utilisation.length}`],
+  ['busiest', 'busiest expert', 'and its share of the assignments', (s) => busiestText(s)],
+  [
+    'MaxVio',
+    'MaxVio',
+    'largest load above the mean, as a share of the mean',
+    (s) => threeDigits(s.maxViolation),
+  ],
+  [
+    'evenness',
+    'evenness of load',
+    'entropy / ln E, 1 when balanced',
+    (s) => threeDigits(s.normalisedLoadEntropy),
+  ],
+  [
+    'agreement',
+    'agreement',
+    'share of experts that successive tokens have in common',
+    (s) => threeDigits(s.routingAgreement),
+  ],
+  ['margin', 'mean margin', 'worst chosen less best not chosen', (s) => threeDigits(s.meanMargin)],
+  ['entropy', 'mean entropy', 'of the scores, nats', (s) => threeDigits(s.meanEntropy)],
+  ['dropped', 'dropped', 'assignments over capacity', (s) => String(s.dropped)],
+]
+
+function threeDigits(value: number | null): string {
+  return value === null ? '-' : value.toFixed(3)
+}
+
+function busiestText({ utilisation }: LayerStatistics): string {
+  const most = Math.max(...utilisation)
+  return `${utilisation.indexOf(most)} (${(100 * most).toFixed(0)}%)`
 }
 
 /**

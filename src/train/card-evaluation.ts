@@ -1,6 +1,7 @@
 import type { Proportion } from '../eval/proportion.ts'
 import type { ByDomain, EvalReport, FormsPooled } from '../eval/types.ts'
-import { deviceLine, percent, thousands } from './card-words.ts'
+import { thousands } from '../text/units.ts'
+import { deviceLine, markdownTable, percent } from './card-words.ts'
 
 /** The card's section on what `tinymoe eval` found, with the command that finds it again. */
 export function evaluationSection(report: EvalReport): string {
@@ -58,10 +59,4 @@ function costText({ cost, speed, conditions }: EvalReport): string {
     `${decode.tokensPerSecond.toFixed(0)} tokens/s writing, medians on ${deviceLine(runtime)}, ` +
     `TensorFlow ${runtime.tensorflowVersion ?? 'not used'}, executor ${executor}, load average before ${loadAverage ?? 'unknown'}.`
   )
-}
-
-/** The first column left, the others right. */
-function markdownTable(head: string[], rows: string[][]): string {
-  const line = (cells: string[]) => `| ${cells.join(' | ')} |\n`
-  return [line(head), line(head.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(line)].join('')
 }

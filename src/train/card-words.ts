@@ -6,10 +6,6 @@ export function percent(share: number): string {
   return `${(100 * share).toFixed(1)} %`
 }
 
-export function thousands(n: number): string {
-  return n.toLocaleString('en')
-}
-
 export function duration(seconds: number): string {
   if (seconds < 120) return `${seconds.toFixed(0)} seconds`
   return seconds < 7200 ? `${(seconds / 60).toFixed(0)} minutes` : `${(seconds / 3600).toFixed(1)} hours`
@@ -19,4 +15,10 @@ export function duration(seconds: number): string {
 export function deviceLine({ device, deviceName, threads }: RuntimeReport): string {
   const name = deviceName === null ? '' : `${deviceName}, `
   return `${device} (${name}${threads} ${threads === 1 ? 'thread' : 'threads'})`
+}
+
+/** A table of Markdown; the first column left, the others right. */
+export function markdownTable(head: string[], rows: string[][]): string {
+  const line = (cells: string[]) => `| ${cells.join(' | ')} |\n`
+  return [line(head), line(head.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(line)].join('')
 }

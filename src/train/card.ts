@@ -1,8 +1,9 @@
 import { countParameters } from '../cost/index.ts'
 import type { EvalReport } from '../eval/types.ts'
 import { mean } from '../sums.ts'
+import { thousands } from '../text/units.ts'
 import { evaluationSection } from './card-evaluation.ts'
-import { duration, percent, thousands } from './card-words.ts'
+import { duration, markdownTable, percent } from './card-words.ts'
 import { isStep, isValidation, LAST_STEPS, type LogRecord, meanShares, type StepRecord } from './log.ts'
 import { presetOf } from './presets.ts'
 import { type TrainSettings, trainSettings } from './settings.ts'
@@ -94,8 +95,6 @@ function lossTable(log: LogRecord[]): string {
   const last = log.filter(isStep).slice(-LAST_STEPS)
   const validation = log.filter(isValidation).at(-1)
   const lines = [
-    ['', 'loss (nats a token)'],
-    ['---', '---:'],
     [`training, mean of the last ${last.length} steps`, mean(last.map((r) => r.crossEntropy)).toFixed(3)],
   ]
   if (validation) {
@@ -103,19 +102,17 @@ function lossTable(log: LogRecord[]): string {
     for (const [domain, loss] of Object.entries(validation.byDomain))
       lines.push([`- ${domain}`, loss.toFixed(3)])
   }
-  return lines.map((cells) => `| ${cells.join(' | ')} |\n`).join('')
+  return markdownTable(['', 'loss (nats a token)'], lines)
 }
 
 function loadLines(steps: StepRecord[]): string {
   if (meanShares(steps).length === 0) return ''
-  const rows = meanShares(steps).map(
-    (shares, layer) =>
-      `| ${layer + 1} | ${percent(Math.min(...shares))} | ${percent(Math.max(...shares))} | ${percent(1 / shares.length)} |\n`,
-  )
+  const rows = meanShares(steps).map((shares, layer) => [
+    String(layer + 1),
+    ...[Math.min(...shares), Math.max(...shares), 1 / shares.length].map(percent),
+  ])
   return `
 Shares of the assignments, mean of the last ${Math.min(steps.length, LAST_STEPS)} steps:
 
-| mixture layer | least used expert | most used | even |
-| --- | ---: | ---: | ---: |
-${rows.join('')}`
+${markdownTable(['mixture layer', 'least used expert', 'most used', 'even'], rows)}`
 }

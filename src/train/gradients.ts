@@ -10,30 +10,13 @@ export interface LossWeights {
   z: number
 }
 
-export interface Losses {
-  /** Cross-entropy and weighted router losses: what is minimised. */
-  loss: number
-  /** Nats a token. */
-  crossEntropy: number
-  /** Means over the mixture layers, unweighted; null in a model without any. */
-  balance: number | null
-  z: number | null
-}
-
-export interface StepGradients extends Losses {
-  /** One a parameter, in the same order; zeros where the loss does not depend on it (an expert without tokens). */
-  gradients: Float32Array[]
-  /** Assignments of each expert [E], a row for each mixture layer. */
-  load: Int32Array[]
-}
-
 /** Losses of a batch and their gradients, read to the host. `rows` [B][T + 1]: each token is to be told from those before. */
 export function gradientsOf(
   model: MoeModel,
   parameters: Parameter[],
   rows: number[][],
   weights: LossWeights,
-): StepGradients {
+) {
   const load: Int32Array[] = []
   const kept: tf.Scalar[][] = [[], [], []] // cross-entropy, balance, z: made in inner scopes, read after the outer
   const keep = (kind: number, loss: tf.Scalar) => kept[kind].push(tf.keep(loss))
@@ -61,11 +44,16 @@ export function gradientsOf(
   try {
     const [[predicted], balance, z] = kept.map((losses) => losses.map((loss) => loss.dataSync()[0]))
     return {
+      /** Cross-entropy and weighted router losses: what is minimised. */
       loss: value.dataSync()[0],
+      /** Nats a token. */
       crossEntropy: predicted,
+      /** Means over the mixture layers, unweighted; null in a model without any. */
       balance: mean(balance),
       z: mean(z),
+      /** Assignments of each expert [E], a row for each mixture layer. */
       load,
+      /** One a parameter, in the same order; zeros where the loss does not depend on it (an expert without tokens). */
       gradients: parameters.map(({ variable, values }) => {
         const gradient = grads[variable.name]
         return gradient ? (gradient.dataSync() as Float32Array).slice() : new Float32Array(values.length)

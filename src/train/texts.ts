@@ -5,6 +5,7 @@ import { DOMAINS, type Domain, generateSample } from '../corpus/index.ts'
 import type { Random } from '../corpus/random.ts'
 import { InputError, messageOf } from '../errors.ts'
 import { entryAt, shownPath } from '../files.ts'
+import { counted } from '../text/units.ts'
 
 /** Where texts come from. A text is drawn, not read in order, so that any batch can be made again by itself. */
 export interface TextSource {
@@ -39,7 +40,7 @@ export function textsOfFiles(paths: readonly string[]): TextSource {
   const pieces = files.flatMap((file) => piecesOf(readText(file)))
   if (pieces.length < VALIDATION_EVERY) {
     throw new InputError(
-      `--corpus: ${files.length} files give ${pieces.length} pieces of text, expected at least ${VALIDATION_EVERY} (about ${VALIDATION_EVERY * PIECE_CHARS} characters)`,
+      `--corpus: ${counted(files.length, 'file')} with ${counted(pieces.length, 'piece')} of text, expected at least ${VALIDATION_EVERY} (about ${VALIDATION_EVERY * PIECE_CHARS} characters)`,
     )
   }
   const isValidation = (_: string, i: number) => i % VALIDATION_EVERY === VALIDATION_EVERY - 1
@@ -48,7 +49,7 @@ export function textsOfFiles(paths: readonly string[]): TextSource {
     validation: pieces.filter(isValidation),
   }
   return {
-    description: `${files.length} files (${files
+    description: `${counted(files.length, 'file')} (${files
       .map((file) => basename(file))
       .slice(0, 5)
       .join(', ')})`,

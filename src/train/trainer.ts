@@ -7,29 +7,15 @@ import { mean, sum } from '../sums.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { adamwStep, clipByGlobalNorm, type Moments, zeroMoments } from './adamw.ts'
 import { Batches } from './batches.ts'
-import { evaluate, gradientsOf, type Losses } from './gradients.ts'
+import { evaluate, gradientsOf } from './gradients.ts'
 import { updateScoreBias } from './losses.ts'
 import { type Parameter, trainable, upload } from './parameters.ts'
 import { learningRate } from './schedule.ts'
 import type { TrainSettings } from './settings.ts'
 import type { TextSource } from './texts.ts'
 
-export interface StepResult extends Losses {
-  /** From 1: the steps done. */
-  step: number
-  learningRate: number
-  /** Of all gradients together, before clipping. */
-  gradientNorm: number
-  /** Share of the assignments that each expert got [E], a row for each mixture layer. */
-  load: number[][]
-}
-
-export interface ValidationResult {
-  step: number
-  /** Nats a token, mean of the domains. */
-  validation: number
-  byDomain: Record<string, number>
-}
+export type StepResult = Awaited<ReturnType<Trainer['train']>>
+export type ValidationResult = Awaited<ReturnType<Trainer['validate']>>
 
 /** Without these gradients registered (they come with tfjs-node) nothing can be trained. */
 const NEEDED_GRADIENT = 'BatchMatMul'
@@ -70,7 +56,7 @@ export class Trainer {
    * One step: batch, gradients, clipping, AdamW, balancing.
    * @throws TinymoeError where the loss is no number; the weights are then as before the step
    */
-  async train(): Promise<StepResult> {
+  async train() {
     const { settings, parameters, moments } = this
     const { gradients, load, ...losses } = await this.gradients(this.step)
     if (!Number.isFinite(losses.loss)) {
@@ -92,7 +78,16 @@ export class Trainer {
       upload(parameter)
     })
     if (settings.biasRate !== null) this.balance(load, settings.biasRate)
-    return { step: this.step, ...losses, learningRate: rate, gradientNorm, load: load.map(shares) }
+    return {
+      /** From 1: the steps done. */
+      step: this.step,
+      ...losses,
+      learningRate: rate,
+      /** Of all gradients together, before clipping. */
+      gradientNorm,
+      /** Share of the assignments that each expert got [E], a row for each mixture layer. */
+      load: load.map(shares),
+    }
   }
 
   /** Seconds of one step, measured without taking it: the first run, which is slower, does not count. */
@@ -105,14 +100,15 @@ export class Trainer {
   }
 
   /** Cross-entropy on the validation texts, domain by domain. */
-  async validate(): Promise<ValidationResult> {
+  async validate() {
     const { domains } = this.texts
     const losses: number[] = []
     for (const domain of domains) losses.push(evaluate(this.model, await this.batches.validation(domain)))
     return {
       step: this.step,
+      /** Nats a token, mean of the domains. */
       validation: mean(losses),
-      byDomain: Object.fromEntries(domains.map((domain, i) => [domain, losses[i]])),
+      byDomain: Object.fromEntries(domains.map((domain, i): [string, number] => [domain, losses[i]])),
     }
   }
 

@@ -44,7 +44,7 @@ export function toChooseExperts(
   checkExperts(name, experts, layer)
   const chosen = chosenExperts(layer, token)
   const pass = chosen.length === experts.length && experts.every((e) => chosen.includes(e))
-  const place = `${tokenName(token, subject)} ${pass ? 'not ' : ''}to choose experts ${experts.join(', ')} in layer ${layer.layer}`
+  const place = `${tokenName(token, subject)} ${pass ? 'not ' : ''}to choose ${experts.length > 0 ? `experts ${listOf(experts)}` : 'no expert'} in layer ${layer.layer}`
   return {
     pass,
     message: () =>
@@ -76,52 +76,44 @@ export function toUseEveryExpert(received: unknown): Outcome {
   return {
     pass,
     message: () => {
-      if (!pass) {
-        const lines = idle.map(({ layer, numExperts, tokensPerExpert }) => {
-          const unused = [...tokensPerExpert.keys()].filter((e) => tokensPerExpert[e] === 0)
-          return `layer ${layer}: ${unused.length} of ${numExperts} get none: ${listOf(unused)}`
-        })
-        return `expected every expert to get a token, and some get none\n\n${some(lines, 'layers')}`
+      if (pass) {
+        const fewest = layers.map(({ layer, tokensPerExpert }) => ({
+          layer,
+          tokensPerExpert,
+          least: Math.min(...tokensPerExpert),
+        }))
+        const [{ layer, tokensPerExpert, least }] = fewest.sort((a, b) => a.least - b.least)
+        return `expected some expert to get no token, and every one gets some: the least, expert ${tokensPerExpert.indexOf(least)} of layer ${layer}, gets ${least}`
       }
-      const fewest = layers.map(({ layer, tokensPerExpert }) => {
-        const least = Math.min(...tokensPerExpert)
-        return { least, text: `expert ${tokensPerExpert.indexOf(least)} of layer ${layer}, gets ${least}` }
+      const lines = idle.map(({ layer, numExperts, tokensPerExpert }) => {
+        const unused = [...tokensPerExpert.keys()].filter((e) => tokensPerExpert[e] === 0)
+        return `layer ${layer}: ${unused.length} of ${numExperts} get none: ${listOf(unused)}`
       })
-      const [{ text }] = fewest.sort((a, b) => a.least - b.least)
-      return `expected some expert to get no token, and every one gets some: the least, ${text}`
+      return `expected every expert to get a token, and some get none\n\n${some(lines, 'layers')}`
     },
   }
 }
 
 export function toDropNothing(received: unknown): Outcome {
   const subject = subjectOf('toDropNothing', received)
-  const { layers } = subject
-  const assignments = sum(layers.map(({ expertIndices }) => expertIndices.length))
-  const drops = layers.flatMap((layer) =>
-    tokensOf(layer).flatMap((t) => {
-      const kept = chosenExperts(layer, t)
-      const dropped = layer.topK - kept.length
-      const keeps = kept.length > 0 ? `keeps ${listOf(kept)}` : 'keeps none'
-      return dropped > 0
-        ? [
-            {
-              dropped,
-              text: `layer ${layer.layer}: ${tokenName(t, subject)} ${keeps} and loses ${dropped} of ${layer.topK}`,
-            },
-          ]
-        : []
-    }),
+  const decisions = subject.layers.flatMap((layer) =>
+    tokensOf(layer).map((t) => ({ t, layer, kept: chosenExperts(layer, t) })),
   )
+  const drops = decisions
+    .map(({ layer, kept, ...rest }) => ({ ...rest, layer, kept, lost: layer.topK - kept.length }))
+    .filter(({ lost }) => lost > 0)
   const pass = drops.length === 0
   return {
     pass,
-    message: () =>
-      pass
-        ? `expected assignments to be dropped, and none of ${assignments} is`
-        : `expected no assignment to be dropped, and ${sum(drops.map(({ dropped }) => dropped))} of ${assignments} are\n\n${some(
-            drops.map(({ text }) => text),
-            'tokens',
-          )}`,
+    message: () => {
+      const assignments = sum(decisions.map(({ layer }) => layer.topK))
+      if (pass) return `expected assignments to be dropped, and none of ${assignments} is`
+      const lines = drops.map(
+        ({ t, layer, kept, lost }) =>
+          `layer ${layer.layer}: ${tokenName(t, subject)} keeps ${listOf(kept)} and loses ${lost} of ${layer.topK}`,
+      )
+      return `expected no assignment to be dropped, and ${sum(drops.map(({ lost }) => lost))} of ${assignments} are\n\n${some(lines, 'tokens')}`
+    },
   }
 }
 
@@ -239,9 +231,8 @@ function pairsOf(name: string, own: Subject, other: Subject): [LayerTrace, Layer
 
 function checkExperts(name: string, experts: unknown, { numExperts: E, topK: K }: LayerTrace): void {
   const isExpert = (e: unknown) => Number.isInteger(e) && (e as number) >= 0 && (e as number) < E
-  if (Array.isArray(experts) && experts.every(isExpert) && new Set(experts).size === experts.length) {
-    if (experts.length <= K) return
-  }
+  const isList = Array.isArray(experts) && experts.every(isExpert) && new Set(experts).size === experts.length
+  if (isList && experts.length <= K) return
   throw new InputError(
     `${name}: experts are ${shown(experts)}, expected up to ${K} different ones from 0 to ${E - 1}`,
   )

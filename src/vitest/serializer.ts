@@ -1,4 +1,5 @@
 import type { RoutingTrace } from '../model/trace.ts'
+import { counted } from '../text/units.ts'
 import { heatMap } from '../trace/heatmap.ts'
 import { isTrace } from './subject.ts'
 
@@ -10,7 +11,7 @@ export const traceSerializer = {
   test: (value: unknown): boolean => isTrace(value),
   serialize: (trace: RoutingTrace): string => {
     // Vitest takes the spaces before the first line away, so that line is no part of the map.
-    const title = `trace of ${trace.rows.length} tokens, ${trace.layers.length} layers with a router`
+    const title = `trace of ${counted(trace.rows.length, 'token')}, ${counted(trace.layers.length, 'layer')} with a router`
     const map = trace.layers.length > 0 ? heatMap(trace, { width: WIDTH, depth: 0, legend: false }) : []
     return [title, ...map].join('\n')
   },

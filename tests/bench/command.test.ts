@@ -174,7 +174,7 @@ describe('as a process', () => {
     expect(stderr).toMatch(/^listening\n(bench \d+ % {2}[^\n]+\n)*$/)
     const stored = JSON.parse(readFileSync(join(folder, 'js-quick.json'), 'utf8'))
     expect(stdout.replaceAll('\n', ' ').endsWith(`  ${stored.conclusion} `)).toBe(true)
-    expect(stdout).toContain('One layer (D=16 H=8 E=4 K=2; ')
+    expect(stdout).toContain('One layer over tokens T. D=16 H=8 E=4 K=2, ')
     expect(stdout.replaceAll('\n', ' ')).toMatch(
       / At T=4 \(eager\) sparse is .* the 1000 asked for\.|not shown to be 1000 times/,
     )

@@ -5,7 +5,7 @@ import { Command } from 'commander'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { changes, verdictOf } from '../../bench/change.ts'
 import { compareReports, differencesOf } from '../../bench/compare.ts'
-import { readReport, reportFromJson } from '../../bench/read-report.ts'
+import { readReport } from '../../bench/read-report.ts'
 import type { BenchReport, Row } from '../../bench/schema.ts'
 import { registerBench } from '../../src/cli/bench.ts'
 import { comparisonText } from '../../src/cli/bench-compare.ts'
@@ -169,23 +169,31 @@ describe('two reports', () => {
 
 describe('reading', () => {
   const text = JSON.stringify(report([row({})]))
+  const folder = mkdtempSync(join(tmpdir(), 'bench-read-'))
+  afterAll(() => rmSync(folder, { recursive: true }))
+  const read = (json: string) => {
+    const file = join(folder, 'a.json')
+    writeFileSync(file, json)
+    return readReport(file)
+  }
+
   test('gives the report back, and lets through what a later engine adds', () => {
-    expect(reportFromJson(text, 'a.json')).toEqual(report([row({})]))
-    expect(reportFromJson(text.replace('{', '{"later":1,'), 'a.json')).toEqual(report([row({})]))
+    expect(read(text)).toEqual(report([row({})]))
+    expect(read(text.replace('{', '{"later":1,'))).toEqual(report([row({})]))
   })
 
   test.each([
-    ['{', /^a\.json: not JSON \(.*\), expected a report of tinymoe bench$/],
-    ['null', /^a\.json: is no report of tinymoe bench: format is missing, expected "tinymoe-bench"$/],
+    ['{', /a\.json: not JSON \(.*\)$/],
+    ['null', /a\.json: is no report of tinymoe bench: format is missing, expected "tinymoe-bench"$/],
     ['{"format":"x"}', /format is "x", expected "tinymoe-bench"$/],
     [
       '{"format":"tinymoe-bench","version":1}',
       /a report of version 1, .* expected version 2: run tinymoe bench/,
     ],
-    ['{"format":"tinymoe-bench","version":3}', /^a\.json: version: /],
-    [text.replace('"medianMs":2', '"medianMs":"2"'), /^a\.json: rows\[0\]\.medianMs: .*expected number/],
+    ['{"format":"tinymoe-bench","version":3}', /a\.json: version: /],
+    [text.replace('"medianMs":2', '"medianMs":"2"'), /a\.json: rows\[0\]\.medianMs: .*expected number/],
   ])('%s is one sentence', (json, sentence) => {
-    expect(() => reportFromJson(json, 'a.json')).toThrow(sentence)
+    expect(() => read(json)).toThrow(sentence)
   })
 
   test('a file that is not there is one sentence', () => {

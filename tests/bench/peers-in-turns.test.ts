@@ -84,7 +84,7 @@ test('a side that fails ends it with its words', async () => {
     /^\/nowhere\/python cannot be started \(.*ENOENT\)$/,
   )
   await expect(failure(saying({ problem: 'this Python has no usable torch' }))).rejects.toThrow(
-    /side: this Python has no usable torch$/,
+    /^this Python has no usable torch$/,
   )
   await expect(failure('echo first >&2; echo "error: no such directory" >&2; exit 1')).rejects.toThrow(
     /side ended with code 1 \(no such directory\)$/,
@@ -94,19 +94,7 @@ test('a side that fails ends it with its words', async () => {
 })
 
 test('whole-model.ts chooses the same tokens with both executors, in the form that sides are read in', async () => {
-  const flags = [
-    '--prefill',
-    '9',
-    '--decode',
-    '3',
-    '--prompt',
-    '6',
-    '--batch',
-    '2',
-    '--samples',
-    '2',
-    '--json',
-  ]
+  const flags = ['--prefill', '9', '--decode', '3', '--prompt', '6', '--batch', '2', '--samples', '2']
   const side = async (executor: string) => {
     const script = ['--import', 'tsx', 'bench/peers/whole-model.ts', '--model', MIXTRAL, '--threads', '1']
     const child = spawn(process.execPath, [...script, ...flags, '--executor', executor], { cwd: REPOSITORY })

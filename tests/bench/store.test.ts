@@ -47,7 +47,7 @@ describe('storing', () => {
     makeFolder(place)
     writeFileSync(join(place, 'eval-moe.json'), JSON.stringify(EVALUATION))
     const { files } = await storeReport(report([]), place)
-    expect(readFileSync(files[3], 'utf8')).toContain('moe has the lowest loss, 1.250')
+    expect(readFileSync(files[3], 'utf8')).toContain('moe, loss 1.250')
   })
 
   test('a quick report does not replace the careful one', () => {

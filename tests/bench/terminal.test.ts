@@ -44,7 +44,6 @@ const text = terminalReport(full, FILES)
 const lines = text.split('\n')
 /** Of the first line that begins so. */
 const line = (start: string, among = lines) => among.find((one) => one.startsWith(start)) ?? ''
-const words = (start: string, among = lines) => line(start, among).split(/ {2,}/)
 
 describe('a complete report', () => {
   test('is short, keeps to 120 columns, and ends with the conclusion', () => {
@@ -53,47 +52,54 @@ describe('a complete report', () => {
     expect(text.replaceAll('\n', ' ').endsWith(`  ${conclusion} `)).toBe(true)
   })
 
-  test('has a line a case by the usual executor, with the other one beside it', () => {
-    expect(lines.filter((one) => /^T=\d/.test(one))).toHaveLength(4)
-    const heading = words('', lines.slice(lines.findIndex((one) => one.startsWith('One layer (')) + 1))
-    const cells = words('T=1 ')
-    const byHeading = (name: string) => cells[heading.indexOf(name)]
-    const timeOf = (dispatch: string, executor: string) =>
+  /** Cells under a table's title, heading first. */
+  const tableUnder = (title: string) => {
+    const from = lines.findIndex((one) => one.startsWith(title))
+    const rest = lines.slice(from)
+    const cells = rest.slice(0, rest.indexOf('')).map((one) => one.trim().split(/ {2,}/))
+    return cells.slice(cells.findIndex((row) => row.length > 2))
+  }
+
+  test('has a line a case by the usual executor', () => {
+    const [heading, ...rows] = tableUnder('One layer over tokens T')
+    expect(rows.map(([T]) => T)).toEqual(['1', '16', '256', '1024'])
+    const timeOf = (dispatch: string) =>
       full.rows
-        .find(({ id }) => id === `layer/D512-H1024-E16-K2/T1/real/${dispatch}/${executor}`)
+        .find(({ id }) => id === `layer/D512-H1024-E16-K2/T1/real/${dispatch}/recorded`)
         ?.medianMs?.toFixed(2)
-    expect([byHeading('dense'), byHeading('sparse'), byHeading('sparse eager')]).toEqual([
-      timeOf('dense', 'recorded'),
-      timeOf('sparse', 'recorded'),
-      timeOf('sparse', 'eager'),
+    expect([rows[0][heading.indexOf('dense')], rows[0][heading.indexOf('sparse')]]).toEqual([
+      timeOf('dense'),
+      timeOf('sparse'),
     ])
-    expect(line('One layer (')).toMatch(/^One layer \(D=512 H=1024 E=16 K=2; .*, recorded$/)
-    expect(lines.filter((one) => /^(prefill|decode) \d/.test(one))).toHaveLength(4)
+    expect(line('One layer over tokens T.')).toContain('D=512 H=1024 E=16 K=2')
+    expect(
+      tableUnder('Model tiny: decode')
+        .slice(1)
+        .map(([name]) => name),
+    ).toEqual(['1 x 128', '4 x 128'])
   })
 
-  test('has a sweep in a line, each place with its speed-up and the ideal', () => {
-    const rows = full.rows.filter(
-      ({ dispatch, executor, dims, tokens, routing }) =>
-        dispatch === 'sparse' &&
-        executor === 'recorded' &&
-        tokens === 256 &&
-        routing === 'real' &&
-        dims?.E === 32,
-    )
-    expect(words('experts E')).toHaveLength(5)
-    expect(words('experts E')[4]).toBe(`32: ${Number(rows[0].speedup?.toPrecision(3))} of 16`)
-    expect(words('how tokens are routed').map((place) => place.split(':')[0])).toEqual([
-      'how tokens are routed',
-      'real',
-      'uniform',
-      'worst',
-    ])
+  test('has a table a sweep, each place with its speed-up and the ideal', () => {
+    const row = full.rows.find(({ id }) => id === 'layer/D512-H1024-E32-K2/T256/real/sparse/recorded')
+    const [heading, ...rows] = tableUnder('One layer over experts E')
+    expect(rows).toHaveLength(4)
+    expect(rows[3][heading.indexOf('speed-up')]).toBe(`${row?.speedup?.toFixed(2)}x`)
+    expect(rows[3][heading.indexOf('ideal')]).toBe('16.00x')
+    const routings = tableUnder('One layer over how tokens are routed').slice(1)
+    expect(routings.map(([name]) => name)).toEqual(['real', 'uniform', 'worst'])
   })
 
-  test('has capacity by routing, peers by work, and where the files are', () => {
-    expect(words('real, T=256')).toEqual(['real, T=256', '20.00 (25 %)', '30.00 (0.0 %)'])
-    expect(words('worst, T=256')).toEqual(['worst, T=256', '20.00 (88 %)', '-'])
-    expect(words('layer T=256').slice(2)).toEqual(['123.0', '123.0'])
+  test('has capacity, peers beside our fastest time, and where the files are', () => {
+    expect(
+      tableUnder('One layer with limited capacity')
+        .slice(1)
+        .map((row) => row.slice(0, 4)),
+    ).toEqual([
+      ['1', 'real', '256', '25 %'],
+      ['none', 'real', '256', '0.0 %'],
+      ['1', 'worst', '256', '88 %'],
+    ])
+    expect(tableUnder('Peers.')[1].slice(0, 4)).toEqual(['transformers eager', 'layer', '256', '123.0'])
     expect(text).toContain('report: results/cpu.{json,md,csv,html}; ')
   })
 })
@@ -108,12 +114,11 @@ describe('a report with gaps', () => {
     ),
   })
 
-  test('keeps the line of a case that was not measured, and has one remark for all that is missing', () => {
+  test('has one remark for all that is missing', () => {
     const some = terminalReport(
       cut(({ tokens }) => tokens !== 1024),
       FILES,
     ).split('\n')
-    expect(words('T=1024', some)).toContain('-')
     expect(some.filter((one) => one.includes('the time was spent'))).toEqual([
       expect.stringMatching(/^Rows left out: 8 of \d+ of layer\. Why: the time was spent \(8\)\.$/),
     ])
@@ -124,23 +129,17 @@ describe('a report with gaps', () => {
       cut(({ group }) => group === 'layer/D512-H1024-E16-K2/T256/real'),
       FILES,
     )
-    expect(base).not.toContain('One size of the layer changed')
+    expect(base).not.toContain('One layer over experts')
     expect(base).not.toContain('Model tiny')
-    expect(base).toContain('One layer (D=512')
+    expect(base).toContain('One layer over tokens T.')
     const nothing = terminalReport(report([], { conclusion: 'Nothing.' }), [])
     expect(nothing).toMatch(/^device: [\s\S]*\n\nNothing\.\n$/)
   })
 })
 
-test('a grid is the least, the middle and the most of it', () => {
-  const rows = [3, 1, 2, 9, 4].map((speedup, i) => row({ id: `g${i}`, group: `g${i}`, speedup }))
+test('a table of very many lines is for the files', () => {
+  const rows = Array.from({ length: 30 }, (_, i) => row({ id: `g${i}`, group: `g${i}` }))
   const sweeps = [{ kind: 'layer' as const, axis: 'grid' as const, groups: rows.map(({ group }) => group) }]
-  const grid = terminalReport(
-    report([...rows, row({ group: 'g0', executor: 'recorded', speedup: 99 })], { sweeps }),
-    FILES,
-  )
-  expect(grid).toContain(
-    'Every combination of sizes, 5 of 5 timed: sparse is so many times as fast as dense, of the ideal\n' +
-      'least   1 of 8  g1\nmiddle  3 of 8  g0\nmost    9 of 8  g3\n',
-  )
+  const grid = terminalReport(report(rows, { sweeps }), FILES)
+  expect(grid).toContain('One layer, every combination: 30 lines, which the stored files have.\n')
 })

@@ -143,7 +143,7 @@ describe.concurrent('tinymoe generate', PATIENT, () => {
     expect(tokens.length).toBeLessThan(240)
     const expected = golden.generation[0].tokens
     expect(tokens.slice(0, expected.length)).toEqual(expected.slice(0, tokens.length))
-    expect(stderr).toContain(`[${tokens.length} tokens`)
+    expect(stderr).toContain(`[${tokens.length} token`)
     expect(stderr).toContain('(aborted)')
     expect(stderr).toContain('interrupted by SIGINT: the text ends here; another one ends at once\n')
   })

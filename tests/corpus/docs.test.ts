@@ -1,11 +1,10 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { examplesMarkdown } from '../../src/corpus/examples.ts'
 import { DOMAINS, generateSample } from '../../src/corpus/index.ts'
 
 function show(...flags: string[]) {
-  const args = ['--import', 'tsx', 'src/corpus/show.ts', ...flags]
+  const args = ['--import', 'tsx', 'models/show-corpus.ts', ...flags]
   return spawnSync(process.execPath, args, { encoding: 'utf8' })
 }
 
@@ -17,7 +16,7 @@ test('docs/corpus.md shows the samples that its command prints', () => {
 })
 
 test('the samples are those of the corpus, with lines broken', () => {
-  const shown = examplesMarkdown(2, 'train', 4)
+  const { stdout: shown } = show('--samples', '2', '--seed', '4')
   for (const domain of DOMAINS) {
     expect(shown).toContain(`### ${domain}`)
     const { text } = generateSample(domain, 'train', 1, 4)
@@ -27,13 +26,13 @@ test('the samples are those of the corpus, with lines broken', () => {
 })
 
 test.each([
-  [['--split', 'test'], '--split is test'],
-  [['--samples', '0'], '--samples is 0'],
-  [['--seed', 'x'], '--seed is x'],
+  [['--split', 'test'], "'--split <name>' argument 'test'"],
+  [['--samples', '0'], "'--samples <n>' argument '0'"],
+  [['--seed', 'x'], "'--seed <n>' argument 'x'"],
   [['--nothing'], 'nothing'],
-])('show.ts %j prints the usage and exits 2', (flags, message) => {
+])('show-corpus %j prints the usage and exits 2', (flags, message) => {
   const { status, stderr } = show(...flags)
   expect(status).toBe(2)
   expect(stderr).toContain(message)
-  expect(stderr).toContain('usage: show.ts')
+  expect(stderr).toContain('usage: show-corpus')
 })

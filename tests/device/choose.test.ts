@@ -152,10 +152,10 @@ describe('several GPUs', () => {
 
 describe('a device asked for by name', () => {
   test.each(['cuda', 'cpu', 'wasm', 'js'] as const)('%s is taken where it works', (device) => {
-    const choice = chooseDevice(withGpu(), BOTH, { device, source: '--device' })
+    const choice = chooseDevice(withGpu(), BOTH, { device, source: 'device' })
     expect(choice.device).toBe(device)
     const other = choice.candidates.find((candidate) => candidate.device !== device)
-    expect(other?.reason).toBe(`not asked for (--device ${device})`)
+    expect(other?.reason).toBe(`not asked for (device ${device})`)
   })
 
   test.each([
@@ -163,7 +163,7 @@ describe('a device asked for by name', () => {
       'cuda',
       machine(),
       BOTH,
-      /^TINYMOE_DEVICE cuda cannot be used: no NVIDIA GPU.*; without TINYMOE_DEVICE the best device/,
+      /^TINYMOE_DEVICE cuda cannot be used: no NVIDIA GPU.*; without it the best device/,
     ],
     ['cuda', withGpu({ driver: '470.1' }), BOTH, /update the driver/],
     ['cpu', machine(), NOTHING, /run `tinymoe setup`/],
@@ -174,7 +174,7 @@ describe('a device asked for by name', () => {
   })
 
   test('the option comes before the environment', () => {
-    expect(parseDevice('js', { TINYMOE_DEVICE: 'wasm' })).toEqual({ device: 'js', source: '--device' })
+    expect(parseDevice('js', { TINYMOE_DEVICE: 'wasm' })).toEqual({ device: 'js', source: 'device' })
     expect(parseDevice(undefined, { TINYMOE_DEVICE: 'wasm' })).toEqual({
       device: 'wasm',
       source: 'TINYMOE_DEVICE',
@@ -186,7 +186,7 @@ describe('a device asked for by name', () => {
   test('an unknown name lists the known ones', () => {
     expect(() => parseDevice('gpu', {})).toThrow(InputError)
     expect(() => parseDevice('gpu', {})).toThrow(
-      '--device: "gpu" is no device; expected one of auto, cuda, cpu, wasm, js',
+      'device: "gpu" is no device; expected one of auto, cuda, cpu, wasm, js',
     )
     expect(() => parseDevice(undefined, { TINYMOE_DEVICE: 'tpu' })).toThrow('TINYMOE_DEVICE: "tpu"')
   })

@@ -36,7 +36,7 @@ describe.runIf(runs)('the CUDA library on a machine without a GPU, told that the
 
   test('asked for, it is an error', async () => {
     await expect(startRuntime({ device: 'cuda' }, host)).rejects.toThrow(
-      /--device cuda cannot be used: .*no usable GPU/,
+      /device cuda cannot be used: .*no usable GPU/,
     )
   })
 })

@@ -90,7 +90,7 @@ test('an addon that does not load is passed over with its cause, and is an error
   expect(messages[0]).toMatch(
     /^cpu skipped: \/nowhere\/.* cannot be loaded \(.*\): run `tinymoe setup --force`/,
   )
-  expect(refused).toMatch(/^--device cpu cannot be used: .*cannot be loaded/)
+  expect(refused).toMatch(/^device cpu cannot be used: .*cannot be loaded/)
 })
 
 test('works from any folder, and prints nothing but what is asked', async () => {

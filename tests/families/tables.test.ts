@@ -115,13 +115,18 @@ test("README's table of families is made of what the code reads", async () => {
     '|---|---|---|',
     ...RUNNABLE.map(({ modelType }) => inWords(modelType)),
   ]
-  const written = readFileSync(file, 'utf8').replace(/(\|.*\n)*\| `mixtral` \|.*\n(\|.*\n)*/, `${table.join('\n')}\n`)
+  const written = readFileSync(file, 'utf8').replace(
+    /(\|.*\n)*\| `mixtral` \|.*\n(\|.*\n)*/,
+    `${table.join('\n')}\n`,
+  )
   await expect(written).toMatchFileSnapshot(file)
 })
 
 /** Lines of a family's own file; what several share stands in files of their own, which no family is named after. */
 function linesOf(file: string): number {
-  return readFileSync(join(REPOSITORY, 'src/families', file), 'utf8').trimEnd().split('\n').length
+  return readFileSync(join(REPOSITORY, 'src/families', file), 'utf8')
+    .trimEnd()
+    .split('\n').length
 }
 
 test('docs/adding-a-family.md shows a family as it is', async () => {

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { BYTE_CHARACTERS } from '../../src/tokenizer/byte-decoders.ts'
+import { BYTE_CHARACTERS } from '../../src/text/byte-characters.ts'
 
 /** A tokenizer.json as the reference library (tokenizers 0.23) writes it, and what can stand in its parts. */
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json }

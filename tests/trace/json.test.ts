@@ -78,7 +78,7 @@ test.each<[string, (json: ReturnType<typeof smallJson>) => void, string]>([
   [
     'an intervention that there is not',
     (json) => (json.interventions = { topk: 1 }),
-    'trace: interventions: is "topk", expected one of topK, temperature, disable, bias, force, replace, capacity',
+    'trace: interventions: is "topk", expected one of topK, temperature, disable, bias, force, replace, capacity; the nearest is topK',
   ],
   [
     'calls of other lengths',

@@ -145,6 +145,6 @@ describe('own files', () => {
     const dir = directory()
     expect(() => textsOfFiles([join(dir, 'none')])).toThrow(InputError)
     writeFileSync(join(dir, 'a.txt'), 'short')
-    expect(() => textsOfFiles([dir])).toThrow(/1 files give 1 pieces of text, expected at least 20/)
+    expect(() => textsOfFiles([dir])).toThrow(/1 file with 1 piece of text, expected at least 20/)
   })
 })

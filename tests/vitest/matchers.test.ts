@@ -80,6 +80,16 @@ expert  score  weight
      2  0.125       -  best score of the rest`,
     ],
     [
+      'toChooseExperts, none',
+      () => expect(first).toChooseExperts(1, []),
+      `expected token 1 to choose no expert in layer 0, and it chooses 1, 0
+
+expert  score  weight
+     1  0.500   0.500  chosen
+     0  0.250   0.500  chosen
+     2  0.125       -  best score of the rest`,
+    ],
+    [
       'toBeBalanced',
       () => expect(trace).toBeBalanced({ maxViolation: 0.5 }),
       `expected the busiest expert to have at most 1.5 times the mean load (maxViolation 0.5), and expert 0 of layer 1 has 1.6 times
