@@ -8,7 +8,7 @@ import type { ModelWeights } from '../model/weights.ts'
 import { excerpt } from '../text/foreign.ts'
 import { quote } from './json.ts'
 import { fromPublished, type Held, isAsInModel, publishedShape } from './layout.ts'
-import { type LoadProgress, packWeights } from './pack.ts'
+import { type LoadProgress, packWeights, type WeightSource } from './pack.ts'
 import type { CheckpointTensor } from './safetensors.ts'
 import type { Checkpoint } from './shards.ts'
 
@@ -72,8 +72,20 @@ export function loadWeights(
   family: RunnableFamily,
   onProgress?: LoadProgress,
 ): ModelWeights {
+  return packWeights(weightTable(config), weightSource(checkpoint, config, family), onProgress)
+}
+
+/**
+ * Where the model's numbers come from, once all of the checkpoint is found to be as it should.
+ * @throws CheckpointError as `loadWeights`
+ */
+export function weightSource(
+  checkpoint: Checkpoint,
+  config: ModelConfig,
+  family: RunnableFamily,
+): WeightSource {
   const source = findAll(checkpoint, config, family)
-  const read = (spec: TensorSpec, target: Float32Array) => {
+  return (spec, target) => {
     let end = 0
     for (const { found, size } of source(spec)) {
       const begin = end
@@ -81,7 +93,6 @@ export function loadWeights(
       readFound(found, target.subarray(begin, end))
     }
   }
-  return packWeights(weightTable(config), read, onProgress)
 }
 
 function readFound({ tensor, expert, ...held }: Found, target: Float32Array): void {

@@ -52,6 +52,16 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'how good a model is, and at what cost',
     load: async () => (await import('./eval.ts')).registerEval,
   },
+  export: {
+    usage: '[options] <model>',
+    summary: 'write a model again, in another type of numbers or layout',
+    load: async () => (await import('./export.ts')).registerExport,
+  },
+  upcycle: {
+    usage: '[options] <model>',
+    summary: 'make a mixture of a dense model',
+    load: async () => (await import('./upcycle.ts')).registerUpcycle,
+  },
   setup: {
     usage: '[options]',
     summary: 'prepare native TensorFlow for this machine (download, verify, compile its addon)',

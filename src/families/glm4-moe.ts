@@ -4,7 +4,7 @@ import type { GroupedAttention } from '../model/config.ts'
 import { deepseekFeedForwards, deepseekMoe, formatDeepseekMoe, normTopK, sigmoidRouter } from './deepseek.ts'
 import { decoderFamily } from './family.ts'
 import { type FieldsOf, type FieldTable, used } from './fields.ts'
-import { DECODER_NAMES, isStaleOrBeyond, SHARED_EXPERT_NAMES } from './names.ts'
+import { DECODER_NAMES, isStaleOrBeyond, QK_NORM_NAMES, SHARED_EXPERT_NAMES } from './names.ts'
 import { ropeOf, ropeSettings, share } from './rope.ts'
 import {
   allVisible,
@@ -80,7 +80,7 @@ export const glm4Moe = decoderFamily({
       ...routed,
     }
   },
-  names: [...SHARED_EXPERT_NAMES, ...DECODER_NAMES],
+  names: [...QK_NORM_NAMES, ...SHARED_EXPERT_NAMES, ...DECODER_NAMES],
   ignored: isStaleOrBeyond,
 })
 

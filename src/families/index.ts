@@ -97,7 +97,7 @@ export function shapeFromJson(json: unknown, file: string): { shape: ModelShape;
 }
 
 /** Of a multimodal model's config the part about its decoder. */
-function decoderJson(json: unknown): unknown {
+export function decoderJson(json: unknown): unknown {
   const outer = json as { text_config?: unknown } | null
   return typeOf(outer?.text_config) ? outer?.text_config : json
 }

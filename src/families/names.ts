@@ -29,7 +29,6 @@ export const DECODER_NAMES: NameRule[] = [
   ['model.layers.{layer}.post_attention_layernorm.bias', 'blocks.{layer}.feedForwardNorm.bias'],
   ['model.layers.{layer}.self_attn.{part}_proj.weight', 'blocks.{layer}.attention.{part}'],
   ['model.layers.{layer}.self_attn.{part}_proj.bias', 'blocks.{layer}.attention.{part}.bias'],
-  ['model.layers.{layer}.self_attn.{part}_norm.weight', 'blocks.{layer}.attention.{part}Norm'],
   ['model.layers.{layer}.mlp.{part}_proj.weight', 'blocks.{layer}.mlp.{part}'],
   ['model.layers.{layer}.mlp.{part}_proj.bias', 'blocks.{layer}.mlp.{part}.bias'],
   ['model.layers.{layer}.mlp.gate.weight', 'blocks.{layer}.moe.router'],
@@ -41,6 +40,11 @@ export const DECODER_NAMES: NameRule[] = [
   // As newer libraries hold it: all experts of a layer in two tensors.
   ['model.layers.{layer}.mlp.experts.gate_up_proj', 'blocks.{layer}.moe.experts.{expert}.gate+up'],
   ['model.layers.{layer}.mlp.experts.down_proj', 'blocks.{layer}.moe.experts.{expert}.down'],
+]
+
+/** Norms of queries and keys. */
+export const QK_NORM_NAMES: NameRule[] = [
+  ['model.layers.{layer}.self_attn.{part}_norm.weight', 'blocks.{layer}.attention.{part}Norm'],
 ]
 
 /** Mixtral's own, which others took over. */

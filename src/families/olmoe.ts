@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { softmaxTopK } from '../model/config.ts'
 import { decoderFamily } from './family.ts'
 import { aliasOf, type FieldTable, used } from './fields.ts'
-import { DECODER_NAMES } from './names.ts'
+import { DECODER_NAMES, QK_NORM_NAMES } from './names.ts'
 import {
   allVisible,
   attentionBias,
@@ -57,5 +57,5 @@ export const olmoe = decoderFamily({
       feedForward: { kind: 'moe', intermediateSize: c.intermediate_size, router },
     }))
   },
-  names: DECODER_NAMES,
+  names: [...QK_NORM_NAMES, ...DECODER_NAMES],
 })

@@ -1,7 +1,7 @@
 import type { GroupedAttention } from '../model/config.ts'
 import { decoderFamily } from './family.ts'
 import { type FieldTable, withoutEffect } from './fields.ts'
-import { DECODER_NAMES } from './names.ts'
+import { DECODER_NAMES, QK_NORM_NAMES } from './names.ts'
 import { qwenFeedForwards, qwenMoe, windowOf } from './qwen.ts'
 import {
   attentionBias,
@@ -39,5 +39,5 @@ export const qwen3Moe = decoderFamily({
     const feedForward = qwenFeedForwards(c, {}, file)
     return decoderOf(c, (i) => ({ attention, feedForward: feedForward(i) }))
   },
-  names: DECODER_NAMES,
+  names: [...QK_NORM_NAMES, ...DECODER_NAMES],
 })
