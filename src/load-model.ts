@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { DTYPES, type Dtype } from './backend/dtypes.ts'
 import { onBackend } from './backend/on-backend.ts'
 import { filesIn, openCheckpoint } from './checkpoint/disk.ts'
+import { hubName, pulledDirectory } from './checkpoint/hub-cache.ts'
 import { configOfWeights, loadWeights } from './checkpoint/load.ts'
 import { dequantised } from './checkpoint/quantised.ts'
 import { assertNames, assertObject, assertOneOf, shown } from './checks.ts'
@@ -103,13 +104,13 @@ export class LoadedModel extends MoeModel {
 }
 
 /**
- * Loads a Hugging Face directory (config.json, safetensors, tokenizer.json if present), or a bundled model by its name, such
- * as `tinymoe:moe`.
+ * Loads a Hugging Face directory (config.json, safetensors, tokenizer.json if present), a bundled model by its name, such as
+ * `tinymoe:moe`, or one of the hub that was pulled into its cache, such as `allenai/OLMoE-1B-7B-0924`.
  * @throws ConfigError, CheckpointError, DeviceError or InputError, each one sentence
  */
 export async function loadModel(model: string, options: LoadOptions = {}): Promise<LoadedModel> {
   checkLoadOptions(options)
-  const dir = modelDirectory(model)
+  const dir = directoryOf(model)
   const { config: published, family, quantisation } = readConfig(dir)
   const generation = readGenerationConfig(filesIn(dir))
   const stored = openCheckpoint(dir, (name) => family.ignored(name, published))
@@ -186,12 +187,17 @@ function dtypeFor(dtype: Dtype = 'float32', executor: Executor, { backend, devic
   throw new InputError(`dtype ${dtype}: is for recorded graphs, but the executor is eager; use float32`)
 }
 
+/** Of a path, a bundled model, or one of the hub that was pulled. */
+function directoryOf(model: string): string {
+  return (typeof model === 'string' && pulledDirectory(model)) || modelDirectory(model)
+}
+
 /** The config of a model, named as for `loadModel`, and the family it belongs to. */
 export function readConfig(model: string) {
-  const dir = modelDirectory(model)
+  const dir = directoryOf(model)
   if (!entryAt(dir, CheckpointError)?.isDirectory()) {
     throw new CheckpointError(
-      `${shownPath(dir)}: no such directory, expected a model with config.json and model.safetensors`,
+      `${shownPath(dir)}: no such directory, expected a model with config.json and model.safetensors${hubName(dir) ? `; one of that name on the hub comes with tinymoe pull ${dir}` : ''}`,
     )
   }
   const file = join(dir, 'config.json')

@@ -52,6 +52,11 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'how good a model is, and at what cost',
     load: async () => (await import('./eval.ts')).registerEval,
   },
+  pull: {
+    usage: '[options] <org/name>',
+    summary: 'bring a model from the Hugging Face Hub into its usual cache',
+    load: async () => (await import('./pull.ts')).registerPull,
+  },
   export: {
     usage: '[options] <model>',
     summary: 'write a model again, in another type of numbers or layout',
