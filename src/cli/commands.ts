@@ -17,6 +17,11 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'continue a text',
     load: async () => (await import('./generate.ts')).registerGenerate,
   },
+  chat: {
+    usage: '[options] <model>',
+    summary: 'talk with a model by its chat template',
+    load: async () => (await import('./chat.ts')).registerChat,
+  },
   logits: {
     usage: '[options] <model>',
     summary: 'logits and routing of token ids',
@@ -53,7 +58,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./eval.ts')).registerEval,
   },
   pull: {
-    usage: '[options] <org/name>',
+    usage: '<org/name>',
     summary: 'bring a model from the Hugging Face Hub into its usual cache',
     load: async () => (await import('./pull.ts')).registerPull,
   },
