@@ -6,7 +6,10 @@ import { hubName, pulledDirectory } from './checkpoint/hub-cache.ts'
 import { configOfWeights, loadWeights } from './checkpoint/load.ts'
 import { dequantised } from './checkpoint/quantised.ts'
 import { assertNames, assertObject, assertOneOf, shown } from './checks.ts'
+import { BYTES_PER_WEIGHT } from './cost/bytes.ts'
+import { countParameters } from './cost/parameters.ts'
 import { startRuntime } from './device/index.ts'
+import { memoryLimit, memoryProblem } from './device/memory.ts'
 import type { Device, RuntimeReport } from './device/types.ts'
 import { CheckpointError, ConfigError, DeviceError, InputError } from './errors.ts'
 import { runnableConfig } from './families/index.ts'
@@ -122,6 +125,7 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
       threads: options.threads,
       debug: options.debug,
     })
+    checkSize(dir, config, report)
     const executor = executorFor(options.executor, report)
     const dtype = dtypeFor(options.dtype, executor, report)
     const tokenizer = await loadTokenizer(dir)
@@ -155,6 +159,13 @@ const OPTIONS = {
   debug: 0,
   onProgress: 0,
 } satisfies Record<keyof LoadOptions, 0>
+
+/** Before anything is read: what the machine would otherwise find out by running out of memory. */
+function checkSize(dir: string, config: ModelConfig, report: RuntimeReport): void {
+  const problem = memoryProblem(BYTES_PER_WEIGHT * countParameters(config).total, memoryLimit(report))
+  if (problem !== null)
+    throw new InputError(`${dir}: its weights, in float32, ${problem.replace(/^needs/, 'need')}`)
+}
 
 /** The names of what is asked for; whether this device has it is known later. */
 function checkLoadOptions(options: LoadOptions): void {
