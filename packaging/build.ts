@@ -30,7 +30,7 @@ function copied(): string[] {
     ...bundledModels().map((name) => `models/${name}`),
     ...['src/corpus', 'src/corpus/story', 'src/train'].flatMap((folder) => of(folder, /\.json$/)),
     ...of('src/trace/page', /\.(js|css)$/),
-    ...of('docs', /\.(md|svg|json)$/),
+    ...of('docs', /\.(md|svg|json|png|webp)$/),
     ...of('bench/report', /\.css$/),
     ...of('bench/peers', /\.py$/),
     ...of('bench/results', /\.md$/),
@@ -53,6 +53,12 @@ function manifest(): object {
   }
 }
 
+/** The page, whose server finds the models where the package has them. */
+function buildPage(folder: string): void {
+  const args = ['--import', 'tsx', 'src/web/build/build.ts', folder, '--without-models']
+  execFileSync(process.execPath, args, { cwd: ROOT, stdio: 'inherit' })
+}
+
 const folder = resolve(process.argv[2] ?? join(ROOT, 'dist'))
 rmSync(folder, { recursive: true, force: true })
 execFileSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', 'tsconfig.build.json', '--outDir', folder], {
@@ -61,4 +67,5 @@ execFileSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', 'tsconfig.build.json', 
 })
 chmodSync(join(folder, `${COMMAND}.js`), 0o755)
 for (const path of copied()) cpSync(join(ROOT, path), join(folder, path), { recursive: true })
+buildPage(join(folder, 'page'))
 writeFileSync(join(folder, 'package.json'), `${JSON.stringify(manifest(), null, 2)}\n`)

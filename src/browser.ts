@@ -51,7 +51,7 @@ export function readModel(
   const checkpoint = dequantised(stored, quantisation)
   try {
     const { config, remarks } = configOfWeights(checkpoint, endingAs(published, generation), family)
-    const weights = loadWeights(checkpoint, config, family, onProgress)
+    const weights = loadWeights(checkpoint, config, family, { onProgress })
     return new BrowserModel(config, weights, dispatch, generation, remarks)
   } finally {
     checkpoint.close()

@@ -1,5 +1,7 @@
 import { join } from 'node:path'
+import { backend } from './backend/backend.ts'
 import { DTYPES, type Dtype } from './backend/dtypes.ts'
+import { borrowing } from './backend/host-weights.ts'
 import { onBackend } from './backend/on-backend.ts'
 import { filesIn, openCheckpoint } from './checkpoint/disk.ts'
 import { hubName, pulledDirectory } from './checkpoint/hub-cache.ts'
@@ -22,7 +24,7 @@ import type { ModelConfig } from './model/config.ts'
 import type { ForwardOptions } from './model/forward-options.ts'
 import { type ForwardResult, type GreedyResult, MoeModel } from './model/transformer.ts'
 import { DISPATCHES, type DispatchName, EXECUTORS, type Executor } from './model/ways.ts'
-import type { ModelWeights } from './model/weights.ts'
+import { allTensors, type ModelWeights } from './model/weights.ts'
 import { modelDirectory } from './package.ts'
 import { loadTokenizer } from './tokenizer/load.ts'
 import type { Tokenizer } from './tokenizer/tokenizer.ts'
@@ -71,11 +73,11 @@ export class LoadedModel extends MoeModel {
 
   /** Through the executor; what a graph cannot serve runs eagerly, on the same cache. */
   protected override runForward(tokens: number[] | number[][], options: ForwardOptions): ForwardResult {
-    return onBackend(this.runtime.backend, () =>
-      this.recorded && RecordedExecutor.serves(options)
-        ? this.recorded.forward(tokens, options)
-        : super.runForward(tokens, options),
-    )
+    return onBackend(this.runtime.backend, () => {
+      const { recorded } = this
+      if (recorded && RecordedExecutor.serves(options)) return recorded.forward(tokens, options)
+      return this.eagerly(() => super.runForward(tokens, options))
+    })
   }
 
   /** Likewise; where a graph runs, only the tokens leave the device. */
@@ -83,11 +85,16 @@ export class LoadedModel extends MoeModel {
     tokens: number[] | number[][],
     options: Omit<ForwardOptions, 'logits'>,
   ): GreedyResult {
-    return onBackend(this.runtime.backend, () =>
-      this.recorded && RecordedExecutor.serves(options)
-        ? this.recorded.greedy(tokens, options)
-        : super.runGreedy(tokens, options),
-    )
+    return onBackend(this.runtime.backend, () => {
+      const { recorded } = this
+      if (recorded && RecordedExecutor.serves(options)) return recorded.greedy(tokens, options)
+      return this.eagerly(() => super.runGreedy(tokens, options))
+    })
+  }
+
+  /** Beside graphs, whose weights are variables, a card has those of an eager call while it runs. */
+  private eagerly<R>(run: () => R): R {
+    return this.recorded ? borrowing(allTensors(this.weights), run) : run()
   }
 
   /** Milliseconds so far in making graphs; 0 where none are used. */
@@ -130,7 +137,10 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
     const dtype = dtypeFor(options.dtype, executor, report)
     const tokenizer = await loadTokenizer(dir)
     const weights = onBackend(report.backend, () =>
-      loadWeights(checkpoint, config, family, options.onProgress),
+      loadWeights(checkpoint, config, family, {
+        onProgress: options.onProgress,
+        onHost: executor === 'recorded' && backend().onCard,
+      }),
     )
     return new LoadedModel(
       dir,

@@ -1,6 +1,7 @@
 import * as Plot from '@observablehq/plot'
+import { publishedModels } from '../../src/cost/find-published.ts'
 import { countParameters } from '../../src/cost/parameters.ts'
-import { publishedModels, publishedShape } from '../../src/cost/published.ts'
+import { publishedShape } from '../../src/cost/published.ts'
 import type { BenchReport } from '../schema.ts'
 import { centred, logScale, panel } from './chart.ts'
 import { percent, short } from './format.ts'

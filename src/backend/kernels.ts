@@ -44,6 +44,9 @@ export const FEW_ROWS_PRODUCT = 'TinymoeProduct'
 
 export type FusedName = keyof typeof FUSED
 
+/** Those for which a card, which has no kernels of ours, gets fewer of TensorFlow's ops than the steps are. */
+export const CARD_FORMS: readonly FusedName[] = ['rmsNorm', 'rope', 'expert', 'experts', 'gated']
+
 /** One kernel and what it is given. */
 export interface FusedCall {
   name: FusedName

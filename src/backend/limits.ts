@@ -36,14 +36,24 @@ export const LIMITS = {
   /** Multiplications from which a product of many rows gains from a second thread. "prompts", small prompts. */
   cutProduct: 2 ** 23,
 
-  /** Tokens a step may take; a prompt is cut into these, the last piece padded up. Not in the log. */
-  stepTokens: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
-  /** Tokens up to which padding a piece up costs less than another step. Not in the log. */
-  paddedTokens: 64,
-  /** Columns that a cache has room for at first; doubled as needed. Not in the log. */
-  firstColumns: 256,
-  /** Graphs kept; the one longest unused goes. Not in the log. */
-  graphs: 12,
+  /** How calls become steps of a processor, which pays for every row: many shapes, little padding. Not in the log. */
+  steps: {
+    /** Tokens a step may take; a prompt is cut into these, the last piece padded up. */
+    tokens: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
+    /** Tokens up to which padding a piece up costs less than another step. */
+    padded: 64,
+    /** Columns that a cache has room for at first, and how often as many where they do not suffice. */
+    columns: { first: 256, growth: 2 },
+    /** Graphs in a model's sessions; with one more, these begin anew. */
+    graphs: 12,
+  },
+  /** The same of a card, which pays for launches and waits while a graph is made: few shapes. Not in the log: no card was at hand. */
+  cardSteps: {
+    tokens: [1, 64, 512],
+    padded: 512,
+    columns: { first: 1024, growth: 4 },
+    graphs: 3,
+  },
   /** Values of a tensor up to which it becomes a constant of the graph, not a variable. Not in the log. */
   constantValues: 1024,
 } as const

@@ -12,6 +12,10 @@ export interface TensorflowOps {
   pick(stack: tf.Tensor, indices: tf.Tensor1D): tf.Tensor[]
   /** The part of x from index `begin` [1] to before `end` [1], both int32, along an axis. */
   cutAlong<X extends tf.Tensor>(x: X, axis: number, begin: tf.Tensor1D, end: tf.Tensor1D): X
+  /** values [T, E], indices [T, K] int32 -> each row's values at its indices [T, K]. No gradient. */
+  pickColumns(values: tf.Tensor2D, indices: tf.Tensor2D): tf.Tensor2D
+  /** The bits of whole numbers taken for numbers of float32, in place. */
+  asFloats(x: tf.Tensor1D): tf.Tensor1D
   /** Half the sum of squares: one op that a NaN or an infinity anywhere in x cannot pass. */
   halfSquares(x: tf.Tensor): tf.Scalar
   /**
@@ -92,6 +96,13 @@ export function tensorflowOps(backend: TfjsNode): TensorflowOps {
           inputs,
         ) as X
       }),
+    pickColumns: (values, indices) => tf.gather(values, indices, 1, 1) as unknown as tf.Tensor2D,
+    asFloats: (x) =>
+      backend.executeSingleOutput(
+        'Bitcast',
+        [type('T', binding.TF_INT32), type('type', binding.TF_FLOAT)],
+        [x],
+      ) as tf.Tensor1D,
     halfSquares: (x) => backend.executeSingleOutput('L2Loss', [float], [x]) as tf.Scalar,
     swiglu: (x, gateUp, down) =>
       tf.tidy(() => {

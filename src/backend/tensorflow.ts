@@ -5,16 +5,14 @@ import type { FusedCall } from './kernels.ts'
 export interface TfjsNode extends tf.KernelBackend {
   isUsingGpuDevice: boolean
   binding: Record<`TF_ATTR_${'TYPE' | 'INT' | 'BOOL' | 'FLOAT' | 'STRING' | 'SHAPE'}`, number> &
-    Record<`TF_${'FLOAT' | 'INT32' | 'BOOL' | 'STRING'}`, number> & {
+    Record<`TF_${'FLOAT' | 'INT32' | 'BOOL'}`, number> &
+    NativeSessions & {
       TF_Version: string
-      createTensor(shape: number[], dtype: number, values: Uint8Array[]): number
-      executeOp(op: string, attributes: OpAttribute[], inputIds: number[], outputs: number): unknown
       deleteTensor(id: number): void
-      getNumOfSavedModels(): number
-      /** Of src/native/binding.h: options of the sessions that this thread opens from now on; none: TensorFlow's own. */
-      setSessionConfig(config: Uint8Array): void
     }
-  tensorMap: { get(dataId: object): { values: ArrayBufferView | null } }
+  tensorMap: { get(dataId: object): TensorData }
+  /** TensorFlow's ids of tensors; those that were on the host only are given to it now. */
+  getInputTensorIds(tensors: tf.Tensor[]): number[]
   executeSingleOutput(op: string, attributes: OpAttribute[], inputs: tf.Tensor[]): tf.Tensor
   executeMultipleOutputs(
     op: string,
@@ -22,13 +20,42 @@ export interface TfjsNode extends tf.KernelBackend {
     inputs: tf.Tensor[],
     count: number,
   ): tf.Tensor[]
-  loadSavedModelMetaGraph(path: string, tags: string): number
-  runSavedModel(id: number, inputs: tf.Tensor[], infos: { name: string }[], outputs: string[]): tf.Tensor[]
-  deleteSavedModel(id: number): void
   /** Left by tinymoe when it loads TensorFlow, which reads the number of threads once. */
   loadedWith?: { threads: { threads: number; reason: string }; cpuFeatures: readonly string[] }
   /** There while a run is being recorded: told of steps that have run, and of the kernel that makes the same of them. */
   onFused?(kernel: FusedCall, output: tf.Tensor): void
+}
+
+/** What tfjs-node knows of a tensor: its numbers while they are on the host only, then TensorFlow's id of it. */
+export interface TensorData {
+  values: Numbers | null
+  id: number
+}
+
+export type Numbers = Float32Array | Int32Array | Uint8Array | Uint16Array
+
+/** What a graph gave, on the host. bfloat16 and float16 are 16 bits each. */
+export interface HostNumbers<N extends Numbers = Numbers> {
+  data: N
+  shape: number[]
+}
+
+declare const session: unique symbol
+declare const run: unique symbol
+/** A session of src/native/session.cc, and what a run of it feeds and fetches. */
+export type NativeSession = { [session]: true }
+export type NativeRun = { [run]: true }
+
+/** The functions of src/native/session.cc. A graph's places are `node` or `node:output`. */
+interface NativeSessions {
+  openSession(config: Uint8Array): NativeSession
+  extendSession(session: NativeSession, graphDef: Uint8Array, prefix: string): void
+  prepareRun(session: NativeSession, feeds: string[], fetches: string[], targets: string[]): NativeRun
+  /** A number is TensorFlow's id of a tensor, whose memory is shared on a processor. */
+  run(run: NativeRun, values: (Numbers | number)[]): HostNumbers[]
+  /** Feeds what one run fetches to the other; on a processor they then share its memory. */
+  pipe(from: NativeRun, to: NativeRun): void
+  closeSession(session: NativeSession): void
 }
 
 export interface OpAttribute {

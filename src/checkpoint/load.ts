@@ -8,7 +8,7 @@ import type { ModelWeights } from '../model/weights.ts'
 import { excerpt } from '../text/foreign.ts'
 import { quote } from './json.ts'
 import { fromPublished, type Held, isAsInModel, publishedShape } from './layout.ts'
-import { type LoadProgress, packWeights, type WeightSource } from './pack.ts'
+import { type PackOptions, packWeights, type WeightSource } from './pack.ts'
 import type { CheckpointTensor } from './safetensors.ts'
 import type { Checkpoint } from './shards.ts'
 
@@ -70,9 +70,9 @@ export function loadWeights(
   checkpoint: Checkpoint,
   config: ModelConfig,
   family: RunnableFamily,
-  onProgress?: LoadProgress,
+  options: PackOptions = {},
 ): ModelWeights {
-  return packWeights(weightTable(config), weightSource(checkpoint, config, family), onProgress)
+  return packWeights(weightTable(config), weightSource(checkpoint, config, family), options)
 }
 
 /**

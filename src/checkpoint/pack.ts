@@ -30,16 +30,22 @@ export function eachStored(read: (tensor: StoredTensor, target: Float32Array) =>
   }
 }
 
+export interface PackOptions {
+  onProgress?: LoadProgress
+  /** Whether the numbers stay on the host until an op uses them: a card's graphs have variables of their own. */
+  onHost?: boolean
+}
+
 /** Lays a model's weights out on the active device as the table says. Frees what it made where the source throws. */
 export function packWeights(
   table: WeightTable,
   source: WeightSource,
-  onProgress: LoadProgress = () => {},
+  { onProgress = () => {}, onHost = false }: PackOptions = {},
 ): ModelWeights {
   const sizes = leaves<TensorSpec | ExpertStack>(table).map(([, leaf]) =>
     leaf instanceof ExpertStack ? leaf.count * leaf.size : leaf.size,
   )
-  const packer = new Packer(source, sum(sizes), onProgress)
+  const packer = new Packer(source, sum(sizes), onProgress, onHost)
   try {
     return packer.tree(table) as ModelWeights
   } catch (error) {
@@ -62,6 +68,20 @@ function numbersToShare(count: number): Float32Array {
   return new Float32Array(new ArrayBuffer(offset + 4 * count), offset, count)
 }
 
+/** Each expert as a part of the host's numbers. */
+function entriesOf(stacked: StackedExperts): ExpertWeights[] {
+  const [count] = stacked.gateUp.weight.shape
+  return Array.from(
+    { length: count },
+    (_, e) =>
+      mapLeaves<tf.Tensor>(stacked, (stack) => {
+        const shape = stack.shape.slice(1)
+        const length = product(shape)
+        return tf.tensor(stack.dataSync().subarray(e * length, (e + 1) * length), shape)
+      }) as ExpertWeights,
+  )
+}
+
 /** Turns the table's entries into tensors of the device, and remembers them in case a later one fails. */
 class Packer {
   private readonly made: tf.Tensor[] = []
@@ -71,6 +91,7 @@ class Packer {
     private readonly source: WeightSource,
     private readonly totalValues: number,
     private readonly onProgress: LoadProgress,
+    private readonly onHost: boolean,
   ) {}
 
   /** The weights that a part of the table describes; a mixture's experts come with their stacks. */
@@ -95,7 +116,11 @@ class Packer {
     if (packing === 'host') return values
     if (packing === 'joined') return this.keep(tf.tensor(values, shape))
     // Transposing on the device also uploads now, so that the host's copy can go.
-    return this.keep(tf.tidy(() => tf.transpose(tf.tensor(values, shape))))
+    const turned = this.keep(tf.tidy(() => tf.transpose(tf.tensor(values, shape))))
+    if (!this.onHost) return turned
+    const ofHost = this.keep(tf.tensor(turned.dataSync(), turned.shape))
+    turned.dispose()
+    return ofHost
   }
 
   /** In one piece of memory where the device can cut it without copying, else one by one. */
@@ -115,7 +140,7 @@ class Packer {
       return this.keep(tf.tensor(values, shape))
     }) as StackedExperts
     // Cutting also uploads the stacks now, so that the host's copies can go.
-    const experts = cutExperts(stacked)
+    const experts = this.onHost ? entriesOf(stacked) : cutExperts(stacked)
     for (const [, tensor] of leaves<tf.Tensor>(experts)) this.keep(tensor)
     return { experts, stacked }
   }

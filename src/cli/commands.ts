@@ -32,6 +32,11 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'see which experts each token goes to, and why',
     load: async () => (await import('./trace.ts')).registerTrace,
   },
+  page: {
+    usage: '[options] [model]',
+    summary: 'see a mixture think: a page that runs a model in the browser',
+    load: async () => (await import('./page.ts')).registerPage,
+  },
   inspect: {
     usage: '[options] [model]',
     summary: 'parameters, FLOPs, bytes of a model from its shapes',

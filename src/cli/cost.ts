@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
-import { findPublished, nearNames, publishedShape } from '../cost/published.ts'
+import { findPublished, nearNames } from '../cost/find-published.ts'
+import { publishedShape } from '../cost/published.ts'
 import { BREAK_EVEN_ELASTICITY, impliedElasticity, rebound, reboundCurve } from '../cost/rebound.ts'
 import { DEEPSEEK_V3, H800_PEAK, leftOut } from '../cost/report.ts'
 import { type TrainingRun, trainingCost, trainingFlops } from '../cost/training.ts'

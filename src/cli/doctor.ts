@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { cacheRoot } from '../device/cache.ts'
 import { type MachineReadings, measureMachine, type RuntimeReport, startRuntime } from '../device/index.ts'
+import { CARD_TRIALS } from '../device/release.ts'
 import { table } from '../text/columns.ts'
 
 interface DoctorFlags {
@@ -15,7 +16,7 @@ export function registerDoctor(program: Command): void {
     const { report } = await startRuntime({ device, debug })
     const readings = await measureMachine()
     const cacheFolder = cacheRoot()
-    if (json) console.log(JSON.stringify({ ...report, readings, cacheFolder }))
+    if (json) console.log(JSON.stringify({ ...report, readings, cacheFolder, cardTrials: CARD_TRIALS }))
     else console.log(formatReport(report, readings, cacheFolder))
   })
 }
@@ -51,6 +52,10 @@ function formatReport(report: RuntimeReport, readings: MachineReadings, cacheFol
     ['TensorFlow.js', `${report.tfjsVersion}, backend ${report.backend}`],
     ['Node', `${report.nodeVersion} on ${report.platform}`],
     ['cache', cacheFolder],
+    [
+      'run on a card',
+      `${CARD_TRIALS.ranOn.join(', ') || 'nothing yet'}; checked without: ${CARD_TRIALS.checkedWithout}`,
+    ],
   ]
   const left = [0, 1, 2] // all of both tables
   return `${table(devices, left)}\n${table(facts, left)}`.trimEnd()

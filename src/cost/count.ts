@@ -57,11 +57,9 @@ function watchTensorflow(backend: TfjsNode, matmuls: Matmul[]): () => void {
       }
     }),
     replace(GraphSession.prototype, 'execute', (original, session) => (inputs, refs) => {
-      const { operands, resolve } = graphMatmuls(session.recording, inputs, refs)
+      const { operands, resolve } = graphMatmuls(session.recording, session.recording.inputs, refs)
       const results = original(inputs, [...refs, ...operands])
-      const values = results.splice(refs.length)
-      matmuls.push(...resolve(values))
-      tf.dispose(values)
+      matmuls.push(...resolve(results.splice(refs.length)))
       return results
     }),
   ]

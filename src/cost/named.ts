@@ -7,7 +7,8 @@ import { shapeFromJson } from '../families/index.ts'
 import { entryAt, shownPath } from '../files.ts'
 import { bundledDirectory } from '../package.ts'
 import type { CostDtype } from './bytes.ts'
-import { findPublished, nearNames, publishedShape } from './published.ts'
+import { findPublished, nearNames } from './find-published.ts'
+import { publishedShape } from './published.ts'
 
 /** A model that was named, whatever by. */
 export type NamedModel = ReturnType<typeof modelNamed>

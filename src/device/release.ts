@@ -16,6 +16,13 @@ export const TENSORFLOW = {
   minimumGlibc: '2.27',
 } as const
 
+/** What of tinymoe has met a card, for whoever asks `doctor`; docs/gpu.md says more. To be changed with the first report of one. */
+export const CARD_TRIALS = {
+  /** Cards that it ran on. */
+  ranOn: [] as readonly string[],
+  checkedWithout: 'where TensorFlow places each recorded step and what it copies (docs/gpu.md)',
+} as const
+
 /** Room that a setup takes at its peak, wheels and unpacked files together, measured and rounded up. */
 export const DISK_BYTES: Record<Variant, number> = { cpu: 1.2e9, cuda: 6.9e9 }
 

@@ -27,13 +27,10 @@ export async function expertsReport(
 ) {
   const documents = await documentsOfTokens(codec, domains, draw, TOKENS_A_SAMPLE * samples)
   const watch = { signal, onShare: (share: number) => onShare?.(ROUTING_SHARE * share) }
-  const { losses, trace, tokens } = await route(model, documents, watch)
+  const { losses, trace, tokens } = await routedDocuments(model, documents, watch)
   const short = beginnings(documents, DISABLED_TOKENS_A_SAMPLE * samples)
   const [shorter, intact] = [short.map((i) => documents[i]), short.map((i) => losses[i])]
-  const ids = [...new Set(tokens.map(({ token }) => token))]
-  const texts = new Map(
-    await Promise.all(ids.map(async (id): Promise<[number, string]> => [id, await codec.tokenText(id)])),
-  )
+  const texts = await textsOfTokens(tokens, codec)
   const ofLayer = async (layer: LayerTrace, i: number) => ({
     ...layerSpecialisation(layer, tokens, (id) => texts.get(id)!),
     /** Loss without the expert less the loss with it; null where too few experts are left to choose from. */
@@ -59,10 +56,10 @@ export async function expertsReport(
 }
 
 /** One pass with the routers watched: intact losses, and all routed tokens in the order of the trace. */
-async function route(
+export async function routedDocuments(
   model: EvalForward,
   documents: readonly Document[],
-  watch: Watch,
+  watch: Watch = {},
 ): Promise<{ losses: number[]; trace: RoutingTrace; tokens: RoutedToken[] }> {
   const traces: RoutingTrace[] = []
   const tokens: RoutedToken[] = []
@@ -77,6 +74,15 @@ async function route(
     },
   })
   return { losses, trace: joinTraces(traces), tokens }
+}
+
+/** What each different token stands for. */
+export async function textsOfTokens(
+  tokens: readonly RoutedToken[],
+  codec: TextCodec,
+): Promise<Map<number, string>> {
+  const ids = [...new Set(tokens.map(({ token }) => token))]
+  return new Map(await Promise.all(ids.map(async (id) => [id, await codec.tokenText(id)] as const)))
 }
 
 /** Indices of each domain's first documents with so many tokens, or a little more. */

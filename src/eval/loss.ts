@@ -1,8 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import * as tf from '@tensorflow/tfjs-core'
+import type * as tf from '@tensorflow/tfjs-core'
 import { DOMAINS, type Domain } from '../corpus/index.ts'
 import { InputError } from '../errors.ts'
 import type { Interventions } from '../model/router/types.ts'
+import { tokenLosses } from '../model/token-losses.ts'
 import type { RoutingTrace } from '../model/trace.ts'
 import type { MoeModel } from '../model/transformer.ts'
 import { mean, sum } from '../sums.ts'
@@ -98,20 +99,6 @@ function batchLosses(
     return sum
   })
   return { losses, trace }
-}
-
-/** -ln softmax(logits)[target] of each row; logits [B, T, V], targets [B T]. Disposes the logits. */
-function tokenLosses(logits: tf.Tensor3D, targets: Int32Array): Float32Array {
-  const [B, T, V] = logits.shape
-  const losses = tf.tidy(() => {
-    const places = targets.map((target, row) => row * V + target)
-    const chosen = tf.gather(tf.reshape(logits, [B * T * V]), tf.tensor1d(places, 'int32'))
-    return tf.sub(tf.logSumExp(tf.reshape(logits, [B * T, V]), 1), chosen)
-  })
-  logits.dispose()
-  const values = losses.dataSync() as Float32Array
-  losses.dispose()
-  return values
 }
 
 export type LossReport = ReturnType<typeof lossReport>

@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { backend } from '../backend/backend.ts'
 import type { Dtype } from '../backend/dtypes.ts'
-import { LIMITS } from '../backend/limits.ts'
+import type { HostNumbers } from '../backend/tensorflow.ts'
 import { type Batch, toBatch } from '../model/batch.ts'
 import { mixtureAt } from '../model/config.ts'
 import type { ForwardOptions } from '../model/forward-options.ts'
@@ -11,9 +10,8 @@ import { assertFinite } from '../model/router/steps.ts'
 import { type RoutingTrace, TraceRecorder } from '../model/trace.ts'
 import type { ForwardResult, GreedyResult, MoeModel } from '../model/transformer.ts'
 import { routerRules } from '../model/weights.ts'
-import { HalfWeights } from './half-weights.ts'
-import { type Piece, piecesOf, roomFor } from './plan.ts'
-import { RecordedStep, type StepShape } from './step.ts'
+import { type Piece, piecesOf, roomFor, stepsPlanFor } from './plan.ts'
+import { RecordedStep, StepGraphs, type StepShape } from './step.ts'
 import type { StepInputs } from './step-inputs.ts'
 
 /** What a call is after: the logits, or each sequence's most likely next token. */
@@ -26,7 +24,7 @@ interface Call {
   extension: CacheExtension
   pieces: Piece[]
   /** What each piece that has run gave, by name. */
-  outputs: Record<string, tf.Tensor>[]
+  outputs: Record<string, HostNumbers>[]
   wanted: Wanted
   /** The numbers of the last piece's `greedy`, or else `finite`; empty before, and where there is neither. */
   checks: Float32Array
@@ -47,7 +45,7 @@ interface Call {
 export class RecordedExecutor {
   private readonly steps = new Map<string, RecordedStep>()
   private readonly mixtureLayers: number[]
-  private readonly halves: HalfWeights | null
+  private readonly shared: StepGraphs
   private msForGraphs = 0
 
   /** `dtype`: what weights are multiplied in; on a processor few rows are multiplied in float32 whatever it says. */
@@ -56,7 +54,7 @@ export class RecordedExecutor {
     dtype: Dtype = 'float32',
   ) {
     const { layers } = model.config
-    this.halves = dtype === 'float32' ? null : new HalfWeights(dtype)
+    this.shared = new StepGraphs(model.config, model.weights, dtype)
     this.mixtureLayers = [...layers.keys()].filter((i) => layers[i].feedForward.kind === 'moe')
   }
 
@@ -76,8 +74,8 @@ export class RecordedExecutor {
   /** As `MoeModel.greedy`: the logits stay on the device, unless something about them is not finite. */
   greedy(tokens: number[] | number[][], options: Omit<ForwardOptions, 'logits'>): GreedyResult {
     return this.execute(tokens, { ...options, logits: 'last' }, 'greedy', (call) => {
-      const [, magnitude, ...largest] = call.checks
-      const chosen = Number.isFinite(magnitude) ? largest : this.greedyOnHost(call)
+      const [check] = call.checks
+      const chosen = Number.isFinite(check) ? largestOf(call.checks) : this.greedyOnHost(call)
       return { tokens: chosen, trace: this.traceOf(call, options) }
     })
   }
@@ -87,13 +85,18 @@ export class RecordedExecutor {
     return this.msForGraphs
   }
 
-  dispose(): void {
-    for (const step of this.steps.values()) step.dispose()
-    this.steps.clear()
-    this.halves?.dispose()
+  /** Graphs that are there now. */
+  get numGraphs(): number {
+    return this.steps.size
   }
 
-  /** Runs a call piece by piece, hands it to `take`, and frees what the pieces gave. */
+  /** Also to begin anew: what is asked for later is made again. */
+  dispose(): void {
+    this.steps.clear()
+    this.shared.dispose()
+  }
+
+  /** Runs a call piece by piece and hands it to `take`. */
   private execute<R>(
     tokens: number[] | number[][],
     options: ForwardOptions,
@@ -110,7 +113,6 @@ export class RecordedExecutor {
       cache.commit(call.extension)
       return take(call)
     } finally {
-      for (const output of outputs) tf.dispose(output)
       if (!options.cache) cache.dispose()
     }
   }
@@ -120,15 +122,17 @@ export class RecordedExecutor {
     cache: KvCache,
     options: ForwardOptions,
   ): Omit<Call, 'outputs' | 'wanted' | 'checks'> {
-    const pieces = piecesOf(batch.length)
+    const plan = stepsPlanFor()
+    const pieces = piecesOf(batch.length, plan)
     const last = pieces[pieces.length - 1]
     const needed = last.from + last.stepTokens
     const columns = cache.stored + needed
     // Cutting at two windows makes it rare; room for a window that no token has filled yet would be attended to for nothing.
     const twoWindows = 2 * (cache.window ?? 0)
-    if (columns > twoWindows && roomFor(columns) > roomFor(cache.stored)) cache.forgetHidden()
+    const room = (count: number) => roomFor(count, plan)
+    if (columns > twoWindows && room(columns) > room(cache.stored)) cache.forgetHidden()
     const extension = cache.extend(batch.mask)
-    const capacity = roomFor(cache.stored + needed)
+    const capacity = room(cache.stored + needed)
     return {
       batch,
       cache,
@@ -162,12 +166,12 @@ export class RecordedExecutor {
     call.outputs.push(output)
     const check = output.greedy ?? output.finite
     if (!check) return
-    call.checks = backend().read(check)
+    call.checks = check.data as Float32Array
     if (!Number.isFinite(call.checks[0])) this.explain(piece, call)
   }
 
   /** Runs a piece's step; again, if it has run before, which writes the same columns. */
-  private fetch(piece: Piece, call: Call, names: string[]): tf.Tensor[] {
+  private fetch(piece: Piece, call: Call, names: string[]): HostNumbers[] {
     const shape: StepShape = {
       batch: call.batch.size,
       tokens: piece.stepTokens,
@@ -186,14 +190,10 @@ export class RecordedExecutor {
   private step(shape: StepShape): RecordedStep {
     const key = keyOf(shape)
     const known = this.steps.get(key)
-    const step = known ?? new RecordedStep(this.model.config, this.model.weights, shape, this.halves)
-    this.steps.delete(key)
+    if (known) return known
+    if (this.steps.size === stepsPlanFor().graphs) this.dispose() // a session's graph can only grow
+    const step = new RecordedStep(this.shared, shape)
     this.steps.set(key, step)
-    if (this.steps.size > LIMITS.graphs) {
-      const [oldest, stale] = this.steps.entries().next().value as [string, RecordedStep]
-      stale.dispose()
-      this.steps.delete(oldest)
-    }
     return step
   }
 
@@ -210,23 +210,16 @@ export class RecordedExecutor {
       const inPiece = Math.min(row % piece.stepTokens, piece.count - 1)
       return { sequence, position: call.extension.firstPositions[sequence] + piece.from + inPiece }
     })
-    try {
-      layers.forEach((layer, i) => {
-        assertFinite(backend().read(logits[i]), logits[i].shape[1] as number, { layer, rows })
-      })
-    } finally {
-      tf.dispose(logits)
-    }
+    layers.forEach((layer, i) => {
+      const { data, shape } = logits[i]
+      assertFinite(data as Float32Array, shape[1], { layer, rows })
+    })
   }
 
   /** The choice from the logits of the last piece, looked at one by one. */
   private greedyOnHost(call: Call): number[] {
     const [logits] = this.fetch(call.pieces[call.pieces.length - 1], call, ['logits'])
-    try {
-      return mostLikelyTokens(logits)
-    } finally {
-      logits.dispose()
-    }
+    return tf.tidy(() => mostLikelyTokens(asTensor(logits)))
   }
 
   private traceOf(call: Call, options: ForwardOptions): RoutingTrace | null {
@@ -240,7 +233,7 @@ export class RecordedExecutor {
       const gather = (name: string) =>
         realRows(
           call,
-          outputs.map((o) => o[`${layer}/${name}`]),
+          outputs.map((o) => asTensor(o[`${layer}/${name}`])),
         )
       tf.tidy(() => {
         const routing = { expertIndices: gather('expertIndices'), expertWeights: gather('expertWeights') }
@@ -251,8 +244,17 @@ export class RecordedExecutor {
   }
 }
 
+function asTensor({ data, shape }: HostNumbers, as = shape): tf.Tensor {
+  return tf.tensor(data, as, data instanceof Int32Array ? 'int32' : 'float32')
+}
+
 function keyOf(shape: StepShape): string {
   return Object.values(shape).join()
+}
+
+/** Each row's index in `greedy`, after the first number. */
+function largestOf({ buffer, byteOffset, length }: Float32Array): number[] {
+  return [...new Int32Array(buffer, byteOffset, length).subarray(1)]
 }
 
 /** What a piece's step is fetched for: of pieces before the last only that all of it runs, unless all logits are wanted. */
@@ -304,13 +306,13 @@ function joinLogits({ batch, pieces, outputs, logits: which }: Call, batched: bo
   return tf.tidy(() => {
     if (which === 'last') {
       const { logits } = outputs[outputs.length - 1]
-      return batched ? tf.reshape(logits, [batch.size, 1, -1]) : tf.clone(logits)
+      return asTensor(logits, batched ? [batch.size, 1, logits.shape[1]] : logits.shape)
     }
     const all = byColumn(
       batch,
       pieces,
-      outputs.map((o) => o.logits),
+      outputs.map((o) => asTensor(o.logits)),
     )
-    return batched ? tf.clone(all) : tf.reshape(all, [batch.length, -1])
+    return batched ? all : tf.reshape(all, [batch.length, -1])
   })
 }

@@ -1,8 +1,15 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { onBackend } from '../backend/on-backend.ts'
+import type { HostNumbers, NativeRun } from '../backend/tensorflow.ts'
 import type { CachedShape, Remembered } from '../model/attention/kind.ts'
+import type { CacheHolder, KvCache } from '../model/kv-cache.ts'
 import { DATA_TYPES } from './protobuf.ts'
 import type { Recorder } from './recorder.ts'
+import type { Session } from './sessions.ts'
 import type { StepSizes } from './step-inputs.ts'
+
+/** B and S: what steps agree on that can share a cache's variables. */
+type CacheSizes = Pick<StepSizes, 'batch' | 'capacity'>
 
 /**
  * The kv-cache of a graph: per layer one variable [parts, B, N, S, w], such as keys, then values, that is written in place.
@@ -11,9 +18,6 @@ import type { StepSizes } from './step-inputs.ts'
  * variable would have every later read copy all of it (docs/log.md).
  */
 export class GraphCache {
-  readonly names: string[] = []
-  /** Copies of the variables, for taking the cache out: what was fetched must not change with the next step. */
-  readonly copies: string[] = []
   /** Where new vectors go, by how many a token leaves. */
   private readonly slots = new Map<string, tf.Tensor1D>()
 
@@ -32,11 +36,11 @@ export class GraphCache {
 
   append(layer: number, added: tf.Tensor4D): Remembered {
     const { recorder } = this
-    const name = `cache/${layer}`
     const slots = this.slots.get(slotsKey(this.shapes[layer])) as tf.Tensor1D
     const shape = cacheShape(this.shapes[layer], this.sizes)
     const float = { T: { type: DATA_TYPES.float32 } }
-    const read = recorder.read(recorder.declare(name, 'float32', shape), 'float32')
+    const handle = recorder.declare(variableOf(layer, this.sizes), 'float32', shape)
+    const read = recorder.read(handle, 'float32')
     const [rows, updates] = [recorder.bind(tf.zeros(shape), read), added].map((x) =>
       tf.reshape(x, [-1, this.shapes[layer].width]),
     )
@@ -45,8 +49,6 @@ export class GraphCache {
       [rows, slots, updates].map((x) => recorder.ref(x)),
       float,
     )
-    this.names.push(name)
-    this.copies.push(recorder.emit('DeepCopy', [read], float))
     const all = tf.reshape(recorder.bind(tf.zerosLike(rows), written), shape)
     return tf.unstack(all) as tf.Tensor4D[]
   }
@@ -56,33 +58,92 @@ function slotsKey({ parts, heads }: CachedShape): string {
   return `${parts} ${heads}`
 }
 
-export function cacheShape(
+/** Where one cache at a time lies in a session's variables, for all its steps of these sizes. */
+export class CachePlace implements CacheHolder {
+  private readonly backend = tf.getBackend()
+  private readonly access: { write: NativeRun; read: NativeRun }
+  private held: KvCache | null = null
+
+  constructor(
+    private readonly session: Session,
+    private readonly shapes: CachedShape[],
+    private readonly sizes: CacheSizes,
+  ) {
+    this.access = session.access(
+      shapes.map((shape, layer) => ({
+        name: variableOf(layer, sizes),
+        dtype: 'float32',
+        given: 'float32',
+        shape: cacheShape(shape, sizes),
+      })),
+    )
+  }
+
+  /** Moves a cache's columns into the variables, unless they are there already. One that is there goes back to its owner first. */
+  hold(cache: KvCache): void {
+    if (cache.isHeldBy(this)) return
+    this.park()
+    const layers = cache.handOver(this)
+    this.held = cache
+    this.session.run(
+      this.access.write,
+      layers.map((layer, i) => cacheValue(layer, cacheShape(this.shapes[i], this.sizes))),
+    )
+    for (const layer of layers) if (layer) tf.dispose(layer)
+  }
+
+  drop(): void {
+    this.held = null
+  }
+
+  release(): Remembered[] {
+    this.drop()
+    // The owner may ask for it while another model's backend is active, and inside an eager forward's tidy.
+    return onBackend(this.backend, () =>
+      this.session.run(this.access.read, []).map(({ data, shape: [parts, ...shape] }: HostNumbers) => {
+        const length = data.length / parts
+        return Array.from({ length: parts }, (_, part) => {
+          const numbers = data.subarray(part * length, (part + 1) * length) as Float32Array
+          return tf.keep(tf.tensor4d(numbers, shape as tf.Tensor4D['shape'], 'float32'))
+        })
+      }),
+    )
+  }
+
+  /** Gives the cache back to its owner. */
+  park(): void {
+    this.held?.park()
+  }
+}
+
+function variableOf(layer: number, { batch, capacity }: CacheSizes): string {
+  return `cache/${batch}x${capacity}/${layer}`
+}
+
+function cacheShape(
   { parts, heads, width }: CachedShape,
-  { batch, capacity }: StepSizes,
+  { batch, capacity }: CacheSizes,
 ): [number, number, number, number, number] {
   return [parts, batch, heads, capacity, width]
 }
 
-/**
- * A layer's parts [B, N, S', w] as the variable's value, zeros in the room that is left; null: all zeros.
- * Always what an op made: a tensor of the host's numbers may lie in JavaScript's memory, which the thread that lets go of it
- * has to give back, and a variable's former value is let go of by a thread of TensorFlow's.
- */
-export function cacheValue(layer: Remembered | null, shape: ReturnType<typeof cacheShape>): tf.Tensor {
-  if (!layer) return tf.fill(shape, 0)
-  const [parts, B, N, capacity, width] = shape
-  return tf.tidy(() => {
-    const all = tf.stack(layer) as tf.Tensor5D
-    const stored = Math.min(all.shape[3], capacity)
-    const kept = tf.slice(all, [0, 0, 0, 0, 0], [parts, B, N, stored, width])
-    if (stored === capacity) return kept
-    return tf.concat([kept, tf.zeros([parts, B, N, capacity - stored, width])], 3)
-  })
+/** A layer's parts [B, N, S', w] as the variable's value, zeros in the room that is left; null: all zeros. */
+export function cacheValue(layer: Remembered | null, shape: ReturnType<typeof cacheShape>): Float32Array {
+  const [parts, B, N, capacity, d] = shape
+  const rows = B * N
+  const value = new Float32Array(parts * rows * capacity * d)
+  for (const [i, x] of layer?.entries() ?? []) {
+    const stored = x.dataSync() as Float32Array
+    const columns = x.shape[2]
+    for (let row = 0; row < rows; row++) {
+      const kept = stored.subarray(row * columns * d, (row * columns + Math.min(columns, capacity)) * d)
+      value.set(kept, (i * rows + row) * capacity * d)
+    }
+  }
+  return value
 }
 
-/**
- * The rows [B T parts N] of new vectors [B, T, parts N, w] in a cache [parts B N S, w], whose column 0 the first token takes.
- */
+/** The rows [B T parts N] of new vectors [B, T, parts N, w] in a cache [parts B N S, w], whose column 0 the first token takes. */
 function cacheSlots(
   { batch: B, tokens: T, capacity: S }: StepSizes,
   { parts, heads: N }: CachedShape,

@@ -1,6 +1,6 @@
-import { HalfWeights } from './half-weights.ts'
-import { DATA_TYPES, type GraphNode, nodeOf, shapeProto } from './protobuf.ts'
-import { constant, type GraphVariable, type Product, type Recording } from './recorder.ts'
+import type { HalfDtype } from '../backend/dtypes.ts'
+import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
+import type { GraphVariable, Product, Recording } from './recorder.ts'
 
 /** Ops that give the same numbers in another shape, or some of them. The attribute T is the numbers' type. */
 const VIEWS = new Set(['Reshape', 'Slice', 'StridedSlice', 'SplitV', 'Unpack'])
@@ -10,15 +10,15 @@ const VIEWS = new Set(['Reshape', 'Slice', 'StridedSlice', 'SplitV', 'Unpack'])
  * rounded before and the result widened after. Only weights that nothing but products use, as they are or cut: what else
  * a graph computes stays float32. So do the weights in `exact`, by their `dataId`.
  */
-export function inHalf(recording: Recording, halves: HalfWeights, exact: ReadonlySet<object>): Recording {
+export function inHalf(recording: Recording, dtype: HalfDtype, exact: ReadonlySet<object>): Recording {
   const views = new Map<GraphVariable, string[]>()
   const users = new Users(recording)
   for (const variable of recording.variables) {
-    if (exact.has(variable.tensor.dataId) || !HalfWeights.takes(variable.tensor)) continue
+    if (exact.has(variable.tensor.dataId) || variable.tensor.dtype !== 'float32') continue
     const found = users.viewsToProducts(variable.name)
     if (found) views.set(variable, found)
   }
-  return new Halving(recording, halves, views).result
+  return new Halving(recording, dtype, views).result
 }
 
 /** Who reads what in a recording. */
@@ -57,71 +57,39 @@ class Halving {
   private readonly half: { type: number }
   private readonly views: Set<string>
   private readonly products = new Map<GraphNode, Product>()
-  /** The nodes that a variable's own become, by their names. */
-  private readonly replaced = new Map<string, GraphNode[]>()
+  /** Names of the variables. */
+  private readonly variables: Set<string>
   private readonly rounded = new Set<string>()
-  private readonly shapes: Record<string, readonly number[]> = {}
 
-  constructor(recording: Recording, halves: HalfWeights, views: Map<GraphVariable, string[]>) {
-    this.half = { type: DATA_TYPES[halves.dtype] }
+  constructor(recording: Recording, dtype: HalfDtype, views: Map<GraphVariable, string[]>) {
+    this.half = { type: DATA_TYPES[dtype] }
     this.views = new Set([...views.values()].flat())
+    this.variables = new Set([...views.keys()].map(({ name }) => name))
     const isHalf = ({ ref }: Product['left']) => this.views.has(nodeOf(ref))
     for (const product of recording.products) {
       if (isHalf(product.left) || isHalf(product.right)) this.products.set(product.node, product)
     }
-    const byName = new Map(recording.nodes.map((node) => [node.name, node]))
-    for (const variable of views.keys()) this.replaceVariable(variable, byName)
     this.result = {
       ...recording,
       nodes: recording.nodes.flatMap((node) => this.nodesFor(node)),
       products: recording.products.filter(({ node }) => !this.products.has(node)),
       variables: recording.variables.map((variable) =>
-        views.has(variable) ? { ...variable, tensor: halves.of(variable.tensor) } : variable,
+        views.has(variable) ? { ...variable, dtype } : variable,
       ),
-      shapes: this.shapes,
     }
   }
 
   private nodesFor(node: GraphNode): GraphNode[] {
     const product = this.products.get(node)
     if (product) return this.multiplied(product)
-    const replaced = this.replaced.get(node.name)
-    if (replaced) return replaced
-    if (!this.views.has(node.name)) return [node]
-    const type = node.op === 'ReadVariableOp' ? 'dtype' : 'T'
+    if (!this.views.has(node.name) && !this.variables.has(node.name)) return [node]
+    const type = VIEWS.has(node.op) ? 'T' : 'dtype'
     return [{ ...node, attr: { ...node.attr, [type]: this.half } }]
-  }
-
-  /** Assigned by feeding packed pairs, which have the variable's bytes: nothing is copied here either. */
-  private replaceVariable({ name, tensor }: GraphVariable, byName: Map<string, GraphNode>): void {
-    const { half } = this
-    const [handle, value, assign] = ['', '/value', '/assign'].map(
-      (suffix) => byName.get(`${name}${suffix}`) as GraphNode,
-    )
-    const fed = { dtype: INT, shape: { shape: shapeProto([tensor.size / 2]) } }
-    const shape = constant(`${name}/shape`, 'int32', [tensor.rank], Int32Array.from(tensor.shape))
-    this.replaced.set(handle.name, [{ ...handle, attr: { ...handle.attr, dtype: half } }])
-    this.replaced.set(value.name, [
-      { ...value, attr: fed },
-      { name: `${name}/pairs`, op: 'Bitcast', input: [value.name], attr: { T: INT, type: half } },
-      shape,
-      {
-        name: `${name}/half`,
-        op: 'Reshape',
-        input: [`${name}/pairs`, shape.name],
-        attr: { T: half, Tshape: INT },
-      },
-    ])
-    this.replaced.set(assign.name, [{ ...assign, input: [name, `${name}/half`], attr: { dtype: half } }])
   }
 
   private multiplied({ node, left, right }: Product): GraphNode[] {
     const nodes: GraphNode[] = []
-    const input = [left, right].map(({ ref, shape }) => {
-      if (!this.views.has(nodeOf(ref))) return this.round(ref, nodes)
-      this.shapes[ref] = shape
-      return ref
-    })
+    const input = [left, right].map(({ ref }) => (this.views.has(nodeOf(ref)) ? ref : this.round(ref, nodes)))
     const product = `${node.name}/half`
     return [
       ...nodes,
@@ -142,4 +110,3 @@ class Halving {
 }
 
 const FLOAT = { type: DATA_TYPES.float32 }
-const INT = { type: DATA_TYPES.int32 }

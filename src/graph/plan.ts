@@ -1,6 +1,6 @@
 import { type Backend, backend, type Processor } from '../backend/backend.ts'
 import type { Dtype } from '../backend/dtypes.ts'
-import { FUSED, type FusedName } from '../backend/kernels.ts'
+import { CARD_FORMS, FUSED, type FusedName } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
 import { hasOneDnn } from '../backend/tensorflow.ts'
 
@@ -20,6 +20,8 @@ export interface Plan {
   smallWeights: number
   /** How many threads compute. */
   threads: number
+  /** Whether a card runs it: nodes are then made to be few, as each is launched by itself. */
+  onCard: boolean
 }
 
 /** The fused kernels that are the faster way for few rows only. */
@@ -28,8 +30,9 @@ const FEW_ROWS_ONLY: readonly FusedName[] = ['attention', 'expert']
 /** What measuring found to be fastest for graphs that multiply so many rows with weights, on a processor or a card. */
 export function planFor(
   { rows = Number.POSITIVE_INFINITY, dtype = 'float32' }: { rows?: number; dtype?: Dtype } = {},
-  { processor }: Pick<Backend, 'processor'> = backend(),
+  { processor, onCard = false }: Pick<Backend, 'processor'> & { onCard?: boolean } = backend(),
 ): Plan {
+  if (onCard) return { ...TENSORFLOWS_OWN, dtype, onCard, fused: new Set(CARD_FORMS) }
   if (!processor) return { ...TENSORFLOWS_OWN, dtype }
   const { threads } = processor
   const few = rows <= LIMITS.fewRows
@@ -47,6 +50,7 @@ export function planFor(
     inCallingThread,
     smallWeights: inCallingThread || threads > LIMITS.nodeThreads ? 0 : small.numbers,
     threads,
+    onCard,
   }
 }
 
@@ -58,6 +62,7 @@ const TENSORFLOWS_OWN: Omit<Plan, 'dtype'> = {
   inCallingThread: false,
   smallWeights: 0,
   threads: 1,
+  onCard: false,
 }
 
 /** The types of numbers whose products, and attention's softmax, oneDNN computes faster than Eigen. */
@@ -65,6 +70,23 @@ function fasterByOneDnn({ features }: Processor): readonly Dtype[] {
   const heldBack = Boolean(process.env.ONEDNN_MAX_CPU_ISA) // it then lacks kernels that the processor would run
   const bfloat16 = !heldBack && (features.includes('amx_bf16') || features.includes('avx512_bf16'))
   return bfloat16 ? ['float32', 'bfloat16'] : ['float32'] // float16: no processor for it was at hand
+}
+
+/** How calls are cut into steps of few shapes, each of which is a graph. */
+export interface StepsPlan {
+  /** Tokens that a step may take, ascending. */
+  tokens: readonly number[]
+  /** Tokens up to which a piece is padded up and not cut. */
+  padded: number
+  /** Columns that a cache has room for at first, and how often as many where they do not suffice. */
+  columns: { first: number; growth: number }
+  /** Graphs kept. */
+  graphs: number
+}
+
+/** What suits the device, decided once for all of a model's calls. */
+export function stepsPlanFor({ onCard }: Pick<Backend, 'onCard'> = backend()): StepsPlan {
+  return onCard ? LIMITS.cardSteps : LIMITS.steps
 }
 
 /** A run of a call's columns that one step takes. */
@@ -78,13 +100,13 @@ export interface Piece {
 }
 
 /** T columns as pieces: as few as possible, and little padding. */
-export function piecesOf(T: number): Piece[] {
+export function piecesOf(T: number, { tokens, padded }: StepsPlan = stepsPlanFor()): Piece[] {
   const pieces: Piece[] = []
   for (let from = 0; from < T; ) {
     const rest = T - from
-    const paddedUp = LIMITS.stepTokens.find((size) => size >= rest)
-    const whole = LIMITS.stepTokens.findLast((size) => size <= rest) as number
-    const stepTokens = paddedUp !== undefined && paddedUp <= LIMITS.paddedTokens ? paddedUp : whole
+    const paddedUp = tokens.find((size) => size >= rest)
+    const whole = tokens.findLast((size) => size <= rest) as number
+    const stepTokens = paddedUp !== undefined && paddedUp <= padded ? paddedUp : whole
     const count = Math.min(rest, stepTokens)
     pieces.push({ from, count, stepTokens })
     from += count
@@ -92,7 +114,9 @@ export function piecesOf(T: number): Piece[] {
   return pieces
 }
 
-/** Columns of a cache to have room for: a power of two. */
-export function roomFor(columns: number): number {
-  return Math.max(LIMITS.firstColumns, 2 ** Math.ceil(Math.log2(columns)))
+/** Columns of a cache to have room for: the first number, or that so often grown. */
+export function roomFor(columns: number, { columns: { first, growth } }: StepsPlan = stepsPlanFor()): number {
+  let room = first
+  while (room < columns) room *= growth
+  return room
 }

@@ -1,8 +1,8 @@
 import protobuf from 'protobufjs'
 
 /**
- * The few messages of a SavedModel and of a session's options that a recorded graph needs, with TensorFlow's field numbers
- * (tensorflow/core/framework/*.proto and tensorflow/core/protobuf/{saved_model,meta_graph,config}.proto).
+ * The few messages of a graph and of a session's options that a recorded graph needs, with TensorFlow's field numbers
+ * (tensorflow/core/framework/*.proto and tensorflow/core/protobuf/config.proto).
  */
 const SCHEMA = `syntax = "proto3";
 message Shape { message Dim { int64 size = 1; } repeated Dim dim = 2; bool unknown_rank = 3; }
@@ -14,10 +14,9 @@ message AttrValue {
 message NodeDef { string name = 1; string op = 2; repeated string input = 3; string device = 4; map<string, AttrValue> attr = 5; }
 message Versions { int32 producer = 1; }
 message GraphDef { repeated NodeDef node = 1; Versions versions = 4; }
-message MetaInfo { repeated string tags = 4; }
-message MetaGraph { MetaInfo meta_info_def = 1; GraphDef graph_def = 2; }
-message SavedModel { int64 saved_model_schema_version = 1; repeated MetaGraph meta_graphs = 2; }
 message ConfigProto { message Experimental { string executor_type = 3; } int32 intra_op_parallelism_threads = 2; Experimental experimental = 16; }`
+
+const ROOT = protobuf.parse(SCHEMA, { keepCase: true }).root
 
 /** TensorFlow's DataType numbers. */
 export const DATA_TYPES = {
@@ -39,7 +38,7 @@ export type AttributeValue =
   | { f: number }
   | { s: Buffer }
   | { shape: ShapeProto }
-  | { list: { i?: number[]; type?: number[] } }
+  | { list: { i?: number[]; type?: number[]; s?: Buffer[] } }
   | { tensor: { dtype: number; tensor_shape: ShapeProto; tensor_content: Buffer } }
 
 export interface GraphNode {
@@ -59,33 +58,28 @@ export function shapeProto(shape: readonly number[]): ShapeProto {
   return { dim: shape.map((size) => ({ size })) }
 }
 
-/** A SavedModel file of one graph, tagged `serve`. No signatures: whoever loads it knows its nodes by name. */
-export function encodeSavedModel(nodes: readonly GraphNode[]): Uint8Array {
-  const graph = { node: nodes, versions: { producer: 2000 } }
-  return encoder()('SavedModel', {
-    saved_model_schema_version: 1,
-    meta_graphs: [{ meta_info_def: { tags: ['serve'] }, graph_def: graph }],
-  })
+/** A GraphDef. */
+export function encodeGraph(nodes: readonly GraphNode[]): Uint8Array {
+  return encode('GraphDef', { node: nodes, versions: { producer: 2000 } })
 }
 
-/** A session's options: threads that one op may use, and whether a run stays in the thread that asks for it, node after node. */
-export function encodeSessionConfig({
-  opThreads,
-  inCallingThread,
-}: {
+/** How a session shares work among threads. */
+export interface SessionOptions {
+  /** Threads that one op may use; 0: TensorFlow's own choice. */
   opThreads: number
+  /** Whether a run stays in the thread that asks for it, node after node. */
   inCallingThread: boolean
-}): Uint8Array {
-  return encoder()('ConfigProto', {
+}
+
+/** A session's options as a ConfigProto. */
+export function encodeSessionConfig({ opThreads, inCallingThread }: SessionOptions): Uint8Array {
+  return encode('ConfigProto', {
     intra_op_parallelism_threads: opThreads,
     ...(inCallingThread && { experimental: { executor_type: 'SINGLE_THREADED_EXECUTOR' } }),
   })
 }
 
-function encoder(): (type: string, message: object) => Uint8Array {
-  const { root } = protobuf.parse(SCHEMA, { keepCase: true })
-  return (type, message) => {
-    const found = root.lookupType(type)
-    return found.encode(found.fromObject(message)).finish()
-  }
+function encode(type: string, message: object): Uint8Array {
+  const found = ROOT.lookupType(type)
+  return found.encode(found.fromObject(message)).finish()
 }

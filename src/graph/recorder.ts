@@ -1,8 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
-import type * as tf from '@tensorflow/tfjs-core'
+import * as tf from '@tensorflow/tfjs-core'
+import { zerosOn } from '../backend/host-weights.ts'
 import { FUSED, type FusedCall, type FusedName, type Kernel } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
 import { activeTensorflow, type OpAttribute, type TfjsNode } from '../backend/tensorflow.ts'
+import { constant, placeholder, variable } from './nodes.ts'
 import { missingAttributes } from './op-attributes.ts'
 import {
   type AttributeValue,
@@ -17,6 +19,14 @@ import {
 export interface GraphVariable {
   name: string
   tensor: tf.Tensor
+  /** What its numbers are rounded to; default: as they are. */
+  dtype?: GraphDtype
+}
+
+/** One entry along a tensor's first axis. */
+export interface Entry {
+  of: tf.Tensor
+  index: number
 }
 
 /** A product of matrices, with what its node alone does not say. */
@@ -36,6 +46,12 @@ export function multiplications({ left, shape }: Product): number {
   return (left.transposed ? rows : inner) * sizeOf(shape.slice(-2))
 }
 
+/** A fused kernel's node that may stand in the place of steps, with the shapes of its inputs. */
+export interface FusedNode extends GraphNode {
+  fused: FusedName
+  shapes: readonly (readonly number[])[]
+}
+
 /** What was recorded, and what passes make of it. Names are those of the graph's nodes. */
 export interface Recording {
   nodes: GraphNode[]
@@ -44,9 +60,7 @@ export interface Recording {
   outputs: Record<string, { ref: string; shape: readonly number[]; dtype: GraphDtype }>
   variables: GraphVariable[]
   /** Nodes that end steps for which there is a fused kernel, by their names, and the kernel's node that may stand in their place. */
-  fused?: ReadonlyMap<string, GraphNode>
-  /** Of operands of products whose type tfjs has not, so that they cannot be fetched; by their refs. */
-  shapes?: Record<string, readonly number[]>
+  fused?: ReadonlyMap<string, FusedNode>
   /** Whether TensorFlow shares nodes among its threads, not each op. */
   oneThreadAnOp?: boolean
 }
@@ -64,6 +78,8 @@ const PRODUCTS: Record<string, [left: string, right: string]> = {
 
 export interface RecordOptions {
   isVariable?: (tensor: tf.Tensor) => boolean
+  /** Tensors that are entries of others, by their `dataId`: the graph cuts them out, so that the others alone become variables. */
+  entries?: ReadonlyMap<object, Entry>
   /** The fused kernels that are noted; default: none. */
   fused?: ReadonlySet<FusedName>
 }
@@ -93,7 +109,9 @@ export class Recorder {
   private readonly variables: GraphVariable[] = []
   /** Data that the host made during the recording. */
   private readonly madeHere = new WeakSet<object>()
-  private readonly fused = new Map<string, GraphNode>()
+  /** Data of tensors that became variables, or entries of some. */
+  private readonly weights = new WeakSet<object>()
+  private readonly fused = new Map<string, FusedNode>()
   private count = 0
   /** What each `Reshape` gives another shape: of several in a row only the last is needed. */
   private readonly reshaped = new Map<string, string>()
@@ -103,13 +121,7 @@ export class Recorder {
     private readonly options: RecordOptions,
   ) {
     for (const [name, tensor] of Object.entries(inputs)) {
-      const type = DATA_TYPES[tensor.dtype as GraphDtype]
-      this.nodes.push({
-        name,
-        op: 'Placeholder',
-        input: [],
-        attr: { dtype: { type }, shape: { shape: shapeProto(tensor.shape) } },
-      })
+      this.nodes.push(placeholder(name, tensor.dtype as GraphDtype, tensor.shape))
       this.known.set(tensor.dataId, { ref: name, shape: tensor.shape })
     }
   }
@@ -118,18 +130,25 @@ export class Recorder {
   watch<T>(f: () => T): T {
     const { backend } = this
     const { executeSingleOutput, executeMultipleOutputs, readSync, write } = backend
-    backend.executeSingleOutput = (op, attributes, inputs) => {
+    const watched = (
+      op: string,
+      attributes: OpAttribute[],
+      inputs: tf.Tensor[],
+      execute: (given: tf.Tensor[]) => tf.Tensor[],
+    ) => {
       const refs = inputs.map((tensor) => this.refOf(tensor, readSync))
-      const output = executeSingleOutput.call(backend, op, attributes, inputs)
-      this.node(op, attributes, inputs, refs, [output])
-      return output
-    }
-    backend.executeMultipleOutputs = (op, attributes, inputs, count) => {
-      const refs = inputs.map((tensor) => this.refOf(tensor, readSync))
-      const outputs = executeMultipleOutputs.call(backend, op, attributes, inputs, count)
+      const outputs = this.withoutWeights(inputs, executeSingleOutput, execute)
       this.node(op, attributes, inputs, refs, outputs)
       return outputs
     }
+    backend.executeSingleOutput = (op, attributes, inputs) =>
+      watched(op, attributes, inputs, (given) => [
+        executeSingleOutput.call(backend, op, attributes, given),
+      ])[0]
+    backend.executeMultipleOutputs = (op, attributes, inputs, count) =>
+      watched(op, attributes, inputs, (given) =>
+        executeMultipleOutputs.call(backend, op, attributes, given, count),
+      )
     backend.readSync = (dataId) => {
       const known = this.known.get(dataId)
       if (!known) return readSync.call(backend, dataId) // made on the host: a constant
@@ -167,22 +186,9 @@ export class Recorder {
     return tensor
   }
 
-  /** A variable and the nodes that assign it: feed `NAME/value`, fetch `NAME/assigned`. Returns the handle's name. */
+  /** A variable of the session, by its name there. Returns the handle's name. */
   declare(name: string, dtype: GraphDtype, shape: readonly number[]): string {
-    const type = { dtype: { type: DATA_TYPES[dtype] } }
-    const placed = { ...type, shape: { shape: shapeProto(shape) } }
-    const text = (s: string) => ({ s: Buffer.from(s) })
-    this.nodes.push(
-      {
-        name,
-        op: 'VarHandleOp',
-        input: [],
-        attr: { ...placed, shared_name: text(name), container: text('') },
-      },
-      { name: `${name}/value`, op: 'Placeholder', input: [], attr: placed },
-      { name: `${name}/assign`, op: 'AssignVariableOp', input: [name, `${name}/value`], attr: type },
-      constant(`${name}/assigned`, 'int32', [], new Int32Array(1), [`^${name}/assign`]),
-    )
+    this.nodes.push(variable(name, dtype, shape))
     return name
   }
 
@@ -235,6 +241,24 @@ export class Recorder {
     })
   }
 
+  /** On a card large weights stay where they are: zeros of their shapes are there while the op runs. */
+  private withoutWeights(
+    inputs: tf.Tensor[],
+    executeSingleOutput: TfjsNode['executeSingleOutput'],
+    execute: (given: tf.Tensor[]) => tf.Tensor[],
+  ): tf.Tensor[] {
+    if (!this.backend.isUsingGpuDevice) return execute(inputs)
+    const isWeight = inputs.map(({ dataId }) => this.weights.has(dataId))
+    const given = inputs.map((tensor, i) =>
+      isWeight[i] ? zerosOn(this.backend, executeSingleOutput, tensor) : tensor,
+    )
+    try {
+      return execute(given)
+    } finally {
+      tf.dispose(given.filter((_, i) => isWeight[i]))
+    }
+  }
+
   /** Ends the steps that made `output` with a node of their own, whose place the kernel can take. */
   private noteFused({ name, inputs, attributes }: FusedCall, output: tf.Tensor): void {
     if (!this.options.fused?.has(name)) return
@@ -247,7 +271,8 @@ export class Recorder {
       attr[attribute] = type === 'int' ? { i: attributes[attribute] } : { f: attributes[attribute] }
     }
     for (const [limit, i] of Object.entries(kernel.limits ?? {})) attr[limit] = { i }
-    this.fused.set(end.name, { name: end.name, op: kernel.op, input, attr })
+    const shapes = inputs.map(({ shape }) => shape)
+    this.fused.set(end.name, { name: end.name, op: kernel.op, input, attr, fused: name, shapes })
   }
 
   private refOf(tensor: tf.Tensor, readSync: TfjsNode['readSync']): string {
@@ -277,22 +302,41 @@ export class Recorder {
 
   /** A tensor that no recorded op made: a variable that shares its memory if it was there before and is large, else a constant. */
   private capture(tensor: tf.Tensor, readSync: TfjsNode['readSync']): Known {
-    const { isVariable = ({ size }) => size > LIMITS.constantValues } = this.options
-    if (!this.madeHere.has(tensor.dataId) && isVariable(tensor)) {
-      const name = `variable_${this.count++}`
-      const dtype = tensor.dtype as GraphDtype
-      const handle = this.declare(name, dtype, tensor.shape)
-      this.variables.push({ name, tensor })
-      const known = { ref: this.read(handle, dtype), shape: tensor.shape }
-      this.known.set(tensor.dataId, known)
-      return known
-    }
-    const values = readSync.call(this.backend, tensor.dataId) as Float32Array | Int32Array | Uint8Array
-    const node = constant(`constant_${this.count++}`, tensor.dtype as GraphDtype, tensor.shape, values)
-    this.nodes.push(node)
-    const known = { ref: node.name, shape: tensor.shape }
+    const ref = this.captured(tensor, readSync)
+    const known = { ref, shape: tensor.shape }
     this.known.set(tensor.dataId, known)
     return known
+  }
+
+  private captured(tensor: tf.Tensor, readSync: TfjsNode['readSync']): string {
+    const { isVariable = ({ size }) => size > LIMITS.constantValues, entries } = this.options
+    const dtype = tensor.dtype as GraphDtype
+    if (!this.madeHere.has(tensor.dataId) && isVariable(tensor)) {
+      this.weights.add(tensor.dataId)
+      const entry = entries?.get(tensor.dataId)
+      if (entry) return this.cut(this.refOf(entry.of, readSync), entry.index, dtype)
+      const name = `variable_${this.count++}`
+      this.variables.push({ name, tensor })
+      return this.read(this.declare(name, dtype, tensor.shape), dtype)
+    }
+    const values = readSync.call(this.backend, tensor.dataId) as Float32Array | Int32Array | Uint8Array
+    return this.constant(dtype, tensor.shape, values)
+  }
+
+  /** The entry of a stack at an index, in the stack's memory. */
+  private cut(stack: string, index: number, dtype: GraphDtype): string {
+    const bounds = [index, index + 1, 1].map((at) => this.constant('int32', [1], Int32Array.of(at)))
+    return this.emit('StridedSlice', [stack, ...bounds], {
+      T: { type: DATA_TYPES[dtype] },
+      Index: { type: DATA_TYPES.int32 },
+      shrink_axis_mask: { i: 1 },
+    })
+  }
+
+  private constant(dtype: GraphDtype, shape: readonly number[], values: ArrayBufferView): string {
+    const node = constant(`constant_${this.count++}`, dtype, shape, values)
+    this.nodes.push(node)
+    return node.name
   }
 
   private attribute(op: string, { name, type, value }: OpAttribute): AttributeValue {
@@ -317,26 +361,5 @@ export class Recorder {
   private opOf(ref: string): string {
     const name = nodeOf(ref)
     return this.nodes.find((node) => node.name === name)?.op ?? ref
-  }
-}
-
-/** A node that is its values. */
-export function constant(
-  name: string,
-  dtype: GraphDtype,
-  shape: readonly number[],
-  values: ArrayBufferView,
-  input: string[] = [],
-): GraphNode {
-  const content = Buffer.from(values.buffer, values.byteOffset, values.byteLength)
-  const type = DATA_TYPES[dtype]
-  return {
-    name,
-    op: 'Const',
-    input,
-    attr: {
-      dtype: { type },
-      value: { tensor: { dtype: type, tensor_shape: shapeProto(shape), tensor_content: content } },
-    },
   }
 }

@@ -1,44 +1,66 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { withSessionConfig } from '../backend/session-options.ts'
-import { activeTensorflow } from '../backend/tensorflow.ts'
+import type { HostNumbers, NativeRun, Numbers } from '../backend/tensorflow.ts'
 import { messageOf } from '../errors.ts'
+import { onCard } from './card.ts'
 import { chooseProducts, fuse } from './kernels.ts'
 import { type Plan, planFor } from './plan.ts'
-import { encodeSavedModel, encodeSessionConfig } from './protobuf.ts'
+import type { GraphNode } from './protobuf.ts'
 import type { Recording } from './recorder.ts'
-import { savedModelInMemory } from './saved-model-memory.ts'
+import { type Session, Sessions } from './sessions.ts'
 import { sideBySide } from './side-by-side.ts'
 
 /** A graph made of another that computes the same, as the plan wants it run. */
 type Pass = (graph: Recording, plan: Plan) => Recording
 
 /** What a recording goes through before TensorFlow gets it. */
-const PASSES: readonly Pass[] = [sideBySide, fuse, chooseProducts]
+const PASSES: readonly Pass[] = [onCard, sideBySide, fuse, chooseProducts]
 
-/** A recorded graph loaded into TensorFlow. Owns the session: `dispose()` when done. */
+/** A recording as TensorFlow gets it, but for the names of its variables in a session. */
+export function planned(recording: Recording, plan: Plan): Recording {
+  return PASSES.reduce((graph, pass) => pass(graph, plan), recording)
+}
+
+/** A recorded graph in a session of TensorFlow's: of a model's, which its other graphs are in too, or in one of its own. */
 export class GraphSession {
-  private readonly node = activeTensorflow()
-  private readonly id: number
+  readonly session: Session
+  private readonly prefix: string
+  private readonly runs = new Map<string, NativeRun>()
+  private readonly own: Sessions | null
 
-  /** `recording`: the steps, for whoever asks what a run does, also where others stand in their place. */
+  /**
+   * `recording`: the steps, for whoever asks what a run does, also where others stand in their place.
+   * @param of the model's sessions, which close this one too; without, `dispose()` when done
+   */
   constructor(
     readonly recording: Recording,
     plan = planFor(),
+    of?: Sessions,
   ) {
-    this.id = this.load(
-      PASSES.reduce((graph, pass) => pass(graph, plan), recording),
-      plan,
-    )
+    const sessions = of ?? new Sessions()
+    this.own = of ? null : sessions
+    const { nodes, variables, oneThreadAnOp } = planned(recording, plan)
+    const { inCallingThread } = plan
     try {
-      this.assign(Object.fromEntries(recording.variables.map(({ name, tensor }) => [name, tensor])))
+      this.session = sessions.at({ opThreads: oneThreadAnOp || inCallingThread ? 1 : 0, inCallingThread })
+      this.prefix = this.session.add(withNames(nodes, sessions.provide(this.session, variables)))
     } catch (error) {
-      this.dispose()
-      throw error
+      this.own?.dispose()
+      throw new Error(`recording: TensorFlow does not take the graph: ${refusal(error, nodes)}`, {
+        cause: error,
+      })
     }
   }
 
-  /** Runs the graph: inputs by name, the named outputs back. The caller disposes them. */
+  /** Runs the graph: inputs by name, the named outputs as tensors of the host. The caller disposes them. */
   run(inputs: Record<string, tf.Tensor>, outputs: string[]): tf.Tensor[] {
+    const results = this.fetch(inputs, outputs)
+    return results.map(({ data, shape }, i) =>
+      tf.tensor(data, shape, this.recording.outputs[outputs[i]].dtype as tf.DataType),
+    )
+  }
+
+  /** The same with the outputs as plain numbers. */
+  fetch(inputs: Record<string, tf.Tensor | Numbers>, outputs: string[]): HostNumbers[] {
     return this.execute(
       inputs,
       outputs.map((name) => this.recording.outputs[name].ref),
@@ -46,50 +68,36 @@ export class GraphSession {
   }
 
   /** The same for any nodes of the graph, by their names there. Counting of FLOPs watches this method. */
-  execute(inputs: Record<string, tf.Tensor>, refs: string[]): tf.Tensor[] {
+  execute(inputs: Record<string, tf.Tensor | Numbers>, refs: string[]): HostNumbers[] {
+    const key = refs.join()
     const names = Object.keys(this.recording.inputs)
-    return this.node.runSavedModel(
-      this.id,
+    const inSession = (refs: string[]) => refs.map((ref) => this.prefix + ref)
+    const run = this.runs.get(key) ?? this.session.prepare(inSession(names), inSession(refs))
+    this.runs.set(key, run)
+    return this.session.run(
+      run,
       names.map((name) => inputs[name]),
-      names.map((name) => ({ name: `${name}:0` })),
-      refs.map(withPort),
     )
-  }
-
-  /** Fetches nodes by their graph names, with no inputs: the values of variables. */
-  fetch(refs: string[]): tf.Tensor[] {
-    return this.node.runSavedModel(this.id, [], [], refs.map(withPort))
-  }
-
-  /** Gives variables their values. On a CPU the variable shares the tensor's memory, nothing is copied. */
-  assign(values: Record<string, tf.Tensor>): void {
-    const entries = Object.entries(values)
-    if (entries.length === 0) return
-    const done = this.node.runSavedModel(
-      this.id,
-      entries.map(([, tensor]) => tensor),
-      entries.map(([name]) => ({ name: `${name}/value:0` })),
-      entries.map(([name]) => `${name}/assigned:0`),
-    )
-    tf.dispose(done)
   }
 
   dispose(): void {
-    this.node.deleteSavedModel(this.id)
-  }
-
-  private load({ nodes, oneThreadAnOp }: Recording, { inCallingThread }: Plan): number {
-    const bytes = encodeSavedModel(nodes)
-    const load = () => this.node.loadSavedModelMetaGraph(savedModelInMemory(bytes, this.node), 'serve')
-    try {
-      if (!oneThreadAnOp && !inCallingThread) return load()
-      return withSessionConfig(encodeSessionConfig({ opThreads: 1, inCallingThread }), load)
-    } catch (error) {
-      throw new Error(`recording: TensorFlow does not take the graph: ${messageOf(error)}`, { cause: error })
-    }
+    this.own?.dispose()
   }
 }
 
-function withPort(ref: string): string {
-  return ref.includes(':') ? ref : `${ref}:0`
+/** Variables called what the session calls them; all nodes of it that say so are the same one. */
+function withNames(nodes: readonly GraphNode[], names: ReadonlyMap<string, string>): GraphNode[] {
+  return nodes.map((node) => {
+    const name = node.op === 'VarHandleOp' ? names.get(node.name) : undefined
+    return name ? { ...node, attr: { ...node.attr, shared_name: { s: Buffer.from(name) } } } : node
+  })
+}
+
+/** TensorFlow's first sentence, and which node it is about, where it names that or an op. */
+function refusal(error: unknown, nodes: readonly GraphNode[]): string {
+  const words = messageOf(error)
+  const [, named] = /\{\{node (?:part\d+\/)?(.+?)\}\}/.exec(words) ?? []
+  const name = named ?? nodes.find(({ op }) => words.startsWith(`Op type not registered '${op}'`))?.name
+  const [sentence] = words.split(/\. |; |\n/)
+  return name ? `node ${name}: ${sentence}` : sentence
 }

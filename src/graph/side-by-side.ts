@@ -1,7 +1,8 @@
 import { LIMITS } from '../backend/limits.ts'
+import { constant } from './nodes.ts'
 import type { Plan } from './plan.ts'
 import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
-import { constant, multiplications, type Product, type Recording, sizeOf } from './recorder.ts'
+import { multiplications, type Product, type Recording, sizeOf } from './recorder.ts'
 
 /**
  * A pass, for graphs of small weights: products of many rows become nodes that TensorFlow's scheduler runs at the same time, each
@@ -29,7 +30,12 @@ export function sideBySide(graph: Recording, { smallWeights, threads }: Plan): R
 
 /** Numbers in the median of the matrices of weights that a graph multiplies with; infinite if it has none. */
 function typicalWeights({ nodes, products }: Recording): number {
-  const read = new Set(nodes.filter(({ op }) => op === 'ReadVariableOp').map(({ name }) => name))
+  const constants = new Set(nodes.filter(({ op }) => op === 'Const').map(({ name }) => name))
+  const read = new Set<string>()
+  for (const { op, name, input } of nodes) {
+    const entry = op === 'StridedSlice' && read.has(input[0]) && constants.has(input[1])
+    if (op === 'ReadVariableOp' || entry) read.add(name)
+  }
   const sizes = products
     .flatMap(({ left, right }) => [left, right])
     .filter(({ ref }) => read.has(nodeOf(ref)))

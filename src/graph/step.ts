@@ -1,23 +1,31 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { onBackend } from '../backend/on-backend.ts'
-import { activeTensorflow } from '../backend/tensorflow.ts'
+import type { Dtype } from '../backend/dtypes.ts'
+import { activeTensorflow, type HostNumbers } from '../backend/tensorflow.ts'
 import { tensorflowOps } from '../backend/tensorflow-ops.ts'
 import { cachedShapes } from '../model/attention/index.ts'
-import type { Remembered } from '../model/attention/kind.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
 import { decode, unembed } from '../model/decoder.ts'
-import type { CacheHolder, KvCache } from '../model/kv-cache.ts'
+import type { KvCache } from '../model/kv-cache.ts'
 import { moe } from '../model/moe.ts'
 import type { RoutingTensors } from '../model/router/types.ts'
+import { leaves } from '../model/tree.ts'
 import type { DispatchName } from '../model/ways.ts'
 import type { ModelWeights, MoeWeights } from '../model/weights.ts'
-import { cacheShape, cacheValue, GraphCache } from './graph-cache.ts'
+import { CachePlace, GraphCache } from './graph-cache.ts'
 import { inHalf } from './half.ts'
-import type { HalfWeights } from './half-weights.ts'
 import { type Plan, planFor } from './plan.ts'
-import { type Recording, record } from './recorder.ts'
+import { type Entry, type Recording, record } from './recorder.ts'
 import { GraphSession } from './session.ts'
-import { packedLength, packInputs, type StepInputs, type StepSizes, unpackInputs } from './step-inputs.ts'
+import { type Session, Sessions } from './sessions.ts'
+import {
+  type AskedRope,
+  packedLength,
+  packInputs,
+  ropesOf,
+  type StepInputs,
+  type StepSizes,
+  unpackInputs,
+} from './step-inputs.ts'
 
 /** What makes one recorded step differ from another: everything that is a constant of its graph. */
 export interface StepShape extends StepSizes {
@@ -25,82 +33,90 @@ export interface StepShape extends StepSizes {
   logits: 'all' | 'last'
 }
 
-/**
- * One forward of fixed shape as a TensorFlow graph: tokens and where they stand in, logits out, the kv-cache in variables
- * that are updated in place. Holds at most one cache at a time. What may be fetched:
- *
- * - `logits` [rows, V] of all rows or each sequence's last, and `hidden` [rows, D], what they are made from
- * - `greedy` [2 + rows]: `finite`, the same of the logits, and the index of each row's largest logit
- * - `finite`: a number, finite if all router logits are; not there without mixture layers
- * - `LAYER/routerLogits`, `LAYER/expertIndices`, `LAYER/expertWeights`
- *
- * With `halves` the weights but routers and unembedding are multiplied in half precision; all of these stay float32.
- */
-export class RecordedStep implements CacheHolder {
-  private readonly backend = tf.getBackend()
-  private readonly session: GraphSession
-  private readonly cache: Pick<GraphCache, 'names' | 'copies'>
-  private held: KvCache | null = null
+/** What the steps of a model share: its sessions, the weights in them, and the places of its caches there. */
+export class StepGraphs {
+  readonly sessions = new Sessions()
+  private readonly places = new Map<Session, Map<string, CachePlace>>()
 
+  /** `dtype`: what weights are multiplied in, where a step's plan has it so. */
   constructor(
-    private readonly config: ModelConfig,
-    weights: ModelWeights,
-    readonly shape: StepShape,
-    halves: HalfWeights | null = null,
-    plan = planFor({ rows: shape.batch * shape.tokens, dtype: halves?.dtype }),
-  ) {
-    const scope = tf.engine()
-    scope.startScope('recording')
-    try {
-      const { recording, cache } = recordStep(config, weights, shape, plan)
-      const rounds = halves && plan.dtype !== 'float32'
-      this.cache = cache
-      this.session = new GraphSession(rounds ? inHalf(recording, halves, choosing(weights)) : recording, plan)
-    } finally {
-      scope.endScope()
-    }
-  }
+    readonly config: ModelConfig,
+    readonly weights: ModelWeights,
+    readonly dtype: Dtype = 'float32',
+  ) {}
 
-  /** Runs on `cache`: its columns move into the graph's variables unless they are there already. */
-  run(cache: KvCache, inputs: StepInputs, outputs: string[]): tf.Tensor[] {
-    this.hold(cache)
-    const packed = tf.tensor1d(packInputs(inputs, this.shape), 'int32')
-    try {
-      return this.session.run({ packed }, outputs)
-    } finally {
-      packed.dispose()
-    }
-  }
-
-  release(): Remembered[] {
-    // The owner may ask for it while another model's backend is active.
-    const layers = onBackend(this.backend, () =>
-      this.session.fetch(this.cache.copies).map((both) => {
-        const parts = tf.unstack(both) as tf.Tensor4D[]
-        both.dispose()
-        return parts.map((part) => tf.keep(part)) // it may be asked for inside an eager forward's tidy
-      }),
-    )
-    this.held = null
-    return layers
+  /** Where a session's steps of these sizes have their cache. */
+  place(session: Session, { batch, capacity }: StepSizes): CachePlace {
+    const places = this.places.get(session) ?? new Map<string, CachePlace>()
+    this.places.set(session, places)
+    const key = `${batch} ${capacity}`
+    const place =
+      places.get(key) ?? new CachePlace(session, cachedShapes(this.config.layers), { batch, capacity })
+    places.set(key, place)
+    return place
   }
 
   /** A cache that is held goes back to its owner first. */
   dispose(): void {
-    this.held?.park()
-    this.session.dispose()
+    for (const places of this.places.values()) for (const place of places.values()) place.park()
+    this.places.clear()
+    this.sessions.dispose()
+  }
+}
+
+/**
+ * One forward of fixed shape as a TensorFlow graph: tokens and where they stand in, logits out, the kv-cache in variables
+ * that are updated in place. What may be fetched:
+ *
+ * - `logits` [rows, V] of all rows or each sequence's last, and `hidden` [rows, D], what they are made from
+ * - `greedy` [1 + rows]: a number that is finite if all router logits and all logits are, and the index of each row's largest
+ *   logit, an int32 by its bits: one result, as each is fetched by itself
+ * - `finite`: a number, finite if all router logits are; not there without mixture layers
+ * - `LAYER/routerLogits`, `LAYER/expertIndices`, `LAYER/expertWeights`
+ */
+export class RecordedStep {
+  private readonly graph: GraphSession
+  private readonly place: CachePlace
+  private readonly ropes: AskedRope[]
+
+  constructor(
+    graphs: StepGraphs,
+    private readonly shape: StepShape,
+    plan = planFor({ rows: shape.batch * shape.tokens, dtype: graphs.dtype }),
+  ) {
+    this.graph = new GraphSession(
+      recordStep(graphs.config, graphs.weights, shape, plan),
+      plan,
+      graphs.sessions,
+    )
+    this.place = graphs.place(this.graph.session, shape)
+    this.ropes = ropesOf(graphs.config.layers)
   }
 
-  private hold(cache: KvCache): void {
-    if (cache.isHeldBy(this)) return
-    this.held?.park()
-    const layers = cache.handOver(this)
-    this.held = cache
-    const shapes = cachedShapes(this.config.layers)
-    const values = layers.map((layer, i) => cacheValue(layer, cacheShape(shapes[i], this.shape)))
-    this.session.assign(Object.fromEntries(values.map((value, i) => [this.cache.names[i], value])))
-    tf.dispose(values)
-    for (const layer of layers) if (layer) tf.dispose(layer)
+  /** Runs on `cache`: its columns move into the graph's variables unless they are there already. */
+  run(cache: KvCache, inputs: StepInputs, outputs: string[]): HostNumbers[] {
+    this.place.hold(cache)
+    return this.graph.fetch({ packed: packInputs(inputs, this.shape, this.ropes) }, outputs)
+  }
+}
+
+/**
+ * A step's graph as it is recorded: in half precision where the plan says so, not yet with the plan's kernels (`planned`). Nothing
+ * in it is of a session.
+ */
+export function recordStep(
+  config: ModelConfig,
+  weights: ModelWeights,
+  shape: StepShape,
+  plan: Plan,
+): Recording {
+  const scope = tf.engine()
+  scope.startScope('recording')
+  try {
+    const recording = recordFloats(config, weights, shape, plan)
+    return plan.dtype === 'float32' ? recording : inHalf(recording, plan.dtype, choosing(weights))
+  } finally {
+    scope.endScope()
   }
 }
 
@@ -113,21 +129,36 @@ function choosing({ blocks, unembedding }: ModelWeights): Set<object> {
   return new Set([...routers, ...(unembedding ? [unembedding] : [])].map(({ weight }) => weight.dataId))
 }
 
+/** Each expert's matrices as entries of the layer's stacks, where there are stacks. */
+function expertEntries({ blocks }: ModelWeights): Map<object, Entry> {
+  const entries = new Map<object, Entry>()
+  for (const { feedForward } of blocks) {
+    if (feedForward.kind !== 'moe' || !feedForward.stacked) continue
+    const { experts, stacked } = feedForward
+    const stacks = new Map(leaves<tf.Tensor>(stacked))
+    for (const [index, expert] of experts.entries()) {
+      for (const [path, { dataId }] of leaves<tf.Tensor>(expert))
+        entries.set(dataId, { of: stacks.get(path) as tf.Tensor, index })
+    }
+  }
+  return entries
+}
+
 /** Runs the decoder once on zeros and records it. */
-function recordStep(
+function recordFloats(
   config: ModelConfig,
   weights: ModelWeights,
   shape: StepShape,
   { fused }: Plan,
-): { recording: Recording; cache: Pick<GraphCache, 'names' | 'copies'> } {
-  const packed = tf.zeros<tf.Rank.R1>([packedLength(shape)], 'int32')
-  let cache: GraphCache | undefined
+): Recording {
+  const ropes = ropesOf(config.layers)
+  const packed = tf.zeros<tf.Rank.R1>([packedLength(shape, ropes)], 'int32')
   const routing = new GraphRouting(shape)
   const recording = record(
     { packed },
     (recorder) => {
-      const { tokens, lastRows, first, attention } = unpackInputs(packed, shape)
-      cache = new GraphCache(recorder, first, cachedShapes(config.layers), shape)
+      const { tokens, lastRows, first, attention } = unpackInputs(packed, shape, ropes)
+      const cache = new GraphCache(recorder, first, cachedShapes(config.layers), shape)
       const x = decode(config, weights, {
         tokens,
         attention: { ...attention, batch: shape.batch, length: shape.tokens, cache, normEps: config.normEps },
@@ -138,10 +169,10 @@ function recordStep(
       const hidden = lastOnly ? (tf.gather(x, lastRows) as tf.Tensor2D) : x
       return outputsOf(hidden, unembed(hidden, weights, config), routing)
     },
-    { fused },
+    { fused, entries: expertEntries(weights) },
   )
   routing.dispose()
-  return { recording, cache: cache ?? { names: [], copies: [] } }
+  return recording
 }
 
 function outputsOf(
@@ -149,21 +180,17 @@ function outputsOf(
   logits: tf.Tensor2D,
   routing: GraphRouting,
 ): Record<string, tf.Tensor> {
-  const finite = routing.finite()
-  const largest = tf.cast(tf.argMax(logits, 1), 'float32') // [rows]; exact, as a vocabulary is smaller than 2^24
-  const checks = [finite ?? tf.scalar(0), magnitude(logits)].map((check) => tf.reshape(check, [1]))
+  const ops = tensorflowOps(activeTensorflow())
+  const magnitude = (x: tf.Tensor) => ops.halfSquares(x) // finite if all of x is, unless x is so large that its squares are not
+  const routerLogits = routing.logits()
+  const all = [...routerLogits, logits].map((x) => tf.reshape(x, [-1]))
   return {
     logits,
     hidden,
-    greedy: tf.concat([...checks, largest]),
-    ...(finite ? { finite } : {}),
+    greedy: tf.concat([tf.reshape(magnitude(tf.concat(all)), [1]), ops.asFloats(tf.argMax(logits, 1))]),
+    ...(routerLogits.length > 0 ? { finite: magnitude(tf.concat(routerLogits, 1)) } : {}),
     ...routing.outputs(),
   }
-}
-
-/** A number that is finite if all of x is, unless x is so large that its squares are not. */
-function magnitude(x: tf.Tensor): tf.Scalar {
-  return tensorflowOps(activeTensorflow()).halfSquares(x)
 }
 
 /** Routes on the device and remembers what a trace or a check may want to fetch; unfetched, it costs nothing. */
@@ -189,15 +216,9 @@ class GraphRouting {
     }
   }
 
-  /** Finite if all router logits are; null without mixture layers. */
-  finite(): tf.Scalar | null {
-    if (this.layers.length === 0) return null
-    return magnitude(
-      tf.concat(
-        this.layers.map(({ routerLogits }) => routerLogits),
-        1,
-      ),
-    )
+  /** [rows, E] of each mixture layer. */
+  logits(): tf.Tensor2D[] {
+    return this.layers.map(({ routerLogits }) => routerLogits)
   }
 
   outputs(): Record<string, tf.Tensor> {

@@ -7,6 +7,8 @@ import type { CachedShape, Remembered } from './attention/kind.ts'
 export interface CacheHolder {
   /** Gives the layers' parts up; they may have room for more columns than are filled. */
   release(): Remembered[]
+  /** Forgets them. */
+  drop(): void
 }
 
 /** What a cache and the model that uses it have to agree on. */
@@ -197,7 +199,8 @@ export class KvCache {
   }
 
   dispose(): void {
-    this.park()
+    this.holder?.drop()
+    this.holder = null
     for (const layer of this.layers) if (layer) tf.dispose(layer)
     this.layers.fill(null)
     this.columns = []

@@ -19,7 +19,17 @@ export function ropeTables(
   headDim: number,
 ): RopeTables {
   const frequencies = ropeFrequencies(rope, headDim)
-  const { interleaved = false, magnitude = 1 } = rope
+  const { cos, sin } = ropeValues(positions, frequencies, rope)
+  const shape: [number, number, number, number] = [batch, positions.length / batch, 1, 2 * frequencies.length]
+  return { cos: tf.tensor4d(cos, shape), sin: tf.tensor4d(sin, shape), interleaved: rope.interleaved }
+}
+
+/** The numbers of `ropeTables`, [B T, n] each. */
+export function ropeValues(
+  positions: Int32Array,
+  frequencies: Float32Array,
+  { interleaved, magnitude = 1 }: Pick<RopeConfig, 'interleaved' | 'magnitude'>,
+): { cos: Float32Array; sin: Float32Array } {
   const half = frequencies.length
   const cos = new Float32Array(positions.length * half * 2)
   const sin = new Float32Array(cos.length)
@@ -33,8 +43,7 @@ export function ropeTables(
       sin[first] = -sin[second] // the sign lives here, so that rotating is one swap
     }
   })
-  const shape: [number, number, number, number] = [batch, positions.length / batch, 1, 2 * half]
-  return { cos: tf.tensor4d(cos, shape), sin: tf.tensor4d(sin, shape), interleaved }
+  return { cos, sin }
 }
 
 /** Tables for N heads of width d: [B, T, N or 1, d]. Channels from n on stay as they are, or are only scaled. */
@@ -60,9 +69,9 @@ export function headTables(
   return tf.tidy(() => {
     const n = cos.shape[3]
     const still = headDim - n
-    const none: [number, number] = [0, 0]
-    const wide = (rotating: tf.Tensor4D, rest: number) =>
-      still > 0 ? tf.pad(rotating, [none, none, none, [0, still]], rest) : rotating
+    const [B, T] = cos.shape
+    const wide = (rotating: tf.Tensor4D, rest: number): tf.Tensor4D =>
+      still > 0 ? tf.concat([rotating, tf.fill([B, T, 1, still], rest)], 3) : rotating
     const perHead = (query: number, key: number, value: number) =>
       tf.tensor2d(
         [...new Array(queries).fill(query), ...new Array(keys).fill(key), ...new Array(values).fill(value)],

@@ -18,7 +18,7 @@ export async function addonCompiler(host: Host, addon: string): Promise<string |
 }
 
 /**
- * Compiles tfjs-node's two C++ files and our kernels against the libraries in `variantFolder`, and a small addon that sets
+ * Compiles tfjs-node's two C++ files, our kernels and our sessions against the libraries in `variantFolder`, and a small addon that sets
  * TensorFlow's options. They replace those that are there only when they can be loaded.
  */
 export async function buildAddon(
@@ -55,7 +55,7 @@ function bindingArgs(host: Host, variantFolder: string, { folder }: NpmPackage):
     ...[join(folder, '..'), folder, join(libraries, 'include')].map((path) => `-I${path}`),
     ...['-include', join(NATIVE, 'binding.h')],
     ...['tfjs_backend.cc', 'tfjs_binding.cc'].map((name) => join(folder, 'binding', name)),
-    join(NATIVE, 'kernels.cc'),
+    ...['kernels.cc', 'session.cc'].map((name) => join(NATIVE, name)),
     ...libraryNames(host.platform).map((name) => join(libraries, name)),
     `-Wl,-rpath,${libraries}`,
   ]

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { EvalSummary } from '../../bench/report/evaluations.ts'
 import { benchPage } from '../../bench/report/page.ts'
 import { LOOKS, PARTS } from '../../bench/report/palette.ts'
-import { publishedModels } from '../../src/cost/published.ts'
+import { publishedModels } from '../../src/cost/find-published.ts'
 import { fullReport } from './full-report.ts'
 import { report, row } from './rows.ts'
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { findPublished, nearNames, publishedModels } from '../../src/cost/find-published.ts'
 import { totalFlops } from '../../src/cost/flops.ts'
 import { inspectModel } from '../../src/cost/inspection.ts'
 import { countParameters } from '../../src/cost/parameters.ts'
@@ -6,11 +7,8 @@ import {
   CONVENTIONS,
   compareWithPublished,
   countsByConvention,
-  findPublished,
-  nearNames,
   type PublishedModel,
   printedLike,
-  publishedModels,
   publishedShape,
 } from '../../src/cost/published.ts'
 import { nominalTrainingFlops, trainingFlops } from '../../src/cost/training.ts'

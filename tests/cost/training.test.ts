@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { findPublished } from '../../src/cost/find-published.ts'
 import { curveLines, textBar } from '../../src/cost/picture.ts'
-import { findPublished, publishedShape } from '../../src/cost/published.ts'
+import { publishedShape } from '../../src/cost/published.ts'
 import { impliedElasticity, rebound, reboundCurve } from '../../src/cost/rebound.ts'
 import { DEEPSEEK_V3, H800_PEAK, leftOut, r1Hours } from '../../src/cost/report.ts'
 import { curvePicture } from '../../src/cost/svg.ts'

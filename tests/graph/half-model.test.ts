@@ -1,16 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Dtype } from '../../src/backend/dtypes.ts'
 import { LIMITS } from '../../src/backend/limits.ts'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
-import { HalfWeights } from '../../src/graph/half-weights.ts'
 import { planFor } from '../../src/graph/plan.ts'
-import { RecordedStep } from '../../src/graph/step.ts'
+import { Session } from '../../src/graph/sessions.ts'
+import { RecordedStep, StepGraphs } from '../../src/graph/step.ts'
 import { type LoadedModel, loadModel } from '../../src/load-model.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
-import { DISPATCHES } from '../../src/model/ways.ts'
+import { DISPATCHES, type DispatchName } from '../../src/model/ways.ts'
 import { fixtureModel, maxDifference } from '../helpers/golden.ts'
 import { logitsOf } from '../helpers/logits.ts'
 import { randomModel, randomTokens } from '../helpers/random.ts'
@@ -81,10 +81,10 @@ test.each(HALVES)('%s: the decode graph that a card runs, where few rows are rou
   const model = randomModel({ D: 48, H: 40, E: 6, K: 2 })
   const before = tf.memory().numTensors
   const capacity = 8
-  const logits = (halves: HalfWeights | null) => {
+  const logits = (dtype: Dtype) => {
     const shape = { batch: 1, tokens: 1, capacity, dispatch: 'auto', logits: 'last' } as const
-    const plan = planFor({ rows: 1, dtype: halves?.dtype }, { processor: null })
-    const step = new RecordedStep(model.config, model.weights, shape, halves, plan)
+    const graphs = new StepGraphs(model.config, model.weights, dtype)
+    const step = new RecordedStep(graphs, shape, planFor({ rows: 1, dtype }, { processor: null }))
     const cache = model.createCache()
     const written = [3, 30, 12].map((token, column) => {
       const columns = [Uint8Array.from({ length: capacity }, (_, i) => Number(i <= column))]
@@ -92,15 +92,13 @@ test.each(HALVES)('%s: the decode graph that a card runs, where few rows are rou
       const [result] = step.run(cache, { tokens, positions, lastRows, columns, firstColumn: column }, [
         'logits',
       ])
-      return logitsOf({ logits: result })
+      return result.data as Float32Array
     })
     cache.dispose()
-    step.dispose()
+    graphs.dispose()
     return written
   }
-  const halves = new HalfWeights(dtype)
-  const [expected, actual] = [logits(null), logits(halves)]
-  halves.dispose()
+  const [expected, actual] = [logits('float32'), logits(dtype)]
   expected.forEach((row, i) => {
     const error = relativeError(actual[i], row)
     expect(error).toBeLessThan(ROUNDINGS * ROUNDING[dtype])
@@ -110,22 +108,28 @@ test.each(HALVES)('%s: the decode graph that a card runs, where few rows are rou
   model.dispose()
 })
 
-test('rounded weights are made once, whatever the number of graphs, and are half as large', () => {
+test('rounded weights are made once, whatever the number of graphs and of sessions, and nothing else is rounded', () => {
   const model = randomModel({ D: 48, H: 40, E: 4, layers: 1 })
   const half = new RecordedExecutor(model, 'bfloat16')
-  const before = tf.memory()
-  const added = (tokens: number) => {
-    half.forward(randomTokens(tokens, V, 1), { dispatch: 'sparse' }).logits.dispose()
-    const { numTensors, numBytes } = tf.memory()
-    return [numTensors - before.numTensors, numBytes - before.numBytes]
+  const assign = vi.spyOn(Session.prototype, 'assign')
+  const before = tf.memory().numTensors
+  const added = (tokens: number, dispatch: DispatchName) => {
+    half.forward(randomTokens(tokens, V, 1), { dispatch }).logits.dispose()
+    const given = assign.mock.calls.flatMap(([variables]) => variables)
+    const rounded = given.filter(({ dtype }) => dtype === 'bfloat16')
+    return rounded.reduce((sum, { tensor }) => sum + tensor.size, 0)
   }
   const attention = 48 * 96 + 48 * 48 // queries, keys and values of 4 + 2 + 2 heads; output
-  const experts = 4 * 3 * 48 * 40
-  const copies = [2 + 2 * 4, 2 * (attention + experts)] // two bytes a number; router, embedding, unembedding and norms have none
-  expect(added(LIMITS.fewRows)).toEqual([0, 0])
-  expect([32, 64, 300].map(added)).toEqual([copies, copies, copies])
+  const experts = 4 * 3 * 48 * 40 // router, embedding, unembedding and norms have none
+  expect(added(LIMITS.fewRows, 'sparse')).toBe(0)
+  for (const dispatch of DISPATCHES)
+    for (const tokens of [32, 64]) expect(added(tokens, dispatch)).toBe(attention + experts)
+  expect(added(300, 'sparse')).toBe(attention + experts)
+  const names = assign.mock.calls.flatMap(([variables]) => variables.map(({ name }) => name))
+  expect(new Set(names).size).toBe(names.length)
+  assign.mockRestore()
   half.dispose()
-  expect(tf.memory().numTensors).toBe(before.numTensors)
+  expect(tf.memory().numTensors).toBe(before)
   model.dispose()
 })
 

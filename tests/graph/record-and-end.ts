@@ -3,7 +3,7 @@ import { startRuntime } from '../../src/device/index.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
 import { randomModel } from '../helpers/random.ts'
 
-/** A program for saved-model-memory.test.ts: records and runs a graph, disposes nothing, and ends as its argument says. */
+/** A program for sessions.test.ts: records and runs a graph, disposes nothing, and ends as its argument says. */
 const [way] = process.argv.slice(2)
 await startRuntime({ device: 'cpu' })
 new RecordedExecutor(randomModel()).forward([1, 2, 3], {})

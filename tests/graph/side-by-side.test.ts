@@ -1,6 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, expect, test } from 'vitest'
-import { withSessionConfig } from '../../src/backend/session-options.ts'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { planFor } from '../../src/graph/plan.ts'
@@ -96,26 +95,4 @@ test("a session's own options, by TensorFlow's field numbers", () => {
   const name = Buffer.from('SINGLE_THREADED_EXECUTOR').toString('hex')
   expect(hex({ opThreads: 1, inCallingThread: true })).toBe(`100182011a1a18${name}`)
   expect(hex({ opThreads: 3, inCallingThread: false })).toBe('1003')
-})
-
-test('TensorFlow opens a session with its options, and the next one without', () => {
-  const x = tf.ones([2])
-  let made: tf.Tensor | undefined
-  const recording = record({ x }, () => {
-    made = tf.neg(x)
-    return { y: made }
-  })
-  const options = Buffer.from(`8201081a06${Buffer.from('NoSuch').toString('hex')}`, 'hex') // an executor that is none
-  const odd = withSessionConfig(options, () => new GraphSession(recording))
-  expect(() => odd.run({ x }, ['y'])).toThrow('NoSuch')
-  expect(() =>
-    withSessionConfig(options, () => {
-      throw new Error('no graph')
-    }),
-  ).toThrow('no graph')
-  const usual = new GraphSession(recording)
-  const [y] = usual.run({ x }, ['y'])
-  expect([...y.dataSync()]).toEqual([-1, -1])
-  for (const session of [odd, usual]) session.dispose()
-  tf.dispose([x, y, made!])
 })

@@ -2,11 +2,18 @@ import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, expect, test } from 'vitest'
 import { startRuntime } from '../../src/device/index.ts'
-import { blocksInGraph, packedLength, packInputs, ropeInGraph } from '../../src/graph/step-inputs.ts'
+import {
+  blocksInGraph,
+  packedLength,
+  packInputs,
+  ropesOf,
+  unpackInputs,
+} from '../../src/graph/step-inputs.ts'
 import type { QueryBlock } from '../../src/model/attention/kind.ts'
-import { queryBlocks } from '../../src/model/attention/mask.ts'
+import { MASKED, queryBlocks } from '../../src/model/attention/mask.ts'
+import type { LayerConfig, RopeConfig } from '../../src/model/config.ts'
 import { ropeTables } from '../../src/model/rope.ts'
-import { maxDifference } from '../helpers/golden.ts'
+import { groupedAttention } from '../helpers/attention.ts'
 
 beforeAll(async () => {
   await startRuntime({ device: 'cpu' })
@@ -54,16 +61,13 @@ test('what queries see in the graph is what they see on the host, for any paddin
       const known = columns.map((row) => row.subarray(0, filled))
       const sizes = { batch, tokens, capacity }
       tf.tidy(() => {
-        const valid = tf.tensor1d(
-          columns.flatMap((row) => [...row]),
-          'int32',
-        )
+        const empty = tf.tensor1d(columns.flatMap((row) => [...row].map((holds) => (holds ? 0 : MASKED))))
         const by = (blocks: QueryBlock[], stored: number) =>
           seen(blocks, stored, capacity, batch, 4 / kvHeads)
         const whole = by(queryBlocks(known, tokens, shape, tokens), filled) // the definition: one mask for all
         const inBlocks = by(queryBlocks(known, tokens, shape), filled)
-        const first = tf.tensor1d([before], 'int32')
-        const inGraph = by(blocksInGraph(first, valid, sizes, shape), capacity)
+        const inputs = { first: tf.tensor1d([before], 'int32'), firstNumber: tf.tensor1d([before]), empty }
+        const inGraph = by(blocksInGraph(inputs, sizes, shape), capacity)
         expect(inBlocks).toEqual(whole)
         expect(inGraph).toEqual(whole)
       })
@@ -72,31 +76,48 @@ test('what queries see in the graph is what they see on the host, for any paddin
   )
 })
 
-test('rotary tables made in the graph are those made on the host, at the first positions and at far ones', () => {
-  const rope = { theta: 10000, scaling: { type: 'default' as const } }
-  const positions = Int32Array.from([0, 1, 2, 3, 50, 4095, 32767, 131071])
-  tf.tidy(() => {
-    const expected = ropeTables(positions, 2, rope, 32)
-    const sizes = { batch: 2, tokens: 4, capacity: 4 }
-    const { cos, sin } = ropeInGraph(tf.tensor1d(positions, 'int32'), sizes, rope, 32)
-    expect(cos.shape).toEqual([2, 4, 1, 32])
-    expect(maxDifference(cos.dataSync(), expected.cos.dataSync())).toBeLessThan(3e-7)
-    expect(maxDifference(sin.dataSync(), expected.sin.dataSync())).toBeLessThan(3e-7)
-  })
+const ROPE = { theta: 10000, scaling: { type: 'default' as const } }
+const layer = (headDim: number, rope: RopeConfig = ROPE): LayerConfig => ({
+  attention: groupedAttention({ numHeads: 4, numKeyValueHeads: 2, headDim, rope }),
+  feedForward: { kind: 'dense', intermediateSize: 8, bias: false },
 })
 
-test('inputs stand one after the other', () => {
-  const sizes = { batch: 2, tokens: 1, capacity: 3 }
-  const packed = packInputs(
-    {
-      firstColumn: 9,
-      lastRows: Int32Array.from([0, 1]),
-      tokens: Int32Array.from([7, 8]),
-      positions: Int32Array.from([4, 5]),
-      columns: [Uint8Array.from([1, 1, 0]), Uint8Array.from([0, 1, 0])],
-    },
-    sizes,
-  )
-  expect([...packed]).toEqual([9, 0, 1, 7, 8, 4, 5, 1, 1, 0, 0, 1, 0])
-  expect(packedLength(sizes)).toBe(packed.length)
+test('each rotary table that a layer asks for is asked for once', () => {
+  const other = { ...ROPE, theta: 500 }
+  const before = tf.memory().numTensors
+  const ropes = ropesOf([layer(8), layer(8), layer(16), layer(8, other), layer(16)])
+  expect(ropes.map(({ rope, headDim }) => [rope, headDim])).toEqual([
+    [ROPE, 8],
+    [ROPE, 16],
+    [other, 8],
+  ])
+  expect(tf.memory().numTensors).toBe(before)
+})
+
+test('what is packed is unpacked: whole numbers, and numbers of float32 to the last bit', () => {
+  const sizes = { batch: 2, tokens: 2, capacity: 4 }
+  const partial = { ...ROPE, rotaryDim: 4 }
+  const ropes = ropesOf([layer(8), layer(8, partial)])
+  const inputs = {
+    firstColumn: 9,
+    lastRows: Int32Array.from([1, 3]),
+    tokens: Int32Array.from([7, 8, 70_000, 200_000]),
+    positions: Int32Array.from([4, 5, 4095, 131_071]),
+    columns: [Uint8Array.from([1, 1, 1, 0]), Uint8Array.from([0, 1, 1, 0])],
+  }
+  const packed = packInputs(inputs, sizes, ropes)
+  expect(packedLength(sizes, ropes)).toBe(packed.length)
+  tf.tidy(() => {
+    const { tokens, lastRows, first, attention } = unpackInputs(tf.tensor1d(packed, 'int32'), sizes, ropes)
+    expect([...tokens.dataSync()]).toEqual([...inputs.tokens])
+    expect([...lastRows.dataSync()]).toEqual([1, 3])
+    expect([...first.dataSync()]).toEqual([9])
+    for (const { rope, headDim } of ropes) {
+      const expected = ropeTables(inputs.positions, 2, rope, headDim)
+      const { cos, sin } = attention.rope(rope, headDim)
+      expect(cos.shape).toEqual(expected.cos.shape)
+      expect([...cos.dataSync()]).toEqual([...expected.cos.dataSync()])
+      expect([...sin.dataSync()]).toEqual([...expected.sin.dataSync()])
+    }
+  })
 })

@@ -1,11 +1,16 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { Command } from 'commander'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { addCommands, COMMANDS } from '../../src/cli/commands.ts'
 import { readConfig } from '../../src/load-model.ts'
 import { mixturesOf } from '../../src/model/config.ts'
 import { bundledModels } from '../../src/package.ts'
+import { exitCodeOf } from '../../src/signals.ts'
+import type { OfferedModel } from '../../src/web/build/site.ts'
 import { REPOSITORY } from '../cli/run-cli.ts'
 import { type CodeBlock, codeBlocks, pages } from './code-blocks.ts'
 import { NODES, type Tried, tryCommands } from './commands.ts'
@@ -237,6 +242,34 @@ describe('what is in it', () => {
     expect([printed.code, printed.stderr]).toEqual([0, ''])
     expect(JSON.parse(printed.stdout).layers).toHaveLength(4)
   })
+
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+    'the page is in it, served until %s',
+    async (signal) => {
+      const server = spawn(
+        join(installed, 'src/cli/main.js'),
+        ['page', 'deepseek', '--port', '0', '--json'],
+        {
+          cwd: project,
+          stdio: ['ignore', 'pipe', 'ignore'],
+        },
+      )
+      const ended = new Promise((resolve) => server.on('close', resolve))
+      const [line] = await once(createInterface(server.stdout), 'line')
+      const { url } = JSON.parse(line)
+      const page = await fetch(url)
+      expect([page.status, await page.text()]).toEqual([
+        200,
+        expect.stringContaining('<script type="module"'),
+      ])
+      const models = (await (await fetch(`${url}models/index.json`)).json()) as OfferedModel[]
+      expect(models.map(({ name }) => name)).toEqual(['deepseek', 'moe', 'dense-active'])
+      const weights = await fetch(`${url}${models[0].url}/model.safetensors`, { method: 'HEAD' })
+      expect(weights.headers.get('content-length')).toBe(String(models[0].bytes))
+      server.kill(signal)
+      expect(await ended).toBe(exitCodeOf(signal))
+    },
+  )
 
   test('its package.json has no scripts and nothing for development', () => {
     const manifest = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))

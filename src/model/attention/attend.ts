@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../../backend/backend.ts'
 import { fused } from '../../backend/fused.ts'
 import { LIMITS } from '../../backend/limits.ts'
 import type { QueryBlock, Remembered } from './kind.ts'
@@ -57,6 +58,14 @@ function shares(scores: tf.Tensor, sinks?: tf.Tensor1D): tf.Tensor {
   return tf.div(exps, tf.add(tf.sum(exps, 3, true), tf.exp(tf.sub(perRow, most))))
 }
 
+/** x [B, T, N, d] in parts of so many heads. Of one token these are rows, cut without a copy. */
+export function splitHeads(x: tf.Tensor4D, heads: number[]): tf.Tensor4D[] {
+  const [B, T, N, d] = x.shape
+  if (B * T > 1) return tf.split<tf.Tensor4D>(x, heads, 2)
+  const rows = tf.split<tf.Tensor2D>(tf.reshape(x, [N, d]), heads, 0)
+  return rows.map((part) => tf.reshape(part, [1, 1, -1, d]) as tf.Tensor4D)
+}
+
 /** [B, T, N, d] -> [B, N, T, d], and back. Of one token, or one head, nothing has to move. */
 export function headsFirst(x: tf.Tensor4D): tf.Tensor4D {
   const [B, T, N, d] = x.shape
@@ -72,7 +81,8 @@ export function partsOf(added: tf.Tensor4D, parts: number): Remembered {
 function similarities(queries: tf.Tensor4D, keys: tf.Tensor4D): tf.Tensor {
   const [, , rows, d] = queries.shape
   const small = rows * d * keys.shape[2] < LIMITS.slowStack
-  if (rows === 1 || rows > LIMITS.keysFirstRows || small) return tf.matMul(queries, keys, false, true)
-  // The other way round the large operand need not be transposed, which TensorFlow does very slowly for few rows.
+  if (rows === 1 || rows > LIMITS.keysFirstRows || small || backend().onCard)
+    return tf.matMul(queries, keys, false, true)
+  // The other way round the large operand need not be transposed, which a processor does very slowly for few rows.
   return tf.transpose(tf.matMul(keys, queries, false, true), [0, 1, 3, 2])
 }

@@ -4,7 +4,7 @@ import { linear } from '../linear.ts'
 import { rmsNorm } from '../norm.ts'
 import { applyRope, headTables } from '../rope.ts'
 import type { GroupedWeights } from '../weights.ts'
-import { attend } from './attend.ts'
+import { attend, splitHeads } from './attend.ts'
 import type { AttentionCall, AttentionKind } from './kind.ts'
 
 /** Grouped-query attention over the cache (Ainslie et al. 2023). x [B T, D] -> [B T, D]. */
@@ -26,7 +26,7 @@ export const grouped: AttentionKind<GroupedAttention, GroupedWeights> = {
         const heads = numHeads + 2 * numKeyValueHeads
         const qkv = tf.reshape(linear(x, weights.qkv), [B, T, heads, headDim]) as tf.Tensor4D
         const turned = turn(clipped(normed(qkv, weights, config, normEps), config))
-        const [q, added] = tf.split<tf.Tensor4D>(turned, [numHeads, 2 * numKeyValueHeads], 2)
+        const [q, added] = splitHeads(turned, [numHeads, 2 * numKeyValueHeads])
         const [keys, values] = cache.append(layer, added)
         const mixed = attend(q, { keys, values }, blocks, weights.sinks) // [B, T, Nq, d]
         const joined = tf.reshape(mixed, [B * T, numHeads * headDim]) as tf.Tensor2D

@@ -15,12 +15,13 @@ export function dispatchDense(
   clamp?: Clamp,
 ): tf.Tensor2D {
   return tf.tidy(() => {
-    const { expertIndices, expertWeights } = routing
+    const { expertWeights } = routing
+    const expertIndices = tf.cast(routing.expertIndices, 'float32') // int32 is compared in the host's memory also on a card
     const none = tf.zerosLike(x)
     return experts.reduce(
       (sum, expert, e) =>
         tf.tidy(() => {
-          const chosen = tf.equal(expertIndices, tf.scalar(e, 'int32')) // [T, K]
+          const chosen = tf.equal(expertIndices, tf.scalar(e)) // [T, K]
           const weight = tf.sum(tf.mul(tf.cast(chosen, 'float32'), expertWeights), 1, true) // [T, 1]
           const weighted = tf.mul(applyExpert(x, expert, clamp), weight)
           return tf.add(sum, tf.where(tf.any(chosen, 1, true), weighted, none))

@@ -85,11 +85,14 @@ export function groupTensorflow(
 ): Grouped {
   return tf.tidy(() => {
     const [T, K] = expertIndices.shape
-    const expertOf = tf.reshape(expertIndices, [T * K]) as tf.Tensor1D
+    // In float32, exact below 2^24: TensorFlow computes with int32 in the host's memory, for which a card would have to wait.
+    const expertOf = tf.reshape(tf.cast(expertIndices, 'float32'), [T * K]) as tf.Tensor1D
     const order = argsort(expertOf)
-    const rows = tf.gather(x, tf.floorDiv(order, tf.scalar(K, 'int32'))) as tf.Tensor2D
-    const pieces = ops.splitRows(rows, ops.bincount(expertOf, numExperts), numExperts)
-    return { pieces, experts: [...pieces.keys()], place: argsort(order), dropped: false }
+    const place = tf.cast(order, 'float32')
+    const rows = tf.gather(x, tf.cast(tf.floorDiv(place, K), 'int32')) as tf.Tensor2D
+    const sizes = ops.bincount(tf.cast(expertOf, 'int32'), numExperts) // the one thing that a card is waited for
+    const pieces = ops.splitRows(rows, sizes, numExperts)
+    return { pieces, experts: [...pieces.keys()], place: argsort(place), dropped: false }
   })
 }
 

@@ -15,7 +15,8 @@ export function routeTensors(logits: tf.Tensor2D, { config, scoreBias }: RouterR
     )
     const best = tf.topk(compared, config.topK)
     // When experts are compared by their scores themselves, topk has already gathered them.
-    const own = compared === scores ? best.values : pickColumns(scores, best.indices)
+    const pick = backend().ops?.pickColumns ?? pickColumns
+    const own = compared === scores ? best.values : pick(scores, best.indices)
     return { expertIndices: best.indices, expertWeights: weightTensors(own, logits, best.indices, config) }
   })
 }
@@ -38,7 +39,8 @@ const VECTOR = 16
  */
 function inWholeVectors(logits: tf.Tensor2D): tf.Tensor2D {
   const E = logits.shape[1]
-  if (E % VECTOR === 0 || VECTOR % E === 0 || !backend().tensorflow) return logits
+  const { tensorflow, onCard } = backend()
+  if (E % VECTOR === 0 || VECTOR % E === 0 || !tensorflow || onCard) return logits
   const spare = VECTOR - (E % VECTOR)
   return tf.pad(
     logits,

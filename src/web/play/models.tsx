@@ -1,0 +1,134 @@
+import { useState } from 'preact/hooks'
+import { messageOf } from '../../errors.ts'
+import { parametersText, si } from '../../text/units.ts'
+import { useEngine } from '../app/engine.tsx'
+import { costOfRun, lossOf } from '../cost/of-run.ts'
+import type { ModelFacts, Run } from '../engine/protocol.ts'
+import { Busy } from '../parts/controls.tsx'
+import { shareText } from '../parts/expert.tsx'
+import { HeatMap } from '../parts/heat-map.tsx'
+import { tokenText } from '../parts/tokens.tsx'
+import { usePlay } from './state.tsx'
+
+interface Contestant {
+  facts: ModelFacts
+  run: Run
+}
+
+/** Runs the text of the playground through every model that is offered, when asked to. */
+function useContest() {
+  const { offered, need, client } = useEngine()
+  const { prompt, before, promptTokens } = usePlay()
+  const [found, setFound] = useState<Contestant[] | null>(null)
+  const [busy, setBusy] = useState(false)
+  const [error, setError] = useState<string | null>(null)
+  const compare = async () => {
+    setBusy(true)
+    setError(null)
+    try {
+      const text = prompt + before.texts.slice(promptTokens).join('')
+      const contestants: Contestant[] = []
+      for (const { id } of offered) {
+        const facts = await need(id)
+        const { tokens } = await client.ask('encode', [id, text])
+        contestants.push({ facts, run: await client.ask('run', [id, tokens, { timed: true }]) })
+      }
+      setFound(contestants)
+    } catch (failure) {
+      setError(messageOf(failure))
+    } finally {
+      setBusy(false)
+    }
+  }
+  return { found, busy, error, compare }
+}
+
+/** The same text through all models that are offered. */
+export function Models() {
+  const { offered } = useEngine()
+  const { found, busy, error, compare } = useContest()
+  return (
+    <section class="card models" aria-labelledby="models-heading">
+      <h2 id="models-heading">Side by side</h2>
+      <p>
+        The same text through {offered.map(({ name }) => name).join(', ')}, all trained on the same texts.
+        What is not here yet is fetched (
+        {si(
+          offered.slice(1).reduce((sum, { bytes }) => sum + (bytes ?? 0), 0),
+          'B',
+        )}
+        ).
+      </p>
+      <button type="button" onClick={compare} disabled={busy}>
+        Compare the models
+      </button>
+      <Busy busy={busy} />
+      {error && (
+        <p class="failure" role="alert">
+          {error}
+        </p>
+      )}
+      {found && <Table found={found} />}
+      {found?.map(({ facts, run }) =>
+        run.trace ? (
+          <details key={facts.id}>
+            <summary>Routing of {facts.name}</summary>
+            <HeatMap
+              trace={run.trace}
+              texts={run.texts}
+              selected={{ row: -1, layerIndex: -1 }}
+              onSelect={() => {}}
+            />
+          </details>
+        ) : null,
+      )}
+    </section>
+  )
+}
+
+function Table({ found }: { found: Contestant[] }) {
+  const all = found.map(({ facts, run }) => ({
+    facts,
+    run,
+    cost: costOfRun(facts.config, run),
+    loss: lossOf(run),
+  }))
+  const rows: [string, (one: (typeof all)[number]) => string][] = [
+    ['parameters', ({ cost }) => parametersText(cost.parameters.total)],
+    ['active a token', ({ cost }) => parametersText(cost.parameters.active)],
+    ['arithmetic a token', ({ cost }) => si(cost.flops.active, 'FLOP')],
+    ['weights read a token', ({ cost }) => si(cost.bytes.active, 'B')],
+    ['loss, nats a token', ({ loss }) => loss?.toFixed(4) ?? '–'],
+    ['time of a forward', ({ run }) => `${run.ms?.toFixed(1) ?? '–'} ms`],
+    ['next token', ({ run }) => `${tokenText(run.next[0].text)} ${shareText(run.next[0].probability)}`],
+  ]
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be reached with the keyboard
+    <section class="values" tabIndex={0} aria-label="Models side by side">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">
+              <span class="unseen">quantity</span>
+            </th>
+            {all.map(({ facts }) => (
+              <th scope="col" key={facts.id}>
+                {facts.name}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map(([name, text]) => (
+            <tr key={name}>
+              <th scope="row">{name}</th>
+              {all.map((one) => (
+                <td key={one.facts.id}>{text(one)}</td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  )
+}
