@@ -5,6 +5,7 @@
 
 import { configOfWeights, loadWeights } from './checkpoint/load.ts'
 import type { LoadProgress } from './checkpoint/pack.ts'
+import { dequantised } from './checkpoint/quantised.ts'
 import { readCheckpoint } from './checkpoint/shards.ts'
 import type { ModelFiles } from './checkpoint/source.ts'
 import { ConfigError, messageOf } from './errors.ts'
@@ -44,9 +45,10 @@ export function readModel(
   const file = files.at('config.json')
   if (!files.has('config.json')) throw new ConfigError(`${file}: not found, expected the model's config`)
   const json = readJson(file, files.bytes('config.json'))
-  const { config: published, family } = runnableConfig(json, file)
+  const { config: published, family, quantisation } = runnableConfig(json, file)
   const generation = readGenerationConfig(files)
-  const checkpoint = readCheckpoint(files, (name) => family.ignored(name, published))
+  const stored = readCheckpoint(files, (name) => family.ignored(name, published))
+  const checkpoint = dequantised(stored, quantisation)
   try {
     const { config, remarks } = configOfWeights(checkpoint, endingAs(published, generation), family)
     const weights = loadWeights(checkpoint, config, family, { onProgress })

@@ -7,6 +7,7 @@ import { Sessions } from '../../src/graph/sessions.ts'
 import { linear } from '../../src/model/linear.ts'
 import { routeAndDispatch } from '../../src/model/moe.ts'
 import { routingToHost } from '../../src/model/router/tensors.ts'
+import { leaves } from '../../src/model/tree.ts'
 import type { DispatchName, Executor } from '../../src/model/ways.ts'
 import type { ExpertWeights, MoeWeights } from '../../src/model/weights.ts'
 import { NOMINAL_SECONDS } from '../presets.ts'
@@ -243,7 +244,7 @@ function opened<W>(
 function tensorsOf({ router, stacked, experts }: MoeWeights): tf.Tensor[] {
   return [
     router.weight,
-    ...Object.values(stacked ?? {}),
+    ...leaves<tf.Tensor>(stacked).map(([, stack]) => stack),
     ...experts.flatMap(({ gateUp, down }) => [gateUp.weight, down.weight]),
   ]
 }

@@ -1,14 +1,14 @@
 import { CheckpointError } from '../errors.ts'
 import type { RunnableFamily } from '../families/family.ts'
-import { ourNames, publishedNames } from '../families/names.ts'
+import { type PublishedName, publishedNames } from '../families/names.ts'
 import type { ModelConfig } from '../model/config.ts'
-import { ExpertStack, type StoredTensor } from '../model/tensor-spec.ts'
-import { leaves } from '../model/tree.ts'
-import { storedTensors, type WeightTable, weightTable } from '../model/weight-table.ts'
+import type { TensorSpec } from '../model/tensor-spec.ts'
+import { tensorSpecs, weightTable } from '../model/weight-table.ts'
 import type { ModelWeights } from '../model/weights.ts'
 import { excerpt } from '../text/foreign.ts'
 import { quote } from './json.ts'
-import { type PackOptions, packWeights } from './pack.ts'
+import { fromPublished, type Held, isAsInModel, publishedShape } from './layout.ts'
+import { type PackOptions, packWeights, type WeightSource } from './pack.ts'
 import type { CheckpointTensor } from './safetensors.ts'
 import type { Checkpoint } from './shards.ts'
 
@@ -19,6 +19,12 @@ const ROW_NUMBERS = 1 << 18
 /** Our names of the two matrices that may be one. */
 const EMBEDDING = 'embedding'
 const UNEMBEDDING = 'unembedding'
+
+/** Where numbers of the model stand in a file. */
+interface Found extends Held {
+  tensor: CheckpointTensor
+  expert: number | null
+}
 
 /**
  * The config as the weights have it. A file of a tied model may hold an `lm_head.weight` all the same: of the embedding's values it
@@ -31,8 +37,9 @@ export function configOfWeights(
   family: RunnableFamily,
 ): { config: ModelConfig; remarks: string[] } {
   if (!config.tieWordEmbeddings) return { config, remarks: [] }
-  const { found } = translated(checkpoint, config, family)
-  const [embedding, unembedding] = [found.get(EMBEDDING), found.get(UNEMBEDDING)]
+  const published = publishedNames(family.names)
+  const tensorOf = (ours: string) => presentOf(checkpoint, published(ours))[0]?.tensor
+  const [embedding, unembedding] = [tensorOf(EMBEDDING), tensorOf(UNEMBEDDING)]
   if (!embedding || !unembedding || sameValues(embedding, unembedding)) return { config, remarks: [] }
   return {
     config: { ...config, tieWordEmbeddings: false },
@@ -65,73 +72,114 @@ export function loadWeights(
   family: RunnableFamily,
   options: PackOptions = {},
 ): ModelWeights {
-  const table = weightTable(config)
-  const { found, leftOver } = translated(checkpoint, config, family)
-  if (config.tieWordEmbeddings) found.delete(UNEMBEDDING) // the same, by configOfWeights
-  const stacked = leaves(table).some(
-    ([, leaf]) => leaf instanceof ExpertStack && found.has(leaf.whole.gateUp.weight.stored[0].name),
-  )
-  checkComplete(checkpoint, found, leftOver, { table, stacked, family })
-  const read = ({ name }: StoredTensor, target: Float32Array, entry?: number) => {
-    const tensor = found.get(name) as CheckpointTensor
-    if (entry === undefined) tensor.read(target)
-    else tensor.readSlice(entry, 1, target)
-  }
-  return packWeights(table, { stacked, read }, options)
+  return packWeights(weightTable(config), weightSource(checkpoint, config, family), options)
 }
 
-/** The file's tensors by our names, and those that no name was found for. */
-function translated(
+/**
+ * Where the model's numbers come from, once all of the checkpoint is found to be as it should.
+ * @throws CheckpointError as `loadWeights`
+ */
+export function weightSource(
   checkpoint: Checkpoint,
   config: ModelConfig,
-  { names, ignored }: RunnableFamily,
-): { found: Map<string, CheckpointTensor>; leftOver: string[] } {
-  const found = new Map<string, CheckpointTensor>()
-  const leftOver: string[] = []
-  const ourName = ourNames(names)
-  for (const name of checkpoint.names()) {
-    if (ignored(name, config)) continue
-    const ours = ourName(name)
-    if (ours === null) {
-      leftOver.push(name)
-      continue
+  family: RunnableFamily,
+): WeightSource {
+  const source = findAll(checkpoint, config, family)
+  return (spec, target) => {
+    let end = 0
+    for (const { found, size } of source(spec)) {
+      const begin = end
+      end += size
+      readFound(found, target.subarray(begin, end))
     }
-    const twin = found.get(ours)
-    if (twin)
-      throw new CheckpointError(
-        `${checkpoint.dir}: ${quote(twin.name)} and ${quote(name)} are the same weight, expected one`,
-      )
-    found.set(ours, checkpoint.get(name))
   }
-  return { found, leftOver }
 }
 
-/** None missing, none left over, all of the right shape. */
-function checkComplete(
-  { dir }: Checkpoint,
-  found: Map<string, CheckpointTensor>,
-  unknown: string[],
-  { table, stacked, family }: { table: WeightTable; stacked: boolean; family: RunnableFamily },
-): void {
-  const expected = new Map<string, number[]>()
+function readFound({ tensor, expert, ...held }: Found, target: Float32Array): void {
+  const plain = isAsInModel(held)
+  const published = plain ? target : new Float32Array(target.length)
+  if (expert === null) tensor.read(published)
+  else {
+    const rows = tensor.shape[0] * (target.length / tensor.shape.reduce((a, b) => a * b, 1)) // 1, or an expert's own
+    tensor.readSlice(expert * rows, rows, published)
+  }
+  if (!plain) fromPublished(held, published, target)
+}
+
+/** The file's tensors that hold a name's numbers, by the rules that find one. */
+function presentOf(checkpoint: Checkpoint, names: PublishedName[]) {
+  return names.flatMap((published) =>
+    checkpoint.has(published.name) ? [{ ...published, tensor: checkpoint.get(published.name) }] : [],
+  )
+}
+
+/** Finds all that the model needs, none missing, none left over, all of the right shape; where each of its tensors comes from. */
+function findAll(
+  checkpoint: Checkpoint,
+  config: ModelConfig,
+  family: RunnableFamily,
+): (spec: TensorSpec) => { found: Found; size: number }[] {
+  const { dir } = checkpoint
+  const published = publishedNames(family.names)
+  const found = new Map<string, Found>()
+  const used = new Set(
+    // The same as the embedding, by configOfWeights.
+    config.tieWordEmbeddings ? presentOf(checkpoint, published(UNEMBEDDING)).map(({ name }) => name) : [],
+  )
   const missing: string[] = []
-  const publishedName = publishedNames(family.names)
-  for (const { name, shape } of storedTensors(table, stacked)) {
-    expected.set(name, shape)
-    if (!found.has(name)) missing.push(publishedName(name) ?? name)
-    if (missing.length === MANY_MISSING) break // a config that asks for a billion experts fails as fast
+  const misshapen: string[] = []
+  /** Whether it is there; `shapes` of what the name joins. */
+  const find = (ours: string, shapes: number[][], experts: number): boolean => {
+    const [first, twin] = presentOf(checkpoint, published(ours))
+    if (!first) return false
+    if (twin) throw twins(dir, first.name, twin.name)
+    const { tensor, layout, expert } = first
+    const held = { shapes, layout, groups: layout.groups?.(config) ?? 1 }
+    found.set(ours, { ...held, tensor, expert })
+    used.add(tensor.name)
+    const expected = publishedShape(held, expert === null ? null : experts)
+    if (tensor.shape.join() !== expected.join()) misshapen.push(shapeSentence(tensor, expected))
+    return true
   }
+  for (const [, { name, stored }, experts] of tensorSpecs(weightTable(config))) {
+    const joined =
+      stored.length > 1 &&
+      find(
+        name,
+        stored.map(({ shape }) => shape),
+        experts,
+      )
+    for (const tensor of stored) {
+      const apart = find(tensor.name, [tensor.shape], experts)
+      if (apart && joined) throw twins(dir, found.get(name)!.tensor.name, found.get(tensor.name)!.tensor.name)
+      if (!apart && !joined) missing.push(published(tensor.name)[0]?.name ?? tensor.name)
+    }
+    if (missing.length >= MANY_MISSING) break // a config that asks for a billion experts fails as fast
+  }
+  const leftOver = checkpoint.names().filter((name) => !used.has(name) && !family.ignored(name, config))
   if (missing.length > 0) {
-    const prefix = strangePrefix(missing, unknown)
-    if (prefix) throw new CheckpointError(`${dir}: ${prefix}`)
-    throw new CheckpointError(`${dir}: ${listed(missing)} missing, config.json asks for it`)
+    throw new CheckpointError(`${dir}: ${missingSentence(missing.slice(0, MANY_MISSING), leftOver)}`)
   }
-  const strange = [...found].filter(([name]) => !expected.has(name)).map(([, { name }]) => name)
-  const leftOver = [...unknown, ...strange]
   if (leftOver.length > 0) {
     throw new CheckpointError(`${dir}: ${listed(leftOver)} left over, config.json has no place for it`)
   }
-  for (const [name, shape] of expected) checkShape(found.get(name) as CheckpointTensor, shape)
+  if (misshapen.length > 0) throw new CheckpointError(misshapen[0])
+  return ({ name, size, stored }) => {
+    const whole = found.get(name)
+    if (whole) return [{ found: whole, size }]
+    return stored.map((tensor) => ({
+      found: found.get(tensor.name) as Found,
+      size: tensor.shape.reduce((a, b) => a * b, 1),
+    }))
+  }
+}
+
+function twins(dir: string, one: string, other: string): CheckpointError {
+  return new CheckpointError(`${dir}: ${quote(one)} and ${quote(other)} are the same weight, expected one`)
+}
+
+function missingSentence(missing: string[], leftOver: string[]): string {
+  return strangePrefix(missing, leftOver) ?? `${listed(missing)} missing, config.json asks for it`
 }
 
 /** What to say of names that would be right with more or less before them, as wrappers and parts of a model are saved. */
@@ -150,12 +198,8 @@ function strangePrefix(missing: string[], unknown: string[]): string | null {
   return null
 }
 
-function checkShape(tensor: CheckpointTensor, expected: number[]): void {
-  if (tensor.shape.join() !== expected.join()) {
-    throw new CheckpointError(
-      `${tensor.file}: ${quote(tensor.name)} has shape [${excerpt(tensor.shape.join(', '))}], expected [${expected.join(', ')}] by config.json`,
-    )
-  }
+function shapeSentence({ file, name, shape }: CheckpointTensor, expected: number[]): string {
+  return `${file}: ${quote(name)} has shape [${excerpt(shape.join(', '))}], expected [${expected.join(', ')}] by config.json`
 }
 
 function listed(names: string[]): string {

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
 import { ExpertStack, type StoredTensor, TensorSpec } from '../model/tensor-spec.ts'
-import { leaves } from '../model/tree.ts'
+import { leaves, mapLeaves } from '../model/tree.ts'
 import type { WeightTable } from '../model/weight-table.ts'
 import {
   cutExperts,
@@ -15,12 +15,19 @@ import { product, sum } from '../sums.ts'
 /** Called after each tensor of a file with the share (0..1) of the weights that has been read. */
 export type LoadProgress = (share: number) => void
 
-/** Where the numbers of stored tensors come from. */
-export interface WeightSource {
-  /** Whether a layer's experts come in one tensor a matrix, or each in its own. */
-  stacked: boolean
-  /** Fills `target` with a tensor's numbers, or those of one entry along its first axis. */
-  read(tensor: StoredTensor, target: Float32Array, entry?: number): void
+/** Fills `target` with the numbers of the stored tensors that one of the model's is made of, one after the other. */
+export type WeightSource = (spec: TensorSpec, target: Float32Array) => void
+
+/** A source that has each stored tensor by itself. */
+export function eachStored(read: (tensor: StoredTensor, target: Float32Array) => void): WeightSource {
+  return ({ stored }, target) => {
+    let end = 0
+    for (const tensor of stored) {
+      const begin = end
+      end += product(tensor.shape)
+      read(tensor, target.subarray(begin, end))
+    }
+  }
 }
 
 export interface PackOptions {
@@ -62,18 +69,17 @@ function numbersToShare(count: number): Float32Array {
 }
 
 /** Each expert as a part of the host's numbers. */
-function partsOf(stacked: StackedExperts): ExpertWeights[] {
-  const parts = (stack: tf.Tensor3D) => {
-    const [count, ...shape] = stack.shape
-    const values = stack.dataSync()
-    const length = product(shape)
-    return Array.from({ length: count }, (_, e) => ({
-      weight: tf.tensor<tf.Rank.R2>(values.subarray(e * length, (e + 1) * length), shape),
-      bias: null,
-    }))
-  }
-  const [gateUps, downs] = [stacked.gateUp, stacked.down].map(parts)
-  return gateUps.map((gateUp, e) => ({ gateUp, down: downs[e] }))
+function entriesOf(stacked: StackedExperts): ExpertWeights[] {
+  const [count] = stacked.gateUp.weight.shape
+  return Array.from(
+    { length: count },
+    (_, e) =>
+      mapLeaves<tf.Tensor>(stacked, (stack) => {
+        const shape = stack.shape.slice(1)
+        const length = product(shape)
+        return tf.tensor(stack.dataSync().subarray(e * length, (e + 1) * length), shape)
+      }) as ExpertWeights,
+  )
 }
 
 /** Turns the table's entries into tensors of the device, and remembers them in case a later one fails. */
@@ -103,9 +109,10 @@ class Packer {
     tf.dispose(this.made)
   }
 
-  private tensor({ stored, shape, size, packing }: TensorSpec): tf.Tensor | Float32Array {
+  private tensor(spec: TensorSpec): tf.Tensor | Float32Array {
+    const { shape, size, packing } = spec
     const values = numbersToShare(size)
-    this.fill(values, stored)
+    this.fill(values, spec)
     if (packing === 'host') return values
     if (packing === 'joined') return this.keep(tf.tensor(values, shape))
     // Transposing on the device also uploads now, so that the host's copy can go.
@@ -118,52 +125,30 @@ class Packer {
 
   /** In one piece of memory where the device can cut it without copying, else one by one. */
   private experts(stack: ExpertStack): Pick<MoeWeights, 'experts' | 'stacked'> {
-    if (backend().cutsShareMemory) {
-      const stacked = { gateUp: this.stack(stack, 'gateUp'), down: this.stack(stack, 'down') }
-      // Cutting also uploads the stacks now, so that the host's copies can go.
-      const experts = this.onHost ? partsOf(stacked) : cutExperts(stacked)
-      for (const { gateUp, down } of experts) for (const { weight } of [gateUp, down]) this.keep(weight)
-      return { experts, stacked }
+    if (!backend().cutsShareMemory) {
+      return {
+        experts: Array.from({ length: stack.count }, (_, e) => this.tree(stack.each(e)) as ExpertWeights),
+      }
     }
-    const experts = Array.from({ length: stack.count }, (_, e) =>
-      this.source.stacked ? this.entry(stack, e) : (this.tree(stack.each(e)) as ExpertWeights),
-    )
-    return { experts }
-  }
-
-  /** One matrix of all experts [E, out, in]. */
-  private stack(stack: ExpertStack, part: 'gateUp' | 'down'): tf.Tensor3D {
-    const { stored, shape, size } = stack.whole[part].weight
-    const values = numbersToShare(size)
-    if (this.source.stacked) this.fill(values, stored)
-    else {
+    const all = Array.from({ length: stack.count }, (_, e) => new Map(leaves<TensorSpec>(stack.each(e))))
+    const stacked = mapLeaves<TensorSpec>(stack.whole, ({ shape, size }, path) => {
+      const values = numbersToShare(size)
       const length = size / stack.count
-      for (let e = 0; e < stack.count; e++)
-        this.fill(values.subarray(e * length, (e + 1) * length), stack.each(e)[part].weight.stored)
-    }
-    return this.keep(tf.tensor<tf.Rank.R3>(values, shape as [number, number, number]))
+      all.forEach((each, e) => {
+        this.fill(values.subarray(e * length, (e + 1) * length), each.get(path) as TensorSpec)
+      })
+      return this.keep(tf.tensor(values, shape))
+    }) as StackedExperts
+    // Cutting also uploads the stacks now, so that the host's copies can go.
+    const experts = this.onHost ? entriesOf(stacked) : cutExperts(stacked)
+    for (const [, tensor] of leaves<tf.Tensor>(experts)) this.keep(tensor)
+    return { experts, stacked }
   }
 
-  /** One expert out of stored stacks. */
-  private entry({ whole }: ExpertStack, e: number): ExpertWeights {
-    const cut = ({ stored: [tensor], shape: [, ...shape] }: TensorSpec) => {
-      const values = numbersToShare(product(shape))
-      this.fill(values, [tensor], e)
-      return { weight: this.keep(tf.tensor<tf.Rank.R2>(values, shape as [number, number])), bias: null }
-    }
-    return { gateUp: cut(whole.gateUp.weight), down: cut(whole.down.weight) }
-  }
-
-  /** The numbers of tensors (or of one entry of each), one after the other. */
-  private fill(target: Float32Array, tensors: StoredTensor[], entry?: number): void {
-    let end = 0
-    for (const tensor of tensors) {
-      const begin = end
-      end += product(entry === undefined ? tensor.shape : tensor.shape.slice(1))
-      this.source.read(tensor, target.subarray(begin, end), entry)
-      this.readValues += end - begin
-      this.onProgress(this.readValues / this.totalValues)
-    }
+  private fill(target: Float32Array, spec: TensorSpec): void {
+    this.source(spec, target)
+    this.readValues += target.length
+    this.onProgress(this.readValues / this.totalValues)
   }
 
   private keep<T extends tf.Tensor>(tensor: T): T {

@@ -23,6 +23,8 @@ export interface CheckpointTensor {
   read(target?: Float32Array): Float32Array
   /** Elements `[start, start + count)` of the leading dimension: `[count, ...shape.slice(1)]`, as `read` gives them. */
   readSlice(start: number, count: number, target?: Float32Array): Float32Array
+  /** Bytes `[offset, offset + count)` as they are in the file. */
+  raw(offset: number, count: number): Uint8Array
 }
 
 /** An open safetensors file: the header in memory, the data where it was. */
@@ -119,6 +121,12 @@ class StoredTensor implements CheckpointTensor {
     }
     const rowBytes = rows === 0 ? 0 : this.bytes / rows
     return this.readElements(start * rowBytes, count * rowBytes, target)
+  }
+
+  raw(offset: number, count: number): Uint8Array {
+    const bytes = new Uint8Array(count)
+    this.reader.read(bytes, this.position + offset)
+    return bytes
   }
 
   private get where(): string {

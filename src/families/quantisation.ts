@@ -1,0 +1,29 @@
+import { z } from 'zod'
+import { isJsonObject } from '../checks.ts'
+import { ConfigError } from '../errors.ts'
+import { shown } from '../text/foreign.ts'
+import { parseFields } from './fields.ts'
+import { positiveInt } from './schema.ts'
+
+/** How a checkpoint's matrices are quantised. They are widened to float32 when they are read. */
+export type Quantisation = { method: 'fp8'; block: [rows: number, columns: number] } | { method: 'mxfp4' }
+
+const fp8 = z.looseObject({
+  quantization_config: z.looseObject({ weight_block_size: z.tuple([positiveInt, positiveInt]) }),
+})
+
+/** GPTQ, AWQ and others name themselves too, and are not read. @throws ConfigError naming `file` and the field */
+export function quantisationOf(json: Record<string, unknown>, file: string): Quantisation | null {
+  const field = ['quantization_config', 'compression_config'].find((name) => json[name] != null)
+  if (!field) return null
+  const settings = json[field]
+  const method = isJsonObject(settings) ? settings.quant_method : undefined
+  if (field === 'quantization_config' && method === 'mxfp4') return { method }
+  if (field === 'quantization_config' && method === 'fp8') {
+    return { method, block: parseFields(fp8, json, file).quantization_config.weight_block_size }
+  }
+  const [where, value] = method === undefined ? [field, settings] : [`${field}.quant_method`, method]
+  throw new ConfigError(
+    `${file}: "${where}" is ${shown(value)}, expected weights that are not quantised, fp8 in blocks, or mxfp4`,
+  )
+}
