@@ -109,7 +109,12 @@ export function differencesOf(a: BenchReport, b: BenchReport) {
   })
 }
 
-function factsOf({ conditions, model, interrupted }: BenchReport): [matters: boolean, what: string, Fact][] {
+function factsOf({
+  version,
+  conditions,
+  model,
+  interrupted,
+}: BenchReport): [matters: boolean, what: string, Fact][] {
   const { runtime, machine } = conditions
   return [
     [true, 'device', runtime.device],
@@ -124,6 +129,8 @@ function factsOf({ conditions, model, interrupted }: BenchReport): [matters: boo
     [true, 'TensorFloat-32', conditions.tf32],
     [true, 'frequency governor', conditions.governor],
     [true, 'preset', conditions.preset],
+    [true, 'weights', conditions.dtype],
+    [true, 'sets of weights that calls take turns on', version === 2 ? 'one' : 'several'],
     [true, 'model', model.name],
     [true, 'seed', conditions.seed],
     [false, 'interrupted', interrupted],

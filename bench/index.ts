@@ -1,11 +1,7 @@
+import { median } from 'd3-array'
 import { flopsPerToken, weightBytesPerToken } from '../src/cost/index.ts'
 import { countParameters } from '../src/cost/parameters.ts'
-import {
-  type MachineReadings,
-  measureMachine,
-  type RuntimeReport,
-  startRuntime,
-} from '../src/device/index.ts'
+import { cacheBytes, MachineReader, type RuntimeReport, startRuntime } from '../src/device/index.ts'
 import { gigabytes, type MemoryLimit, memoryLimit, memoryProblem } from '../src/device/memory.ts'
 import { InputError } from '../src/errors.ts'
 import { type LoadedModel, loadModel } from '../src/load-model.ts'
@@ -16,8 +12,9 @@ import { MeasuredModel } from './cases/measured-model.ts'
 import { caseBytes, layerBytes } from './cases/memory.ts'
 import { benchText } from './cases/model-text.ts'
 import { Layers, layerFacts } from './cases/random-layer.ts'
+import { halfProduct } from './cases/recorded-layer.ts'
+import { checkGpu } from './check-gpu.ts'
 import { gitCommit, governor, loadAverage, usesTf32 } from './conditions.ts'
-import { checkGpu } from './gpu.ts'
 import type { LayerChoice } from './like.ts'
 import type { BenchHooks, BenchOptions } from './options.ts'
 import { measurePeers } from './peers/measure.ts'
@@ -32,6 +29,8 @@ import {
   type Conditions,
   type LayerDims,
   type ModelFacts,
+  type PeerOutcome,
+  type Reading,
 } from './schema.ts'
 import { type Findings, makeTasks } from './tasks.ts'
 
@@ -48,12 +47,15 @@ const METHOD: Conditions['method'] = {
   reading: `every call ends by reading its result; of a result of more than ${READ_WHOLE_UP_TO} values, a sum over all of it`,
 }
 
+/** What one reading of the machine between two cases may take. */
+const READING_SECONDS = 0.1
+
 /** What stands before the first case. */
 interface Started {
+  begun: number
   date: Date
   load: number | null
   runtime: RuntimeReport
-  machine: MachineReadings
   memory: MemoryLimit
   layer: LayerChoice
 }
@@ -63,97 +65,141 @@ interface Started {
  * @throws InputError, CheckpointError, ConfigError or DeviceError, each one sentence
  */
 export async function runBench(options: BenchOptions, hooks: BenchHooks): Promise<BenchReport> {
-  const begun = performance.now()
   const started = await start(options, hooks)
   hooks.onProgress(0, 'loading the model')
   const { device } = started.runtime
   const onProgress = (share: number) => hooks.onProgress(0, `loading the model, ${Math.floor(100 * share)} %`)
   const model = await loadModel(options.model, { device, executor: options.executor, onProgress })
+  const reader = new MachineReader(options.dtype === 'float32' ? undefined : halfProduct(options.dtype))
   try {
-    return await measure(options, hooks, started, model, begun)
+    return await measure(options, hooks, started, model, reader)
   } finally {
+    reader.dispose()
     model.dispose()
   }
 }
 
 async function start(options: BenchOptions, hooks: BenchHooks): Promise<Started> {
+  const begun = performance.now()
   const date = new Date()
   const load = loadAverage()
-  const preset = PRESET_PLANS[options.preset]
   hooks.onProgress(0, 'starting the device')
   const { report: runtime } = await startRuntime({ device: options.device, debug: options.debug })
-  if (options.preset === 'gpu') checkGpu(runtime, options.device)
+  if (options.preset.startsWith('gpu')) checkGpu(runtime, options.device, options.preset)
   const memory = hooks.memory ?? memoryLimit(runtime)
   if (options.layer) checkLayer(options.layer.dims, memory)
+  const preset = PRESET_PLANS[options.preset]
   const layer = options.layer ?? { dims: preset.layer, source: `the preset ${options.preset}` }
   checkTokens(options.tokens ?? [], layer.dims, memory)
-  hooks.onProgress(0, 'reading the machine')
-  const machine = await measureMachine(options.preset === 'quick' ? 0.5 : 1)
-  return { date, load, runtime, machine, memory, layer }
+  return { begun, date, load, runtime, memory, layer }
 }
 
 async function measure(
   options: BenchOptions,
   hooks: BenchHooks,
-  { date, load, runtime, machine, memory, layer }: Started,
+  started: Started,
   loaded: LoadedModel,
-  begun: number,
+  reader: MachineReader,
 ): Promise<BenchReport> {
+  const { runtime, memory, layer } = started
   const { config, tokenizer, weights } = loaded
   if (mixturesOf(config.layers).length === 0) {
     throw new InputError(`${loaded.dir}: has no layer with experts, so there is no dispatch to compare`)
   }
   const preset = { ...PRESET_PLANS[options.preset], ...hooks.extent }
   const { signal, limits, onDeath } = hooks
-  const { only = null } = options
+  const { only = null, dtype } = options
   const { dims } = layer
   const tokens = options.tokens ?? preset.tokens
+  hooks.onProgress(0, 'reading the machine')
+  const readings: Reading[] = []
+  const readAgain = async (after: string) => {
+    const found = await reader.read(READING_SECONDS)
+    readings.push({ ...found, after })
+    return found
+  }
+  const machine = await readAgain('')
+  const cache = { cacheBytes: cacheBytes(runtime.device === 'cuda'), machine }
   const plan = makePlan(preset, { ...layer, tokens, only }, config)
-  const executors = executorsFor(runtime.backend, options.executor, preset)
+  const executors = executorsFor(runtime.backend, options, preset)
   const text = await benchText(config, tokenizer, SEED)
-  const model = new MeasuredModel(config, weights)
-  const layers = new Layers(dims, SEED, memory)
-  const made = { model, text, layers, executors, twins: preset.twins, seed: SEED }
+  const model = new MeasuredModel(config, weights, dtype)
+  const layers = new Layers(dims, SEED, memory, cache)
+  const made = { model, text, layers, executors, twins: preset.twins, dtype, seed: SEED }
   const findings: Findings = { rows: [], breakdown: [], capacity: [], loading: null, tracing: null }
+  const commit = await gitCommit()
+  const reportOf = (interrupted: boolean, peers: PeerOutcome[]): BenchReport => {
+    const { rows, ...found } = findings
+    const conditions: Conditions = {
+      runtime,
+      preset: options.preset,
+      dtype,
+      tf32: usesTf32(runtime),
+      executor: executors[0],
+      machine: typical(readings),
+      cacheBytes: cache.cacheBytes,
+      commit,
+      loadAverage: started.load,
+      governor: governor(),
+      secondsPlanned: preset.seconds,
+      seed: SEED,
+      method: METHOD,
+    }
+    const subject = { dims, executor: executors[0], machine: conditions.machine }
+    return {
+      format: 'tinymoe-bench',
+      version: BENCH_VERSION,
+      date: started.date.toISOString(),
+      interrupted,
+      seconds: (performance.now() - started.begun) / 1000,
+      conclusion: conclude(rows, subject),
+      conditions,
+      model: modelFacts(loaded, longestContext(plan), text.source),
+      layer: layerFacts(dims, layer.source),
+      rows,
+      sweeps: plan.sweeps,
+      ...found,
+      peers,
+      assertion: options.assertFactor === null ? null : judge(rows, options.assertFactor, subject),
+      readings,
+    }
+  }
   try {
-    const bench = { preset, plan, loaded, made, machine, memory, only, signal, onDeath, limits }
-    await runAll(makeTasks(bench, findings), preset.seconds, hooks, begun)
+    const last = () => readings[readings.length - 1]
+    const bench = {
+      preset,
+      plan,
+      loaded,
+      made,
+      machine: last,
+      readAgain,
+      memory,
+      only,
+      signal,
+      onDeath,
+      limits,
+    }
+    await runAll(makeTasks(bench, findings), preset.seconds, hooks, started.begun, () =>
+      hooks.onPart?.(reportOf(true, [])),
+    )
   } finally {
     layers.dispose()
     model.dispose()
   }
   const work = { dims, tokens: plan.layers.length > 0 ? tokens : [], model: loaded, plan, seed: SEED }
   const peers = signal.aborted ? [] : await measurePeers(options, work, hooks)
-  const { rows, ...found } = findings
-  const subject = { dims, executor: executors[0] }
+  return reportOf(signal.aborted, peers)
+}
+
+/** The median of each reading. */
+function typical(readings: Reading[]): Conditions['machine'] {
+  const [{ matmulSize, vectorBytes }] = readings
+  const medianOf = (name: 'matmulGflops' | 'memoryGbPerS') => median(readings, (reading) => reading[name])!
   return {
-    format: 'tinymoe-bench',
-    version: BENCH_VERSION,
-    date: date.toISOString(),
-    interrupted: signal.aborted,
-    seconds: (performance.now() - begun) / 1000,
-    conclusion: conclude(rows, subject),
-    conditions: {
-      runtime,
-      preset: options.preset,
-      dtype: 'float32',
-      tf32: usesTf32(runtime),
-      executor: executors[0],
-      machine,
-      commit: await gitCommit(),
-      loadAverage: load,
-      governor: governor(),
-      secondsPlanned: preset.seconds,
-      seed: SEED,
-      method: METHOD,
-    },
-    model: modelFacts(loaded, longestContext(plan), text.source),
-    layer: layerFacts(dims, layer.source),
-    rows,
-    sweeps: plan.sweeps,
-    ...found,
-    peers,
-    assertion: options.assertFactor === null ? null : judge(rows, options.assertFactor, subject),
+    matmulGflops: medianOf('matmulGflops'),
+    memoryGbPerS: medianOf('memoryGbPerS'),
+    matmulSize,
+    vectorBytes,
   }
 }
 
@@ -162,12 +208,13 @@ async function runAll(
   seconds: number | null,
   { signal, onProgress, onNotice }: BenchHooks,
   begun: number,
+  onDone: () => void,
 ): Promise<void> {
   if (seconds === null) {
     onNotice?.(`${tasks.length} tasks, at most about ${Math.ceil(mostSeconds(tasks) / 60)} minutes`)
   }
   const end = seconds === null ? null : begun + 1000 * seconds * (1 - RESERVE)
-  await runTasks(tasks, { end, signal, onProgress })
+  await runTasks(tasks, { end, signal, onProgress, onDone })
 }
 
 /** Of the model's cases; without any, what decode would find. */

@@ -16,7 +16,10 @@ export interface MeasureOptions {
   limits: SamplingLimits
   /** What the fewest samples may take: of dense and sparse of the first executor, and of all. A variant beyond it is left out. */
   most: { tellingMs: number; allMs: number }
+  /** As read before the case. */
   machine: MachineReadings
+  /** Reads it once more behind the case: shares in rows are of the mean of both. */
+  readAgain?(): Promise<MachineReadings>
   memory: MemoryLimit
   seed: number
   signal: AbortSignal
@@ -48,13 +51,24 @@ export async function measureCase(work: Case, options: MeasureOptions): Promise<
       0.5,
     )
     const measured = { readMs, warmupRounds, warmupStable: stable }
+    const around = meanOf(machine, (await options.readAgain?.()) ?? machine)
     const rows = tried.map((one) => {
       const own = one.open ? samples[opened.indexOf(one.open)] : []
-      return rowOf(work, one, own, measured, machine)
+      return rowOf(work, one, own, measured, around)
     })
     return withSpeedups(rows, options.seed)
   } finally {
     for (const { open } of tried) open?.dispose()
+  }
+}
+
+function meanOf(
+  a: MachineReadings,
+  b: MachineReadings,
+): Pick<MachineReadings, 'matmulGflops' | 'memoryGbPerS'> {
+  return {
+    matmulGflops: (a.matmulGflops + b.matmulGflops) / 2,
+    memoryGbPerS: (a.memoryGbPerS + b.memoryGbPerS) / 2,
   }
 }
 
@@ -142,7 +156,7 @@ function rowOf(
   { variant, flopsCounted: counted, skipped }: Tried,
   samples: number[],
   measured: Pick<Row, 'readMs' | 'warmupRounds' | 'warmupStable'>,
-  machine?: MachineReadings,
+  machine?: ReturnType<typeof meanOf>,
 ): Row {
   const { dispatch, executor, idealSpeedup, weightBytes } = variant
   const { group, kind, routing, dims, tokens, batch, context, callsPerRun } = work
@@ -183,6 +197,8 @@ function rowOf(
     ...measured,
     samplesMs,
     skipped,
+    weightSets: variant.weightSets,
+    fromCache: work.fromCache,
   }
 }
 

@@ -1,8 +1,9 @@
+import type { Dtype } from '../src/backend/dtypes.ts'
 import type { MemoryLimit } from '../src/device/memory.ts'
 import type { Executor } from '../src/model/ways.ts'
 import type { LayerChoice } from './like.ts'
 import type { PresetPlan } from './presets.ts'
-import type { CaseKind, Preset } from './schema.ts'
+import type { BenchReport, CaseKind, Preset } from './schema.ts'
 import type { SamplingLimits } from './timing.ts'
 
 export interface BenchOptions {
@@ -11,6 +12,8 @@ export interface BenchOptions {
   preset: Preset
   /** A checkpoint directory. */
   model: string
+  /** What weights are multiplied in, by recorded graphs. */
+  dtype: Dtype
   /** How forwards and layers run; left out: both ways where the device has both. */
   executor?: Executor
   /** The one kind of case to measure; left out: all. */
@@ -32,6 +35,8 @@ export interface BenchHooks {
   signal: AbortSignal
   /** Told what comes next, with the share (0..1) of the time that is gone. */
   onProgress(share: number, what: string): void
+  /** Given what is known so far behind each case, so that a run that is cut off still says something. */
+  onPart?(report: BenchReport): void
   /** Told before a long run how long it will take. */
   onNotice?(text: string): void
   /** Told of a child process that a signal ended. */

@@ -8,7 +8,7 @@ import { checkOutputs } from '../src/script/outputs.ts'
 import { runScript } from '../src/script/run.ts'
 import { plotElement, svgFile } from '../src/text/plot.ts'
 import { readReport } from './read-report.ts'
-import { EXECUTOR_WORDS, isCompared, plannedSweep } from './report/select.ts'
+import { allowedAmong, EXECUTOR_WORDS, isCompared, plannedSweep } from './report/select.ts'
 import type { BenchReport } from './schema.ts'
 
 /*
@@ -16,7 +16,7 @@ import type { BenchReport } from './schema.ts'
  * The background is transparent and every colour is of middle lightness, so that it reads on a light and a dark page.
  */
 
-const COLORS = { sparse: '#1f77b4', gather: '#c25e00', line: '#7d8590' }
+const COLORS = { sparse: '#1f77b4', gather: '#c25e00', line: '#7d8590', allowed: '#2f9e6e' }
 const SIZE = { width: 720, height: 370, marginTop: 82, marginBottom: 40, marginLeft: 48, marginRight: 92 }
 /** Pixels of a bar that its number fits into. */
 const NUMBER_HEIGHT = 22
@@ -26,9 +26,13 @@ export function speedupPicture(report: BenchReport): string {
   const sweep = plannedSweep(report).filter(({ dispatch }) => dispatch === 'sparse' || dispatch === 'gather')
   const tokens = [...new Set(sweep.map((row) => row.tokens))].sort((a, b) => a - b)
   const bars = sweep.filter(isCompared).map((row) => ({ ...row, end: row.speedupHigh ?? row.speedup }))
+  const allowed = sweep.flatMap((row) => {
+    const most = row.dispatch === 'sparse' ? allowedAmong(report.rows, row, report.conditions.machine) : null
+    return most === null ? [] : [{ tokens: row.tokens, most }]
+  })
   const empty = tokens.filter((T) => !bars.some((bar) => bar.tokens === T))
   const ideal = report.layer.E / report.layer.K
-  const top = 1.1 * Math.max(ideal, ...bars.map(({ end }) => end))
+  const top = 1.1 * Math.max(ideal, ...allowed.map(({ most }) => most), ...bars.map(({ end }) => end))
   const pixels = (SIZE.height - SIZE.marginTop - SIZE.marginBottom) / top
   const isTall = ({ speedup }: (typeof bars)[number]) => speedup * pixels >= NUMBER_HEIGHT
   const fx = 'tokens'
@@ -56,6 +60,7 @@ export function speedupPicture(report: BenchReport): string {
       marks: [
         Plot.barY(bars, { ...at, y: 'speedup', fill: ({ dispatch }) => COLORS[dispatch as 'sparse'] }),
         Plot.ruleY([1, ideal], line),
+        Plot.tickY(allowed, { fx, y: 'most', stroke: COLORS.allowed, strokeWidth: 3 }),
         Plot.ruleX(
           bars.filter(({ speedupLow }) => speedupLow !== null),
           { ...at, y1: 'speedupLow', y2: 'speedupHigh', stroke: COLORS.line, strokeWidth: 2 },
@@ -86,7 +91,7 @@ function words(
   ideal: number,
   top: number,
 ): Plot.Markish[] {
-  const { runtime, executor } = conditions
+  const { runtime, executor, dtype } = conditions
   const { D, H, E, K } = layer
   const above = {
     fx: () => tokens[0],
@@ -103,8 +108,8 @@ function words(
     fill: 'currentColor',
   } as const
   const title = `Times as fast as running every expert: one layer, E = ${E}, K = ${K}, on T tokens`
-  const what = `D = ${D}, H = ${H}, float32, ${EXECUTOR_WORDS[executor]}; lines at the bars: 95 % intervals`
-  const where = `${runtime.deviceName ?? runtime.device}, ${runtime.threads} threads, ${date.slice(0, 10)}`
+  const what = `D = ${D}, H = ${H}, ${dtype}, ${EXECUTOR_WORDS[executor]}; lines at the bars: 95 % intervals`
+  const where = `${runtime.deviceName ?? runtime.device}, ${runtime.threads} threads, ${date.slice(0, 10)}; green: all that its arithmetic and memory allow`
   // Where no line has its name.
   const free = ideal > top / 2 ? (1 + ideal) / 2 : (ideal + top) / 2
   return [
@@ -113,8 +118,13 @@ function words(
     Plot.text([where], { ...above, dy: -32 }),
     Plot.text([1], { ...right, y: () => 1, text: () => 'dense 1x' }),
     Plot.text([ideal], { ...right, y: () => ideal, text: () => `ideal ${Number(ideal.toFixed(2))}x` }),
-    ...(['sparse', 'gather'] as const).map((name, i) =>
-      Plot.text([`■ ${name}`], { ...right, y: () => free, dy: -11 + 22 * i, fill: COLORS[name] }),
+    ...(['sparse', 'gather', 'allowed'] as const).map((name, i) =>
+      Plot.text([name === 'allowed' ? '━ allowed' : `■ ${name}`], {
+        ...right,
+        y: () => free,
+        dy: -22 + 22 * i,
+        fill: COLORS[name],
+      }),
     ),
   ]
 }

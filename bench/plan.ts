@@ -1,8 +1,10 @@
+import { InputError } from '../src/errors.ts'
 import type { ModelConfig } from '../src/model/config.ts'
 import type { Executor } from '../src/model/ways.ts'
 import { layerGroup, type PlannedLayer } from './cases/layer.ts'
 import { DECODE_STEPS, modelGroup, type PlannedModel, UNTIMED_STEPS } from './cases/model.ts'
 import type { LayerSizes } from './like.ts'
+import type { BenchOptions } from './options.ts'
 import type { PresetPlan } from './presets.ts'
 import type { Axis, CaseKind, LayerDims, Sweep } from './schema.ts'
 
@@ -33,14 +35,14 @@ export function makePlan(preset: PresetPlan, asked: Asked, config: ModelConfig):
   const sideTokens = Math.max(...tokens.filter((T) => T <= preset.sideTokens), Math.min(...tokens))
   const layers = new Map<string, PlannedLayer>()
   const add = (planned: PlannedLayer) => {
-    const group = layerGroup(planned.dims, planned.T, planned.routing)
+    const group = layerGroup(planned.dims, planned.T, planned.routing, planned.fromCache)
     if (!layers.has(group)) layers.set(group, planned)
     return group
   }
-  const layerSweeps = only === null || only === 'layer' ? sweepsOfLayer(preset, asked, sideTokens, add) : []
+  const kinds = preset.kinds.filter((kind) => only === null || only === kind)
+  const layerSweeps = kinds.includes('layer') ? sweepsOfLayer(preset, asked, sideTokens, add) : []
   const size = contextFor(preset, config)
-  const kinds = (['prefill', 'decode'] as const).filter((kind) => only === null || only === kind)
-  const ofModel = kinds.map((kind) => casesOfModel(kind, preset, size, config))
+  const ofModel = kinds.flatMap((kind) => (kind === 'layer' ? [] : casesOfModel(kind, preset, size, config)))
   return {
     layers: [...layers.values()],
     models: ofModel.flatMap(({ models }) => models),
@@ -61,7 +63,14 @@ function sweepsOfLayer(
   sideTokens: number,
   add: (planned: PlannedLayer) => string,
 ): Sweep[] {
-  const plain = { dims, T: sideTokens, routing: 'real', twins: false, inGrid: false } as const
+  const plain = {
+    dims,
+    T: sideTokens,
+    routing: 'real',
+    twins: false,
+    inGrid: false,
+    fromCache: false,
+  } as const
   const sweep = (axis: Axis, planned: PlannedLayer[]): Sweep => ({
     kind: 'layer',
     axis,
@@ -77,6 +86,7 @@ function sweepsOfLayer(
       .map((value) => ({ ...plain, dims: { ...dims, [axis]: value } }))
       .filter((planned) => isLayer(planned.dims))
   }
+  if (preset.fromCache) add({ ...plain, T: Math.min(...tokens), fromCache: true })
   const grid = (preset.grid ? combinations(preset.grid) : []).map((combined) => ({
     ...plain,
     ...combined,
@@ -131,13 +141,15 @@ function casesOfModel(
   }
 }
 
-/** The executors to measure by, the usual one first; or the one that was asked for. */
+/** The executors to measure by, the usual one first; or the one that was asked for. Op by op all is float32. */
 export function executorsFor(
   backend: string,
-  asked: Executor | undefined,
+  { executor, dtype }: Pick<BenchOptions, 'executor' | 'dtype'>,
   { bothExecutors }: Pick<PresetPlan, 'bothExecutors'>,
 ): Executor[] {
-  if (asked) return [asked]
+  if (dtype !== 'float32' && (executor === 'eager' || backend !== 'tensorflow'))
+    throw new InputError(`--dtype ${dtype}: only recorded graphs on TensorFlow multiply in half precision`)
+  if (executor) return [executor]
   if (backend !== 'tensorflow') return ['eager']
-  return bothExecutors ? ['recorded', 'eager'] : ['recorded']
+  return bothExecutors && dtype === 'float32' ? ['recorded', 'eager'] : ['recorded']
 }

@@ -1,4 +1,4 @@
-import type { LayerDims, Preset, RoutingKind } from './schema.ts'
+import { CASE_KINDS, type CaseKind, type LayerDims, type Preset, type RoutingKind } from './schema.ts'
 import type { SamplingLimits } from './timing.ts'
 
 /** What a preset measures. */
@@ -13,8 +13,13 @@ export interface PresetPlan {
   /** What E, D and H are multiplied with, one at a time, and the K to try. */
   sides: { E: number[]; D: number[]; H: number[]; K: number[] }
   routings: RoutingKind[]
+  /** The least T of the sweep once more, each call behind another like it. */
+  fromCache: boolean
   /** Every combination of these, where a preset has the time. */
   grid: { T: number[]; E: number[]; K: number[]; D: number[]; H: number[] } | null
+  kinds: readonly CaseKind[]
+  /** Parts, capacity, loading and tracing too. */
+  details: boolean
   /** Recorded and eager, where the device has both; else only the usual one. */
   bothExecutors: boolean
   twins: boolean
@@ -38,7 +43,10 @@ const DEFAULT: PresetPlan = {
   sideTokens: 256,
   sides: { E: [1 / 4, 1 / 2, 2, 4], D: [1 / 2, 2], H: [1 / 2, 2], K: [1, 4, 8] },
   routings: ['uniform', 'worst'],
+  fromCache: true,
   grid: null,
+  kinds: CASE_KINDS,
+  details: true,
   bothExecutors: true,
   twins: true,
   batches: [1, 4, 8],
@@ -82,7 +90,25 @@ export const PRESET_PLANS: Record<Preset, PresetPlan> = {
     sides: { E: [2, 4], D: [1 / 2], H: [1 / 4], K: [1, 4] },
     batches: [1, 8, 64],
     contexts: [512],
+    fromCache: false, // no card's cache holds such weights
     capacity: { factors: FACTORS, routings: ['real'] },
+  },
+  'gpu-smoke': {
+    ...DEFAULT,
+    seconds: 170,
+    layer: { D: 4096, H: 14336, E: 8, K: 2 },
+    tokens: [1, 64, 4096],
+    sideTokens: 4096,
+    sides: NO_SIDES,
+    routings: [],
+    fromCache: false,
+    bothExecutors: false,
+    twins: false,
+    batches: [1],
+    contexts: [],
+    kinds: ['layer', 'decode'],
+    details: false,
+    sampling: { minSamples: 5, maxSamples: 50 },
   },
 }
 

@@ -25,6 +25,8 @@ export interface Schedule {
   end: number | null
   signal: AbortSignal
   onProgress(share: number, what: string): void
+  /** Called behind each task. */
+  onDone?(): void
   now?: () => number
 }
 
@@ -33,7 +35,7 @@ export interface Schedule {
  * leaves over is spread over those after it.
  */
 export async function runTasks(tasks: Task[], schedule: Schedule): Promise<void> {
-  const { end, signal, onProgress, now = () => performance.now() } = schedule
+  const { end, signal, onProgress, onDone, now = () => performance.now() } = schedule
   const all = secondsOf(tasks)
   for (const [i, task] of tasks.entries()) {
     if (signal.aborted) return
@@ -47,6 +49,7 @@ export async function runTasks(tasks: Task[], schedule: Schedule): Promise<void>
     }
     const budgetMs = Math.min(most, (left * task.seconds) / ahead)
     await task.run({ budgetMs, mostMs: Math.max(budgetMs, Math.min(2 * most, TELLING_SHARE * left)) })
+    onDone?.()
   }
 }
 

@@ -1,12 +1,13 @@
 import { z } from 'zod'
+import { DTYPES } from '../src/backend/dtypes.ts'
 import { DEVICES } from '../src/device/types.ts'
 import { DISPATCHES, EXECUTORS } from '../src/model/ways.ts'
 
-/** Raised when a reader of the old form could misread the new one. */
-export const BENCH_VERSION = 2
+/** Raised when a reader of the old form could misread the new one. Version 2 had the same weights at every call of a case. */
+export const BENCH_VERSION = 3
 
 /** How much is measured and for how long. */
-export const PRESETS = ['quick', 'default', 'full', 'gpu'] as const
+export const PRESETS = ['quick', 'default', 'full', 'gpu', 'gpu-smoke'] as const
 export type Preset = (typeof PRESETS)[number]
 
 export const CASE_KINDS = ['prefill', 'decode', 'layer'] as const
@@ -102,6 +103,10 @@ const row = z.object({
   warmupStable: z.boolean(),
   samplesMs: z.array(time).describe('every timed call, in order'),
   skipped: text.nullable().describe('why there are no times'),
+  weightSets: count
+    .default(1)
+    .describe('sets of weights that calls take turns on; 1: the same at every call'),
+  fromCache: z.boolean().default(false).describe('each call runs right behind another like it'),
 })
 
 /** Sparse dispatch of one layer, op by op, with a read after each part. Medians. */
@@ -204,21 +209,30 @@ const runtime = z.object({
   threadsReason: text.optional(),
 })
 
+const machine = z.object({
+  matmulGflops: z.number(),
+  memoryGbPerS: z.number(),
+  matmulSize: count,
+  vectorBytes: count,
+})
+
+/** What the machine did between two cases; the shares of a row are of the mean of the readings before and after its case. */
+const reading = machine.extend({ after: text.describe('the case before it, empty at the start') })
+
 const method = z.object({ outliers: text, interval: text, reading: text })
 
 const conditions = z.object({
   runtime,
   preset: z.enum(PRESETS),
-  dtype: z.literal('float32'),
+  dtype: z.enum(DTYPES).describe('what weights are multiplied in'),
   /** Whether float32 products may be computed with 10-bit mantissas (TensorFloat-32). */
   tf32: z.boolean().nullable(),
   executor: z.enum(EXECUTORS).describe('the rows that the conclusion is about'),
-  machine: z.object({
-    matmulGflops: z.number(),
-    memoryGbPerS: z.number(),
-    matmulSize: count,
-    vectorBytes: count,
-  }),
+  machine: machine.describe('the median of all readings'),
+  cacheBytes: count
+    .nullable()
+    .default(null)
+    .describe('of the largest cache, which weights are rotated around'),
   /** Of the engine, with `-dirty` when files differ from it; null outside a checkout. */
   commit: text.nullable(),
   /** Busy threads on average in the minute before. */
@@ -286,7 +300,7 @@ const assertion = z.object({ factor: z.number(), passed: z.boolean(), sentence: 
 export const benchSchema = z
   .object({
     format: z.literal('tinymoe-bench'),
-    version: z.literal(BENCH_VERSION),
+    version: z.union([z.literal(2), z.literal(BENCH_VERSION)]),
     date: text,
     interrupted: z.boolean(),
     seconds: time,
@@ -302,6 +316,7 @@ export const benchSchema = z
     tracing: tracing.nullable(),
     peers: z.array(peer),
     assertion: assertion.nullable(),
+    readings: z.array(reading).default([]),
   })
   .meta({ title: 'tinymoe bench report' })
 
@@ -319,6 +334,7 @@ export type PeerOutcome = z.infer<typeof peer>
 export type Conditions = z.infer<typeof conditions>
 export type ModelFacts = z.infer<typeof model>
 export type LayerFacts = z.infer<typeof layer>
+export type Reading = z.infer<typeof reading>
 export type Assertion = z.infer<typeof assertion>
 export type BenchReport = z.infer<typeof benchSchema>
 

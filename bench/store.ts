@@ -1,4 +1,4 @@
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { InputError, messageOf } from '../src/errors.ts'
 import { makeFolder, writeAtomically } from '../src/files.ts'
@@ -30,10 +30,27 @@ export function defaultResultsFolder(root = packageRoot()): string {
   }
 }
 
-/** A preset but the default one is in the name, so that a quick report does not replace the careful one. */
+/** A preset but the default one, and a type but float32, is in the name, so that a quick report does not replace the careful one. */
 export function reportName({ conditions }: BenchReport): string {
-  const { preset, runtime } = conditions
-  return preset === 'default' ? runtime.device : `${runtime.device}-${preset}`
+  const { preset, runtime, dtype } = conditions
+  const parts = [
+    runtime.device,
+    ...(preset === 'default' ? [] : [preset]),
+    ...(dtype === 'float32' ? [] : [dtype]),
+  ]
+  return parts.join('-')
+}
+
+function partOf(report: BenchReport, folder: string): string {
+  return join(folder, `${reportName(report)}.part.json`)
+}
+
+/** Keeps what is known so far beside the reports until the whole one is stored. A folder that takes none is told of at the end. */
+export function storePart(report: BenchReport, folder: string): void {
+  try {
+    makeFolder(folder)
+    writeAtomically(partOf(report, folder), `${JSON.stringify(report, null, 1)}\n`)
+  } catch {}
 }
 
 /**
@@ -56,6 +73,7 @@ export async function storeReport(
       [`${base}.html`]: benchPage(report, evaluationsIn(folder)),
     }
     for (const [path, text] of Object.entries(files)) writeAtomically(path, text)
+    rmSync(partOf(report, folder), { force: true })
     return { files: Object.keys(files), failure: null }
   } catch (error) {
     const sentence = `${folder}: the report cannot be written there (${messageOf(error)}); --out names another folder`

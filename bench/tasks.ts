@@ -1,3 +1,4 @@
+import type { Dtype } from '../src/backend/dtypes.ts'
 import type { MachineReadings } from '../src/device/index.ts'
 import type { MemoryLimit } from '../src/device/memory.ts'
 import type { LoadedModel } from '../src/load-model.ts'
@@ -27,6 +28,7 @@ interface Made extends VariantChoice {
   model: MeasuredModel
   text: BenchText
   layers: Layers
+  dtype: Dtype
   seed: number
 }
 
@@ -44,7 +46,9 @@ export interface Bench {
   plan: Plan
   loaded: LoadedModel
   made: Made
-  machine: MachineReadings
+  /** The last reading of the machine, and a new one behind a case of that name. */
+  machine(): MachineReadings
+  readAgain(after: string): Promise<MachineReadings>
   memory: MemoryLimit
   /** The one kind of case that was asked for; null: all. */
   only: CaseKind | null
@@ -60,7 +64,7 @@ export function makeTasks(bench: Bench, findings: Findings): Task[] {
   const task = (planned: PlannedCase) => caseTask(bench, planned, findings.rows)
   return [
     ...cases.filter(({ telling }) => telling).map(task),
-    ...detailTasks(bench, findings),
+    ...(bench.preset.details ? detailTasks(bench, findings) : []),
     ...cases.filter(({ telling }) => !telling).map(task),
   ]
 }
@@ -82,7 +86,7 @@ const TOO_LONG = 1.5
 
 /** Measures a case in what is left of its time after making it, which began at `started`; then the case is gone. */
 async function measured(
-  { preset, machine, memory, made, signal, ...bench }: Bench,
+  { preset, machine, readAgain, memory, made, signal, ...bench }: Bench,
   work: Case,
   { budgetMs, mostMs }: TaskTime,
   started: number,
@@ -93,7 +97,15 @@ async function measured(
     ? { tellingMs: Number.POSITIVE_INFINITY, allMs: Number.POSITIVE_INFINITY }
     : { tellingMs: mostMs, allMs: TOO_LONG * left }
   try {
-    return await measureCase(work, { limits, most, machine, memory, seed: made.seed, signal })
+    return await measureCase(work, {
+      limits,
+      most,
+      machine: machine(),
+      readAgain: () => readAgain(work.group),
+      memory,
+      seed: made.seed,
+      signal,
+    })
   } finally {
     work.dispose()
   }

@@ -1,4 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { shuffler } from 'd3-array'
+import { Xoshiro128 } from '../src/generate/random.ts'
 
 /** One way to do the work of a case. */
 export interface Timed {
@@ -31,10 +33,11 @@ const WARMUP_SHARE = 0.3
 /** At least two runs, to compare; the very first also uploads weights. */
 export const MIN_WARMUP_ROUNDS = 2
 const MAX_WARMUP_ROUNDS = 20
+const ORDER_SEED = 1
 
 /**
- * Times variants in turn, one run each a round, so that a busy or throttled moment meets all of them alike; each round
- * starts with the next variant, so that none always runs behind the same other. `signal` ends it after the current run.
+ * Times variants in turn, one run each a round, so that a busy or throttled moment meets all of them alike; in an order drawn
+ * anew each round, so that none always runs behind the same other. `signal` ends it after the current run.
  */
 export async function sampleInterleaved(
   variants: Timed[],
@@ -45,11 +48,12 @@ export async function sampleInterleaved(
   const started = now()
   const { rounds, stable } = await warmUp(variants, started + WARMUP_SHARE * limits.budgetMs, signal, now)
   const samples: number[][] = variants.map(() => [])
+  const random = Xoshiro128.fromSeed(ORDER_SEED)
+  const shuffle = shuffler(() => random.uniform())
   for (let round = 0; round < limits.maxSamples; round++) {
     if (round >= limits.minSamples && now() - started >= limits.budgetMs) break
-    for (const i of variants.keys()) {
+    for (const v of shuffle([...variants.keys()])) {
       if (signal.aborted) return { samples, warmupRounds: rounds, stable }
-      const v = (round + i) % variants.length
       samples[v].push(timeOnce(variants[v], now))
       await nextTurn() // an interrupt is seen only between turns of the event loop
     }

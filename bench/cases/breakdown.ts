@@ -25,14 +25,6 @@ interface Parts<R> {
   made(routing: R): tf.Tensor | null
 }
 
-/** What the parts are given. */
-interface Given<R> {
-  routing: R
-  grouped: Grouped
-  outputs: tf.Tensor2D[]
-  expertWeights: tf.Tensor2D
-}
-
 /**
  * Times router, grouping, experts and combining of a sparse dispatch one by one, each on the others' stored results, and
  * in turn with the whole. Each part ends by reading one of its results: a device does what it is given in order, so
@@ -76,32 +68,28 @@ function timed<R extends Routing | RoutingTensors>(layer: RandomLayer, x: tf.Ten
   const { weights, config } = layer
   const router = () => by.route(linear(x, weights.router))
   const experts = ({ pieces, experts }: Grouped) => pieces.map((rows, i) => by.expert(rows, experts[i]))
-  const given = (): Given<R> => {
+  const given = () => {
     const routing = router()
     const grouped = by.group(routing)
     return { routing, grouped, outputs: experts(grouped), expertWeights: by.weights(routing) }
   }
-  const kept: Given<R> = tf.tidy(() => given() as never) // the type of tf.tidy knows no interfaces
+  const kept: ReturnType<typeof given> = tf.tidy(() => given() as never) // the type of tf.tidy knows no interfaces
   const { routing, grouped, outputs, expertWeights } = kept
   const largest = outputs.reduce((best, output, i) => (output.size > outputs[best].size ? i : best), 0)
-  const run = (part: () => tf.Tensor | null) => ({
-    run: () => {
-      tf.tidy(() => {
-        const made = part()
-        if (made) finish(made)
-      })
-    },
-  })
-  return {
-    parts: [
-      run(() => by.made(router())),
-      run(() => by.group(routing).place),
-      run(() => experts(grouped)[largest]),
-      run(() => combineGrouped(outputs, grouped, expertWeights)),
-      run(() => routeAndDispatch(x, linear(x, weights.router), weights, config, 'sparse').output),
-    ],
-    dispose: () => tf.dispose(kept as never),
+  const parts = [
+    () => by.made(router()),
+    () => by.group(routing).place,
+    () => experts(grouped)[largest],
+    () => combineGrouped(outputs, grouped, expertWeights),
+    () => routeAndDispatch(x, linear(x, weights.router), weights, config, 'sparse').output,
+  ]
+  const run = (part: () => tf.Tensor | null) => {
+    tf.tidy(() => {
+      const made = part()
+      if (made) finish(made)
+    })
   }
+  return { parts: parts.map((part) => ({ run: () => run(part) })), dispose: () => tf.dispose(kept as never) }
 }
 
 function onDevice({ weights, config, dims }: RandomLayer, x: tf.Tensor2D): Parts<RoutingTensors> {

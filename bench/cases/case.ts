@@ -25,6 +25,8 @@ export interface CaseFacts {
   callsPerRun: number
   /** What the read at the end of each call takes. */
   readBy: 'whole' | 'sum'
+  /** Each call runs right behind another like it. */
+  fromCache: boolean
 }
 
 /** Work that several variants do alike, ready to run. It owns tensors: `dispose()` when done. */
@@ -48,6 +50,8 @@ export interface Variant {
   weightBytes: number
   /** Bytes it holds beside what the case has already. */
   bytes: number
+  /** Sets of weights that its calls take turns on; 1: the same at every call. */
+  weightSets: number
   /** Makes what it runs (a graph, a twin's weights), only when its turn has come and there is room. */
   open(): OpenVariant
 }
@@ -79,7 +83,7 @@ export interface PlannedCase {
 }
 
 /** Up to this many assignments (T K) `gather` is measured too; it is for few tokens, and far beyond it only wastes time. */
-const GATHER_UP_TO = 64
+export const GATHER_UP_TO = 64
 
 /** How variants are chosen. */
 export interface VariantChoice {

@@ -1,12 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core'
+import type { Dtype } from '../../src/backend/dtypes.ts'
 import { BYTES_PER_WEIGHT, moeLayerFlops, moeLayerWeightBytes } from '../../src/cost/index.ts'
 import { expertParameters } from '../../src/cost/parameters.ts'
+import { planFor } from '../../src/graph/plan.ts'
+import { Sessions } from '../../src/graph/sessions.ts'
 import { linear } from '../../src/model/linear.ts'
 import { routeAndDispatch } from '../../src/model/moe.ts'
 import { routingToHost } from '../../src/model/router/tensors.ts'
+import { leaves } from '../../src/model/tree.ts'
 import type { DispatchName, Executor } from '../../src/model/ways.ts'
+import type { ExpertWeights, MoeWeights } from '../../src/model/weights.ts'
 import { NOMINAL_SECONDS } from '../presets.ts'
-import { type Dispatch, isTwin, type LayerDims, type RoutingKind, type Twin } from '../schema.ts'
+import { isTwin, type LayerDims, type RoutingKind, type Twin } from '../schema.ts'
 import {
   type Case,
   type CaseFacts,
@@ -17,16 +22,17 @@ import {
   variantsFor,
 } from './case.ts'
 import { finish, readOf } from './finish.ts'
-import { variantBytes } from './memory.ts'
+import { variantBytes, weightSets } from './memory.ts'
 import { type Layers, type RandomLayer, randomRows } from './random-layer.ts'
 import {
   applyFeedForward,
+  copyFeedForward,
   disposeFeedForward,
   RandomTensors,
   randomFeedForward,
   twinWidth,
 } from './random-weights.ts'
-import { RecordedComputation } from './recorded-layer.ts'
+import { RecordedComputation, type Rounding } from './recorded-layer.ts'
 import { logitPush, spreadOf } from './routing.ts'
 
 /** What of a layer a case measures. */
@@ -34,19 +40,28 @@ export interface LayerCaseOptions extends VariantChoice {
   T: number
   routing: RoutingKind
   seed: number
+  /** Sets of the layer's weights that calls take turns on. */
+  sets: number
+  fromCache: boolean
+  dtype: Dtype
 }
 
-export function layerGroup({ D, H, E, K }: LayerDims, T: number, routing: RoutingKind): string {
-  return `layer/D${D}-H${H}-E${E}-K${K}/T${T}/${routing}`
+export function layerGroup(
+  { D, H, E, K }: LayerDims,
+  T: number,
+  routing: RoutingKind,
+  fromCache = false,
+): string {
+  return `layer/D${D}-H${H}-E${E}-K${K}/T${T}/${routing}${fromCache ? '/from-cache' : ''}`
 }
 
 /** Router and experts on T random rows, by every dispatch and executor, and the layer's twins. */
 export function layerCase(layer: RandomLayer, options: LayerCaseOptions): Case {
-  const { dims, config, weights } = layer
-  const { T, routing, seed } = options
+  const { dims, config } = layer
+  const { T, routing, seed, sets, fromCache } = options
   const x = randomRows(T, dims.D, seed)
   const push = logitPush(routing, T, dims)
-  const route = (dispatch: DispatchName) => {
+  const route = (dispatch: DispatchName, weights = layer.weights) => {
     const logits = linear(x, weights.router)
     const context = { place: { layer: 0 } }
     return routeAndDispatch(x, push ? tf.add(logits, push) : logits, weights, config, dispatch, context)
@@ -59,11 +74,18 @@ export function layerCase(layer: RandomLayer, options: LayerCaseOptions): Case {
   ])
   const finished = tf.tidy(() => route('sparse').output)
   finish(finished)
-  const open = ({ dispatch, executor }: Described): OpenVariant =>
-    isTwin(dispatch)
-      ? openTwin(x, dims, dispatch, seed, executor)
-      : opened(x, () => tf.tidy(() => route(dispatch).output), executor)
   const variants = describeVariants(dims, options, spread.expertsTouched[0])
+  // All dispatches take turns on the same sets: none finds what another has just read.
+  let turn = 0
+  const next = () => turn++ % sets
+  const { dtype } = options
+  const exact = new Set([layer.weights.router.weight.dataId])
+  const how = { fromCache, rounding: dtype === 'float32' ? null : { dtype, exact }, sessions: new Sessions() }
+  const open = ({ dispatch, executor, weightSets: count }: Described): OpenVariant => {
+    if (isTwin(dispatch)) return openTwin(x, randomTwin(dims, dispatch, seed, count), { ...how, executor })
+    const compute = (weights: MoeWeights) => tf.tidy(() => route(dispatch, weights).output)
+    return opened(x, { sets: layer.sets(sets), tensorsOf, compute, next }, { ...how, executor })
+  }
   return {
     ...layerCaseFacts(dims, options),
     spread,
@@ -72,14 +94,15 @@ export function layerCase(layer: RandomLayer, options: LayerCaseOptions): Case {
     dispose: () => {
       tf.dispose([x, finished])
       push?.dispose()
+      how.sessions.dispose()
     },
   }
 }
 
 /** What a case is, before anything is made for it. */
-function layerCaseFacts(dims: LayerDims, { T, routing }: Pick<LayerCaseOptions, 'T' | 'routing'>): CaseFacts {
+function layerCaseFacts(dims: LayerDims, { T, routing, fromCache }: LayerCaseOptions): CaseFacts {
   return {
-    group: layerGroup(dims, T, routing),
+    group: layerGroup(dims, T, routing, fromCache),
     kind: 'layer',
     routing,
     dims,
@@ -88,31 +111,35 @@ function layerCaseFacts(dims: LayerDims, { T, routing }: Pick<LayerCaseOptions, 
     context: null,
     callsPerRun: 1,
     readBy: readOf(T * dims.D),
+    fromCache,
   }
 }
 
 /** The variants of a case, with what is known of them before anything is made. `touched`: experts that get a token. */
 function describeVariants(dims: LayerDims, options: LayerCaseOptions, touched: number): Described[] {
   const { D, E, K } = dims
-  const { T } = options
-  const weightsOf = (dispatch: Dispatch) => {
-    if (!isTwin(dispatch)) return moeLayerWeightBytes(dims, dispatch === 'dense' ? E : touched)
-    return BYTES_PER_WEIGHT * expertParameters(D, twinWidth(dims, dispatch))
-  }
-  return variantsFor(T * K, options).map(([dispatch, executor]) => ({
-    dispatch,
-    executor,
-    flops: isTwin(dispatch)
-      ? 2 * T * expertParameters(D, twinWidth(dims, dispatch))
-      : moeLayerFlops({ T, ...dims }, dispatch),
-    idealSpeedup: dispatch === 'dense' || dispatch === 'twin-total' ? 1 : E / K,
-    weightBytes: weightsOf(dispatch),
-    bytes: variantBytes(dims, T, dispatch, executor),
-  }))
+  const { T, sets } = options
+  const bytesPerWeight =
+    planFor({ rows: T, dtype: options.dtype }).dtype === 'float32' ? BYTES_PER_WEIGHT : BYTES_PER_WEIGHT / 2
+  return variantsFor(T * K, options).map(([dispatch, executor]) => {
+    const twin = isTwin(dispatch) ? expertParameters(D, twinWidth(dims, dispatch)) : null
+    return {
+      dispatch,
+      executor,
+      flops: isTwin(dispatch) ? 2 * T * twin! : moeLayerFlops({ T, ...dims }, dispatch),
+      idealSpeedup: dispatch === 'dense' || dispatch === 'twin-total' ? 1 : E / K,
+      weightBytes:
+        bytesPerWeight *
+        (twin ?? moeLayerWeightBytes(dims, dispatch === 'dense' ? E : touched) / BYTES_PER_WEIGHT),
+      bytes: variantBytes(dims, T, dispatch, executor),
+      // Between two calls of a twin all the others run.
+      weightSets: isTwin(dispatch) ? Math.min(2, sets) : sets,
+    }
+  })
 }
 
 /** What the plan says of a case of a layer. */
-export interface PlannedLayer extends Pick<LayerCaseOptions, 'T' | 'routing' | 'twins'> {
+export interface PlannedLayer extends Pick<LayerCaseOptions, 'T' | 'routing' | 'twins' | 'fromCache'> {
   dims: LayerDims
   /** Only the first executor, and little time: one of very many. */
   inGrid: boolean
@@ -122,48 +149,98 @@ export interface PlannedLayer extends Pick<LayerCaseOptions, 'T' | 'routing' | '
 const SMALL = 256
 
 export function plannedLayer(
-  { dims, T, routing, twins, inGrid }: PlannedLayer,
-  { layers, executors, seed }: { layers: Layers; executors: readonly Executor[]; seed: number },
+  { dims, T, routing, twins, inGrid, fromCache }: PlannedLayer,
+  {
+    layers,
+    executors,
+    dtype,
+    seed,
+  }: { layers: Layers; executors: readonly Executor[]; dtype: Dtype; seed: number },
 ): PlannedCase {
-  const options = { T, routing, twins, seed: seed + T, executors: inGrid ? executors.slice(0, 1) : executors }
+  const options = {
+    T,
+    routing,
+    twins,
+    fromCache,
+    dtype,
+    sets: fromCache || dtype !== 'float32' ? 1 : weightSets(dims, T, layers.cache),
+    seed: seed + T,
+    executors: inGrid || fromCache ? executors.slice(0, 1) : executors,
+  }
   const { D, H, E, K } = dims
   return {
     facts: layerCaseFacts(dims, options),
-    what: `layer, D=${D} H=${H} E=${E} K=${K} T=${T} ${routing}`,
+    what: `layer, D=${D} H=${H} E=${E} K=${K} T=${T} ${routing}${fromCache ? ', from cache' : ''}`,
     seconds: NOMINAL_SECONDS[inGrid ? 'grid' : 'layer'] * (T > SMALL ? 2 : 1),
-    telling: dims === layers.dims && routing === 'real',
+    telling: dims === layers.dims && routing === 'real' && !fromCache,
     describe: () => describeVariants(dims, options, Math.min(E, T * K)),
-    make: (measure) => layers.using(dims, (layer) => measure(layerCase(layer, options))),
+    make: (measure) => layers.using(dims, (layer) => measure(layerCase(layer, options)), options.sets),
   }
 }
 
-function openTwin(
+/** How the computations of a variant are run. */
+interface How {
+  executor: Executor
+  fromCache: boolean
+  rounding: Rounding | null
+  sessions: Sessions
+}
+
+/** Sets of the same random weights at places of their own. */
+function randomTwin(dims: LayerDims, twin: Twin, seed: number, sets: number): ExpertWeights[] {
+  const first = randomFeedForward(dims.D, twinWidth(dims, twin), new RandomTensors(seed))
+  return [first, ...Array.from({ length: sets - 1 }, () => copyFeedForward(first))]
+}
+
+function openTwin(x: tf.Tensor2D, sets: ExpertWeights[], how: How): OpenVariant {
+  let turn = 0
+  const next = () => turn++ % sets.length
+  const tensorsOf = ({ gateUp, down }: ExpertWeights) => [gateUp.weight, down.weight]
+  const compute = (weights: ExpertWeights) => applyFeedForward(x, weights)
+  const variant = opened(x, { sets, tensorsOf, compute, next }, how)
+  return {
+    ...variant,
+    dispose: () => {
+      variant.dispose()
+      sets.forEach(disposeFeedForward)
+    },
+  }
+}
+
+/** A computation on x with one of several sets of weights, which makes one tensor and leaves no other behind. */
+interface Computation<W> {
+  sets: W[]
+  /** In the same order for each set. */
+  tensorsOf(weights: W): tf.Tensor[]
+  compute(weights: W): tf.Tensor2D
+  /** The set of the next call. */
+  next(): number
+}
+
+function opened<W>(
   x: tf.Tensor2D,
-  dims: LayerDims,
-  twin: Twin,
-  seed: number,
-  executor: Executor,
+  { sets, tensorsOf, compute, next }: Computation<W>,
+  { executor, fromCache, rounding, sessions }: How,
 ): OpenVariant {
-  const weights = randomFeedForward(dims.D, twinWidth(dims, twin), new RandomTensors(seed))
-  const { run, dispose } = opened(x, () => applyFeedForward(x, weights), executor)
+  const graph =
+    executor === 'recorded' ? new RecordedComputation(x, () => compute(sets[0]), rounding, sessions) : null
+  let current = 0
+  const run = () => {
+    const output = graph?.run() ?? compute(sets[current])
+    finish(output)
+    output.dispose()
+  }
+  const take = () => {
+    current = next()
+    graph?.use(tensorsOf(sets[0]), tensorsOf(sets[current]))
+  }
   return {
     run,
-    dispose: () => {
-      dispose()
-      disposeFeedForward(weights)
-    },
+    ...(sets.length > 1 ? { prepare: take } : fromCache ? { prepare: run } : {}),
+    dispose: () => graph?.dispose(),
   }
 }
 
-/** `compute` on x by an executor; it makes one tensor and leaves no other behind. */
-function opened(x: tf.Tensor2D, compute: () => tf.Tensor2D, executor: Executor): OpenVariant {
-  const recorded = executor === 'recorded' ? new RecordedComputation(x, compute) : null
-  return {
-    run: () => {
-      const output = recorded?.run() ?? compute()
-      finish(output)
-      output.dispose()
-    },
-    dispose: () => recorded?.dispose(),
-  }
+function tensorsOf({ router, stacked, experts }: MoeWeights): tf.Tensor[] {
+  return leaves<tf.Tensor>({ router, stacked, experts }).map(([, tensor]) => tensor)
 }

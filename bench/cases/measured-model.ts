@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import type { Dtype } from '../../src/backend/dtypes.ts'
 import { BYTES_PER_WEIGHT } from '../../src/cost/index.ts'
 import { expertParameters } from '../../src/cost/parameters.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
@@ -19,13 +20,14 @@ export class MeasuredModel {
   constructor(
     readonly config: ModelConfig,
     weights: ModelWeights,
+    readonly dtype: Dtype = 'float32',
   ) {
     this.eager = new MoeModel(config, weights)
   }
 
   forward(tokens: number[][], executor: Executor, options: ForwardOptions): ForwardResult {
     if (executor === 'eager') return this.eager.forward(tokens, options)
-    this.recorded ??= new RecordedExecutor(this.eager)
+    this.recorded ??= new RecordedExecutor(this.eager, this.dtype)
     return this.recorded.forward(tokens, options)
   }
 
@@ -40,7 +42,7 @@ export class MeasuredModel {
 export class TwinModel extends MeasuredModel {
   private readonly own: ExpertWeights[]
 
-  constructor(model: MoeModel, twin: Twin, seed: number) {
+  constructor(model: MoeModel, twin: Twin, seed: number, dtype?: Dtype) {
     const config = twinConfig(model.config, twin)
     const numbers = new RandomTensors(seed)
     const own: ExpertWeights[] = []
@@ -51,7 +53,7 @@ export class TwinModel extends MeasuredModel {
       own.push(expert)
       return { ...block, feedForward: { kind: 'dense' as const, expert } }
     })
-    super(config, { ...model.weights, blocks })
+    super(config, { ...model.weights, blocks }, dtype)
     this.own = own
   }
 

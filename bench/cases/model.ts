@@ -1,6 +1,15 @@
 import * as tf from '@tensorflow/tfjs-core'
+import type { Dtype } from '../../src/backend/dtypes.ts'
 import { windowOf } from '../../src/cost/attention.ts'
-import { type ForwardShape, forwardFlops, forwardWeightBytes, totalFlops } from '../../src/cost/index.ts'
+import {
+  BYTES_PER_WEIGHT,
+  countParameters,
+  type ForwardShape,
+  forwardFlops,
+  forwardWeightBytes,
+  totalFlops,
+} from '../../src/cost/index.ts'
+import { planFor } from '../../src/graph/plan.ts'
 import { meanColumnsMet } from '../../src/model/attention/mask.ts'
 import {
   type AttentionShape,
@@ -46,14 +55,15 @@ export interface PlannedModel {
 export interface ModelCaseOptions extends Omit<PlannedModel, 'kind'>, VariantChoice {
   /** Calls of one timed decode run. */
   steps: number
+  dtype: Dtype
   seed: number
 }
 
 export function plannedModel(
   { kind, batch, context }: PlannedModel,
-  { model, text, baseContext, steps, executors, twins, seed }: ModelBench,
+  { model, text, baseContext, steps, executors, twins, dtype, seed }: ModelBench,
 ): PlannedCase {
-  const options = { batch, context, steps, executors, twins, seed }
+  const options = { batch, context, steps, executors, twins, dtype, seed }
   const facts = modelCaseFacts(model.config, kind, options)
   return {
     facts,
@@ -101,6 +111,7 @@ function modelCaseFacts(config: ModelConfig, kind: ModelKind, options: ModelCase
     context: kind === 'prefill' ? options.context : mostKeys(config, shapes[Math.floor(shapes.length / 2)]),
     callsPerRun: shapes.length,
     readBy: 'whole',
+    fromCache: false,
   }
 }
 
@@ -119,7 +130,8 @@ function describeVariants(
   return variantsFor(assignments, options).map(([dispatch, executor]) => ({
     dispatch,
     executor,
-    ...costOf(config, shapes, dispatch, touched),
+    ...costOf(config, shapes, dispatch, touched, options.dtype),
+    weightSets: 1, // as it is used: one model, call after call
     bytes:
       modelBytes(config, { ...shapes[0], context: mostKeys(config, shapes[0]) }, dispatch, executor) +
       (isTwin(dispatch) ? twinBytes(config, dispatch) : 0),
@@ -177,7 +189,7 @@ function openVariant(
   { dispatch, executor }: Described,
   seed: number,
 ): OpenVariant {
-  const twin = isTwin(dispatch) ? new TwinModel(model.eager, dispatch, seed) : undefined
+  const twin = isTwin(dispatch) ? new TwinModel(model.eager, dispatch, seed, model.dtype) : undefined
   const of = twin ?? model
   const caches = calls.prompts ? new PromptCaches(of.eager, calls.prompts) : undefined
   const by = isTwin(dispatch) ? {} : { dispatch } // a twin has nothing to dispatch
@@ -262,6 +274,7 @@ function costOf(
   calls: CallShape[],
   dispatch: Dispatch,
   touched: number[],
+  dtype: Dtype,
 ): Pick<Variant, 'flops' | 'idealSpeedup' | 'weightBytes'> {
   const flopsBy = (name: Dispatch) => {
     const [run, by] = isTwin(name) ? [twinConfig(config, name), 'dense' as const] : [config, name]
@@ -270,8 +283,13 @@ function costOf(
     )
   }
   const all = mixtures(config).map(({ numExperts }) => numExperts)
-  const weightBytes = isTwin(dispatch)
-    ? forwardWeightBytes(twinConfig(config, dispatch), calls[0].tokens, [])
-    : forwardWeightBytes(config, calls[0].tokens, dispatch === 'dense' ? all : touched)
+  const { tokens } = calls[0]
+  const bytes = isTwin(dispatch)
+    ? forwardWeightBytes(twinConfig(config, dispatch), tokens, [])
+    : forwardWeightBytes(config, tokens, dispatch === 'dense' ? all : touched)
+  // Routers and what chooses tokens stay float32 (src/graph/half.ts).
+  const { router, norms, unembedding } = countParameters(config).parts
+  const half = planFor({ rows: tokens, dtype }).dtype !== 'float32'
+  const weightBytes = half ? bytes / 2 + (BYTES_PER_WEIGHT / 2) * (router + norms + unembedding) : bytes
   return { flops: flopsBy(dispatch), idealSpeedup: flopsBy('dense') / flopsBy(dispatch), weightBytes }
 }

@@ -5,8 +5,8 @@ import { type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
 import { leaves } from '../../src/model/tree.ts'
 import { asLoaded, type MoeWeights } from '../../src/model/weights.ts'
 import type { LayerDims, LayerFacts } from '../schema.ts'
-import { layerBytes } from './memory.ts'
-import { disposeFeedForward, RandomTensors, randomFeedForward } from './random-weights.ts'
+import { type CacheFacts, layerBytes } from './memory.ts'
+import { copyFeedForward, disposeFeedForward, RandomTensors, randomFeedForward } from './random-weights.ts'
 import { LAYER_ROUTING } from './routing.ts'
 
 /** One mixture layer with random weights, that cases of several T share. */
@@ -14,6 +14,8 @@ export interface RandomLayer {
   dims: LayerDims
   config: MoeConfig
   weights: MoeWeights
+  /** The same numbers at that many places, the weights themselves the first. */
+  sets(count: number): MoeWeights[]
   dispose(): void
 }
 
@@ -23,15 +25,27 @@ export function randomLayer(dims: LayerDims, seed: number): RandomLayer {
   const router = { weight: numbers.weights(D, E, D), bias: null }
   const experts = asLoaded(Array.from({ length: E }, () => randomFeedForward(D, H, numbers)))
   const weights: MoeWeights = { kind: 'moe', router, scoreBias: null, ...experts }
+  const sets = [weights]
   return {
     dims,
     config: { kind: 'moe', intermediateSize: H, router: softmaxTopK(E, K) },
     weights,
+    sets: (count) => {
+      while (sets.length < count) sets.push(copied(weights))
+      return sets.slice(0, count)
+    },
     dispose: () => {
-      weights.experts.forEach(disposeFeedForward)
-      tf.dispose([router.weight, ...leaves<tf.Tensor>(weights.stacked).map(([, stack]) => stack)])
+      for (const set of sets) {
+        set.experts.forEach(disposeFeedForward)
+        tf.dispose([set.router.weight, ...leaves<tf.Tensor>(set.stacked).map(([, stack]) => stack)])
+      }
     },
   }
+}
+
+function copied({ router, experts, ...rest }: MoeWeights): MoeWeights {
+  const own = asLoaded(experts.map(copyFeedForward))
+  return { ...rest, router: { ...router, weight: tf.mul(router.weight, 1) }, ...own }
 }
 
 /** T rows for a layer of width D, variance 1. */
@@ -59,13 +73,18 @@ export class Layers {
     readonly dims: LayerDims,
     private readonly seed: number,
     private readonly memory: MemoryLimit,
+    readonly cache: CacheFacts,
   ) {}
 
-  /** Why there is no room for the layer, or null when the work is done. */
-  async using(dims: LayerDims, work: (layer: RandomLayer) => Promise<void>): Promise<string | null> {
+  /** Why there is no room for so many sets of the layer's weights, or null when the work is done. */
+  async using(
+    dims: LayerDims,
+    work: (layer: RandomLayer) => Promise<void>,
+    sets = 1,
+  ): Promise<string | null> {
     const isBase = dims === this.dims
     const known = isBase ? this.base : undefined
-    const problem = known ? null : memoryProblem(layerBytes(dims), this.memory)
+    const problem = known && sets === 1 ? null : memoryProblem(layerBytes(dims, sets), this.memory)
     if (problem !== null) return problem
     const layer = known ?? randomLayer(dims, this.seed)
     if (isBase) this.base = layer

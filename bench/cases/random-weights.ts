@@ -60,6 +60,15 @@ export function applyFeedForward(x: tf.Tensor2D, weights: ExpertWeights): tf.Ten
   return ops ? applyExpertTensorflow(x, weights, ops) : applyExpert(x, weights)
 }
 
+/** The same numbers at another place. */
+export function copyFeedForward({ gateUp, down }: ExpertWeights): ExpertWeights {
+  const copy = ({ weight, bias }: ExpertWeights['down']) => ({
+    weight: tf.mul(weight, 1) as tf.Tensor2D,
+    bias,
+  })
+  return { gateUp: copy(gateUp), down: copy(down) }
+}
+
 export function disposeFeedForward({ gateUp, down }: ExpertWeights): void {
   tf.dispose([gateUp.weight, down.weight])
 }

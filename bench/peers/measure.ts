@@ -12,7 +12,7 @@ import { ModelOutput, PeerOutput, readOutput, Samples } from './output.ts'
 import { modelWork, type PeerWork, peerRow } from './work.ts'
 
 /** Time of all implementations of one T of the layer together. */
-const LAYER_BUDGET_MS = { quick: 1500, default: 6000, full: 12_000, gpu: 6000 } as const
+const LAYER_BUDGET_MS = { quick: 1500, default: 6000, full: 12_000, gpu: 6000, 'gpu-smoke': 3000 } as const
 const MODEL_SAMPLES = 5
 
 /** The last line that bench/peers/moe_layer.py prints. */

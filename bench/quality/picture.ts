@@ -22,16 +22,8 @@ const SIDESTEP: Record<PresetName, number> = { moe: -8, deepseek: 0, 'dense-acti
 /** Pixels of a line at a mean, either way. */
 const HALF_LINE = 9
 
-/** A preset in a panel. */
-interface Point {
-  preset: PresetName
-  /** What the seeds had in common. The shipped models had the same tokens. */
-  budget: Budget
-  /** One a seed. */
-  losses: number[]
-  flopsPerToken: number
-  totalParameters: number
-}
+/** A preset in a panel: a loss a seed, and what the seeds had in common. The shipped models had the same tokens. */
+type Point = ReturnType<typeof shippedPoints>[number]
 
 const AXES = [
   { x: 'flopsPerToken', label: 'million matrix FLOPs a token' },
@@ -40,19 +32,29 @@ const AXES = [
 
 /** Loss against FLOPs a token (left) and against all parameters (right): shipped models above, seeds of the small ones below. */
 export function qualityPicture(quality: Quality): string {
+  const seeds = Math.max(0, ...(quality.study?.cells ?? []).map(({ values }) => values.length))
   const rows = [
     { title: 'Shipped models, one training each, equal tokens', points: shippedPoints(quality) },
-    { title: studyTitle(quality), points: studyPoints(quality) },
+    {
+      title: `Half as wide, ${seeds} ${seeds === 1 ? 'seed' : 'seeds'} (dots) and mean (line)`,
+      points: studyPoints(quality),
+    },
   ].filter(({ points }) => points.length > 0)
-  const width = AXES.length * PANEL.width
+  const drawn = rows.flatMap(({ points }) => points)
+  const names = PRESET_NAMES.filter((name) => drawn.some(({ preset }) => preset === name))
+  const keys = [
+    ...names.map((name) => ({ text: `● ${name}`, fill: COLORS[name] })),
+    ...(drawn.some(({ budget }) => budget === 'compute')
+      ? [{ text: '○ at equal training compute, else equal tokens', fill: LINE }]
+      : []),
+  ]
   return composedFile({
-    width,
+    width: AXES.length * PANEL.width,
     height: HEAD + rows.length * PANEL.height,
     title: 'Loss of the models against FLOPs a token and against parameters',
     attributes: { 'font-family': FONT.fontFamily, 'font-size': '13', fill: LINE },
-    below: `<text x="12" y="20" font-size="15" font-weight="bold">Loss on held-out texts, nats a token (lower is better)</text>
-<text x="${width - 12}" y="20" text-anchor="end" font-size="12">models at one place are drawn side by side</text>
-${legend(rows.flatMap(({ points }) => points))}`,
+    below: `<text x="12" y="20" font-size="15" font-weight="bold">Loss on held-out texts, nats a token (lower is better; models at one place stand side by side)</text>
+${keys.map(({ text, fill }, i) => `<text x="${12 + 120 * i}" y="44" fill="${fill}">${text}</text>`).join('\n')}`,
     plots: rows.flatMap(({ title, points }, row) =>
       AXES.map(({ x, label }, column) => ({
         x: column * PANEL.width,
@@ -63,10 +65,10 @@ ${legend(rows.flatMap(({ points }) => points))}`,
   })
 }
 
-function shippedPoints({ shipped }: Quality): Point[] {
+function shippedPoints({ shipped }: Quality) {
   return shipped.map(({ preset, report: { loss, cost } }) => ({
     preset,
-    budget: 'tokens',
+    budget: 'tokens' as Budget,
     losses: [loss.mean],
     flopsPerToken: cost.flopsPerToken,
     totalParameters: cost.parameters.total,
@@ -75,32 +77,38 @@ function shippedPoints({ shipped }: Quality): Point[] {
 
 /** At equal compute only those that trained on other tokens than at equal tokens: the others would lie on themselves. */
 function studyPoints({ study }: Quality): Point[] {
+  const cells = study?.cells ?? []
   const tokens = new Map(
-    study?.cells.filter(({ budget }) => budget === 'tokens').map((cell) => [cell.preset, cell.tokens]),
+    cells.filter(({ budget }) => budget === 'tokens').map((cell) => [cell.preset, cell.tokens]),
   )
-  return (study?.cells ?? [])
+  return cells
     .filter(({ budget, preset, tokens: own }) => budget === 'tokens' || tokens.get(preset) !== own)
     .map(({ values, ...cell }) => ({ ...cell, losses: values }))
 }
 
-function studyTitle({ study }: Quality): string {
-  const seeds = Math.max(0, ...(study?.cells ?? []).map(({ values }) => values.length))
-  return `Half as wide, ${seeds} ${seeds === 1 ? 'seed' : 'seeds'} (dots) and mean (line)`
-}
-
+/** Dots of the seeds, filled at equal tokens and hollow at equal compute, and a short line at their mean. */
 function panel(points: Point[], x: (typeof AXES)[number]['x'], label: string, title: string): Svg {
   const [least, most] = extent(points.flatMap(({ losses }) => losses)) as [number, number]
   const margin = Math.max(0.02, 0.15 * (most - least))
-  const million = (point: Point) => point[x] / 1e6
-  const end = 1.12 * Math.max(...points.map(million))
-  const halfLine = (HALF_LINE * end) / (PANEL.width - PANEL.marginLeft - PANEL.marginRight)
-  const heading = {
-    frameAnchor: 'top-left',
-    textAnchor: 'start',
-    dx: -40,
-    dy: -26,
-    fill: 'currentColor',
-  } as const
+  const end = (1.12 * Math.max(...points.map((point) => point[x]))) / 1e6
+  const half = (HALF_LINE * end) / (PANEL.width - PANEL.marginLeft - PANEL.marginRight)
+  const marks = points.flatMap((point) => {
+    const [stroke, dx, at] = [COLORS[point.preset], SIDESTEP[point.preset], point[x] / 1e6]
+    const fill = point.budget === 'tokens' ? { fill: stroke, fillOpacity: 0.75 } : { fill: 'none' }
+    const means = point.losses.length > 1 ? [mean(point.losses)] : []
+    return [
+      Plot.dot(point.losses, {
+        x: () => at,
+        y: (loss: number) => loss,
+        dx,
+        r: 4,
+        stroke,
+        strokeWidth: 1.5,
+        ...fill,
+      }),
+      Plot.ruleY(means, { x1: at - half, x2: at + half, dx, stroke, strokeWidth: 2 }),
+    ]
+  })
   return plotElement({
     ...PANEL,
     style: { ...FONT, color: LINE, background: 'none' },
@@ -108,42 +116,14 @@ function panel(points: Point[], x: (typeof AXES)[number]['x'], label: string, ti
     y: { domain: [least - margin, most + margin], label: null, ticks: 5, tickFormat: '.2f', grid: true },
     marks: [
       Plot.frame({ stroke: LINE, strokeOpacity: 0.3 }),
-      ...points.flatMap((point) => pointMarks(point, million(point), halfLine)),
-      Plot.text([title], heading),
+      ...marks,
+      Plot.text([title], {
+        frameAnchor: 'top-left',
+        textAnchor: 'start',
+        dx: -40,
+        dy: -26,
+        fill: 'currentColor',
+      }),
     ],
   })
-}
-
-/** Dots of the seeds, filled at equal tokens and hollow at equal compute, and a short line at their mean. */
-function pointMarks({ preset, budget, losses }: Point, x: number, halfLine: number): Plot.Markish[] {
-  const color = COLORS[preset]
-  const dx = SIDESTEP[preset]
-  const at = { x: () => x, dx }
-  const fill = budget === 'tokens' ? { fill: color, fillOpacity: 0.75 } : { fill: 'none' }
-  return [
-    Plot.dot(losses, { ...at, y: (loss: number) => loss, r: 4, stroke: color, strokeWidth: 1.5, ...fill }),
-    ...(losses.length > 1
-      ? [
-          Plot.ruleY([mean(losses)], {
-            x1: x - halfLine,
-            x2: x + halfLine,
-            dx,
-            stroke: color,
-            strokeWidth: 2,
-          }),
-        ]
-      : []),
-  ]
-}
-
-function legend(points: Point[]): string {
-  const names = PRESET_NAMES.filter((name) => points.some(({ preset }) => preset === name))
-  const entries = names.map(
-    (name, i) => `<text x="${12 + 120 * i}" y="44" fill="${COLORS[name]}">● ${name}</text>`,
-  )
-  if (points.some(({ budget }) => budget === 'compute'))
-    entries.push(
-      `<text x="${12 + 120 * names.length}" y="44">○ at equal training compute, else equal tokens</text>`,
-    )
-  return entries.join('\n')
 }

@@ -5,6 +5,7 @@ import { capitalised, fixed, intervalOf, ms, short } from './format.ts'
 import { type Column, type Panel, type Section, tableOf } from './section.ts'
 import {
   AXIS_WORDS,
+  allowedAmong,
   type ComparedRow,
   dispatchesIn,
   EXECUTOR_WORDS,
@@ -31,21 +32,26 @@ function isGain(row: Row): row is ComparedRow {
   return isCompared(row) && row.dispatch !== 'dense'
 }
 
-/** A picture of speed-ups along an axis, with a dash for the ideal at each place. */
+/** A picture of speed-ups along an axis, with dashes for the ideal at each place and for what the machine allows. */
 function gainPanel(
   words: PanelWords,
   label: string,
   places: string[],
   rows: ComparedRow[],
+  { rows: all, conditions }: BenchReport,
   axis: Sweep['axis'],
 ): Panel {
-  const gains = rows.map((row): Along & { ideal: number } => {
+  const gains = rows.map((row): Along & { ideal: number; allowed: number | null } => {
+    const allowed = allowedAmong(all, row, conditions.machine)
     const { dispatch, speedup: value, speedupLow: low, speedupHigh: high, idealSpeedup: ideal } = row
     const interval = low === null || high === null ? '' : ` (${low.toFixed(2)} to ${high.toFixed(2)})`
-    const title = `${row.id}: ${value.toFixed(2)} times as fast as dense${interval}, ideal ${short(ideal)}`
-    return { dispatch, place: placeOf(row, axis), value, low, high, title, ideal }
+    const title = `${row.id}: ${value.toFixed(2)} times as fast as dense${interval}, ideal ${short(ideal)}${allowed === null ? '' : `, the machine allows ${short(allowed)}`}`
+    return { dispatch, place: placeOf(row, axis), value, low, high, title, ideal, allowed }
   })
-  const most = Math.max(1, ...gains.flatMap(({ value, high, ideal }) => [high ?? value, ideal]))
+  const most = Math.max(
+    1,
+    ...gains.flatMap(({ value, high, ideal, allowed }) => [high ?? value, ideal, allowed ?? 0]),
+  )
   const sparse = gains.filter(({ dispatch }) => dispatch === 'sparse')
   const muted = { stroke: 'var(--muted)' }
   return alongPanel(
@@ -55,9 +61,13 @@ function gainPanel(
     [
       Plot.ruleY([1], { ...muted, strokeDasharray: '5 4' }),
       Plot.tickY(sparse, { x: 'place', y: 'ideal', ...muted, strokeWidth: 2 }),
+      Plot.tickY(sparse, { x: 'place', y: 'allowed', stroke: 'currentColor', strokeWidth: 3 }),
     ],
   )
 }
+
+const DASHES =
+  'The grey dash is the ideal; the black one is what the machine allows, when dense and sparse both take the longer of their FLOPs by its matrix product and their weights by its memory. Where every expert is read by some token, memory lets fewer FLOPs save little time.'
 
 const GAIN_COLUMNS: Column<ComparedRow>[] = [
   ['dispatch', ({ dispatch, executor }) => `${dispatch}, ${executor}`],
@@ -73,11 +83,11 @@ export function speedupSection(report: BenchReport): Section {
   return {
     id: 'speed-up',
     title: 'Speed-up against the ideal E/K',
-    sentence: 'Lines at the points are 95 % intervals, the dash is the ideal.',
+    sentence: `Lines at the points are 95 % intervals. ${DASHES}`,
     dispatches: dispatchesIn(rows),
     panels: shown.map(({ executor, places, rows: own }) => {
       const words = { id: `speed-up-${executor}`, caption: `Layer, ${EXECUTOR_WORDS[executor]}` }
-      return gainPanel(words, AXIS_WORDS.T, places, own, 'T')
+      return gainPanel(words, AXIS_WORDS.T, places, own, report, 'T')
     }),
     ...tableOf(rows, [['T', ({ tokens }) => String(tokens)], ...GAIN_COLUMNS]),
   }
@@ -136,7 +146,7 @@ export function sweepsSection(report: BenchReport): Section {
   return {
     id: 'sweeps',
     title: 'Speed-up along the other sizes',
-    sentence: `${sweepsSentence(rows)}One size is changed at a time; the dash is the ideal there.`,
+    sentence: `${sweepsSentence(rows)}One size is changed at a time. ${DASHES}`,
     dispatches: dispatchesIn(rows),
     panels: swept.map(({ kind, axis, places, rows: own }) => {
       // A prompt that is read is all the keys there are.
@@ -147,6 +157,7 @@ export function sweepsSection(report: BenchReport): Section {
         words,
         named,
         own,
+        report,
         axis,
       )
     }),

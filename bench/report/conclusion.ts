@@ -1,14 +1,20 @@
 import { greatest } from 'd3-array'
 import type { Row } from '../schema.ts'
 import { capitalised, listed } from './format.ts'
-import { type ComparedRow, firstCase, isCompared, type Subject, tokenSweep } from './select.ts'
+import { allowedAmong, type ComparedRow, firstCase, isCompared, type Subject, tokenSweep } from './select.ts'
 
 /** Nearer to dense than this is called as fast: medians of a busy machine differ by a few per cent of themselves. */
 const EVEN_WITHIN = 0.05
+/** Of the ideal: what is allowed is said where it is less than this. */
+const MUCH_LESS = 0.75
 
 /** What the rows say of sparse against dense, in one sentence. */
 export function conclude(rows: Row[], subject: Subject): string {
-  const clauses = [...layerClause(rows, subject), ...modelClause(rows, subject)]
+  const clauses = [
+    ...layerClause(rows, subject),
+    ...allowedClause(rows, subject),
+    ...modelClause(rows, subject),
+  ]
   if (clauses.length === 0) return 'Nothing was compared, so there is nothing to conclude.'
   return `${capitalised(clauses.join('; '))}.`
 }
@@ -36,6 +42,21 @@ function layerClause(rows: Row[], subject: Subject): string[] {
       ...(lost.length > 0 ? [`slower at ${lost.map((row) => `${at(row)} (${times(row)})`).join(', ')}`] : []),
     ]),
   ]
+}
+
+/** Where the machine allows much less than the ideal, whatever is done. */
+function allowedClause(rows: Row[], subject: Subject): string[] {
+  const places = tokenSweep(rows, subject, 'sparse')
+    .filter(isCompared)
+    .flatMap((row) => {
+      const allowed = allowedAmong(rows, row, subject.machine)
+      if (allowed === null || allowed >= MUCH_LESS * row.idealSpeedup) return []
+      const read = row.spread
+        ? `, as ${row.spread.expertsTouched[0]} of ${subject.dims.E} experts have to be read`
+        : ''
+      return [`${allowed.toFixed(1)} times at T=${row.tokens}${read}`]
+    })
+  return places.length > 0 ? [`the machine allows only ${listed(places)}`] : []
 }
 
 function modelClause(rows: Row[], { executor }: Subject): string[] {

@@ -15,11 +15,11 @@ const NAMES_SHOWN = 4
  */
 export function remarks(report: BenchReport): string[] {
   const { rows, peers, interrupted, conditions, assertion } = report
-  const { loadAverage, runtime, preset } = conditions
+  const { loadAverage, runtime } = conditions
   const busy = loadAverage !== null && loadAverage > BUSY_SHARE * runtime.threads
   const beyond = rows.filter(
-    ({ speedup, idealSpeedup, dispatch }) =>
-      speedup !== null && speedup > BEYOND_IDEAL * idealSpeedup && !isTwin(dispatch),
+    ({ speedup, idealSpeedup, dispatch, fromCache }) =>
+      speedup !== null && speedup > BEYOND_IDEAL * idealSpeedup && !isTwin(dispatch) && !fromCache,
   )
   const wrong = rows.filter(({ flops, flopsCounted }) => flopsCounted !== null && flopsCounted !== flops)
   const when = (condition: boolean, remark: string) => (condition ? [remark] : [])
@@ -33,9 +33,8 @@ export function remarks(report: BenchReport): string[] {
     ...when(wrong.length > 0, `Counted FLOPs differ from the formula: ${names(wrong)}.`),
     ...when(
       beyond.length > 0,
-      `Faster than fewer FLOPs explain (disturbed, or its weights stay in a cache and dense's do not): ${names(beyond)}.`,
+      `Faster than fewer FLOPs explain (disturbed, or in a report of version 2 from a cache): ${names(beyond)}.`,
     ),
-    ...when(preset === 'gpu', 'Half precision and bfloat16 are not here: the bench computes in float32.'),
     ...leftOutRemark(rows),
     ...missingRemark(report),
     ...peers.flatMap(({ problem }) => problem ?? []),
@@ -44,7 +43,15 @@ export function remarks(report: BenchReport): string[] {
 }
 
 /** What has no row to say that it is missing, and belongs to what was measured. */
-function missingRemark({ rows, interrupted, breakdown, capacity, tracing, loading }: BenchReport): string[] {
+function missingRemark({
+  rows,
+  interrupted,
+  breakdown,
+  capacity,
+  tracing,
+  loading,
+  conditions,
+}: BenchReport): string[] {
   const kinds = new Set(rows.map(({ kind }) => kind))
   const isAsked = (...asked: CaseKind[]) => kinds.size === 0 || asked.every((kind) => kinds.has(kind))
   const there = {
@@ -54,7 +61,7 @@ function missingRemark({ rows, interrupted, breakdown, capacity, tracing, loadin
     loading: loading !== null || !isAsked(...CASE_KINDS),
   }
   const missing = Object.entries(there).flatMap(([what, is]) => (is ? [] : [what]))
-  if (interrupted || missing.length === 0) return []
+  if (interrupted || missing.length === 0 || conditions.preset === 'gpu-smoke') return []
   return [`Not measured, for want of time or because it failed: ${missing.join(', ')}.`]
 }
 

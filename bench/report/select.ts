@@ -29,11 +29,33 @@ export function isCompared(row: Row): row is ComparedRow {
 export interface Subject {
   executor: Executor
   dims: LayerDims
+  machine: Speeds
 }
 
 export function subjectOf({ conditions, layer }: Pick<BenchReport, 'conditions' | 'layer'>): Subject {
   const { D, H, E, K } = layer
-  return { executor: conditions.executor, dims: { D, H, E, K } }
+  return { executor: conditions.executor, dims: { D, H, E, K }, machine: conditions.machine }
+}
+
+type Speeds = Pick<BenchReport['conditions']['machine'], 'matmulGflops' | 'memoryGbPerS'>
+
+/** The least that a call may take, ms: the longer of its FLOPs at the speed of the plain product and its weights at that of memory. */
+function leastMs({ flops, weightBytes }: Row, { matmulGflops, memoryGbPerS }: Speeds): number {
+  return Math.max(flops / matmulGflops, weightBytes / memoryGbPerS) / 1e6
+}
+
+/** What the machine allows: how many times as fast as dense a row is when both take the least they may. Null where memory is not read. */
+export function allowedSpeedup(row: Row, dense: Row, machine: Speeds): number | null {
+  return row.fromCache ? null : leastMs(dense, machine) / leastMs(row, machine)
+}
+
+/** The same for the dense row among others of the same case and executor; null without one. */
+export function allowedAmong(rows: readonly Row[], row: Row, machine: Speeds): number | null {
+  const dense = rows.find(
+    ({ dispatch, group, executor }) =>
+      dispatch === 'dense' && group === row.group && executor === row.executor,
+  )
+  return dense ? allowedSpeedup(row, dense, machine) : null
 }
 
 /** Rows of one dispatch in the sweep over T, fewest tokens first. */
@@ -43,6 +65,7 @@ export function tokenSweep(rows: Row[], { executor, dims }: Subject, dispatch: D
       (row) =>
         row.kind === 'layer' &&
         row.routing === 'real' &&
+        !row.fromCache &&
         row.dispatch === dispatch &&
         row.executor === executor &&
         isDeepStrictEqual(row.dims, dims),

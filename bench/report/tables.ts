@@ -3,6 +3,7 @@ import { count, fixed, intervalOf, percent, ratio, UNKNOWN } from './format.ts'
 import { type Column, type Section, type Table, tableOf } from './section.ts'
 import {
   AXIS_WORDS,
+  allowedSpeedup,
   isMeasured,
   type Line,
   linesOf,
@@ -20,6 +21,7 @@ export function sections(report: BenchReport): Section[] {
     modelSection(report, 'prefill', reads),
     modelSection(report, 'decode', writes),
     ...tellingSweeps(report).map((sweep) => sweepSection(report, sweep)),
+    cacheSection(report),
     gridSection(report),
     partsSection(report),
     capacitySection(report),
@@ -27,7 +29,7 @@ export function sections(report: BenchReport): Section[] {
   ].filter(({ rows }) => rows.length > 0)
 }
 
-const COLUMNS: Column<Line['by']>[] = [
+const columnsFor = (machine: BenchReport['conditions']['machine']): Column<Line['by']>[] => [
   ['dense', ({ dense }) => fixed(dense?.medianMs), 'ms'],
   ['sparse', ({ sparse }) => fixed(sparse?.medianMs), 'ms'],
   ['gather', ({ gather }) => fixed(gather?.medianMs), 'ms'],
@@ -35,6 +37,10 @@ const COLUMNS: Column<Line['by']>[] = [
   ['95 %', ({ sparse }) => intervalOf(sparse)],
   ['by gather', ({ gather }) => ratio(gather?.speedup)],
   ['ideal', ({ sparse }) => ratio(sparse?.idealSpeedup)],
+  [
+    'allowed',
+    ({ dense, sparse }) => (dense && sparse ? ratio(allowedSpeedup(sparse, dense, machine)) : UNKNOWN),
+  ],
   ['as active', (by) => fixed(by['twin-active']?.medianMs), 'ms'],
   ['as total', (by) => fixed(by['twin-total']?.medianMs), 'ms'],
   ['of matmul', ({ sparse }) => percent(sparse?.shareOfMatmul)],
@@ -47,15 +53,21 @@ const EXECUTOR_COLUMN: Column<Line> = ['executor', ({ row }) => row.executor]
  * A line a case and executor. Lines without a measured time are left out, and the report lists what is missing; so are columns
  * of numbers that nothing fills.
  */
-function caseTable(name: string, rows: Row[], nameOf: (row: Row) => string): Table {
+function caseTable(
+  { conditions }: BenchReport,
+  name: string,
+  rows: Row[],
+  nameOf: (row: Row) => string,
+): Table {
   const lines = linesOf(rows).filter(isMeasured)
-  const isFilled = ([, cell]: (typeof COLUMNS)[number]) => lines.some(({ by }) => cell(by) !== UNKNOWN)
+  const columns = columnsFor(conditions.machine)
+  const isFilled = ([, cell]: (typeof columns)[number]) => lines.some(({ by }) => cell(by) !== UNKNOWN)
   return tableOf(lines, [
     [name, ({ row }) => nameOf(row)],
     ...(new Set(lines.map(({ row }) => row.executor)).size > 1 ? [EXECUTOR_COLUMN] : []),
-    ...COLUMNS.filter(isFilled).map(
-      ([heading, cell, unit]): Column<Line> => [heading, ({ by }) => cell(by), unit],
-    ),
+    ...columns
+      .filter(isFilled)
+      .map(([heading, cell, unit]): Column<Line> => [heading, ({ by }) => cell(by), unit]),
   ])
 }
 
@@ -75,11 +87,12 @@ function modelSection(report: BenchReport, kind: 'prefill' | 'decode', what: str
     id: `table-${kind}`,
     title: `Model ${name}: ${kind}`,
     sentence: `${what} ${parametersOf(total, active)} (${without}); ${text}.`,
-    ...caseTable('batch x keys', modelRows(report, kind), modelCaseName),
+    ...caseTable(report, 'batch x keys', modelRows(report, kind), modelCaseName),
   }
 }
 
-function sweepSection({ rows, layer }: BenchReport, { axis, groups }: Sweep): Section {
+function sweepSection(report: BenchReport, { axis, groups }: Sweep): Section {
+  const { rows, layer } = report
   const { D, H, E, K, totalParameters, activeParameters } = layer
   // The twins are the same in every sweep: once is enough.
   const shown = groups.flatMap((group) =>
@@ -93,11 +106,23 @@ function sweepSection({ rows, layer }: BenchReport, { axis, groups }: Sweep): Se
     id: `table-${axis}`,
     title: `One layer over ${AXIS_WORDS[axis]}`,
     sentence: axis === 'T' ? `${sizes}, ${parametersOf(totalParameters, activeParameters)}.` : `${sizes}.`,
-    ...caseTable(axis, shown, (row) => placeOf(row, axis)),
+    ...caseTable(report, axis, shown, (row) => placeOf(row, axis)),
   }
 }
 
-function gridSection({ rows, sweeps }: BenchReport): Section {
+function cacheSection(report: BenchReport): Section {
+  const own = report.rows.filter(({ fromCache }) => fromCache)
+  return {
+    id: 'table-cache',
+    title: 'One layer from cache',
+    sentence:
+      'Each call right behind another like it on the same weights, which stay in the cache where they fit.',
+    ...caseTable(report, 'T', own, ({ tokens }) => String(tokens)),
+  }
+}
+
+function gridSection(report: BenchReport): Section {
+  const { rows, sweeps } = report
   const groups = sweeps.find(({ axis }) => axis === 'grid')?.groups ?? []
   const own = rows.filter(({ group }) => groups.includes(group))
   const nameOf = ({ dims, tokens }: Row) => `E${dims?.E} K${dims?.K} D${dims?.D} H${dims?.H} T${tokens}`
@@ -105,7 +130,7 @@ function gridSection({ rows, sweeps }: BenchReport): Section {
     id: 'table-grid',
     title: 'One layer, every combination',
     sentence: 'A line a combination of sizes.',
-    ...caseTable('sizes', own, nameOf),
+    ...caseTable(report, 'sizes', own, nameOf),
   }
 }
 

@@ -4,10 +4,18 @@ import { type LayerChoice, type LayerSizes, layerLike } from '../../bench/like.t
 import { PRESET_PLANS } from '../../bench/presets.ts'
 import { terminalReport } from '../../bench/report/terminal.ts'
 import { CASE_KINDS, type CaseKind, type LayerDims, PRESETS, type Preset } from '../../bench/schema.ts'
-import { bundledModel, defaultResultsFolder, storeReport } from '../../bench/store.ts'
+import { bundledModel, defaultResultsFolder, storePart, storeReport } from '../../bench/store.ts'
+import type { Dtype } from '../backend/dtypes.ts'
 import { UsageError } from '../errors.ts'
 import type { Executor } from '../model/ways.ts'
-import { allOptions, executorOption, type GlobalOptions, positive, wholeNumber } from '../script/arguments.ts'
+import {
+  allOptions,
+  dtypeOption,
+  executorOption,
+  type GlobalOptions,
+  positive,
+  wholeNumber,
+} from '../script/arguments.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
@@ -29,6 +37,7 @@ export interface Flags {
   quick?: boolean
   model?: string
   executor?: Executor
+  dtype?: Dtype
   only?: CaseKind
   tokens?: number[]
   dim?: number[]
@@ -51,7 +60,7 @@ export function registerBench(program: Command): void {
     .addOption(
       new Option(
         '--preset <name>',
-        'quick: 30 s, more noise; default: 3 min; full: every combination, as long as it takes; gpu: sizes that fill a large card',
+        'quick: 30 s, more noise; default: 3 min; full: every combination, as long as it takes; gpu: sizes that fill a large card; gpu-smoke: 3 min of it',
       )
         .choices(PRESETS)
         .default('default'),
@@ -59,6 +68,7 @@ export function registerBench(program: Command): void {
     .option('--quick', 'the same as --preset quick')
     .option('--model <model>', 'directory, or a bundled model (default: moe)')
     .addOption(executorOption())
+    .addOption(dtypeOption())
     .addOption(new Option('--only <kind>', 'one kind of case (default: all)').choices(CASE_KINDS))
     .addOption(listOption('--tokens <list>', 'T of each case of the layer sweep', MAX_BATCH))
     .addOption(
@@ -106,7 +116,13 @@ async function bench(flags: Flags & GlobalOptions): Promise<void> {
     const deaths: string[] = []
     const onDeath = (sentence: string) => deaths.push(sentence)
     const report = await withProgress('bench', (onProgress) =>
-      runBench(options, { signal, onProgress, onNotice: remark, onDeath }),
+      runBench(options, {
+        signal,
+        onProgress,
+        onNotice: remark,
+        onDeath,
+        onPart: (part) => storePart(part, folder),
+      }),
     )
     const { files, failure } = await storeReport(report, folder)
     await write(flags.json || failure ? `${JSON.stringify(report)}\n` : terminalReport(report, files))
@@ -119,7 +135,7 @@ async function bench(flags: Flags & GlobalOptions): Promise<void> {
 
 /** @throws UsageError for flags that do not go together */
 export function benchOptions(flags: Flags & GlobalOptions): BenchOptions {
-  const { device, debug, executor, only, peers, python, llamaBench: binary, gguf } = flags
+  const { device, debug, executor, dtype = 'float32', only, peers, python, llamaBench: binary, gguf } = flags
   if (flags.quick && flags.preset !== 'default' && flags.preset !== 'quick')
     throw new UsageError(`--quick is --preset quick: leave out one of --quick and --preset ${flags.preset}`)
   if ((binary === undefined) !== (gguf === undefined))
@@ -133,6 +149,7 @@ export function benchOptions(flags: Flags & GlobalOptions): BenchOptions {
     preset,
     model: flags.model ?? bundledModel(),
     executor,
+    dtype,
     only,
     tokens: flags.tokens ?? null,
     layer: layerOf(flags, PRESET_PLANS[preset].layer),

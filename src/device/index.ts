@@ -1,5 +1,6 @@
 export { chooseDevice, chooseVariant } from './choose.ts'
 export { describeMachine, type MachineDescription } from './machine.ts'
-export { type MachineReadings, measureMachine } from './readings.ts'
+export { cacheBytes } from './processor-cache.ts'
+export { MachineReader, type MachineReadings, measureMachine, type Product } from './readings.ts'
 export { type RuntimeOptions, startRuntime } from './start.ts'
 export { type Candidate, DEVICES, type Device, type Runtime, type RuntimeReport } from './types.ts'

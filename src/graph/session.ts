@@ -5,7 +5,7 @@ import { onCard } from './card.ts'
 import { chooseProducts, fuse } from './kernels.ts'
 import { type Plan, planFor } from './plan.ts'
 import type { GraphNode } from './protobuf.ts'
-import type { Recording } from './recorder.ts'
+import type { GraphVariable, Recording } from './recorder.ts'
 import { type Session, Sessions } from './sessions.ts'
 import { sideBySide } from './side-by-side.ts'
 
@@ -26,6 +26,7 @@ export class GraphSession {
   private readonly prefix: string
   private readonly runs = new Map<string, NativeRun>()
   private readonly own: Sessions | null
+  private readonly names: ReadonlyMap<string, string>
 
   /**
    * `recording`: the steps, for whoever asks what a run does, also where others stand in their place.
@@ -42,7 +43,8 @@ export class GraphSession {
     const { inCallingThread } = plan
     try {
       this.session = sessions.at({ opThreads: oneThreadAnOp || inCallingThread ? 1 : 0, inCallingThread })
-      this.prefix = this.session.add(withNames(nodes, sessions.provide(this.session, variables)))
+      this.names = sessions.provide(this.session, variables)
+      this.prefix = this.session.add(withNames(nodes, this.names))
     } catch (error) {
       this.own?.dispose()
       throw new Error(`recording: TensorFlow does not take the graph: ${refusal(error, nodes)}`, {
@@ -78,6 +80,11 @@ export class GraphSession {
       run,
       names.map((name) => inputs[name]),
     )
+  }
+
+  /** A function that gives variables of the recording other values; on a processor it shares their memory, nothing is copied. */
+  assigner(variables: readonly GraphVariable[]): (tensors: readonly tf.Tensor[]) => void {
+    return this.session.assigner(variables.map((one) => ({ ...one, name: this.names.get(one.name)! })))
   }
 
   dispose(): void {

@@ -131,6 +131,12 @@ export class Session {
     }
   }
 
+  /** Gives variables values again and again, as `assign` does once. */
+  assigner(variables: readonly GraphVariable[]): (tensors: readonly tf.Tensor[]) => void {
+    const { write } = this.access(variables.map(described))
+    return (tensors) => void this.run(write, tensors)
+  }
+
   /** Makes variables that share the memory of another session's. */
   share(variables: readonly GraphVariable[], other: Session): void {
     if (variables.length === 0) return

@@ -14,6 +14,7 @@ const DIMS = { D: 16, H: 8, E: 4, K: 2 }
 const OPTIONS: BenchOptions = {
   device: 'cpu',
   preset: 'quick',
+  dtype: 'float32',
   model: join(FIXTURES, 'mixtral'),
   tokens: [1, 4],
   layer: { dims: DIMS, source: 'flags' },
@@ -159,6 +160,7 @@ test('quick measures the same rows, only fewer, by the usual executor', async ()
   const report = await runBench({ ...OPTIONS, device: 'js' }, hooks())
   expect(report.conditions).toMatchObject({
     preset: 'quick',
+    dtype: 'float32',
     executor: 'eager',
     tf32: false,
   })

@@ -4,6 +4,7 @@ import type { Case } from '../../bench/cases/case.ts'
 import { digest, finish, READ_WHOLE_UP_TO } from '../../bench/cases/finish.ts'
 import { layerCase } from '../../bench/cases/layer.ts'
 import { MeasuredModel, PromptCaches, TwinModel, twinConfig } from '../../bench/cases/measured-model.ts'
+import { weightSets } from '../../bench/cases/memory.ts'
 import { modelCase } from '../../bench/cases/model.ts'
 import { benchText } from '../../bench/cases/model-text.ts'
 import { randomLayer } from '../../bench/cases/random-layer.ts'
@@ -23,7 +24,9 @@ import { randomModel } from '../helpers/random.ts'
 import { report } from './rows.ts'
 
 const DIMS = { D: 16, H: 8, E: 4, K: 2 }
-const LAYER = { T: 8, routing: 'real', executors: ['eager'], twins: false, seed: 1 } as const
+const LAYER = {
+  T: 8, routing: 'real', executors: ['eager'], twins: false, sets: 1, fromCache: false, dtype: 'float32', seed: 1,
+} as const // biome-ignore format: a case
 const OPTIONS: MeasureOptions = {
   limits: { budgetMs: 100, minSamples: 3, maxSamples: 3 },
   most: { tellingMs: 1e6, allMs: 1e6 },
@@ -91,6 +94,109 @@ describe('on native TensorFlow', () => {
     expect([sum.shape, sum.dataSync()[0]]).toEqual([[], READ_WHOLE_UP_TO + 1])
     finish(large)
     tf.dispose([large, small, sum])
+  })
+})
+
+describe('sets of weights', () => {
+  beforeAll(async () => {
+    await startRuntime({ device: 'js' })
+  })
+
+  const machine = { matmulGflops: 100, memoryGbPerS: 10 }
+  const dims = { D: 512, H: 1024, E: 16, K: 2 } // 101 MB, an expert 6.3 MB
+  const setsAt = (T: number, cacheBytes: number) => weightSets(dims, T, { cacheBytes, machine })
+
+  test('are as many as exceed the caches, and no more than memory is set aside for', () => {
+    // Of dense, sparse and gather a call at T=1 reads (101 + 2 x 12.6) / 3 = 42 MB on average.
+    expect(setsAt(1, 100e6)).toBe(1 + 3)
+    expect(setsAt(1, 1e9)).toBe(10) // 1 GiB by 101 MB
+    expect(setsAt(1, 5e6)).toBe(1) // a call alone drives out what it began with
+  })
+
+  test('are one where arithmetic takes far longer than reading: 4096 rows', () => {
+    expect(setsAt(4096, 1e9)).toBe(1)
+  })
+
+  test('hold the same numbers, and every call takes the next one, whoever makes it', () => {
+    const layer = randomLayer(DIMS, 1)
+    const work = layerCase(layer, { ...LAYER, sets: 3 })
+    const opened = work.variants.map((variant) => variant.open())
+    const [first, ...others] = layer.sets(3)
+    for (const { experts } of others)
+      expect(experts[1].down.weight.dataSync()).toEqual(first.experts[1].down.weight.dataSync())
+    const used: number[] = []
+    layer.sets(3).forEach(({ router }, set) => {
+      const { weight } = router
+      const get = () => {
+        used.push(set)
+        return weight
+      }
+      Object.defineProperty(router, 'weight', { get })
+    })
+    for (const i of [0, 1, 2, 1, 0]) {
+      opened[i].prepare?.()
+      opened[i].run()
+    }
+    expect(used).toEqual([0, 1, 2, 0, 1])
+    for (const one of opened) one.dispose()
+    work.dispose()
+    layer.dispose()
+  })
+
+  test('a graph reads the set that it is given, without a copy', async () => {
+    await startRuntime({ device: 'cpu' })
+    const layer = randomLayer({ ...DIMS, D: 64, H: 32 }, 1)
+    const x = new RandomTensors(2).matrix(8, 64, 1)
+    const [first, second] = layer.sets(2)
+    const { down } = second.experts[0]
+    const other = { ...second.experts[0], down: { ...down, weight: tf.mul(down.weight, 2) as tf.Tensor2D } }
+    const recorded = new RecordedComputation(x, () => applyExpert(x, first.experts[0]))
+    const tensorsOf = ({ gateUp, down }: typeof other) => [gateUp.weight, down.weight]
+    const outputs = [first.experts[0], other, first.experts[0]].map((expert) => {
+      recorded.use(tensorsOf(first.experts[0]), tensorsOf(expert))
+      return recorded.run()
+    })
+    const [once, twice, again] = outputs.map((output) => output.dataSync())
+    expect(again).toEqual(once)
+    expect([...twice].every((value, i) => Math.abs(value - 2 * once[i]) < 1e-5)).toBe(true)
+    tf.dispose([x, other.down.weight, ...outputs])
+    recorded.dispose()
+    layer.dispose()
+  })
+})
+
+describe('half precision', () => {
+  beforeAll(async () => {
+    await startRuntime({ device: 'cpu' })
+  })
+
+  test('a recorded layer in bfloat16 is near the one in float32, reads half the bytes, and counts the same FLOPs', async () => {
+    const layer = randomLayer({ ...DIMS, D: 64, H: 32 }, 1) // a graph has smaller matrices as constants
+    const options = { ...LAYER, T: 64, executors: ['recorded'] } as const
+    const [plain, half] = [options, { ...options, dtype: 'bfloat16' as const }].map((one) =>
+      layerCase(layer, one),
+    )
+    const [inFloat, inHalf] = [await measureCase(plain, OPTIONS), await measureCase(half, OPTIONS)]
+    for (const [i, row] of inHalf.entries()) {
+      expect(row.flopsCounted).toBe(inFloat[i].flopsCounted)
+      expect(row.weightBytes).toBe(inFloat[i].weightBytes / 2)
+    }
+    plain.dispose()
+    half.dispose()
+    const x = new RandomTensors(2).matrix(64, 64, 1)
+    const { experts } = layer.weights
+    const recorded = new RecordedComputation(x, () => applyExpert(x, experts[0]), {
+      dtype: 'bfloat16',
+      exact: new Set(),
+    })
+    const furthest = tf.tidy(
+      () => tf.max(tf.abs(tf.sub(applyExpert(x, experts[0]), recorded.run()))).dataSync()[0],
+    )
+    expect(furthest).toBeGreaterThan(0)
+    expect(furthest).toBeLessThan(0.02)
+    recorded.dispose()
+    x.dispose()
+    layer.dispose()
   })
 })
 
@@ -205,7 +311,15 @@ describe('a case', () => {
     const plan = makePlan(PRESET_PLANS.default, { dims: DIMS, tokens: [1] }, config)
     expect([plan.baseContext, plan.steps]).toEqual([5, 4])
     const measuredModel = new MeasuredModel(config, model.weights)
-    const options = { batch: 2, context: 5, steps: 4, executors: ['eager'], twins: false, seed: 1 } as const
+    const options = {
+      batch: 2,
+      context: 5,
+      steps: 4,
+      executors: ['eager'],
+      twins: false,
+      dtype: 'float32',
+      seed: 1,
+    } as const
     const text = await benchText(config, null, 1)
     for (const [kind, expected] of [
       ['prefill', { tokens: 10, context: 5, callsPerRun: 1 }],

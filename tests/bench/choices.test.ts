@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { layerBytes, variantBytes } from '../../bench/cases/memory.ts'
+import { checkGpu } from '../../bench/check-gpu.ts'
 import { governor, usesTf32 } from '../../bench/conditions.ts'
-import { checkGpu } from '../../bench/gpu.ts'
 import { layerLike } from '../../bench/like.ts'
 import { PRESET_PLANS } from '../../bench/presets.ts'
 import { judge } from '../../bench/report/assertion.ts'
@@ -97,11 +97,11 @@ describe('an assertion', () => {
 describe('a card', () => {
   test('is what the gpu preset needs, unless another device is asked for', () => {
     const candidates = [{ device: 'cuda' as const, taken: false, reason: 'no NVIDIA GPU was found' }]
-    expect(() => checkGpu({ ...runtime, candidates }, undefined)).toThrow(
+    expect(() => checkGpu({ ...runtime, candidates }, undefined, 'gpu')).toThrow(
       '--preset gpu needs a CUDA device: no NVIDIA GPU was found; with --device cpu it measures what fits on the processor',
     )
-    expect(() => checkGpu({ ...runtime, candidates }, 'cpu')).not.toThrow()
-    expect(() => checkGpu(card, undefined)).not.toThrow()
+    expect(() => checkGpu({ ...runtime, candidates }, 'cpu', 'gpu')).not.toThrow()
+    expect(() => checkGpu(card, undefined, 'gpu')).not.toThrow()
   })
 
   test('rounds to TensorFloat-32 from compute capability 8, unless forbidden', () => {

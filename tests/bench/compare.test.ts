@@ -188,12 +188,26 @@ describe('reading', () => {
     ['{"format":"x"}', /format is "x", expected "tinymoe-bench"$/],
     [
       '{"format":"tinymoe-bench","version":1}',
-      /a report of version 1, .* expected version 2: run tinymoe bench/,
+      /a report of version 1, .* expected version 3: run tinymoe bench/,
     ],
-    ['{"format":"tinymoe-bench","version":3}', /a\.json: version: /],
+    ['{"format":"tinymoe-bench","version":4}', /a\.json: version: /],
     [text.replace('"medianMs":2', '"medianMs":"2"'), /a\.json: rows\[0\]\.medianMs: .*expected number/],
   ])('%s is one sentence', (json, sentence) => {
     expect(() => read(json)).toThrow(sentence)
+  })
+
+  test('a report of version 2, which had one set of weights, is read and compared, and that is said', () => {
+    const stored = JSON.parse(text)
+    for (const name of ['weightSets', 'fromCache']) delete stored.rows[0][name]
+    delete stored.readings
+    delete stored.conditions.cacheBytes
+    const old = read(JSON.stringify({ ...stored, version: 2 }))
+    expect(old).toMatchObject({ version: 2, readings: [], rows: [{ weightSets: 1, fromCache: false }] })
+    const { rows, differences } = compared(old, report([row({ weightSets: 9 })]))
+    expect(rows).toHaveLength(1)
+    expect(differences).toEqual([
+      { what: 'sets of weights that calls take turns on', a: 'one', b: 'several', matters: true },
+    ])
   })
 
   test('a file that is not there is one sentence', () => {

@@ -37,7 +37,8 @@ test('a bar a measured row of the sweep over T with its number, the two lines an
       'dense 1x',
       'T = 1024',
       'D = 512, H = 1024, float32, recorded as one graph; lines at the bars: 95 % intervals',
-      'Some Processor, 2 threads, 2026-01-02',
+      '━ allowed',
+      'Some Processor, 2 threads, 2026-01-02; green: all that its arithmetic and memory allow',
     ]),
   )
   expect(texts).not.toContain('9.9')

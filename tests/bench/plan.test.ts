@@ -6,6 +6,7 @@ import { PRESETS } from '../../bench/schema.ts'
 import { config } from './rows.ts'
 
 const BASE = { D: 512, H: 1024, E: 16, K: 2 }
+const FLOAT = { dtype: 'float32' } as const
 const roomy = { ...config(), maxPositionEmbeddings: 1024 }
 
 describe('a plan', () => {
@@ -34,8 +35,11 @@ describe('a plan', () => {
       Object.keys(BASE).filter((k) => dims[k as 'D'] !== BASE[k as 'D']),
     )
     expect(changed.every((names) => names.length <= 1)).toBe(true)
-    // 4 T, 4 E, 3 K, 2 D, 2 H and two routings; the base is part of every sweep and measured once.
-    expect(layers).toHaveLength(4 + 4 + 3 + 2 + 2 + 2)
+    // 4 T, 4 E, 3 K, 2 D, 2 H, two routings and one from cache; the base is part of every sweep and measured once.
+    expect(layers).toHaveLength(4 + 4 + 3 + 2 + 2 + 2 + 1)
+    expect(layers.filter(({ fromCache }) => fromCache)).toEqual([
+      { dims: BASE, T: 1, routing: 'real', twins: false, inGrid: false, fromCache: true },
+    ])
   })
 
   test("of sizes that were asked for tries these, not the preset's, the others as they are", () => {
@@ -45,7 +49,7 @@ describe('a plan', () => {
     expect(groupsOf('E')).toEqual([12, 16, 100].map((E) => `layer/D512-H1024-E${E}-K2/T256/real`))
     expect(groupsOf('K')).toEqual([2, 3].map((K) => `layer/D512-H1024-E16-K${K}/T256/real`))
     expect(groupsOf('D')).toBeUndefined()
-    expect(layers).toHaveLength(2 + 2 + 1 + 2) // T, E, K, routings
+    expect(layers).toHaveLength(2 + 2 + 1 + 2 + 1) // T, E, K, routings, from cache
   })
 
   test.each(['layer', 'prefill', 'decode'] as const)('of one kind has no other: %s', (only) => {
@@ -100,17 +104,41 @@ describe('a plan', () => {
     const { layer, tokens, sideTokens } = PRESET_PLANS[preset]
     const { layers } = makePlan(PRESET_PLANS[preset], { dims: layer, tokens }, roomy)
     expect(
-      layers.filter(({ dims, routing }) => dims === layer && routing === 'real').map(({ T }) => T),
+      layers
+        .filter(({ dims, routing, fromCache }) => dims === layer && routing === 'real' && !fromCache)
+        .map(({ T }) => T),
     ).toEqual(tokens)
     expect(tokens).toContain(sideTokens)
   })
 
+  test('of the smoke preset is the layer of Mixtral at three T and decode', () => {
+    const preset = PRESET_PLANS['gpu-smoke']
+    const { layers, models } = makePlan(preset, { dims: preset.layer, tokens: preset.tokens }, roomy)
+    expect(layers.map(({ dims, T }) => [dims.D, dims.H, dims.E, dims.K, T])).toEqual(
+      [1, 64, 4096].map((T) => [4096, 14336, 8, 2, T]),
+    )
+    expect(models).toEqual([{ kind: 'decode', batch: 1, context: 128 }])
+    expect(preset.seconds).toBeLessThanOrEqual(180)
+  })
+
+  test('half precision is for recorded graphs alone', () => {
+    const both = { bothExecutors: true }
+    expect(executorsFor('tensorflow', { dtype: 'bfloat16' }, both)).toEqual(['recorded'])
+    for (const [backend, executor] of [
+      ['tensorflow', 'eager'],
+      ['wasm', undefined],
+    ] as const)
+      expect(() => executorsFor(backend, { dtype: 'float16', executor }, both)).toThrow(
+        '--dtype float16: only recorded graphs on TensorFlow multiply in half precision',
+      )
+  })
+
   test('measures by both executors where there are two, the usual one first, or by the one asked for', () => {
     const both = { bothExecutors: true }
-    expect(executorsFor('tensorflow', undefined, both)).toEqual(['recorded', 'eager'])
-    expect(executorsFor('tensorflow', undefined, { bothExecutors: false })).toEqual(['recorded'])
-    expect(executorsFor('tensorflow', 'eager', both)).toEqual(['eager'])
-    expect(executorsFor('wasm', undefined, both)).toEqual(['eager'])
+    expect(executorsFor('tensorflow', FLOAT, both)).toEqual(['recorded', 'eager'])
+    expect(executorsFor('tensorflow', FLOAT, { bothExecutors: false })).toEqual(['recorded'])
+    expect(executorsFor('tensorflow', { ...FLOAT, executor: 'eager' }, both)).toEqual(['eager'])
+    expect(executorsFor('wasm', FLOAT, both)).toEqual(['eager'])
   })
 })
 

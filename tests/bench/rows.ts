@@ -41,6 +41,8 @@ export function row(values: Partial<Row>): Row {
     warmupStable: true,
     samplesMs: [1.5, 2, 2.5],
     skipped: null,
+    weightSets: 1,
+    fromCache: false,
     ...values,
   }
 }
@@ -69,7 +71,7 @@ export function config(): ModelConfig {
 export function report(rows: Row[], values: Partial<BenchReport> = {}): BenchReport {
   return {
     format: 'tinymoe-bench',
-    version: 2,
+    version: 3,
     date: '2026-01-02T03:04:05.000Z',
     interrupted: false,
     seconds: 12,
@@ -81,6 +83,7 @@ export function report(rows: Row[], values: Partial<BenchReport> = {}): BenchRep
       tf32: false,
       executor: 'eager',
       machine: { matmulGflops: 100, memoryGbPerS: 10, matmulSize: 1024, vectorBytes: 2 ** 27 },
+      cacheBytes: 2 ** 25,
       commit: null,
       loadAverage: null,
       governor: null,
@@ -113,6 +116,7 @@ export function report(rows: Row[], values: Partial<BenchReport> = {}): BenchRep
     tracing: { absentMs: 2, offMs: 2, onMs: 3, n: 5 },
     peers: [],
     assertion: null,
+    readings: [],
     ...values,
   }
 }

@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
+import { readReport } from '../../bench/read-report.ts'
 import { benchCsv } from '../../bench/report/csv.ts'
 import { evaluationsIn } from '../../bench/report/evaluations.ts'
 import { type BenchReport, benchJsonSchema, benchSchema } from '../../bench/schema.ts'
-import { defaultResultsFolder, reportName, storeReport } from '../../bench/store.ts'
+import { defaultResultsFolder, reportName, storePart, storeReport } from '../../bench/store.ts'
 import type { FlopParts, ParameterCount } from '../../src/cost/index.ts'
 import type { MachineReadings, RuntimeReport } from '../../src/device/index.ts'
 import { makeFolder } from '../../src/files.ts'
@@ -50,10 +51,19 @@ describe('storing', () => {
     expect(readFileSync(files[3], 'utf8')).toContain('moe, loss 1.250')
   })
 
-  test('a quick report does not replace the careful one', () => {
+  test('a part is beside it until the whole is stored', async () => {
+    const place = join(folder, 'parts')
+    storePart(report([row({})], { interrupted: true }), place)
+    expect(readReport(join(place, 'cpu.part.json')).interrupted).toBe(true)
+    await storeReport(report([row({})]), place)
+    expect(readdirSync(place)).toEqual(['cpu.csv', 'cpu.html', 'cpu.json', 'cpu.md'])
+  })
+
+  test('a quick report does not replace the careful one, nor one in half precision', () => {
     const careful = report([])
     const quick = report([], { conditions: { ...careful.conditions, preset: 'quick' } })
-    expect([reportName(careful), reportName(quick)]).toEqual(['cpu', 'cpu-quick'])
+    const half = report([], { conditions: { ...careful.conditions, dtype: 'bfloat16' } })
+    expect([careful, quick, half].map(reportName)).toEqual(['cpu', 'cpu-quick', 'cpu-bfloat16'])
   })
 
   test('a folder that cannot be made is one sentence, for after the report is shown', async () => {
@@ -110,9 +120,9 @@ describe('CSV', () => {
       'date,commit,device,device_name,threads,preset,id,group,kind,dispatch,executor,routing,d,h,e,k,tokens',
     )
     expect(lines[1]).toBe(
-      '2026-01-02T03:04:05.000Z,,cpu,Some Processor,2,default,layer/D512-H1024-E16-K2/T16/real/sparse/eager,layer/D512-H1024-E16-K2/T16/real,layer,sparse,eager,real,512,1024,16,2,16,1,,1000000,1000000,4000000,1,4,9,3,2,1.5,2.5,2.5,0,8000,0.5,0.005,0.2,2,1.8,2.2,8,whole,0.01,2,true,',
+      '2026-01-02T03:04:05.000Z,,cpu,Some Processor,2,default,layer/D512-H1024-E16-K2/T16/real/sparse/eager,layer/D512-H1024-E16-K2/T16/real,layer,sparse,eager,real,512,1024,16,2,16,1,,1000000,1000000,4000000,1,4,9,3,2,1.5,2.5,2.5,0,8000,0.5,0.005,0.2,2,1.8,2.2,8,whole,0.01,2,true,,1,false',
     )
-    expect(lines[2]).toContain(',"too long, ""really"""')
+    expect(lines[2]).toContain(',"too long, ""really""",1,false')
     expect(lines[2]).toContain(',real,,,,,16,')
   })
 })

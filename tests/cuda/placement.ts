@@ -36,7 +36,6 @@ interface PlacedNode {
 
 /** What TensorFlow would do with a step on a card, after its placer, optimiser and partitioner. */
 export interface Placement {
-  nodes: number
   /** Ops that it would run on the processor. */
   onProcessor: string[]
   /** Within the step from the card to the host, which waits, and back; each as `OP => OPS`. */
@@ -88,7 +87,6 @@ function placementOf(nodes: PlacedNode[]): Placement {
   const readers = (node: PlacedNode) =>
     nodes.filter(({ inputs }) => inputs.some((ref) => ref.split(':')[0] === node.name)).map(({ op }) => op)
   const placement: Placement = {
-    nodes: nodes.length,
     onProcessor: nodes
       .filter(({ device, op }) => device === 'CPU' && !TRANSFER.test(op) && !/^_(Arg|Retval)$/.test(op))
       .map(({ op }) => op),

@@ -12,10 +12,9 @@ export async function auditTables(): Promise<string> {
     const launches = launchesOf(placement.onCard, step)
     if (item.model === 'moe' && item.dtype === 'float32' && item.dispatch === 'auto' && item.tokens === 1)
       decoded = launches
-    const { nodes, onProcessor, waits, toCard, feeds, results } = placement
+    const { onProcessor, waits, toCard, feeds, results } = placement
     rows.push([
       labelOf(item),
-      nodes,
       onProcessor.length,
       waits.length,
       toCard.length,
@@ -25,7 +24,7 @@ export async function auditTables(): Promise<string> {
     ])
   })
   const steps = markdown(
-    ['step', 'nodes', 'on the processor', 'waits', 'host to card', 'fed', 'fetched', 'launches'],
+    ['step', 'on the processor', 'waits', 'host to card', 'fed', 'fetched', 'launches'],
     rows,
   )
   const remaining = Object.entries(decoded).sort(([, a], [, b]) => b - a)

@@ -8,10 +8,11 @@ import { DeviceError } from '../src/errors.ts'
 export function checkGpu(
   { device, candidates }: Pick<RuntimeReport, 'device' | 'candidates'>,
   asked: string | undefined,
+  preset: string,
 ): void {
   if (device === 'cuda' || asked !== undefined) return
   const why = candidates.find((candidate) => candidate.device === 'cuda')?.reason ?? 'there is no CUDA device'
   throw new DeviceError(
-    `--preset gpu needs a CUDA device: ${why}; with --device cpu it measures what fits on the processor`,
+    `--preset ${preset} needs a CUDA device: ${why}; with --device cpu it measures what fits on the processor`,
   )
 }
