@@ -7,9 +7,9 @@ import { filesIn, openCheckpoint } from './checkpoint/disk.ts'
 import { hubName, pulledDirectory } from './checkpoint/hub-cache.ts'
 import { configOfWeights, loadWeights } from './checkpoint/load.ts'
 import { dequantised } from './checkpoint/quantised.ts'
+import type { Checkpoint } from './checkpoint/shards.ts'
 import { assertNames, assertObject, assertOneOf, shown } from './checks.ts'
 import { BYTES_PER_WEIGHT } from './cost/bytes.ts'
-import { countParameters } from './cost/parameters.ts'
 import { startRuntime } from './device/index.ts'
 import { memoryLimit, memoryProblem } from './device/memory.ts'
 import type { Device, RuntimeReport } from './device/types.ts'
@@ -26,6 +26,7 @@ import { type ForwardResult, type GreedyResult, MoeModel } from './model/transfo
 import { DISPATCHES, type DispatchName, EXECUTORS, type Executor } from './model/ways.ts'
 import { allTensors, type ModelWeights } from './model/weights.ts'
 import { modelDirectory } from './package.ts'
+import { product, sum } from './sums.ts'
 import { loadTokenizer } from './tokenizer/load.ts'
 import type { Tokenizer } from './tokenizer/tokenizer.ts'
 
@@ -132,7 +133,7 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
       threads: options.threads,
       debug: options.debug,
     })
-    checkSize(dir, config, report)
+    checkSize(checkpoint, (name) => family.ignored(name, config), report)
     const executor = executorFor(options.executor, report)
     const dtype = dtypeFor(options.dtype, executor, report)
     const tokenizer = await loadTokenizer(dir)
@@ -171,8 +172,14 @@ const OPTIONS = {
 } satisfies Record<keyof LoadOptions, 0>
 
 /** Before anything is read: what the machine would otherwise find out by running out of memory. */
-function checkSize(dir: string, config: ModelConfig, report: RuntimeReport): void {
-  const problem = memoryProblem(BYTES_PER_WEIGHT * countParameters(config).total, memoryLimit(report))
+function checkSize(
+  { dir, names, get }: Checkpoint,
+  ignored: (name: string) => boolean,
+  report: RuntimeReport,
+): void {
+  const read = names().filter((name) => !ignored(name))
+  const bytes = BYTES_PER_WEIGHT * sum(read.map((name) => product(get(name).shape)))
+  const problem = memoryProblem(bytes, memoryLimit(report))
   if (problem !== null)
     throw new InputError(`${dir}: its weights, in float32, ${problem.replace(/^needs/, 'need')}`)
 }

@@ -242,9 +242,5 @@ function opened<W>(
 }
 
 function tensorsOf({ router, stacked, experts }: MoeWeights): tf.Tensor[] {
-  return [
-    router.weight,
-    ...leaves<tf.Tensor>(stacked).map(([, stack]) => stack),
-    ...experts.flatMap(({ gateUp, down }) => [gateUp.weight, down.weight]),
-  ]
+  return leaves<tf.Tensor>({ router, stacked, experts }).map(([, tensor]) => tensor)
 }
