@@ -3,9 +3,9 @@
  * has started. Nothing here imports Node's modules or names its globals (tests/browser.test.ts).
  */
 
-import { unpacked } from './checkpoint/compressed.ts'
 import { configOfWeights, loadWeights } from './checkpoint/load.ts'
 import type { LoadProgress } from './checkpoint/pack.ts'
+import { dequantised } from './checkpoint/quantised.ts'
 import { readCheckpoint } from './checkpoint/shards.ts'
 import type { ModelFiles } from './checkpoint/source.ts'
 import { ConfigError, messageOf } from './errors.ts'
@@ -48,7 +48,7 @@ export function readModel(
   const { config: published, family, quantisation } = runnableConfig(json, file)
   const generation = readGenerationConfig(files)
   const stored = readCheckpoint(files, (name) => family.ignored(name, published))
-  const checkpoint = quantisation ? unpacked(stored) : stored
+  const checkpoint = dequantised(stored, quantisation)
   try {
     const { config, remarks } = configOfWeights(checkpoint, endingAs(published, generation), family)
     const weights = loadWeights(checkpoint, config, family, { onProgress })

@@ -3,11 +3,15 @@ import { backend } from './backend/backend.ts'
 import { DTYPES, type Dtype, type HeldDtype } from './backend/dtypes.ts'
 import { borrowing } from './backend/host-weights.ts'
 import { onBackend } from './backend/on-backend.ts'
-import { unpacked } from './checkpoint/compressed.ts'
 import { filesIn, openCheckpoint } from './checkpoint/disk.ts'
+import { hubName, pulledDirectory } from './checkpoint/hub-cache.ts'
 import { configOfWeights, loadWeights, storedDtype } from './checkpoint/load.ts'
+import { dequantised } from './checkpoint/quantised.ts'
+import type { Checkpoint } from './checkpoint/shards.ts'
 import { assertNames, assertObject, assertOneOf, shown } from './checks.ts'
+import { BYTES_PER_WEIGHT } from './cost/bytes.ts'
 import { startRuntime } from './device/index.ts'
+import { memoryLimit, memoryProblem } from './device/memory.ts'
 import type { Device, RuntimeReport } from './device/types.ts'
 import { CheckpointError, ConfigError, DeviceError, InputError } from './errors.ts'
 import { runnableConfig } from './families/index.ts'
@@ -22,6 +26,7 @@ import { type ForwardResult, type GreedyResult, MoeModel } from './model/transfo
 import { DISPATCHES, type DispatchName, EXECUTORS, type Executor } from './model/ways.ts'
 import { allTensors, type ModelWeights } from './model/weights.ts'
 import { modelDirectory } from './package.ts'
+import { product, sum } from './sums.ts'
 import { loadTokenizer } from './tokenizer/load.ts'
 import type { Tokenizer } from './tokenizer/tokenizer.ts'
 
@@ -114,17 +119,17 @@ export class LoadedModel extends MoeModel {
 }
 
 /**
- * Loads a Hugging Face directory (config.json, safetensors, tokenizer.json if present), or a bundled model by its name, such
- * as `tinymoe:moe`.
+ * Loads a Hugging Face directory (config.json, safetensors, tokenizer.json if present), a bundled model by its name, such as
+ * `tinymoe:moe`, or one of the hub that was pulled into its cache, such as `allenai/OLMoE-1B-7B-0924`.
  * @throws ConfigError, CheckpointError, DeviceError or InputError, each one sentence
  */
 export async function loadModel(model: string, options: LoadOptions = {}): Promise<LoadedModel> {
   checkLoadOptions(options)
-  const dir = modelDirectory(model)
+  const dir = directoryOf(model)
   const { config: published, family, quantisation } = readConfig(dir)
   const generation = readGenerationConfig(filesIn(dir))
   const stored = openCheckpoint(dir, (name) => family.ignored(name, published))
-  const checkpoint = quantisation ? unpacked(stored) : stored
+  const checkpoint = dequantised(stored, quantisation)
   try {
     const { config, remarks } = configOfWeights(checkpoint, endingAs(published, generation), family)
     const { report } = await startRuntime({
@@ -132,6 +137,7 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
       threads: options.threads,
       debug: options.debug,
     })
+    checkSize(checkpoint, (name) => family.ignored(name, config), report)
     const executor = executorFor(options.executor, report)
     const dtype = dtypeFor(options.dtype, report)
     const tokenizer = await loadTokenizer(dir)
@@ -171,6 +177,19 @@ const OPTIONS = {
   onProgress: 0,
 } satisfies Record<keyof LoadOptions, 0>
 
+/** Before anything is read: what the machine would otherwise find out by running out of memory. */
+function checkSize(
+  { dir, names, get }: Checkpoint,
+  ignored: (name: string) => boolean,
+  report: RuntimeReport,
+): void {
+  const read = names().filter((name) => !ignored(name))
+  const bytes = BYTES_PER_WEIGHT * sum(read.map((name) => product(get(name).shape)))
+  const problem = memoryProblem(bytes, memoryLimit(report))
+  if (problem !== null)
+    throw new InputError(`${dir}: its weights, in float32, ${problem.replace(/^needs/, 'need')}`)
+}
+
 /** The names of what is asked for; whether this device has it is known later. */
 function checkLoadOptions(options: LoadOptions): void {
   assertObject('options', options, 'an object with options of loadModel')
@@ -200,12 +219,17 @@ function dtypeFor(dtype: Dtype | 'auto' = 'auto', { backend, device }: RuntimeRe
   throw new DeviceError(`dtype ${dtype}: needs TensorFlow, but the device is ${device}; use float32`)
 }
 
+/** Of a path, a bundled model, or one of the hub that was pulled. */
+function directoryOf(model: string): string {
+  return (typeof model === 'string' && pulledDirectory(model)) || modelDirectory(model)
+}
+
 /** The config of a model, named as for `loadModel`, and the family it belongs to. */
 export function readConfig(model: string) {
-  const dir = modelDirectory(model)
+  const dir = directoryOf(model)
   if (!entryAt(dir, CheckpointError)?.isDirectory()) {
     throw new CheckpointError(
-      `${shownPath(dir)}: no such directory, expected a model with config.json and model.safetensors`,
+      `${shownPath(dir)}: no such directory, expected a model with config.json and model.safetensors${hubName(dir) ? `; one of that name on the hub comes with tinymoe pull ${dir}` : ''}`,
     )
   }
   const file = join(dir, 'config.json')

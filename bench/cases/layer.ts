@@ -8,6 +8,7 @@ import { Sessions } from '../../src/graph/sessions.ts'
 import { linear } from '../../src/model/linear.ts'
 import { routeAndDispatch } from '../../src/model/moe.ts'
 import { routingToHost } from '../../src/model/router/tensors.ts'
+import { leaves } from '../../src/model/tree.ts'
 import type { DispatchName, Executor } from '../../src/model/ways.ts'
 import {
   cutExperts,
@@ -252,22 +253,22 @@ function opened<W>(
 }
 
 function tensorsOf({ router, stacked, experts }: MoeWeights): tf.Tensor[] {
-  return [
-    router.weight,
-    ...Object.values(stacked ?? {}),
-    ...experts.flatMap(({ gateUp, down }) => [gateUp.weight, down.weight]),
-  ]
+  return leaves<tf.Tensor>({ router, stacked, experts }).map(([, tensor]) => tensor)
 }
 
 /** The layer with its experts held in a half type. */
 function heldLayer(weights: MoeWeights, dtype: HalfDtype): MoeWeights {
   const node = activeTensorflow()
+  const hold = <X extends tf.Tensor>({ weight }: { weight: X }) => ({
+    weight: holdRounded(node, weight, dtype),
+    bias: null,
+  })
   const { gateUp, down } = weights.stacked as StackedExperts
-  const stacked = { gateUp: holdRounded(node, gateUp, dtype), down: holdRounded(node, down, dtype) }
+  const stacked = { gateUp: hold(gateUp), down: hold(down) }
   return { ...weights, stacked, experts: cutExperts(stacked) }
 }
 
 function disposeHeld({ stacked, experts }: MoeWeights): void {
-  tf.dispose(experts.flatMap(({ gateUp, down }) => [gateUp.weight, down.weight]))
-  tf.dispose({ ...stacked })
+  const all = [...experts, ...(stacked ? [stacked] : [])]
+  tf.dispose(all.flatMap(({ gateUp, down }): tf.Tensor[] => [gateUp.weight, down.weight]))
 }

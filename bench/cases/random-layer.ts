@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { expertParameters } from '../../src/cost/parameters.ts'
 import { type MemoryLimit, memoryProblem } from '../../src/device/memory.ts'
 import { type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
+import { leaves } from '../../src/model/tree.ts'
 import { asLoaded, type MoeWeights } from '../../src/model/weights.ts'
 import type { LayerDims, LayerFacts } from '../schema.ts'
 import { type CacheFacts, layerBytes } from './memory.ts'
@@ -36,7 +37,7 @@ export function randomLayer(dims: LayerDims, seed: number): RandomLayer {
     dispose: () => {
       for (const set of sets) {
         set.experts.forEach(disposeFeedForward)
-        tf.dispose([set.router.weight, ...Object.values(set.stacked ?? {})])
+        tf.dispose([set.router.weight, ...leaves<tf.Tensor>(set.stacked).map(([, stack]) => stack)])
       }
     },
   }

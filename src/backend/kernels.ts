@@ -24,8 +24,8 @@ export const FUSED = {
   rmsNorm: { op: 'TinymoeRmsNorm', attributes: { eps: 'float' } },
   /** x [B, T, N, d], cos and sin [B or 1, T, N, d] -> [B, T, N, d]; the first `rotary` channels of each head turn. */
   rope: { op: 'TinymoeRope', attributes: { rotary: 'int' } },
-  /** queries [B, T, N, d], keys and values [B, Nk, S, d], mask [B or 1, 1, G T or 1, S] -> [B, T, N, d] */
-  attention: { op: 'TinymoeAttention' },
+  /** queries [B, T, N, d], keys and values [B, Nk, S, d], mask [B or 1, 1, G T or 1, S] -> [B, T, N, width]: of values the first channels */
+  attention: { op: 'TinymoeAttention', attributes: { width: 'int' } },
   /** One expert for all rows: x [T, D], gateUp [2H, D], down [D, H] -> [T, D] */
   expert: { op: 'TinymoeExpert', limits, readsWeights: true },
   /** The chosen ones, weighted and added up: x [T, D], gateUp [E, 2H, D], down [E, D, H], indices and weights [T, K] -> [T, D] */

@@ -36,15 +36,15 @@ export const LIMITS = {
   /** Multiplications from which a product of many rows gains from a second thread. "prompts", small prompts. */
   cutProduct: 2 ** 23,
 
-  /** How calls become steps of a processor, which pays for every row: many shapes, little padding. Not in the log. */
+  /** How calls become steps of a processor, which pays for every row: many shapes, little padding. Not in the log, as what follows. */
   steps: {
-    /** Tokens a step may take; a prompt is cut into these, the last piece padded up. */
+    /** Tokens a step may take; a prompt is cut into these, the last piece padded up. Not in the log. */
     tokens: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
-    /** Tokens up to which padding a piece up costs less than another step. */
+    /** Tokens up to which padding a piece up costs less than another step. Not in the log. */
     padded: 64,
-    /** Columns that a cache has room for at first, and how often as many where they do not suffice. */
+    /** Columns that a cache has room for at first, and how often as many where they do not suffice. Not in the log. */
     columns: { first: 256, growth: 2 },
-    /** Graphs in a model's sessions; with one more, these begin anew. */
+    /** Graphs in a model's sessions; with one more, these begin anew. Not in the log. */
     graphs: 12,
   },
   /** The same of a card, which pays for launches and waits while a graph is made: few shapes. Not in the log: no card was at hand. */

@@ -93,6 +93,10 @@ class PackedTensor implements CheckpointTensor {
     return values
   }
 
+  raw(offset: number, count: number): Uint8Array {
+    return this.numbers.raw(offset, count)
+  }
+
   /** Row by row: its numbers, then its scales (src/native/weights.h). */
   readBytes(start: number, count: number, target?: Uint8Array): Uint8Array {
     const numbers = this.numbers.readBytes(start, count)

@@ -3,16 +3,16 @@ import type { Dtype, HeldDtype } from '../backend/dtypes.ts'
 import type { Holding } from '../backend/holding.ts'
 import { CheckpointError } from '../errors.ts'
 import type { RunnableFamily } from '../families/family.ts'
-import { ourNames, publishedNames } from '../families/names.ts'
+import { type PublishedName, publishedNames } from '../families/names.ts'
 import type { ModelConfig } from '../model/config.ts'
-import { ExpertStack, type StoredTensor } from '../model/tensor-spec.ts'
-import { leaves } from '../model/tree.ts'
-import { storedTensors, type WeightTable, weightTable } from '../model/weight-table.ts'
+import type { TensorSpec } from '../model/tensor-spec.ts'
+import { tensorSpecs, weightTable } from '../model/weight-table.ts'
 import type { ModelWeights } from '../model/weights.ts'
 import { excerpt } from '../text/foreign.ts'
 import { encodeBf16, encodeF16 } from './dtype.ts'
 import { quote } from './json.ts'
-import { type PackOptions, packWeights } from './pack.ts'
+import { fromPublished, type Held, isAsInModel, publishedShape } from './layout.ts'
+import { type HeldSource, type PackOptions, packWeights, type WeightSource } from './pack.ts'
 import type { CheckpointTensor } from './safetensors.ts'
 import type { Checkpoint } from './shards.ts'
 
@@ -29,6 +29,22 @@ export interface LoadWeightsOptions extends PackOptions {
 const EMBEDDING = 'embedding'
 const UNEMBEDDING = 'unembedding'
 
+/** Where numbers of the model stand in a file. */
+interface Found extends Held {
+  tensor: CheckpointTensor
+  expert: number | null
+}
+
+/** A part of one of the model's tensors. */
+interface Piece {
+  found: Found
+  /** Numbers of it. */
+  size: number
+}
+
+/** Where one of the model's tensors comes from, its parts one after the other. */
+type Source = (spec: TensorSpec) => Piece[]
+
 /**
  * The config as the weights have it. A file of a tied model may hold an `lm_head.weight` all the same: of the embedding's values it
  * says nothing new, of others it is what the model was saved with, and used.
@@ -40,8 +56,9 @@ export function configOfWeights(
   family: RunnableFamily,
 ): { config: ModelConfig; remarks: string[] } {
   if (!config.tieWordEmbeddings) return { config, remarks: [] }
-  const { found } = translated(checkpoint, config, family)
-  const [embedding, unembedding] = [found.get(EMBEDDING), found.get(UNEMBEDDING)]
+  const published = publishedNames(family.names)
+  const tensorOf = (ours: string) => presentOf(checkpoint, published(ours))[0]?.tensor
+  const [embedding, unembedding] = [tensorOf(EMBEDDING), tensorOf(UNEMBEDDING)]
   if (!embedding || !unembedding || sameValues(embedding, unembedding)) return { config, remarks: [] }
   return {
     config: { ...config, tieWordEmbeddings: false },
@@ -74,42 +91,20 @@ export function loadWeights(
   family: RunnableFamily,
   { dtype = 'float32', ...options }: LoadWeightsOptions = {},
 ): ModelWeights {
-  const { table, found, stacked } = findAll(checkpoint, config, family)
-  const read = ({ name }: StoredTensor, target: Float32Array, entry?: number) => {
-    const tensor = found.get(name) as CheckpointTensor
-    if (entry === undefined) tensor.read(target)
-    else tensor.readSlice(entry, 1, target)
+  const found = findAll(checkpoint, config, family)
+  const held = {
+    holding: (specs: readonly TensorSpec[]) => holdingFor(dtype, specs.flatMap(found)),
+    read: heldFrom(found),
   }
-  const tensorOf = ({ name }: StoredTensor) => found.get(name) as CheckpointTensor
-  const holding = (tensors: readonly StoredTensor[]) => holdingFor(dtype, tensors.map(tensorOf))
-  const readHeld = (tensor: StoredTensor, target: Uint8Array, holding: Holding) =>
-    readAs(holding, tensorOf(tensor), target)
-  return packWeights(table, { stacked, read, holding, readHeld }, options)
-}
-
-/** A checkpoint's numbers by our name of a stored tensor, also of an expert's where a file has those of all in one. Checked as loading does. */
-export function storedNumbers(
-  checkpoint: Checkpoint,
-  config: ModelConfig,
-  family: RunnableFamily,
-): (ours: string, shape: readonly number[]) => Float32Array {
-  const { found } = findAll(checkpoint, config, family)
-  return (ours) => {
-    const whole = found.get(ours)
-    if (whole) return whole.read()
-    const [, prefix, expert, part] = /^(.*)\.experts\.(\d+)\.(\w+)$/.exec(ours)!
-    const stack = found.get(`${prefix}.stacked.${part === 'down' ? 'down' : 'gateUp'}`) as CheckpointTensor
-    const entry = stack.readSlice(Number(expert), 1)
-    if (part === 'down') return entry
-    return part === 'gate' ? entry.slice(0, entry.length / 2) : entry.slice(entry.length / 2)
-  }
+  return packWeights(weightTable(config), numbersFrom(found), { held, ...options })
 }
 
 /** How matrices made of these tensors are held: all as stored, if alike. */
-function holdingFor(dtype: Dtype | 'auto', tensors: readonly CheckpointTensor[]): Holding | null {
+function holdingFor(dtype: Dtype | 'auto', all: readonly Piece[]): Holding | null {
   if (dtype !== 'auto') return dtype === 'float32' ? null : { dtype }
-  const [{ holding }] = tensors
-  return tensors.every((tensor) => isDeepStrictEqual(tensor.holding, holding)) ? holding : null
+  const { holding } = all[0].found.tensor
+  if (!all.every(({ found }) => isDeepStrictEqual(found.tensor.holding, holding))) return null
+  return holding?.groups && !all.every(({ found }) => isAsInModel(found)) ? null : holding
 }
 
 /** What most of a checkpoint's bytes are in, of the types that weights may be held in. */
@@ -128,82 +123,138 @@ function nameOf(holding: Holding | null): HeldDtype {
   return holding?.groups ? `int${holding.groups.bits}` : ((holding?.dtype as Dtype | undefined) ?? 'float32')
 }
 
-/** A tensor as it is to be held: its bytes as they are, or its numbers rounded to a half type. */
-function readAs(holding: Holding, tensor: CheckpointTensor, target: Uint8Array): void {
-  if (isDeepStrictEqual(tensor.holding, holding)) {
-    tensor.readBytes(0, tensor.shape[0], target)
-    return
+/** Reads matrices as they are to be held: the bytes of a file, or its numbers rounded to a half type. */
+function heldFrom(source: Source): HeldSource['read'] {
+  return (spec, target, holding) => {
+    let end = 0
+    for (const { found, size } of source(spec)) {
+      const begin = end
+      end += (size / spec.size) * target.length
+      const part = target.subarray(begin, end)
+      const { tensor, expert } = found
+      if (isAsInModel(found) && isDeepStrictEqual(tensor.holding, holding)) {
+        const rows = rowsOf(found, size)
+        tensor.readBytes(expert === null ? 0 : expert * rows, rows, part)
+        continue
+      }
+      const values = new Float32Array(size)
+      readFound(found, values)
+      const bits = new Uint16Array(part.buffer, part.byteOffset, size)
+      const encode = holding.dtype === 'bfloat16' ? encodeBf16 : encodeF16
+      encode(new Uint32Array(values.buffer), bits)
+    }
   }
-  const values = tensor.read()
-  const bits = new Uint16Array(target.buffer, target.byteOffset, target.length / 2)
-  const encode = holding.dtype === 'bfloat16' ? encodeBf16 : encodeF16
-  encode(new Uint32Array(values.buffer, values.byteOffset, values.length), bits)
 }
 
-/** All tensors that the config asks for, by our names, and whether a layer's experts are in one. */
-function findAll(checkpoint: Checkpoint, config: ModelConfig, family: RunnableFamily) {
-  const table = weightTable(config)
-  const { found, leftOver } = translated(checkpoint, config, family)
-  if (config.tieWordEmbeddings) found.delete(UNEMBEDDING) // the same, by configOfWeights
-  const stacked = leaves(table).some(
-    ([, leaf]) => leaf instanceof ExpertStack && found.has(leaf.whole.gateUp.weight.stored[0].name),
-  )
-  checkComplete(checkpoint, found, leftOver, { table, stacked, family })
-  return { table, found, stacked }
+/** Rows of a tensor, along its first axis, that have so many of its numbers: 1 of a stack, or an expert's own. */
+function rowsOf({ tensor }: Found, numbers: number): number {
+  return tensor.shape[0] * (numbers / tensor.shape.reduce((a, b) => a * b, 1))
 }
 
-/** The file's tensors by our names, and those that no name was found for. */
-function translated(
+/**
+ * Where the model's numbers come from, once all of the checkpoint is found to be as it should.
+ * @throws CheckpointError as `loadWeights`
+ */
+export function weightSource(
   checkpoint: Checkpoint,
   config: ModelConfig,
-  { names, ignored }: RunnableFamily,
-): { found: Map<string, CheckpointTensor>; leftOver: string[] } {
-  const found = new Map<string, CheckpointTensor>()
-  const leftOver: string[] = []
-  const ourName = ourNames(names)
-  for (const name of checkpoint.names()) {
-    if (ignored(name, config)) continue
-    const ours = ourName(name)
-    if (ours === null) {
-      leftOver.push(name)
-      continue
-    }
-    const twin = found.get(ours)
-    if (twin)
-      throw new CheckpointError(
-        `${checkpoint.dir}: ${quote(twin.name)} and ${quote(name)} are the same weight, expected one`,
-      )
-    found.set(ours, checkpoint.get(name))
-  }
-  return { found, leftOver }
+  family: RunnableFamily,
+): WeightSource {
+  return numbersFrom(findAll(checkpoint, config, family))
 }
 
-/** None missing, none left over, all of the right shape. */
-function checkComplete(
-  { dir }: Checkpoint,
-  found: Map<string, CheckpointTensor>,
-  unknown: string[],
-  { table, stacked, family }: { table: WeightTable; stacked: boolean; family: RunnableFamily },
-): void {
-  const expected = new Map<string, number[]>()
+function numbersFrom(source: Source): WeightSource {
+  return (spec, target) => {
+    let end = 0
+    for (const { found, size } of source(spec)) {
+      const begin = end
+      end += size
+      readFound(found, target.subarray(begin, end))
+    }
+  }
+}
+
+function readFound({ tensor, expert, ...held }: Found, target: Float32Array): void {
+  const plain = isAsInModel(held)
+  const published = plain ? target : new Float32Array(target.length)
+  if (expert === null) tensor.read(published)
+  else {
+    const rows = rowsOf({ tensor, expert, ...held }, target.length)
+    tensor.readSlice(expert * rows, rows, published)
+  }
+  if (!plain) fromPublished(held, published, target)
+}
+
+/** The file's tensors that hold a name's numbers, by the rules that find one. */
+function presentOf(checkpoint: Checkpoint, names: PublishedName[]) {
+  return names.flatMap((published) =>
+    checkpoint.has(published.name) ? [{ ...published, tensor: checkpoint.get(published.name) }] : [],
+  )
+}
+
+/** Finds all that the model needs, none missing, none left over, all of the right shape; where each of its tensors comes from. */
+function findAll(checkpoint: Checkpoint, config: ModelConfig, family: RunnableFamily): Source {
+  const { dir } = checkpoint
+  const published = publishedNames(family.names)
+  const found = new Map<string, Found>()
+  const used = new Set(
+    // The same as the embedding, by configOfWeights.
+    config.tieWordEmbeddings ? presentOf(checkpoint, published(UNEMBEDDING)).map(({ name }) => name) : [],
+  )
   const missing: string[] = []
-  const publishedName = publishedNames(family.names)
-  for (const { name, shape } of storedTensors(table, stacked)) {
-    expected.set(name, shape)
-    if (!found.has(name)) missing.push(publishedName(name) ?? name)
-    if (missing.length === MANY_MISSING) break // a config that asks for a billion experts fails as fast
+  const misshapen: string[] = []
+  /** Whether it is there; `shapes` of what the name joins. */
+  const find = (ours: string, shapes: number[][], experts: number): boolean => {
+    const [first, twin] = presentOf(checkpoint, published(ours))
+    if (!first) return false
+    if (twin) throw twins(dir, first.name, twin.name)
+    const { tensor, layout, expert } = first
+    const held = { shapes, layout, groups: layout.groups?.(config) ?? 1 }
+    found.set(ours, { ...held, tensor, expert })
+    used.add(tensor.name)
+    const expected = publishedShape(held, expert === null ? null : experts)
+    if (tensor.shape.join() !== expected.join()) misshapen.push(shapeSentence(tensor, expected))
+    return true
   }
+  for (const [, { name, stored }, experts] of tensorSpecs(weightTable(config))) {
+    const joined =
+      stored.length > 1 &&
+      find(
+        name,
+        stored.map(({ shape }) => shape),
+        experts,
+      )
+    for (const tensor of stored) {
+      const apart = find(tensor.name, [tensor.shape], experts)
+      if (apart && joined) throw twins(dir, found.get(name)!.tensor.name, found.get(tensor.name)!.tensor.name)
+      if (!apart && !joined) missing.push(published(tensor.name)[0]?.name ?? tensor.name)
+    }
+    if (missing.length >= MANY_MISSING) break // a config that asks for a billion experts fails as fast
+  }
+  const leftOver = checkpoint.names().filter((name) => !used.has(name) && !family.ignored(name, config))
   if (missing.length > 0) {
-    const prefix = strangePrefix(missing, unknown)
-    if (prefix) throw new CheckpointError(`${dir}: ${prefix}`)
-    throw new CheckpointError(`${dir}: ${listed(missing)} missing, config.json asks for it`)
+    throw new CheckpointError(`${dir}: ${missingSentence(missing.slice(0, MANY_MISSING), leftOver)}`)
   }
-  const strange = [...found].filter(([name]) => !expected.has(name)).map(([, { name }]) => name)
-  const leftOver = [...unknown, ...strange]
   if (leftOver.length > 0) {
     throw new CheckpointError(`${dir}: ${listed(leftOver)} left over, config.json has no place for it`)
   }
-  for (const [name, shape] of expected) checkShape(found.get(name) as CheckpointTensor, shape)
+  if (misshapen.length > 0) throw new CheckpointError(misshapen[0])
+  return ({ name, size, stored }) => {
+    const whole = found.get(name)
+    if (whole) return [{ found: whole, size }]
+    return stored.map((tensor) => ({
+      found: found.get(tensor.name) as Found,
+      size: tensor.shape.reduce((a, b) => a * b, 1),
+    }))
+  }
+}
+
+function twins(dir: string, one: string, other: string): CheckpointError {
+  return new CheckpointError(`${dir}: ${quote(one)} and ${quote(other)} are the same weight, expected one`)
+}
+
+function missingSentence(missing: string[], leftOver: string[]): string {
+  return strangePrefix(missing, leftOver) ?? `${listed(missing)} missing, config.json asks for it`
 }
 
 /** What to say of names that would be right with more or less before them, as wrappers and parts of a model are saved. */
@@ -222,12 +273,8 @@ function strangePrefix(missing: string[], unknown: string[]): string | null {
   return null
 }
 
-function checkShape(tensor: CheckpointTensor, expected: number[]): void {
-  if (tensor.shape.join() !== expected.join()) {
-    throw new CheckpointError(
-      `${tensor.file}: ${quote(tensor.name)} has shape [${excerpt(tensor.shape.join(', '))}], expected [${expected.join(', ')}] by config.json`,
-    )
-  }
+function shapeSentence({ file, name, shape }: CheckpointTensor, expected: number[]): string {
+  return `${file}: ${quote(name)} has shape [${excerpt(shape.join(', '))}], expected [${expected.join(', ')}] by config.json`
 }
 
 function listed(names: string[]): string {

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
-import { heldAs, holdTensor } from '../backend/held.ts'
+import { heldAs, heldEntry, holdTensor } from '../backend/held.ts'
 import { type Holding, rowBytes } from '../backend/holding.ts'
 import { tensorflow } from '../backend/tensorflow.ts'
 import { ExpertStack, type ModelPart, type StoredTensor, TensorSpec } from '../model/tensor-spec.ts'
-import { leaves } from '../model/tree.ts'
+import { leaves, mapLeaves } from '../model/tree.ts'
 import type { WeightTable } from '../model/weight-table.ts'
 import {
   cutExperts,
@@ -18,20 +18,33 @@ import { product, sum } from '../sums.ts'
 /** Called after each tensor of a file with the share (0..1) of the weights that has been read. */
 export type LoadProgress = (share: number) => void
 
-/** Where the numbers of stored tensors come from. */
-export interface WeightSource {
-  /** Whether a layer's experts come in one tensor a matrix, or each in its own. */
-  stacked: boolean
-  /** Fills `target` with a tensor's numbers, or those of one entry along its first axis. */
-  read(tensor: StoredTensor, target: Float32Array, entry?: number): void
-  /** How matrices made of these tensors are to be held; null or not there: as float32. */
-  holding?(tensors: readonly StoredTensor[]): Holding | null
-  /** As `read`, the bytes that are held. */
-  readHeld?(tensor: StoredTensor, target: Uint8Array, holding: Holding, entry?: number): void
+/** Fills `target` with the numbers of the stored tensors that one of the model's is made of, one after the other. */
+export type WeightSource = (spec: TensorSpec, target: Float32Array) => void
+
+/** A source that has each stored tensor by itself. */
+export function eachStored(read: (tensor: StoredTensor, target: Float32Array) => void): WeightSource {
+  return ({ stored }, target) => {
+    let end = 0
+    for (const tensor of stored) {
+      const begin = end
+      end += product(tensor.shape)
+      read(tensor, target.subarray(begin, end))
+    }
+  }
+}
+
+/** Where matrices come from that are held in fewer bits. */
+export interface HeldSource {
+  /** How the matrices are to be held that these are one above the other; null: as float32. */
+  holding(specs: readonly TensorSpec[]): Holding | null
+  /** As a `WeightSource`, the bytes that are held. */
+  read(spec: TensorSpec, target: Uint8Array, holding: Holding): void
 }
 
 export interface PackOptions {
   onProgress?: LoadProgress
+  /** Default: none are held in fewer bits. */
+  held?: HeldSource
   /** Whether the numbers stay on the host until an op uses them: a card's graphs have variables of their own. */
   onHost?: boolean
 }
@@ -40,12 +53,12 @@ export interface PackOptions {
 export function packWeights(
   table: WeightTable,
   source: WeightSource,
-  { onProgress = () => {}, onHost = false }: PackOptions = {},
+  { onProgress = () => {}, onHost = false, held }: PackOptions = {},
 ): ModelWeights {
   const sizes = leaves<TensorSpec | ExpertStack>(table).map(([, leaf]) =>
     leaf instanceof ExpertStack ? leaf.count * leaf.size : leaf.size,
   )
-  const packer = new Packer(source, sum(sizes), onProgress, onHost)
+  const packer = new Packer(source, sum(sizes), onProgress, onHost, held)
   try {
     return packer.tree(table) as ModelWeights
   } catch (error) {
@@ -58,6 +71,7 @@ export function packWeights(
 const ALIGNMENT = 64
 /** A large ArrayBuffer starts so many bytes after a page where glibc allocates it. */
 const AFTER_A_PAGE = 16
+
 /** Parts of a model whose matrices may be held in fewer bits: what chooses experts may not. */
 const HELD_PARTS: readonly ModelPart[] = [
   'embedding',
@@ -82,24 +96,20 @@ function numbersToShare(count: number): Float32Array {
   return new Float32Array(buffer, byteOffset, count)
 }
 
-function isHeld(tensor: tf.Tensor): boolean {
-  const node = tensorflow()
-  return node !== null && heldAs(node, tensor) !== undefined
-}
-
 /** Each expert as a part of the host's numbers. */
-function partsOf(stacked: StackedExperts): ExpertWeights[] {
-  const parts = (stack: tf.Tensor3D) => {
-    const [count, ...shape] = stack.shape
-    const values = stack.dataSync()
-    const length = product(shape)
-    return Array.from({ length: count }, (_, e) => ({
-      weight: tf.tensor<tf.Rank.R2>(values.subarray(e * length, (e + 1) * length), shape),
-      bias: null,
-    }))
-  }
-  const [gateUps, downs] = [stacked.gateUp, stacked.down].map(parts)
-  return gateUps.map((gateUp, e) => ({ gateUp, down: downs[e] }))
+function entriesOf(stacked: StackedExperts): ExpertWeights[] {
+  const [count] = stacked.gateUp.weight.shape
+  return Array.from(
+    { length: count },
+    (_, e) =>
+      mapLeaves<tf.Tensor>(stacked, (stack) => {
+        const node = tensorflow()
+        if (node && heldAs(node, stack)) return heldEntry(node, stack, e)
+        const shape = stack.shape.slice(1)
+        const length = product(shape)
+        return tf.tensor(stack.dataSync().subarray(e * length, (e + 1) * length), shape)
+      }) as ExpertWeights,
+  )
 }
 
 /** Turns the table's entries into tensors of the device, and remembers them in case a later one fails. */
@@ -112,6 +122,7 @@ class Packer {
     private readonly totalValues: number,
     private readonly onProgress: LoadProgress,
     private readonly onHost: boolean,
+    private readonly heldSource: HeldSource | undefined,
   ) {}
 
   /** The weights that a part of the table describes; a mixture's experts come with their stacks. */
@@ -130,11 +141,11 @@ class Packer {
   }
 
   private tensor(spec: TensorSpec): tf.Tensor | Float32Array {
-    const { stored, shape, size, packing } = spec
-    const held = this.held(spec, [stored])
+    const { shape, size, packing } = spec
+    const held = this.held(spec, [spec])
     if (held) return held
     const values = numbersToShare(size)
-    this.fill(values, stored)
+    this.fill(values, spec)
     if (packing === 'host') return values
     if (packing === 'joined') return this.keep(tf.tensor(values, shape))
     // Transposing on the device also uploads now, so that the host's copy can go.
@@ -147,62 +158,46 @@ class Packer {
 
   /** In one piece of memory where the device can cut it without copying, else one by one. */
   private experts(stack: ExpertStack): Pick<MoeWeights, 'experts' | 'stacked'> {
-    if (backend().cutsShareMemory) {
-      const stacked = { gateUp: this.stack(stack, 'gateUp'), down: this.stack(stack, 'down') }
-      // Cutting also uploads the stacks now, so that the host's copies can go.
-      const experts = this.onHost && !isHeld(stacked.gateUp) ? partsOf(stacked) : cutExperts(stacked)
-      for (const { gateUp, down } of experts) for (const { weight } of [gateUp, down]) this.keep(weight)
-      return { experts, stacked }
+    if (!backend().cutsShareMemory) {
+      return {
+        experts: Array.from({ length: stack.count }, (_, e) => this.tree(stack.each(e)) as ExpertWeights),
+      }
     }
-    const experts = Array.from({ length: stack.count }, (_, e) =>
-      this.source.stacked ? this.entry(stack, e) : (this.tree(stack.each(e)) as ExpertWeights),
-    )
-    return { experts }
+    const all = Array.from({ length: stack.count }, (_, e) => new Map(leaves<TensorSpec>(stack.each(e))))
+    const stacked = mapLeaves<TensorSpec>(stack.whole, (whole, path) => {
+      const { shape, size } = whole
+      const specs = all.map((each) => each.get(path) as TensorSpec)
+      const held = this.held(whole, specs)
+      if (held) return held
+      const values = numbersToShare(size)
+      const length = size / stack.count
+      for (const [e, spec] of specs.entries()) this.fill(values.subarray(e * length, (e + 1) * length), spec)
+      return this.keep(tf.tensor(values, shape))
+    }) as StackedExperts
+    // Cutting also uploads the stacks now, so that the host's copies can go.
+    const experts = this.onHost ? entriesOf(stacked) : cutExperts(stacked)
+    for (const [, tensor] of leaves<tf.Tensor>(experts)) this.keep(tensor)
+    return { experts, stacked }
   }
 
-  /** One matrix of all experts [E, out, in]. */
-  private stack(stack: ExpertStack, part: 'gateUp' | 'down'): tf.Tensor3D {
-    const { weight } = stack.whole[part]
-    const { shape, size } = weight
-    const each = this.source.stacked
-      ? [weight.stored]
-      : Array.from({ length: stack.count }, (_, e) => stack.each(e)[part].weight.stored)
-    const held = this.held(weight, each)
-    if (held) return held as tf.Tensor3D
-    const values = numbersToShare(size)
-    const length = size / each.length
-    for (const [i, stored] of each.entries()) {
-      this.fill(values.subarray(i * length, (i + 1) * length), stored)
-    }
-    return this.keep(tf.tensor<tf.Rank.R3>(values, shape as [number, number, number]))
+  private fill(target: Float32Array, spec: TensorSpec): void {
+    this.source(spec, target)
+    this.tell(target.length)
   }
 
-  /** One expert out of stored stacks. */
-  private entry({ whole }: ExpertStack, e: number): ExpertWeights {
-    const cut = ({ stored: [tensor], shape: [, ...shape] }: TensorSpec) => {
-      const values = numbersToShare(product(shape))
-      this.fill(values, [tensor], e)
-      return { weight: this.keep(tf.tensor<tf.Rank.R2>(values, shape as [number, number])), bias: null }
-    }
-    return { gateUp: cut(whole.gateUp.weight), down: cut(whole.down.weight) }
-  }
-
-  /** What is held in fewer bits, made of these tensors one after the other; null where it is not. */
-  private held({ part, shape, packing }: TensorSpec, pieces: StoredTensor[][]): tf.Tensor | null {
-    const { source } = this
+  /** What is held in fewer bits, made of these one above the other; null where it is not. */
+  private held({ part, shape, packing }: TensorSpec, specs: readonly TensorSpec[]): tf.Tensor | null {
     const node = tensorflow()
-    if (!node || shape.length < 2 || !HELD_PARTS.includes(part)) return null
-    const tensors = pieces.flat()
-    const holding = source.holding?.(tensors)
+    const source = this.heldSource
+    if (!node || !source || specs[0].shape.length < 2 || !HELD_PARTS.includes(part)) return null
+    const holding = source.holding(specs)
     const row = holding ? rowBytes(holding, shape[shape.length - 1]) : null
     if (!holding || row === null) return null
     const bytes = bytesToShare(product(shape.slice(0, -1)) * row)
-    let end = 0
-    for (const tensor of tensors) {
-      const begin = end
-      end += product(tensor.shape.slice(0, -1)) * row
-      source.readHeld?.(tensor, bytes.subarray(begin, end), holding)
-      this.tell(product(tensor.shape))
+    const each = bytes.length / specs.length
+    for (const [i, spec] of specs.entries()) {
+      source.read(spec, bytes.subarray(i * each, (i + 1) * each), holding)
+      this.tell(spec.size)
     }
     return this.keep(holdTensor(node, bytes, shape, holding, packing === 'transposed'))
   }
@@ -210,17 +205,6 @@ class Packer {
   private tell(values: number): void {
     this.readValues += values
     this.onProgress(this.readValues / this.totalValues)
-  }
-
-  /** The numbers of tensors (or of one entry of each), one after the other. */
-  private fill(target: Float32Array, tensors: StoredTensor[], entry?: number): void {
-    let end = 0
-    for (const tensor of tensors) {
-      const begin = end
-      end += product(entry === undefined ? tensor.shape : tensor.shape.slice(1))
-      this.source.read(tensor, target.subarray(begin, end), entry)
-      this.tell(end - begin)
-    }
   }
 
   private keep<T extends tf.Tensor>(tensor: T): T {

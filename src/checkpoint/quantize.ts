@@ -3,15 +3,17 @@ import { join } from 'node:path'
 import type { Groups } from '../backend/holding.ts'
 import { InputError } from '../errors.ts'
 import type { RunnableFamily } from '../families/family.ts'
-import { publishedNames } from '../families/names.ts'
+import { type PublishedName, publishedNames } from '../families/names.ts'
 import { PACKED_FORMAT } from '../families/quantisation.ts'
 import { makeFolder, writeAtomically } from '../files.ts'
 import type { ModelConfig } from '../model/config.ts'
-import type { ModelPart } from '../model/tensor-spec.ts'
+import type { ModelPart, TensorSpec } from '../model/tensor-spec.ts'
 import { tensorSpecs, weightTable } from '../model/weight-table.ts'
+import { sum } from '../sums.ts'
 import { PACKED } from './compressed.ts'
 import { inGroups } from './groups.ts'
-import { storedNumbers } from './load.ts'
+import { weightSource } from './load.ts'
+import type { WeightSource } from './pack.ts'
 import type { Checkpoint } from './shards.ts'
 import { type TensorToWrite, writeShards } from './write.ts'
 
@@ -59,17 +61,24 @@ export function quantizeCheckpoint(
   options: QuantizeOptions,
   onProgress: (share: number) => void = () => {},
 ): MatrixError[] {
-  const values = storedNumbers(checkpoint, config, family)
+  const values = weightSource(checkpoint, config, family)
   const published = publishedNames(family.names)
-  const specs = [...tensorSpecs(weightTable(config))].flatMap(([, { part, stored, packing }]) =>
-    stored.map(({ name, shape }) => ({ part, packing, ours: name, shape, name: published(name) as string })),
+  const specs = [...tensorSpecs(weightTable(config))].flatMap(([, spec]) =>
+    spec.stored.map((tensor, i) => ({
+      part: spec.part,
+      packing: spec.packing,
+      ours: tensor.name,
+      shape: tensor.shape,
+      name: nameOf(published(tensor.name), config),
+      read: () => partOf(spec, i, values),
+    })),
   )
   const errors: MatrixError[] = []
   const groups = new Map<string, Groups>()
-  const tensors = specs.flatMap(({ part, packing, ours, shape, name }, i): TensorToWrite[] => {
+  const tensors = specs.flatMap(({ part, packing, ours, shape, name, read: numbers }, i): TensorToWrite[] => {
     const read = () => {
       onProgress(i / specs.length)
-      return values(ours, shape)
+      return numbers()
     }
     const bits = part === 'unembedding' ? UNEMBEDDING_BITS : options.bits
     if (shape.length < 2 || NEVER.includes(part) || options.keep.includes(part))
@@ -96,6 +105,24 @@ export function quantizeCheckpoint(
   writeAtomically(join(out, 'config.json'), `${JSON.stringify(settings, null, 2)}\n`)
   onProgress(1)
   return errors
+}
+
+/** What a matrix is called by itself. @throws InputError where the family publishes it only with others, or turned */
+function nameOf([first]: PublishedName[], { family }: ModelConfig): string {
+  if (first && first.expert === null && !first.layout.transposed && !first.layout.flat) return first.name
+  throw new InputError(
+    `quantize: models of ${family} hold matrices together or turned, expected a family that publishes each by itself`,
+  )
+}
+
+/** The numbers of one of the stored tensors that one of the model's is made of. */
+function partOf(spec: TensorSpec, index: number, source: WeightSource): Float32Array {
+  const values = new Float32Array(spec.size)
+  source(spec, values)
+  const rows = spec.stored.map(({ shape }) => shape[0])
+  const row = spec.size / sum(rows)
+  const before = sum(rows.slice(0, index))
+  return values.slice(before * row, (before + rows[index]) * row)
 }
 
 /** The three tensors of a matrix; it is rounded once, when the first of them is written. */

@@ -31,6 +31,8 @@ export interface CheckpointTensor {
   readonly holding: Holding | null
   /** The same slice as it may be held: the bytes of the file, but of what is packed. */
   readBytes(start: number, count: number, target?: Uint8Array): Uint8Array
+  /** Bytes `[offset, offset + count)` as they are in the file. */
+  raw(offset: number, count: number): Uint8Array
 }
 
 /** An open safetensors file: the header in memory, the data where it was. */
@@ -140,6 +142,12 @@ class StoredTensor implements CheckpointTensor {
     if (bytes.length !== count * row)
       throw new Error(`${this.where}: ${bytes.length} bytes, expected ${count * row}`)
     this.reader.read(bytes, this.position + start * row)
+    return bytes
+  }
+
+  raw(offset: number, count: number): Uint8Array {
+    const bytes = new Uint8Array(count)
+    this.reader.read(bytes, this.position + offset)
     return bytes
   }
 

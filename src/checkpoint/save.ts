@@ -1,58 +1,84 @@
 import { join } from 'node:path'
-import { familyNamed } from '../families/index.ts'
-import { publishedNames } from '../families/names.ts'
+import { familyNamed, formatted } from '../families/index.ts'
 import { makeFolder, writeAtomically } from '../files.ts'
 import type { ModelConfig } from '../model/config.ts'
+import type { TensorSpec } from '../model/tensor-spec.ts'
 import { tensorSpecs, weightTable } from '../model/weight-table.ts'
+import { product } from '../sums.ts'
 import type { FloatDtype } from './dtype.ts'
+import type { WeightSource } from './pack.ts'
+import { type CheckpointLayout, publishedTensors } from './published.ts'
 import { writeShards } from './write.ts'
 
 /** What goes into a directory beside the weights, by file name; objects are written as JSON. */
 export type ExtraFiles = Record<string, string | object>
 
+/** Gives each stored tensor by our name, row-major in its on-disk shape ([out, in] for a linear weight). */
+export type StoredValues = (ours: string, shape: number[]) => Float32Array
+
 /** As the Hub advises. */
 const MAX_SHARD_BYTES = 5e9
 
-/**
- * Writes a Hugging Face directory: config.json, model.safetensors (in `dtype`, cut in shards if large) and `extra` files. `values` gives each tensor
- * by our name, row-major in its on-disk shape ([out, in] for a linear weight).
- */
+/** What configs call the types of numbers. */
+export const DTYPE_NAMES: Record<FloatDtype, string> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' }
+
+/** Writes a Hugging Face directory of a model that was made here: config.json, weights in `dtype`, and `extra` files. */
 export function saveCheckpoint(
   dir: string,
   config: ModelConfig,
   dtype: FloatDtype,
-  values: (ours: string, shape: number[]) => Float32Array,
+  values: StoredValues,
   extra: ExtraFiles = {},
 ): void {
-  const family = familyNamed(config.family)
-  const publishedName = publishedNames(family.names)
+  const json = { ...formatted(config), dtype: DTYPE_NAMES[dtype] }
+  writeCheckpoint(dir, config, { dtype, layout: 'published' }, values, { 'config.json': json, ...extra })
+}
+
+/** Writes model.safetensors (cut in shards if large) and `files`, config.json among them. */
+export function writeCheckpoint(
+  dir: string,
+  config: ModelConfig,
+  { dtype, layout }: { dtype: FloatDtype; layout: CheckpointLayout },
+  values: StoredValues,
+  files: ExtraFiles,
+): void {
   makeFolder(dir)
-  const tensors = [...tensorSpecs(weightTable(config))].flatMap(([, { stored, packing }]) =>
-    stored.map(({ name: ours, shape }) => {
-      const name = publishedName(ours)
-      if (name === null) throw new Error(`${config.family} has no published name for ${ours}`)
-      // Numbers of the host are added to scores to choose experts: rounding them changes choices, so published files keep them too.
-      const stored = packing === 'host' ? 'F32' : dtype
-      return { name, shape, dtype: stored, data: () => values(ours, shape) }
-    }),
-  )
+  const { names } = familyNamed(config.family)
+  const tensors = publishedTensors(config, names, values, layout).map(({ keepsFloat32, ...tensor }) => ({
+    ...tensor,
+    dtype: keepsFloat32 ? ('F32' as const) : dtype,
+  }))
   writeShards(dir, tensors, MAX_SHARD_BYTES)
-  const names = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' }
-  const files = {
-    'config.json': configText({ ...family.formatConfig(config), dtype: names[dtype] }),
-    ...extra,
-  }
   for (const [name, content] of Object.entries(files)) {
-    writeAtomically(
-      join(dir, name),
-      typeof content === 'string' ? content : `${JSON.stringify(content, null, 2)}\n`,
-    )
+    writeAtomically(join(dir, name), typeof content === 'string' ? content : jsonText(content))
+  }
+}
+
+/** The stored tensors of a source, one of the model's tensors in memory at a time. */
+export function storedFrom(source: WeightSource, config: ModelConfig): StoredValues {
+  const places = new Map<string, { spec: TensorSpec; begin: number; size: number }>()
+  for (const [, spec] of tensorSpecs(weightTable(config))) {
+    let end = 0
+    for (const { name, shape } of spec.stored) {
+      places.set(name, { spec, begin: end, size: product(shape) })
+      end += product(shape)
+    }
+  }
+  let latest: { spec: TensorSpec; values: Float32Array } | undefined
+  return (ours) => {
+    const { spec, begin, size } = places.get(ours)!
+    if (latest?.spec !== spec) {
+      latest = { spec, values: new Float32Array(spec.size) }
+      source(spec, latest.values)
+    }
+    return latest.values.subarray(begin, begin + size)
   }
 }
 
 /** JSON has one kind of number, Python two: transformers 5 refuses these without a decimal point. */
-const PYTHON_FLOATS = /^( *"(?:routed_scaling_factor|rms_norm_eps)": -?\d+)(?=,?$)/gm
+const PYTHON_FLOATS =
+  /^( *"(?:routed_scaling_factor|rms_norm_eps|swiglu_limit|clip_qkv|embedding_multiplier|residual_multiplier|attention_multiplier|logits_scaling)": -?\d+)(?=,?$)/gm
 
-function configText(config: object): string {
-  return `${JSON.stringify(config, null, 2).replace(PYTHON_FLOATS, '$1.0')}\n`
+function jsonText(content: object): string {
+  return `${JSON.stringify(content, null, 2).replace(PYTHON_FLOATS, '$1.0')}\n`
 }

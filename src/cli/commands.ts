@@ -17,6 +17,11 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'continue a text',
     load: async () => (await import('./generate.ts')).registerGenerate,
   },
+  chat: {
+    usage: '[options] <model>',
+    summary: 'talk with a model by its chat template',
+    load: async () => (await import('./chat.ts')).registerChat,
+  },
   logits: {
     usage: '[options] <model>',
     summary: 'logits and routing of token ids',
@@ -61,6 +66,21 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     usage: '[options] <model>',
     summary: 'write a model in 8 or 4 bits, and say what that changes',
     load: async () => (await import('./quantize.ts')).registerQuantize,
+  },
+  pull: {
+    usage: '<org/name>',
+    summary: 'bring a model from the Hugging Face Hub into its usual cache',
+    load: async () => (await import('./pull.ts')).registerPull,
+  },
+  export: {
+    usage: '[options] <model>',
+    summary: 'write a model again, in another type of numbers or layout',
+    load: async () => (await import('./export.ts')).registerExport,
+  },
+  upcycle: {
+    usage: '[options] <model>',
+    summary: 'make a mixture of a dense model',
+    load: async () => (await import('./upcycle.ts')).registerUpcycle,
   },
   setup: {
     usage: '[options]',

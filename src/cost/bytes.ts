@@ -3,7 +3,7 @@ import { type ModelConfig, type ModelShape, mixturesOf } from '../model/config.t
 import type { Dims } from '../model/shapes.ts'
 import type { ModelPart } from '../model/tensor-spec.ts'
 import { sum } from '../sums.ts'
-import { keysMet } from './attention.ts'
+import { keysKept } from './attention.ts'
 import { expertParameters, parameterParts } from './parameters.ts'
 
 /** float32, what the engine keeps its weights in. */
@@ -51,12 +51,12 @@ export function weightsRead(
   return always + tokens * D + V * D // the unembedding, tied or not
 }
 
-/** Numbers in the cache of one sequence of `context` tokens; a window keeps its own width, linear attention its state. */
+/** Numbers in the cache of one sequence of `context` tokens; a window or chunk keeps its own width, linear attention its state. */
 export function cacheNumbers({ layers }: ModelShape, context: number): number {
   return sum(
     layers.map(({ attention }) => {
       const cost = attentionFacts(attention)
-      return keysMet(attention, context) * cost.cached(attention) + cost.state(attention)
+      return keysKept(attention, context) * cost.cached(attention) + cost.state(attention)
     }),
   )
 }

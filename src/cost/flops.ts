@@ -1,4 +1,4 @@
-import { attentionFacts } from '../model/attention/facts.ts'
+import { attentionFacts, expands } from '../model/attention/facts.ts'
 import type { AttentionShape, ModelShape } from '../model/config.ts'
 import type { Dims } from '../model/shapes.ts'
 import { ExpertStack, type ModelPart, type TensorSpec } from '../model/tensor-spec.ts'
@@ -47,7 +47,7 @@ export interface ForwardShape {
   /** Rows that get logits: T, or one a sequence when only the last are asked for. */
   logitRows: number
   dispatch: DispatchName
-  /** As `AttentionCost.scores` says; default false. */
+  /** As `AttentionFacts.scores` says; default: as the engine does for one sequence of these tokens. */
   absorbed?: boolean
 }
 
@@ -59,7 +59,7 @@ export function flopsPerToken(model: ModelShape, context: number, dispatch: Disp
 /** A whole forward by part. */
 export function forwardFlops(model: ModelShape, shape: ForwardShape): FlopParts {
   const { hiddenSize: D, vocabSize: V, layers } = model
-  const { tokens: T, context, logitRows, absorbed = false } = shape
+  const { tokens: T, context, logitRows } = shape
   const keysOf = typeof context === 'number' ? () => context : context
   const parts: FlopParts = {
     attentionProjections: 0,
@@ -74,6 +74,7 @@ export function forwardFlops(model: ModelShape, shape: ForwardShape): FlopParts 
     if (part) parts[part] += 2 * rowsThrough(leaf, shape) * leaf.multiplied
   }
   for (const { attention } of layers) {
+    const absorbed = shape.absorbed ?? !(attention.kind === 'latent' && expands(attention, T))
     parts.attentionScores += T * attentionFacts(attention).scores(attention, keysOf(attention), absorbed)
   }
   return parts

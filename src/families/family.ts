@@ -1,6 +1,6 @@
 import type { ModelConfig, ModelShape } from '../model/config.ts'
-import type { FieldTable } from './fields.ts'
-import type { NameRule } from './names.ts'
+import { type FieldsOf, type FieldTable, readFields } from './fields.ts'
+import { isStaleBuffer, type NameRule } from './names.ts'
 
 interface Described {
   /** `model_type` in config.json. */
@@ -15,11 +15,42 @@ export interface RunnableFamily extends Described {
   /** What is made of each field of its config.json. */
   fields: FieldTable
   parseConfig(json: unknown, file: string): ModelConfig
-  /** The config.json that `parseConfig` reads back to the same config. */
-  formatConfig(config: ModelConfig): Record<string, unknown>
+  /** The config.json that `parseConfig` reads back to the same config; of families that are trained here. */
+  formatConfig?(config: ModelConfig): Record<string, unknown>
   names: NameRule[]
   /** Whether a tensor may be there and means nothing. */
   ignored(name: string, config: ModelConfig): boolean
+}
+
+/** A family by its fields: what they say of the whole decoder, and its layers by their number. */
+export function decoderFamily<Table extends FieldTable>({
+  modelType,
+  fields,
+  decoder,
+  names,
+  ignored = isStaleBuffer,
+  formatConfig,
+}: {
+  modelType: string
+  fields: Table
+  decoder(c: FieldsOf<Table>, file: string): Omit<ModelConfig, 'family'>
+  names: NameRule[]
+  ignored?: RunnableFamily['ignored']
+  formatConfig?: RunnableFamily['formatConfig']
+}): RunnableFamily {
+  const parseConfig = (json: unknown, file: string) => ({
+    family: modelType,
+    ...decoder(readFields(fields, json, file), file),
+  })
+  return {
+    runnable: true,
+    modelType,
+    fields,
+    parseConfig,
+    names,
+    ignored,
+    ...(formatConfig && { formatConfig }),
+  }
 }
 
 /** One of which only the shape is read, so that it can be counted. */

@@ -1,27 +1,22 @@
 import { z } from 'zod'
-import { isJsonObject } from '../checks.ts'
 import { ConfigError } from '../errors.ts'
-import type { GroupedAttention, LayerConfig, ModelConfig, RopeConfig, RopeScaling } from '../model/config.ts'
-import { excerpt, shown } from '../text/foreign.ts'
-import { type FieldsOf, type FieldTable, refused, used, withoutEffect } from './fields.ts'
+import {
+  type GroupedAttention,
+  type LayerConfig,
+  type ModelConfig,
+  type MoeConfig,
+  type RopeConfig,
+  type RouterConfig,
+  softmaxTopK,
+} from '../model/config.ts'
+import { aliasOf, type FieldsOf, type FieldTable, refused, used, withoutEffect } from './fields.ts'
+import { formatRope, ropeObject, share, wholeHeadRopeOf } from './rope.ts'
 
 export const positiveInt = z.int().positive()
 export const positive = z.number().positive()
 /** Limited, since each layer gets an entry in the config before the weights are looked at. */
 export const layerCount = positiveInt.max(10_000)
-export const share = z.number().positive().max(1)
 const nullableInt = positiveInt.nullish()
-
-const ropeObject = z.looseObject({
-  rope_type: z.string().optional(),
-  type: z.string().optional(),
-  rope_theta: positive.nullish(),
-  factor: positive.nullish(),
-  low_freq_factor: positive.optional(),
-  high_freq_factor: positive.optional(),
-  original_max_position_embeddings: positiveInt.optional(),
-  partial_rotary_factor: share.optional(),
-})
 
 const tokenId = z.int().nonnegative()
 const training = withoutEffect('training only')
@@ -36,11 +31,11 @@ export const decoderFields = {
   ),
   head_dim: used(nullableInt, 'width of a head, even; else hidden_size / num_attention_heads'),
   rope_theta: used(positive.nullish(), 'base of the rotary angles, where the rotary settings name none'),
-  rope_parameters: used(ropeObject.nullish(), 'rotary settings: rope_type default, linear or llama3'),
+  rope_parameters: used(ropeObject.nullish(), 'rotary settings: rope_type default, linear, llama3 or yarn'),
   rope_scaling: used(ropeObject.nullish(), 'the same in the older dialect; in the place of rope_parameters'),
   original_max_position_embeddings: used(
     positiveInt.optional(),
-    'with rope_type llama3: wins over the one in the rotary settings',
+    'with rope_type llama3 or yarn: wins over the one in the rotary settings',
   ),
   tie_word_embeddings: used(
     z.boolean().default(false),
@@ -79,9 +74,9 @@ export const decoderFields = {
   auto_map: withoutEffect('code beside the weights is not run'),
   transformers_version: withoutEffect('both dialects of rotary settings are read'),
   quantization_config: withoutEffect(
-    'on shapes; to run, null or compressed-tensors of format pack-quantized',
+    'on shapes; fp8 in blocks and mxfp4 are widened to float32, compressed-tensors of format pack-quantized is held, others are refused',
   ),
-  compression_config: withoutEffect('as quantization_config'),
+  compression_config: withoutEffect('on shapes; to run, one that is not null is refused'),
 } satisfies FieldTable
 
 /** The ids that begin and end texts, by default those of the published class. */
@@ -111,12 +106,104 @@ export const wholeHeads = {
   ),
 } satisfies FieldTable
 
-type DecoderFields = FieldsOf<typeof decoderFields> &
+/** Sizes of a decoder, with the published class's defaults. */
+export function sizes(d: { vocab: number; hidden: number; layers: number; positions: number; eps: number }) {
+  return {
+    vocab_size: used(positiveInt.default(d.vocab), 'V'),
+    hidden_size: used(positiveInt.default(d.hidden), 'D'),
+    num_hidden_layers: used(layerCount.default(d.layers), 'layers, at most 10,000'),
+    max_position_embeddings: used(positiveInt.default(d.positions), 'positions'),
+    rms_norm_eps: used(positive.default(d.eps), 'epsilon of the norms'),
+  } satisfies FieldTable
+}
+
+/** Heads of grouped-query attention; null for `keyValueHeads` is as many. */
+export function heads(queries: number, keyValueHeads: number | null) {
+  return {
+    num_attention_heads: used(
+      positiveInt.default(queries),
+      'query heads; without head_dim a divisor of hidden_size',
+    ),
+    num_key_value_heads: used(
+      positiveInt.nullable().default(keyValueHeads),
+      'key-value heads, a divisor of num_attention_heads; null is as many',
+    ),
+  } satisfies FieldTable
+}
+
+export function attentionBias(by: boolean, says = 'queries, keys, values and output have biases') {
+  return { attention_bias: used(z.boolean().default(by), says) } satisfies FieldTable
+}
+
+/** One a layer, where a family's layers differ. */
+export const layerTypes = {
+  layer_types: used(
+    z.array(z.enum(['full_attention', 'sliding_attention', 'chunked_attention'])).nullish(),
+    'what each layer sees',
+  ),
+} satisfies FieldTable
+
+/** A decoder of grouped-query attention that rotates whole heads, with the published class's defaults. */
+export function groupedFields({
+  tokens,
+  heads: [queries, keyValueHeads],
+  ...d
+}: Parameters<typeof sizes>[0] & {
+  tokens: [bos: number | null, eos: number | null]
+  heads: [queries: number, keyValueHeads: number | null]
+}) {
+  return {
+    ...decoderFields,
+    ...tokenIds(...tokens),
+    ...wholeHeads,
+    ...sizes(d),
+    ...heads(queries, keyValueHeads),
+  } satisfies FieldTable
+}
+
+/** E experts of width H, as Mixtral names them, with the published class's defaults. */
+export function localExperts(d: { width: number; experts: number; topK: number }) {
+  return {
+    ...routerTraining,
+    intermediate_size: used(positiveInt.default(d.width), 'H of an expert'),
+    num_local_experts: used(positiveInt.default(d.experts), 'E'),
+    num_experts: aliasOf('num_local_experts'),
+    num_experts_per_tok: used(positiveInt.default(d.topK), 'K, at most E'),
+  } satisfies FieldTable
+}
+
+/** The same as a mixture with a router's options. */
+export function localMixture(
+  c: FieldsOf<ReturnType<typeof localExperts>>,
+  router: Partial<RouterConfig>,
+  file: string,
+): MoeConfig {
+  checkTopK(c.num_experts_per_tok, c.num_local_experts, 'num_local_experts', file)
+  return {
+    kind: 'moe',
+    intermediateSize: c.intermediate_size,
+    router: { ...softmaxTopK(c.num_local_experts, c.num_experts_per_tok), ...router },
+  }
+}
+
+/** For training only, of most mixtures. */
+export const routerTraining = {
+  router_aux_loss_coef: training,
+  router_jitter_noise: training,
+} satisfies FieldTable
+
+type ReadOfAll =
+  | 'rope_theta'
+  | 'rope_parameters'
+  | 'rope_scaling'
+  | 'original_max_position_embeddings'
+  | 'tie_word_embeddings'
+
+export type DecoderFields = Pick<FieldsOf<typeof decoderFields>, ReadOfAll> &
   FieldsOf<ReturnType<typeof tokenIds>> & {
     vocab_size: number
     hidden_size: number
     num_hidden_layers: number
-    num_attention_heads: number
     num_key_value_heads?: number | null
     max_position_embeddings: number
     rms_norm_eps: number
@@ -124,9 +211,8 @@ type DecoderFields = FieldsOf<typeof decoderFields> &
   }
 
 /** What a family's fields say of the whole decoder, and its layers by their number. */
-export function decoderOf(family: string, c: DecoderFields, layer: (i: number) => LayerConfig): ModelConfig {
+export function decoderOf(c: DecoderFields, layer: (i: number) => LayerConfig): Omit<ModelConfig, 'family'> {
   return {
-    family,
     vocabSize: c.vocab_size,
     hiddenSize: c.hidden_size,
     maxPositionEmbeddings: c.max_position_embeddings,
@@ -136,6 +222,31 @@ export function decoderOf(family: string, c: DecoderFields, layer: (i: number) =
     bosTokenId: c.bos_token_id,
     eosTokenIds: eosOf(c.eos_token_id),
   }
+}
+
+/** Grouped-query attention that rotates whole heads and sees all. */
+export function groupedOf(
+  c: DecoderFields & { num_attention_heads: number; attention_bias?: boolean },
+  defaultTheta: number,
+  file: string,
+): GroupedAttention {
+  return {
+    ...headsOf(c, file),
+    bias: c.attention_bias ?? false,
+    slidingWindow: null,
+    rope: wholeHeadRopeOf(c, defaultTheta, file),
+  }
+}
+
+/** K by the name of its field, which E limits. */
+export function checkTopK(
+  K: number,
+  E: number,
+  nameOfE: string,
+  file: string,
+  nameOfK = 'num_experts_per_tok',
+): void {
+  if (K > E) throw new ConfigError(`${file}: "${nameOfK}" is ${K}, expected at most ${nameOfE}=${E}`)
 }
 
 /** Heads that divide evenly, or a sentence. */
@@ -169,100 +280,27 @@ export function headsOf(
   return { kind: 'grouped', numHeads, numKeyValueHeads, headDim }
 }
 
-/**
- * Rotary settings from either dialect, as transformers counts them (`convert_rope_params_to_dict`): a `rope_scaling` that is not
- * empty stands in the place of the whole `rope_parameters`, and `rope_theta` beside them serves where the one that counts has none.
- */
-export function ropeOf(c: DecoderFields, defaultTheta: number, file: string): RopeConfig {
-  const where = ropeField(c)
-  const rope = ropeSettings(c)
-  const theta = firstGiven(rope.rope_theta, c.rope_theta, defaultTheta)
-  if (theta === null) throw new ConfigError(`${file}: "rope_theta" is null, expected a number above 0`)
-  const nested = Object.keys(rope).find((key) => isJsonObject(rope[key]))
-  if (nested) {
-    throw new ConfigError(
-      `${file}: "${where}.${excerpt(nested)}" is an object, expected one set of rotary settings for all layers`,
-    )
-  }
-  return { theta, scaling: scalingOf(rope, where, c, file) }
-}
-
-type RopeSettings = z.output<typeof ropeObject>
-
-/** The object of rotary settings that counts. */
-export function ropeSettings(c: Pick<DecoderFields, 'rope_scaling' | 'rope_parameters'>): RopeSettings {
-  return c[ropeField(c)] ?? {}
-}
-
-function ropeField(c: Pick<DecoderFields, 'rope_scaling'>): 'rope_scaling' | 'rope_parameters' {
-  return Object.keys(c.rope_scaling ?? {}).length > 0 ? 'rope_scaling' : 'rope_parameters'
-}
-
-function scalingOf(rope: RopeSettings, where: string, c: DecoderFields, file: string): RopeScaling {
-  const type = rope.rope_type ?? rope.type ?? 'default'
-  const need = (key: 'factor' | 'low_freq_factor' | 'high_freq_factor'): number => {
-    const value = rope[key]
-    if (value == null)
-      throw new ConfigError(`${file}: "${where}.${key}" is missing, expected a number for rope_type ${type}`)
-    return value
-  }
-  const scalings: Record<string, () => RopeScaling> = {
-    default: () => ({ type: 'default' }),
-    linear: () => ({ type: 'linear', factor: need('factor') }),
-    llama3: () => ({
-      type: 'llama3',
-      factor: need('factor'),
-      lowFreqFactor: need('low_freq_factor'),
-      highFreqFactor: need('high_freq_factor'),
-      originalMaxPositionEmbeddings: firstGiven(
-        c.original_max_position_embeddings,
-        rope.original_max_position_embeddings,
-        c.max_position_embeddings,
-      ),
-    }),
-  }
-  const scaling = Object.hasOwn(scalings, type) ? scalings[type] : undefined
-  if (scaling) return scaling()
-  const known = Object.keys(scalings).join(', ')
-  throw new ConfigError(`${file}: "${where}.rope_type" is ${shown(type)}, expected one of ${known}`)
-}
-
-/** The same for families that rotate whole heads. transformers fails at other shares, but for the plain rotation, which knows none. */
-export function wholeHeadRopeOf(c: DecoderFields, defaultTheta: number, file: string): RopeConfig {
-  const rope = ropeOf(c, defaultTheta, file)
-  const share = ropeSettings(c).partial_rotary_factor ?? c.partial_rotary_factor ?? 1
-  if (share !== 1 && rope.scaling.type !== 'default') {
-    throw new ConfigError(
-      `${file}: "partial_rotary_factor" is ${share}, expected 1 with rope_type ${rope.scaling.type}`,
-    )
-  }
-  return rope
-}
-
-/** The first that is there, be it null. */
-function firstGiven<T>(...values: [...(T | undefined)[], T]): T {
-  return values.find((value) => value !== undefined) as T
-}
-
 /** Token ids that end a text. */
 function eosOf(value: number | number[] | null | undefined): number[] {
   return value == null ? [] : Array.isArray(value) ? value : [value]
 }
 
-/** The shared fields in the newer dialect. */
-export function formatDecoder(config: ModelConfig): Record<string, unknown> {
-  const [{ attention }] = config.layers
+/** The attention of families whose layers have the same. */
+export function groupedIn({ family, layers }: ModelConfig): GroupedAttention & { rope: RopeConfig } {
+  const [{ attention }] = layers
+  if (attention.kind === 'grouped' && attention.rope) return { ...attention, rope: attention.rope }
+  throw new ConfigError(`${family}: layer 0 has ${attention.kind} attention, expected grouped with rotation`)
+}
+
+/** What is the same in all families, in the newer dialect. */
+export function formatCommon(config: ModelConfig): Record<string, unknown> {
   return {
     vocab_size: config.vocabSize,
     hidden_size: config.hiddenSize,
     num_hidden_layers: config.layers.length,
-    num_attention_heads: attention.numHeads,
-    num_key_value_heads: attention.numKeyValueHeads,
-    head_dim: attention.headDim,
     hidden_act: 'silu',
     max_position_embeddings: config.maxPositionEmbeddings,
     rms_norm_eps: config.normEps,
-    rope_parameters: formatRope(attention.rope),
     tie_word_embeddings: config.tieWordEmbeddings,
     bos_token_id: config.bosTokenId,
     eos_token_id: config.eosTokenIds.length > 1 ? config.eosTokenIds : (config.eosTokenIds[0] ?? null),
@@ -271,20 +309,22 @@ export function formatDecoder(config: ModelConfig): Record<string, unknown> {
   }
 }
 
-function formatRope({ theta, scaling }: RopeConfig): Record<string, unknown> {
-  const common = { rope_theta: theta, rope_type: scaling.type }
-  switch (scaling.type) {
-    case 'default':
-      return common
-    case 'linear':
-      return { ...common, factor: scaling.factor }
-    case 'llama3':
-      return {
-        ...common,
-        factor: scaling.factor,
-        low_freq_factor: scaling.lowFreqFactor,
-        high_freq_factor: scaling.highFreqFactor,
-        original_max_position_embeddings: scaling.originalMaxPositionEmbeddings,
-      }
+/** The same with grouped-query attention. */
+export function formatDecoder(config: ModelConfig): Record<string, unknown> {
+  const attention = groupedIn(config)
+  const { vocab_size, hidden_size, num_hidden_layers, hidden_act, ...common } = formatCommon(config)
+  const { max_position_embeddings, rms_norm_eps, ...rest } = common
+  return {
+    vocab_size,
+    hidden_size,
+    num_hidden_layers,
+    num_attention_heads: attention.numHeads,
+    num_key_value_heads: attention.numKeyValueHeads,
+    head_dim: attention.headDim,
+    hidden_act,
+    max_position_embeddings,
+    rms_norm_eps,
+    rope_parameters: formatRope(attention.rope),
+    ...rest,
   }
 }

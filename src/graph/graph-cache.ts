@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { onBackend } from '../backend/on-backend.ts'
 import type { HostNumbers, NativeRun } from '../backend/tensorflow.ts'
-import type { CachedShape, KeysValues } from '../model/attention/kind.ts'
+import type { CachedShape, Remembered } from '../model/attention/kind.ts'
 import type { CacheHolder, KvCache } from '../model/kv-cache.ts'
 import { DATA_TYPES } from './protobuf.ts'
 import type { Recorder } from './recorder.ts'
@@ -12,14 +12,14 @@ import type { StepSizes } from './step-inputs.ts'
 type CacheSizes = Pick<StepSizes, 'batch' | 'capacity'>
 
 /**
- * The kv-cache of a graph: per layer one variable [2, B, Nk, S, d], keys then values, that is written in place.
+ * The kv-cache of a graph: per layer one variable [parts, B, N, S, w], such as keys, then values, that is written in place.
  *
  * By `InplaceUpdate`, which writes into the memory it is given, here a variable's own. TensorFlow's ops that update a
  * variable would have every later read copy all of it (docs/log.md).
  */
 export class GraphCache {
-  /** Where new keys and values go, by the number of key-value heads. */
-  private readonly slots = new Map<number, tf.Tensor1D>()
+  /** Where new vectors go, by how many a token leaves. */
+  private readonly slots = new Map<string, tf.Tensor1D>()
 
   /** `first` [1]: the column that the first token takes. */
   constructor(
@@ -29,21 +29,20 @@ export class GraphCache {
     private readonly sizes: StepSizes,
   ) {
     for (const shape of shapes) {
-      const { numKeyValueHeads: Nk } = shape
-      if (!this.slots.has(Nk)) this.slots.set(Nk, tf.add(cacheSlots(sizes, shape), first))
+      const key = slotsKey(shape)
+      if (!this.slots.has(key)) this.slots.set(key, tf.add(cacheSlots(sizes, shape), first))
     }
   }
 
-  append(layer: number, added: tf.Tensor4D): KeysValues {
+  append(layer: number, added: tf.Tensor4D): Remembered {
     const { recorder } = this
-    const { numKeyValueHeads, headDim } = this.shapes[layer]
-    const slots = this.slots.get(numKeyValueHeads) as tf.Tensor1D
+    const slots = this.slots.get(slotsKey(this.shapes[layer])) as tf.Tensor1D
     const shape = cacheShape(this.shapes[layer], this.sizes)
     const float = { T: { type: DATA_TYPES.float32 } }
     const handle = recorder.declare(variableOf(layer, this.sizes), 'float32', shape)
     const read = recorder.read(handle, 'float32')
     const [rows, updates] = [recorder.bind(tf.zeros(shape), read), added].map((x) =>
-      tf.reshape(x, [-1, headDim]),
+      tf.reshape(x, [-1, this.shapes[layer].width]),
     )
     const written = recorder.emit(
       'InplaceUpdate',
@@ -51,9 +50,12 @@ export class GraphCache {
       float,
     )
     const all = tf.reshape(recorder.bind(tf.zerosLike(rows), written), shape)
-    const [keys, values] = tf.unstack(all) as tf.Tensor4D[]
-    return { keys, values }
+    return tf.unstack(all) as tf.Tensor4D[]
   }
+}
+
+function slotsKey({ parts, heads }: CachedShape): string {
+  return `${parts} ${heads}`
 }
 
 /** Where one cache at a time lies in a session's variables, for all its steps of these sizes. */
@@ -86,23 +88,23 @@ export class CachePlace implements CacheHolder {
       this.access.write,
       layers.map((layer, i) => cacheValue(layer, cacheShape(this.shapes[i], this.sizes))),
     )
-    for (const layer of layers) if (layer) tf.dispose([layer.keys, layer.values])
+    for (const layer of layers) if (layer) tf.dispose(layer)
   }
 
   drop(): void {
     this.held = null
   }
 
-  release(): KeysValues[] {
+  release(): Remembered[] {
     this.drop()
     // The owner may ask for it while another model's backend is active, and inside an eager forward's tidy.
     return onBackend(this.backend, () =>
-      this.session.run(this.access.read, []).map(({ data, shape: [, ...shape] }: HostNumbers) => {
-        const half = data.length / 2
-        const [keys, values] = [data.subarray(0, half), data.subarray(half)].map((numbers) =>
-          tf.keep(tf.tensor4d(numbers as Float32Array, shape as tf.Tensor4D['shape'], 'float32')),
-        )
-        return { keys, values }
+      this.session.run(this.access.read, []).map(({ data, shape: [parts, ...shape] }: HostNumbers) => {
+        const length = data.length / parts
+        return Array.from({ length: parts }, (_, part) => {
+          const numbers = data.subarray(part * length, (part + 1) * length) as Float32Array
+          return tf.keep(tf.tensor4d(numbers, shape as tf.Tensor4D['shape'], 'float32'))
+        })
       }),
     )
   }
@@ -118,18 +120,18 @@ function variableOf(layer: number, { batch, capacity }: CacheSizes): string {
 }
 
 function cacheShape(
-  { numKeyValueHeads, headDim }: CachedShape,
+  { parts, heads, width }: CachedShape,
   { batch, capacity }: CacheSizes,
 ): [number, number, number, number, number] {
-  return [2, batch, numKeyValueHeads, capacity, headDim]
+  return [parts, batch, heads, capacity, width]
 }
 
-/** A layer's keys and values [B, Nk, S', d] as the variable's value, zeros in the room that is left; null: all zeros. */
-export function cacheValue(layer: KeysValues | null, shape: ReturnType<typeof cacheShape>): Float32Array {
-  const [, B, Nk, capacity, d] = shape
-  const rows = B * Nk
-  const value = new Float32Array(2 * rows * capacity * d)
-  for (const [i, x] of layer ? [layer.keys, layer.values].entries() : []) {
+/** A layer's parts [B, N, S', w] as the variable's value, zeros in the room that is left; null: all zeros. */
+export function cacheValue(layer: Remembered | null, shape: ReturnType<typeof cacheShape>): Float32Array {
+  const [parts, B, N, capacity, d] = shape
+  const rows = B * N
+  const value = new Float32Array(parts * rows * capacity * d)
+  for (const [i, x] of layer?.entries() ?? []) {
     const stored = x.dataSync() as Float32Array
     const columns = x.shape[2]
     for (let row = 0; row < rows; row++) {
@@ -140,19 +142,16 @@ export function cacheValue(layer: KeysValues | null, shape: ReturnType<typeof ca
   return value
 }
 
-/**
- * The rows [B T 2Nk] of new keys and values [B, T, 2 Nk, d] in a cache [2 B Nk S, d], keys before values, whose column 0 the
- * first token takes.
- */
+/** The rows [B T parts N] of new vectors [B, T, parts N, w] in a cache [parts B N S, w], whose column 0 the first token takes. */
 function cacheSlots(
   { batch: B, tokens: T, capacity: S }: StepSizes,
-  { numKeyValueHeads: Nk }: CachedShape,
+  { parts, heads: N }: CachedShape,
 ): tf.Tensor1D {
-  const rows = Int32Array.from({ length: B * T * 2 * Nk }, (_, i) => {
-    const head = i % (2 * Nk)
-    const token = Math.floor(i / (2 * Nk))
-    const sequence = Math.floor(head / Nk) * B + Math.floor(token / T) // of keys, then of values
-    return (sequence * Nk + (head % Nk)) * S + (token % T)
+  const rows = Int32Array.from({ length: B * T * parts * N }, (_, i) => {
+    const vector = i % (parts * N)
+    const token = Math.floor(i / (parts * N))
+    const sequence = Math.floor(vector / N) * B + Math.floor(token / T) // of the first part, then of the second
+    return (sequence * N + (vector % N)) * S + (token % T)
   })
   return tf.tensor1d(rows, 'int32')
 }

@@ -6,7 +6,8 @@ import { attentionLayers } from '../model/attention/index.ts'
 import type { AttentionCall, MaskShape, QueryBlock } from '../model/attention/kind.ts'
 import { cutQueries, MASKED } from '../model/attention/mask.ts'
 import type { LayerConfig, RopeConfig } from '../model/config.ts'
-import { ropeFrequencies, ropeTables, ropeValues } from '../model/rope.ts'
+import { ropeTables, ropeValues } from '../model/rope.ts'
+import { ropeFrequencies } from '../model/rope-frequencies.ts'
 
 /** B, T and S of a step: its sequences, its tokens of each, and the columns that its cache has room for. */
 export interface StepSizes {
@@ -42,12 +43,14 @@ export function ropesOf(layers: LayerConfig[]): AskedRope[] {
   tf.tidy(() => {
     attentionLayers(layers, {
       batch: 1,
+      length: 1,
       normEps: 0,
       rope(rope, headDim) {
         const frequencies = ropeFrequencies(rope, headDim)
         asked.set(ropeKey(rope, headDim), { rope, headDim, frequencies })
-        return ropeTables(Int32Array.of(0), 1, frequencies)
+        return ropeTables(Int32Array.of(0), 1, rope, headDim)
       },
+      positions: () => tf.zeros([1, 1]),
       blocks: () => [],
       cache: { append: notAsked },
     })
@@ -98,8 +101,8 @@ export function packInputs(
     for (let j = 0; j < row.length; j++) if (!row[j]) floats[from + j] = MASKED
   }
   at += ROW * rows[1]
-  for (const [i, { frequencies }] of ropes.entries()) {
-    const { cos, sin } = ropeValues(positions, frequencies)
+  for (const [i, { frequencies, rope }] of ropes.entries()) {
+    const { cos, sin } = ropeValues(positions, frequencies, rope)
     floats.set(cos, at)
     floats.set(sin, at + cos.length)
     at += ROW * rows[2 + i]
@@ -113,7 +116,7 @@ export interface UnpackedInputs {
   lastRows: tf.Tensor1D
   /** [1] the column of each sequence's first query. */
   first: tf.Tensor1D
-  attention: Pick<AttentionCall, 'rope' | 'blocks'>
+  attention: Pick<AttentionCall, 'rope' | 'positions' | 'blocks'>
 }
 
 /**
@@ -146,8 +149,9 @@ export function unpackInputs(
     attention: {
       rope(rope, headDim) {
         const [cos, sin] = byKey.get(ropeKey(rope, headDim)) as tf.Tensor4D[]
-        return { cos, sin }
+        return { cos, sin, interleaved: rope.interleaved }
       },
+      positions: () => positionsInGraph({ first, empty }, sizes),
       blocks: (shape) => blocksInGraph({ first, firstNumber, empty }, sizes, shape),
     },
   }
@@ -170,7 +174,7 @@ export interface ColumnInputs {
 export function blocksInGraph(
   { first, firstNumber, empty }: ColumnInputs,
   { batch: B, tokens: T, capacity: S }: StepSizes,
-  { groups, slidingWindow }: MaskShape,
+  { groups, slidingWindow, chunk }: MaskShape,
 ): QueryBlock[] {
   const ops = tensorflowOps(activeTensorflow())
   const window = slidingWindow !== null && slidingWindow < S ? slidingWindow : null
@@ -178,8 +182,9 @@ export function blocksInGraph(
   const perGroup = (mask: tf.Tensor) =>
     (groups === 1 ? mask : tf.tile(mask, [1, 1, groups, 1])) as tf.Tensor4D
   const wholeRoom = <X>(x: X) => x
-  if (T === 1 && window === null) return [{ tokens: 1, cut: wholeRoom, mask: perSequence }] // later columns are empty
+  if (T === 1 && window === null && !chunk) return [{ tokens: 1, cut: wholeRoom, mask: perSequence }] // later columns are empty
   const all = tf.reshape(tf.range(0, S, 1, 'float32'), [1, 1, 1, S])
+  const chunks = chunk && chunksInGraph(empty, B, chunk)
   return cutQueries(T).map(({ from, tokens }) => {
     const own = tf.add(first, tf.scalar(from, 'int32')) as tf.Tensor1D // of the block's first query
     const begin = tf.maximum(tf.sub(own, tf.scalar((window ?? S) - 1, 'int32')), tf.scalar(0, 'int32'))
@@ -189,7 +194,10 @@ export function blocksInGraph(
     const owns = tf.reshape(tf.add(tf.range(from, from + tokens, 1, 'float32'), firstNumber), [tokens, 1])
     const ahead = tf.sub(cut(all, 3), owns) // [1, 1, tokens, C]
     const later = oneIfPositive(ahead)
-    const hidden = window === null ? later : tf.maximum(later, oneIfPositive(tf.sub(1 - window, ahead)))
+    const near = window === null ? later : tf.maximum(later, oneIfPositive(tf.sub(1 - window, ahead)))
+    const hidden = chunks
+      ? tf.maximum(near, earlier(cut(chunks, 3), ops.cutAlong(chunks, 3, own, end as tf.Tensor1D)))
+      : near
     const mask = perGroup(tf.minimum(tf.mul(hidden, MASKED), cut(perSequence, 3)))
     return { tokens, cut: (keysOrValues) => cut(keysOrValues, 2), mask }
   })
@@ -198,4 +206,31 @@ export function blocksInGraph(
 /** 1 where a whole number is positive, else 0; comparing and casting take TensorFlow ten times as long. */
 function oneIfPositive(x: tf.Tensor): tf.Tensor {
   return tf.minimum(tf.relu(x), 1)
+}
+
+/** Tokens of a sequence up to each column, [B, 1, 1, S], less one: the position of a column that holds a token. */
+function columnPositions(empty: tf.Tensor1D, batch: number): tf.Tensor4D {
+  const held = tf.sub(1, oneIfPositive(tf.neg(tf.reshape(empty, [batch, -1])))) // [B, S]
+  const positions = tf.relu(tf.sub(tf.cumsum(held, 1), 1))
+  return tf.reshape(positions, [batch, 1, 1, empty.size / batch])
+}
+
+/** Positions of a step's tokens [B, T], in a cache that has forgotten none. */
+function positionsInGraph(
+  { first, empty }: Pick<ColumnInputs, 'first' | 'empty'>,
+  { batch: B, tokens: T }: StepSizes,
+): tf.Tensor2D {
+  const ops = tensorflowOps(activeTensorflow())
+  const end = tf.add(first, tf.scalar(T, 'int32')) as tf.Tensor1D
+  return tf.reshape(ops.cutAlong(columnPositions(empty, B), 3, first, end), [B, T])
+}
+
+/** The chunk of each column [B, 1, 1, S], counted from a sequence's first token. */
+function chunksInGraph(empty: tf.Tensor1D, batch: number, chunk: number): tf.Tensor4D {
+  return tf.floor(tf.div(columnPositions(empty, batch), chunk))
+}
+
+/** 1 where a column's chunk [B, 1, 1, C] is before the query's own [B, 1, 1, tokens]: [B, 1, tokens, C]. */
+function earlier(chunks: tf.Tensor, own: tf.Tensor): tf.Tensor {
+  return oneIfPositive(tf.sub(tf.transpose(own, [0, 1, 3, 2]), chunks))
 }

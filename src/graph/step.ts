@@ -8,6 +8,7 @@ import { decode, unembed } from '../model/decoder.ts'
 import type { KvCache } from '../model/kv-cache.ts'
 import { moe } from '../model/moe.ts'
 import type { RoutingTensors } from '../model/router/types.ts'
+import { leaves } from '../model/tree.ts'
 import type { DispatchName } from '../model/ways.ts'
 import type { ModelWeights, MoeWeights } from '../model/weights.ts'
 import { CachePlace, GraphCache } from './graph-cache.ts'
@@ -136,9 +137,10 @@ function expertEntries({ blocks }: ModelWeights): Map<object, Entry> {
   for (const { feedForward } of blocks) {
     if (feedForward.kind !== 'moe' || !feedForward.stacked) continue
     const { experts, stacked } = feedForward
-    for (const [index, { gateUp, down }] of experts.entries()) {
-      entries.set(gateUp.weight.dataId, { of: stacked.gateUp, index })
-      entries.set(down.weight.dataId, { of: stacked.down, index })
+    const stacks = new Map(leaves<tf.Tensor>(stacked))
+    for (const [index, expert] of experts.entries()) {
+      for (const [path, { dataId }] of leaves<tf.Tensor>(expert))
+        entries.set(dataId, { of: stacks.get(path) as tf.Tensor, index })
     }
   }
   return entries
@@ -161,13 +163,13 @@ function recordFloats(
       const cache = new GraphCache(recorder, first, cachedShapes(config.layers), shape)
       const x = decode(config, weights, {
         tokens,
-        attention: { ...attention, batch: shape.batch, cache, normEps: config.normEps },
+        attention: { ...attention, batch: shape.batch, length: shape.tokens, cache, normEps: config.normEps },
         padding: null,
         routing,
       })
       const lastOnly = shape.logits === 'last' && shape.tokens > 1
       const hidden = lastOnly ? (tf.gather(x, lastRows) as tf.Tensor2D) : x
-      return outputsOf(hidden, unembed(hidden, weights), routing)
+      return outputsOf(hidden, unembed(hidden, weights, config), routing)
     },
     { fused, entries: expertEntries(weights) },
   )

@@ -20,14 +20,29 @@ export interface RouterShape {
 export interface RouterConfig extends RouterShape {
   /** What the logits become before experts are compared: `none` compares the logits themselves. */
   scoring: 'softmax' | 'sigmoid' | 'none'
-  /** Weights of the chosen: their scores as they are, divided by their sum, or a softmax over the chosen logits. */
-  weighting: 'scores' | 'normalized' | 'softmax-of-chosen'
+  /**
+   * Weights of the chosen: their scores as they are, divided by their norm, a softmax over the chosen logits, a sigmoid of each,
+   * or sparsemixer's (Liu et al. 2024, arXiv 2409.12136): a share among those near the best of who was not chosen before.
+   */
+  weighting: 'scores' | 'normalized' | 'softmax-of-chosen' | 'sigmoid-of-chosen' | 'sparsemixer'
   /** Added to the divisor of `normalized` (DeepSeek-V3: 1e-20). */
   normEpsilon: number
+  /** Order of the norm that `normalized` divides by; default 1, the sum (DBRX). */
+  normOrder?: number
+  /** sparsemixer: who is further than twice this share below the best is not near (`router_jitter_noise`). */
+  jitter?: number
+  /** Weights multiply what experts are given, not what they give (Llama 4). */
+  weighsInput?: true
   /** Multiplies every weight at the end (`routed_scaling_factor`). */
   scalingFactor: number
   /** DeepSeek's group limit: only the best `keep` of `groups` groups of consecutive experts may be chosen from. */
   groupLimit: { groups: number; keep: number; score: 'max' | 'sum-of-top-2' } | null
+}
+
+/** gpt-oss: gate at most, and up within plus and minus `limit`; `gate * sigmoid(alpha * gate) * (up + 1)`. */
+export interface Clamp {
+  limit: number
+  alpha: number
 }
 
 /** One SwiGLU: `down(silu(gate(x)) * up(x))`. */
@@ -44,8 +59,8 @@ export interface MoeShape {
   /** H of one expert */
   intermediateSize: number
   router: RouterShape
-  /** A SwiGLU that every token passes through beside its K experts; with `gate` times a number a token, from a [D, 1]. */
-  sharedExpert?: { intermediateSize: number; gate?: boolean }
+  /** A SwiGLU that every token passes through beside its K experts; with `gate` times the sigmoid of a number a token, from a [D, 1]. */
+  sharedExpert?: { intermediateSize: number; gate?: boolean; bias?: boolean }
   /** Experts have biases [2H] and [D] (gpt-oss). */
   expertBias?: boolean
   /** The experts' sum has a bias [D] (JetMoE). */
@@ -54,8 +69,8 @@ export interface MoeShape {
 
 export interface MoeConfig extends MoeShape {
   router: RouterConfig
-  sharedExpert?: { intermediateSize: number; gate?: never }
-  expertBias?: never
+  /** What stands between an expert's matrices in the place of `silu(gate) * up`. */
+  clamp?: Clamp
   outputBias?: never
 }
 
@@ -80,12 +95,21 @@ export interface GroupedShape {
   sinks?: boolean
   /** A query sees this many keys, itself included; null sees all. */
   slidingWindow: number | null
+  /** A query sees the keys of its own chunk of so many positions (Llama 4). */
+  chunk?: number
 }
 
 export interface GroupedAttention extends GroupedShape {
-  qkNorm?: 'per-head'
-  sinks?: never
-  rope: RopeConfig
+  /** Null: queries and keys are not rotated. */
+  rope: RopeConfig | null
+  /** Multiplies the scores; default d^(-1/2). */
+  scale?: number
+  /** Queries, keys and values are cut to plus and minus this before rotating (DBRX). */
+  clip?: number
+  /** Queries and keys are divided by their root mean square after rotating, each head's alike, with this epsilon (Llama 4). */
+  unitNorm?: number
+  /** Queries at position p are multiplied by `1 + scale ln(1 + floor((p + 1) / every))` (Llama 4, layers without rotation). */
+  temperature?: { every: number; scale: number }
 }
 
 /** Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1): the cache holds one compressed vector. */
@@ -99,6 +123,16 @@ export interface LatentShape {
   nopeDim: number
   ropeDim: number
   valueDim: number
+  /** Of the compressed query, of the compressed keys and values, and of the output. */
+  bias?: boolean
+}
+
+export interface LatentAttention extends LatentShape {
+  rope: RopeConfig
+  /** Multiplies the scores. */
+  scale: number
+  /** Of the norms of both compressed vectors. */
+  latentEps: number
 }
 
 /** Mixture of attention heads (JetMoE, arXiv 2404.07413): query and output matrices per expert, keys and values shared. */
@@ -119,7 +153,7 @@ export interface LinearShape {
 }
 
 export type AttentionShape = GroupedShape | LatentShape | HeadMixtureShape | LinearShape
-export type AttentionConfig = GroupedAttention
+export type AttentionConfig = GroupedAttention | LatentAttention
 
 export type RopeScaling =
   | { type: 'default' }
@@ -131,12 +165,30 @@ export type RopeScaling =
       highFreqFactor: number
       originalMaxPositionEmbeddings: number
     }
+  | {
+      /** Peng et al. 2023, arXiv 2309.00071 */
+      type: 'yarn'
+      factor: number
+      betaFast: number
+      betaSlow: number
+      /** Whether the bounds between stretched and kept channels are whole numbers. */
+      truncate: boolean
+      originalMaxPositionEmbeddings: number
+      /** Latent attention's scores are multiplied by the square of yarn's magnitude at this weight. */
+      mscaleAllDim?: number
+    }
+  /** Ding et al. 2024, arXiv 2402.13753: a divisor for each pair of channels. */
+  | { type: 'longrope'; factors: number[] }
 
 export interface RopeConfig {
   theta: number
   scaling: RopeScaling
   /** Channels of a head that rotate, from the first; all when left out. */
   rotaryDim?: number
+  /** Pairs are neighbours (x_2i, x_2i+1), and not (x_i, x_i+n/2). */
+  interleaved?: true
+  /** Multiplies what is rotated (yarn's and longrope's attention factor); default 1. */
+  magnitude?: number
 }
 
 export interface LayerShape {
@@ -159,7 +211,9 @@ export interface ModelShape {
   tieWordEmbeddings: boolean
   /** First to last. */
   layers: LayerShape[]
-  /** Norms of a layer [D]: before each half, or also after (Grok-1); with a bias each (LayerNorm). Default 2, none. */
+  /** The unembedding has a bias [V]. */
+  unembeddingBias?: boolean
+  /** Norms of a layer [D]: before each half, or also after (Grok-1); with a bias each. Default 2, none. */
   norms?: { perLayer: number; bias: boolean }
 }
 
@@ -168,7 +222,10 @@ export interface ModelConfig extends ModelShape {
   maxPositionEmbeddings: number
   normEps: number
   layers: LayerConfig[]
-  norms?: never
+  /** There where all norms are LayerNorm, not RMSNorm. */
+  norms?: { perLayer: 2; bias: boolean }
+  /** Multiply the embedding, what each half of a layer adds, and the logits (Granite); default 1 each. */
+  multipliers?: { embedding: number; residual: number; logits: number }
   bosTokenId: number | null
   eosTokenIds: number[]
 }

@@ -4,7 +4,7 @@ import type { AttentionCall } from './attention/kind.ts'
 import { type ModelConfig, type MoeConfig, mixtureAt } from './config.ts'
 import { applyExpert } from './experts.ts'
 import { linear } from './linear.ts'
-import { rmsNorm } from './norm.ts'
+import { decoderNorm } from './norm.ts'
 import type { TraceRecorder } from './trace.ts'
 import type { ModelWeights, MoeWeights } from './weights.ts'
 
@@ -22,33 +22,46 @@ export interface DecoderCall {
 
 /** embed -> blocks (attention, then feed-forward or router and experts) -> norm: the last hidden states [B T, D]. */
 export function decode(config: ModelConfig, weights: ModelWeights, call: DecoderCall): tf.Tensor2D {
-  let x = tf.gather(weights.embedding, call.tokens) as tf.Tensor2D // [B T, D]
+  const norm = decoderNorm(config)
+  const { embedding = 1, residual = 1 } = config.multipliers ?? {}
+  let x = times(tf.gather(weights.embedding, call.tokens) as tf.Tensor2D, embedding) // [B T, D]
   call.recorder?.embed(x)
   const attentions = attentionLayers(config.layers, call.attention)
   weights.blocks.forEach((block, layer) => {
     x = tf.tidy(() => {
-      const normed = rmsNorm(x, block.attentionNorm, config.normEps)
+      const normed = norm(x, block.attentionNorm)
       const mixed = attentions[layer](normed, block.attention, layer) // [B T, D]
-      const attended = tf.add(x, mixed) as tf.Tensor2D
-      const fedIn = rmsNorm(attended, block.feedForwardNorm, config.normEps)
+      const attended = tf.add(x, times(mixed, residual)) as tf.Tensor2D
+      const fedIn = norm(attended, block.feedForwardNorm)
       const fed = withoutPadding(fedIn, call, (real) =>
         block.feedForward.kind === 'dense'
           ? applyExpert(real, block.feedForward.expert)
           : call.routing.run(real, block.feedForward, mixtureAt(config, layer), layer),
       )
-      const output = tf.add(attended, fed) as tf.Tensor2D // [B T, D]
+      const output = tf.add(attended, times(fed, residual)) as tf.Tensor2D // [B T, D]
       call.recorder?.layer(mixed, fed, output)
       return output
     })
   })
-  const last = rmsNorm(x, weights.finalNorm, config.normEps)
+  const last = norm(x, weights.finalNorm)
   call.recorder?.finalNorm(last)
   return last
 }
 
 /** Hidden states [T, D] to logits [T, V]; the tied form puts the large matrix on the left, where none is transposed. */
-export function unembed(x: tf.Tensor2D, { unembedding, embedding }: ModelWeights): tf.Tensor2D {
-  return unembedding ? linear(x, unembedding) : tf.transpose(tf.matMul(embedding, x, false, true))
+export function unembed(
+  x: tf.Tensor2D,
+  { unembedding, embedding }: ModelWeights,
+  { multipliers }: Pick<ModelConfig, 'multipliers'>,
+): tf.Tensor2D {
+  const logits: tf.Tensor2D = unembedding
+    ? linear(x, unembedding)
+    : tf.transpose(tf.matMul(embedding, x, false, true))
+  return times(logits, multipliers?.logits ?? 1)
+}
+
+function times(x: tf.Tensor2D, factor: number): tf.Tensor2D {
+  return factor === 1 ? x : tf.mul(x, factor)
 }
 
 /** The last row of each of B sequences of T: [B T, D] -> [B, D]. Padding is on the left, so it is always a token. */

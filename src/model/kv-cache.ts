@@ -1,19 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { InputError } from '../errors.ts'
-import { keysAndValues } from './attention/grouped.ts'
-import type { CachedShape, KeysValues } from './attention/kind.ts'
+import { partsOf } from './attention/attend.ts'
+import type { CachedShape, Remembered } from './attention/kind.ts'
 
 /** Someone who keeps a cache's tensors in a place of his own (a graph's variables) while he works on it. */
 export interface CacheHolder {
-  /** Gives the layers' keys and values up; they may have room for more columns than are filled. */
-  release(): KeysValues[]
+  /** Gives the layers' parts up; they may have room for more columns than are filled. */
+  release(): Remembered[]
   /** Forgets them. */
   drop(): void
 }
 
 /** What a cache and the model that uses it have to agree on. */
 export interface CacheShape {
-  /** The weights that its keys and values come from: those of another model of the same shape mean something else. */
+  /** The weights that its numbers come from: those of another model of the same shape mean something else. */
   weights: object
   /** An entry a layer. */
   layers: CachedShape[]
@@ -32,14 +32,14 @@ export interface CacheExtension {
 }
 
 /**
- * What attention remembers of the tokens seen: per layer the keys and values, per sequence which columns are real.
+ * What attention remembers of the tokens seen: per layer keys and values or what stands for them, per sequence which columns are real.
  * Where every layer has a sliding window, only the last W - 1 columns of the widest are kept, all that a next token may look at.
  * Owns its tensors: `dispose()` when done.
  */
 export class KvCache {
   /** Columns that a query of some layer sees, its own included; null: all. */
   readonly window: number | null
-  private layers: (KeysValues | null)[]
+  private layers: (Remembered | null)[]
   private holder: CacheHolder | null = null
   /** For each sequence and stored column: 1 if it holds a token, 0 if padding. */
   private columns: Uint8Array[] = []
@@ -93,7 +93,7 @@ export class KvCache {
   get bytes(): number {
     this.park()
     return this.layers.reduce(
-      (sum, layer) => sum + (layer ? 4 * (layer.keys.size + layer.values.size) : 0),
+      (sum, layer) => sum + 4 * (layer ?? []).reduce((size, part) => size + part.size, 0),
       0,
     )
   }
@@ -131,16 +131,14 @@ export class KvCache {
     )
   }
 
-  /** Adds a call's keys and values [B, T, 2 Nk, d] of one layer; returns all that its queries may see. */
-  append(layer: number, added: tf.Tensor4D): KeysValues {
+  /** Adds what a call's tokens leave in one layer, [B, T, parts N, w]; returns all that its queries may see. */
+  append(layer: number, added: tf.Tensor4D): Remembered {
     this.park()
-    const { keys, values } = keysAndValues(added)
+    const fresh = partsOf(added, this.shape.layers[layer].parts)
     const old = this.layers[layer] && cut(this.layers[layer], 0, this.stored) // a call that failed may have left more
-    const all = old
-      ? { keys: tf.concat([old.keys, keys], 2), values: tf.concat([old.values, values], 2) }
-      : { keys, values }
-    this.layers[layer] = { keys: tf.keep(tf.clone(all.keys)), values: tf.keep(tf.clone(all.values)) }
-    if (old) tf.dispose([old.keys, old.values])
+    const all = old ? fresh.map((part, i) => tf.concat([old[i], part], 2)) : fresh
+    this.layers[layer] = all.map((part) => tf.keep(tf.clone(part)))
+    if (old) tf.dispose(old)
     return all
   }
 
@@ -181,7 +179,7 @@ export class KvCache {
   }
 
   /** Hands the tensors over to `holder` (null while empty); what it later releases counts up to the columns then stored. */
-  handOver(holder: CacheHolder): (KeysValues | null)[] {
+  handOver(holder: CacheHolder): (Remembered | null)[] {
     this.park()
     const { layers } = this
     this.layers = layers.map(() => null)
@@ -203,7 +201,7 @@ export class KvCache {
   dispose(): void {
     this.holder?.drop()
     this.holder = null
-    for (const layer of this.layers) if (layer) tf.dispose([layer.keys, layer.values])
+    for (const layer of this.layers) if (layer) tf.dispose(layer)
     this.layers.fill(null)
     this.columns = []
     this.seen = []
@@ -211,12 +209,12 @@ export class KvCache {
 }
 
 /** These sequences' first columns, as new tensors. */
-function rows({ keys, values }: KeysValues, sequences: readonly number[], columns: number): KeysValues {
+function rows(layer: Remembered, sequences: readonly number[], columns: number): Remembered {
   return tf.tidy(() => {
     const indices = tf.tensor1d([...sequences], 'int32')
-    const of = (x: tf.Tensor4D) =>
-      tf.keep(tf.gather(tf.slice(x, [0, 0, 0, 0], [-1, -1, columns, -1]), indices))
-    return { keys: of(keys), values: of(values) }
+    return layer.map((part) =>
+      tf.keep(tf.gather(tf.slice(part, [0, 0, 0, 0], [-1, -1, columns, -1]), indices)),
+    )
   })
 }
 
@@ -228,12 +226,11 @@ function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
 }
 
 /** Columns from `from`, `count` of them; frees the larger tensors. */
-function cut({ keys, values }: KeysValues, from: number, count: number): KeysValues {
-  if (from === 0 && count === keys.shape[2]) return { keys, values }
-  const part = tf.tidy(() => {
-    const of = (x: tf.Tensor4D) => tf.slice(x, [0, 0, from, 0], [-1, -1, count, -1])
-    return { keys: tf.keep(of(keys)), values: tf.keep(of(values)) }
-  })
-  tf.dispose([keys, values])
-  return part
+function cut(layer: Remembered, from: number, count: number): Remembered {
+  if (from === 0 && count === layer[0].shape[2]) return layer
+  const kept = tf.tidy(() =>
+    layer.map((part) => tf.keep(tf.slice(part, [0, 0, from, 0], [-1, -1, count, -1]))),
+  )
+  tf.dispose(layer)
+  return kept
 }

@@ -2,14 +2,14 @@ import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
 import type { MoeConfig } from './config.ts'
 import { chooseDispatch, dispatchOnDevice, dispatchOnHost } from './dispatch/index.ts'
-import { dispatchSparse } from './dispatch/sparse.ts'
 import { applyExpert } from './experts.ts'
 import { linear } from './linear.ts'
 import { route } from './router/route.ts'
+import { contextOf } from './router/steps.ts'
 import { routeTensors, routeTrainable } from './router/tensors.ts'
 import type { Intervention, RouterPlace, Routing, RoutingTensors } from './router/types.ts'
 import type { DispatchName } from './ways.ts'
-import { type MoeWeights, routerRules } from './weights.ts'
+import { type ExpertWeights, type MoeWeights, routerRules } from './weights.ts'
 
 /** What a layer's routing depends on beside its logits. */
 export interface MoeContext {
@@ -43,8 +43,15 @@ export function moe(
   const routerLogits = linear(x, weights.router) // [T, E]
   const { output: routed, routing } = routeAndDispatch(x, routerLogits, weights, config, dispatch, context)
   const { shared } = weights // what every token passes through beside its K
-  const output = shared ? tf.tidy(() => tf.add<tf.Tensor2D>(routed, applyExpert(x, shared))) : routed // [T, D]
+  const output = shared
+    ? tf.tidy(() => tf.add<tf.Tensor2D>(routed, sharedExpert(x, shared, weights)))
+    : routed // [T, D]
   return { output, routing, routerLogits }
+}
+
+function sharedExpert(x: tf.Tensor2D, shared: ExpertWeights, { sharedGate }: MoeWeights): tf.Tensor2D {
+  const output = applyExpert(x, shared)
+  return sharedGate ? tf.mul(output, tf.sigmoid(tf.matMul(x, sharedGate, false, true))) : output
 }
 
 /**
@@ -64,7 +71,7 @@ export function routeAndDispatch(
   const rules = routerRules(config, weights)
   if (training) {
     const { routing, weights: expertWeights } = routeTrainable(routerLogits, rules, place)
-    const output = dispatchSparse(x, weights.experts, routing, expertWeights)
+    const output = dispatchOnHost('sparse', x, weights, routing, config, expertWeights)
     training.onRouting(place.layer, routerLogits, routing)
     return { output, routing }
   }
@@ -73,12 +80,8 @@ export function routeAndDispatch(
   const { ops, read } = backend()
   if (ops && !intervention && (name !== 'gather' || weights.stacked)) {
     const routing = routeTensors(routerLogits, rules)
-    return { output: dispatchOnDevice(name, x, weights, routing, ops), routing }
+    return { output: dispatchOnDevice(name, x, weights, routing, ops, config), routing }
   }
-  const routing = route(read(routerLogits), config.router, {
-    scoreBias: rules.scoreBias,
-    place,
-    intervention,
-  })
-  return { output: dispatchOnHost(name, x, weights, routing), routing }
+  const routing = route(read(routerLogits), config.router, contextOf(rules, { place, intervention }))
+  return { output: dispatchOnHost(name, x, weights, routing, config), routing }
 }

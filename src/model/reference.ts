@@ -46,18 +46,26 @@ export function moeReference(x: Matrix, experts: ReferenceExpert[], routing: Rou
 
 /**
  * Attention of one sequence: q [T, Nq, d] over k, v [S, Nk, d], all rotated already; the last T keys are the queries'
- * own. Returns [T, Nq d]. A query at key c sees key j when `c - W < j <= c`.
+ * own. Returns [T, Nq d]. A query at key c sees key j when `c - W < j <= c`, and both are of one chunk. `sinks` [Nq] join the
+ * softmax without a value.
  */
-export function attentionReference(q: Matrix[], k: Matrix[], v: Matrix[], config: GroupedShape): Matrix {
-  const { numHeads, numKeyValueHeads, headDim, slidingWindow } = config
+export function attentionReference(
+  q: Matrix[],
+  k: Matrix[],
+  v: Matrix[],
+  config: GroupedShape,
+  sinks?: number[],
+): Matrix {
+  const { numHeads, numKeyValueHeads, headDim, slidingWindow, chunk } = config
   const window = slidingWindow ?? Number.POSITIVE_INFINITY
+  const chunkOf = (c: number) => (chunk ? Math.floor(c / chunk) : 0)
   return q.map((heads, t) => {
     const own = k.length - q.length + t
     return heads.flatMap((query, h) => {
       const shared = Math.floor(h / (numHeads / numKeyValueHeads))
-      const seen = [...k.keys()].filter((j) => j <= own && j > own - window)
+      const seen = [...k.keys()].filter((j) => j <= own && j > own - window && chunkOf(j) === chunkOf(own))
       const exps = seen.map((j) => Math.exp(dot(query, k[j][shared]) / Math.sqrt(headDim)))
-      const sum = exps.reduce((a, b) => a + b, 0)
+      const sum = exps.reduce((a, b) => a + b, sinks ? Math.exp(sinks[h]) : 0)
       return query.map((_, d) => seen.reduce((mix, j, i) => mix + (exps[i] / sum) * v[j][shared][d], 0))
     })
   })

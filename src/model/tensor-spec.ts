@@ -32,6 +32,8 @@ export class TensorSpec {
 
   constructor(
     readonly part: ModelPart,
+    /** Of all of it, where a checkpoint holds it in one tensor: `blocks.0.attention.q+k+v`. */
+    readonly name: string,
     readonly stored: StoredTensor[],
     readonly packing: Packing = 'joined',
   ) {
@@ -62,7 +64,7 @@ export class TensorSpec {
   }
 }
 
-/** Experts alike. Checkpoints hold each one's tensors, or those of all in one tensor. */
+/** Experts alike. */
 export class ExpertStack<Expert extends object = Described<ExpertWeights>> {
   constructor(
     readonly part: ModelPart,
@@ -81,8 +83,8 @@ export class ExpertStack<Expert extends object = Described<ExpertWeights>> {
   /** The tensors of all, [E, ...]. */
   get whole(): Expert {
     return mapLeaves<TensorSpec>(this.each(0), ({ part, shape }, path) => {
-      const name = `${this.prefix}.stacked.${path.replace(/\.weight$/, '')}`
-      return new TensorSpec(part, [{ name, shape: [this.count, ...shape] }])
+      const name = `${this.prefix}.experts.${path}`
+      return new TensorSpec(part, name, [{ name, shape: [this.count, ...shape] }])
     }) as Expert
   }
 
@@ -124,6 +126,11 @@ export class Describer {
     return this.spec({ [name]: shape }, packing)
   }
 
+  /** Several, one above the other, as they are. */
+  joined(shapes: Shapes): TensorSpec {
+    return this.spec(shapes)
+  }
+
   /** A norm's weight, and its bias where it has one. */
   norm(name: string, size: number, bias = false): TensorSpec {
     const shapes = { [name]: [size], ...(bias && { [`${name}.bias`]: [size] }) }
@@ -149,7 +156,7 @@ export class Describer {
 
   private spec(shapes: Shapes, packing?: Packing): TensorSpec {
     const stored = Object.entries(shapes).map(([name, shape]) => ({ name: this.named(name), shape }))
-    return new TensorSpec(this.part, stored, packing)
+    return new TensorSpec(this.part, this.named(Object.keys(shapes).join('+')), stored, packing)
   }
 
   private named(name: string): string {

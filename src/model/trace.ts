@@ -4,6 +4,7 @@ import { shown } from '../checks.ts'
 import { InputError } from '../errors.ts'
 import type { RouterConfig } from './config.ts'
 import { countTokens, stepsFromLogits } from './router/route.ts'
+import { contextOf } from './router/steps.ts'
 import { routingToHost } from './router/tensors.ts'
 import type {
   Intervention,
@@ -143,8 +144,7 @@ function scoresAndCompared(
   let scores = logits
   let compared = logits
   const { place, intervention } = context
-  const given = { scoreBias: rules.scoreBias, place, intervention }
-  for (const step of stepsFromLogits(logits, rules.config, given)) {
+  for (const step of stepsFromLogits(logits, rules.config, contextOf(rules, { place, intervention }))) {
     if (step.outputs.scores) scores = step.outputs.scores.data as Float32Array
     if (step.name === 'top-k') {
       compared = step.inputs.compared.data as Float32Array

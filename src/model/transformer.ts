@@ -8,7 +8,7 @@ import { type DecoderCall, decode, lastRows, unembed } from './decoder.ts'
 import { checkCall, type ForwardOptions } from './forward-options.ts'
 import { type CacheShape, KvCache } from './kv-cache.ts'
 import { mostLikelyTokens } from './most-likely.ts'
-import { ropeFrequencies, ropeTables } from './rope.ts'
+import { ropeTables } from './rope.ts'
 import { interventionsByLayer } from './router/interventions.ts'
 import { type RoutingTrace, type TraceOptions, TraceRecorder } from './trace.ts'
 import type { DispatchName } from './ways.ts'
@@ -110,7 +110,9 @@ export class MoeModel {
             tokens: tf.tensor1d(batch.tokens, 'int32'),
             attention: {
               batch: batch.size,
-              rope: (rope, headDim) => ropeTables(positions, batch.size, ropeFrequencies(rope, headDim)),
+              length: batch.length,
+              rope: (rope, headDim) => ropeTables(positions, batch.size, rope, headDim),
+              positions: () => tf.tensor2d(Float32Array.from(positions), [batch.size, batch.length]),
               blocks: (shape) =>
                 queryBlocks(columns, batch.length, shape, options.training ? batch.length : undefined),
               cache,
@@ -122,7 +124,7 @@ export class MoeModel {
           })
           routing.assertFinite()
           const wanted = options.logits === 'last' ? lastRows(x, batch.size, batch.length) : x
-          const flat = unembed(wanted, this.weights)
+          const flat = unembed(wanted, this.weights, this.config)
           const [rows, V] = flat.shape
           return Array.isArray(tokens[0]) ? tf.reshape(flat, [batch.size, rows / batch.size, V]) : flat
         })

@@ -1,6 +1,6 @@
 import { attentionFacts } from './attention/facts.ts'
 import type { FeedForwardShape, LayerShape, ModelShape, MoeShape } from './config.ts'
-import { type Described, Describer, type ExpertStack, type StoredTensor, TensorSpec } from './tensor-spec.ts'
+import { type Described, Describer, type ExpertStack, TensorSpec } from './tensor-spec.ts'
 import { leaves } from './tree.ts'
 import type {
   AttentionWeights,
@@ -20,12 +20,13 @@ export type WeightTable = Described<ModelWeights>
  * entries beside or in the place of those that `ModelWeights` knows.
  */
 export function weightTable(model: ModelShape): WeightTable {
-  const { vocabSize: V, hiddenSize: D, tieWordEmbeddings, layers, norms } = model
+  const { vocabSize: V, hiddenSize: D, tieWordEmbeddings, unembeddingBias, layers, norms } = model
+  const unembedding = new Describer('', 'unembedding')
   return {
     embedding: new Describer('', 'embedding').tensor('embedding', [V, D]),
     blocks: layers.map((layer, i) => blockTable(`blocks.${i}`, layer, model)),
     finalNorm: new Describer('', 'norms').norm('finalNorm', D, norms?.bias),
-    unembedding: tieWordEmbeddings ? null : new Describer('', 'unembedding').linear({ unembedding: [V, D] }),
+    unembedding: tieWordEmbeddings ? null : unembedding.linear({ unembedding: [V, D] }, unembeddingBias),
   }
 }
 
@@ -67,8 +68,9 @@ function mixtureTable(config: MoeShape, D: number, block: Describer): Described<
     router: ofRouter.linear({ router: [E, D] }, router.bias),
     scoreBias: router.scoreBias ? ofRouter.tensor('scoreBias', [E], 'host') : null,
     experts: ofExperts.experts(E, K, (expert) => swiglu(D, H, expert, expertBias)),
-    shared: sharedExpert && swiglu(D, sharedExpert.intermediateSize, ofShared.inside('shared')),
-    ...(sharedExpert?.gate && { sharedGate: ofShared.tensor('sharedGate', [1, D]) }),
+    shared:
+      sharedExpert && swiglu(D, sharedExpert.intermediateSize, ofShared.inside('shared'), sharedExpert.bias),
+    sharedGate: sharedExpert?.gate ? ofShared.tensor('sharedGate', [1, D]) : undefined,
     ...(outputBias && { outputBias: ofExperts.tensor('bias', [D]) }),
   }
 }
@@ -81,18 +83,16 @@ function swiglu(D: number, H: number, names: Describer, bias?: boolean): Describ
 }
 
 /**
- * The table's tensors in the model's order, each with its path in `ModelWeights`; of experts each, or the `stacked` form.
- * One after the other, since a wrong config may ask for more experts than memory holds.
+ * The table's tensors in the model's order, each with its path in `ModelWeights` and of how many experts it is one (1 for what
+ * is no expert's). Those of one expert after the other: a wrong config may ask for more than memory holds.
  */
-export function* tensorSpecs(table: WeightTable, stacked = false): Generator<[path: string, TensorSpec]> {
+export function* tensorSpecs(table: WeightTable): Generator<[path: string, TensorSpec, experts: number]> {
   for (const [path, leaf] of leaves<TensorSpec | ExpertStack>(table)) {
-    if (leaf instanceof TensorSpec) yield [path, leaf]
-    else if (stacked) yield* leaves<TensorSpec>(leaf.whole, path)
-    else for (let e = 0; e < leaf.count; e++) yield* leaves<TensorSpec>(leaf.each(e), `${path}.${e}`)
+    if (leaf instanceof TensorSpec) yield [path, leaf, 1]
+    else {
+      for (let e = 0; e < leaf.count; e++)
+        for (const [inside, spec] of leaves<TensorSpec>(leaf.each(e), `${path}.${e}`))
+          yield [inside, spec, leaf.count]
+    }
   }
-}
-
-/** What a checkpoint holds of the table. */
-export function* storedTensors(table: WeightTable, stacked = false): Generator<StoredTensor> {
-  for (const [, { stored }] of tensorSpecs(table, stacked)) yield* stored
 }

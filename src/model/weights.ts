@@ -4,7 +4,7 @@ import { heldAs, heldEntry } from '../backend/held.ts'
 import { tensorflow } from '../backend/tensorflow.ts'
 import type { MoeConfig } from './config.ts'
 import type { RouterRules } from './router/types.ts'
-import { leaves } from './tree.ts'
+import { leaves, mapLeaves } from './tree.ts'
 
 /** `y = x W + b`, stored [in, out] so that a row of x meets contiguous weights; files store the transpose. */
 export interface LinearWeights {
@@ -22,11 +22,8 @@ export interface ExpertWeights {
   down: LinearWeights
 }
 
-/** All experts of a layer: gate and up [E, 2H, D], down [E, D, H]. */
-export interface StackedExperts {
-  gateUp: tf.Tensor3D
-  down: tf.Tensor3D
-}
+/** All experts of a layer: gate and up [E, 2H, D], down [E, D, H]; biases [E, 2H], [E, D]. */
+export type StackedExperts = Record<keyof ExpertWeights, { weight: tf.Tensor3D; bias: tf.Tensor2D | null }>
 
 export interface DenseWeights {
   kind: 'dense'
@@ -45,6 +42,8 @@ export interface MoeWeights {
   stacked?: StackedExperts
   /** What every token passes through. */
   shared?: ExpertWeights
+  /** [1, D]: the sigmoid of its product with a token multiplies what `shared` gives. */
+  sharedGate?: tf.Tensor2D
 }
 
 /** How a layer's router chooses, without its matrix. */
@@ -52,17 +51,38 @@ export function routerRules({ router: config }: MoeConfig, { scoreBias }: MoeWei
   return { config, scoreBias }
 }
 
-export interface AttentionWeights {
+export interface GroupedWeights {
   /** Queries, keys and values side by side [D, (Nq + 2 Nk) d]. */
   qkv: LinearWeights
   /** [Nq d, D] */
   output: LinearWeights
-  /** Norms of a head [d]. */
+  /** Norms of a head [d], or of all heads [Nq d] and [Nk d]. */
   qkNorm?: { query: tf.Tensor1D; key: tf.Tensor1D }
+  /** Logits that join the softmax [Nq]. */
+  sinks?: tf.Tensor1D
 }
 
+/** Rq and Rk are the ranks of the compressed query and of compressed keys and values, n, r and v the widths of a head. */
+export interface LatentWeights {
+  /** [D, Rq] and [Rq], where queries are compressed. */
+  queryDown?: LinearWeights
+  queryNorm?: tf.Tensor1D
+  /** [Rq or D, Nq (n + r)] */
+  query: LinearWeights
+  /** [D, Rk + r]: what is compressed, and the one key that is rotated. */
+  keyValueDown: LinearWeights
+  /** [Rk] */
+  keyValueNorm: tf.Tensor1D
+  /** [Nq n + Nq v, Rk]: what expands to all heads' keys, without rotation, above what expands to their values. */
+  keyValue: tf.Tensor2D
+  /** [Nq v, D] */
+  output: LinearWeights
+}
+
+export type AttentionWeights = GroupedWeights | LatentWeights
+
 export interface BlockWeights {
-  /** [D] */
+  /** [D]; under LayerNorm with biases these stand behind it, [2D], here as in the other norms. */
   attentionNorm: tf.Tensor1D
   attention: AttentionWeights
   /** [D] */
@@ -92,25 +112,24 @@ export function allTensors(weights: ModelWeights): tf.Tensor[] {
  */
 export function asLoaded(experts: ExpertWeights[]): Pick<MoeWeights, 'experts' | 'stacked'> {
   if (!backend().cutsShareMemory) return { experts }
-  const stack = (part: 'gateUp' | 'down') => tf.stack(experts.map((e) => e[part].weight)) as tf.Tensor3D
-  const stacked = { gateUp: stack('gateUp'), down: stack('down') }
-  for (const { gateUp, down } of experts) tf.dispose([gateUp.weight, down.weight])
+  const stacked = mapLeaves<tf.Tensor>(experts[0], (_, path) => {
+    const [matrix, part] = path.split('.') as ['gateUp', 'weight']
+    return tf.stack(experts.map((expert) => expert[matrix][part]))
+  }) as StackedExperts
+  for (const [, tensor] of leaves<tf.Tensor>(experts)) tensor.dispose()
   return { stacked, experts: cutExperts(stacked) }
 }
 
 /** Each expert as a view into the stack. */
 export function cutExperts(stacked: StackedExperts): ExpertWeights[] {
   const node = tensorflow()
-  const view = (from: tf.Tensor3D, e: number): LinearWeights => {
-    const [, rows, columns] = from.shape
-    if (node && heldAs(node, from)) return { weight: heldEntry(node, from, e) as tf.Tensor2D, bias: null }
-    const cut = () =>
-      tf.reshape(tf.slice(from, [e, 0, 0], [1, rows, columns]), [rows, columns]) as tf.Tensor2D
-    return { weight: tf.tidy(cut), bias: null }
-  }
-  const [E] = stacked.gateUp.shape
-  return Array.from({ length: E }, (_, e) => ({
-    gateUp: view(stacked.gateUp, e),
-    down: view(stacked.down, e),
-  }))
+  const view = (from: tf.Tensor, e: number) =>
+    node && heldAs(node, from)
+      ? heldEntry(node, from, e)
+      : tf.tidy(() => tf.squeeze(tf.slice(from, [e], [1]), [0]))
+  const [E] = stacked.gateUp.weight.shape
+  return Array.from(
+    { length: E },
+    (_, e) => mapLeaves<tf.Tensor>(stacked, (from) => view(from, e)) as ExpertWeights,
+  )
 }

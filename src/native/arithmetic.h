@@ -74,11 +74,13 @@ INLINED void masked_softmax(float* scores, const float* mask, int64_t n) {
 }
 
 /**
- * Attention of rows q[r] [d] over keys and values [S, d] -> y[r] [d]; mask[r] [S] is added to the scores. A few rows take as long as
+ * Attention of rows q[r] [d] over keys and values [S, d] -> y[r] [width]; mask[r] [S] is added to the scores. Of values the first
+ * `width` channels count: latent attention's are a part of its keys. A few rows take as long as
  * reading keys and values: a column that is hidden from all of them is not read.
  */
 INLINED void attend_body(
-  const float* const* q, const float* const* mask, float* const* y, int64_t rows, const float* keys, const float* values, int64_t S, int64_t d
+  const float* const* q, const float* const* mask, float* const* y, int64_t rows, const float* keys, const float* values, int64_t S, int64_t d,
+  int64_t width
 ) {
   constexpr float HIDDEN = -1e29f; // attention.ts masks with -1e30
   std::vector<int64_t> seen;
@@ -95,11 +97,11 @@ INLINED void attend_body(
     for (int64_t r = 0; r < rows; r++) scores[r * n + i] = column[r], added[r * n + i] = mask[r][seen[i]];
   }
   for (int64_t r = 0; r < rows; r++) {
-    std::memset(y[r], 0, d * sizeof(float));
+    std::memset(y[r], 0, width * sizeof(float));
     if (n > 0) masked_softmax(&scores[r * n], &added[r * n], n);
   }
   for (int64_t i = 0; i < n; i++)
-    for (int64_t r = 0; r < rows; r++) add_rows<1>(&scores[r * n + i], values + seen[i] * d, y[r], 1, 1, d);
+    for (int64_t r = 0; r < rows; r++) add_rows<1>(&scores[r * n + i], values + seen[i] * d, y[r], 1, 1, width);
 }
 constexpr auto attend = for_every_processor<attend_body>;
 

@@ -87,6 +87,7 @@ struct Widen {
 
 /** queries [B, T, N, d], keys and values [B, Nk, S, d], mask [B or 1, 1, G T or 1, S], G = N / Nk -> [B, T, N, d]. */
 struct Attention {
+  int64_t width = 0;
   void compute(Call& call) const {
     std::vector<int64_t> shape, stored, masked;
     const float* q = call.input(0, &shape);
@@ -94,7 +95,7 @@ struct Attention {
     const float* values = call.input(2);
     const float* mask = call.input(3, &masked);
     const int64_t B = shape[0], T = shape[1], N = shape[2], d = shape[3], Nk = stored[1], S = stored[2], G = N / Nk;
-    float* y = call.output(shape);
+    float* y = call.output({B, T, N, width});
     Threads::shared().run(B * Nk, [&](int64_t i) {
       const int64_t b = i / Nk, first = i % Nk * G;
       std::vector<const float*> rows, hides;
@@ -102,12 +103,12 @@ struct Attention {
       const float* of_sequence = mask + (masked[0] == 1 ? 0 : b) * masked[2] * S;
       for (int64_t g = 0; g < G; g++)
         for (int64_t t = 0; t < T; t++) {
-          const int64_t at = ((b * T + t) * N + first + g) * d;
-          rows.push_back(q + at);
-          to.push_back(y + at);
+          const int64_t at = (b * T + t) * N + first + g;
+          rows.push_back(q + at * d);
+          to.push_back(y + at * width);
           hides.push_back(of_sequence + (masked[2] == 1 ? 0 : g * T + t) * S);
         }
-      attend(rows.data(), hides.data(), to.data(), G * T, keys + i * S * d, values + i * S * d, S, d);
+      attend(rows.data(), hides.data(), to.data(), G * T, keys + i * S * d, values + i * S * d, S, d, width);
     });
   }
 };
@@ -209,6 +210,12 @@ template <> void* make<Expert>(TF_OpKernelConstruction* construction) {
   return expert;
 }
 
+template <> void* make<Attention>(TF_OpKernelConstruction* construction) {
+  auto* attention = new Attention();
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "width", attention->width);
+  return attention;
+}
+
 template <> void* make<RmsNorm>(TF_OpKernelConstruction* construction) {
   auto* norm = new RmsNorm();
   read(TF_OpKernelConstruction_GetAttrFloat, construction, "eps", norm->eps);
@@ -264,7 +271,7 @@ const bool added = [] {
     "TinymoeExpert", {"x: float", "gate_up: W", "down: W"},
     {"W: type = DT_FLOAT", "rows_outside_panels: int", "bits: int = 0", "group: int = 0"}
   );
-  add_op<Attention>("TinymoeAttention", {"queries: float", "keys: float", "values: float", "mask: float"});
+  add_op<Attention>("TinymoeAttention", {"queries: float", "keys: float", "values: float", "mask: float"}, {"width: int"});
   add_op<Gated>("TinymoeGated", {"gate_up: float"});
   add_op<RmsNorm>("TinymoeRmsNorm", {"x: float", "weight: float"}, {"eps: float"});
   add_op<Rope>("TinymoeRope", {"x: float", "cos: float", "sin: float"}, {"rotary: int"});

@@ -3,6 +3,7 @@ import { InputError } from '../errors.ts'
 import type { ModelConfig, MoeConfig, RouterConfig } from '../model/config.ts'
 import { interventionFor } from '../model/router/interventions.ts'
 import { stepsFromLogits } from '../model/router/route.ts'
+import { contextOf } from '../model/router/steps.ts'
 import type { RouteContext, RouterStep, RouterValue, Routing } from '../model/router/types.ts'
 import { assertTrace, type LayerTrace, type RoutingTrace } from '../model/trace.ts'
 import { type ModelWeights, type MoeWeights, routerRules } from '../model/weights.ts'
@@ -97,11 +98,10 @@ export function callSteps(
 ): CallSteps {
   const { moe, weights } = mixtureOf(model, layer)
   const { router } = moe
-  const context = {
-    scoreBias: routerRules(moe, weights).scoreBias,
+  const context = contextOf(routerRules(moe, weights), {
     place: { layer: layer.layer, rows },
     intervention: interventions && interventionFor(interventions, router, layer.layer),
-  }
+  })
   const own = run(layer, router, context)
   const all = [...rows.keys()]
   const isChoice = layer.topK === router.topK && !layer.expertIndices.includes(-1)

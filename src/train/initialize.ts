@@ -1,9 +1,10 @@
-import { packWeights } from '../checkpoint/pack.ts'
+import { eachStored, packWeights } from '../checkpoint/pack.ts'
 import { Random } from '../corpus/random.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { StoredTensor } from '../model/tensor-spec.ts'
 import { weightTable } from '../model/weight-table.ts'
 import type { ModelWeights } from '../model/weights.ts'
+import { product } from '../sums.ts'
 
 /** GPT-2's: every matrix normal with this standard deviation, unless it writes to the residual stream. */
 const STANDARD_DEVIATION = 0.02
@@ -14,7 +15,14 @@ const STANDARD_DEVIATION = 0.02
  */
 export function initWeights(config: ModelConfig, seed: number): ModelWeights {
   const read = (tensor: StoredTensor, target: Float32Array) => fillInitial(tensor, target, config, seed)
-  return packWeights(weightTable(config), { stacked: false, read })
+  return packWeights(weightTable(config), eachStored(read))
+}
+
+/** The same of one stored tensor. */
+export function initialValues(tensor: StoredTensor, config: ModelConfig, seed: number): Float32Array {
+  const values = new Float32Array(product(tensor.shape))
+  fillInitial(tensor, values, config, seed)
+  return values
 }
 
 /** Norms are one, biases zero; what writes to the residual stream is scaled by 1/sqrt(2L), for 2L writes add up. */

@@ -32,7 +32,7 @@ function withoutStacks(weights: ModelWeights): ModelWeights {
   const blocks = weights.blocks.map(({ feedForward, ...block }) => {
     if (feedForward.kind === 'dense') return { ...block, feedForward }
     const { stacked, ...rest } = feedForward
-    tf.dispose({ ...stacked })
+    for (const [, stack] of leaves<tf.Tensor>(stacked)) stack.dispose()
     return { ...block, feedForward: rest }
   })
   return { ...weights, blocks }

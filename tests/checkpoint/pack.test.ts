@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { describe, expect, test } from 'vitest'
-import { packWeights } from '../../src/checkpoint/pack.ts'
+import { eachStored, packWeights } from '../../src/checkpoint/pack.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import type { ModelConfig } from '../../src/model/config.ts'
 import type { StoredTensor } from '../../src/model/tensor-spec.ts'
@@ -23,7 +23,7 @@ const CONFIGS: Record<string, ModelConfig> = {
   },
 }
 
-/** Numbers of every stored tensor, each expert's and all experts' the same. */
+/** Numbers of every stored tensor. */
 function numbersOf(config: ModelConfig): Map<string, Float32Array> {
   const next = randomNumbers(3)
   const numbers = new Map<string, Float32Array>()
@@ -31,46 +31,34 @@ function numbersOf(config: ModelConfig): Map<string, Float32Array> {
     for (const { name, shape } of stored)
       numbers.set(name, Float32Array.from({ length: product(shape) }, next))
   }
-  for (const [, { stored }] of tensorSpecs(weightTable(config), true)) {
-    const [prefix, part] = stored[0].name.split('.stacked.')
-    if (!part) continue
-    const [E] = stored[0].shape
-    const parts = Array.from({ length: E }, (_, e) =>
-      (part === 'down' ? ['down'] : ['gate', 'up']).map((name) => `${prefix}.experts.${e}.${name}`),
-    )
-    numbers.set(stored[0].name, Float32Array.from(parts.flat().flatMap((name) => [...numbers.get(name)!])))
-  }
   return numbers
 }
 
-function packed(config: ModelConfig, stacked: boolean): ModelWeights {
+function packed(config: ModelConfig): ModelWeights {
   const numbers = numbersOf(config)
-  const read = ({ name, shape }: StoredTensor, target: Float32Array, entry = 0) => {
-    expect(target.length === product(shape) || target.length === product(shape.slice(1))).toBe(true)
-    target.set(numbers.get(name)!.subarray(entry * target.length, (entry + 1) * target.length))
+  const read = ({ name, shape }: StoredTensor, target: Float32Array) => {
+    expect(target.length).toBe(product(shape))
+    target.set(numbers.get(name)!)
   }
-  return packWeights(weightTable(config), { stacked, read })
+  return packWeights(weightTable(config), eachStored(read))
 }
 
 describe.each(['cpu', 'js'] as const)('on %s', (device) => {
   describe.each(Object.entries(CONFIGS))('%s', (_, config) => {
-    test.each([false, true])(
-      'what is packed is unpacked to the same numbers (stacked: %s)',
-      async (stacked) => {
-        await startRuntime({ device })
-        const { weights, parameters } = trainable(packed(config, stacked))
-        const values = storedValues(config, parameters, weights)
-        const numbers = numbersOf(config)
-        for (const [, { stored }] of tensorSpecs(weightTable(config))) {
-          for (const { name } of stored) expect(values(name), name).toEqual(numbers.get(name))
-        }
-        tf.dispose(allTensors(weights))
-      },
-    )
+    test('what is packed is unpacked to the same numbers', async () => {
+      await startRuntime({ device })
+      const { weights, parameters } = trainable(packed(config))
+      const values = storedValues(config, parameters, weights)
+      const numbers = numbersOf(config)
+      for (const [, { stored }] of tensorSpecs(weightTable(config))) {
+        for (const { name } of stored) expect(values(name), name).toEqual(numbers.get(name))
+      }
+      tf.dispose(allTensors(weights))
+    })
 
     test('the table and the weights have the same entries, of the same sizes', async () => {
       await startRuntime({ device })
-      const weights = packed(config, false)
+      const weights = packed(config)
       const sizes = [...leaves<tf.Tensor | Float32Array>(weights)]
         .filter(([path]) => !path.includes('.stacked.'))
         .map(([path, leaf]) => [path, leaf instanceof tf.Tensor ? leaf.size : leaf.length])
@@ -87,7 +75,7 @@ describe.each(['cpu', 'js'] as const)('on %s', (device) => {
       if (name === 'blocks.1.moe.experts.3.down') throw new Error('the disk is gone')
       target.set(numbers.get(name)!)
     }
-    expect(() => packWeights(weightTable(TINY.mixtral), { stacked: false, read })).toThrow('the disk is gone')
+    expect(() => packWeights(weightTable(TINY.mixtral), eachStored(read))).toThrow('the disk is gone')
     expect(tf.memory().numTensors).toBe(before)
   })
 })

@@ -158,7 +158,7 @@ test('rows that are no whole groups, and what this library cannot read, are one 
     return loadModel(out, { device: 'cpu' })
   }
   await expect(load({ quant_method: 'gptq' })).rejects.toThrow(
-    'config.json: "quantization_config.quant_method" is "gptq", expected weights that are not quantised, or compressed-tensors',
+    'config.json: "quantization_config.quant_method" is "gptq", expected weights that are not quantised, fp8 in blocks, mxfp4, or compressed-tensors',
   )
   await expect(load({ quant_method: 'compressed-tensors', format: 'dense' })).rejects.toThrow(
     '"quantization_config.format" is "dense", expected pack-quantized',

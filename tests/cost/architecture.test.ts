@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { openCheckpoint } from '../../src/checkpoint/disk.ts'
+import { dequantised } from '../../src/checkpoint/quantised.ts'
 import { meanKeysMet } from '../../src/cost/attention.ts'
 import { cacheNumbers, weightsRead } from '../../src/cost/bytes.ts'
 import { expectedDistinct } from '../../src/cost/experts.ts'
@@ -10,8 +11,7 @@ import { forwardFlops, totalFlops } from '../../src/cost/flops.ts'
 import { expectedWeightsRead, inspectModel } from '../../src/cost/inspection.ts'
 import { countParameters, everyExpert } from '../../src/cost/parameters.ts'
 import { publishedShape } from '../../src/cost/published.ts'
-import { FAMILIES, familyOf, shapeFromJson } from '../../src/families/index.ts'
-import { isStaleBuffer } from '../../src/families/names.ts'
+import { FAMILIES, familyOf, runnableConfig, shapeFromJson } from '../../src/families/index.ts'
 import { Xoshiro128 } from '../../src/generate/random.ts'
 import { attentionFacts } from '../../src/model/attention/facts.ts'
 import type { AttentionShape, GroupedShape, LayerShape, ModelShape } from '../../src/model/config.ts'
@@ -54,10 +54,13 @@ describe('counts equal the tensors of every checkpoint', () => {
     const path = join(FIXTURES, dir)
     const file = join(path, 'config.json')
     expect(existsSync(file)).toBe(true)
-    const shape = shapeFromJson(JSON.parse(readFileSync(file, 'utf8')), file).shape
-    const checkpoint = openCheckpoint(path)
+    const json = JSON.parse(readFileSync(file, 'utf8'))
+    const { shape } = shapeFromJson(json, file)
+    const { config, family, quantisation } = runnableConfig(json, file)
+    expect(shape).toEqual(config)
+    const checkpoint = dequantised(openCheckpoint(path), quantisation)
     const stored = [...checkpoint.names()]
-      .filter((name) => !isStaleBuffer(name))
+      .filter((name) => !family.ignored(name, config))
       .reduce((sum, name) => sum + product(checkpoint.get(name).shape), 0)
     checkpoint.close()
     expect(countParameters(shape).total).toBe(stored)
@@ -259,7 +262,7 @@ describe('config.json of other families', () => {
     [{}, '"model_type" is missing, expected one of dbrx, deepseek, '],
     [{ model_type: 'toString' }, '"model_type" is "toString", expected one of '],
     [{ num_hidden_layers: -1 }, '"num_hidden_layers" is -1, '],
-    [{ num_experts_per_tok: 65 }, '65 experts a token, expected at most the 64 there are'],
+    [{ num_experts_per_tok: 65 }, '"num_experts_per_tok" is 65, expected at most n_routed_experts=64'],
     [{ moe_intermediate_size: 'wide' }, '"moe_intermediate_size" is "wide", '],
   ])('%j', (change, message) => {
     const { config } = findPublished('deepseek-v2-lite')!
@@ -268,10 +271,23 @@ describe('config.json of other families', () => {
   })
 
   test('those that cannot run yet say so where a model is loaded', () => {
-    expect(() => familyOf({ model_type: 'olmoe' }, 'c.json')).toThrow(
-      'c.json: "model_type" is "olmoe", expected one of mixtral, llama, glm4_moe; it can be inspected, not run (norms across all heads)',
+    expect(() => familyOf({ model_type: 'jetmoe' }, 'c.json')).toThrow(
+      /^c\.json: "model_type" is "jetmoe", expected one of mixtral, llama, .*, dbrx; it can be inspected, not run \(mixtures of attention heads\)$/,
     )
     for (const family of FAMILIES) if (!family.runnable) expect(family.reason).toMatch(/\w{4}/)
+  })
+
+  test('an unknown one is told the nearest that runs', () => {
+    const sentence = (model_type: string) => {
+      try {
+        familyOf({ model_type }, 'c.json')
+      } catch (error) {
+        return (error as Error).message
+      }
+    }
+    expect(sentence('qwen3_5_moe')).toMatch(/, dbrx; the nearest is qwen3_moe$/)
+    expect(sentence('deepseek_v32')).toMatch(/; the nearest is deepseek_v3$/)
+    expect(sentence('olmo')).toMatch(/, dbrx; the nearest is olmoe$/)
   })
 
   test('lists with one value a layer are read layer by layer', () => {

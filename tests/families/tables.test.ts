@@ -1,20 +1,24 @@
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/errors.ts'
 import type { RunnableFamily } from '../../src/families/family.ts'
-import type { Field } from '../../src/families/fields.ts'
-import { FAMILIES, familyNamed, runnableConfig, shapeFromJson } from '../../src/families/index.ts'
+import type { Field, FieldTable } from '../../src/families/fields.ts'
+import { FAMILIES, formatted, runnableConfig, shapeFromJson } from '../../src/families/index.ts'
+import { decoderFields, groupedIn } from '../../src/families/schema.ts'
+import type { RouterConfig } from '../../src/model/config.ts'
 import { REPOSITORY } from '../cli/run-cli.ts'
 
 const RUNNABLE = FAMILIES.filter((family): family is RunnableFamily => family.runnable)
 
 const HEAD = `# What is made of config.json
 
-One table for each architecture that the engine runs, and the same table is what the code reads (\`fields\` in \`src/families\`).
+What is the same in every architecture that the engine runs, then a table for each with its own, which counts where both name a field.
+The same tables are what the code reads (\`fields\` in \`src/families\`).
 Defaults are those of the published class, as of transformers 5.24; \`-\` is a field without one. Of two names of a field the alias
 wins, as there. A field that is in no table is one that the published class does not know either: it has no effect.
 
-\`bench/peers/config_variants.py\` puts 400 variants of each through transformers, and \`tests/families/variants.test.ts\` compares what we
+\`bench/peers/config_variants.py\` puts 400 variants each of mixtral, llama and glm4_moe through transformers, and \`tests/families/variants.test.ts\` compares what we
 read with what it read, field by field. Ours is stricter where a row says so, and more lenient in two things: \`1\` is \`1.0\`, and a null
 for \`num_key_value_heads\` means what the class says that it means.
 
@@ -36,23 +40,130 @@ function defaultOf(field: Field): string {
   return value?.success && value.data !== undefined ? `\`${JSON.stringify(value.data)}\`` : '-'
 }
 
-function page(): string {
-  const sections = RUNNABLE.map(({ modelType, fields }) => {
-    const rows = Object.entries(fields)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(row)
-    return `\n## ${modelType}\n\n| field | default | | |\n|---|---|---|---|\n${rows.join('\n')}\n`
-  })
-  return HEAD + sections.join('')
+const TABLE = '| field | default | | |\n|---|---|---|---|\n'
+
+function rows(fields: FieldTable): string {
+  return Object.entries(fields)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(row)
+    .join('\n')
 }
 
-test('docs/families.md is the tables that the code reads', async () => {
-  await expect(page()).toMatchFileSnapshot(join(REPOSITORY, 'docs/families.md'))
-})
+/** What a family has beside what all have, or in its place. */
+function own(fields: FieldTable): FieldTable {
+  return Object.fromEntries(Object.entries(fields).filter(([name, field]) => shared[name] !== field))
+}
+
+const shared: FieldTable = decoderFields
+
+function page(): string {
+  const sections = RUNNABLE.map(
+    ({ modelType, fields }) => `\n## ${modelType}\n\n${TABLE}${rows(own(fields))}\n`,
+  )
+  return `${HEAD}\n## In every family\n\n${TABLE}${rows(shared)}\n${sections.join('')}`
+}
 
 const HEAD_DIM = { glm4_moe: { head_dim: 128 } } as Record<string, object> // its defaults have none that is whole
 const read = (model_type: string, more: object) =>
   runnableConfig({ model_type, ...HEAD_DIM[model_type], ...more }, 'c.json').config
+
+/** What sets a family apart, by the config of its published class. */
+function inWords(modelType: string): string {
+  const config = read(modelType, {})
+  const kinds = [...new Set(config.layers.map(({ attention }) => attention))]
+  const attention = kinds.flatMap((own) =>
+    own.kind === 'latent'
+      ? ['latent']
+      : [
+          own.qkNorm && `queries and keys normed ${own.qkNorm}`,
+          own.sinks && 'sinks',
+          own.slidingWindow && `window${kinds.length > 1 ? ' in some layers' : ''}`,
+          own.chunk && 'chunks',
+          !own.rope && 'layers without rotation',
+          own.unitNorm && 'norm after rotating',
+        ],
+  )
+  const moe = config.layers.map(({ feedForward }) => feedForward).find((own) => own.kind === 'moe')
+  const { router } = moe ?? {}
+  const mixture = moe &&
+    router && [
+      `${router.topK} of ${router.numExperts}`,
+      WEIGHTS[router.weighting](router.scoring),
+      router.weighsInput && "on the expert's input",
+      router.scoreBias && 'chosen with a bias',
+      router.groupLimit && `best ${router.groupLimit.keep} of ${router.groupLimit.groups} groups`,
+      moe.sharedExpert && `shared expert${moe.sharedExpert.gate ? ' with a gate' : ''}`,
+      moe.clamp && 'clamped',
+    ]
+  const more = [config.norms && 'LayerNorm', config.multipliers && 'multipliers']
+  const listed = (words: unknown[]) => [...new Set(words.filter(Boolean))].join(', ')
+  return `| \`${modelType}\` | ${listed([...attention, ...more]) || 'grouped-query'} | ${mixture ? listed(mixture) : 'dense'} |`
+}
+
+const WEIGHTS: Record<RouterConfig['weighting'], (scoring: string) => string> = {
+  scores: (scoring) => scoring,
+  normalized: (scoring) => `${scoring}, to sum to one`,
+  'softmax-of-chosen': () => 'softmax of the chosen',
+  'sigmoid-of-chosen': () => 'sigmoid of the chosen',
+  sparsemixer: () => 'sparsemixer',
+}
+
+test("README's table of families is made of what the code reads", async () => {
+  const file = join(REPOSITORY, 'README.md')
+  const table = [
+    '| model_type | attention, norms | mixture, by default |',
+    '|---|---|---|',
+    ...RUNNABLE.map(({ modelType }) => inWords(modelType)),
+  ]
+  const written = readFileSync(file, 'utf8').replace(
+    /(\|.*\n)*\| `mixtral` \|.*\n(\|.*\n)*/,
+    `${table.join('\n')}\n`,
+  )
+  await expect(written).toMatchFileSnapshot(file)
+})
+
+/** Lines of a family's own file; what several share stands in files of their own, which no family is named after. */
+function linesOf(file: string): number {
+  return readFileSync(join(REPOSITORY, 'src/families', file), 'utf8')
+    .trimEnd()
+    .split('\n').length
+}
+
+test('docs/adding-a-family.md shows a family as it is', async () => {
+  const source = readFileSync(join(REPOSITORY, 'src/families/olmoe.ts'), 'utf8')
+  const lines = RUNNABLE.map(({ modelType }) => {
+    const file = `${modelType.replaceAll('_', '-')}.ts`
+    return `| [\`${modelType}\`](../src/families/${file}) | ${linesOf(file)} |`
+  })
+  const page = `# Adding a family
+
+The whole of what OLMoE took on top of blocks that were there: one file, and two lines in \`src/families/index.ts\`, its import and its
+name in the list. A family maps config.json to the one description of a model (\`src/model/config.ts\`) and published tensor names to
+ours (\`src/families/names.ts\`); it knows no tensors and no files, and nothing else knows it. What the description cannot say yet is a new
+option of a block there, with the steps that compute it and a test against the slow definition; CONTRIBUTING.md says where.
+
+\`\`\`
+src/families/olmoe.ts
+
+${source.trimEnd()}
+\`\`\`
+
+Test: its checkpoint in \`tests/fixtures/olmoe\` with a line in \`tests/fixtures/index.json\`, and its options in
+\`tests/families/arbitrary.ts\`: all small models of the family are then run recorded, op by op, with every expert, token by token and beside
+padding, saved and loaded again, counted, and their routers stepped through.
+
+| family | lines |
+|---|---|
+${lines.join('\n')}
+
+\`npx vitest run tests/families/tables.test.ts -u\` writes this page, the README's table and docs/families.md anew.
+`
+  await expect(page).toMatchFileSnapshot(join(REPOSITORY, 'docs/adding-a-family.md'))
+})
+
+test('docs/families.md is the tables that the code reads', async () => {
+  await expect(page()).toMatchFileSnapshot(join(REPOSITORY, 'docs/families.md'))
+})
 
 describe('absent is not null', () => {
   test.each([
@@ -63,8 +174,7 @@ describe('absent is not null', () => {
     expect(read(type, {})).toMatchObject({ bosTokenId: bos, eosTokenIds: eos })
     const none = read(type, { bos_token_id: null, eos_token_id: null })
     expect(none).toMatchObject({ bosTokenId: null, eosTokenIds: [] })
-    const { formatConfig } = familyNamed(type)
-    expect(read(type, formatConfig(none))).toMatchObject({ bosTokenId: null, eosTokenIds: [] })
+    expect(read(type, formatted(none))).toMatchObject({ bosTokenId: null, eosTokenIds: [] })
   })
 })
 
@@ -116,8 +226,8 @@ test.each<[object, string]>([
     '"rope_parameters.full_attention" is an object, expected one set of rotary',
   ],
   [
-    { rope_scaling: { type: 'yarn', factor: 4 } },
-    '"rope_scaling.rope_type" is "yarn", expected one of default, linear, llama3',
+    { rope_scaling: { type: 'dynamic', factor: 4 } },
+    '"rope_scaling.rope_type" is "dynamic", expected one of default, linear, llama3, yarn',
   ],
   [
     { rope_scaling: { type: 'linear', factor: 4, partial_rotary_factor: 0.5 } },
@@ -125,7 +235,11 @@ test.each<[object, string]>([
   ],
   [
     { quantization_config: { quant_method: 'gptq' } },
-    '"quantization_config.quant_method" is "gptq", expected weights that are not quantised',
+    '"quantization_config.quant_method" is "gptq", expected weights that are not quantised, fp8 in blocks, mxfp4, or compressed-tensors',
+  ],
+  [
+    { quantization_config: { quant_method: 'fp8' } },
+    '"quantization_config.weight_block_size" is missing, expected',
   ],
   [
     { quantization_config: { load_in_4bit: true } },
@@ -156,8 +270,7 @@ test('quantised weights can be counted', () => {
 describe('rotary settings in two dialects', () => {
   const llama3 = { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4 }
   const ropeOf = (more: object) => {
-    const [{ attention }] = read('mixtral', more).layers
-    return attention.rope
+    return groupedIn(read('mixtral', more)).rope
   }
 
   test('rope_scaling stands in the place of rope_parameters, theta and all', () => {
@@ -189,7 +302,6 @@ describe('rotary settings in two dialects', () => {
     [{ partial_rotary_factor: 0.25, rope_parameters: { partial_rotary_factor: 0.75 } }, 96],
     [{ rope_parameters: { partial_rotary_factor: 0.75 }, rope_scaling: { type: 'default' } }, 64],
   ])('glm4_moe %o rotates %d channels', (more, channels) => {
-    const [{ attention }] = read('glm4_moe', { head_dim: 128, ...more }).layers
-    expect(attention.rope.rotaryDim).toBe(channels)
+    expect(groupedIn(read('glm4_moe', { head_dim: 128, ...more })).rope.rotaryDim).toBe(channels)
   })
 })

@@ -4,6 +4,7 @@ import { gunzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/errors.ts'
 import { familyNamed, runnableConfig } from '../../src/families/index.ts'
+import { groupedIn } from '../../src/families/schema.ts'
 import { type DenseConfig, type ModelConfig, type MoeConfig, mixturesOf } from '../../src/model/config.ts'
 import { FIXTURES } from '../helpers/golden.ts'
 
@@ -32,7 +33,7 @@ function stored(family: string): Stored {
 
 /** Our reading in the words of the script; what a layer that is not there would say is left out. */
 function flat(config: ModelConfig): Record<string, unknown> {
-  const [{ attention }] = config.layers
+  const attention = groupedIn(config)
   const { type, ...scaling } = attention.rope.scaling
   const dense = config.layers.flatMap(({ feedForward }) =>
     feedForward.kind === 'dense' ? [feedForward] : [],
@@ -53,7 +54,7 @@ function flat(config: ModelConfig): Record<string, unknown> {
     rope: {
       theta: attention.rope.theta,
       type,
-      ...('factor' in scaling && { factor: scaling.factor }),
+      ...('factor' in scaling && type !== 'yarn' && { factor: scaling.factor }), // the script did not note yarn's
       ...('lowFreqFactor' in scaling && {
         low_freq_factor: scaling.lowFreqFactor,
         high_freq_factor: scaling.highFreqFactor,
@@ -67,22 +68,22 @@ function flat(config: ModelConfig): Record<string, unknown> {
 type Own = (config: ModelConfig, dense: DenseConfig[], mixtures: MoeConfig[]) => Record<string, unknown>
 
 const OWN: Record<string, Own> = {
-  mixtral: ({ layers: [{ attention }] }, _, [moe]) => ({
+  mixtral: (config, _, [moe]) => ({
     intermediateSize: moe.intermediateSize,
     numExperts: moe.router.numExperts,
     topK: moe.router.topK,
-    slidingWindow: attention.slidingWindow,
+    slidingWindow: groupedIn(config).slidingWindow,
   }),
-  llama: ({ layers: [{ attention }] }, [dense]) => ({
+  llama: (config, [dense]) => ({
     intermediateSize: dense.intermediateSize,
-    attentionBias: attention.bias,
+    attentionBias: groupedIn(config).bias,
     mlpBias: dense.bias,
   }),
-  glm4_moe: ({ layers: [{ attention }] }, dense, [moe]) => ({
-    rotaryDim: attention.rope.rotaryDim,
+  glm4_moe: (config, dense, [moe]) => ({
+    rotaryDim: groupedIn(config).rope.rotaryDim,
     denseLayers: dense.length,
-    qkNorm: attention.qkNorm === 'per-head',
-    attentionBias: attention.bias,
+    qkNorm: groupedIn(config).qkNorm === 'per-head',
+    attentionBias: groupedIn(config).bias,
     ...(dense.length > 0 && { intermediateSize: dense[0].intermediateSize }),
     ...(moe && {
       numExperts: moe.router.numExperts,

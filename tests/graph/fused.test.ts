@@ -326,9 +326,11 @@ function attentionOf(
   return ({ x, keys, values, mask }: Record<string, tf.Tensor>) =>
     grouped.layers(config, {
       batch: B,
+      length: T,
+      positions: () => expect.unreachable(),
       rope: () => still,
       blocks: () => [{ tokens: T, cut: (all) => all, mask: mask as tf.Tensor4D }],
-      cache: { append: () => ({ keys: keys as tf.Tensor4D, values: values as tf.Tensor4D }) },
+      cache: { append: () => [keys, values] as tf.Tensor4D[] },
       normEps: 1e-5,
     })(x as tf.Tensor2D, weights, 0)
 }

@@ -20,10 +20,10 @@ test.each([null, 1, 4, 6])(
   (columns) => {
     tf.tidy(() => {
       const next = randomNumbers(3)
-      const layer = columns === null ? null : { keys: stored(columns, next), values: stored(columns, next) }
+      const layer = columns === null ? null : [stored(columns, next), stored(columns, next)]
       const value = tf.tensor5d(cacheValue(layer, SHAPE), SHAPE)
       const rows = (x: tf.Tensor4D) => x.arraySync()[0]
-      const parts = layer ? [rows(layer.keys), rows(layer.values)] : [[], []]
+      const parts = layer ? layer.map(rows) : [[], []]
       const expected = parts.map((heads) =>
         [0, 1].map((head) => [0, 1, 2, 3].map((column) => heads[head]?.[column] ?? [0, 0, 0])),
       )

@@ -6,6 +6,7 @@ import { activeTensorflow, type TfjsNode } from '../../src/backend/tensorflow.ts
 import { startRuntime } from '../../src/device/index.ts'
 import { Session, Sessions } from '../../src/graph/sessions.ts'
 import { type LoadedModel, loadModel } from '../../src/load-model.ts'
+import { leaves } from '../../src/model/tree.ts'
 import { allTensors } from '../../src/model/weights.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { logitsOf } from '../helpers/logits.ts'
@@ -96,7 +97,7 @@ test.each([
     const made = variables.map(([variable]) => variable)
     expect(new Set(made.map(({ name }) => name)).size).toBe(made.length)
     const stacked = onCard.weights.blocks.flatMap(({ feedForward }) =>
-      feedForward.kind === 'moe' ? Object.values(feedForward.stacked!) : [],
+      feedForward.kind === 'moe' ? leaves<tf.Tensor>(feedForward.stacked).map(([, stack]) => stack) : [],
     )
     const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b)
     const experts = made.filter(({ shape }) => shape.length === 3).map(({ shape }) => sizeOf(shape))

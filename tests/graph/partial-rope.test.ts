@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { groupedIn } from '../../src/families/schema.ts'
 import { loadModel } from '../../src/load-model.ts'
 import { trainedModels } from '../shipped/pins.ts'
 
@@ -8,8 +9,8 @@ test('a long prompt of a model that rotates half of its channels runs recorded a
   const recorded = await loadModel(dir, { device: 'cpu', executor: 'recorded' })
   const eager = await loadModel(dir, { device: 'cpu', executor: 'eager' })
   try {
-    const { hiddenSize, layers } = recorded.config
-    const [{ attention }] = layers
+    const { hiddenSize } = recorded.config
+    const attention = groupedIn(recorded.config)
     expect(attention.rope.rotaryDim).toBeLessThan(attention.headDim)
     const tokens = Array.from({ length: 150 }, (_, i) => 3 + ((i * 37) % (8 * hiddenSize - 3)))
     const [a, b] = [recorded.forward(tokens).logits, eager.forward(tokens).logits]

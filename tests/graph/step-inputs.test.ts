@@ -12,7 +12,7 @@ import {
 import type { QueryBlock } from '../../src/model/attention/kind.ts'
 import { MASKED, queryBlocks } from '../../src/model/attention/mask.ts'
 import type { LayerConfig, RopeConfig } from '../../src/model/config.ts'
-import { ropeFrequencies, ropeTables } from '../../src/model/rope.ts'
+import { ropeTables } from '../../src/model/rope.ts'
 import { groupedAttention } from '../helpers/attention.ts'
 
 beforeAll(async () => {
@@ -113,7 +113,7 @@ test('what is packed is unpacked: whole numbers, and numbers of float32 to the l
     expect([...lastRows.dataSync()]).toEqual([1, 3])
     expect([...first.dataSync()]).toEqual([9])
     for (const { rope, headDim } of ropes) {
-      const expected = ropeTables(inputs.positions, 2, ropeFrequencies(rope, headDim))
+      const expected = ropeTables(inputs.positions, 2, rope, headDim)
       const { cos, sin } = attention.rope(rope, headDim)
       expect(cos.shape).toEqual(expected.cos.shape)
       expect([...cos.dataSync()]).toEqual([...expected.cos.dataSync()])

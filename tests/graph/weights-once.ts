@@ -40,12 +40,9 @@ const layer: LayerConfig = {
 }
 const config: ModelConfig = { ...randomModel().config, hiddenSize: 512, layers: [layer, layer] }
 let bytes = 0
-const weights = packWeights(weightTable(config), {
-  stacked: false,
-  read: (_, target) => {
-    bytes += target.byteLength
-    for (let i = 0; i < target.length; i++) target[i] = ((i * 16807) % 2048) / 1e5 - 0.01
-  },
+const weights = packWeights(weightTable(config), (_, target) => {
+  bytes += target.byteLength
+  for (let i = 0; i < target.length; i++) target[i] = ((i * 16807) % 2048) / 1e5 - 0.01
 })
 const model = new MoeModel(config, weights)
 const recorded = run(model)

@@ -1,7 +1,9 @@
-import type { GroupedAttention } from '../../src/model/config.ts'
+import type { GroupedAttention, RopeConfig } from '../../src/model/config.ts'
 
 /** Plain attention of two heads that share keys and values; anything may be changed. */
-export function groupedAttention(change: Partial<GroupedAttention> = {}): GroupedAttention {
+export function groupedAttention(
+  change: Partial<GroupedAttention> & { rope?: RopeConfig } = {},
+): GroupedAttention & { rope: RopeConfig } {
   return {
     kind: 'grouped',
     numHeads: 2,

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { openCheckpoint } from '../../src/checkpoint/disk.ts'
 import { loadWeights } from '../../src/checkpoint/load.ts'
-import { familyOf } from '../../src/families/index.ts'
+import { dequantised } from '../../src/checkpoint/quantised.ts'
+import { runnableConfig } from '../../src/families/index.ts'
 import { MoeModel } from '../../src/model/transformer.ts'
 
 export const FIXTURES = fileURLToPath(new URL('../fixtures', import.meta.url))
@@ -23,7 +24,7 @@ export interface Golden {
       final_norm: number[][]
     }
   }[]
-  batch: { input_ids: number[][]; attention_mask: number[][]; last_logits: number[][] }
+  batch: { input_ids: number[][]; attention_mask: number[][]; last_logits: number[][] } | { skipped: string }
   generation: { prompt: string; tokens: number[] }[]
 }
 
@@ -31,13 +32,19 @@ export function readGolden(path: string): Golden {
   return JSON.parse(readFileSync(join(FIXTURES, path), 'utf8'))
 }
 
+/** Every case of the reference: where it lies, and the values that it is to give. */
+export function goldenIndex(): { family: string; case: string; dir: string; golden: string }[] {
+  return JSON.parse(readFileSync(join(FIXTURES, 'index.json'), 'utf8')).cases
+}
+
+export function readFixture(dir: string, configFile = 'config.json'): ReturnType<typeof runnableConfig> {
+  return runnableConfig(JSON.parse(readFileSync(join(FIXTURES, dir, configFile), 'utf8')), configFile)
+}
+
 /** Weights and config of a fixture on the active backend; `configFile` may be the older dialect beside config.json. */
 export function fixtureModel(dir: string, configFile = 'config.json'): MoeModel {
-  const path = join(FIXTURES, dir)
-  const json = JSON.parse(readFileSync(join(path, configFile), 'utf8'))
-  const family = familyOf(json, configFile)
-  const config = family.parseConfig(json, configFile)
-  const checkpoint = openCheckpoint(path)
+  const { config, family, quantisation } = readFixture(dir, configFile)
+  const checkpoint = dequantised(openCheckpoint(join(FIXTURES, dir)), quantisation)
   try {
     return new MoeModel(config, loadWeights(checkpoint, config, family))
   } finally {

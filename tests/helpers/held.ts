@@ -3,8 +3,8 @@ import type { HalfDtype } from '../../src/backend/dtypes.ts'
 import { holdTensor } from '../../src/backend/held.ts'
 import { activeTensorflow } from '../../src/backend/tensorflow.ts'
 import { decodeBf16, decodeF16, encodeBf16, encodeF16, f16Table } from '../../src/checkpoint/dtype.ts'
-import { packWeights } from '../../src/checkpoint/pack.ts'
-import type { StoredTensor } from '../../src/model/tensor-spec.ts'
+import { eachStored, packWeights } from '../../src/checkpoint/pack.ts'
+import type { TensorSpec } from '../../src/model/tensor-spec.ts'
 import { MoeModel } from '../../src/model/transformer.ts'
 import { leaves } from '../../src/model/tree.ts'
 import { weightTable } from '../../src/model/weight-table.ts'
@@ -57,11 +57,14 @@ export function numbersOf({ config, weights }: MoeModel): (ours: string) => Floa
 /** The model with its matrices held in a half type, as loading holds them. */
 export function heldModel(model: MoeModel, dtype: HalfDtype): MoeModel {
   const numbers = numbersOf(model)
-  const packed = packWeights(weightTable(model.config), {
-    stacked: false,
-    read: ({ name }: StoredTensor, target: Float32Array) => target.set(numbers(name)),
-    holding: () => ({ dtype }),
-    readHeld: ({ name }, target) => target.set(new Uint8Array(inBits(numbers(name), dtype).buffer)),
+  const source = eachStored(({ name }, target) => target.set(numbers(name)))
+  const read = (spec: TensorSpec, target: Uint8Array) => {
+    const values = new Float32Array(spec.size)
+    source(spec, values)
+    target.set(new Uint8Array(inBits(values, dtype).buffer))
+  }
+  const packed = packWeights(weightTable(model.config), source, {
+    held: { holding: () => ({ dtype }), read },
   })
   return new MoeModel(model.config, packed)
 }

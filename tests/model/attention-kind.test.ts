@@ -7,15 +7,18 @@ import { inspectModel } from '../../src/cost/inspection.ts'
 import { countParameters } from '../../src/cost/parameters.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
+import { partsOf } from '../../src/model/attention/attend.ts'
 import { ATTENTION_FACTS, type AttentionFacts } from '../../src/model/attention/facts.ts'
-import { keysAndValues } from '../../src/model/attention/grouped.ts'
 import { ATTENTION } from '../../src/model/attention/index.ts'
 import type { AttentionKind } from '../../src/model/attention/kind.ts'
 import { meanColumnsMet } from '../../src/model/attention/mask.ts'
 import type { AttentionConfig, LayerConfig, ModelConfig } from '../../src/model/config.ts'
 import { linear } from '../../src/model/linear.ts'
+import type { TensorSpec } from '../../src/model/tensor-spec.ts'
 import { MoeModel } from '../../src/model/transformer.ts'
+import { leaves } from '../../src/model/tree.ts'
 import { weightTable } from '../../src/model/weight-table.ts'
+import type { GroupedWeights } from '../../src/model/weights.ts'
 import { groupedAttention } from '../helpers/attention.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { randomModel, randomNumbers, randomTokens } from '../helpers/random.ts'
@@ -31,15 +34,15 @@ interface MeanAttention {
   width: number
 }
 
-const mean: AttentionKind<MeanAttention> = {
-  cached: ({ width }) => ({ numKeyValueHeads: 1, headDim: width, slidingWindow: null }),
+const mean: AttentionKind<MeanAttention, GroupedWeights> = {
+  cached: ({ width }) => ({ parts: 1, heads: 1, width, slidingWindow: null }),
   layers({ width }, { batch: B, blocks, cache }) {
     const blocksOf = blocks({ slidingWindow: null, groups: 1 })
     return (x, weights, layer) =>
       tf.tidy(() => {
         const T = x.shape[0] / B
         const added = tf.reshape(linear(x, weights.qkv), [B, T, 1, width]) as tf.Tensor4D
-        const { values } = cache.append(layer, tf.concat([added, added], 2))
+        const [values] = cache.append(layer, added)
         const mixed = blocksOf.map(({ tokens, cut, mask }) => {
           const seen = cut(values) // [B, 1, C, d]
           const shares = tf.softmax(mask ?? tf.zeros([1, 1, tokens, seen.shape[2]])) // [B or 1, 1, T', C]
@@ -55,7 +58,7 @@ const facts: AttentionFacts<MeanAttention> = {
     qkv: names.linear({ v: [width, D] }),
     output: names.linear({ o: [D, width] }),
   }),
-  cached: ({ width }) => 2 * width,
+  cached: ({ width }) => width,
   state: () => 0,
   scores: ({ width }, keys) => 2 * keys * width,
 }
@@ -95,7 +98,7 @@ function modelOf(config: ModelConfig): MoeModel {
   const read = (_: unknown, target: Float32Array) => {
     for (let i = 0; i < target.length; i++) target[i] = 0.4 * next()
   }
-  return new MoeModel(config, packWeights(weightTable(config), { stacked: false, read }))
+  return new MoeModel(config, packWeights(weightTable(config), read))
 }
 
 describe.each([
@@ -133,12 +136,13 @@ describe.each([
     const stored = weightTable(config)
     expect(countParameters(config).parts.attention).toBe(
       stored.blocks.reduce(
-        (sum, { attention }) => sum + attention.qkv.weight.size + attention.output.weight.size,
+        (sum, { attention }) =>
+          sum + leaves<TensorSpec>(attention).reduce((all, [, { size }]) => all + size, 0),
         0,
       ),
     )
     const { bytesPerToken } = inspectModel(config, { context: 8, dtype: 'float32', batches: [1] })
-    const numbers = { mean: 2 * 6, grouped: 2 * 4, windowed: 2 * 4 }
+    const numbers = { mean: 6, grouped: 2 * 4, windowed: 2 * 4 }
     expect(bytesPerToken.cacheWritten).toBe(4 * kinds.reduce((sum, kind) => sum + numbers[kind], 0))
     model.dispose()
   })
@@ -147,7 +151,7 @@ describe.each([
 test('the new kind is the mean of the values so far, by hand', () => {
   const config = configOf('mean')
   const model = modelOf(config)
-  const [{ attention }] = model.weights.blocks
+  const attention = model.weights.blocks[0].attention as GroupedWeights
   tf.tidy(() => {
     const x = tf.tensor2d(
       [3, 1, 4, 1, 5].flatMap((n) => Array.from({ length: 16 }, (_, d) => Math.sin(n * (d + 1)))),
@@ -155,10 +159,12 @@ test('the new kind is the mean of the values so far, by hand', () => {
     )
     const layer = mean.layers(config.layers[0].attention as never, {
       batch: 1,
+      length: 5,
       normEps: 1e-5,
       rope: () => expect.unreachable(),
+      positions: () => expect.unreachable(),
       blocks: () => [{ tokens: 5, cut: (all) => all, mask: causal(5) }],
-      cache: { append: (_, added) => keysAndValues(added) },
+      cache: { append: (_, added) => partsOf(added, 1) },
     })
     const values = linear(x, attention.qkv).arraySync() // [5, 6]
     const means = values.map((_, t) =>

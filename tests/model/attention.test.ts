@@ -14,7 +14,8 @@ import {
   ropeReference,
   rowTimes,
 } from '../../src/model/reference.ts'
-import { ropeFrequencies, ropeTables } from '../../src/model/rope.ts'
+import { ropeTables } from '../../src/model/rope.ts'
+import { ropeFrequencies } from '../../src/model/rope-frequencies.ts'
 import { groupedAttention } from '../helpers/attention.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { randomMatrix, randomNumbers } from '../helpers/random.ts'
@@ -134,8 +135,10 @@ function fast(
     const positions = Int32Array.from({ length: T }, (_, t) => t)
     const attention = grouped.layers(config, {
       batch: 1,
+      length: T,
       normEps: 1e-5,
-      rope: (rope, headDim) => ropeTables(positions, 1, ropeFrequencies(rope, headDim)),
+      rope: (rope, headDim) => ropeTables(positions, 1, rope, headDim),
+      positions: () => tf.tensor2d(positions, [1, T]),
       blocks: (shape) => queryBlocks(columns, T, shape, blockTokens),
       cache,
     })

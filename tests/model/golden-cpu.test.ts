@@ -1,31 +1,47 @@
-import { afterAll, beforeAll, describe } from 'vitest'
+import { dirname } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startRuntime } from '../../src/device/index.ts'
+import { FAMILIES } from '../../src/families/index.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
-import { fixtureModel, readGolden } from '../helpers/golden.ts'
+import { allTensors } from '../../src/model/weights.ts'
+import { fixtureModel, goldenIndex, readFixture, readGolden } from '../helpers/golden.ts'
 import { goldenCases } from '../helpers/golden-cases.ts'
 
-/** Every Mixtral, GLM-4 and Llama checkpoint of the reference, in every layout, storage type and config dialect. */
-const CASES: [dir: string, golden: string, config: string][] = [
-  ['mixtral', 'mixtral/golden.json', 'config.json'],
-  ['mixtral', 'mixtral/golden.json', 'config.published.json'],
-  ['mixtral/fused', 'mixtral/golden.json', 'config.json'],
-  ['mixtral/sharded', 'mixtral/golden.json', 'config.json'],
-  ['mixtral/bf16', 'mixtral/bf16/golden.json', 'config.json'],
-  ['mixtral/bf16', 'mixtral/bf16/golden.json', 'config.published.json'],
-  ['glm4_moe', 'glm4_moe/golden.json', 'config.json'],
-  ['glm4_moe', 'glm4_moe/golden.json', 'config.published.json'],
-  ['llama', 'llama/golden.json', 'config.json'],
-  ['llama', 'llama/golden.json', 'config.published.json'],
-  ['llama/f16', 'llama/f16/golden.json', 'config.json'],
-  ['llama/f16', 'llama/f16/golden.json', 'config.published.json'],
-]
+/** Every checkpoint of the reference that has values of its own. */
+const OWN = goldenIndex().filter(({ dir, golden }) => golden === `${dir}/golden.json`)
 
-describe.each(CASES)('native CPU, %s against %s with %s', (dir, golden, config) => {
+describe.each(OWN)('$dir', ({ dir, golden }) => {
   let model: MoeModel
   beforeAll(async () => {
     await startRuntime({ device: 'cpu' })
-    model = fixtureModel(dir, config)
+    model = fixtureModel(dir)
   })
   afterAll(() => model.dispose())
   goldenCases(() => model, readGolden(golden))
+
+  test('the older dialect of config.json says the same', () => {
+    const { config } = readFixture(dir, 'config.published.json')
+    expect(config).toEqual(model.config)
+  })
+})
+
+test.each(goldenIndex().filter((entry) => !OWN.includes(entry)))(
+  '$dir holds the same weights in another layout',
+  async ({ dir, golden }) => {
+    await startRuntime({ device: 'cpu' })
+    const models = [fixtureModel(dir), fixtureModel(dirname(golden))]
+    const [own, other] = models.map(({ weights }) => allTensors(weights).map((tensor) => tensor.dataSync()))
+    for (const model of models) model.dispose()
+    expect(own).toEqual(other)
+  },
+)
+
+test('all 30 cases of 13 families are there', () => {
+  const families = new Set(goldenIndex().map(({ family }) => family))
+  expect([goldenIndex().length, OWN.length, families.size]).toEqual([30, 22, 13])
+  expect([...families].sort()).toEqual(
+    FAMILIES.filter(({ runnable }) => runnable)
+      .map(({ modelType }) => modelType)
+      .sort(),
+  )
 })

@@ -32,11 +32,24 @@ const VARIANTS: Record<string, (E: number, K: number) => RouterConfig> = {
     scalingFactor: 1.8,
     groupLimit: { groups: 4, keep: 2, score: 'sum-of-top-2' },
   }),
-  'llama4: sigmoid of the chosen': (E, K) => ({
+  'sigmoid, top-k, scores as they are': (E, K) => ({
     ...softmaxTopK(E, K),
     scoring: 'sigmoid',
     weighting: 'scores',
   }),
+  'llama4: top-k, then a sigmoid of each, on the input': (E, K) => ({
+    ...softmaxTopK(E, K),
+    scoring: 'none',
+    weighting: 'sigmoid-of-chosen',
+    weighsInput: true,
+  }),
+  'phimoe: sparsemixer': (E, K) => ({
+    ...softmaxTopK(E, K),
+    scoring: 'none',
+    weighting: 'sparsemixer',
+    jitter: 0.3,
+  }),
+  'dbrx: divided by the norm of another order': (E, K) => ({ ...softmaxTopK(E, K), normOrder: 2 }),
 }
 
 const cases = Object.entries(VARIANTS)
@@ -162,7 +175,13 @@ describe.each(cases)('properties of the steps: %s', (_, variant) => {
           const sum = weights.reduce((a, b) => a + b, 0)
           if (config.weighting === 'scores' && config.scoring === 'softmax') {
             expect(sum).toBeLessThanOrEqual(config.scalingFactor * (1 + 1e-6))
-          } else if (config.weighting !== 'scores') expect(sum).toBeCloseTo(config.scalingFactor, 5)
+          } else if (config.weighting === 'normalized') {
+            const order = config.normOrder ?? 1
+            const norm = weights.reduce((all, w) => all + w ** order, 0) ** (1 / order)
+            expect(norm).toBeCloseTo(config.scalingFactor, 5)
+          } else if (config.weighting === 'softmax-of-chosen')
+            expect(sum).toBeCloseTo(config.scalingFactor, 5)
+          else expect(Math.max(...weights)).toBeLessThanOrEqual(Math.max(1, config.scalingFactor))
         }
       }),
     )
@@ -257,11 +276,40 @@ test.each([
   [4, 'renormalise', 'w = s[indices] / (sum(s[indices]) + 1e-20)', 'so that the weights sum to one'],
   [4, 'group-limit', 'c = -inf outside the best 2 of 4 groups', 'a group counts by the sum of its two best'],
   [5, 'renormalise', 'w = s[indices]', 'whatever they sum to'],
+  [6, 'scores', 's = z', 'by their logits as they are'],
+  [6, 'renormalise', 'w = 1 / (1 + exp(-z[indices]))', 'multiply what the experts are given'],
+  [
+    7,
+    'renormalise',
+    'w = exp(z - M) / sum(exp(z[near] - M)), M = max(z), near: (M - z) / max(|z|, M) <= 0.6',
+    'of those not chosen before',
+  ],
+  [8, 'renormalise', 'w = s[indices] / norm(s[indices], 2)', 'norm of order 2'],
 ])('variant %i says of %s what it does: %s', (variant, name, formula, sentence) => {
   const steps = [...stepsFromLogits(logitRows(2, 1), cases[variant][1](E, 2))]
   const step = steps.find((s) => s.name === name)!
   expect(step.formula).toBe(formula)
   expect(step.sentence).toContain(sentence)
+})
+
+test('sparsemixer by hand: two winners, each among those near it, the first out of the second', () => {
+  const config = VARIANTS['phimoe: sparsemixer'](5, 2)
+  const z = [2, 1.5, 1, 0.2, -1]
+  const { expertIndices, expertWeights } = route(Float32Array.from(z), config)
+  expect([...expertIndices]).toEqual([0, 1])
+  // Of 2 near are 1.5 (0.25) and 1 (0.5), not 0.2 (0.9); of 1.5 is 1 (0.33), not 0.2 (0.87).
+  expect(expertWeights[0]).toBeCloseTo(1 / (1 + Math.exp(-0.5) + Math.exp(-1)), 6)
+  expect(expertWeights[1]).toBeCloseTo(1 / (1 + Math.exp(-0.5)), 6)
+  // Below zero what is furthest from the best is measured by itself.
+  const below = route(Float32Array.from([-1, -1.5, -4, -9, -9]), config)
+  expect(below.expertWeights[0]).toBeCloseTo(1 / (1 + Math.exp(-0.5)), 6) // 0.5 / 1.5 is near, 3 / 4 is not
+})
+
+test('a router of another form is refused by name', () => {
+  const broken = { ...softmaxTopK(4, 2), weighting: 'sparsemixer' as const, jitter: -1 }
+  expect(() => route(new Float32Array(4), broken)).toThrow('jitter: is -1, expected a number from 0')
+  const order = { ...softmaxTopK(4, 2), normOrder: 0 }
+  expect(() => route(new Float32Array(4), order)).toThrow('normOrder: is 0, expected a number above 0')
 })
 
 test('steps hand out values that later steps do not change', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { countParameters, flopsPerToken, totalFlops } from '../../src/cost/index.ts'
-import { familyNamed } from '../../src/families/index.ts'
+import { familyNamed, formatted } from '../../src/families/index.ts'
 import { PRESET_NAMES, type PresetName, presetOf, SIZE_NAMES } from '../../src/train/presets.ts'
 
 const apart = (a: number, b: number) => Math.abs(a / b - 1)
@@ -42,8 +42,7 @@ describe.each(SIZE_NAMES)('size %s', (size) => {
 
   test.each(PRESET_NAMES)('config.json of %s reads back to the same config', (preset) => {
     const config = configOf(preset)
-    const family = familyNamed(config.family)
-    expect(family.parseConfig(family.formatConfig(config), 'config.json')).toEqual(config)
+    expect(familyNamed(config.family).parseConfig(formatted(config), 'config.json')).toEqual(config)
   })
 })
 

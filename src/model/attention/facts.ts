@@ -1,4 +1,4 @@
-import type { AttentionShape } from '../config.ts'
+import type { AttentionShape, LatentShape } from '../config.ts'
 import type { Describer } from '../tensor-spec.ts'
 
 /** What follows from the shape of a kind of attention alone, for the model and its cost. */
@@ -41,17 +41,21 @@ export const ATTENTION_FACTS: {
     scores: ({ numHeads, headDim }, keys) => 2 * 2 * keys * numHeads * headDim,
   },
   latent: {
-    tensors({ numHeads, queryRank, keyValueRank, nopeDim, ropeDim, valueDim }, D, names) {
+    tensors({ numHeads, queryRank, keyValueRank, nopeDim, ropeDim, valueDim, bias }, D, names) {
+      const wide = numHeads * (nopeDim + ropeDim)
       return {
         ...(queryRank !== null && {
-          queryDown: names.linear({ qDown: [queryRank, D] }),
+          queryDown: names.linear({ qDown: [queryRank, D] }, bias),
           queryNorm: names.norm('qNorm', queryRank),
         }),
-        query: names.linear({ q: [numHeads * (nopeDim + ropeDim), queryRank ?? D] }),
-        keyValueDown: names.linear({ kvDown: [keyValueRank + ropeDim, D] }),
+        query: names.linear(queryRank === null ? { q: [wide, D] } : { qUp: [wide, queryRank] }),
+        keyValueDown: names.linear({ kvDown: [keyValueRank + ropeDim, D] }, bias),
         keyValueNorm: names.norm('kvNorm', keyValueRank),
-        keyValue: names.linear({ kv: [numHeads * (nopeDim + valueDim), keyValueRank] }),
-        output: names.linear({ o: [D, numHeads * valueDim] }),
+        keyValue: names.joined({
+          kUp: [numHeads * nopeDim, keyValueRank],
+          vUp: [numHeads * valueDim, keyValueRank],
+        }),
+        output: names.linear({ o: [D, numHeads * valueDim] }, bias),
       }
     },
     cached: ({ keyValueRank, ropeDim }) => keyValueRank + ropeDim,
@@ -93,4 +97,12 @@ export const ATTENTION_FACTS: {
 
 export function attentionFacts({ kind }: AttentionShape): AttentionFacts<AttentionShape> {
   return ATTENTION_FACTS[kind] as AttentionFacts<AttentionShape>
+}
+
+/**
+ * Whether T queries of a call save more by expanding the compressed vectors of latent attention to keys and values than that
+ * costs; both are paid for each key.
+ */
+export function expands({ keyValueRank: Rk, nopeDim, valueDim }: LatentShape, T: number): boolean {
+  return T * (2 * Rk - nopeDim - valueDim) > Rk * (nopeDim + valueDim)
 }

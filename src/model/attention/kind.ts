@@ -3,17 +3,14 @@ import type { GroupedShape, RopeConfig } from '../config.ts'
 import type { RopeTables } from '../rope.ts'
 import type { AttentionWeights } from '../weights.ts'
 
-/** Keys and values that a call's queries may look at, its own included. */
-export interface KeysValues {
-  /** [B, Nk, S, d] */
-  keys: tf.Tensor4D
-  /** [B, Nk, S, d] */
-  values: tf.Tensor4D
-}
+/**
+ * What a cache holds of the tokens that a call's queries may look at, its own included: parts [B, N, S, w], such as keys and
+ * values of N heads, or one compressed vector.
+ */
+export type Remembered = tf.Tensor4D[]
 
 /** Which keys a query may look at, and for how many query heads a key-value head the mask's rows are repeated (G). */
-export interface MaskShape {
-  slidingWindow: number | null
+export interface MaskShape extends Pick<GroupedShape, 'slidingWindow' | 'chunk'> {
   groups: number
 }
 
@@ -31,24 +28,39 @@ export interface QueryBlock {
 export interface AttentionCall {
   /** B */
   batch: number
+  /** T */
+  length: number
   normEps: number
   /** Tables of the positions of the call's tokens. */
   rope(rope: RopeConfig, headDim: number): RopeTables
+  /** Positions of the call's tokens [B, T], as float32. */
+  positions(): tf.Tensor2D
   /** The T queries in order, cut where they may look at other columns. */
   blocks(shape: MaskShape): QueryBlock[]
-  /** Takes a layer's new keys and values [B, T, 2 Nk, d], keys first, and gives all that its queries may see. */
-  cache: { append(layer: number, added: tf.Tensor4D): KeysValues }
+  /** Takes what a layer's new tokens leave, [B, T, parts N, w], part after part, and gives all that its queries may see. */
+  cache: { append(layer: number, added: tf.Tensor4D): Remembered }
 }
 
 /** What a cache holds of each token in a layer, and how many tokens back anyone looks. */
-export type CachedShape = Pick<GroupedShape, 'numKeyValueHeads' | 'headDim' | 'slidingWindow'>
+export interface CachedShape extends Pick<GroupedShape, 'slidingWindow'> {
+  /** Such as keys and values. */
+  parts: number
+  /** N: vectors a part. */
+  heads: number
+  /** w */
+  width: number
+}
 
 /** The attention of the layer of this number: x [B T, D] -> [B T, D]. */
-export type AttentionLayer = (x: tf.Tensor2D, weights: AttentionWeights, layer: number) => tf.Tensor2D
+export type AttentionLayer<Weights = AttentionWeights> = (
+  x: tf.Tensor2D,
+  weights: Weights,
+  layer: number,
+) => tf.Tensor2D
 
 /** One kind of attention: what the model asks of it beside the facts of its shape. */
-export interface AttentionKind<Config> {
+export interface AttentionKind<Config, Weights = AttentionWeights> {
   cached(config: Config): CachedShape
   /** The layers of one description in a call; what they share is made here, once. */
-  layers(config: Config, call: AttentionCall): AttentionLayer
+  layers(config: Config, call: AttentionCall): AttentionLayer<Weights>
 }

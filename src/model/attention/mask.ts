@@ -43,8 +43,9 @@ export function queryBlocks(
   blockTokens?: number,
 ): QueryBlock[] {
   const S = columns[0].length
+  const chunks = columns.map((row) => chunksOf(row, shape.chunk))
   return columnsOfBlocks(S, T, shape, blockTokens).map(({ tokens, begin, end }) => {
-    const seen = columns.map((row) => row.subarray(begin, end))
+    const seen = chunks.map((row) => row.subarray(begin, end))
     const cut = (all: tf.Tensor4D): tf.Tensor4D => {
       const [B, N, , d] = all.shape
       return end - begin === S ? all : tf.slice(all, [0, 0, begin, 0], [B, N, end - begin, d])
@@ -54,13 +55,13 @@ export function queryBlocks(
 }
 
 /**
- * The mask of T new queries over the S columns of each sequence (1 = token, 0 = padding); the last T columns are the
- * queries' own. Null when nothing is hidden.
+ * The mask of T new queries over the S columns of each sequence, by their chunks; the last T columns are the queries' own. Null
+ * when nothing is hidden.
  */
-function attentionMask(columns: Uint8Array[], newTokens: number, shape: MaskShape): tf.Tensor4D | null {
+function attentionMask(columns: Chunks[], newTokens: number, shape: MaskShape): tf.Tensor4D | null {
   const S = columns[0].length
   const padded = columns.some((row) => row.includes(0))
-  if (!padded && newTokens === 1 && S <= (shape.slidingWindow ?? S)) return null
+  if (!padded && newTokens === 1 && S <= (shape.slidingWindow ?? S) && !shape.chunk) return null
   const sequences = padded ? columns : columns.slice(0, 1)
   const values = maskValues(sequences, S - newTokens, newTokens, shape)
   return tf.tensor4d(values, [sequences.length, 1, values.length / (sequences.length * S), S])
@@ -68,10 +69,10 @@ function attentionMask(columns: Uint8Array[], newTokens: number, shape: MaskShap
 
 /**
  * Mask values [B, 1, G T, S] for T queries whose own columns start at `first`: the query at column c sees column j when
- * `c - W < j <= c` and j holds a token.
+ * `c - W < j <= c`, both are of one chunk, and j holds a token.
  */
 function maskValues(
-  columns: Uint8Array[],
+  columns: Chunks[],
   first: number,
   T: number,
   { groups, slidingWindow }: MaskShape,
@@ -83,9 +84,22 @@ function maskValues(
     for (let t = 0; t < T; t++) {
       const own = first + t
       const line = mask.subarray((b * groups * T + t) * S, (b * groups * T + t + 1) * S)
-      for (let j = 0; j < S; j++) if (j > own || j <= own - window || !row[j]) line[j] = MASKED
+      for (let j = 0; j < S; j++)
+        if (j > own || j <= own - window || !row[j] || row[j] < row[own]) line[j] = MASKED
       for (let g = 1; g < groups; g++) mask.set(line, ((b * groups + g) * T + t) * S)
     }
   })
   return mask
+}
+
+/** The chunk of each column, counted from 1 and a sequence's first token; 0 for padding. */
+type Chunks = Uint8Array | Int32Array
+
+function chunksOf(row: Uint8Array, chunk?: number): Chunks {
+  if (!chunk) return row // all of one
+  let tokens = 0
+  return Int32Array.from(row, (real) => {
+    tokens += real
+    return real && Math.ceil(tokens / chunk)
+  })
 }

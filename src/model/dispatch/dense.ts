@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import type { Clamp } from '../config.ts'
 import { applyExpert } from '../experts.ts'
 import type { RoutingTensors } from '../router/types.ts'
 import type { ExpertWeights } from '../weights.ts'
@@ -11,6 +12,7 @@ export function dispatchDense(
   x: tf.Tensor2D,
   experts: ExpertWeights[],
   routing: RoutingTensors,
+  clamp?: Clamp,
 ): tf.Tensor2D {
   return tf.tidy(() => {
     const { expertWeights } = routing
@@ -21,7 +23,7 @@ export function dispatchDense(
         tf.tidy(() => {
           const chosen = tf.equal(expertIndices, tf.scalar(e)) // [T, K]
           const weight = tf.sum(tf.mul(tf.cast(chosen, 'float32'), expertWeights), 1, true) // [T, 1]
-          const weighted = tf.mul(applyExpert(x, expert), weight)
+          const weighted = tf.mul(applyExpert(x, expert, clamp), weight)
           return tf.add(sum, tf.where(tf.any(chosen, 1, true), weighted, none))
         }),
       none,

@@ -1,7 +1,9 @@
-import type * as tf from '@tensorflow/tfjs-core'
+import * as tf from '@tensorflow/tfjs-core'
 import { fused } from '../../backend/fused.ts'
 import { LIMITS } from '../../backend/limits.ts'
 import type { TensorflowOps } from '../../backend/tensorflow-ops.ts'
+import type { MoeConfig, RouterConfig } from '../config.ts'
+import { isPlain } from '../experts.ts'
 import { routingToTensors } from '../router/tensors.ts'
 import type { Routing, RoutingTensors } from '../router/types.ts'
 import type { DispatchName } from '../ways.ts'
@@ -22,25 +24,66 @@ export function dispatchOnDevice(
   { experts, stacked }: MoeWeights,
   routing: RoutingTensors,
   ops: TensorflowOps,
+  { router, clamp }: Pick<MoeConfig, 'router' | 'clamp'>,
 ): tf.Tensor2D {
-  if (name === 'dense') return dispatchDense(x, experts, routing)
-  if (!stacked) return dispatchSparseTensorflow(x, experts, routing, ops)
-  const { expertIndices, expertWeights } = routing
-  const inputs = [x, stacked.gateUp, stacked.down, expertIndices, expertWeights]
-  return fused('experts', inputs, {}, () =>
-    name === 'gather'
-      ? dispatchGatherTensorflow(x, stacked, routing, ops)
-      : dispatchSparseTensorflow(x, experts, routing, ops),
-  )
+  return weighed(router, x, routing, ({ expertIndices, expertWeights }, rows) => {
+    const decision = { expertIndices, expertWeights }
+    if (name === 'dense') return dispatchDense(rows, experts, decision, clamp)
+    if (!stacked) return dispatchSparseTensorflow(rows, experts, decision, ops, clamp)
+    const steps = () =>
+      name === 'gather'
+        ? dispatchGatherTensorflow(rows, stacked, decision, ops, clamp)
+        : dispatchSparseTensorflow(rows, experts, decision, ops, clamp)
+    if (!isPlain(stacked, clamp)) return steps()
+    const inputs = [rows, stacked.gateUp.weight, stacked.down.weight, expertIndices, expertWeights]
+    return fused('experts', inputs, {}, steps)
+  })
 }
 
-/** The same by a decision on the host. */
+/** The same by a decision on the host; `weights` [T, K] stand in for the decision's own where a gradient has to reach the router. */
 export function dispatchOnHost(
   name: DispatchName,
   x: tf.Tensor2D,
   { experts }: MoeWeights,
   routing: Routing,
+  { router, clamp }: Pick<MoeConfig, 'router' | 'clamp'>,
+  weights?: tf.Tensor2D,
 ): tf.Tensor2D {
-  if (name === 'dense') return dispatchDense(x, experts, routingToTensors(routing, x.shape[0]))
-  return (name === 'gather' ? dispatchGather : dispatchSparse)(x, experts, routing)
+  return tf.tidy(() => {
+    const tensors = routingToTensors(routing, x.shape[0])
+    return weighed(
+      router,
+      x,
+      { ...tensors, expertWeights: weights ?? tensors.expertWeights },
+      (decision, rows) => {
+        if (name === 'dense') return dispatchDense(rows, experts, decision, clamp)
+        if (name === 'gather') return dispatchGather(rows, experts, routing, decision.expertWeights, clamp)
+        return dispatchSparse(rows, experts, routing, decision.expertWeights, clamp)
+      },
+    )
+  })
+}
+
+/**
+ * Runs a dispatch. Where weights belong on the experts' input, each assignment becomes a row of its own, x times its weight, with
+ * one expert of weight 1, and the rows of a token are added up.
+ */
+function weighed(
+  { weighsInput }: Pick<RouterConfig, 'weighsInput'>,
+  x: tf.Tensor2D,
+  routing: RoutingTensors,
+  run: (routing: RoutingTensors, x: tf.Tensor2D) => tf.Tensor2D,
+): tf.Tensor2D {
+  if (!weighsInput) return run(routing, x)
+  return tf.tidy(() => {
+    const { expertIndices, expertWeights } = routing
+    const [T, K] = expertWeights.shape
+    const rows = tf.mul(tf.expandDims(x, 1), tf.expandDims(expertWeights, 2)) // [T, K, D]
+    const each: RoutingTensors = {
+      expertIndices: tf.reshape(expertIndices, [T * K, 1]),
+      expertWeights: tf.ones([T * K, 1]),
+    }
+    const outputs = run(each, tf.reshape(rows, [T * K, x.shape[1]])) // [T K, D]
+    return tf.sum(tf.reshape(outputs, [T, K, x.shape[1]]), 1)
+  })
 }

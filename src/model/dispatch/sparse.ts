@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { fused } from '../../backend/fused.ts'
 import type { TensorflowOps } from '../../backend/tensorflow-ops.ts'
+import type { Clamp } from '../config.ts'
 import { applyExpert, expertColumns } from '../experts.ts'
-import { routingToTensors } from '../router/tensors.ts'
 import type { Routing, RoutingTensors } from '../router/types.ts'
 import type { ExpertWeights } from '../weights.ts'
 import { combine } from './combine.ts'
@@ -21,20 +21,21 @@ export interface Grouped {
 
 /**
  * Tokens grouped by expert, only routed rows computed, in ops that every backend has. The grouping is done on the
- * host, so an expert without tokens costs nothing, and dropped assignments are never computed. `weights` [T, K] stand in
- * for the routing's own where a gradient has to reach the router.
+ * host, so an expert without tokens costs nothing, and dropped assignments are never computed. `weights` [T, K] are the
+ * decision's own, or differentiable ones.
  */
 export function dispatchSparse(
   x: tf.Tensor2D,
   experts: ExpertWeights[],
   routing: Routing,
-  weights?: tf.Tensor2D,
+  weights: tf.Tensor2D,
+  clamp?: Clamp,
 ): tf.Tensor2D {
   return tf.tidy(() => {
     const grouped = group(x, routing)
     if (grouped.pieces.length === 0) return tf.zerosLike(x)
-    const outputs = grouped.pieces.map((rows, i) => applyExpert(rows, experts[grouped.experts[i]]))
-    return combineGrouped(outputs, grouped, weights ?? routingToTensors(routing, x.shape[0]).expertWeights)
+    const outputs = grouped.pieces.map((rows, i) => applyExpert(rows, experts[grouped.experts[i]], clamp))
+    return combineGrouped(outputs, grouped, weights)
   })
 }
 
@@ -44,10 +45,11 @@ export function dispatchSparseTensorflow(
   experts: ExpertWeights[],
   routing: RoutingTensors,
   ops: TensorflowOps,
+  clamp?: Clamp,
 ): tf.Tensor2D {
   return tf.tidy(() => {
     const grouped = groupTensorflow(x, experts.length, routing, ops)
-    const columns = grouped.pieces.map((rows, e) => expertColumns(rows, experts[e], ops))
+    const columns = grouped.pieces.map((rows, e) => expertColumns(rows, experts[e], ops, clamp))
     const inputs = [...columns, grouped.place, routing.expertWeights]
     return fused('combine', inputs, { experts: experts.length }, () => {
       const outputs = columns.map((made) => tf.transpose(made) as tf.Tensor2D)

@@ -5,10 +5,13 @@ import type { Intervention, RouteContext, RouterLayer } from './types.ts'
 
 /** Names by type: one that the type gains or loses does not compile here. */
 const SCORINGS = { softmax: 0, sigmoid: 0, none: 0 } satisfies Record<RouterConfig['scoring'], 0>
-const WEIGHTINGS = { scores: 0, normalized: 0, 'softmax-of-chosen': 0 } satisfies Record<
-  RouterConfig['weighting'],
-  0
->
+const WEIGHTINGS = {
+  scores: 0,
+  normalized: 0,
+  'softmax-of-chosen': 0,
+  'sigmoid-of-chosen': 0,
+  sparsemixer: 0,
+} satisfies Record<RouterConfig['weighting'], 0>
 const GROUP_SCORES = { max: 0, 'sum-of-top-2': 0 } satisfies Record<
   NonNullable<RouterConfig['groupLimit']>['score'],
   0
@@ -20,12 +23,15 @@ const CONTEXT = { scoreBias: 0, place: 0, intervention: 0, choice: 0 } satisfies
 export function checkRouterConfig(config: RouterConfig): void {
   assertObject('config', config, 'a RouterConfig, such as softmaxTopK(8, 2)')
   const { numExperts: E, topK, scoring, weighting, normEpsilon, scalingFactor, groupLimit } = config
+  const { normOrder = 1, jitter = 0 } = config
   assertWhole('numExperts', E, 1)
   assertWhole('topK', topK, 1, E)
   assertOneOf('scoring', scoring, Object.keys(SCORINGS))
   assertOneOf('weighting', weighting, Object.keys(WEIGHTINGS))
   finite('normEpsilon', normEpsilon, normEpsilon >= 0, 'a number from 0')
+  finite('normOrder', normOrder, normOrder > 0, 'a number above 0')
   finite('scalingFactor', scalingFactor, true, 'a number')
+  finite('jitter', jitter, jitter >= 0, 'a number from 0')
   if (groupLimit !== null) checkGroupLimit(groupLimit, E, topK)
 }
 

@@ -1,6 +1,6 @@
 import type { RouterConfig } from '../config.ts'
 import { checkRouterLayer } from './check.ts'
-import { ROUTER_STEPS, startState } from './steps.ts'
+import { contextOf, ROUTER_STEPS, startState } from './steps.ts'
 import type { RouteContext, RouterLayer, RouterState, RouterStep, RouterValue, Routing } from './types.ts'
 
 /**
@@ -29,7 +29,7 @@ export function* stepRouter(
     },
     outputs: { routerLogits: { shape: [T, E], data: routerLogits } },
   }
-  return yield* stepsFromLogits(routerLogits, layer.config, { ...context, scoreBias: layer.scoreBias })
+  return yield* stepsFromLogits(routerLogits, layer.config, contextOf(layer, context))
 }
 
 /**

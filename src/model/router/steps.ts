@@ -4,7 +4,7 @@ import { applyCapacity } from './capacity.ts'
 import { checkRoute } from './check.ts'
 import { replaceRouting, withoutIntervention } from './interventions.ts'
 import { softmax, topK } from './top-k.ts'
-import type { RouteContext, RouterPlace, RouterState, RouterStepName } from './types.ts'
+import type { RouteContext, RouterPlace, RouterRules, RouterState, RouterStepName } from './types.ts'
 
 /** A step by what it reads and writes of the state, its formula, and its sentence. */
 interface StepDefinition {
@@ -21,6 +21,46 @@ interface StepDefinition {
   sentence(state: RouterState): string
   /** The sentence when the step does not apply. */
   otherwise: string
+}
+
+interface Weighting {
+  formula(config: RouterConfig): string
+  sentence(config: RouterConfig): string
+}
+
+/** How weights are made of scores and logits, in words. */
+const WEIGHTINGS: Record<RouterConfig['weighting'], Weighting> = {
+  scores: {
+    formula: () => 'w = s[indices]',
+    sentence: ({ scoring }) =>
+      scoring === 'softmax'
+        ? 'The weights are the scores of the chosen as they are, so they sum to one at most.'
+        : 'The weights are the scores of the chosen as they are, whatever they sum to.',
+  },
+  normalized: {
+    formula: ({ normEpsilon, normOrder = 1 }) => {
+      const norm = normOrder === 1 ? 'sum(s[indices])' : `norm(s[indices], ${normOrder})`
+      return `w = s[indices] / ${normEpsilon ? `(${norm} + ${normEpsilon})` : norm}`
+    },
+    sentence: ({ normOrder = 1 }) =>
+      normOrder === 1
+        ? 'The scores of the chosen are divided by their sum, so that the weights sum to one.'
+        : `The scores of the chosen are divided by their norm of order ${normOrder}.`,
+  },
+  'softmax-of-chosen': {
+    formula: () => 'w = softmax(z[indices])',
+    sentence: () => 'A softmax over the chosen logits alone gives weights that sum to one.',
+  },
+  'sigmoid-of-chosen': {
+    formula: () => 'w = 1 / (1 + exp(-z[indices]))',
+    sentence: () => 'A sigmoid of each chosen logit gives a weight between 0 and 1 on its own.',
+  },
+  sparsemixer: {
+    formula: ({ jitter }) =>
+      `w = exp(z - M) / sum(exp(z[near] - M)), M = max(z), near: (M - z) / max(|z|, M) <= ${2 * (jitter ?? 0)}`,
+    sentence: () =>
+      'One after the other: the weight is a share among the logits near the best, of those not chosen before; the rest does not count.',
+  },
 }
 
 /** The router, step by step: scores, who is compared with whom, the choice, the weights, the limits. */
@@ -136,23 +176,11 @@ export const ROUTER_STEPS: readonly StepDefinition[] = [
     writes: ['expertWeights'],
     applies: () => true,
     run: (state) => ({ expertWeights: perRow(state.T, state.K, Float32Array, (t) => weightsOf(state, t)) }),
-    formula: ({ config }) =>
-      ({
-        scores: 'w = s[indices]',
-        normalized: config.normEpsilon
-          ? `w = s[indices] / (sum(s[indices]) + ${config.normEpsilon})`
-          : 'w = s[indices] / sum(s[indices])',
-        'softmax-of-chosen': 'w = softmax(z[indices])',
-      })[config.weighting],
-    sentence: ({ config }) =>
-      ({
-        scores:
-          config.scoring === 'softmax'
-            ? 'The weights are the scores of the chosen as they are, so they sum to one at most.'
-            : 'The weights are the scores of the chosen as they are, whatever they sum to.',
-        normalized: 'The scores of the chosen are divided by their sum, so that the weights sum to one.',
-        'softmax-of-chosen': 'A softmax over the chosen logits alone gives weights that sum to one.',
-      })[config.weighting],
+    formula: ({ config }) => WEIGHTINGS[config.weighting].formula(config),
+    sentence: ({ config }) => {
+      const where = ' They multiply what the experts are given, not what they give.'
+      return WEIGHTINGS[config.weighting].sentence(config) + (config.weighsInput ? where : '')
+    },
     otherwise: '',
   },
   {
@@ -190,6 +218,11 @@ export const ROUTER_STEPS: readonly StepDefinition[] = [
     otherwise: 'An expert takes as many tokens as come.',
   },
 ]
+
+/** What a layer's rules add to the context of its steps. */
+export function contextOf({ scoreBias }: RouterRules, context: RouteContext): RouteContext {
+  return { ...context, scoreBias }
+}
 
 /** Before the first step. */
 export function startState(
@@ -288,12 +321,27 @@ function weightsOf(
   { scores, routerLogits, expertIndices, config, E, K }: RouterState,
   t: number,
 ): ArrayLike<number> {
+  const { weighting, normEpsilon, normOrder = 1, jitter = 0 } = config
   const chosen = [...expertIndices.subarray(t * K, (t + 1) * K)]
-  if (config.weighting === 'softmax-of-chosen') return softmax(chosen.map((e) => routerLogits[t * E + e]))
+  const logits = routerLogits.subarray(t * E, (t + 1) * E)
+  if (weighting === 'softmax-of-chosen') return softmax(chosen.map((e) => logits[e]))
+  if (weighting === 'sigmoid-of-chosen') return chosen.map((e) => 1 / (1 + Math.exp(-logits[e])))
+  if (weighting === 'sparsemixer') return sparsemixerWeights(logits, chosen, jitter)
   const own = chosen.map((e) => scores[t * E + e])
-  if (config.weighting === 'scores') return own
-  const divisor = own.reduce((a, b) => a + b, 0) + config.normEpsilon
+  if (weighting === 'scores') return own
+  const divisor = own.reduce((a, b) => a + b ** normOrder, 0) ** (1 / normOrder) + normEpsilon
   return own.map((w) => w / divisor)
+}
+
+/** Of each chosen in turn, among those that were not chosen before it. */
+function sparsemixerWeights(logits: Float32Array, chosen: number[], jitter: number): number[] {
+  return chosen.map((e, rank) => {
+    const before = chosen.slice(0, rank)
+    const left = [...logits.keys()].filter((j) => !before.includes(j))
+    const most = Math.max(...left.map((j) => logits[j]))
+    const near = left.filter((j) => (most - logits[j]) / Math.max(Math.abs(logits[j]), most) <= 2 * jitter)
+    return Math.exp(logits[e] - most) / near.reduce((sum, j) => sum + Math.exp(logits[j] - most), 0)
+  })
 }
 
 /** A [T, width] array made row by row. */

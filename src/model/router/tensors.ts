@@ -72,14 +72,37 @@ function weightTensors(
   own: tf.Tensor2D,
   logits: tf.Tensor2D,
   indices: tf.Tensor2D,
-  { scoring, weighting, normEpsilon, scalingFactor }: RouterConfig,
+  { scoring, weighting, normEpsilon, normOrder = 1, jitter = 0, scalingFactor }: RouterConfig,
 ): tf.Tensor2D {
   const scaled = (w: tf.Tensor2D) => (scalingFactor === 1 ? w : (tf.mul(w, scalingFactor) as tf.Tensor2D))
   if (weighting === 'scores') return scaled(own)
-  if (weighting === 'softmax-of-chosen')
-    return scaled(tf.softmax(scoring === 'none' ? own : pickColumns(logits, indices)))
-  const sum = tf.sum(own, 1, true)
+  if (weighting === 'sparsemixer') return scaled(sparsemixerTensors(logits, indices, jitter))
+  if (weighting === 'softmax-of-chosen' || weighting === 'sigmoid-of-chosen') {
+    const chosen = scoring === 'none' ? own : pickColumns(logits, indices)
+    return scaled(weighting === 'softmax-of-chosen' ? tf.softmax(chosen) : tf.sigmoid(chosen))
+  }
+  const sum =
+    normOrder === 1 ? tf.sum(own, 1, true) : tf.pow(tf.sum(tf.pow(own, normOrder), 1, true), 1 / normOrder)
   return scaled(tf.div(own, normEpsilon === 0 ? sum : tf.add(sum, normEpsilon)))
+}
+
+/** Of each rank of the chosen [T, K] in turn, among those of a row that were not chosen before. */
+function sparsemixerTensors(logits: tf.Tensor2D, indices: tf.Tensor2D, jitter: number): tf.Tensor2D {
+  const [T, E] = logits.shape
+  const [, K] = indices.shape
+  const ranks = tf.split<tf.Tensor2D>(pickColumns(logits, indices), K, 1) // [T, 1] each
+  const columns = tf.split<tf.Tensor2D>(indices, K, 1)
+  let left = logits // minus infinity in the place of those who are chosen
+  const weights = ranks.map((own, rank) => {
+    const most = tf.max(left, 1, true) // [T, 1]
+    const distance = tf.div(tf.sub(most, left), tf.maximum(tf.abs(logits), most))
+    const near = tf.lessEqual(distance, 2 * jitter)
+    const shares = tf.where(near, tf.exp(tf.sub(left, most)), tf.zerosLike(left))
+    const chosen = tf.cast(tf.reshape(tf.oneHot(tf.reshape(columns[rank], [T]), E), [T, E]), 'bool')
+    left = tf.where(chosen, tf.fill([T, E], Number.NEGATIVE_INFINITY), left)
+    return tf.div(tf.exp(tf.sub(own, most)), tf.sum(shares, 1, true)) as tf.Tensor2D
+  })
+  return tf.concat(weights, 1)
 }
 
 /**

@@ -1,0 +1,75 @@
+import { copyFileSync, existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { ConfigError, InputError } from '../errors.ts'
+import type { RunnableFamily } from '../families/family.ts'
+import { decoderJson, runnableConfig } from '../families/index.ts'
+import { readJson } from '../files.ts'
+import type { ModelConfig } from '../model/config.ts'
+import { openCheckpoint } from './disk.ts'
+import type { FloatDtype } from './dtype.ts'
+import { configOfWeights, weightSource } from './load.ts'
+import type { CheckpointLayout } from './published.ts'
+import { dequantised } from './quantised.ts'
+import { DTYPE_NAMES, type StoredValues, storedFrom, writeCheckpoint } from './save.ts'
+
+export interface ExportOptions {
+  dtype: FloatDtype
+  layout: CheckpointLayout
+}
+
+/** A model as its directory has it, nothing read yet. */
+export interface StoredModel {
+  dir: string
+  config: ModelConfig
+  family: RunnableFamily
+  /** Its config.json, of a multimodal one the part about its decoder. */
+  json: Record<string, unknown>
+  values: StoredValues
+}
+
+/** Of files beside the weights those that say how text becomes tokens, and how to generate. */
+const COPIED =
+  /^(generation_config|tokenizer.*|special_tokens_map|added_tokens|vocab|chat_template)\.(json|jinja|model)$|^merges\.txt$/
+
+/**
+ * Writes a model's directory again: its weights in another type of numbers or layout, whatever they were stored in. config.json
+ * stays, but for what says how the weights are stored, and so do the tokenizer's files. Returns what was noticed, a sentence each.
+ * @throws ConfigError, CheckpointError or InputError, each one sentence
+ */
+export function exportModel(dir: string, out: string, options: ExportOptions): string[] {
+  return withStored(dir, out, ({ config, json, values }) => {
+    const { quantization_config: _, torch_dtype: __, transformers_weights: ___, ...kept } = json
+    const written = {
+      ...kept,
+      ...(config.tieWordEmbeddings !== (json.tie_word_embeddings ?? false) && {
+        tie_word_embeddings: config.tieWordEmbeddings,
+      }),
+      dtype: DTYPE_NAMES[options.dtype],
+    }
+    writeCheckpoint(out, config, options, values, { 'config.json': written })
+  })
+}
+
+/** Opens a model's directory for `work`, and copies its small files to `out` after it. Returns what was noticed. */
+export function withStored(dir: string, out: string, work: (model: StoredModel) => void): string[] {
+  if (existsSync(out) && realpathSync(out) === realpathSync(dir)) {
+    throw new InputError(`${out}: is the model's own directory, expected another`)
+  }
+  const file = join(dir, 'config.json')
+  const whole = readJson(file, ConfigError)
+  const { config: published, family, quantisation } = runnableConfig(whole, file)
+  const checkpoint = openCheckpoint(dir, (name) => family.ignored(name, published))
+  try {
+    const plain = dequantised(checkpoint, quantisation)
+    const { config, remarks } = configOfWeights(plain, published, family)
+    const values = storedFrom(weightSource(plain, config, family), config)
+    work({ dir, config, family, json: decoderJson(whole) as Record<string, unknown>, values })
+    for (const name of readdirSync(dir)) {
+      if (COPIED.test(name) && statSync(join(dir, name)).isFile())
+        copyFileSync(join(dir, name), join(out, name))
+    }
+    return remarks
+  } finally {
+    checkpoint.close()
+  }
+}

@@ -1,0 +1,73 @@
+import { z } from 'zod'
+import type { LatentAttention } from '../model/config.ts'
+import {
+  deepseekFeedForwards,
+  deepseekMoe,
+  formatDeepseekMoe,
+  LATENT_NAMES,
+  latentFields,
+  latentOf,
+  normTopK,
+  sigmoidRouter,
+} from './deepseek.ts'
+import { decoderFamily } from './family.ts'
+import { type FieldTable, used, withoutEffect } from './fields.ts'
+import { isStaleOrBeyond } from './names.ts'
+import { formatRope } from './rope.ts'
+import { allVisible, decoderOf, formatCommon, positiveInt, sizes, tokenIds } from './schema.ts'
+
+/** Defaults are the class defaults of the published DeepseekV3Config. */
+const fields = {
+  ...latentFields,
+  ...tokenIds(0, 1),
+  ...allVisible,
+  ...sizes({ vocab: 129280, hidden: 7168, layers: 61, positions: 4096, eps: 1e-6 }),
+  ...deepseekMoe({
+    widths: [18432, 2048],
+    experts: 256,
+    topK: 8,
+    shared: 1,
+    groups: [8, 4],
+    firstDense: 3,
+    scaling: 2.5,
+  }),
+  ...normTopK,
+  num_attention_heads: used(positiveInt.default(128), 'query heads'),
+  rope_interleave: used(
+    z.boolean().default(true),
+    'pairs that rotate are neighbours, else half a head apart',
+  ),
+  topk_method: withoutEffect('not read by the published class'),
+} satisfies FieldTable
+
+/** DeepSeek-V3 and R1 (arXiv 2412.19437): latent attention, sigmoid scores with a choosing bias, groups, a shared expert. */
+export const deepseekV3 = decoderFamily({
+  modelType: 'deepseek_v3',
+  fields,
+  decoder(c, file) {
+    const attention = latentOf(c, c.rope_interleave, file)
+    const feedForward = deepseekFeedForwards(c, sigmoidRouter(c, file))
+    return decoderOf(c, (i) => ({ attention, feedForward: feedForward(i) }))
+  },
+  formatConfig(config) {
+    const attention = config.layers[0].attention as LatentAttention
+    return {
+      architectures: ['DeepseekV3ForCausalLM'],
+      model_type: 'deepseek_v3',
+      ...formatCommon(config),
+      num_attention_heads: attention.numHeads,
+      num_key_value_heads: attention.numHeads,
+      q_lora_rank: attention.queryRank,
+      kv_lora_rank: attention.keyValueRank,
+      qk_nope_head_dim: attention.nopeDim,
+      qk_rope_head_dim: attention.ropeDim,
+      v_head_dim: attention.valueDim,
+      attention_bias: attention.bias ?? false,
+      rope_parameters: formatRope(attention.rope),
+      rope_interleave: attention.rope.interleaved ?? false,
+      ...formatDeepseekMoe(config),
+    }
+  },
+  names: LATENT_NAMES,
+  ignored: isStaleOrBeyond,
+})

@@ -1,0 +1,74 @@
+import type { GroupedAttention, MoeConfig } from '../model/config.ts'
+import { decoderFamily } from './family.ts'
+import { type FieldTable, used, withoutEffect } from './fields.ts'
+import { DECODER_NAMES, type Layout } from './names.ts'
+import { ropeObject } from './rope.ts'
+import {
+  attentionBias,
+  decoderOf,
+  groupedFields,
+  groupedOf,
+  layerTypes,
+  localExperts,
+  localMixture,
+  positive,
+  positiveInt,
+} from './schema.ts'
+
+const YARN = { rope_type: 'yarn', factor: 32, truncate: false, original_max_position_embeddings: 4096 }
+
+/** Defaults are the class defaults of the published GptOssConfig. */
+const fields = {
+  ...groupedFields({
+    tokens: [null, null],
+    heads: [64, 8],
+    vocab: 201088,
+    hidden: 2880,
+    layers: 36,
+    positions: 131072,
+    eps: 1e-5,
+  }),
+  ...attentionBias(true),
+  ...layerTypes,
+  ...localExperts({ width: 2880, experts: 128, topK: 4 }),
+  head_dim: used(positiveInt.default(64), 'width of a head, even'),
+  rope_parameters: used(ropeObject.nullish().default(YARN), 'rotary settings'),
+  experts_per_token: withoutEffect('num_experts_per_tok counts'),
+  sliding_window: used(positiveInt.nullable().default(128), 'keys that a token of a windowed layer sees'),
+  swiglu_limit: used(positive.default(7), 'gate at most, and up within plus and minus this'),
+  swiglu_alpha: used(positive.default(1.702), 'steepness of the gate'),
+  initial_context_length: withoutEffect('the rotary settings count'),
+} satisfies FieldTable
+
+/** An expert's matrices are turned, and the rows of gate and up take turns. */
+const inTurns: Layout = { groups: ({ layers }) => layers[0].feedForward.intermediateSize }
+const EXPERTS = 'model.layers.{layer}.mlp.experts'
+const OURS = 'blocks.{layer}.moe.experts.{expert}'
+
+/** gpt-oss (OpenAI 2025, arXiv 2508.10925): biases everywhere, attention sinks, a window in every other layer. */
+export const gptOss = decoderFamily({
+  modelType: 'gpt_oss',
+  fields,
+  decoder(c, file) {
+    const full: GroupedAttention = { ...groupedOf(c, 150000, file), sinks: true }
+    const windowed = { ...full, slidingWindow: c.sliding_window }
+    const router = { scoring: 'none', weighting: 'softmax-of-chosen', bias: true } as const
+    const feedForward: MoeConfig = {
+      ...localMixture(c, router, file),
+      expertBias: true,
+      clamp: { limit: c.swiglu_limit, alpha: c.swiglu_alpha },
+    }
+    const isWindowed = (i: number) => (c.layer_types ? c.layer_types[i] === 'sliding_attention' : i % 2 === 0)
+    return decoderOf(c, (i) => ({ attention: isWindowed(i) ? windowed : full, feedForward }))
+  },
+  names: [
+    ['model.layers.{layer}.mlp.router.weight', 'blocks.{layer}.moe.router'],
+    ['model.layers.{layer}.mlp.router.bias', 'blocks.{layer}.moe.router.bias'],
+    ['model.layers.{layer}.self_attn.sinks', 'blocks.{layer}.attention.sinks'],
+    [`${EXPERTS}.gate_up_proj`, `${OURS}.gate+up`, { ...inTurns, transposed: true }],
+    [`${EXPERTS}.gate_up_proj_bias`, `${OURS}.gate.bias+up.bias`, inTurns],
+    [`${EXPERTS}.down_proj`, `${OURS}.down`, { transposed: true }],
+    [`${EXPERTS}.down_proj_bias`, `${OURS}.down.bias`],
+    ...DECODER_NAMES.filter(([published]) => !published.includes('.mlp.')),
+  ],
+})

@@ -1,0 +1,153 @@
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import fc from 'fast-check'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { openCheckpoint } from '../../src/checkpoint/disk.ts'
+import { exportModel } from '../../src/checkpoint/export.ts'
+import { loadWeights } from '../../src/checkpoint/load.ts'
+import { eachStored, packWeights } from '../../src/checkpoint/pack.ts'
+import { LAYOUTS, publishedTensors } from '../../src/checkpoint/published.ts'
+import { writeShards } from '../../src/checkpoint/write.ts'
+import { startRuntime } from '../../src/device/index.ts'
+import { FAMILIES, familyNamed, runnableConfig } from '../../src/families/index.ts'
+import { loadModel } from '../../src/load-model.ts'
+import type { StoredTensor } from '../../src/model/tensor-spec.ts'
+import { weightTable } from '../../src/model/weight-table.ts'
+import { allTensors, type ModelWeights } from '../../src/model/weights.ts'
+import { product } from '../../src/sums.ts'
+import { upcycleModel } from '../../src/train/upcycle.ts'
+import { smallConfig } from '../families/arbitrary.ts'
+import { FIXTURES, goldenIndex, maxDifference } from '../helpers/golden.ts'
+import { randomNumbers } from '../helpers/random.ts'
+
+let dir: string
+beforeAll(async () => {
+  await startRuntime({ device: 'js' })
+})
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'tinymoe-export-'))
+})
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+
+function numbersOf(weights: ModelWeights): ArrayLike<number>[] {
+  return allTensors(weights).map((tensor) => {
+    const numbers = tensor.dataSync()
+    tensor.dispose()
+    return numbers
+  })
+}
+
+const RUNNABLE = FAMILIES.filter(({ runnable }) => runnable).map(({ modelType }) => modelType)
+
+describe.each(RUNNABLE)('%s', (modelType) => {
+  test.each(LAYOUTS)('any small model is written %s and read back to the same numbers', (layout) => {
+    fc.assert(
+      fc.property(smallConfig(modelType), fc.nat(), (json, seed) => {
+        const { config, family } = runnableConfig(json, 'config.json')
+        const values = ({ name, shape }: StoredTensor) => {
+          const next = randomNumbers(seed + name.length * 31 + name.charCodeAt(name.length - 2))
+          return Float32Array.from({ length: product(shape) }, next)
+        }
+        const read = (tensor: StoredTensor, target: Float32Array) => target.set(values(tensor))
+        const expected = numbersOf(packWeights(weightTable(config), eachStored(read)))
+        const tensors = publishedTensors(
+          config,
+          familyNamed(modelType).names,
+          (name, shape) => values({ name, shape }),
+          layout,
+        )
+        writeShards(
+          dir,
+          tensors.map(({ keepsFloat32: _, ...tensor }) => ({ ...tensor, dtype: 'F32' as const })),
+          2000, // several shards
+        )
+        const checkpoint = openCheckpoint(dir)
+        expect(numbersOf(loadWeights(checkpoint, config, family))).toEqual(expected)
+        checkpoint.close()
+      }),
+      { numRuns: 5 },
+    )
+  })
+})
+
+/** Tensors of a checkpoint: names, shapes and numbers. */
+function contents(path: string): Map<string, { shape: number[]; values: Float32Array }> {
+  const checkpoint = openCheckpoint(path)
+  const all = checkpoint.names().map((name) => {
+    const tensor = checkpoint.get(name)
+    return [name, { shape: tensor.shape, values: tensor.read() }] as const
+  })
+  checkpoint.close()
+  return new Map(all)
+}
+
+test.each(
+  goldenIndex()
+    .filter(({ dir, golden }) => dir.endsWith('/fused') && existsSync(join(FIXTURES, dirname(golden))))
+    .map(({ dir }) => dir),
+)('%s is what exporting the published one as fused gives, and the other way round', (fused) => {
+  const published = join(FIXTURES, dirname(fused))
+  exportModel(published, join(dir, 'fused'), { dtype: 'F32', layout: 'fused' })
+  expect(contents(join(dir, 'fused'))).toEqual(contents(join(FIXTURES, fused)))
+  exportModel(join(FIXTURES, fused), join(dir, 'published'), { dtype: 'F32', layout: 'published' })
+  expect(contents(join(dir, 'published'))).toEqual(contents(published))
+})
+
+test.each(['gpt_oss/mxfp4', 'deepseek_v3/fp8'])(
+  '%s is written plain, says so in its config, and gives the same logits',
+  async (name) => {
+    const out = join(dir, 'plain')
+    exportModel(join(FIXTURES, name), out, { dtype: 'F32', layout: 'published' })
+    const config = JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'))
+    expect(config).not.toHaveProperty('quantization_config')
+    expect(config.dtype).toBe('float32')
+    expect(readdirSync(out).sort()).toEqual(['config.json', 'generation_config.json', 'model.safetensors'])
+    const logits = async (path: string) => {
+      const model = await loadModel(path, { device: 'js' })
+      const numbers = model.forward([1, 5, 9, 70]).logits.dataSync()
+      model.dispose()
+      return numbers
+    }
+    expect(maxDifference(await logits(out), await logits(join(FIXTURES, name)))).toBe(0)
+  },
+)
+
+test('a model is not written over itself, and a multimodal config becomes its decoder', () => {
+  cpSync(join(FIXTURES, 'llama4_text/published'), dir, { recursive: true })
+  expect(() => exportModel(dir, dir, { dtype: 'BF16', layout: 'published' })).toThrow(
+    "is the model's own directory, expected another",
+  )
+  const out = join(dir, 'out')
+  exportModel(dir, out, { dtype: 'BF16', layout: 'published' })
+  expect(JSON.parse(readFileSync(join(out, 'config.json'), 'utf8')).model_type).toBe('llama4_text')
+  expect([...contents(out).keys()]).toContain('model.embed_tokens.weight')
+})
+
+describe('upcycling', () => {
+  const options = { experts: 4, topK: 2, seed: 1, dtype: 'F32', layout: 'published' } as const
+
+  test('the mixture gives the logits of the dense model, whichever experts are chosen', async () => {
+    const out = join(dir, 'mixture')
+    upcycleModel(join(FIXTURES, 'llama'), out, options)
+    const dense = await loadModel(join(FIXTURES, 'llama'), { device: 'js' })
+    const mixture = await loadModel(out, { device: 'js' })
+    const tokens = [1, 7, 30, 99, 12, 64]
+    const { logits, trace } = mixture.forward(tokens, { trace: true })
+    expect(new Set(trace.layers.flatMap(({ expertIndices }) => [...expertIndices])).size).toBeGreaterThan(2)
+    expect(maxDifference(logits.dataSync(), dense.forward(tokens).logits.dataSync())).toBeLessThan(1e-5)
+    dense.dispose()
+    mixture.dispose()
+  })
+
+  test('what Mixtral has not is refused', () => {
+    expect(() => upcycleModel(join(FIXTURES, 'mixtral'), join(dir, 'out'), options)).toThrow(
+      'is of family mixtral, expected a dense model of family llama without biases',
+    )
+    cpSync(join(FIXTURES, 'llama/f16'), dir, { recursive: true })
+    expect(() => upcycleModel(dir, join(dir, 'out'), options)).toThrow('has biases')
+    expect(existsSync(join(dir, 'out'))).toBe(false)
+    writeFileSync(join(dir, 'config.json'), '{')
+    expect(() => upcycleModel(dir, join(dir, 'out'), options)).toThrow('not JSON')
+  })
+})
