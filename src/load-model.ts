@@ -137,9 +137,9 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
       threads: options.threads,
       debug: options.debug,
     })
-    checkSize(checkpoint, (name) => family.ignored(name, config), report)
     const executor = executorFor(options.executor, report)
     const dtype = dtypeFor(options.dtype, report)
+    checkSize(checkpoint, (name) => family.ignored(name, config), dtype, report)
     const tokenizer = await loadTokenizer(dir)
     const weights = onBackend(report.backend, () =>
       loadWeights(checkpoint, config, family, {
@@ -181,13 +181,21 @@ const OPTIONS = {
 function checkSize(
   { dir, names, get }: Checkpoint,
   ignored: (name: string) => boolean,
+  dtype: Dtype | 'auto',
   report: RuntimeReport,
 ): void {
-  const read = names().filter((name) => !ignored(name))
-  const bytes = BYTES_PER_WEIGHT * sum(read.map((name) => product(get(name).shape)))
-  const problem = memoryProblem(bytes, memoryLimit(report))
-  if (problem !== null)
-    throw new InputError(`${dir}: its weights, in float32, ${problem.replace(/^needs/, 'need')}`)
+  const held = names()
+    .filter((name) => !ignored(name))
+    .map((name) => get(name))
+    .map(({ shape, bytes, holding }) => {
+      const ofNumbers = (dtype === 'float32' ? BYTES_PER_WEIGHT : BYTES_PER_WEIGHT / 2) * product(shape)
+      return dtype === 'auto' ? (holding ? bytes : BYTES_PER_WEIGHT * product(shape)) : ofNumbers
+    })
+  const problem = memoryProblem(sum(held), memoryLimit(report))
+  if (problem !== null) {
+    const as = dtype === 'auto' ? 'as they are stored' : `in ${dtype}`
+    throw new InputError(`${dir}: its weights, ${as}, ${problem.replace(/^needs/, 'need')}`)
+  }
 }
 
 /** The names of what is asked for; whether this device has it is known later. */
