@@ -154,7 +154,7 @@ describe('tinymoe inspect', () => {
     ['{"model_type": ', ' is not JSON: '],
     ['[]', ": is no JSON object, expected the model's config"],
     ['{"model_type": "bert"}', ': "model_type" is "bert", expected one of '],
-    ['{"model_type": "olmoe"}', ': "vocab_size" is missing, '],
+    ['{"model_type": "jetmoe"}', ': "vocab_size" is missing, '],
   ])('a config.json that is none: %s', async ([content, message], context) => {
     const dir = copyOfMixtral(context)
     const file = join(dir, 'config.json')

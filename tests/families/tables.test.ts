@@ -133,7 +133,7 @@ test('docs/adding-a-family.md shows a family as it is', async () => {
   const source = readFileSync(join(REPOSITORY, 'src/families/olmoe.ts'), 'utf8')
   const lines = RUNNABLE.map(({ modelType }) => {
     const file = `${modelType.replaceAll('_', '-')}.ts`
-    return `| [\`${modelType}\`](../src/families/${file}) | ${linesOf(file)} |`
+    return `| \`${modelType}\`, \`src/families/${file}\` | ${linesOf(file)} |`
   })
   const page = `# Adding a family
 

@@ -19,9 +19,9 @@ function useChoice(own: number | null) {
   const scores = layer.scores.subarray(row * E, (row + 1) * E)
   // A bias that was learned for choosing shows in what was compared; without one that is the scores.
   const compared = (layer.compared ?? layer.scores).subarray(row * E, (row + 1) * E)
-  const scoreBias = layer.compared ? compared.map((c, e) => c - scores[e]) : null
-  const intervention = interventionFor({ topK: k }, router, layer.layer)
-  const { expertIndices, expertWeights } = route(logits, router, { intervention, scoreBias })
+  const bias = layer.compared ? compared.map((c, e) => c - scores[e]) : null
+  const intervention = { ...interventionFor({ topK: k }, router, layer.layer), bias }
+  const { expertIndices, expertWeights } = route(logits, router, { intervention })
   return { k, E, logits, compared, chosen: [...expertIndices], weights: [...expertWeights] }
 }
 
