@@ -44,17 +44,17 @@ export function expectedWaits({ model, dispatch, tokens }: AuditCase): number {
   return dispatch === 'dense' || tokens === ONE ? 0 : MIXTURES[model]
 }
 
-/** Calls `f` with each case and its step; models are loaded once. */
+/** Calls `f` with each case and its step; models are loaded once a type, which their matrices are held in. */
 export async function forEachStep(
   cases: AuditCase[],
   f: (item: AuditCase, step: CardStep) => void | Promise<void>,
 ): Promise<void> {
-  for (const name of AUDIT_MODELS) {
-    const own = cases.filter(({ model }) => model === name)
+  for (const [name, dtype] of AUDIT_MODELS.flatMap((name) => DTYPES.map((dtype) => [name, dtype] as const))) {
+    const own = cases.filter((item) => item.model === name && item.dtype === dtype)
     if (own.length === 0) continue
-    const model = await loadModel(`models/${name}`, { device: 'cpu', executor: 'eager' })
+    const model = await loadModel(`models/${name}`, { device: 'cpu', executor: 'eager', dtype })
     for (const item of own) {
-      const { tokens, dispatch, dtype } = item
+      const { tokens, dispatch } = item
       const capacity = LIMITS.cardSteps.columns.first
       await f(item, cardStep(model, { batch: 1, tokens, capacity, dispatch, logits: 'last' }, dtype))
     }
