@@ -75,7 +75,7 @@ test('the entry needs no module of Node, and one that did would be refused', asy
 test('nor does any file of these folders but those that read and write disks', async () => {
   const src = join(import.meta.dirname, '../src')
   const ofNode = [
-    ...['disk.ts', 'export.ts', 'hub-cache.ts', 'pull.ts', 'save.ts', 'write.ts'].map((name) =>
+    ...['disk.ts', 'export.ts', 'hub-cache.ts', 'pull.ts', 'quantize.ts', 'save.ts', 'write.ts'].map((name) =>
       join(src, 'checkpoint', name),
     ),
     ...['load.ts', 'reference.ts'].map((name) => join(src, 'tokenizer', name)),

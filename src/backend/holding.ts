@@ -10,6 +10,11 @@ export interface Groups {
 /** How the numbers of a weight are held. */
 export type Holding = { dtype: HalfDtype; groups?: undefined } | { dtype: 'uint8'; groups: Groups }
 
+/** Whether numbers are held alike; null is float32. */
+export function isHeldAlike(a: Holding | null | undefined, b: Holding | null | undefined): boolean {
+  return a?.dtype === b?.dtype && a?.groups?.bits === b?.groups?.bits && a?.groups?.group === b?.groups?.group
+}
+
 /** A weight [..., out, in] in memory; the tensor that stands for it may be its transpose. */
 export type Held = Holding & {
   /** Of what is held; with groups the last size is a row's bytes. */

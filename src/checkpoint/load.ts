@@ -1,6 +1,5 @@
-import { isDeepStrictEqual } from 'node:util'
 import type { Dtype, HeldDtype } from '../backend/dtypes.ts'
-import type { Holding } from '../backend/holding.ts'
+import { type Holding, isHeldAlike } from '../backend/holding.ts'
 import { CheckpointError } from '../errors.ts'
 import type { RunnableFamily } from '../families/family.ts'
 import { type PublishedName, publishedNames } from '../families/names.ts'
@@ -103,7 +102,7 @@ export function loadWeights(
 function holdingFor(dtype: Dtype | 'auto', all: readonly Piece[]): Holding | null {
   if (dtype !== 'auto') return dtype === 'float32' ? null : { dtype }
   const { holding } = all[0].found.tensor
-  if (!all.every(({ found }) => isDeepStrictEqual(found.tensor.holding, holding))) return null
+  if (!all.every(({ found }) => isHeldAlike(found.tensor.holding, holding))) return null
   return holding?.groups && !all.every(({ found }) => isAsInModel(found)) ? null : holding
 }
 
@@ -132,7 +131,7 @@ function heldFrom(source: Source): HeldSource['read'] {
       end += (size / spec.size) * target.length
       const part = target.subarray(begin, end)
       const { tensor, expert } = found
-      if (isAsInModel(found) && isDeepStrictEqual(tensor.holding, holding)) {
+      if (isAsInModel(found) && isHeldAlike(tensor.holding, holding)) {
         const rows = rowsOf(found, size)
         tensor.readBytes(expert === null ? 0 : expert * rows, rows, part)
         continue
