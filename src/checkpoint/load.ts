@@ -7,6 +7,7 @@ import type { ModelConfig } from '../model/config.ts'
 import type { TensorSpec } from '../model/tensor-spec.ts'
 import { tensorSpecs, weightTable } from '../model/weight-table.ts'
 import type { ModelWeights } from '../model/weights.ts'
+import { product, sum } from '../sums.ts'
 import { excerpt } from '../text/foreign.ts'
 import { encodeBf16, encodeF16 } from './dtype.ts'
 import { quote } from './json.ts'
@@ -19,6 +20,7 @@ import type { Checkpoint } from './shards.ts'
 const MANY_MISSING = 1000
 /** Numbers that are compared at once. */
 const ROW_NUMBERS = 1 << 18
+
 export interface LoadWeightsOptions extends PackOptions {
   /** What matrices are held in on TensorFlow, but for those of routers; `auto`: as they are stored. Default: float32. */
   dtype?: Dtype | 'auto'
@@ -125,29 +127,25 @@ function nameOf(holding: Holding | null): HeldDtype {
 /** Reads matrices as they are to be held: the bytes of a file, or its numbers rounded to a half type. */
 function heldFrom(source: Source): HeldSource['read'] {
   return (spec, target, holding) => {
-    let end = 0
-    for (const { found, size } of source(spec)) {
-      const begin = end
-      end += (size / spec.size) * target.length
-      const part = target.subarray(begin, end)
+    eachPart(source(spec), target, (found, part, size) => {
       const { tensor, expert } = found
       if (isAsInModel(found) && isHeldAlike(tensor.holding, holding)) {
         const rows = rowsOf(found, size)
         tensor.readBytes(expert === null ? 0 : expert * rows, rows, part)
-        continue
+        return
       }
       const values = new Float32Array(size)
       readFound(found, values)
       const bits = new Uint16Array(part.buffer, part.byteOffset, size)
       const encode = holding.dtype === 'bfloat16' ? encodeBf16 : encodeF16
       encode(new Uint32Array(values.buffer), bits)
-    }
+    })
   }
 }
 
 /** Rows of a tensor, along its first axis, that have so many of its numbers: 1 of a stack, or an expert's own. */
 function rowsOf({ tensor }: Found, numbers: number): number {
-  return tensor.shape[0] * (numbers / tensor.shape.reduce((a, b) => a * b, 1))
+  return (tensor.shape[0] * numbers) / product(tensor.shape)
 }
 
 /**
@@ -163,13 +161,21 @@ export function weightSource(
 }
 
 function numbersFrom(source: Source): WeightSource {
-  return (spec, target) => {
-    let end = 0
-    for (const { found, size } of source(spec)) {
-      const begin = end
-      end += size
-      readFound(found, target.subarray(begin, end))
-    }
+  return (spec, target) => eachPart(source(spec), target, readFound)
+}
+
+/** Calls `read` with each part and its place in `target`, where they stand one after the other. */
+function eachPart<Target extends Float32Array | Uint8Array>(
+  pieces: readonly Piece[],
+  target: Target,
+  read: (found: Found, part: Target, size: number) => void,
+): void {
+  const whole = sum(pieces.map(({ size }) => size))
+  let end = 0
+  for (const { found, size } of pieces) {
+    const begin = end
+    end += (size * target.length) / whole // in this order, whole
+    read(found, target.subarray(begin, end) as Target, size)
   }
 }
 
@@ -243,7 +249,7 @@ function findAll(checkpoint: Checkpoint, config: ModelConfig, family: RunnableFa
     if (whole) return [{ found: whole, size }]
     return stored.map((tensor) => ({
       found: found.get(tensor.name) as Found,
-      size: tensor.shape.reduce((a, b) => a * b, 1),
+      size: product(tensor.shape),
     }))
   }
 }
