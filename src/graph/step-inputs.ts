@@ -8,6 +8,7 @@ import { cutQueries, MASKED } from '../model/attention/mask.ts'
 import type { LayerConfig, RopeConfig } from '../model/config.ts'
 import { ropeTables, ropeValues } from '../model/rope.ts'
 import { ropeFrequencies } from '../model/rope-frequencies.ts'
+import { sum } from '../sums.ts'
 
 /** B, T and S of a step: its sequences, its tokens of each, and the columns that its cache has room for. */
 export interface StepSizes {
@@ -74,8 +75,6 @@ function lengthsOf({ batch: B, tokens: T, capacity: S }: StepSizes, ropes: reado
   const numbers = [1, B * S, ...ropes.map(({ frequencies }) => 2 * B * T * 2 * frequencies.length)]
   return { whole: [1, B, B * T], numbers, rows: numbers.map((length) => Math.ceil(length / ROW)) }
 }
-
-const sum = (lengths: number[]) => lengths.reduce((a, b) => a + b, 0)
 
 export function packedLength(sizes: StepSizes, ropes: readonly AskedRope[]): number {
   const { whole, rows } = lengthsOf(sizes, ropes)
