@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { hubName } from '../checkpoint/hub-cache.ts'
 import { UsageError } from '../errors.ts'
-import { allOptions } from '../script/arguments.ts'
+import { allOptions } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { write } from '../script/output.ts'
 import { startProgress } from '../script/progress.ts'

@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { startRuntime } from '../device/index.ts'
 import { memoryLimit } from '../device/memory.ts'
 import { InputError, UsageError } from '../errors.ts'
-import { allOptions, flagOf, type GlobalOptions, positive, seed, wholeNumber } from '../script/arguments.ts'
+import * as read from '../script/arguments.ts'
+import { addFlags, allOptions, flagOf, flags, type Given, type GlobalOptions } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
@@ -21,23 +22,9 @@ import {
   startTraining,
   type TrainHooks,
 } from '../train/loop.ts'
-import { PRESET_NAMES, type PresetName, presetOf, SIZE_NAMES, type SizeName } from '../train/presets.ts'
+import { PRESET_NAMES, presetOf, SIZE_NAMES } from '../train/presets.ts'
 import { type TrainSettings, trainSettings } from '../train/settings.ts'
 import { checkTrainingSize } from '../train/size.ts'
-
-interface Flags {
-  preset?: PresetName
-  size?: SizeName
-  corpus?: string[]
-  steps?: number
-  minutes?: number
-  seed?: number
-  batch?: number
-  length?: number
-  learningRate?: number
-  out?: string
-  resume?: boolean
-}
 
 const DEFAULT_STEPS = 2000
 
@@ -60,28 +47,24 @@ Examples:
 Needs TensorFlow (device cuda or cpu). Ctrl-C writes a checkpoint before it ends; --resume goes on from there.
 `
 
+const FLAGS = flags({
+  preset: ['<name>', 'what to train', PRESET_NAMES],
+  size: ['<name>', 'small: half as wide (default: full)', SIZE_NAMES],
+  corpus: ['<path...>', "own text files or directories (default: the project's generated corpus)"],
+  steps: ['<n>', `steps of the whole training (default: ${DEFAULT_STEPS})`, read.wholeNumber(1, MAX_STEPS)],
+  minutes: ['<m>', 'as many steps as fit in about so many minutes', read.positive(MAX_MINUTES)],
+  seed: ['<n>', 'of the first weights and the order of texts (default: 1)', read.seed],
+  batch: ['<n>', 'sequences of a step (default: 16)', read.wholeNumber(1, MAX_ROWS)],
+  length: ['<n>', 'tokens of a sequence (default: 256)', read.wholeNumber(2, MAX_LENGTH)],
+  learningRate: ['<x>', 'the highest one (default: 0.002)', read.positive(MAX_LEARNING_RATE)],
+  out: ['<dir>', 'folder for log, checkpoint and model (default: runs/<preset>, runs/<preset>-small)'],
+  resume: ['', 'go on from the checkpoint in --out'],
+})
+type Flags = Given<typeof FLAGS>
+
 export function registerTrain(program: Command): void {
-  program
-    .command('train')
+  addFlags(program.command('train'), FLAGS)
     .description('Trains a small model from random weights and writes it as a Hugging Face directory.')
-    .addOption(new Option('--preset <name>', 'what to train').choices(PRESET_NAMES))
-    .addOption(new Option('--size <name>', 'small: half as wide (default: full)').choices(SIZE_NAMES))
-    .option('--corpus <path...>', "own text files or directories (default: the project's generated corpus)")
-    .option(
-      '--steps <n>',
-      `steps of the whole training (default: ${DEFAULT_STEPS})`,
-      wholeNumber(1, MAX_STEPS),
-    )
-    .option('--minutes <m>', 'as many steps as fit in about so many minutes', positive(MAX_MINUTES))
-    .option('--seed <n>', 'of the first weights and the order of texts (default: 1)', seed)
-    .option('--batch <n>', 'sequences of a step (default: 16)', wholeNumber(1, MAX_ROWS))
-    .option('--length <n>', 'tokens of a sequence (default: 256)', wholeNumber(2, MAX_LENGTH))
-    .option('--learning-rate <x>', 'the highest one (default: 0.002)', positive(MAX_LEARNING_RATE))
-    .option(
-      '--out <dir>',
-      'folder for log, checkpoint and model (default: runs/<preset>, runs/<preset>-small)',
-    )
-    .option('--resume', 'go on from the checkpoint in --out')
     .addHelpText('after', EXAMPLES)
     .action((_options: unknown, command: Command) => runTrain(allOptions<Flags>(command)))
 }
