@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander'
-import type { RuntimeReport } from '../device/types.ts'
+import type { RuntimeReport } from '../device/report.ts'
 import { UsageError } from '../errors.ts'
 import {
   DEFAULT_MAX_TOKENS,

@@ -2,7 +2,8 @@ import { DeviceError, InputError } from '../errors.ts'
 import type { Gpu, MachineDescription } from './machine.ts'
 import type { Prepared } from './prepared.ts'
 import { compareVersions, hasWheel, TENSORFLOW, type Variant } from './release.ts'
-import { type Candidate, DEVICES, type Device } from './types.ts'
+import type { Candidate } from './report.ts'
+import { DEVICES, type Device } from './types.ts'
 
 /** A device asked for by name, and by what, so that an error can say where it came from. */
 export interface DeviceRequest {
