@@ -87,17 +87,13 @@ function measure(model: LoadedModel, { prefill, decode, prompt, batch, samples }
   return rows
 }
 
-function checkSizes(model: LoadedModel, { prefill, prompt, decode, batch }: Flags): void {
-  for (const tokens of [prefill, prompt + decode]) checkPromptLength(tokens, model.config)
-  const sizes = `--batch ${batch} --prompt ${prompt} --decode ${decode}`
-  checkRunSize(sizes, model, { sequences: batch, tokens: prompt + decode })
-}
-
 async function timeModel(flags: Flags): Promise<void> {
-  const { executor, dtype, threads } = flags
+  const { executor, dtype, threads, prefill, prompt, decode, batch } = flags
   const model = await loadModel(flags.model, { device: 'cpu', executor, dtype, threads })
   try {
-    checkSizes(model, flags)
+    for (const tokens of [prefill, prompt + decode]) checkPromptLength(tokens, model.config)
+    const sizes = `--batch ${batch} --prompt ${prompt} --decode ${decode}`
+    checkRunSize(sizes, model, { sequences: batch, tokens: prompt + decode })
     const rows = measure(model, flags)
     const { tensorflowVersion, nodeVersion, threads, threadsReason } = model.runtime
     const versions = { tensorflow: tensorflowVersion, node: nodeVersion }

@@ -67,7 +67,8 @@ export function interventionsOf(flags: InterventionFlags): Interventions | undef
   if (replay !== undefined) {
     const trace = readTrace(replay)
     interventions.replace = { by: 'trace', trace }
-    interventions.topK ??= commonTopK(trace.layers) // a trace of another K is replayed with its own
+    const [K, ...others] = new Set(trace.layers.map(({ topK }) => topK))
+    if (others.length === 0) interventions.topK ??= K // a trace of another K is replayed with its own
   }
   return Object.values(interventions).some((value) => value !== undefined) ? interventions : undefined
 }
@@ -138,10 +139,6 @@ function readTrace(file: string) {
   } catch (error) {
     throw new UsageError(`--replay ${messageOf(error)}`)
   }
-}
-
-function commonTopK(layers: { topK: number }[]): number | undefined {
-  return layers.every(({ topK }) => topK === layers[0].topK) ? layers[0].topK : undefined
 }
 
 function parseDisable(text: string): NonNullable<Interventions['disable']> {

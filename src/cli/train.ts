@@ -73,7 +73,8 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   if (!flags.preset && !(flags.resume && flags.out)) throw new UsageError('train needs --preset')
   if (flags.steps !== undefined && flags.minutes !== undefined)
     throw new UsageError('train takes either --steps or --minutes')
-  const out = flags.out ?? defaultOut(flags)
+  const { size = 'full' } = flags
+  const out = flags.out ?? join('runs', size === 'full' ? flags.preset! : `${flags.preset}-${size}`)
   if (flags.resume) checkSameSettings(flags, readTrainingState(out).settings)
   else if (existsSync(checkpointDir(out)))
     throw new InputError(`${checkpointDir(out)} exists: --resume goes on with it, or choose another --out`)
@@ -98,10 +99,6 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
       training.trainer.dispose()
     }
   })
-}
-
-function defaultOut({ preset, size = 'full' }: Flags): string {
-  return join('runs', size === 'full' ? preset! : `${preset}-${size}`)
 }
 
 /** What flags set, by the names of settings. */

@@ -67,9 +67,10 @@ export function chooseDevice(
       `${source} ${request.device} cannot be used: ${cause}; without it the best device that works is taken`,
     )
   }
+  const left = request ? `not asked for (${request.source} ${device})` : `would work; ${device} is faster`
   const candidates = verdicts.map(([name, { fits, reason }]): Candidate => {
-    if (name === device) return { device: name, taken: true, reason }
-    return { device: name, taken: false, reason: fits ? notTaken(device, request) : reason }
+    const taken = name === device
+    return { device: name, taken, reason: fits && !taken ? left : reason }
   })
   return { device, reason: verdict.reason, candidates, variant: verdict.variant, gpu: verdict.gpu }
 }
@@ -199,10 +200,6 @@ function findGpu(gpus: Gpu[], entry: string): Gpu | undefined {
   if (entry.startsWith('MIG-') && gpus.length > 0)
     return { ...gpus[0], name: `${gpus[0].name} (${entry})`, memoryBytes: null }
   return undefined
-}
-
-function notTaken(taken: Device, request: DeviceRequest | null): string {
-  return request ? `not asked for (${request.source} ${taken})` : `would work; ${taken} is faster`
 }
 
 function accept(reason: string, variant: Variant | null = null, gpu: VisibleGpu | null = null): Verdict {
