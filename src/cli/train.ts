@@ -4,6 +4,7 @@ import { type Command, Option } from 'commander'
 import { startRuntime } from '../device/index.ts'
 import { memoryLimit } from '../device/memory.ts'
 import { InputError, UsageError } from '../errors.ts'
+import { readConfig } from '../load-model.ts'
 import { allOptions, flagOf, type GlobalOptions, positive, seed, wholeNumber } from '../script/arguments.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
@@ -11,7 +12,13 @@ import { checkOutputs } from '../script/outputs.ts'
 import { startProgress } from '../script/progress.ts'
 import { counted } from '../text/units.ts'
 import { deviceLine } from '../train/card-words.ts'
-import { checkpointDir, readTrainingState, resumeTraining, type Training } from '../train/checkpoint.ts'
+import {
+  checkpointDir,
+  existingDir,
+  readTrainingState,
+  resumeTraining,
+  type Training,
+} from '../train/checkpoint.ts'
 import type { StepRecord } from '../train/log.ts'
 import {
   exportModel,
@@ -24,10 +31,12 @@ import {
 import { PRESET_NAMES, type PresetName, presetOf, SIZE_NAMES, type SizeName } from '../train/presets.ts'
 import { type TrainSettings, trainSettings } from '../train/settings.ts'
 import { checkTrainingSize } from '../train/size.ts'
+import { configOf } from '../train/start.ts'
 
 interface Flags {
   preset?: PresetName
   size?: SizeName
+  from?: string
   corpus?: string[]
   steps?: number
   minutes?: number
@@ -56,6 +65,7 @@ Examples:
   $ tinymoe train --preset moe --minutes 60
   $ tinymoe train --preset moe --out runs/moe --resume
   $ tinymoe train --preset dense-active --corpus notes/ diary.txt --steps 500
+  $ tinymoe train --from runs/upcycled --out runs/upcycled-trained --steps 500
 
 Needs TensorFlow (device cuda or cpu). Ctrl-C writes a checkpoint before it ends; --resume goes on from there.
 `
@@ -63,9 +73,12 @@ Needs TensorFlow (device cuda or cpu). Ctrl-C writes a checkpoint before it ends
 export function registerTrain(program: Command): void {
   program
     .command('train')
-    .description('Trains a small model from random weights and writes it as a Hugging Face directory.')
+    .description(
+      'Trains a small model, from random weights or another model, and writes it as a Hugging Face directory.',
+    )
     .addOption(new Option('--preset <name>', 'what to train').choices(PRESET_NAMES))
     .addOption(new Option('--size <name>', 'small: half as wide (default: full)').choices(SIZE_NAMES))
+    .option('--from <model>', "begin with a model's weights and tokenizer, such as an upcycled one's")
     .option('--corpus <path...>', "own text files or directories (default: the project's generated corpus)")
     .option(
       '--steps <n>',
@@ -87,7 +100,7 @@ export function registerTrain(program: Command): void {
 }
 
 async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
-  if (!flags.preset && !(flags.resume && flags.out)) throw new UsageError('train needs --preset')
+  checkStart(flags)
   if (flags.steps !== undefined && flags.minutes !== undefined)
     throw new UsageError('train takes either --steps or --minutes')
   const out = flags.out ?? defaultOut(flags)
@@ -97,7 +110,8 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   if (out === '') throw new UsageError('--out: is empty, expected the name of a folder')
   const settings = flags.resume ? readTrainingState(out).settings : settingsOf(flags)
   const { report } = await startRuntime({ device: flags.device, debug: flags.debug, onMessage: remark })
-  checkTrainingSize(settings, memoryLimit(report))
+  const config = flags.resume ? readConfig(existingDir(out)).config : configOf(settings)
+  checkTrainingSize(config, settings, memoryLimit(report))
   checkOutputs({ flag: '--out', path: out, kind: 'folder' })
   await interruptible('a checkpoint is written after this step', async (signal) => {
     const training = flags.resume ? resumeTraining(out) : await prepare(settings, flags.minutes)
@@ -117,6 +131,14 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   })
 }
 
+function checkStart({ preset, size, from, resume, out }: Flags): void {
+  if (!preset && from === undefined && !(resume && out))
+    throw new UsageError('train needs --preset or --from')
+  if (from === undefined) return
+  if (preset || size) throw new UsageError('train takes either --from, or --preset and --size')
+  if (!out) throw new UsageError('train --from needs --out')
+}
+
 function defaultOut({ preset, size = 'full' }: Flags): string {
   return join('runs', size === 'full' ? preset! : `${preset}-${size}`)
 }
@@ -125,6 +147,7 @@ function defaultOut({ preset, size = 'full' }: Flags): string {
 const SETTINGS = {
   preset: 'preset',
   size: 'size',
+  from: 'from',
   steps: 'steps',
   seed: 'seed',
   batch: 'rows',
@@ -142,7 +165,12 @@ function givenSettings(flags: Flags): [flag: keyof Flags, name: keyof TrainSetti
 
 function settingsOf(flags: Flags): TrainSettings {
   const given = Object.fromEntries(givenSettings(flags).map(([, name, value]) => [name, value]))
-  return trainSettings({ preset: flags.preset!, steps: DEFAULT_STEPS, ...given })
+  return trainSettings({
+    preset: flags.preset ?? null,
+    from: flags.from ?? null,
+    steps: DEFAULT_STEPS,
+    ...given,
+  })
 }
 
 async function prepare(settings: TrainSettings, minutes: number | undefined): Promise<Training> {
