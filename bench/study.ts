@@ -14,7 +14,7 @@ import { checkOutputs } from '../src/script/outputs.ts'
 import { withProgress } from '../src/script/progress.ts'
 import { runScript } from '../src/script/run.ts'
 import { table } from '../src/text/columns.ts'
-import { PRESET_NAMES } from '../src/train/presets.ts'
+import { presetOf, SHIPPED_PRESETS } from '../src/train/presets.ts'
 import { checkTrainingSize } from '../src/train/size.ts'
 import { studyTables } from './quality/table.ts'
 import { cellsOf } from './report/section.ts'
@@ -61,7 +61,8 @@ async function study(given: Given<typeof FLAGS>): Promise<void> {
   const { seeds, pairSeeds, tokens, batch: rows, length, learningRate: peakLearningRate, out, jobs } = given
   const options = { seeds, pairSeeds, tokens, rows, length, peakLearningRate }
   const memory = memoryLimit({ device: 'cpu', memoryBytes: null })
-  for (const preset of PRESET_NAMES) checkTrainingSize({ preset, size: 'small', rows, length }, memory, jobs)
+  for (const preset of SHIPPED_PRESETS)
+    checkTrainingSize(presetOf({ preset, size: 'small' }).config, { rows, length }, memory, jobs)
   checkOutputs({ flag: '--out', path: out, kind: 'folder' }, { flag: '--report', path: given.report })
   const plan = planStudy(options)
   const results = new Map<string, StudyRun>()

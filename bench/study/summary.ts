@@ -1,12 +1,12 @@
 import type { Domain } from '../../src/corpus/index.ts'
 import type { ByDomain } from '../../src/eval/types.ts'
-import { PRESET_NAMES, type PresetName } from '../../src/train/presets.ts'
+import { SHIPPED_PRESETS, type ShippedPreset } from '../../src/train/presets.ts'
 import { BUDGETS, type Budget, type PlannedRun, SAME_COMPUTE, type StudyOptions } from './plan.ts'
 import { meanInterval, spreadOf } from './statistics.ts'
 import type { StudyRun } from './train.ts'
 
 /** Pairs whose difference is a question: sparse against dense, and the two ways of routing. */
-const PAIRS: [PresetName, PresetName][] = [
+const PAIRS: [ShippedPreset, ShippedPreset][] = [
   ['moe', 'dense-active'],
   ['moe', 'dense-total'],
   ['deepseek', 'dense-active'],
@@ -23,7 +23,7 @@ export type Cell = ReturnType<typeof cellOf>[number]
 export type Difference = ReturnType<typeof differenceOf>[number]
 
 export function studyReport(options: StudyOptions, plan: PlannedRun[], runs: StudyRun[]) {
-  const cells = BUDGETS.flatMap((budget) => PRESET_NAMES.flatMap((preset) => cellOf(budget, preset, runs)))
+  const cells = BUDGETS.flatMap((budget) => SHIPPED_PRESETS.flatMap((preset) => cellOf(budget, preset, runs)))
   const differences = BUDGETS.flatMap((budget) =>
     PAIRS.flatMap(([preset, than]) => differenceOf(budget, preset, than, runs)),
   )
@@ -41,14 +41,14 @@ export function studyReport(options: StudyOptions, plan: PlannedRun[], runs: Stu
   }
 }
 
-function runsOf(budget: Budget, preset: PresetName, runs: StudyRun[]): StudyRun[] {
+function runsOf(budget: Budget, preset: ShippedPreset, runs: StudyRun[]): StudyRun[] {
   return runs
     .filter((run) => run.preset === preset && run.budgets.includes(budget))
     .sort((a, b) => a.seed - b.seed)
 }
 
 /** The seeds of one preset under one budget. Empty while no run of it is done. */
-function cellOf(budget: Budget, preset: PresetName, runs: StudyRun[]) {
+function cellOf(budget: Budget, preset: ShippedPreset, runs: StudyRun[]) {
   const own = runsOf(budget, preset, runs)
   return own.slice(0, 1).map((run) => {
     const { tokens, trainingFlops, flopsPerToken, totalParameters, activeParameters } = run
@@ -65,8 +65,8 @@ function cellOf(budget: Budget, preset: PresetName, runs: StudyRun[]) {
 /** Loss of `preset` less that of `than`, over the seeds that both have: below zero, `preset` is better. */
 function differenceOf(
   budget: Budget,
-  preset: PresetName,
-  than: PresetName,
+  preset: ShippedPreset,
+  than: ShippedPreset,
   runs: StudyRun[],
   lossOf = ({ loss }: StudyRun) => loss,
 ) {
@@ -88,7 +88,7 @@ export function domainDifferences(runs: StudyRun[]): { domain: Domain; differenc
   )
 }
 
-const QUESTIONS: [Budget, PresetName, against: string][] = [
+const QUESTIONS: [Budget, ShippedPreset, against: string][] = [
   ['tokens', 'dense-active', 'a dense model with as many active parameters at equal tokens'],
   ['tokens', 'dense-total', 'a dense model with as many parameters in all at equal tokens'],
   ['compute', 'dense-total', 'the latter at equal training compute'],

@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import { startRuntime } from '../device/index.ts'
 import { memoryLimit } from '../device/memory.ts'
 import { InputError, UsageError } from '../errors.ts'
+import { readConfig } from '../load-model.ts'
 import * as read from '../script/arguments.ts'
 import { addFlags, allOptions, flagOf, flags, type Given, type GlobalOptions } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
@@ -12,7 +13,13 @@ import { checkOutputs } from '../script/outputs.ts'
 import { startProgress } from '../script/progress.ts'
 import { counted } from '../text/units.ts'
 import { deviceLine } from '../train/card-words.ts'
-import { checkpointDir, readTrainingState, resumeTraining, type Training } from '../train/checkpoint.ts'
+import {
+  checkpointDir,
+  existingDir,
+  readTrainingState,
+  resumeTraining,
+  type Training,
+} from '../train/checkpoint.ts'
 import type { StepRecord } from '../train/log.ts'
 import {
   exportModel,
@@ -25,6 +32,7 @@ import {
 import { PRESET_NAMES, presetOf, SIZE_NAMES } from '../train/presets.ts'
 import { type TrainSettings, trainSettings } from '../train/settings.ts'
 import { checkTrainingSize } from '../train/size.ts'
+import { configOf } from '../train/start.ts'
 
 const DEFAULT_STEPS = 2000
 
@@ -43,6 +51,7 @@ Examples:
   $ tinymoe train --preset moe --minutes 60
   $ tinymoe train --preset moe --out runs/moe --resume
   $ tinymoe train --preset dense-active --corpus notes/ diary.txt --steps 500
+  $ tinymoe train --from runs/upcycled --out runs/upcycled-trained --steps 500
 
 Needs TensorFlow (device cuda or cpu). Ctrl-C writes a checkpoint before it ends; --resume goes on from there.
 `
@@ -50,6 +59,7 @@ Needs TensorFlow (device cuda or cpu). Ctrl-C writes a checkpoint before it ends
 const FLAGS = flags({
   preset: ['<name>', 'what to train', PRESET_NAMES],
   size: ['<name>', 'small: half as wide (default: full)', SIZE_NAMES],
+  from: ['<model>', "begin with a model's weights and tokenizer, such as an upcycled one's"],
   corpus: ['<path...>', "own text files or directories (default: the project's generated corpus)"],
   steps: ['<n>', `steps of the whole training (default: ${DEFAULT_STEPS})`, read.wholeNumber(1, MAX_STEPS)],
   minutes: ['<m>', 'as many steps as fit in about so many minutes', read.positive(MAX_MINUTES)],
@@ -64,13 +74,15 @@ type Flags = Given<typeof FLAGS>
 
 export function registerTrain(program: Command): void {
   addFlags(program.command('train'), FLAGS)
-    .description('Trains a small model from random weights and writes it as a Hugging Face directory.')
+    .description(
+      'Trains a small model, from random weights or another model, and writes it as a Hugging Face directory.',
+    )
     .addHelpText('after', EXAMPLES)
     .action((_options: unknown, command: Command) => runTrain(allOptions<Flags>(command)))
 }
 
 async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
-  if (!flags.preset && !(flags.resume && flags.out)) throw new UsageError('train needs --preset')
+  checkStart(flags)
   if (flags.steps !== undefined && flags.minutes !== undefined)
     throw new UsageError('train takes either --steps or --minutes')
   const { size = 'full' } = flags
@@ -81,7 +93,8 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   if (out === '') throw new UsageError('--out: is empty, expected the name of a folder')
   const settings = flags.resume ? readTrainingState(out).settings : settingsOf(flags)
   const { report } = await startRuntime({ device: flags.device, debug: flags.debug, onMessage: remark })
-  checkTrainingSize(settings, memoryLimit(report))
+  const config = flags.resume ? readConfig(existingDir(out)).config : configOf(settings)
+  checkTrainingSize(config, settings, memoryLimit(report))
   checkOutputs({ flag: '--out', path: out, kind: 'folder' })
   await interruptible('a checkpoint is written after this step', async (signal) => {
     const training = flags.resume ? resumeTraining(out) : await prepare(settings, flags.minutes)
@@ -101,10 +114,19 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   })
 }
 
+function checkStart({ preset, size, from, resume, out }: Flags): void {
+  if (!preset && from === undefined && !(resume && out))
+    throw new UsageError('train needs --preset or --from')
+  if (from === undefined) return
+  if (preset || size) throw new UsageError('train takes either --from, or --preset and --size')
+  if (!out) throw new UsageError('train --from needs --out')
+}
+
 /** What flags set, by the names of settings. */
 const SETTINGS = {
   preset: 'preset',
   size: 'size',
+  from: 'from',
   steps: 'steps',
   seed: 'seed',
   batch: 'rows',
@@ -122,7 +144,12 @@ function givenSettings(flags: Flags): [flag: keyof Flags, name: keyof TrainSetti
 
 function settingsOf(flags: Flags): TrainSettings {
   const given = Object.fromEntries(givenSettings(flags).map(([, name, value]) => [name, value]))
-  return trainSettings({ preset: flags.preset!, steps: DEFAULT_STEPS, ...given })
+  return trainSettings({
+    preset: flags.preset ?? null,
+    from: flags.from ?? null,
+    steps: DEFAULT_STEPS,
+    ...given,
+  })
 }
 
 async function prepare(settings: TrainSettings, minutes: number | undefined): Promise<Training> {
