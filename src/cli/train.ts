@@ -5,6 +5,7 @@ import { startRuntime } from '../device/index.ts'
 import { memoryLimit } from '../device/memory.ts'
 import { InputError, UsageError } from '../errors.ts'
 import { readConfig } from '../load-model.ts'
+import { EXECUTORS, type Executor } from '../model/ways.ts'
 import { allOptions, flagOf, type GlobalOptions, positive, seed, wholeNumber } from '../script/arguments.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
@@ -44,6 +45,7 @@ interface Flags {
   batch?: number
   length?: number
   learningRate?: number
+  executor?: Executor
   out?: string
   resume?: boolean
 }
@@ -94,6 +96,12 @@ export function registerTrain(program: Command): void {
       '--out <dir>',
       'folder for log, checkpoint and model (default: runs/<preset>, runs/<preset>-small)',
     )
+    .addOption(
+      new Option(
+        '--executor <name>',
+        'recorded: a step as one graph (default on cpu); eager: op by op',
+      ).choices(EXECUTORS),
+    )
     .option('--resume', 'go on from the checkpoint in --out')
     .addHelpText('after', EXAMPLES)
     .action((_options: unknown, command: Command) => runTrain(allOptions<Flags>(command)))
@@ -108,8 +116,11 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   else if (existsSync(checkpointDir(out)))
     throw new InputError(`${checkpointDir(out)} exists: --resume goes on with it, or choose another --out`)
   if (out === '') throw new UsageError('--out: is empty, expected the name of a folder')
-  const settings = flags.resume ? readTrainingState(out).settings : settingsOf(flags)
+  const chosen = flags.resume ? readTrainingState(out).settings : settingsOf(flags)
   const { report } = await startRuntime({ device: flags.device, debug: flags.debug, onMessage: remark })
+  const byDefault = !flags.resume && flags.executor === undefined
+  // On a card no recorded step was tried.
+  const settings = byDefault && report.device !== 'cpu' ? { ...chosen, executor: 'eager' as const } : chosen
   const config = flags.resume ? readConfig(existingDir(out)).config : configOf(settings)
   checkTrainingSize(config, settings, memoryLimit(report))
   checkOutputs({ flag: '--out', path: out, kind: 'folder' })
@@ -153,6 +164,7 @@ const SETTINGS = {
   batch: 'rows',
   length: 'length',
   learningRate: 'peakLearningRate',
+  executor: 'executor',
   corpus: 'corpus',
 } as const
 
