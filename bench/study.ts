@@ -7,6 +7,7 @@ import { MAX_THREADS } from '../src/device/threads.ts'
 import { writeAtomically } from '../src/files.ts'
 import { packageRoot } from '../src/package.ts'
 import { positive, wholeNumber } from '../src/script/arguments.ts'
+import { addFlags, flags, type Given } from '../src/script/flags.ts'
 import { interruptible } from '../src/script/interrupt.ts'
 import { remark, write } from '../src/script/output.ts'
 import { checkOutputs } from '../src/script/outputs.ts'
@@ -27,57 +28,49 @@ import { readResult, type StudyRun } from './study/train.ts'
  * seeds, at equal tokens and at equal training compute, and writes bench/results/study.json. Run again, it goes on.
  */
 
-interface Flags {
-  seeds: number
-  pairSeeds?: number
-  tokens: number
-  jobs: number
-  batch: number
-  length: number
-  learningRate: number
-  out: string
-  report: string
-}
-
 /** A training each, or seven: years of them. */
-const MAX_SEEDS = 1000
+const upToSeeds = wholeNumber(1, 1000)
 
-const program = new Command('tsx bench/study.ts')
-  .description('Trains the small presets with several seeds, at equal tokens and at equal training compute.')
-  .option('--seeds <n>', 'seeds 1 to n', wholeNumber(1, MAX_SEEDS), 3)
-  .option(
-    '--pair-seeds <n>',
-    'of moe and dense-active, where these shall have more',
-    wholeNumber(1, MAX_SEEDS),
-  )
-  .option('--tokens <n>', 'of each training at equal tokens', wholeNumber(1, 1e12), 2_000_000)
-  .option(
-    '--jobs <n>',
+const FLAGS = flags({
+  seeds: ['<n>', 'seeds 1 to n', upToSeeds, 3],
+  pairSeeds: ['<n>', 'of moe and dense-active, where these shall have more', upToSeeds],
+  tokens: ['<n>', 'of each training at equal tokens', wholeNumber(1, 1e12), 2_000_000],
+  jobs: [
+    '<n>',
     'processes at a time, each with one thread',
     wholeNumber(1, MAX_THREADS),
     availableParallelism(),
-  )
-  .option('--batch <n>', 'sequences of a step', wholeNumber(1, 1e9), 8)
-  .option('--length <n>', 'tokens of a sequence', wholeNumber(2, 1e9), 288)
-  .option('--learning-rate <x>', 'the highest one', positive(1000), 0.004)
-  .option('--out <dir>', 'folder for the trainings', join('runs', 'study'))
-  .option('--report <file>', 'where the results go', join(packageRoot(), 'bench', 'results', 'study.json'))
+  ],
+  batch: ['<n>', 'sequences of a step', wholeNumber(1, 1e9), 8],
+  length: ['<n>', 'tokens of a sequence', wholeNumber(2, 1e9), 288],
+  learningRate: ['<x>', 'the highest one', positive(1000), 0.004],
+  out: ['<dir>', 'folder for the trainings', undefined, join('runs', 'study')],
+  report: [
+    '<file>',
+    'where the results go',
+    undefined,
+    join(packageRoot(), 'bench', 'results', 'study.json'),
+  ],
+})
+
+const program = addFlags(new Command('tsx bench/study.ts'), FLAGS)
+  .description('Trains the small presets with several seeds, at equal tokens and at equal training compute.')
   .action(study)
 
-async function study(flags: Flags): Promise<void> {
-  const { seeds, pairSeeds, tokens, batch: rows, length, learningRate: peakLearningRate, out, jobs } = flags
+async function study(given: Given<typeof FLAGS>): Promise<void> {
+  const { seeds, pairSeeds, tokens, batch: rows, length, learningRate: peakLearningRate, out, jobs } = given
   const options = { seeds, pairSeeds, tokens, rows, length, peakLearningRate }
   const memory = memoryLimit({ device: 'cpu', memoryBytes: null })
   for (const preset of SHIPPED_PRESETS)
     checkTrainingSize(presetOf({ preset, size: 'small' }).config, { rows, length }, memory, jobs)
-  checkOutputs({ flag: '--out', path: out, kind: 'folder' }, { flag: '--report', path: flags.report })
+  checkOutputs({ flag: '--out', path: out, kind: 'folder' }, { flag: '--report', path: given.report })
   const plan = planStudy(options)
   const results = new Map<string, StudyRun>()
   const keep = (result: StudyRun) => {
     results.set(result.id, result)
     const done = plan.flatMap(({ id }) => results.get(id) ?? [])
     const report = studyReport(options, plan, done)
-    writeAtomically(flags.report, `${JSON.stringify(report, null, 1)}\n`)
+    writeAtomically(given.report, `${JSON.stringify(report, null, 1)}\n`)
     return report
   }
   let report = studyReport(options, plan, [])
@@ -103,7 +96,7 @@ async function study(flags: Flags): Promise<void> {
       }),
     ),
   )
-  await write(printed(report, flags.report))
+  await write(printed(report, given.report))
 }
 
 function printed(report: StudyReport, file: string): string {

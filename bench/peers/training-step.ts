@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import { saveCheckpoint } from '../../src/checkpoint/save.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { MAX_THREADS } from '../../src/device/threads.ts'
@@ -16,6 +16,7 @@ import { TinymoeError } from '../../src/errors.ts'
 import { MoeModel } from '../../src/model/transformer.ts'
 import { summarize } from '../../src/samples.ts'
 import { wholeNumber } from '../../src/script/arguments.ts'
+import { addFlags, flags, type Given } from '../../src/script/flags.ts'
 import { remark, write } from '../../src/script/output.ts'
 import { runScript } from '../../src/script/run.ts'
 import { table } from '../../src/text/columns.ts'
@@ -25,13 +26,7 @@ import { tokenizerOf } from '../../src/train/checkpoint.ts'
 import { EagerSteps } from '../../src/train/eager-steps.ts'
 import { initWeights } from '../../src/train/initialize.ts'
 import { storedValues, trainable } from '../../src/train/parameters.ts'
-import {
-  PRESET_NAMES,
-  type PresetName,
-  presetOf,
-  SIZE_NAMES,
-  type SizeName,
-} from '../../src/train/presets.ts'
+import { PRESET_NAMES, presetOf, SIZE_NAMES } from '../../src/train/presets.ts'
 import { RecordedSteps } from '../../src/train/recorded-steps.ts'
 import { type TrainSettings, trainSettings } from '../../src/train/settings.ts'
 import type { Trained } from '../../src/train/steps.ts'
@@ -39,18 +34,20 @@ import { generatedTexts } from '../../src/train/texts.ts'
 import { trainTokenizer } from '../../src/train/tokenizer.ts'
 import { loadAverage } from '../conditions.ts'
 
-interface Flags {
-  preset: PresetName
-  size: SizeName
-  batch: number
-  length: number
-  steps: number
-  threads: number
-  python: string
-}
+const FLAGS = flags({
+  preset: ['<name>', 'what is trained', PRESET_NAMES, 'moe'],
+  size: ['<name>', 'small: half as wide', SIZE_NAMES, 'full'],
+  batch: ['<n>', 'sequences of a step', wholeNumber(1, 4096), 16],
+  length: ['<n>', 'tokens of a sequence', wholeNumber(2, 1024), 256],
+  steps: ['<n>', 'of each; the first does not count', wholeNumber(2, 1000), 12],
+  threads: ['<n>', 'threads of all', wholeNumber(1, MAX_THREADS), cpus().length],
+  python: ['<path>', 'one with torch and transformers', undefined, process.env.PYTHON || 'python3'],
+})
 
 interface Step {
   ms: number
+  /** Of all threads. */
+  cpuMs: number
   loss: number
   gradientNorm: number
 }
@@ -64,8 +61,8 @@ interface Side {
 
 const RATE = 1e-3
 
-async function compare(flags: Flags): Promise<void> {
-  const { preset, size, batch: rows, length, steps, threads, python } = flags
+async function compare(given: Given<typeof FLAGS>): Promise<void> {
+  const { preset, size, batch: rows, length, steps, threads, python } = given
   await startRuntime({ device: 'cpu', threads })
   const chosen = { preset, size, rows, length, steps, lossWeights: { balance: 0, z: 0 }, biasRate: null }
   const settings = trainSettings(chosen)
@@ -73,8 +70,8 @@ async function compare(flags: Flags): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'tinymoe-training-'))
   const sides: Side[] = []
   try {
-    const given = { batches, clipNorm: settings.clipNorm, adamw: { ...settings.adamw, rate: RATE } }
-    writeFileSync(join(dir, 'batches.json'), JSON.stringify(given))
+    const told = { batches, clipNorm: settings.clipNorm, adamw: { ...settings.adamw, rate: RATE } }
+    writeFileSync(join(dir, 'batches.json'), JSON.stringify(told))
     sides.push(
       ourSide('tinymoe recorded', new RecordedSteps(writtenTo(dir, settings)), batches),
       ourSide('tinymoe eager', new EagerSteps(writtenTo(dir, settings)), batches),
@@ -126,9 +123,10 @@ function ourSide(name: string, steps: RecordedSteps | EagerSteps, batches: numbe
   return {
     name,
     async step(t) {
-      const start = performance.now()
+      const [start, before] = [performance.now(), process.cpuUsage()]
       const { loss, gradientNorm } = steps.step(batches[t - 1], t, RATE)
-      return { ms: performance.now() - start, loss, gradientNorm }
+      const { user, system } = process.cpuUsage(before)
+      return { ms: performance.now() - start, cpuMs: (user + system) / 1000, loss, gradientNorm }
     },
     end: () => steps.dispose(),
   }
@@ -166,28 +164,31 @@ function summary(taken: Map<string, Step[]>, tokens: number): string {
   const [[, ours]] = taken
   const cells = [...taken].map(([name, steps]) => {
     const { medianMs, p10Ms, p90Ms } = summarize(steps.slice(1).map(({ ms }) => ms))
+    const cpu = summarize(steps.slice(1).map(({ cpuMs }) => cpuMs)).medianMs
     const apart = Math.max(...steps.map(({ loss }, i) => Math.abs(loss - ours[i].loss)))
     return [
       name,
       ...[medianMs, p10Ms, p90Ms].map((ms) => ms.toFixed(0)),
-      ((1000 * tokens) / medianMs).toFixed(0),
+      ...[medianMs, cpu].map((ms) => ((1000 * tokens) / ms).toFixed(0)),
       steps[0].gradientNorm.toFixed(6),
       apart.toExponential(1),
     ]
   })
-  const header = ['', 'median ms', 'p10', 'p90', 'tokens/s', 'first gradient norm', 'losses apart']
+  const header = [
+    '',
+    'median ms',
+    'p10',
+    'p90',
+    'tokens/s',
+    'a second of CPU',
+    'first gradient norm',
+    'losses apart',
+  ]
   return table([header, ...cells], [0])
 }
 
-const program = new Command('tsx bench/peers/training-step.ts')
+const program = addFlags(new Command('tsx bench/peers/training-step.ts'), FLAGS)
   .description('Training steps of tinymoe and of PyTorch, in turns, on the processor.')
-  .addOption(new Option('--preset <name>', 'what is trained').choices(PRESET_NAMES).default('moe'))
-  .addOption(new Option('--size <name>', 'small: half as wide').choices(SIZE_NAMES).default('full'))
-  .option('--batch <n>', 'sequences of a step', wholeNumber(1, 4096), 16)
-  .option('--length <n>', 'tokens of a sequence', wholeNumber(2, 1024), 256)
-  .option('--steps <n>', 'of each; the first does not count', wholeNumber(2, 1000), 12)
-  .option('--threads <n>', 'threads of all', wholeNumber(1, MAX_THREADS), cpus().length)
-  .option('--python <path>', 'one with torch and transformers', process.env.PYTHON || 'python3')
   .action(compare)
 
 await runScript(program)

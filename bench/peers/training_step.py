@@ -1,7 +1,7 @@
 """Trains a checkpoint with PyTorch and the transformers library, a step for each line that it reads: the twin of training-step.ts.
 
 A step is cross-entropy, gradients, clipping and AdamW, in float32 on the processor. The first line printed says what runs, every
-other one has the step's milliseconds, its loss, and the norm of all its gradients before clipping, as JSON.
+other one has the step's milliseconds, those of all threads, its loss, and the norm of all its gradients before clipping, as JSON.
 """
 
 import argparse
@@ -48,15 +48,15 @@ def main():
     print(json.dumps({"versions": versions}), flush=True)
     for step, _ in enumerate(sys.stdin):
         rows = torch.tensor(given["batches"][step])
-        start = time.perf_counter()
+        start, before = time.perf_counter(), time.process_time()
         logits = forward(input_ids=rows[:, :-1], use_cache=False).logits
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
         optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), given["clipNorm"])
         optimizer.step()
-        ms = (time.perf_counter() - start) * 1000
-        print(json.dumps({"ms": ms, "loss": loss.item(), "gradientNorm": norm.item()}), flush=True)
+        spent = {"ms": (time.perf_counter() - start) * 1000, "cpuMs": (time.process_time() - before) * 1000}
+        print(json.dumps({**spent, "loss": loss.item(), "gradientNorm": norm.item()}), flush=True)
 
 
 main()

@@ -1,6 +1,6 @@
 import type { EvalReport } from '../../src/eval/types.ts'
-import { markdownTable } from '../report/markdown.ts'
-import { type Column, tableOf } from '../report/section.ts'
+import { markdownTable } from '../../src/text/columns.ts'
+import { type Column, cellsOf, tableOf } from '../report/section.ts'
 import { type Difference, domainDifferences, type StudyReport, signed } from '../study/summary.ts'
 import type { Quality } from './read.ts'
 
@@ -33,7 +33,7 @@ function shippedSection(shipped: Quality['shipped']): string[] {
   return [
     '## The shipped models',
     `One training each, so how much is chance is not known. Split ${split}, ${samples} documents of a domain, seed ${seed}; matrix FLOPs of a forward at ${first.cost.flopContext} keys; sums with the working written out, pairs that no training text has.`,
-    markdownTable(table),
+    markdownTable(cellsOf(table)),
   ]
 }
 
@@ -80,11 +80,11 @@ function studySection(study: StudyReport): string[] {
     '## Seeds',
     `${conclusion}${state}`,
     `The presets at half the width, ${rows} x ${length} tokens a step, peak learning rate ${peakLearningRate} for all. ${method}`,
-    markdownTable(losses),
+    markdownTable(cellsOf(losses)),
     'Differences, seed by seed (below zero: the first has the lower loss):',
-    markdownTable(pairs),
+    markdownTable(cellsOf(pairs)),
     'Domain by domain, at equal tokens:',
-    markdownTable(tableOf(domains, [['domain', ({ domain }) => domain], ...DIFFERENCE_COLUMNS])),
+    markdownTable(cellsOf(tableOf(domains, [['domain', ({ domain }) => domain], ...DIFFERENCE_COLUMNS]))),
   ]
 }
 

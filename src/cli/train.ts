@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { startRuntime } from '../device/index.ts'
 import { memoryLimit } from '../device/memory.ts'
 import { InputError, UsageError } from '../errors.ts'
 import { readConfig } from '../load-model.ts'
-import { EXECUTORS, type Executor } from '../model/ways.ts'
-import { allOptions, flagOf, type GlobalOptions, positive, seed, wholeNumber } from '../script/arguments.ts'
+import { EXECUTORS } from '../model/ways.ts'
+import * as read from '../script/arguments.ts'
+import { addFlags, allOptions, flagOf, flags, type Given, type GlobalOptions } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
@@ -29,26 +30,10 @@ import {
   startTraining,
   type TrainHooks,
 } from '../train/loop.ts'
-import { PRESET_NAMES, type PresetName, presetOf, SIZE_NAMES, type SizeName } from '../train/presets.ts'
+import { PRESET_NAMES, presetOf, SIZE_NAMES } from '../train/presets.ts'
 import { type TrainSettings, trainSettings } from '../train/settings.ts'
 import { checkTrainingSize } from '../train/size.ts'
 import { configOf } from '../train/start.ts'
-
-interface Flags {
-  preset?: PresetName
-  size?: SizeName
-  from?: string
-  corpus?: string[]
-  steps?: number
-  minutes?: number
-  seed?: number
-  batch?: number
-  length?: number
-  learningRate?: number
-  executor?: Executor
-  out?: string
-  resume?: boolean
-}
 
 const DEFAULT_STEPS = 2000
 
@@ -72,37 +57,28 @@ Examples:
 Needs TensorFlow (device cuda or cpu). Ctrl-C writes a checkpoint before it ends; --resume goes on from there.
 `
 
+const FLAGS = flags({
+  preset: ['<name>', 'what to train', PRESET_NAMES],
+  size: ['<name>', 'small: half as wide (default: full)', SIZE_NAMES],
+  from: ['<model>', "begin with a model's weights and tokenizer, such as an upcycled one's"],
+  corpus: ['<path...>', "own text files or directories (default: the project's generated corpus)"],
+  steps: ['<n>', `steps of the whole training (default: ${DEFAULT_STEPS})`, read.wholeNumber(1, MAX_STEPS)],
+  minutes: ['<m>', 'as many steps as fit in about so many minutes', read.positive(MAX_MINUTES)],
+  seed: ['<n>', 'of the first weights and the order of texts (default: 1)', read.seed],
+  batch: ['<n>', 'sequences of a step (default: 16)', read.wholeNumber(1, MAX_ROWS)],
+  length: ['<n>', 'tokens of a sequence (default: 256)', read.wholeNumber(2, MAX_LENGTH)],
+  learningRate: ['<x>', 'the highest one (default: 0.002)', read.positive(MAX_LEARNING_RATE)],
+  executor: ['<name>', 'recorded: a step as one graph (default on cpu); eager: op by op', EXECUTORS],
+  out: ['<dir>', 'folder for log, checkpoint and model (default: runs/<preset>, runs/<preset>-small)'],
+  resume: ['', 'go on from the checkpoint in --out'],
+})
+type Flags = Given<typeof FLAGS>
+
 export function registerTrain(program: Command): void {
-  program
-    .command('train')
+  addFlags(program.command('train'), FLAGS)
     .description(
       'Trains a small model, from random weights or another model, and writes it as a Hugging Face directory.',
     )
-    .addOption(new Option('--preset <name>', 'what to train').choices(PRESET_NAMES))
-    .addOption(new Option('--size <name>', 'small: half as wide (default: full)').choices(SIZE_NAMES))
-    .option('--from <model>', "begin with a model's weights and tokenizer, such as an upcycled one's")
-    .option('--corpus <path...>', "own text files or directories (default: the project's generated corpus)")
-    .option(
-      '--steps <n>',
-      `steps of the whole training (default: ${DEFAULT_STEPS})`,
-      wholeNumber(1, MAX_STEPS),
-    )
-    .option('--minutes <m>', 'as many steps as fit in about so many minutes', positive(MAX_MINUTES))
-    .option('--seed <n>', 'of the first weights and the order of texts (default: 1)', seed)
-    .option('--batch <n>', 'sequences of a step (default: 16)', wholeNumber(1, MAX_ROWS))
-    .option('--length <n>', 'tokens of a sequence (default: 256)', wholeNumber(2, MAX_LENGTH))
-    .option('--learning-rate <x>', 'the highest one (default: 0.002)', positive(MAX_LEARNING_RATE))
-    .option(
-      '--out <dir>',
-      'folder for log, checkpoint and model (default: runs/<preset>, runs/<preset>-small)',
-    )
-    .addOption(
-      new Option(
-        '--executor <name>',
-        'recorded: a step as one graph (default on cpu); eager: op by op',
-      ).choices(EXECUTORS),
-    )
-    .option('--resume', 'go on from the checkpoint in --out')
     .addHelpText('after', EXAMPLES)
     .action((_options: unknown, command: Command) => runTrain(allOptions<Flags>(command)))
 }
@@ -111,7 +87,8 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   checkStart(flags)
   if (flags.steps !== undefined && flags.minutes !== undefined)
     throw new UsageError('train takes either --steps or --minutes')
-  const out = flags.out ?? defaultOut(flags)
+  const { size = 'full' } = flags
+  const out = flags.out ?? join('runs', size === 'full' ? flags.preset! : `${flags.preset}-${size}`)
   if (flags.resume) checkSameSettings(flags, readTrainingState(out).settings)
   else if (existsSync(checkpointDir(out)))
     throw new InputError(`${checkpointDir(out)} exists: --resume goes on with it, or choose another --out`)
@@ -148,10 +125,6 @@ function checkStart({ preset, size, from, resume, out }: Flags): void {
   if (from === undefined) return
   if (preset || size) throw new UsageError('train takes either --from, or --preset and --size')
   if (!out) throw new UsageError('train --from needs --out')
-}
-
-function defaultOut({ preset, size = 'full' }: Flags): string {
-  return join('runs', size === 'full' ? preset! : `${preset}-${size}`)
 }
 
 /** What flags set, by the names of settings. */

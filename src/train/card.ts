@@ -2,9 +2,10 @@ import { countParameters } from '../cost/index.ts'
 import type { EvalReport } from '../eval/types.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { mean } from '../sums.ts'
+import { markdownTable } from '../text/columns.ts'
 import { thousands } from '../text/units.ts'
 import { evaluationSection } from './card-evaluation.ts'
-import { duration, markdownTable, percent } from './card-words.ts'
+import { duration, percent } from './card-words.ts'
 import { isStep, isValidation, LAST_STEPS, type LogRecord, meanShares, type StepRecord } from './log.ts'
 import { type TrainSettings, USUAL } from './settings.ts'
 import { summaryOf, titleOf } from './start.ts'
@@ -98,7 +99,7 @@ function lossTable(log: LogRecord[]): string {
     for (const [domain, loss] of Object.entries(validation.byDomain))
       lines.push([`- ${domain}`, loss.toFixed(3)])
   }
-  return markdownTable(['', 'loss (nats a token)'], lines)
+  return `${markdownTable([['', 'loss (nats a token)'], ...lines])}\n`
 }
 
 function loadLines(steps: StepRecord[]): string {
@@ -110,5 +111,6 @@ function loadLines(steps: StepRecord[]): string {
   return `
 Shares of the assignments, mean of the last ${Math.min(steps.length, LAST_STEPS)} steps:
 
-${markdownTable(['mixture layer', 'least used expert', 'most used', 'even'], rows)}`
+${markdownTable([['mixture layer', 'least used expert', 'most used', 'even'], ...rows])}
+`
 }
