@@ -66,13 +66,14 @@ as many threads gives the same model.
 
 /** The command that repeats the training; what the settings would be anyway is left out. */
 export function trainCommand(settings: TrainSettings): string {
-  const { preset, size, from, steps, seed, corpus, rows, length, peakLearningRate } = settings
+  const { preset, size, from, executor, steps, seed, corpus, rows, length, peakLearningRate } = settings
   const flags = [
     `${preset ? `--preset ${preset}` : `--from ${from}`}${size === USUAL.size ? '' : ` --size ${size}`} --steps ${steps} --seed ${seed}`,
     corpus.length > 0 ? `--corpus ${corpus.join(' ')}` : '',
     rows === USUAL.rows ? '' : `--batch ${rows}`,
     length === USUAL.length ? '' : `--length ${length}`,
     peakLearningRate === USUAL.peakLearningRate ? '' : `--learning-rate ${peakLearningRate}`,
+    executor === USUAL.executor ? '' : `--executor ${executor}`,
   ]
   return `npm run train -- ${flags.filter(Boolean).join(' ')}`
 }

@@ -83,7 +83,7 @@ export function readTrainingState(out: string): TrainingState {
   const { step, settings, devices = [] } = (readJson(file, CheckpointError) ?? {}) as Partial<TrainingState>
   if (!Number.isInteger(step) || !isJsonObject(settings))
     throw new CheckpointError(`${file}: has no "step" with "settings", expected a training's state`)
-  const older = { size: 'full', from: null } as const // what there was before there was a choice
+  const older = { size: 'full', from: null, executor: 'eager' } as const // what there was before there was a choice
   return { step: step as number, settings: { ...older, ...settings }, devices }
 }
 

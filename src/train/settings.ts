@@ -1,10 +1,13 @@
 import { mixturesOf } from '../model/config.ts'
+import type { Executor } from '../model/ways.ts'
 import type { AdamWSettings } from './adamw.ts'
 import type { LossWeights } from './gradients.ts'
 import { configOf, type Start } from './start.ts'
 
 /** All that decides a training: the same settings give the same losses. Stored with every checkpoint. */
 export interface TrainSettings extends Start {
+  /** Steps as one graph, or op by op; their last bits differ. */
+  executor: Executor
   /** Of the weights at the start and of the order of the texts. */
   seed: number
   /** Files or directories of texts; none: the project's own corpus. */
@@ -40,6 +43,7 @@ export const USUAL = {
   preset: null,
   size: 'full',
   from: null,
+  executor: 'recorded',
   seed: 1,
   corpus: [],
   rows: 16,
