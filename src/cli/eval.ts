@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { DOMAINS, type Domain } from '../corpus/index.ts'
+import { ALL_DOMAINS, DOMAINS, type Domain } from '../corpus/index.ts'
 import { EVAL_SPLITS } from '../eval/domains.ts'
 import { EVAL_DEFAULTS, type EvalOptions, evaluate } from '../eval/run.ts'
 import type { LoadOptions } from '../load-model.ts'
@@ -7,6 +7,7 @@ import {
   allOptions,
   dispatchOption,
   executorOption,
+  factsSize,
   type GlobalOptions,
   MODEL_ARGUMENT,
   seed,
@@ -33,6 +34,7 @@ everything is measured.
 Examples:
   $ tinymoe eval runs/moe/model
   $ tinymoe eval runs/moe/model --experts --out eval.json
+  $ tinymoe eval runs/moe-facts/model --facts 6000 --experts
   $ tinymoe eval runs/moe/checkpoint --split validation --samples 20 --domains arithmetic,dates --json
 `
 
@@ -50,6 +52,11 @@ export function registerEval(program: Command): void {
     )
     .option('--seed <n>', 'of the texts: one seed, the same texts', seed, EVAL_DEFAULTS.seed)
     .option('--domains <list>', `such as story,code (default: ${DOMAINS.join(',')})`, domainList)
+    .option(
+      '--facts <n>',
+      'also what it recalls of the facts of so many entities, as it was trained on',
+      factsSize,
+    )
     .option('--experts', 'also what the experts specialise in, and what is lost without each')
     .option('--out <file>', 'write the JSON here')
     .addOption(dispatchOption())
@@ -60,8 +67,8 @@ export function registerEval(program: Command): void {
 
 function domainList(text: string): Domain[] {
   const names = text.split(',').map((name) => name.trim())
-  if (!names.every((name): name is Domain => (DOMAINS as readonly string[]).includes(name))) {
-    throw new InvalidArgumentError(`Expected names from ${DOMAINS.join(', ')}, separated by commas.`)
+  if (!names.every((name): name is Domain => (ALL_DOMAINS as readonly string[]).includes(name))) {
+    throw new InvalidArgumentError(`Expected names from ${ALL_DOMAINS.join(', ')}, separated by commas.`)
   }
   return names
 }

@@ -1,10 +1,20 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Command, Option } from 'commander'
+import type { FactsSize } from '../corpus/facts/world.ts'
 import { startRuntime } from '../device/index.ts'
 import { memoryLimit } from '../device/memory.ts'
 import { InputError, UsageError } from '../errors.ts'
-import { allOptions, flagOf, type GlobalOptions, positive, seed, wholeNumber } from '../script/arguments.ts'
+import {
+  allOptions,
+  factsSize,
+  flagOf,
+  type GlobalOptions,
+  positive,
+  seed,
+  share,
+  wholeNumber,
+} from '../script/arguments.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
@@ -12,6 +22,7 @@ import { startProgress } from '../script/progress.ts'
 import { counted } from '../text/units.ts'
 import { deviceLine } from '../train/card-words.ts'
 import { checkpointDir, readTrainingState, resumeTraining, type Training } from '../train/checkpoint.ts'
+import { exposureSteps, FACTS, type FactsSettings, factsText } from '../train/facts.ts'
 import type { StepRecord } from '../train/log.ts'
 import {
   exportModel,
@@ -22,13 +33,16 @@ import {
   type TrainHooks,
 } from '../train/loop.ts'
 import { PRESET_NAMES, type PresetName, presetOf, SIZE_NAMES, type SizeName } from '../train/presets.ts'
-import { type TrainSettings, trainSettings } from '../train/settings.ts'
+import { type TrainSettings, trainSettings, warmupSteps } from '../train/settings.ts'
 import { checkTrainingSize } from '../train/size.ts'
 
 interface Flags {
   preset?: PresetName
   size?: SizeName
   corpus?: string[]
+  facts?: FactsSize | true
+  factsShare?: number
+  exposures?: number
   steps?: number
   minutes?: number
   seed?: number
@@ -68,6 +82,17 @@ export function registerTrain(program: Command): void {
     .addOption(new Option('--size <name>', 'small: half as wide (default: full)').choices(SIZE_NAMES))
     .option('--corpus <path...>', "own text files or directories (default: the project's generated corpus)")
     .option(
+      '--facts [n]',
+      `also facts of so many entities (default: ${FACTS.entities}), in steps by --exposures`,
+      factsSize,
+    )
+    .option('--facts-share <x>', `of the tokens (default: ${FACTS.share})`, share)
+    .option(
+      '--exposures <n>',
+      `times that each fact is read (default: ${FACTS.exposures})`,
+      wholeNumber(1, MAX_STEPS),
+    )
+    .option(
       '--steps <n>',
       `steps of the whole training (default: ${DEFAULT_STEPS})`,
       wholeNumber(1, MAX_STEPS),
@@ -79,7 +104,7 @@ export function registerTrain(program: Command): void {
     .option('--learning-rate <x>', 'the highest one (default: 0.002)', positive(MAX_LEARNING_RATE))
     .option(
       '--out <dir>',
-      'folder for log, checkpoint and model (default: runs/<preset>, runs/<preset>-small)',
+      'folder for log, checkpoint and model (default: runs/<preset>, with -small and -facts)',
     )
     .option('--resume', 'go on from the checkpoint in --out')
     .addHelpText('after', EXAMPLES)
@@ -88,8 +113,7 @@ export function registerTrain(program: Command): void {
 
 async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   if (!flags.preset && !(flags.resume && flags.out)) throw new UsageError('train needs --preset')
-  if (flags.steps !== undefined && flags.minutes !== undefined)
-    throw new UsageError('train takes either --steps or --minutes')
+  checkLength(flags)
   const out = flags.out ?? defaultOut(flags)
   if (flags.resume) checkSameSettings(flags, readTrainingState(out).settings)
   else if (existsSync(checkpointDir(out)))
@@ -117,8 +141,18 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   })
 }
 
-function defaultOut({ preset, size = 'full' }: Flags): string {
-  return join('runs', size === 'full' ? preset! : `${preset}-${size}`)
+/** One of them says how long a training is; facts are of the project's own corpus. */
+function checkLength({ steps, minutes, exposures, facts, factsShare, corpus }: Flags): void {
+  const given = Object.entries({ steps, minutes, exposures }).filter(([, value]) => value !== undefined)
+  if (given.length > 1)
+    throw new UsageError(`train takes one of ${given.map(([name]) => flagOf(name)).join(' and ')}`)
+  if (facts && corpus) throw new UsageError('train takes either --corpus or --facts')
+  if (!facts && (exposures ?? factsShare) !== undefined)
+    throw new UsageError('--exposures and --facts-share belong to --facts')
+}
+
+function defaultOut({ preset, size = 'full', facts }: Flags): string {
+  return join('runs', [preset, ...(size === 'full' ? [] : [size]), ...(facts ? ['facts'] : [])].join('-'))
 }
 
 /** What flags set, by the names of settings. */
@@ -142,7 +176,22 @@ function givenSettings(flags: Flags): [flag: keyof Flags, name: keyof TrainSetti
 
 function settingsOf(flags: Flags): TrainSettings {
   const given = Object.fromEntries(givenSettings(flags).map(([, name, value]) => [name, value]))
-  return trainSettings({ preset: flags.preset!, steps: DEFAULT_STEPS, ...given })
+  const settings = trainSettings({
+    preset: flags.preset!,
+    steps: DEFAULT_STEPS,
+    ...given,
+    facts: factsOf(flags),
+  })
+  const { facts } = settings
+  if (!facts || flags.steps !== undefined || flags.minutes !== undefined) return settings
+  const steps = exposureSteps(facts, flags.exposures ?? FACTS.exposures, settings)
+  return { ...settings, steps, warmup: warmupSteps(steps) }
+}
+
+function factsOf({ facts, factsShare }: Flags): FactsSettings | null {
+  if (!facts) return null
+  const { entities, phrasings, share } = FACTS
+  return { ...(facts === true ? { entities, phrasings } : facts), share: factsShare ?? share }
 }
 
 async function prepare(settings: TrainSettings, minutes: number | undefined): Promise<Training> {
@@ -156,8 +205,8 @@ async function prepare(settings: TrainSettings, minutes: number | undefined): Pr
 
 /** A training that goes on keeps its settings: a flag that says otherwise is an error, not ignored. */
 function checkSameSettings(flags: Flags, stored: TrainSettings): void {
-  if (flags.minutes !== undefined)
-    throw new UsageError('--resume keeps the number of steps; leave out --minutes')
+  if ((flags.minutes ?? flags.exposures) !== undefined)
+    throw new UsageError('--resume keeps the number of steps; leave out --minutes and --exposures')
   for (const [flag, name, given] of givenSettings(flags)) {
     const [asked, kept] = [given, stored[name]].map((value) => [value].flat().join(' '))
     if (asked !== kept)
@@ -165,6 +214,11 @@ function checkSameSettings(flags: Flags, stored: TrainSettings): void {
         `${flagOf(flag)} is ${asked}, but the training to resume was started with ${kept || 'none'}`,
       )
   }
+  const [asked, kept] = [factsOf(flags), stored.facts].map(
+    (facts) => facts && `${factsText(facts)}, a share of ${facts.share},`,
+  )
+  if (asked && asked !== kept)
+    throw new InputError(`--facts is ${asked} but the training to resume was started with ${kept ?? 'none'}`)
 }
 
 function summary(out: string, { trainer }: Training, finished: boolean) {

@@ -63,7 +63,8 @@ function differences(
   return result
 }
 
-function canDisable(router: RouterConfig, layer: number): boolean {
+/** Whether an expert of the layer can be spared: enough are left to choose from. */
+export function canDisable(router: RouterConfig, layer: number): boolean {
   try {
     interventionFor({ disable: [{ expert: 0, layer }] }, router, layer)
     return true

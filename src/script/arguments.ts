@@ -1,5 +1,12 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { DTYPES } from '../backend/dtypes.ts'
+import {
+  checkFactsSize,
+  type FactsSize,
+  MAX_ENTITIES,
+  MAX_PHRASINGS,
+  MIN_PHRASINGS,
+} from '../corpus/facts/world.ts'
 import type { Device } from '../device/types.ts'
 import { DISPATCHES, type DispatchName, EXECUTORS } from '../model/ways.ts'
 import { numberOf } from '../text/number.ts'
@@ -49,6 +56,9 @@ export function positive(max: number, what = 'a number'): (text: string) => numb
   return decimal(`${what} above 0 and up to ${max}`, (value) => value > 0 && value <= max)
 }
 
+/** A part of a whole, which leaves some of it. */
+export const share = decimal('a number between 0 and 1', (value) => value > 0 && value < 1)
+
 /** Any number that is exact: a seed costs nothing. */
 export const seed = wholeNumber(0, Number.MAX_SAFE_INTEGER)
 
@@ -84,6 +94,21 @@ export function tokenIds(text: string): number[] {
 /** For an option that may be given several times: all its values, in order. */
 export function repeated<T>(parse: (text: string) => T): (text: string, previous?: T[]) => T[] {
   return (text, previous = []) => [...previous, parse(text)]
+}
+
+/** How many facts a corpus has: `6000`, or `6000x4` with other than all phrasings. */
+export function factsSize(text: string): FactsSize {
+  const [entities, phrasings = MAX_PHRASINGS, ...rest] = text
+    .split('x')
+    .map((part) => numberOf(part) ?? Number.NaN)
+  const size = { entities, phrasings }
+  try {
+    checkFactsSize(size)
+    if (rest.length === 0) return size
+  } catch {}
+  throw new InvalidArgumentError(
+    `Expected entities from 1 to ${MAX_ENTITIES}, such as 6000, or with phrasings from ${MIN_PHRASINGS} to ${MAX_PHRASINGS}, such as 6000x4.`,
+  )
 }
 
 /** `--dispatch`, the same for every command that runs a model. */

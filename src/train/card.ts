@@ -4,6 +4,7 @@ import { mean } from '../sums.ts'
 import { thousands } from '../text/units.ts'
 import { evaluationSection } from './card-evaluation.ts'
 import { duration, markdownTable, percent } from './card-words.ts'
+import { factsText } from './facts.ts'
 import { isStep, isValidation, LAST_STEPS, type LogRecord, meanShares, type StepRecord } from './log.ts'
 import { presetOf } from './presets.ts'
 import { type TrainSettings, trainSettings } from './settings.ts'
@@ -34,7 +35,7 @@ A small language model trained by tinymoe itself, in TypeScript: ${summary}.
 
 - Parameters: ${thousands(total)}${active < total ? `, of which one token uses ${thousands(active)}` : ''}; stored as bfloat16${settings.biasRate === null ? '' : ', the choosing bias as float32'}.
 - ${config.layers.length} layers of width ${config.hiddenSize}, ${thousands(config.vocabSize)} tokens (byte-level BPE), ${thousands(config.maxPositionEmbeddings)} positions.
-- Data: ${texts.description}. Batches hold ${texts.domains.length === 1 ? 'whole documents' : 'all domains in equal shares'}.
+- Data: ${texts.description}. Batches hold ${shares(texts, settings)}.
 - Training: ${thousands(steps)} steps of ${rows} x ${length} tokens (${thousands(tokens)} tokens) on ${devices.join(', then ') || 'a device that was not noted'}, ${duration(seconds)}.
 - AdamW, peak learning rate ${settings.peakLearningRate}, ${settings.warmup} steps of warm-up, cosine to ${settings.learningRateFloor} of the peak, weight
   decay ${settings.adamw.weightDecay}, gradients clipped at ${settings.clipNorm}.${balancing(settings)}
@@ -62,6 +63,13 @@ as many threads gives the same model.
 `
 }
 
+function shares({ domains }: TextSource, { facts }: TrainSettings): string {
+  if (domains.length === 1) return 'whole documents'
+  return facts
+    ? `${percent(facts.share)} facts and the other domains in equal shares`
+    : 'all domains in equal shares'
+}
+
 /** `moe`, or `moe, small`: which model a card or a picture is about. */
 export function titleOf({ preset, size }: Pick<TrainSettings, 'preset' | 'size'>): string {
   return size === 'full' ? preset : `${preset}, ${size}`
@@ -69,11 +77,12 @@ export function titleOf({ preset, size }: Pick<TrainSettings, 'preset' | 'size'>
 
 /** The command that repeats the training; what the settings would be anyway is left out. */
 export function trainCommand(settings: TrainSettings): string {
-  const { preset, size, steps, seed, corpus, rows, length, peakLearningRate } = settings
+  const { preset, size, steps, seed, corpus, facts, rows, length, peakLearningRate } = settings
   const usual = trainSettings({ preset, steps })
   const flags = [
     `--preset ${preset}${size === usual.size ? '' : ` --size ${size}`} --steps ${steps} --seed ${seed}`,
     corpus.length > 0 ? `--corpus ${corpus.join(' ')}` : '',
+    facts ? `--facts ${factsText(facts)} --facts-share ${facts.share}` : '',
     rows === usual.rows ? '' : `--batch ${rows}`,
     length === usual.length ? '' : `--length ${length}`,
     peakLearningRate === usual.peakLearningRate ? '' : `--learning-rate ${peakLearningRate}`,

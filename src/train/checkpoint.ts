@@ -42,8 +42,8 @@ export function checkpointDir(out: string): string {
 }
 
 /** Texts that settings name. */
-export function textsOf({ corpus, seed }: TrainSettings): TextSource {
-  return corpus.length > 0 ? textsOfFiles(corpus) : generatedTexts(seed)
+export function textsOf({ corpus, seed, facts }: TrainSettings): TextSource {
+  return corpus.length > 0 ? textsOfFiles(corpus) : generatedTexts(seed, facts)
 }
 
 /** A tokenizer that was trained in this process or read back. */
@@ -80,8 +80,9 @@ export function readTrainingState(out: string): TrainingState {
   const { step, settings, devices = [] } = (readJson(file, CheckpointError) ?? {}) as Partial<TrainingState>
   if (!Number.isInteger(step) || !isJsonObject(settings))
     throw new CheckpointError(`${file}: has no "step" with "settings", expected a training's state`)
-  // Older ones knew one size, and no devices.
-  return { step: step as number, settings: { ...settings, size: settings.size ?? 'full' }, devices }
+  // Older ones knew one size, no facts, and no devices.
+  const { size = 'full', facts = null } = settings
+  return { step: step as number, settings: { ...settings, size, facts }, devices }
 }
 
 /** The training under `out` as it stood when it was saved, on the active backend. */

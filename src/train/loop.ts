@@ -21,7 +21,8 @@ const TOKENIZER_TEXTS = 2000
 /** A training at its first step. InputError for a corpus that cannot be read. */
 export function startTraining(settings: TrainSettings): Training {
   const texts = textsOf(settings)
-  const tokenizer = settings.corpus.length > 0 ? tokenizerOfTexts(settings) : trainTokenizer(TOKENIZER_SEED)
+  const tokenizer =
+    settings.corpus.length > 0 ? tokenizerOfTexts(settings) : trainTokenizer(TOKENIZER_SEED, settings.facts)
   const { config } = presetOf(settings)
   const weights = initWeights(config, settings.seed)
   const trainer = new Trainer(settings, config, weights, texts, tokenizerOf(tokenizer))

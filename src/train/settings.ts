@@ -1,4 +1,5 @@
 import type { AdamWSettings } from './adamw.ts'
+import type { FactsSettings } from './facts.ts'
 import type { LossWeights } from './gradients.ts'
 import { type PresetName, presetOf, type SizeName } from './presets.ts'
 
@@ -10,6 +11,8 @@ export interface TrainSettings {
   seed: number
   /** Files or directories of texts; none: the project's own corpus. */
   corpus: string[]
+  /** Facts that the project's own corpus has beside its other domains; null: none. */
+  facts: FactsSettings | null
   steps: number
   /** B and T: sequences of a step, and tokens of each. */
   rows: number
@@ -43,6 +46,7 @@ export function trainSettings(chosen: ChosenSettings): TrainSettings {
     size,
     seed: 1,
     corpus: [],
+    facts: null,
     rows: 16,
     length: 256,
     warmup: warmupSteps(chosen.steps),
