@@ -2,43 +2,52 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { sum } from 'd3-array'
+import type { FactsSize } from '../src/corpus/facts/world.ts'
 import { memoryLimit } from '../src/device/memory.ts'
 import { MAX_THREADS } from '../src/device/threads.ts'
 import { writeAtomically } from '../src/files.ts'
 import { packageRoot } from '../src/package.ts'
-import { positive, wholeNumber } from '../src/script/arguments.ts'
+import { factsSize, positive, share, wholeNumber } from '../src/script/arguments.ts'
 import { interruptible } from '../src/script/interrupt.ts'
 import { remark, write } from '../src/script/output.ts'
 import { checkOutputs } from '../src/script/outputs.ts'
 import { withProgress } from '../src/script/progress.ts'
 import { runScript } from '../src/script/run.ts'
 import { table } from '../src/text/columns.ts'
+import { exposureSteps, FACTS } from '../src/train/facts.ts'
 import { PRESET_NAMES } from '../src/train/presets.ts'
 import { checkTrainingSize } from '../src/train/size.ts'
-import { studyTables } from './quality/table.ts'
+import { factsTables, studyTables } from './quality/table.ts'
 import { cellsOf } from './report/section.ts'
+import { factsConclusion } from './study/facts.ts'
 import { runJobs } from './study/jobs.ts'
-import { planStudy } from './study/plan.ts'
+import { planStudy, type StudyOptions } from './study/plan.ts'
 import { type StudyReport, studyReport } from './study/summary.ts'
 import { readResult, type StudyRun } from './study/train.ts'
 
 /*
  * `tsx bench/study.ts`: does a sparse model learn better than dense ones? Trains the small size of every preset with several
- * seeds, at equal tokens and at equal training compute, and writes bench/results/study.json. Run again, it goes on.
+ * seeds, at equal tokens and at equal training compute, and writes bench/results/study.json. Run again, it goes on. `--facts`: on a
+ * corpus with facts, at equal tokens, and what each keeps of them; bench/results/study-facts.json.
  */
 
 interface Flags {
   seeds: number
   pairSeeds?: number
-  tokens: number
+  tokens?: number
+  facts?: FactsSize | true
+  factsShare: number
+  exposures: number
   jobs: number
   batch: number
   length: number
   learningRate: number
-  out: string
-  report: string
+  out?: string
+  report?: string
 }
 
+/** Without facts. */
+const TOKENS = 2_000_000
 /** A training each, or seven: years of them. */
 const MAX_SEEDS = 1000
 
@@ -50,7 +59,18 @@ const program = new Command('tsx bench/study.ts')
     'of moe and dense-active, where these shall have more',
     wholeNumber(1, MAX_SEEDS),
   )
-  .option('--tokens <n>', 'of each training at equal tokens', wholeNumber(1, 1e12), 2_000_000)
+  .option(
+    '--tokens <n>',
+    `of each training at equal tokens (default: ${TOKENS}; with --facts by --exposures)`,
+    wholeNumber(1, 1e12),
+  )
+  .option(
+    '--facts [n]',
+    `what is kept of the facts of so many entities (default: ${FACTS.entities})`,
+    factsSize,
+  )
+  .option('--facts-share <x>', 'of the tokens', share, FACTS.share)
+  .option('--exposures <n>', 'times that each fact is read', wholeNumber(1, 1e6), FACTS.exposures)
   .option(
     '--jobs <n>',
     'processes at a time, each with one thread',
@@ -60,23 +80,30 @@ const program = new Command('tsx bench/study.ts')
   .option('--batch <n>', 'sequences of a step', wholeNumber(1, 1e9), 8)
   .option('--length <n>', 'tokens of a sequence', wholeNumber(2, 1e9), 288)
   .option('--learning-rate <x>', 'the highest one', positive(1000), 0.004)
-  .option('--out <dir>', 'folder for the trainings', join('runs', 'study'))
-  .option('--report <file>', 'where the results go', join(packageRoot(), 'bench', 'results', 'study.json'))
+  .option('--out <dir>', 'folder for the trainings (default: runs/study, or runs/study-facts)')
+  .option(
+    '--report <file>',
+    'where the results go (default: study.json or study-facts.json in bench/results)',
+  )
   .action(study)
 
 async function study(flags: Flags): Promise<void> {
-  const { seeds, pairSeeds, tokens, batch: rows, length, learningRate: peakLearningRate, out, jobs } = flags
-  const options = { seeds, pairSeeds, tokens, rows, length, peakLearningRate }
+  const { jobs } = flags
+  const name = flags.facts ? 'study-facts' : 'study'
+  const { out = join('runs', name), report: file = join(packageRoot(), 'bench', 'results', `${name}.json`) } =
+    flags
+  const options = optionsOf(flags)
+  const { rows, length } = options
   const memory = memoryLimit({ device: 'cpu', memoryBytes: null })
   for (const preset of PRESET_NAMES) checkTrainingSize({ preset, size: 'small', rows, length }, memory, jobs)
-  checkOutputs({ flag: '--out', path: out, kind: 'folder' }, { flag: '--report', path: flags.report })
+  checkOutputs({ flag: '--out', path: out, kind: 'folder' }, { flag: '--report', path: file })
   const plan = planStudy(options)
   const results = new Map<string, StudyRun>()
   const keep = (result: StudyRun) => {
     results.set(result.id, result)
     const done = plan.flatMap(({ id }) => results.get(id) ?? [])
     const report = studyReport(options, plan, done)
-    writeAtomically(flags.report, `${JSON.stringify(report, null, 1)}\n`)
+    writeAtomically(file, `${JSON.stringify(report, null, 1)}\n`)
     return report
   }
   let report = studyReport(options, plan, [])
@@ -102,16 +129,32 @@ async function study(flags: Flags): Promise<void> {
       }),
     ),
   )
-  await write(printed(report, flags.report))
+  await write(printed(report, file))
+}
+
+function optionsOf(flags: Flags): StudyOptions {
+  const { seeds, pairSeeds, batch: rows, length, learningRate: peakLearningRate, factsShare } = flags
+  const size = flags.facts === true ? FACTS : flags.facts
+  const facts = size ? { entities: size.entities, phrasings: size.phrasings, share: factsShare } : null
+  const tokens = facts ? exposureSteps(facts, flags.exposures, { rows, length }) * rows * length : TOKENS
+  return { seeds, pairSeeds, tokens: flags.tokens ?? tokens, rows, length, peakLearningRate, facts }
 }
 
 function printed(report: StudyReport, file: string): string {
   const { conclusion, runs, planned } = report
   const { losses, pairs } = studyTables(report)
+  const kept = report.facts && factsTables(report.facts)
   return [
     table(cellsOf(losses), [0, 1]),
     table(cellsOf(pairs), [0, 1]),
     `${conclusion}\n`,
+    ...(report.facts && kept
+      ? [
+          table(cellsOf(kept.kept), [0]),
+          table(cellsOf(kept.pairs), [0]),
+          `${factsConclusion(report.facts)}\n`,
+        ]
+      : []),
     `${runs.length} of ${planned} trainings are done${runs.length > 0 ? `; ${file}` : ''}\n`,
   ].join('\n')
 }
