@@ -2,9 +2,9 @@ import type { FactsSize } from '../corpus/facts/world.ts'
 import type { Split } from '../corpus/index.ts'
 import { InputError } from '../errors.ts'
 import { mixtureAt } from '../model/config.ts'
+import { canSpare } from '../model/router/interventions.ts'
 import type { RoutingTrace } from '../model/trace.ts'
 import { chosenExperts } from '../trace/statistics.ts'
-import { canDisable } from './disabled.ts'
 import type { TextCodec } from './documents.ts'
 import { answerFacts, type FactAnswer, type FactQuestion, factQuestions } from './facts.ts'
 import type { EvalForward, Watch } from './loss.ts'
@@ -35,8 +35,9 @@ export async function factExperts(
   const asked = known.map((i) => questions[i])
   const layers: ReturnType<typeof layerFacts>[] = []
   for (const [i, layer] of uses.layers.entries()) {
-    if (!canDisable(mixtureAt(model.config, layer).router, layer)) continue
-    const { numExperts } = mixtureAt(model.config, layer).router
+    const { router } = mixtureAt(model.config, layer)
+    if (!canSpare(0, router, layer)) continue
+    const { numExperts } = router
     const without: FactAnswer[][] = []
     for (let expert = 0; expert < numExperts; expert++) {
       const interventions = { disable: [{ expert, layer }] }
