@@ -1,6 +1,6 @@
 import type { EvalReport } from '../../src/eval/types.ts'
-import { markdownTable } from '../report/markdown.ts'
-import { type Column, tableOf } from '../report/section.ts'
+import { markdownTable } from '../../src/text/columns.ts'
+import { type Column, cellsOf, tableOf } from '../report/section.ts'
 import { type FactsSummary, factsConclusion, inPoints, percent } from '../study/facts.ts'
 import type { Difference } from '../study/pairs.ts'
 import { domainDifferences, type StudyReport, signed } from '../study/summary.ts'
@@ -36,7 +36,7 @@ function shippedSection(shipped: Quality['shipped']): string[] {
   return [
     '## The shipped models',
     `One training each, so how much is chance is not known. Split ${split}, ${samples} documents of a domain, seed ${seed}; matrix FLOPs of a forward at ${first.cost.flopContext} keys; sums with the working written out, pairs that no training text has.`,
-    markdownTable(table),
+    markdownTable(cellsOf(table)),
   ]
 }
 
@@ -83,11 +83,11 @@ function studySection(study: StudyReport, title: string): string[] {
     `## ${title}`,
     `${conclusion}${state}`,
     `The presets at half the width, ${rows} x ${length} tokens a step, peak learning rate ${peakLearningRate} for all. ${method}`,
-    markdownTable(losses),
+    markdownTable(cellsOf(losses)),
     'Differences, seed by seed (below zero: the first has the lower loss):',
-    markdownTable(pairs),
+    markdownTable(cellsOf(pairs)),
     'Domain by domain, at equal tokens:',
-    markdownTable(tableOf(domains, [['domain', ({ domain }) => domain], ...DIFFERENCE_COLUMNS])),
+    markdownTable(cellsOf(tableOf(domains, [['domain', ({ domain }) => domain], ...DIFFERENCE_COLUMNS]))),
   ]
 }
 
@@ -131,10 +131,10 @@ function factsSection(study: StudyReport): string[] {
   return [
     '## Facts',
     `${factsConclusion(facts)} Facts of ${count(facts.entities)} entities, each asked for in words (one of ${facts.phrasings}) that no training text has for it; bits by the bound of Allen-Zhu and Li (arXiv 2404.05405).`,
-    markdownTable(kept),
+    markdownTable(cellsOf(kept)),
     'Recall, seed by seed, in percentage points (above zero: the first recalls more):',
-    markdownTable(pairs),
-    markdownTable(byAttribute),
+    markdownTable(cellsOf(pairs)),
+    markdownTable(cellsOf(byAttribute)),
     ...studySection(study, 'Losses of the study of facts'),
   ]
 }

@@ -1,10 +1,10 @@
-import type { PresetName } from '../../src/train/presets.ts'
+import type { ShippedPreset } from '../../src/train/presets.ts'
 import type { Budget } from './plan.ts'
 import { meanInterval, spreadOf } from './statistics.ts'
 import type { StudyRun } from './train.ts'
 
 /** Pairs whose difference is a question: sparse against dense, and the two ways of routing. */
-export const PAIRS: [PresetName, PresetName][] = [
+export const PAIRS: [ShippedPreset, ShippedPreset][] = [
   ['moe', 'dense-active'],
   ['moe', 'dense-total'],
   ['deepseek', 'dense-active'],
@@ -14,7 +14,7 @@ export const PAIRS: [PresetName, PresetName][] = [
 export type Difference = ReturnType<typeof differenceOf>[number]
 
 /** Of one preset under one budget, by seed. */
-export function runsOf(budget: Budget, preset: PresetName, runs: StudyRun[]): StudyRun[] {
+export function runsOf(budget: Budget, preset: ShippedPreset, runs: StudyRun[]): StudyRun[] {
   return runs
     .filter((run) => run.preset === preset && run.budgets.includes(budget))
     .sort((a, b) => a.seed - b.seed)
@@ -23,8 +23,8 @@ export function runsOf(budget: Budget, preset: PresetName, runs: StudyRun[]): St
 /** A measure (loss, where none is given) of `preset` less that of `than`, over the seeds that both have. */
 export function differenceOf(
   budget: Budget,
-  preset: PresetName,
-  than: PresetName,
+  preset: ShippedPreset,
+  than: ShippedPreset,
   runs: StudyRun[],
   measureOf = ({ loss }: StudyRun) => loss,
 ) {

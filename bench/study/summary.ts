@@ -1,6 +1,6 @@
 import type { Domain } from '../../src/corpus/index.ts'
 import type { ByDomain } from '../../src/eval/types.ts'
-import { PRESET_NAMES, type PresetName } from '../../src/train/presets.ts'
+import { SHIPPED_PRESETS, type ShippedPreset } from '../../src/train/presets.ts'
 import { factsSummary } from './facts.ts'
 import { type Difference, differenceOf, PAIRS, runsOf } from './pairs.ts'
 import { BUDGETS, type Budget, type PlannedRun, SAME_COMPUTE, type StudyOptions } from './plan.ts'
@@ -16,7 +16,7 @@ export type StudyReport = ReturnType<typeof studyReport>
 export type Cell = ReturnType<typeof cellOf>[number]
 
 export function studyReport(options: StudyOptions, plan: PlannedRun[], runs: StudyRun[]) {
-  const cells = BUDGETS.flatMap((budget) => PRESET_NAMES.flatMap((preset) => cellOf(budget, preset, runs)))
+  const cells = BUDGETS.flatMap((budget) => SHIPPED_PRESETS.flatMap((preset) => cellOf(budget, preset, runs)))
   const differences = BUDGETS.flatMap((budget) =>
     PAIRS.flatMap(([preset, than]) => differenceOf(budget, preset, than, runs)),
   )
@@ -37,7 +37,7 @@ export function studyReport(options: StudyOptions, plan: PlannedRun[], runs: Stu
 }
 
 /** The seeds of one preset under one budget. Empty while no run of it is done. */
-function cellOf(budget: Budget, preset: PresetName, runs: StudyRun[]) {
+function cellOf(budget: Budget, preset: ShippedPreset, runs: StudyRun[]) {
   const own = runsOf(budget, preset, runs)
   return own.slice(0, 1).map((run) => {
     const { tokens, trainingFlops, flopsPerToken, totalParameters, activeParameters } = run
@@ -61,7 +61,7 @@ export function domainDifferences(runs: StudyRun[]): { domain: Domain; differenc
   )
 }
 
-const QUESTIONS: [Budget, PresetName, against: string][] = [
+const QUESTIONS: [Budget, ShippedPreset, against: string][] = [
   ['tokens', 'dense-active', 'a dense model with as many active parameters at equal tokens'],
   ['tokens', 'dense-total', 'a dense model with as many parameters in all at equal tokens'],
   ['compute', 'dense-total', 'the latter at equal training compute'],

@@ -11,8 +11,10 @@ import { missingAttributes } from './op-attributes.ts'
 import {
   type AttributeValue,
   DATA_TYPES,
+  FLOAT,
   type GraphDtype,
   type GraphNode,
+  INT,
   nodeOf,
   shapeProto,
 } from './protobuf.ts'
@@ -282,7 +284,7 @@ export class Recorder {
     if (!this.options.fused?.has(name)) return
     const kernel: Kernel = FUSED[name]
     const input = inputs.map((tensor) => this.ref(tensor))
-    const end = this.add('Identity', [this.ref(output)], { T: { type: DATA_TYPES.float32 } })
+    const end = this.add('Identity', [this.ref(output)], { T: FLOAT })
     this.bind(output, end.name)
     const attr: GraphNode['attr'] = {}
     for (const [attribute, type] of Object.entries(kernel.attributes ?? {})) {
@@ -301,7 +303,7 @@ export class Recorder {
     this.nodes.push(shape)
     return this.emit('Reshape', [known.ref, shape.name], {
       T: { type: DATA_TYPES[tensor.dtype as GraphDtype] },
-      Tshape: { type: DATA_TYPES.int32 },
+      Tshape: INT,
     })
   }
 
@@ -357,7 +359,7 @@ export class Recorder {
     const bounds = [index, index + 1, 1].map((at) => this.constant('int32', [1], Int32Array.of(at)))
     return this.emit('StridedSlice', [stack, ...bounds], {
       T: { type: DATA_TYPES[dtype] },
-      Index: { type: DATA_TYPES.int32 },
+      Index: INT,
       shrink_axis_mask: { i: 1 },
     })
   }

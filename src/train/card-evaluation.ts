@@ -1,7 +1,8 @@
 import type { Proportion } from '../eval/proportion.ts'
 import type { ByDomain, EvalReport, FactsReport, FormsPooled } from '../eval/types.ts'
+import { markdownTable } from '../text/columns.ts'
 import { thousands } from '../text/units.ts'
-import { deviceLine, markdownTable, percent } from './card-words.ts'
+import { deviceLine, percent } from './card-words.ts'
 import { factsText } from './facts.ts'
 
 /** The card's section on what `tinymoe eval` found, with the command that finds it again. */
@@ -21,7 +22,8 @@ npm run -s tinymoe -- eval <this directory> --split ${split} --samples ${samples
 
 Loss, each document by itself:
 
-${markdownTable(['domain', 'nats a token', 'std. error', 'documents'], [...losses, ['mean of domains', loss.mean.toFixed(3), '', '']])}
+${markdownTable([['domain', 'nats a token', 'std. error', 'documents'], ...losses, ['mean of domains', loss.mean.toFixed(3), '', '']])}
+
 Perplexity ${loss.perplexity.toFixed(3)}, ${loss.bitsPerCharacter.toFixed(3)} bits a character.
 ${headline ? `\n${headlineText(headline)}\n` : ''}${forms('Right answers, greedy', exactMatch)}${forms('Texts in which the verifier finds nothing wrong (form, not sense)', wellFormed)}
 ${facts ? factsSection(facts) : ''}
@@ -59,7 +61,8 @@ function forms(title: string, results: ByDomain<Record<string, Proportion>>): st
     ]),
   )
   if (rows.length === 0) return ''
-  return `\n${title}:\n\n${markdownTable(['domain', 'form', 'right', 'of', '95 % interval'], rows)}`
+  return `\n${title}:\n\n${markdownTable([['domain', 'form', 'right', 'of', '95 % interval'], ...rows])}
+`
 }
 
 /** Times stand with where and beside what they were taken. */

@@ -5,6 +5,7 @@ import { modelCard, trainCommand } from '../../src/train/card.ts'
 import { tokenizerOf } from '../../src/train/checkpoint.ts'
 import { exposureSteps, FACTS, PORTRAIT_TOKENS } from '../../src/train/facts.ts'
 import { trainSettings } from '../../src/train/settings.ts'
+import { configOf } from '../../src/train/start.ts'
 import { generatedTexts } from '../../src/train/texts.ts'
 import { trainTokenizer } from '../../src/train/tokenizer.ts'
 import { tinymoe } from '../cli/run-cli.ts'
@@ -79,7 +80,14 @@ test('the card says how many facts, the command that repeats it, and what is rec
   const evaluation = exampleEvaluation({
     facts: { entities: 500, phrasings: 4, possibleBits: 19_000, recall, recitation },
   })
-  const card = modelCard({ settings, texts: generatedTexts(1, facts), log: [], devices: ['cpu'], evaluation })
+  const card = modelCard({
+    settings,
+    config: configOf(settings),
+    texts: generatedTexts(1, facts),
+    log: [],
+    devices: ['cpu'],
+    evaluation,
+  })
   expect(card).toContain(
     'and facts of 500 entities. Batches hold 70.0 % facts and the other domains in equal shares.',
   )
