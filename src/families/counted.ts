@@ -12,8 +12,9 @@ import {
 } from '../model/config.ts'
 import { deepseekV3 } from './deepseek-v3.ts'
 import type { CountedFamily } from './family.ts'
-import { parseFields } from './fields.ts'
-import { headsOf, layerCount, positiveInt } from './schema.ts'
+import { parseFields, positiveInt } from './fields.ts'
+import { headsOf } from './layers.ts'
+import { layerCount } from './schema.ts'
 
 /*
  * Families that are counted only: their fields, and what each layer is made of. One that learns to run gets a file of its

@@ -1,19 +1,10 @@
 import { z } from 'zod'
 import { type MoeConfig, softmaxTopK } from '../model/config.ts'
 import { decoderFamily } from './family.ts'
-import { type FieldTable, used, withoutEffect } from './fields.ts'
+import { type FieldTable, positive, positiveInt, size, used, withoutEffect } from './fields.ts'
+import { checkTopK, decoderOf, groupedOf } from './layers.ts'
 import type { NameRule } from './names.ts'
-import {
-  checkTopK,
-  decoderFields,
-  decoderOf,
-  groupedOf,
-  layerCount,
-  positive,
-  positiveInt,
-  tokenIds,
-  wholeHeads,
-} from './schema.ts'
+import { decoderFields, layerCount, tokenIds, wholeHeads } from './schema.ts'
 
 const { hidden_act: _, head_dim: __, ...common } = decoderFields
 
@@ -36,11 +27,11 @@ const fields = {
   ...common,
   ...tokenIds(null, null),
   ...wholeHeads,
-  vocab_size: used(positiveInt.default(32000), 'V'),
-  d_model: used(positiveInt.default(2048), 'D, a multiple of n_heads'),
-  n_heads: used(positiveInt.default(16), 'query heads'),
+  vocab_size: size(32000, 'V'),
+  d_model: size(2048, 'D, a multiple of n_heads'),
+  n_heads: size(16, 'query heads'),
   n_layers: used(layerCount.default(24), 'layers, at most 10,000'),
-  max_seq_len: used(positiveInt.default(2048), 'positions'),
+  max_seq_len: size(2048, 'positions'),
   attn_config: used(
     attention.prefault({}),
     'kv_n_heads, clip_qkv, and rope_theta where no rotary settings are',

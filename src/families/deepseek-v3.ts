@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import type { LatentAttention } from '../model/config.ts'
 import {
   deepseekFeedForwards,
@@ -11,10 +10,11 @@ import {
   sigmoidRouter,
 } from './deepseek.ts'
 import { decoderFamily } from './family.ts'
-import { type FieldTable, used, withoutEffect } from './fields.ts'
+import { type FieldTable, flag, size, withoutEffect } from './fields.ts'
+import { formatCommon, formatRope } from './format.ts'
+import { decoderOf } from './layers.ts'
 import { isStaleOrBeyond } from './names.ts'
-import { formatRope } from './rope.ts'
-import { allVisible, decoderOf, formatCommon, positiveInt, sizes, tokenIds } from './schema.ts'
+import { allVisible, sizes, tokenIds } from './schema.ts'
 
 /** Defaults are the class defaults of the published DeepseekV3Config. */
 const fields = {
@@ -32,11 +32,8 @@ const fields = {
     scaling: 2.5,
   }),
   ...normTopK,
-  num_attention_heads: used(positiveInt.default(128), 'query heads'),
-  rope_interleave: used(
-    z.boolean().default(true),
-    'pairs that rotate are neighbours, else half a head apart',
-  ),
+  num_attention_heads: size(128, 'query heads'),
+  rope_interleave: flag(true, 'pairs that rotate are neighbours, else half a head apart'),
   topk_method: withoutEffect('not read by the published class'),
 } satisfies FieldTable
 

@@ -33,6 +33,27 @@ export function used<Schema extends z.ZodType>(schema: Schema, says: string) {
   return { role: 'used', schema, says } as const
 }
 
+export const positiveInt = z.int().positive()
+export const positive = z.number().positive()
+
+/** A whole number above 0, by default `by`. */
+export function size(by: number, says: string) {
+  return used(positiveInt.default(by), says)
+}
+
+/** The same, or null. */
+export function limit(by: number | null, says: string) {
+  return used(positiveInt.nullable().default(by), says)
+}
+
+export function amount(by: number, says: string) {
+  return used(positive.default(by), says)
+}
+
+export function flag(by: boolean, says: string) {
+  return used(z.boolean().default(by), says)
+}
+
 export function aliasOf(of: string) {
   return { role: 'alias', of } as const
 }

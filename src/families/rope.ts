@@ -4,9 +4,8 @@ import { ConfigError } from '../errors.ts'
 import type { RopeConfig, RopeScaling } from '../model/config.ts'
 import { yarnMagnitude } from '../model/rope-frequencies.ts'
 import { excerpt, shown } from '../text/foreign.ts'
+import { positive, positiveInt } from './fields.ts'
 
-const positive = z.number().positive()
-const positiveInt = z.int().positive()
 export const share = z.number().positive().max(1)
 
 export const ropeObject = z.looseObject({
@@ -24,6 +23,8 @@ export const ropeObject = z.looseObject({
   mscale_all_dim: z.number().nullish(),
   original_max_position_embeddings: positiveInt.optional(),
   partial_rotary_factor: share.optional(),
+  short_factor: z.array(positive).optional(),
+  short_mscale: positive.optional(),
 })
 
 type RopeSettings = z.output<typeof ropeObject>
@@ -127,38 +128,38 @@ export function wholeHeadRopeOf(c: RopeFields, defaultTheta: number, file: strin
   return rope
 }
 
+/** The same for families that rotate a share of each head: a whole number of channels, of which each two are a pair. */
+export function partialRopeOf(
+  c: RopeFields,
+  defaultTheta: number,
+  headDim: number,
+  file: string,
+): RopeConfig {
+  const share = ropeSettings(c).partial_rotary_factor ?? c.partial_rotary_factor ?? 1
+  const rotaryDim = Math.floor(headDim * share)
+  if (rotaryDim > 0 && rotaryDim % 2 === 0) return { ...ropeOf(c, defaultTheta, file), rotaryDim }
+  throw new ConfigError(
+    `${file}: "partial_rotary_factor" is ${share}, expected a share of head_dim=${headDim} that is an even number`,
+  )
+}
+
+/** longrope's rotation, if it is asked for. Beyond the original positions libraries differ, so those are all there are. */
+export function longropeOf(
+  c: RopeFields,
+  defaultTheta: number,
+  headDim: number,
+  file: string,
+): RopeConfig | null {
+  const { short_factor: factors, short_mscale: magnitude = 1, ...rope } = ropeSettings(c)
+  if ((rope.rope_type ?? rope.type) !== 'longrope') return null
+  const theta = rope.rope_theta ?? c.rope_theta ?? defaultTheta
+  if (factors?.length === headDim / 2) return { theta, scaling: { type: 'longrope', factors }, magnitude }
+  throw new ConfigError(
+    `${file}: "short_factor" has ${factors?.length ?? 'no'} numbers, expected ${headDim / 2}, one for each two channels of a head`,
+  )
+}
+
 /** The first that is there, be it null. */
 function firstGiven<T>(...values: [...(T | undefined)[], T]): T {
   return values.find((value) => value !== undefined) as T
-}
-
-export function formatRope({ theta, scaling, magnitude }: RopeConfig): Record<string, unknown> {
-  const common = { rope_theta: theta, rope_type: scaling.type }
-  switch (scaling.type) {
-    case 'default':
-      return common
-    case 'linear':
-      return { ...common, factor: scaling.factor }
-    case 'llama3':
-      return {
-        ...common,
-        factor: scaling.factor,
-        low_freq_factor: scaling.lowFreqFactor,
-        high_freq_factor: scaling.highFreqFactor,
-        original_max_position_embeddings: scaling.originalMaxPositionEmbeddings,
-      }
-    case 'yarn':
-      return {
-        ...common,
-        factor: scaling.factor,
-        beta_fast: scaling.betaFast,
-        beta_slow: scaling.betaSlow,
-        truncate: scaling.truncate,
-        original_max_position_embeddings: scaling.originalMaxPositionEmbeddings,
-        attention_factor: magnitude,
-        ...(scaling.mscaleAllDim && { mscale_all_dim: scaling.mscaleAllDim }),
-      }
-    case 'longrope':
-      throw new ConfigError('rope_type longrope: is read and not written')
-  }
 }
