@@ -10,7 +10,7 @@ import {
   sigmoidRouter,
 } from './deepseek.ts'
 import { decoderFamily } from './family.ts'
-import { type FieldTable, flag, size, withoutEffect } from './fields.ts'
+import { aliasOf, type FieldTable, flag, refused, size, withoutEffect } from './fields.ts'
 import { formatCommon, formatRope } from './format.ts'
 import { decoderOf } from './layers.ts'
 import { isStaleOrBeyond } from './names.ts'
@@ -31,9 +31,14 @@ const fields = {
     firstDense: 3,
     scaling: 2.5,
   }),
+  num_local_experts: aliasOf('n_routed_experts'),
   ...normTopK,
   num_attention_heads: size(128, 'query heads'),
   rope_interleave: flag(true, 'pairs that rotate are neighbours, else half a head apart'),
+  head_dim: refused(
+    'qk_rope_head_dim, or none: it is what rotates',
+    (value, c) => value === c.qk_rope_head_dim,
+  ),
   topk_method: withoutEffect('not read by the published class'),
 } satisfies FieldTable
 

@@ -10,7 +10,6 @@ import {
 } from '../model/config.ts'
 import { yarnMagnitude } from '../model/rope-frequencies.ts'
 import {
-  aliasOf,
   amount,
   type FieldsOf,
   type FieldTable,
@@ -23,7 +22,7 @@ import {
 } from './fields.ts'
 import { checkTopK, type DecoderFields } from './layers.ts'
 import { DECODER_NAMES, type NameRule, SHARED_EXPERT_NAMES } from './names.ts'
-import { ropeOf } from './rope.ts'
+import { ropeSettings, wholeHeadRopeOf } from './rope.ts'
 import { attentionBias, decoderFields, wholeHeads } from './schema.ts'
 
 /*
@@ -49,7 +48,6 @@ export function deepseekMoe(d: {
     intermediate_size: size(d.widths[0], 'H of the dense layers'),
     moe_intermediate_size: size(d.widths[1], 'H of an expert'),
     n_routed_experts: size(d.experts, 'E'),
-    num_local_experts: aliasOf('n_routed_experts'),
     num_experts_per_tok: size(d.topK, 'K, at most the experts of topk_group groups'),
     n_shared_experts: used(
       count.nullable().default(d.shared),
@@ -128,7 +126,6 @@ export const latentFields = {
   ...decoderFields,
   ...wholeHeads,
   ...attentionBias(false, 'what compresses and the output have biases'),
-  head_dim: withoutEffect('the widths of a head have fields of their own'),
   qk_head_dim: withoutEffect('the sum of two others'),
   num_key_value_heads: withoutEffect('latent attention has one compressed vector for all heads'),
   q_lora_rank: limit(1536, 'rank of the compressed query; null: not compressed'),
@@ -142,14 +139,19 @@ export const latentFields = {
   ep_size: withoutEffect('how a library computes the same'),
 } satisfies FieldTable
 
-type LatentFields = FieldsOf<typeof latentFields> & DecoderFields & { num_attention_heads: number }
+type LatentFields = Omit<FieldsOf<typeof latentFields>, 'head_dim'> &
+  DecoderFields & { num_attention_heads: number }
 
 /** Both norms of compressed vectors have this epsilon, whatever rms_norm_eps is. */
 const LATENT_EPS = 1e-6
 
 export function latentOf(c: LatentFields, interleaved: boolean, file: string): LatentAttention {
-  const rope = ropeOf(c, 1e4, file)
+  const rope = wholeHeadRopeOf(c, 1e4, file)
   const { scaling } = rope
+  if (ropeSettings(c).mscale_all_dim && scaling.type !== 'yarn' && scaling.type !== 'default')
+    throw new ConfigError(
+      `${file}: "rope_parameters.mscale_all_dim" is not followed with rope_type ${scaling.type}, expected yarn`,
+    )
   const stretch =
     scaling.type === 'yarn' && scaling.mscaleAllDim ? yarnMagnitude(scaling.factor, scaling.mscaleAllDim) : 1
   return {

@@ -1,7 +1,7 @@
 import type { GroupedAttention } from '../model/config.ts'
 import { deepseekFeedForwards, deepseekMoe, formatDeepseekMoe, normTopK, sigmoidRouter } from './deepseek.ts'
 import { decoderFamily } from './family.ts'
-import { type FieldTable, flag, used } from './fields.ts'
+import { aliasOf, type FieldTable, flag, used } from './fields.ts'
 import { formatDecoder, groupedIn } from './format.ts'
 import { decoderOf, headsOf } from './layers.ts'
 import { DECODER_NAMES, isStaleOrBeyond, QK_NORM_NAMES, SHARED_EXPERT_NAMES } from './names.ts'
@@ -23,6 +23,7 @@ const fields = {
     firstDense: 1,
     scaling: 1,
   }),
+  num_local_experts: aliasOf('n_routed_experts'),
   ...normTopK,
   partial_rotary_factor: used(
     share.nullable().default(0.5),

@@ -99,13 +99,31 @@ function eosOf(value: number | number[] | null | undefined): number[] {
   return value == null ? [] : Array.isArray(value) ? value : [value]
 }
 
-/** Whether a layer is of a type: as listed, else by its number. */
-export function layerIs(
-  type: string,
-  { layer_types: types }: FieldsOf<typeof layerTypes>,
+/**
+ * Whether a layer sees only some keys, so many as the field of a name says: by `layer_types`, else by the layer's number where there is
+ * a limit at all.
+ */
+export function seesSome(
+  c: FieldsOf<ReturnType<typeof layerTypes>> & { num_hidden_layers: number },
+  limit: number | null,
+  nameOfLimit: string,
+  file: string,
   byNumber: (i: number) => boolean,
 ): (i: number) => boolean {
-  return (i) => (types ? types[i] === type : byNumber(i))
+  const { layer_types: types } = c
+  if (!types) return (i) => limit !== null && byNumber(i)
+  checkLength('layer_types', types, c.num_hidden_layers, file)
+  if (limit === null && types.some((type) => type !== 'full_attention'))
+    throw new ConfigError(
+      `${file}: "layer_types" has layers that see some keys, expected "${nameOfLimit}" to say how many`,
+    )
+  return (i) => types[i] !== 'full_attention'
+}
+
+/** A list of one entry a layer. */
+export function checkLength(name: string, list: readonly unknown[], layers: number, file: string): void {
+  if (list.length === layers) return
+  throw new ConfigError(`${file}: "${name}" has ${list.length} entries, expected num_hidden_layers=${layers}`)
 }
 
 /** The same as a mixture with a router's options. */

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { DenseConfig, MoeConfig } from '../model/config.ts'
 import { decoderFamily } from './family.ts'
 import { amount, type FieldTable, flag, limit, size, used, withoutEffect } from './fields.ts'
-import { decoderOf, groupedOf, layerIs, localMixture } from './layers.ts'
+import { checkLength, decoderOf, groupedOf, localMixture, seesSome } from './layers.ts'
 import { ATTENTION_NAMES, isStaleBuffer, type NameRule, stackedExperts } from './names.ts'
 import { attentionBias, groupedFields, layerTypes, localExperts, sizes } from './schema.ts'
 
@@ -11,21 +11,21 @@ const fields = {
   ...groupedFields({ tokens: [1, 2], heads: [40, 8] }),
   ...sizes({ vocab: 202048, hidden: 5120, layers: 48, positions: 4096 * 32, eps: 1e-5 }),
   ...attentionBias(false),
-  ...layerTypes,
+  ...layerTypes('chunked_attention'),
   ...localExperts({ width: 8192, experts: 16, topK: 1 }),
   head_dim: size(128, 'width of a head, even'),
   intermediate_size_mlp: size(16384, 'H of the dense layers'),
   interleave_moe_layer_step: size(1, 'every so many layers one is a mixture'),
   moe_layers: used(z.array(z.int().nonnegative()).nullish(), 'the layers that are mixtures, in its place'),
   no_rope_layer_interval: size(4, 'every so many layers one does not rotate'),
-  no_rope_layers: used(z.array(z.int()).nullish(), '1 for each layer that rotates, in its place'),
+  no_rope_layers: used(z.array(z.literal([0, 1])).nullish(), '1 for each layer that rotates, in its place'),
   use_qk_norm: flag(true, 'queries and keys are normed after rotating'),
   attention_chunk_size: limit(
     8192,
     'positions of a chunk, of which rotating layers see their own; null sees all',
   ),
   attn_temperature_tuning: flag(true, 'queries grow with the position where none rotate'),
-  floor_scale: amount(8192, 'positions from one size of queries to the next'),
+  floor_scale: size(8192, 'positions from one size of queries to the next'),
   attn_scale: amount(0.1, 'how much they grow'),
   for_llm_compressor: withoutEffect('how a library computes the same'),
 } satisfies FieldTable
@@ -58,9 +58,10 @@ export const llama4Text = decoderFamily({
       sharedExpert: { intermediateSize: c.intermediate_size },
     }
     const dense: DenseConfig = { kind: 'dense', intermediateSize: c.intermediate_size_mlp, bias: false }
+    if (c.no_rope_layers?.length) checkLength('no_rope_layers', c.no_rope_layers, c.num_hidden_layers, file)
     const rotates = (i: number) =>
       c.no_rope_layers?.length ? c.no_rope_layers[i] === 1 : (i + 1) % c.no_rope_layer_interval !== 0
-    const seesChunk = layerIs('chunked_attention', c, rotates)
+    const seesChunk = seesSome(c, c.attention_chunk_size, 'attention_chunk_size', file, rotates)
     const isMixture = (i: number) => c.moe_layers?.includes(i) ?? (i + 1) % c.interleave_moe_layer_step === 0
     return decoderOf(c, (i) => ({
       attention: (seesChunk(i) ? chunked : whole)[rotates(i) ? 'turning' : 'still'],

@@ -1,6 +1,6 @@
 import type { LayerConfig, MoeConfig } from '../model/config.ts'
 import { decoderFamily } from './family.ts'
-import { type FieldTable, limit } from './fields.ts'
+import { aliasOf, type FieldTable, limit } from './fields.ts'
 import { formatDecoder, groupedIn } from './format.ts'
 import { decoderOf, groupedOf, localMixture } from './layers.ts'
 import { DECODER_NAMES, MIXTRAL_NAMES } from './names.ts'
@@ -11,6 +11,7 @@ const fields = {
   ...groupedFields({ tokens: [1, 2], heads: [32, 8] }),
   ...sizes({ vocab: 32000, hidden: 4096, layers: 32, positions: 4096 * 32, eps: 1e-5 }),
   ...localExperts({ width: 14336, experts: 8, topK: 2 }),
+  num_experts: aliasOf('num_local_experts'),
   sliding_window: limit(null, 'keys that a token sees, itself included; null is all'),
 } satisfies FieldTable
 

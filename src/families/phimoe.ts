@@ -29,15 +29,16 @@ export const phimoe = decoderFamily({
   modelType: 'phimoe',
   fields,
   decoder(c, file) {
-    const long = longropeOf(c, 1e6, headsOf(c, file).headDim, file)
-    const own = groupedOf(long ? { ...c, rope_parameters: null, rope_scaling: null } : c, 1e6, file)
-    const attention = { ...own, slidingWindow: c.sliding_window, ...(long && { rope: long }) }
+    const rope = longropeOf(c, 1e6, headsOf(c, file).headDim, file)
+    const own = groupedOf({ ...c, rope_parameters: null, rope_scaling: null }, 1e6, file)
+    const attention = { ...own, slidingWindow: c.sliding_window, rope }
     const router = { scoring: 'none', weighting: 'sparsemixer', jitter: c.router_jitter_noise } as const
     const feedForward = localMixture({ ...c, num_experts_per_tok: 2 }, router, file)
     const decoder = decoderOf(c, () => ({ attention, feedForward }))
-    const original = long
-      ? (c.original_max_position_embeddings ?? ropeSettings(c).original_max_position_embeddings)
-      : null
+    const original =
+      rope.scaling.type === 'longrope'
+        ? (ropeSettings(c).original_max_position_embeddings ?? c.original_max_position_embeddings)
+        : null
     return {
       ...decoder,
       maxPositionEmbeddings: original ?? decoder.maxPositionEmbeddings,

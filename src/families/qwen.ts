@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { DenseConfig, FeedForwardConfig, MoeConfig } from '../model/config.ts'
-import { aliasOf, type FieldsOf, type FieldTable, flag, size, used } from './fields.ts'
+import { type FieldsOf, type FieldTable, flag, size, used } from './fields.ts'
 import { checkTopK, softmaxRouter } from './layers.ts'
 import { routerTraining } from './schema.ts'
 
@@ -11,7 +11,6 @@ export function qwenMoe(d: { widths: [dense: number, expert: number]; experts: n
     intermediate_size: size(d.widths[0], 'H of the dense layers'),
     moe_intermediate_size: size(d.widths[1], 'H of an expert'),
     num_experts: size(d.experts, 'E'),
-    num_local_experts: aliasOf('num_experts'),
     num_experts_per_tok: size(d.topK, 'K, at most E'),
     norm_topk_prob: flag(false, 'weights of the chosen are divided by their sum'),
     decoder_sparse_step: size(1, 'every so many layers one is a mixture'),

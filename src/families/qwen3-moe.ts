@@ -1,6 +1,6 @@
 import type { GroupedAttention } from '../model/config.ts'
 import { decoderFamily } from './family.ts'
-import { type FieldTable, withoutEffect } from './fields.ts'
+import { aliasOf, type FieldTable, withoutEffect } from './fields.ts'
 import { decoderOf, groupedOf } from './layers.ts'
 import { DECODER_NAMES, QK_NORM_NAMES } from './names.ts'
 import { qwenFeedForwards, qwenMoe, windowOf } from './qwen.ts'
@@ -12,6 +12,7 @@ const fields = {
   ...sizes({ vocab: 151936, hidden: 2048, layers: 24, positions: 32768, eps: 1e-6 }),
   ...attentionBias(false),
   ...qwenMoe({ widths: [6144, 768], experts: 128, topK: 8 }),
+  num_local_experts: aliasOf('num_experts'),
   max_window_layers: withoutEffect('the published class has the window in every layer'),
 } satisfies FieldTable
 

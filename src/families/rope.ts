@@ -119,13 +119,14 @@ function scalingOf(rope: RopeSettings, where: string, c: RopeFields, file: strin
 /** The same for families that rotate whole heads. transformers fails at other shares, but for the plain rotation, which knows none. */
 export function wholeHeadRopeOf(c: RopeFields, defaultTheta: number, file: string): RopeConfig {
   const rope = ropeOf(c, defaultTheta, file)
-  const share = ropeSettings(c).partial_rotary_factor ?? c.partial_rotary_factor ?? 1
-  if (share !== 1 && rope.scaling.type !== 'default') {
-    throw new ConfigError(
-      `${file}: "partial_rotary_factor" is ${share}, expected 1 with rope_type ${rope.scaling.type}`,
-    )
-  }
+  checkWhole(c, rope.scaling.type, file)
   return rope
+}
+
+function checkWhole(c: RopeFields, type: string, file: string): void {
+  const share = ropeSettings(c).partial_rotary_factor ?? c.partial_rotary_factor ?? 1
+  if (share === 1 || type === 'default') return
+  throw new ConfigError(`${file}: "partial_rotary_factor" is ${share}, expected 1 with rope_type ${type}`)
 }
 
 /** The same for families that rotate a share of each head: a whole number of channels, of which each two are a pair. */
@@ -143,20 +144,28 @@ export function partialRopeOf(
   )
 }
 
-/** longrope's rotation, if it is asked for. Beyond the original positions libraries differ, so those are all there are. */
-export function longropeOf(
-  c: RopeFields,
-  defaultTheta: number,
-  headDim: number,
-  file: string,
-): RopeConfig | null {
-  const { short_factor: factors, short_mscale: magnitude = 1, ...rope } = ropeSettings(c)
-  if ((rope.rope_type ?? rope.type) !== 'longrope') return null
+/**
+ * The same for whole heads that rotate plainly or by longrope; with any other type phimoe's class multiplies by `short_mscale`. Beyond
+ * the original positions libraries differ, so those are all there are.
+ */
+export function longropeOf(c: RopeFields, defaultTheta: number, headDim: number, file: string): RopeConfig {
+  const where = ropeField(c)
+  const { short_factor: factors, short_mscale: magnitude, ...rope } = ropeSettings(c)
+  const type = rope.rope_type ?? rope.type ?? 'default'
+  if (type === 'default') return ropeOf(c, defaultTheta, file)
+  if (type !== 'longrope') {
+    throw new ConfigError(`${file}: "${where}.rope_type" is ${shown(type)}, expected default or longrope`)
+  }
+  checkWhole(c, type, file)
+  if (factors?.length !== headDim / 2) {
+    throw new ConfigError(
+      `${file}: "${where}.short_factor" has ${factors?.length ?? 'no'} numbers, expected ${headDim / 2}, one for each two channels of a head`,
+    )
+  }
+  if (magnitude === undefined)
+    throw new ConfigError(`${file}: "${where}.short_mscale" is missing, expected a number`)
   const theta = rope.rope_theta ?? c.rope_theta ?? defaultTheta
-  if (factors?.length === headDim / 2) return { theta, scaling: { type: 'longrope', factors }, magnitude }
-  throw new ConfigError(
-    `${file}: "short_factor" has ${factors?.length ?? 'no'} numbers, expected ${headDim / 2}, one for each two channels of a head`,
-  )
+  return { theta, scaling: { type: 'longrope', factors }, magnitude }
 }
 
 /** The first that is there, be it null. */

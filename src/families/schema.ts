@@ -1,6 +1,5 @@
 import { z } from 'zod'
 import {
-  aliasOf,
   amount,
   type FieldTable,
   flag,
@@ -136,13 +135,13 @@ export function attentionBias(by: boolean, says = 'queries, keys, values and out
   return { attention_bias: flag(by, says) } satisfies FieldTable
 }
 
-/** One a layer, where a family's layers differ. */
-export const layerTypes = {
-  layer_types: used(
-    z.array(z.enum(['full_attention', 'sliding_attention', 'chunked_attention'])).nullish(),
-    'what each layer sees',
-  ),
-} satisfies FieldTable
+/** One a layer, where a family's layers differ: all keys, or some. */
+export function layerTypes<Some extends string>(some: Some) {
+  const type = z.enum(['full_attention', some])
+  return {
+    layer_types: used(z.array(type).nullish(), `what each layer sees: full_attention or ${some}`),
+  } satisfies FieldTable
+}
 
 /** A decoder of grouped-query attention that rotates whole heads, but for its sizes; defaults as those of its parts. */
 export function groupedFields(d: {
@@ -163,7 +162,6 @@ export function localExperts(d: { width: number; experts: number; topK: number }
     ...routerTraining,
     intermediate_size: size(d.width, 'H of an expert'),
     num_local_experts: size(d.experts, 'E'),
-    num_experts: aliasOf('num_local_experts'),
     num_experts_per_tok: size(d.topK, 'K, at most E'),
   } satisfies FieldTable
 }
