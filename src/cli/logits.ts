@@ -40,7 +40,7 @@ const FLAGS = flags({
   dtype: DTYPE,
 })
 
-export function registerLogits(program: Command): void {
+export function register(program: Command): void {
   addFlags(program.command('logits'), FLAGS)
     .description(
       'Logits at every position of one or several sequences (run as one batch), and what the routers chose.',

@@ -62,7 +62,7 @@ const FLAGS = flags({
 })
 type Flags = Given<typeof FLAGS>
 
-export function registerTrain(program: Command): void {
+export function register(program: Command): void {
   addFlags(program.command('train'), FLAGS)
     .description('Trains a small model from random weights and writes it as a Hugging Face directory.')
     .addHelpText('after', EXAMPLES)

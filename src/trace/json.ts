@@ -6,7 +6,7 @@ import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
 import { mapLeaves } from '../model/tree.ts'
 import { sum } from '../sums.ts'
 import { excerpt, placeIn } from '../text/foreign.ts'
-import { exactJson } from '../text/json.ts'
+import { exactJson, parseJson } from '../text/json.ts'
 import { nineDigits } from '../text/number.ts'
 import type { Decision } from './decision.ts'
 import { type NumberJson, TRACE_VERSION, type TraceJson, traceSchema } from './schema.ts'
@@ -120,13 +120,7 @@ function matrix(values: Float32Array | Int32Array, width: number) {
 }
 
 function parsed(json: string, source: string): TraceJson {
-  let value: unknown
-  try {
-    value = JSON.parse(json)
-  } catch (error) {
-    throw new InputError(`${source}: not JSON (${excerpt(messageOf(error))})`)
-  }
-  const result = traceSchema.safeParse(value)
+  const result = traceSchema.safeParse(parseJson(json, `${source}:`, InputError))
   if (result.success) return result.data
   const [{ path, message }] = result.error.issues
   throw new InputError(`${source}: ${placeIn(path)}${excerpt(message[0].toLowerCase() + message.slice(1))}`)
