@@ -2,7 +2,7 @@ import { InputError, messageOf } from '../errors.ts'
 import { checkForm } from '../model/router/check-interventions.ts'
 import { countTokens } from '../model/router/route.ts'
 import type { Interventions, RouterStep } from '../model/router/types.ts'
-import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
+import { type LayerTrace, type RoutingTrace, rowsOf } from '../model/trace.ts'
 import { mapLeaves } from '../model/tree.ts'
 import { sum } from '../sums.ts'
 import { excerpt, placeIn } from '../text/foreign.ts'
@@ -28,7 +28,7 @@ export function traceToJson(trace: RoutingTrace, texts: readonly string[] | null
     callLengths,
     layers: layers.map((layer) => layerToJson(layer, trace)),
     hiddenStates: mapLeaves<Float32Array>(hiddenStates, (values) =>
-      matrix(values, values.length / rows.length),
+      rowsOf(values, values.length / rows.length),
     ),
   })
 }
@@ -102,21 +102,16 @@ function layerToJson(layer: LayerTrace, { rows }: RoutingTrace): object {
     layer: number,
     numExperts: E,
     topK: K,
-    routerLogits: matrix(layer.routerLogits, E),
-    scores: matrix(layer.scores, E),
-    compared: compared && matrix(compared, E),
-    expertIndices: matrix(layer.expertIndices, K),
-    expertWeights: matrix(layer.expertWeights, K),
+    routerLogits: rowsOf(layer.routerLogits, E),
+    scores: rowsOf(layer.scores, E),
+    compared: compared && rowsOf(compared, E),
+    expertIndices: rowsOf(layer.expertIndices, K),
+    expertWeights: rowsOf(layer.expertWeights, K),
     tokensPerExpert: layer.tokensPerExpert,
     margins: layer.margins,
     entropies: layer.entropies,
     statistics,
   }
-}
-
-/** Row-major [T, width] as T rows. */
-function matrix(values: Float32Array | Int32Array, width: number) {
-  return Array.from({ length: values.length / width }, (_, t) => values.subarray(t * width, (t + 1) * width))
 }
 
 function parsed(json: string, source: string): TraceJson {

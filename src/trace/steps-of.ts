@@ -2,7 +2,7 @@ import { assertObject, assertWhole } from '../checks.ts'
 import { InputError } from '../errors.ts'
 import type { ModelConfig, MoeConfig, RouterConfig } from '../model/config.ts'
 import { interventionFor } from '../model/router/interventions.ts'
-import { stepsFromLogits } from '../model/router/route.ts'
+import { finishRouting, stepsFromLogits } from '../model/router/route.ts'
 import { contextOf } from '../model/router/steps.ts'
 import type { RouteContext, RouterStep, RouterValue, Routing } from '../model/router/types.ts'
 import { assertTrace, type LayerTrace, type RoutingTrace } from '../model/trace.ts'
@@ -154,13 +154,8 @@ function mixtureOf(
 
 function run({ routerLogits }: LayerTrace, router: RouterConfig, context: RouteContext): CallSteps {
   const steps: RouterStep[] = []
-  const generator = stepsFromLogits(routerLogits, router, context)
-  let next = generator.next()
-  while (!next.done) {
-    steps.push(next.value)
-    next = generator.next()
-  }
-  return { steps, routing: next.value }
+  const routing = finishRouting(stepsFromLogits(routerLogits, router, context), (step) => steps.push(step))
+  return { steps, routing }
 }
 
 /** The logits as they were recorded: a trace does not keep the hidden states that they came from. */

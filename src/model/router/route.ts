@@ -40,10 +40,13 @@ export function route(routerLogits: Float32Array, config: RouterConfig, context:
   return finishRouting(stepsFromLogits(routerLogits, config, context))
 }
 
-/** Runs what is left of a stepped router. */
-export function finishRouting(steps: Generator<RouterStep, Routing>): Routing {
+/** Runs what is left of a stepped router; `look` is given each step. */
+export function finishRouting(
+  steps: Generator<RouterStep, Routing>,
+  look?: (step: RouterStep) => void,
+): Routing {
   let step = steps.next()
-  while (!step.done) step = steps.next()
+  for (; !step.done; step = steps.next()) look?.(step.value)
   return step.value
 }
 
