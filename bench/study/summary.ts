@@ -1,5 +1,5 @@
 import type { Domain } from '../../src/corpus/index.ts'
-import type { ByDomain } from '../../src/eval/types.ts'
+import { mapValues } from '../../src/model/tree.ts'
 import { PRESET_NAMES, type PresetName } from '../../src/train/presets.ts'
 import { BUDGETS, type Budget, type PlannedRun, SAME_COMPUTE, type StudyOptions } from './plan.ts'
 import { meanInterval, spreadOf } from './statistics.ts'
@@ -52,10 +52,8 @@ function cellOf(budget: Budget, preset: PresetName, runs: StudyRun[]) {
   const own = runsOf(budget, preset, runs)
   return own.slice(0, 1).map((run) => {
     const { tokens, trainingFlops, flopsPerToken, totalParameters, activeParameters } = run
-    const domains = Object.keys(run.byDomain) as Domain[]
-    const byDomain: ByDomain<number> = Object.fromEntries(
-      domains.map((domain) => [domain, spreadOf(own.map((one) => one.byDomain[domain]!)).mean]),
-    )
+    const meanOf = (domain: Domain) => spreadOf(own.map((one) => one.byDomain[domain]!)).mean
+    const byDomain = mapValues(run.byDomain, (_, domain) => meanOf(domain as Domain))
     const spread = spreadOf(own.map(({ loss }) => loss))
     const facts = { tokens, trainingFlops, flopsPerToken, totalParameters, activeParameters }
     return { budget, preset, ...facts, ...spread, byDomain }

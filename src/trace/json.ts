@@ -3,7 +3,7 @@ import { checkForm } from '../model/router/check-interventions.ts'
 import { countTokens } from '../model/router/route.ts'
 import type { Interventions, RouterStep } from '../model/router/types.ts'
 import { type LayerTrace, type RoutingTrace, rowsOf } from '../model/trace.ts'
-import { mapLeaves } from '../model/tree.ts'
+import { mapLeaves, mapValues } from '../model/tree.ts'
 import { sum } from '../sums.ts'
 import { excerpt, placeIn } from '../text/foreign.ts'
 import { exactJson, parseJson } from '../text/json.ts'
@@ -36,8 +36,7 @@ export function traceToJson(trace: RoutingTrace, texts: readonly string[] | null
 /** One decision with its steps, values [E] or [K] by name. */
 export function decisionToJson(decision: Decision, text: string | null): string {
   const { row, layer, steps, recorded, agrees } = decision
-  const values = (of: RouterStep['inputs']) =>
-    Object.fromEntries(Object.entries(of).map(([name, { data }]) => [name, data]))
+  const values = (of: RouterStep['inputs']) => mapValues(of, ({ data }) => data)
   const entropy = nineDigits(recorded.entropy)
   const stepsJson = steps.map((step) => ({
     ...step,

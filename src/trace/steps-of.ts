@@ -6,6 +6,7 @@ import { finishRouting, stepsFromLogits } from '../model/router/route.ts'
 import { contextOf } from '../model/router/steps.ts'
 import type { RouteContext, RouterStep, RouterValue, Routing } from '../model/router/types.ts'
 import { assertTrace, type LayerTrace, type RoutingTrace } from '../model/trace.ts'
+import { mapValues } from '../model/tree.ts'
 import { type ModelWeights, type MoeWeights, routerRules } from '../model/weights.ts'
 
 /** What stepping needs of a model; `MoeModel` is one. */
@@ -126,13 +127,10 @@ export function agrees(layer: LayerTrace, routing: Routing, t: number): boolean 
 /** A step of a whole call, cut to one of its tokens. */
 export function stepOfRow(step: RouterStep, t: number): RouterStep {
   const cut = (values: Record<string, RouterValue>) =>
-    Object.fromEntries(
-      Object.entries(values).map(([name, { shape, data }]) => [
-        name,
-        shape.length === 1 // the same for every token
-          ? { shape, data }
-          : { shape: [shape[1]], data: data.slice(t * shape[1], (t + 1) * shape[1]) },
-      ]),
+    mapValues(values, ({ shape, data }) =>
+      shape.length === 1 // the same for every token
+        ? { shape, data }
+        : { shape: [shape[1]], data: data.slice(t * shape[1], (t + 1) * shape[1]) },
     )
   return { ...step, inputs: cut(step.inputs), outputs: cut(step.outputs) }
 }

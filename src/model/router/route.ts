@@ -1,4 +1,5 @@
 import type { RouterConfig } from '../config.ts'
+import { mapValues } from '../tree.ts'
 import { checkRouterLayer } from './check.ts'
 import { contextOf, ROUTER_STEPS, startState } from './steps.ts'
 import type { RouteContext, RouterLayer, RouterState, RouterStep, RouterValue, Routing } from './types.ts'
@@ -73,7 +74,7 @@ export function* stepsFromLogits(
       applies,
       inputs: {
         ...valuesOf(before, step.reads),
-        ...(applies ? constantsOf(step.constants?.(before) ?? {}) : {}),
+        ...(applies && mapValues(step.constants?.(before) ?? {}, (data) => ({ shape: [data.length], data }))),
       },
       outputs: valuesOf(state, step.writes),
     }
@@ -87,12 +88,6 @@ export function countTokens(expertIndices: Int32Array, numExperts: number): Int3
   const tokensPerExpert = new Int32Array(numExperts)
   for (const e of expertIndices) if (e >= 0) tokensPerExpert[e]++
   return tokensPerExpert
-}
-
-function constantsOf(values: Record<string, Float32Array>): Record<string, RouterValue> {
-  return Object.fromEntries(
-    Object.entries(values).map(([name, data]) => [name, { shape: [data.length], data }]),
-  )
 }
 
 function valuesOf(state: RouterState, names: readonly (keyof RouterState)[]): Record<string, RouterValue> {
