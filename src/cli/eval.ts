@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { DOMAINS } from '../corpus/index.ts'
+import { ALL_DOMAINS, DOMAINS } from '../corpus/index.ts'
 import { EVAL_SPLITS } from '../eval/domains.ts'
 import { EVAL_DEFAULTS, evaluate } from '../eval/run.ts'
 import * as read from '../script/arguments.ts'
@@ -22,6 +22,7 @@ everything is measured.
 Examples:
   $ tinymoe eval runs/moe/model
   $ tinymoe eval runs/moe/model --experts --out eval.json
+  $ tinymoe eval runs/moe-facts/model --facts 6000 --experts
   $ tinymoe eval runs/moe/checkpoint --split validation --samples 20 --domains arithmetic,dates --json
 `
 
@@ -34,7 +35,12 @@ const FLAGS = flags({
     EVAL_DEFAULTS.samples,
   ],
   seed: ['<n>', 'of the texts: one seed, the same texts', read.seed, EVAL_DEFAULTS.seed],
-  domains: ['<list>', `such as story,code (default: ${DOMAINS.join(',')})`, read.namesOf(DOMAINS)],
+  domains: ['<list>', `such as story,code (default: ${DOMAINS.join(',')})`, read.namesOf(ALL_DOMAINS)],
+  facts: [
+    '<n>',
+    'also what it recalls of the facts of so many entities, as it was trained on',
+    read.factsSize,
+  ],
   experts: ['', 'also what the experts specialise in, and what is lost without each'],
   out: ['<file>', 'write the JSON here'],
   dispatch: DISPATCH,

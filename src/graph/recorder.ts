@@ -183,6 +183,11 @@ export class Recorder {
     return this.refOf(tensor, this.backend.readSync)
   }
 
+  /** The handle of the variable that a tensor is in the graph. */
+  handle({ dataId }: tf.Tensor): string {
+    return this.variables.find(({ tensor }) => tensor.dataId === dataId)!.name
+  }
+
   /** Makes `tensor`, whatever it holds now, stand for the output of a node added by `emit`. */
   bind<T extends tf.Tensor>(tensor: T, ref: string): T {
     this.known.set(tensor.dataId, { ref, shape: tensor.shape })
