@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { FLOAT_DTYPES, type FloatDtypeName } from '../checkpoint/dtype.ts'
 import type { CheckpointLayout } from '../checkpoint/published.ts'
 import { UsageError } from '../errors.ts'
 import { modelDirectory } from '../package.ts'
@@ -6,7 +7,7 @@ import { allOptions, MODEL_ARGUMENT, seed, wholeNumber } from '../script/argumen
 import { remark, write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
 import { upcycleModel } from '../train/upcycle.ts'
-import { dtypeOfFiles, FLOAT_DTYPES, type FloatDtypeName, layoutOption } from './export.ts'
+import { dtypeOfFiles, layoutOption, writingModel } from './export.ts'
 
 interface Options {
   out: string
@@ -42,9 +43,12 @@ export function registerUpcycle(program: Command): void {
       const { out, dtype, json, ...options } = allOptions<Options>(command)
       const { experts, topK, layout } = options
       if (topK > experts) throw new UsageError(`--top-k ${topK}: expected at most --experts ${experts}`)
+      const dir = modelDirectory(model)
       checkOutputs({ flag: '--out', path: out, kind: 'folder' })
       const settings = { experts, topK, seed: options.seed, layout, dtype: FLOAT_DTYPES[dtype] }
-      for (const text of upcycleModel(modelDirectory(model), out, settings)) remark(text)
+      const remarks = await writingModel((hooks) => upcycleModel(dir, out, settings, hooks))
+      if (remarks === null) return
+      for (const text of remarks) remark(text)
       const text = `${out}: ${experts} experts, top-${topK}, ${dtype}\n`
       await write(json ? `${JSON.stringify({ out, experts, topK, dtype, layout })}\n` : text)
     })
