@@ -3,10 +3,11 @@ import type { Command } from 'commander'
 import { filesIn } from '../checkpoint/disk.ts'
 import { CheckpointError, TinymoeError } from '../errors.ts'
 import { type ChatMessage, type ChatTemplate, readChatTemplate } from '../generate/chat-template.ts'
-import type { Generated, GenerateOptions } from '../generate/types.ts'
+import type { Generated } from '../generate/types.ts'
 import type { LoadedModel } from '../load-model.ts'
 import { joinTraces } from '../model/trace.ts'
-import { allOptions, decimal, MAX_TOKENS, MODEL_ARGUMENT, seed, wholeNumber } from '../script/arguments.ts'
+import * as read from '../script/arguments.ts'
+import { addFlags, allOptions, flags, type Given, MODEL_ARGUMENT } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { heatMap } from '../trace/heatmap.ts'
@@ -14,11 +15,6 @@ import { tokenTexts } from '../trace/token-text.ts'
 import { colourDepth } from './colour-depth.ts'
 import { withModel } from './loading.ts'
 import { ReplyColumn } from './reply-column.ts'
-
-interface Options extends Pick<GenerateOptions, 'maxTokens' | 'temperature' | 'topP' | 'seed'> {
-  system?: string
-  router?: boolean
-}
 
 const COMMANDS = '/router shows or hides where tokens go, /clear forgets, /quit ends'
 
@@ -30,25 +26,20 @@ Examples:
   $ echo "Which expert are you?" | tinymoe chat ~/model --json
 `
 
-export function registerChat(program: Command): void {
-  program
-    .command('chat')
+const FLAGS = flags({
+  system: ['<text>', 'what the model is told first'],
+  router: ['', 'beside each line of a reply, or below it, the experts that ran'],
+  maxTokens: ['<n>', 'new tokens of a reply at most; else 512', read.wholeNumber(1, read.MAX_TOKENS)],
+  temperature: ['<x>', '0 takes the most likely token; else as the model says', read.from(0, 1000)],
+  topP: ['<x>', 'draw from the most likely tokens that reach this sum', read.positive(1)],
+  seed: ['<n>', 'of the draws', read.seed, 0],
+})
+type Options = Given<typeof FLAGS>
+
+export function register(program: Command): void {
+  addFlags(program.command('chat'), FLAGS)
     .description('Talks with a model by its chat template: a line is a turn, the reply comes as it is made.')
     .argument(...MODEL_ARGUMENT)
-    .option('--system <text>', 'what the model is told first')
-    .option('--router', 'beside each line of a reply, or below it, the experts that ran')
-    .option('--max-tokens <n>', 'new tokens of a reply at most; else 512', wholeNumber(1, MAX_TOKENS))
-    .option(
-      '--temperature <x>',
-      '0 takes the most likely token; else as the model says',
-      decimal('a number from 0 to 1000', (x) => x >= 0 && x <= 1000),
-    )
-    .option(
-      '--top-p <x>',
-      'draw from the most likely tokens that reach this sum',
-      decimal('a number above 0 and up to 1', (x) => x > 0 && x <= 1),
-    )
-    .option('--seed <n>', 'of the draws', seed, 0)
     .addHelpText('after', EXAMPLES)
     .action(async (dir: string, _: unknown, command: Command) => {
       const { json, device, debug, ...options } = allOptions<Options>(command)

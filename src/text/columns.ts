@@ -74,3 +74,11 @@ export function table(rows: readonly string[][], left: readonly number[] = []): 
     .map((line) => `${line}\n`)
     .join('')
 }
+
+/** Rows as a table of Markdown, the first the heading; columns but the first hold numbers, unless they hold `words`. */
+export function markdownTable([heading, ...rows]: readonly string[][], words = false): string {
+  const rule = heading.map((_, i) => (i === 0 || words ? '---' : '---:'))
+  return [heading, rule, ...rows]
+    .map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`)
+    .join('\n')
+}
