@@ -5,6 +5,7 @@ import { startRuntime } from '../device/index.ts'
 import { memoryLimit } from '../device/memory.ts'
 import { InputError, UsageError } from '../errors.ts'
 import { readConfig } from '../load-model.ts'
+import { EXECUTORS } from '../model/ways.ts'
 import * as read from '../script/arguments.ts'
 import { factsSize } from '../script/facts-size.ts'
 import { addFlags, allOptions, flagOf, flags, type Given, type GlobalOptions } from '../script/flags.ts'
@@ -83,12 +84,13 @@ const FLAGS = flags({
   batch: ['<n>', 'sequences of a step (default: 16)', read.wholeNumber(1, MAX_ROWS)],
   length: ['<n>', 'tokens of a sequence (default: 256)', read.wholeNumber(2, MAX_LENGTH)],
   learningRate: ['<x>', 'the highest one (default: 0.002)', read.positive(MAX_LEARNING_RATE)],
+  executor: ['<name>', 'recorded: a step as one graph (default on cpu); eager: op by op', EXECUTORS],
   out: ['<dir>', 'folder for log, checkpoint and model (default: runs/<preset>, with -small and -facts)'],
   resume: ['', 'go on from the checkpoint in --out'],
 })
 type Flags = Given<typeof FLAGS>
 
-export function registerTrain(program: Command): void {
+export function register(program: Command): void {
   addFlags(program.command('train'), FLAGS)
     .description(
       'Trains a small model, from random weights or another model, and writes it as a Hugging Face directory.',
@@ -107,8 +109,11 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   else if (existsSync(checkpointDir(out)))
     throw new InputError(`${checkpointDir(out)} exists: --resume goes on with it, or choose another --out`)
   if (out === '') throw new UsageError('--out: is empty, expected the name of a folder')
-  const settings = flags.resume ? readTrainingState(out).settings : settingsOf(flags)
+  const chosen = flags.resume ? readTrainingState(out).settings : settingsOf(flags)
   const { report } = await startRuntime({ device: flags.device, debug: flags.debug, onMessage: remark })
+  const byDefault = !flags.resume && flags.executor === undefined
+  // On a card no recorded step was tried.
+  const settings = byDefault && report.device !== 'cpu' ? { ...chosen, executor: 'eager' as const } : chosen
   const config = flags.resume ? readConfig(existingDir(out)).config : configOf(settings)
   checkTrainingSize(config, settings, memoryLimit(report))
   checkOutputs({ flag: '--out', path: out, kind: 'folder' })
@@ -158,6 +163,7 @@ const SETTINGS = {
   batch: 'rows',
   length: 'length',
   learningRate: 'peakLearningRate',
+  executor: 'executor',
   corpus: 'corpus',
 } as const
 

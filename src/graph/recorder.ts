@@ -5,6 +5,7 @@ import { zerosOn } from '../backend/host-weights.ts'
 import { FUSED, type FusedCall, type FusedName, type Kernel } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
 import { activeTensorflow, type OpAttribute, type TfjsNode } from '../backend/tensorflow.ts'
+import { mapValues } from '../model/tree.ts'
 import { type HeldWeight, HeldWeights, type Side } from './held-weights.ts'
 import { constant, placeholder, variable } from './nodes.ts'
 import { missingAttributes } from './op-attributes.ts'
@@ -182,6 +183,11 @@ export class Recorder {
     return this.refOf(tensor, this.backend.readSync)
   }
 
+  /** The handle of the variable that a tensor is in the graph. */
+  handle({ dataId }: tf.Tensor): string {
+    return this.variables.find(({ tensor }) => tensor.dataId === dataId)!.name
+  }
+
   /** Makes `tensor`, whatever it holds now, stand for the output of a node added by `emit`. */
   bind<T extends tf.Tensor>(tensor: T, ref: string): T {
     this.known.set(tensor.dataId, { ref, shape: tensor.shape })
@@ -204,12 +210,9 @@ export class Recorder {
       nodes: this.nodes,
       products: this.products,
       inputs: this.inputs,
-      outputs: Object.fromEntries(
-        Object.entries(outputs).map(([name, tensor]) => [
-          name,
-          { ref: this.ref(tensor), shape: tensor.shape, dtype: tensor.dtype as GraphDtype },
-        ]),
-      ),
+      outputs: mapValues(outputs, (tensor) => {
+        return { ref: this.ref(tensor), shape: tensor.shape, dtype: tensor.dtype as GraphDtype }
+      }),
       variables: this.variables,
       weights: this.held.widened,
       fused: this.fused,

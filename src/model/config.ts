@@ -249,6 +249,11 @@ export function mixturesOf<F extends { kind: 'dense' | 'moe' }>(
   )
 }
 
+/** The layers that have a mixture. */
+export function mixtureLayers({ layers }: Pick<ModelConfig, 'layers'>): number[] {
+  return [...layers.keys()].filter((layer) => layers[layer].feedForward.kind === 'moe')
+}
+
 /** The mixture of a layer that is known to have one: a trace names it, or a router's weights are there. */
 export function mixtureAt({ layers }: ModelConfig, layer: number): MoeConfig {
   const { feedForward } = layers[layer]

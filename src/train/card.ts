@@ -74,7 +74,8 @@ function shares({ domains }: TextSource, { facts }: TrainSettings): string {
 
 /** The command that repeats the training; what the settings would be anyway is left out. */
 export function trainCommand(settings: TrainSettings): string {
-  const { preset, size, from, steps, seed, corpus, facts, rows, length, peakLearningRate } = settings
+  const { preset, size, from, executor, steps, seed, corpus, facts, rows, length, peakLearningRate } =
+    settings
   const flags = [
     `${preset ? `--preset ${preset}` : `--from ${from}`}${size === USUAL.size ? '' : ` --size ${size}`} --steps ${steps} --seed ${seed}`,
     corpus.length > 0 ? `--corpus ${corpus.join(' ')}` : '',
@@ -82,6 +83,7 @@ export function trainCommand(settings: TrainSettings): string {
     rows === USUAL.rows ? '' : `--batch ${rows}`,
     length === USUAL.length ? '' : `--length ${length}`,
     peakLearningRate === USUAL.peakLearningRate ? '' : `--learning-rate ${peakLearningRate}`,
+    executor === USUAL.executor ? '' : `--executor ${executor}`,
   ]
   return `npm run train -- ${flags.filter(Boolean).join(' ')}`
 }

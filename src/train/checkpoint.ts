@@ -83,7 +83,8 @@ export function readTrainingState(out: string): TrainingState {
   const { step, settings, devices = [] } = (readJson(file, CheckpointError) ?? {}) as Partial<TrainingState>
   if (!Number.isInteger(step) || !isJsonObject(settings))
     throw new CheckpointError(`${file}: has no "step" with "settings", expected a training's state`)
-  const older = { size: 'full', from: null, facts: null } as const // what there was before there was a choice
+  // what there was before there was a choice
+  const older = { size: 'full', from: null, executor: 'eager', facts: null } as const
   return { step: step as number, settings: { ...older, ...settings }, devices }
 }
 

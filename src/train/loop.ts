@@ -8,7 +8,7 @@ import { modelCard } from './card.ts'
 import { readModel, saveModel, saveTraining, type Training, textsOf, tokenizerOf } from './checkpoint.ts'
 import { initWeights } from './initialize.ts'
 import { appendLog, readLog, type StepRecord, startLog } from './log.ts'
-import { type TrainSettings, warmupSteps } from './settings.ts'
+import type { TrainSettings } from './settings.ts'
 import { configOf, titleOf } from './start.ts'
 import { SPECIAL_TOKENS, trainTokenizer, VOCAB_SIZE } from './tokenizer.ts'
 import { Trainer, type ValidationResult } from './trainer.ts'
@@ -39,8 +39,7 @@ function randomModel(settings: TrainSettings): ReturnType<typeof readModel> {
  * repeats the run exactly: how long it really takes depends on what else the machine does.
  */
 export async function planMinutes({ trainer }: Training, minutes: number): Promise<void> {
-  const steps = Math.max(1, Math.round((minutes * 60) / (await trainer.secondsPerStep())))
-  trainer.settings = { ...trainer.settings, steps, warmup: warmupSteps(steps) }
+  trainer.plan(Math.max(1, Math.round((minutes * 60) / (await trainer.secondsPerStep()))))
 }
 
 function tokenizerOfTexts(settings: TrainSettings): TokenizerJson {

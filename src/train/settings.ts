@@ -1,4 +1,5 @@
 import { mixturesOf } from '../model/config.ts'
+import type { Executor } from '../model/ways.ts'
 import type { AdamWSettings } from './adamw.ts'
 import type { FactsSettings } from './facts.ts'
 import type { LossWeights } from './gradients.ts'
@@ -6,6 +7,8 @@ import { configOf, type Start } from './start.ts'
 
 /** All that decides a training: the same settings give the same losses. Stored with every checkpoint. */
 export interface TrainSettings extends Start {
+  /** Steps as one graph, or op by op; their last bits differ. */
+  executor: Executor
   /** Of the weights at the start and of the order of the texts. */
   seed: number
   /** Files or directories of texts; none: the project's own corpus. */
@@ -43,6 +46,7 @@ export const USUAL = {
   preset: null,
   size: 'full',
   from: null,
+  executor: 'recorded',
   seed: 1,
   corpus: [],
   facts: null,

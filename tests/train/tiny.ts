@@ -102,6 +102,7 @@ export function tinyTrainer(family: keyof typeof TINY, settings: Partial<TrainSe
     steps: 20,
     rows: 4,
     length: 24,
+    executor: 'eager',
     ...settings,
   })
   const tokenizer = tokenizerOf(tinyTokenizer)
