@@ -47,7 +47,7 @@ template <int BITS> VNNI_CODE inline void put_digits(const float* x, int64_t n, 
         all = _mm512_inserti64x4(_mm512_castsi256_si512(parts[0]), parts[1], 1);
       }
       _mm512_store_si512(to + half * DIGITS + digit, all);
-      sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(Of::BIAS), all);
+      sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(static_cast<char>(Of::BIAS)), all);
     }
     _mm512_store_si512(to + Of::HALVES * DIGITS + digit, _mm512_sub_epi32(_mm512_setzero_si512(), sum));
   }

@@ -55,8 +55,9 @@ class TilesInUse {
 };
 
 /** Sixteen pairs of numbers -> the words of their parts, a tile from one part to the next. */
-template <int COUNT = PARTS> INLINED void put_parts(Wide first, Wide second, uint32_t* to) {
+template <int COUNT = PARTS> INLINED void put_parts(const float* firsts, const float* seconds, uint32_t* to) {
   typedef uint32_t Unsigned __attribute__((vector_size(64)));
+  Wide first = lanes<Wide>(firsts), second = lanes<Wide>(seconds);
   for (int part = 0; part < COUNT; part++, to += TILE_WORDS) {
     const WideBits a = bits_as<WideBits>(first) & UPPER, b = bits_as<WideBits>(second) & UPPER;
     const WideBits both = bits_as<WideBits>(bits_as<Unsigned>(a) >> 16) | b;
@@ -113,7 +114,7 @@ AVX512F_CODE inline void to_tiles(const float* const* x, uint32_t* tiles, int64_
       }
       turn(from, turned);
       uint32_t* const to = tiles + p * tile_words(in) + i / BLOCK * PARTS * TILE_WORDS + i % BLOCK / 2 * 16;
-      for (int64_t k = 0; k < 16; k += 2) put_parts(lanes<Wide>(turned + k * 16), lanes<Wide>(turned + k * 16 + 16), to + k * 8);
+      for (int64_t k = 0; k < 16; k += 2) put_parts(turned + k * 16, turned + k * 16 + 16, to + k * 8);
     }
 }
 
@@ -159,7 +160,10 @@ template <int BITS> AVX512F_CODE inline void put_groups(const Weights& row, int6
       const __m512i pairs = BITS == 8 ? _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)))
                                       : _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
       const __m512i first = _mm512_sub_epi32(_mm512_and_si512(pairs, most), bias), second = _mm512_sub_epi32(_mm512_srli_epi32(pairs, BITS), bias);
-      put_parts<2>(_mm512_cvtepi32_ps(first) * scale, _mm512_cvtepi32_ps(second) * scale, to);
+      alignas(64) float numbers[2][16];
+      _mm512_store_ps(numbers[0], _mm512_mul_ps(_mm512_cvtepi32_ps(first), scale));
+      _mm512_store_ps(numbers[1], _mm512_mul_ps(_mm512_cvtepi32_ps(second), scale));
+      put_parts<2>(numbers[0], numbers[1], to);
     }
   }
 #endif
@@ -239,7 +243,7 @@ AVX512F_CODE inline void gated_tiles(
       gate_all<Wide>(gates, ups, gates, TILE_WORDS);
       std::fill(gates + std::max<int64_t>(0, std::min<int64_t>(16, to - h)) * 16, gates + TILE_WORDS, 0.f);
       for (int64_t c = 0; c < 16; c += 2)
-        put_parts(lanes<Wide>(gates + c * 16), lanes<Wide>(gates + c * 16 + 16), tiles + p * tile_words(part.size()) + c * 8);
+        put_parts(gates + c * 16, gates + c * 16 + 16, tiles + p * tile_words(part.size()) + c * 8);
     });
   }
 }
