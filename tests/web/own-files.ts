@@ -2,8 +2,8 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { registerLogits } from '../../src/cli/logits.ts'
-import { registerTrace } from '../../src/cli/trace.ts'
+import { register as registerLogits } from '../../src/cli/logits.ts'
+import { register as registerTrace } from '../../src/cli/trace.ts'
 import { countParameters } from '../../src/cost/parameters.ts'
 import { readConfig } from '../../src/load-model.ts'
 import { modelDirectory } from '../../src/package.ts'
@@ -99,9 +99,7 @@ export function ownFilesTests(site: () => Site): void {
     await page.dispatchEvent('body', 'drop', { dataTransfer: dropped })
     await page.getByText('7 tokens, 4 layers').waitFor()
     await page.getByRole('button', { name: 'Replay' }).click()
-    await expect
-      .poll(() => page.locator('#token-heading + p').innerText(), { timeout: 30_000 })
-      .toContain('Token 6')
+    await expect.poll(() => page.locator('#token-heading + p').innerText()).toContain('Token 6')
     await settled(page)
     expect(await page.locator('.token-panel').innerText()).toContain(
       'The steps come to what the run recorded.',
