@@ -9,7 +9,7 @@ import { mostLikelyTokens } from '../model/most-likely.ts'
 import { assertFinite } from '../model/router/steps.ts'
 import { type RoutingTrace, TraceRecorder } from '../model/trace.ts'
 import type { ForwardResult, GreedyResult, MoeModel } from '../model/transformer.ts'
-import { routerRules } from '../model/weights.ts'
+import { type ExpertsOnDisk, type MoeWeights, routerRules } from '../model/weights.ts'
 import { type Piece, piecesOf, roomFor, stepsPlanFor } from './plan.ts'
 import { RecordedStep, StepGraphs, type StepShape } from './step.ts'
 import type { StepInputs } from './step-inputs.ts'
@@ -45,6 +45,7 @@ interface Call {
 export class RecordedExecutor {
   private readonly steps = new Map<string, RecordedStep>()
   private readonly mixtureLayers: number[]
+  private readonly onDisk: { experts: ExpertsOnDisk; topK: number }[]
   private readonly shared: StepGraphs
   private msForGraphs = 0
 
@@ -56,11 +57,29 @@ export class RecordedExecutor {
     const { layers } = model.config
     this.shared = new StepGraphs(model.config, model.weights, dtype)
     this.mixtureLayers = [...layers.keys()].filter((i) => layers[i].feedForward.kind === 'moe')
+    this.onDisk = this.mixtureLayers.flatMap((layer) => {
+      const { onDisk: experts } = model.weights.blocks[layer].feedForward as MoeWeights
+      return experts ? [{ experts, topK: mixtureAt(model.config, layer).router.topK }] : []
+    })
   }
 
   /** Whether a graph can serve a call: training, interventions and hidden states need the eager forward. */
   static serves({ training, interventions, trace }: ForwardOptions): boolean {
     return !training && !interventions && !(typeof trace === 'object' && trace.hiddenStates)
+  }
+
+  /** Likewise; of experts that stay on disk, a step's have to be in memory at the same time. */
+  serves(tokens: number[] | number[][], options: ForwardOptions): boolean {
+    if (!RecordedExecutor.serves(options)) return false
+    const { onDisk } = this
+    if (onDisk.length === 0) return true
+    const sequences = Array.isArray(tokens[0]) ? (tokens as number[][]) : [tokens as number[]]
+    const longest = Math.max(0, ...sequences.map(({ length }) => length))
+    const rows = sequences.length * Math.max(0, ...piecesOf(longest).map(({ stepTokens }) => stepTokens))
+    return onDisk.every(({ experts, topK }) => {
+      const all = (options.dispatch ?? this.model.dispatch) === 'dense'
+      return experts.hasRoomFor(all ? experts.length : Math.min(experts.length, rows * topK))
+    })
   }
 
   /** As `MoeModel.forward`. */
