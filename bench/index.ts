@@ -1,5 +1,5 @@
 import { median } from 'd3-array'
-import { flopsPerToken, weightBytesPerToken } from '../src/cost/index.ts'
+import { BYTES_PER_WEIGHT, cachedNumbers, flopsPerToken, weightBytesPerToken } from '../src/cost/index.ts'
 import { countParameters } from '../src/cost/parameters.ts'
 import { cacheBytes, MachineReader, type RuntimeReport, startRuntime } from '../src/device/index.ts'
 import { gigabytes, type MemoryLimit, memoryLimit, memoryProblem } from '../src/device/memory.ts'
@@ -73,6 +73,7 @@ export async function runBench(options: BenchOptions, hooks: BenchHooks): Promis
     device,
     executor: options.executor,
     dtype: options.dtype,
+    expertsOnDisk: options.expertsOnDisk,
     onProgress,
   })
   const reader = new MachineReader(options.dtype === 'float32' ? undefined : halfProduct(options.dtype))
@@ -141,6 +142,7 @@ async function measure(
       dtype,
       tf32: usesTf32(runtime),
       executor: executors[0],
+      expertsOnDisk: options.expertsOnDisk ?? null,
       machine: typical(readings),
       cacheBytes: cache.cacheBytes,
       commit,
@@ -228,11 +230,13 @@ function longestContext({ models, baseContext }: Plan): number {
 }
 
 function modelFacts({ config, dir }: LoadedModel, context: number, text: string): ModelFacts {
+  const cached = cachedNumbers(config)
   return {
     name: dir.replace(/[\\/]+$/, '').replace(/^.*[\\/]/, ''),
     parameters: countParameters(config),
     flopsPerToken: flopsPerToken(config, context, 'sparse'),
     weightBytesPerToken: weightBytesPerToken(config),
+    cacheBytesPerToken: { kept: BYTES_PER_WEIGHT * cached.kept, plain: BYTES_PER_WEIGHT * cached.plain },
     text,
   }
 }

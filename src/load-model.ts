@@ -30,7 +30,7 @@ import {
   type ExpertReads,
   expertsOnDisk,
   type ModelWeights,
-  totalReads,
+  sumOfReads,
 } from './model/weights.ts'
 import { modelDirectory } from './package.ts'
 import { product, sum } from './sums.ts'
@@ -123,7 +123,7 @@ export class LoadedModel extends MoeModel {
 
   /** Of experts that stay on disk, since the model was loaded; null where all are in memory. */
   get expertReads(): ExpertReads | null {
-    return this.checkpoint && totalReads(this.weights)
+    return this.checkpoint && sumOfReads(expertsOnDisk(this.weights).map(({ reads }) => reads))
   }
 
   override dispose(): void {

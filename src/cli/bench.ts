@@ -12,6 +12,7 @@ import {
   allOptions,
   dtypeOption,
   executorOption,
+  expertsOnDiskOption,
   type GlobalOptions,
   positive,
   wholeNumber,
@@ -38,6 +39,7 @@ export interface Flags {
   model?: string
   executor?: Executor
   dtype?: Dtype
+  expertsOnDisk?: number
   only?: CaseKind
   tokens?: number[]
   dim?: number[]
@@ -69,6 +71,7 @@ export function registerBench(program: Command): void {
     .option('--model <model>', 'directory, or a bundled model (default: moe)')
     .addOption(executorOption())
     .addOption(dtypeOption())
+    .addOption(expertsOnDiskOption())
     .addOption(new Option('--only <kind>', 'one kind of case (default: all)').choices(CASE_KINDS))
     .addOption(listOption('--tokens <list>', 'T of each case of the layer sweep', MAX_BATCH))
     .addOption(
@@ -150,6 +153,7 @@ export function benchOptions(flags: Flags & GlobalOptions): BenchOptions {
     model: flags.model ?? bundledModel(),
     executor,
     dtype,
+    expertsOnDisk: flags.expertsOnDisk,
     only,
     tokens: flags.tokens ?? null,
     layer: layerOf(flags, PRESET_PLANS[preset].layer),

@@ -6,7 +6,15 @@ import { type ChatMessage, type ChatTemplate, readChatTemplate } from '../genera
 import type { Generated, GenerateOptions } from '../generate/types.ts'
 import type { LoadedModel } from '../load-model.ts'
 import { joinTraces } from '../model/trace.ts'
-import { allOptions, decimal, MAX_TOKENS, MODEL_ARGUMENT, seed, wholeNumber } from '../script/arguments.ts'
+import {
+  allOptions,
+  decimal,
+  expertsOnDiskOption,
+  MAX_TOKENS,
+  MODEL_ARGUMENT,
+  seed,
+  wholeNumber,
+} from '../script/arguments.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { heatMap } from '../trace/heatmap.ts'
@@ -16,6 +24,7 @@ import { withModel } from './loading.ts'
 
 interface Options extends Pick<GenerateOptions, 'maxTokens' | 'temperature' | 'topP' | 'seed'> {
   system?: string
+  expertsOnDisk?: number
   router?: boolean
 }
 
@@ -48,11 +57,12 @@ export function registerChat(program: Command): void {
       decimal('a number above 0 and up to 1', (x) => x > 0 && x <= 1),
     )
     .option('--seed <n>', 'of the draws', seed, 0)
+    .addOption(expertsOnDiskOption())
     .addHelpText('after', EXAMPLES)
     .action(async (dir: string, _: unknown, command: Command) => {
       const { json, device, debug, ...options } = allOptions<Options>(command)
       await interruptible('the chat ends here', (signal) =>
-        withModel(dir, { device, debug }, async (model) => {
+        withModel(dir, { device, debug, expertsOnDisk: options.expertsOnDisk }, async (model) => {
           const template = readChatTemplate(filesIn(model.dir))
           if (!template || !model.tokenizer) {
             throw new CheckpointError(

@@ -7,6 +7,7 @@ import {
   allOptions,
   dispatchOption,
   executorOption,
+  expertsOnDiskOption,
   type GlobalOptions,
   MODEL_ARGUMENT,
   seed,
@@ -19,7 +20,7 @@ import { withProgress } from '../script/progress.ts'
 import { evalText } from './eval-text.ts'
 import { withModel } from './loading.ts'
 
-interface Flags extends EvalOptions, Pick<LoadOptions, 'executor' | 'dispatch'> {
+interface Flags extends EvalOptions, Pick<LoadOptions, 'executor' | 'dispatch' | 'expertsOnDisk'> {
   out?: string
 }
 
@@ -54,6 +55,7 @@ export function registerEval(program: Command): void {
     .option('--out <file>', 'write the JSON here')
     .addOption(dispatchOption())
     .addOption(executorOption())
+    .addOption(expertsOnDiskOption())
     .addHelpText('after', EXAMPLES)
     .action((dir: string, _: unknown, command: Command) => runEval(dir, allOptions<Flags>(command)))
 }

@@ -9,12 +9,14 @@ import {
 } from '../generate/generation-config.ts'
 import type { Generated, GenerateOptions, GenerateResult } from '../generate/types.ts'
 import type { LoadedModel, LoadOptions } from '../load-model.ts'
+import { type ExpertReads, hitRate } from '../model/weights.ts'
 import {
   allOptions,
   decimal,
   dispatchOption,
   dtypeOption,
   executorOption,
+  expertsOnDiskOption,
   flagOf,
   MAX_TOKENS,
   MODEL_ARGUMENT,
@@ -28,12 +30,12 @@ import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { checkRunSize } from '../script/run-size.ts'
 import { shown } from '../text/foreign.ts'
-import { counted } from '../text/units.ts'
+import { counted, percent, si, thousands } from '../text/units.ts'
 import { withModel } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 
 type Options = Omit<GenerateOptions, 'signal' | 'trace' | 'ignoreEos'> &
-  Pick<LoadOptions, 'executor' | 'dtype'>
+  Pick<LoadOptions, 'executor' | 'dtype' | 'expertsOnDisk'>
 
 /** At this temperature every token is as likely as any other. */
 const MAX_TEMPERATURE = 1000
@@ -81,6 +83,7 @@ export function registerGenerate(program: Command): void {
     .addOption(dispatchOption())
     .addOption(executorOption())
     .addOption(dtypeOption())
+    .addOption(expertsOnDiskOption())
     .addHelpText('after', EXAMPLES)
     .action((dir: string, _: unknown, command: Command) => runGenerate(dir, command))
 }
@@ -91,13 +94,14 @@ function stopText(text: string): string {
 }
 
 async function runGenerate(dir: string, command: Command): Promise<void> {
-  const { json, device, debug, executor, dtype, ...options } = allOptions<Options>(command)
+  const { json, device, debug, executor, dtype, expertsOnDisk, ...options } = allOptions<Options>(command)
   if ((options.prompt === undefined) === (options.tokens === undefined)) {
     throw new UsageError('generate takes either --prompt or --tokens')
   }
   const prompt = options.prompt === '-' ? await textFromStdin('--prompt') : options.prompt
   await interruptible('the text ends here', async (signal) => {
-    await withModel(dir, { device, debug, dispatch: options.dispatch, executor, dtype }, async (model) => {
+    const how = { device, debug, dispatch: options.dispatch, executor, dtype, expertsOnDisk }
+    await withModel(dir, how, async (model) => {
       const settings = settingsOf(options, model.generation)
       checkSize(options.tokens?.length ?? 0, settings, model)
       const run = model.generate({ ...options, prompt, signal })
@@ -123,7 +127,7 @@ function remarkNotFollowed({ generation }: LoadedModel): void {
 
 function toJson(
   { tokens, text, promptTokens, finishReason, timings }: Generated,
-  { tokenizer, runtime, dtype }: LoadedModel,
+  { tokenizer, runtime, dtype, expertReads }: LoadedModel,
 ) {
   return {
     tokens,
@@ -132,6 +136,7 @@ function toJson(
     finishReason,
     device: runtime.device,
     dtype,
+    ...(expertReads && { expertReads }),
     timings,
   }
 }
@@ -156,15 +161,20 @@ async function show(run: GenerateResult, model: LoadedModel, settings: Settings)
 
 function summary(
   { tokens, promptTokens, finishReason, timings }: Generated,
-  { runtime, dtype }: LoadedModel,
+  { runtime, dtype, expertReads }: LoadedModel,
 ): string {
   const { prefillMs, graphsMs, tokensPerSecond } = timings
   const graphs = graphsMs > 0 ? `, ${graphsMs.toFixed(0)} ms in all for making graphs` : ''
   const speed = tokensPerSecond === null ? '' : `, ${tokensPerSecond.toFixed(1)} tokens/s`
   return (
     `[${counted(tokens.length, 'token')}${speed} (${finishReason}); prompt of ${counted(promptTokens, 'token')} in ${prefillMs.toFixed(0)} ms${graphs}; ` +
-    `${deviceLine(runtime)}${dtype === 'float32' ? '' : `; ${dtype}`}]`
+    `${deviceLine(runtime)}${dtype === 'float32' ? '' : `; ${dtype}`}${expertReads ? `; ${readsText(expertReads)}` : ''}]`
   )
+}
+
+function readsText(reads: ExpertReads): string {
+  const needed = reads.hits + reads.misses
+  return `experts on disk: ${percent(hitRate(reads) ?? 1)} of ${thousands(needed)} needed were in memory, ${si(reads.bytes, 'B')} read`
 }
 
 /** The device with the reason it was taken, and why each better one was not. */

@@ -9,6 +9,7 @@ import {
   dispatchOption,
   dtypeOption,
   executorOption,
+  expertsOnDiskOption,
   MODEL_ARGUMENT,
   repeated,
   tokenIds,
@@ -27,6 +28,7 @@ interface Options {
   dispatch: LoadOptions['dispatch']
   executor: LoadOptions['executor']
   dtype: LoadOptions['dtype']
+  expertsOnDisk?: number
 }
 
 /** Next tokens listed a sequence, where output is for people. */
@@ -50,14 +52,15 @@ export function registerLogits(program: Command): void {
     .addOption(dispatchOption())
     .addOption(executorOption())
     .addOption(dtypeOption())
+    .addOption(expertsOnDiskOption())
     .addHelpText('after', EXAMPLES)
     .action((dir: string, _: unknown, command: Command) => runLogits(dir, command))
 }
 
 async function runLogits(dir: string, command: Command): Promise<void> {
-  const { tokens, trace, json, device, debug, dispatch, executor, dtype } = allOptions<Options>(command)
+  const { tokens, trace, json, ...how } = allOptions<Options>(command)
   if (!tokens) throw new UsageError('logits needs --tokens, at least once')
-  await withModel(dir, { device, debug, dispatch, executor, dtype }, async (model) => {
+  await withModel(dir, how, async (model) => {
     for (const sequence of tokens) checkPromptLength(sequence.length, model.config)
     const longest = Math.max(...tokens.map((sequence) => sequence.length))
     checkRunSize(`--tokens, ${tokens.length} times`, model, {

@@ -7,6 +7,7 @@ import type { Interventions } from '../model/router/types.ts'
 import {
   allOptions,
   dispatchOption,
+  expertsOnDiskOption,
   type GlobalOptions,
   MAX_TOKENS,
   MODEL_ARGUMENT,
@@ -27,7 +28,7 @@ import { decisionToJson, traceToJson } from '../trace/json.ts'
 import { readPageAssets } from '../trace/page/read.ts'
 import { tracePicture } from '../trace/picture.ts'
 import { type TraceRun, traceRun } from '../trace/run.ts'
-import { layerStatistics, STATISTICS } from '../trace/statistics.ts'
+import { layerStatistics, statisticsOf } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { analyseCommand } from './analyse.ts'
 import { colourDepth } from './colour-depth.ts'
@@ -49,6 +50,7 @@ interface Flags extends InterventionFlags, GlobalOptions {
   tokens?: number[]
   maxTokens: number
   dispatch: LoadOptions['dispatch']
+  expertsOnDisk?: number
   layer?: number
   token?: number
   step?: boolean
@@ -103,6 +105,7 @@ export function registerTrace(program: Command): void {
       0,
     )
     .addOption(dispatchOption())
+    .addOption(expertsOnDiskOption())
     .optionsGroup('Views:')
     .option('--layer <n>', 'with --token: one decision in full', wholeNumber(0, MAX_LAYERS))
     .option('--token <n>', 'position of that token', wholeNumber(0, MAX_TOKENS))
@@ -248,9 +251,10 @@ function placeOf({ trace }: Traced, flags: Flags): { layer: number; token: numbe
 
 /** The statistics of each layer as a table. */
 function summary({ trace: { rows, layers } }: TraceRun): string {
+  const columns = statisticsOf(layers)
   const lines = layers.map((layer) => {
     const statistics = layerStatistics(layer, rows)
-    return [String(layer.layer), ...STATISTICS.map(([, , , text]) => text(statistics))]
+    return [String(layer.layer), ...columns.map(([, , , text]) => text(statistics))]
   })
-  return table([['layer', ...STATISTICS.map(([short]) => short)], ...lines])
+  return table([['layer', ...columns.map(([short]) => short)], ...lines])
 }

@@ -9,7 +9,13 @@ import { mostLikelyTokens } from '../model/most-likely.ts'
 import { assertFinite } from '../model/router/steps.ts'
 import { type RoutingTrace, TraceRecorder } from '../model/trace.ts'
 import type { ForwardResult, GreedyResult, MoeModel } from '../model/transformer.ts'
-import { type ExpertsOnDisk, type MoeWeights, routerRules } from '../model/weights.ts'
+import {
+  type ExpertReads,
+  type ExpertsOnDisk,
+  type MoeWeights,
+  readsSince,
+  routerRules,
+} from '../model/weights.ts'
 import { type Piece, piecesOf, roomFor, stepsPlanFor } from './plan.ts'
 import { RecordedStep, StepGraphs, type StepShape } from './step.ts'
 import type { StepInputs } from './step-inputs.ts'
@@ -39,13 +45,15 @@ interface Call {
   columns: Uint8Array[]
   /** The layers whose routing is to be fetched. */
   traced: number[]
+  /** Of experts that stay on disk, by layer, what was read before the call. */
+  readsBefore: Map<number, ExpertReads>
 }
 
 /** Runs a model's forward as recorded graphs, made when first needed: one a shape of step. */
 export class RecordedExecutor {
   private readonly steps = new Map<string, RecordedStep>()
   private readonly mixtureLayers: number[]
-  private readonly onDisk: { experts: ExpertsOnDisk; topK: number }[]
+  private readonly onDisk: { layer: number; experts: ExpertsOnDisk; topK: number }[]
   private readonly shared: StepGraphs
   private msForGraphs = 0
 
@@ -59,7 +67,7 @@ export class RecordedExecutor {
     this.mixtureLayers = [...layers.keys()].filter((i) => layers[i].feedForward.kind === 'moe')
     this.onDisk = this.mixtureLayers.flatMap((layer) => {
       const { onDisk: experts } = model.weights.blocks[layer].feedForward as MoeWeights
-      return experts ? [{ experts, topK: mixtureAt(model.config, layer).router.topK }] : []
+      return experts ? [{ layer, experts, topK: mixtureAt(model.config, layer).router.topK }] : []
     })
   }
 
@@ -168,6 +176,7 @@ export class RecordedExecutor {
         return room
       }),
       traced: options.trace ? this.mixtureLayers : [],
+      readsBefore: new Map(this.onDisk.map(({ layer, experts }) => [layer, { ...experts.reads }])),
     }
   }
 
@@ -256,7 +265,9 @@ export class RecordedExecutor {
         )
       tf.tidy(() => {
         const routing = { expertIndices: gather('expertIndices'), expertWeights: gather('expertWeights') }
-        recorder.routing(gather('routerLogits'), routing, rules, { place: { layer } })
+        const before = call.readsBefore.get(layer)
+        const reads = weights.onDisk && before && readsSince(weights.onDisk, before)
+        recorder.routing(gather('routerLogits'), routing, rules, { place: { layer }, reads })
       })
     }
     return recorder.trace

@@ -144,11 +144,20 @@ export function expertsOnDisk({ blocks }: ModelWeights): ExpertsOnDisk[] {
   return blocks.flatMap(({ feedForward }) => (feedForward.kind === 'moe' ? (feedForward.onDisk ?? []) : []))
 }
 
-/** Of all layers together. */
-export function totalReads(weights: ModelWeights): ExpertReads {
-  const reads = expertsOnDisk(weights).map((experts) => experts.reads)
+/** What has been added to `before`. */
+export function readsSince({ reads }: ExpertsOnDisk, before: ExpertReads): ExpertReads {
+  const { hits, misses, bytes } = reads
+  return { hits: hits - before.hits, misses: misses - before.misses, bytes: bytes - before.bytes }
+}
+
+export function sumOfReads(reads: readonly ExpertReads[]): ExpertReads {
   const total = (name: keyof ExpertReads) => sum(reads.map((one) => one[name]))
   return { hits: total('hits'), misses: total('misses'), bytes: total('bytes') }
+}
+
+/** The share of needed experts that was found in memory; null where none was needed. */
+export function hitRate({ hits, misses }: ExpertReads): number | null {
+  return hits + misses > 0 ? hits / (hits + misses) : null
 }
 
 /**

@@ -71,6 +71,16 @@ export function amount(text: string): number {
   return value
 }
 
+/** A number of bytes such as `2GB`, `1.5G`, `500MB` or `2e9`. */
+export function byteCount(text: string): number {
+  const [, digits, letter] = /^(.*?)([KMGT]?)B?$/.exec(text) ?? []
+  const value = Math.floor((numberOf(digits ?? '') ?? 0) * (letter === 'G' ? 1e9 : SIZES[letter ?? '']))
+  if (!(value > 0 && value <= Number.MAX_SAFE_INTEGER)) {
+    throw new InvalidArgumentError('Expected a number of bytes up to 9007TB, such as 2GB, 500MB or 2e9.')
+  }
+  return value
+}
+
 /** Token ids such as `1,2,3`. */
 export function tokenIds(text: string): number[] {
   const entries = text.split(',').map((entry) => entry.trim())
@@ -105,4 +115,12 @@ export function dtypeOption(): Option {
   return new Option('--dtype <name>', 'what weights are held in (default: auto, as they are stored)').choices(
     ['auto', ...DTYPES],
   )
+}
+
+/** `--experts-on-disk`, likewise. */
+export function expertsOnDiskOption(): Option {
+  return new Option(
+    '--experts-on-disk <bytes>',
+    'leave experts in the file, and have so many bytes of them in memory, such as 2GB (default: all are in memory)',
+  ).argParser(byteCount)
 }
