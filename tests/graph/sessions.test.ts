@@ -151,7 +151,9 @@ describe('the addon', () => {
     expect(() => session.run(run, [])).toThrow('session: expected a value for each input')
     expect(() => binding.run(run, [-5], false)).toThrow('session: no tensor has the id -5')
     expect(() => binding.run(run, ['text' as never], false)).toThrow('expected a typed array')
-    expect(() => binding.run({} as never, [], false)).toThrow('expected what openSession or prepareRun returned')
+    expect(() => binding.run({} as never, [], false)).toThrow(
+      'expected what openSession or prepareRun returned',
+    )
     const failing = session.prepare(at('x'), at('picked'))
     expect(() => session.run(failing, [new Float32Array(2)])).toThrow(
       /^session: a run failed: indices\[0\] = 5/,

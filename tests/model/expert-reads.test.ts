@@ -1,17 +1,22 @@
+import { execFileSync } from 'node:child_process'
 import { cpSync, mkdtempSync, rmSync, truncateSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import * as tf from '@tensorflow/tfjs-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { mixtralConfig } from '../../models/mixtral.ts'
+import { saveCheckpoint } from '../../src/checkpoint/save.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { loadModel } from '../../src/load-model.ts'
 import type { ForwardOptions } from '../../src/model/forward-options.ts'
 import type { RoutingTrace } from '../../src/model/trace.ts'
-import { hitRate } from '../../src/model/weights.ts'
+import type { Executor } from '../../src/model/ways.ts'
+import { type ExpertReads, hitRate } from '../../src/model/weights.ts'
 import { expertBytes } from '../helpers/expert-bytes.ts'
 import { FIXTURES, maxDifference } from '../helpers/golden.ts'
 import { logitsOf } from '../helpers/logits.ts'
-import { randomTokens } from '../helpers/random.ts'
+import { randomNumbers, randomTokens } from '../helpers/random.ts'
 
 /* What is said of experts that stay in the file, what else goes on meanwhile, and what goes wrong. */
 
@@ -97,6 +102,39 @@ describe.each(['eager', 'recorded'] as const)('what was found in memory (%s)', (
     model.dispose()
   })
 })
+
+/** Beside its experts the model takes this much: other weights, caches, graphs and what TensorFlow keeps of them. */
+const CONSTANT = 112 * 2 ** 20
+
+test('resident memory stays under the budget and a constant', () => {
+  const dir = join(folder, 'large')
+  const sizes = { D: 256, H: 512, layers: 4, heads: 4, keyValueHeads: 2, E: 32, K: 2, V: 128, positions: 256 }
+  const experts = 4 * 3 * sizes.D * sizes.H * sizes.E * sizes.layers // 201 MB
+  saveCheckpoint(dir, mixtralConfig(sizes), 'F32', repeatedNumbers())
+  const script = fileURLToPath(new URL('experts-peak.ts', import.meta.url))
+  const run = (executor: Executor, budget: number): { rise: number; reads: ExpertReads } => {
+    const args = ['--import', 'tsx', script, dir, String(budget), executor]
+    return JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' }))
+  }
+  const [recorded, eager] = (['recorded', 'eager'] as const).map((executor) => run(executor, experts / 4))
+  for (const { rise, reads } of [recorded, eager]) {
+    expect(rise).toBeLessThan(experts / 4 + CONSTANT)
+    expect(reads.bytes).toBeGreaterThan(experts) // more than there is, so some were given up for others
+  }
+  expect(run('recorded', experts).rise - recorded.rise).toBeGreaterThan(experts / 4) // there was that much to hold
+})
+
+/** Numbers of a size that keeps activations as they are; the same ones again and again, as many take long to draw. */
+function repeatedNumbers(): (name: string, shape: number[]) => Float32Array {
+  const block = Float32Array.from({ length: 65_537 }, randomNumbers(1))
+  return (_, shape) => {
+    if (shape.length === 1) return new Float32Array(shape[0]).fill(1)
+    const scale = Math.sqrt(3 / shape[1])
+    const values = new Float32Array(shape[0] * shape[1])
+    for (let i = 0; i < values.length; i++) values[i] = scale * block[i % block.length]
+    return values
+  }
+}
 
 test('on WebAssembly experts are tensors of their own while they are needed', async () => {
   const dir = join(FIXTURES, 'mixtral')
