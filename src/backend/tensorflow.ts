@@ -87,6 +87,8 @@ interface NativeMemory {
   removeSupplier(supplier: number): void
   /** Zeros that take no memory before they are written to. */
   reserveMemory(bytes: number): ArrayBuffer
+  /** Makes room for a part of them that is about to be written to: faster than doing so bit by bit. */
+  claimMemory(part: Uint8Array): void
   /** Gives back what a part of them takes, but for pages that are not all in it. */
   forgetMemory(part: Uint8Array): void
 }

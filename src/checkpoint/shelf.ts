@@ -59,7 +59,10 @@ export class StackShelf implements ExpertShelf {
   }
 
   fill(expert: number): void {
-    for (const piece of this.pieces.values()) piece.fill(expert)
+    for (const piece of this.pieces.values()) {
+      this.node.binding.claimMemory(piece.part(expert))
+      piece.fill(expert)
+    }
   }
 
   empty(expert: number): void {
