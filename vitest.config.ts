@@ -8,6 +8,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 180_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 60_000 } }, // a machine that is busy answers late
     coverage: {
       provider: 'v8',
       include: ['src/**/*.ts', 'bench/**/*.ts'],

@@ -6,8 +6,6 @@ import type { OpAttribute, TfjsNode } from './tensorflow.ts'
 export interface TensorflowOps {
   /** How often each value 0..size-1 occurs. values [n] int32 -> [size] int32. */
   bincount(values: tf.Tensor1D, size: number): tf.Tensor1D
-  /** Rows cut in `count` pieces whose sizes are themselves a tensor [count] int32. */
-  splitRows(x: tf.Tensor2D, sizes: tf.Tensor1D, count: number): tf.Tensor2D[]
   /** The entries [...] of a stack [E, ...] at indices [n] int32, as views: a cut along the first axis copies nothing. */
   pick(stack: tf.Tensor, indices: tf.Tensor1D): tf.Tensor[]
   /** The part of x from index `begin` [1] to before `end` [1], both int32, along an axis. */
@@ -56,16 +54,6 @@ export function tensorflowOps(backend: TfjsNode): TensorflowOps {
         const unweighted = tf.tensor1d([], 'int32')
         const inputs = [values, tf.scalar(size, 'int32'), unweighted]
         return backend.executeSingleOutput('Bincount', [type('T', binding.TF_INT32)], inputs) as tf.Tensor1D
-      }),
-    splitRows: (x, sizes, count) =>
-      tf.tidy(() => {
-        const attributes = [
-          int('num_split', count),
-          type('T', binding.TF_FLOAT),
-          type('Tlen', binding.TF_INT32),
-        ]
-        const inputs = [x, sizes, tf.scalar(0, 'int32')]
-        return backend.executeMultipleOutputs('SplitV', attributes, inputs, count) as tf.Tensor2D[]
       }),
     pick: (stack, indices) =>
       tf.tidy(() => {

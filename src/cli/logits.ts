@@ -2,18 +2,20 @@ import type { Command } from 'commander'
 import { UsageError } from '../errors.ts'
 import { checkPromptLength } from '../generate/generate.ts'
 import { mostLikely } from '../generate/sampler.ts'
-import type { LoadedModel, LoadOptions } from '../load-model.ts'
+import type { LoadedModel } from '../load-model.ts'
 import type { LayerTrace } from '../model/trace.ts'
+import * as read from '../script/arguments.ts'
 import {
+  addFlags,
   allOptions,
-  dispatchOption,
-  dtypeOption,
-  executorOption,
-  expertsOnDiskOption,
+  DISPATCH,
+  DTYPE,
+  EXECUTOR,
+  EXPERTS_ON_DISK,
+  flags,
+  type Given,
   MODEL_ARGUMENT,
-  repeated,
-  tokenIds,
-} from '../script/arguments.ts'
+} from '../script/flags.ts'
 import { jsonRow, writeAll } from '../script/output.ts'
 import { checkRunSize } from '../script/run-size.ts'
 import { table } from '../text/columns.ts'
@@ -21,15 +23,6 @@ import { quoted } from '../text/foreign.ts'
 import { nineDigits } from '../text/number.ts'
 import { counted } from '../text/units.ts'
 import { withModel } from './loading.ts'
-
-interface Options {
-  tokens?: number[][]
-  trace?: boolean
-  dispatch: LoadOptions['dispatch']
-  executor: LoadOptions['executor']
-  dtype: LoadOptions['dtype']
-  expertsOnDisk?: number
-}
 
 /** Next tokens listed a sequence, where output is for people. */
 const LISTED = 5
@@ -40,27 +33,29 @@ Examples:
   $ tinymoe logits models/moe --tokens 1,5,34 --tokens 1,7 --trace --json > logits.json
 `
 
+const FLAGS = flags({
+  tokens: ['<ids>', 'token ids of a sequence, such as 1,2,3; once a sequence', read.repeated(read.tokenIds)],
+  trace: ['', 'also the experts each layer chose for each token'],
+  dispatch: DISPATCH,
+  executor: EXECUTOR,
+  dtype: DTYPE,
+  expertsOnDisk: EXPERTS_ON_DISK,
+})
+
 export function registerLogits(program: Command): void {
-  program
-    .command('logits')
+  addFlags(program.command('logits'), FLAGS)
     .description(
       'Logits at every position of one or several sequences (run as one batch), and what the routers chose.',
     )
     .argument(...MODEL_ARGUMENT)
-    .option('--tokens <ids>', 'token ids of a sequence, such as 1,2,3; once a sequence', repeated(tokenIds))
-    .option('--trace', 'also the experts each layer chose for each token')
-    .addOption(dispatchOption())
-    .addOption(executorOption())
-    .addOption(dtypeOption())
-    .addOption(expertsOnDiskOption())
     .addHelpText('after', EXAMPLES)
     .action((dir: string, _: unknown, command: Command) => runLogits(dir, command))
 }
 
 async function runLogits(dir: string, command: Command): Promise<void> {
-  const { tokens, trace, json, ...how } = allOptions<Options>(command)
+  const { tokens, trace, json, ...options } = allOptions<Given<typeof FLAGS>>(command)
   if (!tokens) throw new UsageError('logits needs --tokens, at least once')
-  await withModel(dir, how, async (model) => {
+  await withModel(dir, options, async (model) => {
     for (const sequence of tokens) checkPromptLength(sequence.length, model.config)
     const longest = Math.max(...tokens.map((sequence) => sequence.length))
     checkRunSize(`--tokens, ${tokens.length} times`, model, {

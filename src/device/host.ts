@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { access, open, readFile, statfs } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { availableParallelism, cpus, totalmem } from 'node:os'
@@ -103,21 +103,16 @@ function runCommand(
   { env }: { env?: Environment } = {},
 ): Promise<CommandResult> {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: env ?? process.env })
-    const end = () => child.kill()
-    process.once('exit', end) // or a download would go on alone
-    let stdout = ''
-    let stderr = ''
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      stdout += text
-    })
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      stderr += text
-    })
-    child.on('error', (error) => resolve({ code: null, stdout, stderr: error.message }))
-    child.on('close', (code) => {
+    const options = { env: env ?? process.env, maxBuffer: Number.POSITIVE_INFINITY }
+    const child = execFile(command, args, options, (error, stdout, stderr) => {
       process.off('exit', end)
-      resolve({ code: code ?? 1, stdout, stderr })
+      const { code, message } = error ?? { code: 0, message: '' }
+      if (typeof code === 'string')
+        resolve({ code: null, stdout, stderr: message }) // ENOENT, say
+      else resolve({ code: code ?? 1, stdout, stderr })
     })
+    const end = () => child.kill()
+    child.stdin?.end()
+    process.once('exit', end) // or a download would go on alone
   })
 }

@@ -1,4 +1,4 @@
-import { DOMAINS, type Domain } from '../corpus/index.ts'
+import { ALL_DOMAINS, type Domain } from '../corpus/index.ts'
 import type { LayerTrace } from '../model/trace.ts'
 import { chosenExperts, loadBalanceLoss, maxViolation, utilisation } from '../trace/statistics.ts'
 import type { ByDomain } from './domains.ts'
@@ -42,7 +42,7 @@ export function layerSpecialisation(
 }
 
 function layerInformation(layer: LayerTrace, tokens: readonly RoutedToken[]) {
-  const kinds = DOMAINS.filter((domain) => tokens.some((token) => token.domain === domain))
+  const kinds = ALL_DOMAINS.filter((domain) => tokens.some((token) => token.domain === domain))
   const documents = new Map<number, { kind: number; counts: number[] }>()
   tokens.forEach(({ document, domain }, t) => {
     const entry = documents.get(document) ?? { kind: kinds.indexOf(domain), counts: zeros(layer.numExperts) }

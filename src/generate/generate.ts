@@ -194,7 +194,7 @@ class Generation {
     const certain = !stopped && this.ended ? text + (await this.rest()) : text
     this.text += certain
     this.decodeMs += performance.now() - started
-    return { token, text: certain }
+    return { token, text: certain, ...(this.options.trace && { trace: this.traces.at(-1) }) }
   }
 
   /** Text held back so far, when no more is to come. */

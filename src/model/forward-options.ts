@@ -1,7 +1,6 @@
 import { assertNames, assertObject, assertOneOf, shown } from '../checks.ts'
 import { InputError } from '../errors.ts'
 import { KvCache } from './kv-cache.ts'
-import type { Training } from './moe.ts'
 import type { Interventions } from './router/types.ts'
 import type { TraceOptions } from './trace.ts'
 import { DISPATCHES, type DispatchName } from './ways.ts'
@@ -19,8 +18,6 @@ export interface ForwardOptions {
   interventions?: Interventions
   /** `last`: logits of each sequence's last token only, which is all that generating needs. Default `all`. */
   logits?: 'all' | 'last'
-  /** Use only ops that have gradients (experts run sparse), and hear what the routers decided. Takes no interventions. */
-  training?: Training
 }
 
 /** Names by type: one that the type gains or loses does not compile here. */
@@ -31,7 +28,6 @@ const OPTIONS = {
   dispatch: 0,
   interventions: 0,
   logits: 0,
-  training: 0,
 } satisfies Record<keyof ForwardOptions, 0>
 
 /**

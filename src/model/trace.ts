@@ -212,7 +212,7 @@ export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
     rows: traces.flatMap((trace) => trace.rows),
     layers: first.layers.map((layer, i) => {
       const parts = traces.map((trace) => trace.layers[i])
-      const expertIndices = joinInts(parts.map((p) => p.expertIndices))
+      const expertIndices = Int32Array.from(parts.flatMap((p) => [...p.expertIndices]))
       return {
         ...layer,
         routerLogits: joinFloats(parts.map((p) => p.routerLogits)),
@@ -239,8 +239,4 @@ function layersOf({ layers }: RoutingTrace): string {
 
 function joinFloats(parts: Float32Array[]): Float32Array {
   return Float32Array.from(parts.flatMap((part) => [...part]))
-}
-
-function joinInts(parts: Int32Array[]): Int32Array {
-  return Int32Array.from(parts.flatMap((part) => [...part]))
 }

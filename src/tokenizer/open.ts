@@ -26,7 +26,8 @@ export function openTokenizer(
   { file = FILE, config = {}, library }: { file?: string; config?: TokenizerJson; library: TokenizerLibrary },
 ): Tokenizer {
   checkFormat(json, file)
-  const whole = withConfigTokens(withoutLimits(json), config, file)
+  // Cutting off and padding are the caller's: transformers switches both off, whatever the file says.
+  const whole = withConfigTokens({ ...json, truncation: null, padding: null }, config, file)
   const crash = crashOf(whole)
   if (crash) throw new CheckpointError(`${file}: ${crash}`)
   const problem = library.unsupported(whole)
@@ -40,21 +41,12 @@ export function openTokenizer(
   }
 }
 
-/** Cutting off and padding are the caller's: transformers switches both off, whatever the file says. */
-function withoutLimits(json: TokenizerJson): TokenizerJson {
-  return { ...json, truncation: null, padding: null }
-}
-
-function addedTokens(json: TokenizerJson): AddedToken[] {
-  return (json.added_tokens ?? []) as AddedToken[]
-}
-
 /** Tokens may stand in tokenizer_config.json alone; they are tokens of the file all the same. */
 function withConfigTokens(json: TokenizerJson, config: TokenizerJson, file: string): TokenizerJson {
-  const known = new Map(addedTokens(json).map((token) => [token.id, token]))
-  for (const [key, value] of Object.entries(
-    (config.added_tokens_decoder ?? {}) as Record<string, AddedToken>,
-  )) {
+  const own = (json.added_tokens ?? []) as AddedToken[]
+  const others = (config.added_tokens_decoder ?? {}) as Record<string, AddedToken>
+  const known = new Map(own.map((token) => [token.id, token]))
+  for (const [key, value] of Object.entries(others)) {
     const id = Number(key)
     const there = known.get(id)
     if (there && there.content !== value.content) {

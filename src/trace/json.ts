@@ -1,4 +1,3 @@
-import type { z } from 'zod'
 import { InputError, messageOf } from '../errors.ts'
 import { checkForm } from '../model/router/check-interventions.ts'
 import { countTokens } from '../model/router/route.ts'
@@ -6,7 +5,7 @@ import type { Interventions, RouterStep } from '../model/router/types.ts'
 import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
 import { mapLeaves } from '../model/tree.ts'
 import { sum } from '../sums.ts'
-import { excerpt } from '../text/foreign.ts'
+import { excerpt, placeIn } from '../text/foreign.ts'
 import { exactJson } from '../text/json.ts'
 import { nineDigits } from '../text/number.ts'
 import type { Decision } from './decision.ts'
@@ -130,18 +129,8 @@ function parsed(json: string, source: string): TraceJson {
   }
   const result = traceSchema.safeParse(value)
   if (result.success) return result.data
-  const [issue] = result.error.issues
-  throw new InputError(`${source}: ${excerpt(placeOf(issue))}${excerpt(lowerFirst(issue.message))}`)
-}
-
-/** `layers[0].scores[3]: `, or nothing for the whole. */
-function placeOf({ path }: z.core.$ZodIssue): string {
-  const place = path.map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('')
-  return place === '' ? '' : `${place.replace(/^\./, '')}: `
-}
-
-function lowerFirst(text: string): string {
-  return text[0].toLowerCase() + text.slice(1)
+  const [{ path, message }] = result.error.issues
+  throw new InputError(`${source}: ${placeIn(path)}${excerpt(message[0].toLowerCase() + message.slice(1))}`)
 }
 
 /** What a schema cannot say: lengths that belong together, experts that exist, counts that are right. */

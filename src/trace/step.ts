@@ -14,19 +14,6 @@ export interface StepState {
   help: boolean
 }
 
-export type StepAction =
-  | 'next'
-  | 'back'
-  | 'next-layer'
-  | 'previous-layer'
-  | 'next-token'
-  | 'previous-token'
-  | 'down'
-  | 'up'
-  | 'help'
-  | 'quit'
-  | 'interrupt'
-
 /** How far one can walk. */
 export interface StepBounds {
   layers: number
@@ -38,7 +25,7 @@ export interface StepBounds {
 export const START: StepState = { layer: 0, token: 0, step: 0, scroll: 0, help: false }
 
 /** Keys as Node's readline names them: a letter as typed, else the key's name. */
-const ACTIONS: Record<string, StepAction> = {
+const ACTIONS = {
   n: 'next',
   right: 'next',
   space: 'next',
@@ -53,7 +40,8 @@ const ACTIONS: Record<string, StepAction> = {
   h: 'help',
   '?': 'help',
   q: 'quit',
-}
+} as const
+export type StepAction = (typeof ACTIONS)[keyof typeof ACTIONS] | 'interrupt'
 
 export const KEYS: readonly [keys: string, meaning: string][] = [
   ['n, right, space', 'next step; after the last one the next layer, then the next token'],
@@ -68,8 +56,8 @@ export const KEYS: readonly [keys: string, meaning: string][] = [
 /** What a key press means; null for any other key. */
 export function actionOf(key: { sequence?: string; name?: string; ctrl?: boolean }): StepAction | null {
   if (key.ctrl) return key.name === 'c' ? 'interrupt' : null
-  const typed = key.sequence !== undefined && Object.hasOwn(ACTIONS, key.sequence) ? key.sequence : key.name
-  return typed !== undefined && Object.hasOwn(ACTIONS, typed) ? ACTIONS[typed] : null
+  const known = [key.sequence, key.name].find((name) => name !== undefined && Object.hasOwn(ACTIONS, name))
+  return known === undefined ? null : ACTIONS[known as keyof typeof ACTIONS]
 }
 
 /** The state after an action; at either end of the trace it stays. Quitting is not a state. */

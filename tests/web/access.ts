@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import type axe from 'axe-core'
 import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
-import { open, type Site, settled } from './site.ts'
+import { go, open, type Site, settled } from './site.ts'
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
@@ -29,11 +29,8 @@ export function accessTests(site: () => Site): void {
     await page.evaluate(AXE)
     const found: string[] = []
     for (const view of VIEWS) {
-      const go = (hash: string) => page.evaluate((to) => location.assign(to), hash)
-      await go('#story/1')
-      await page.getByText('Step 1 of 10').waitFor()
-      await go(view)
-      await settled(page)
+      await go(page, '#story/1') // so that a playground is a new one
+      await go(page, view)
       if (view.startsWith('#play')) await page.getByRole('button', { name: /^Expert 1 of layer 0/ }).click()
       await settled(page)
       found.push(...(await faults(page)).map((fault) => `${view} ${fault}`))

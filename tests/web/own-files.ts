@@ -99,9 +99,7 @@ export function ownFilesTests(site: () => Site): void {
     await page.dispatchEvent('body', 'drop', { dataTransfer: dropped })
     await page.getByText('7 tokens, 4 layers').waitFor()
     await page.getByRole('button', { name: 'Replay' }).click()
-    await expect
-      .poll(() => page.locator('#token-heading + p').innerText(), { timeout: 30_000 })
-      .toContain('Token 6')
+    await expect.poll(() => page.locator('#token-heading + p').innerText()).toContain('Token 6')
     await settled(page)
     expect(await page.locator('.token-panel').innerText()).toContain(
       'The steps come to what the run recorded.',

@@ -42,7 +42,7 @@ export function storyTests(site: () => Site): void {
       const shown = () => page.locator(changes).first().innerHTML()
       const before = await shown()
       await act(page)
-      await expect.poll(shown, { timeout: 30_000 }).not.toBe(before)
+      await expect.poll(shown).not.toBe(before)
       if (step < STEPS.length) await page.getByRole('link', { name: /^Next:/ }).click()
     }
     await page.getByRole('link', { name: 'To the playground' }).click()
@@ -54,6 +54,7 @@ export function storyTests(site: () => Site): void {
     const { visit, url } = site()
     const page = await visit()
     await open(page, url, '#story/5')
+    await settled(page)
     const fact = page.locator('.fact').first()
     await fact.focus()
     await page.keyboard.press('Enter')

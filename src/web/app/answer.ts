@@ -6,7 +6,15 @@ import { useEngine } from './engine.tsx'
 export interface Answered<T> {
   /** The last answer; stays until there is another. */
   value: T | null
+  /** The answer to what is asked now is not there yet. */
   busy: boolean
+  error: string | null
+}
+
+/** What was answered last, and to which question. */
+interface Last<T> {
+  key: string | null
+  value: T | null
   error: string | null
 }
 
@@ -21,7 +29,7 @@ export function useAnswer<C extends Call>(
   first: Answer<C> | null = null,
 ): Answered<Answer<C>> {
   const { client } = useEngine()
-  const [state, setState] = useState<Answered<Answer<C>>>({ value: first, busy: false, error: null })
+  const [last, setLast] = useState<Last<Answer<C>>>({ key: null, value: first, error: null })
   const newest = useRef<{ args: Parameters<Calls[C]>; key: string } | null>(null)
   const asking = useRef(false)
 
@@ -31,20 +39,20 @@ export function useAnswer<C extends Call>(
       asked = newest.current
       try {
         const value = await client.ask(call, asked.args)
-        if (newest.current === asked) setState({ value, busy: false, error: null })
+        if (newest.current === asked) setLast({ key: asked.key, value, error: null })
       } catch (error) {
-        if (newest.current === asked)
-          setState((before) => ({ ...before, busy: false, error: messageOf(error) }))
+        const failed = { key: asked.key, error: messageOf(error) }
+        if (newest.current === asked) setLast((before) => ({ ...before, ...failed }))
       }
     }
     asking.current = false
   }
 
+  // Not a state of its own: that would be set after a frame that already shows the new question.
+  const busy = args !== null && last.key !== key
   useEffect(() => {
-    newest.current = args && { args, key }
-    if (!args) return
-    setState((before) => ({ ...before, busy: true }))
-    if (!asking.current) ask()
+    newest.current = busy ? { args, key } : null
+    if (busy && !asking.current) ask()
   }, [key, args === null])
-  return state
+  return { value: last.value, busy, error: last.error }
 }

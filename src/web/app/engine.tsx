@@ -36,6 +36,9 @@ export function useEngine(): EngineState {
 
 type Site = Pick<EngineState, 'opening' | 'cards' | 'offered'>
 
+/** What models there are. */
+const MODELS = 'models/index.json'
+
 async function fetchSite(): Promise<Site> {
   const text = async (path: string) => {
     const response = await fetch(path)
@@ -43,24 +46,27 @@ async function fetchSite(): Promise<Site> {
     return response.text()
   }
   const [opening, cards, offered] = await Promise.all(
-    ['data/opening.json', 'data/experts.json', 'models/index.json'].map(text),
+    ['data/opening.json', 'data/experts.json', MODELS].map(text),
   )
   return { opening: fromStored(opening), cards: JSON.parse(cards), offered: JSON.parse(offered) }
 }
 
-/** How long to wait for the service worker, so that it sees the model pass and keeps it. */
-const SERVICE_MS = 1500
+/** How long to wait for a service worker whose host does not answer. */
+const SERVICE_MS = 20_000
 
+/** Has a service worker keep the page, and waits until it does, or cannot: what is fetched from then on is kept too. */
 async function keepForOffline(): Promise<void> {
   const { serviceWorker } = navigator
   if (!serviceWorker || !isSecureContext) return
-  const controlled = new Promise<void>((resolve) => {
-    if (serviceWorker.controller) resolve()
-    else serviceWorker.addEventListener('controllerchange', () => resolve(), { once: true })
+  const registered = await serviceWorker.register('./service-worker.js').catch(() => null)
+  const installing = registered?.installing
+  if (!installing || serviceWorker.controller) return
+  await new Promise<void>((resolve) => {
+    serviceWorker.addEventListener('controllerchange', () => resolve(), { once: true })
+    installing.addEventListener('statechange', () => installing.state === 'redundant' && resolve())
+    setTimeout(resolve, SERVICE_MS)
   })
-  const registered = serviceWorker.register('./service-worker.js').catch(() => null)
-  const patience = new Promise<void>((resolve) => setTimeout(resolve, SERVICE_MS))
-  await Promise.race([registered.then((found) => (found ? controlled : undefined)), patience])
+  await fetch(MODELS) // it came before
 }
 
 /** Starts the engine and gives it to what is inside; shows `waiting` until there is something to show. */

@@ -10,7 +10,7 @@ import { ShareBar } from '../parts/share-bar.tsx'
 import { PUBLISHED, published, shortName } from './published.ts'
 
 const CONTEXTS = [128, 1024, 4096, 32_768, 131_072]
-const DTYPES = Object.keys(DTYPE_BYTES).map((value) => ({ value, text: value }))
+const DTYPES = (Object.keys(DTYPE_BYTES) as CostDtype[]).map((value) => ({ value, text: value }))
 const MODELS = PUBLISHED.map((model) => ({ value: model.name, text: shortName(model) }))
 
 export function InspectPart() {
@@ -26,7 +26,7 @@ export function InspectPart() {
     setName(chosen)
     setDtype(published(chosen).dtype)
   }
-  const contexts = CONTEXTS.map((value) => ({ value: String(value), text: value.toLocaleString('en') }))
+  const contexts = CONTEXTS.map((value) => ({ value, text: value.toLocaleString('en') }))
   return (
     <section class="card" aria-labelledby="inspect-heading">
       <h2 id="inspect-heading">A model from its shapes</h2>
@@ -35,15 +35,10 @@ export function InspectPart() {
         <Select
           label="Context, tokens"
           options={contexts}
-          value={String(context)}
-          onChange={(value) => setContext(Number(value))}
+          value={context}
+          onChange={(value) => setContext(value)}
         />
-        <Select
-          label="Weights"
-          options={DTYPES}
-          value={dtype}
-          onChange={(value) => setDtype(value as CostDtype)}
-        />
+        <Select label="Weights" options={DTYPES} value={dtype} onChange={(value) => setDtype(value)} />
       </div>
       <Result model={model} inspection={inspection} dtype={dtype} />
     </section>

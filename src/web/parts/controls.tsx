@@ -57,19 +57,30 @@ export function Choice<T extends string | number>({ label, options, value, onCha
   )
 }
 
-export interface SelectProps {
-  label: string
-  options: readonly { value: string; text: string }[]
-  value: string
-  onChange(value: string): void
+export interface SelectProps<T extends string | number> extends ChoiceProps<T> {
+  /** Within a sentence: the label is said, not shown. */
+  inline?: boolean
 }
 
-export function Select({ label, options, value, onChange }: SelectProps) {
+/** One of many alternatives. */
+export function Select<T extends string | number>({
+  label,
+  options,
+  value,
+  onChange,
+  inline,
+}: SelectProps<T>) {
   const id = useId()
   return (
     <div class="field">
-      <label for={id}>{label}</label>
-      <select id={id} value={value} onChange={({ currentTarget }) => onChange(currentTarget.value)}>
+      <label for={id} class={inline ? 'unseen' : undefined}>
+        {label}
+      </label>
+      <select
+        id={id}
+        value={value}
+        onChange={({ currentTarget }) => onChange(options[currentTarget.selectedIndex].value)}
+      >
         {options.map((option) => (
           <option key={option.value} value={option.value}>
             {option.text}

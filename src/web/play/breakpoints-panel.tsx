@@ -1,5 +1,8 @@
+import { Select } from '../parts/controls.tsx'
 import type { Breakpoints } from './breakpoints.ts'
 import { usePlay } from './state.tsx'
+
+const numbers = (values: number[]) => values.map((value) => ({ value, text: String(value) }))
 
 /** What a breakpoint begins with when it is switched on. */
 const START = { margin: 0.01, overflow: 1.25 }
@@ -30,15 +33,17 @@ export function BreakpointsPanel({
           layer
         </label>
         <Select
+          inline
           label="Layer of the breakpoint"
-          values={layers.map(({ layer }) => layer)}
+          options={numbers(layers.map(({ layer }) => layer))}
           value={send.layer}
           onChange={(layer) => set({ send: { ...send, layer } })}
         />
         <span>sends a token to expert</span>
         <Select
+          inline
           label="Expert of the breakpoint"
-          values={Array.from({ length: experts }, (_, e) => e)}
+          options={numbers(Array.from({ length: experts }, (_, e) => e))}
           value={send.expert}
           onChange={(expert) => set({ send: { ...send, expert } })}
         />
@@ -58,32 +63,6 @@ export function BreakpointsPanel({
         onChange={(overflow) => set({ overflow })}
       />
     </details>
-  )
-}
-
-function Select({
-  label,
-  values,
-  value,
-  onChange,
-}: {
-  label: string
-  values: number[]
-  value: number
-  onChange(value: number): void
-}) {
-  return (
-    <select
-      aria-label={label}
-      value={value}
-      onChange={({ currentTarget }) => onChange(Number(currentTarget.value))}
-    >
-      {values.map((each) => (
-        <option key={each} value={each}>
-          {each}
-        </option>
-      ))}
-    </select>
   )
 }
 

@@ -1,6 +1,7 @@
 import { useEffect, useState } from 'preact/hooks'
 import { messageOf } from '../../errors.ts'
 import { useEngine } from '../app/engine.tsx'
+import { Busy } from '../parts/controls.tsx'
 import { droppedFiles, type PickedFolder, pickedFolder } from './files.ts'
 import { usePlay } from './state.tsx'
 
@@ -34,9 +35,11 @@ export function OwnFiles() {
   const { open, client } = useEngine()
   const { setModel, setSaved } = usePlay()
   const [error, setError] = useState<string | null>(null)
+  const [busy, setBusy] = useState(false)
   const attempt = (work: Promise<unknown>) => {
     setError(null)
-    work.catch((failure) => setError(messageOf(failure)))
+    setBusy(true)
+    work.catch((failure) => setError(messageOf(failure))).finally(() => setBusy(false))
   }
   const openFolder = async ({ dir, files }: PickedFolder) => setModel((await open(dir, files)).id)
   const openTrace = async (file: File) => {
@@ -65,6 +68,7 @@ export function OwnFiles() {
           onPick={([file]) => attempt(take(file))}
         />
       </div>
+      <Busy busy={busy} />
       {error && (
         <p class="failure" role="alert">
           {error}

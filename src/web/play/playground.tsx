@@ -1,7 +1,7 @@
-import { useEffect, useState } from 'preact/hooks'
 import { useEngine } from '../app/engine.tsx'
 import { Busy, Select } from '../parts/controls.tsx'
 import { HeatMap, type HeatPlace } from '../parts/heat-map.tsx'
+import { useTyped } from '../parts/typed.ts'
 import { ChangesPanel } from './changes-panel.tsx'
 import { Compare } from './compare.tsx'
 import { ExpertCard } from './expert-card.tsx'
@@ -123,19 +123,10 @@ function Routing() {
   )
 }
 
-/** Milliseconds without a key before a prompt is run. */
-const PAUSE_MS = 250
-
 function PromptBar() {
   const { prompt, setPrompt, facts, setModel } = usePlay()
   const { offered, opening, models } = useEngine()
-  const [own, setOwn] = useState(prompt)
-  useEffect(() => setOwn(prompt), [prompt])
-  useEffect(() => {
-    if (own === prompt || own === '') return
-    const timer = setTimeout(() => setPrompt(own), PAUSE_MS)
-    return () => clearTimeout(timer)
-  }, [own])
+  const { own, setOwn, waiting } = useTyped(prompt, setPrompt)
   const known = [{ name: 'the beginning', text: opening.prompt }, ...opening.samples]
   const examples = [
     { value: '', text: 'choose …' },
@@ -144,7 +135,7 @@ function PromptBar() {
   const dropped = [...models.values()].filter(({ id }) => !offered.some((one) => one.id === id))
   return (
     <div class="prompt-bar">
-      <label class="field grow">
+      <label class="field grow" aria-busy={waiting}>
         <span>Prompt</span>
         <textarea
           rows={2}

@@ -57,17 +57,18 @@ function numbersOf(text: string | null): number[] {
 }
 
 /** The model of this id, loaded if it is offered; until then one that is there. */
-function useModel(wanted: string): { facts: ModelFacts; ready: boolean; loadError: string | null } {
+function useModel(wanted: string) {
   const { opening, models, offered, need } = useEngine()
-  const [loadError, setLoadError] = useState<string | null>(null)
+  const [failed, setFailed] = useState<{ id: string; error: string } | null>(null)
+  const missing = !models.has(wanted) && offered.some(({ id }) => id === wanted)
   useEffect(() => {
-    setLoadError(null)
-    if (!models.has(wanted) && offered.some(({ id }) => id === wanted)) {
-      need(wanted).catch((error) => setLoadError(messageOf(error)))
-    }
+    setFailed(null)
+    if (missing) need(wanted).catch((error) => setFailed({ id: wanted, error: messageOf(error) }))
   }, [wanted])
   const facts = models.get(wanted) ?? [...models.values()][0] ?? opening.facts
-  return { facts, ready: models.has(facts.id), loadError }
+  const loadError = failed?.id === wanted ? failed.error : null
+  const coming = missing && loadError === null
+  return { facts, ready: models.has(facts.id), coming, loadError }
 }
 
 type Addressed = Pick<PlayValue, 'prompt' | 'written' | 'changes' | 'facts'>
@@ -93,7 +94,7 @@ export function PlayState({ query, children }: { query: URLSearchParams; childre
   const [place, setPlace] = useState<HeatPlace | null>(null)
   const [expert, setExpert] = useState<PlayValue['expert']>(null)
   const [saved, setSaved] = useState<SavedTrace | null>(null)
-  const { facts, ready, loadError } = useModel(wanted)
+  const { facts, ready, coming, loadError } = useModel(wanted)
   const { id } = facts
   const encoded = useAnswer('encode', ready && prompt !== '' ? [id, prompt] : null, `${id} ${prompt}`)
   const start = encoded.value?.tokens ?? opening.run.tokens
@@ -104,7 +105,7 @@ export function PlayState({ query, children }: { query: URLSearchParams; childre
 
   const value: PlayValue = {
     ...runs,
-    busy: runs.busy || encoded.busy,
+    busy: runs.busy || encoded.busy || coming,
     error: loadError ?? encoded.error ?? runs.error,
     facts: before.model === id ? facts : (models.get(before.model) ?? opening.facts),
     ready,

@@ -19,10 +19,10 @@ export function TokenPanel({ model, trace, texts, place: { row, layerIndex } }: 
   const K = layer.topK
   const own = `${model} ${layer.layer} ${row} ${layer.routerLogits.slice(row * layer.numExperts, (row + 1) * layer.numExperts)}`
   const key = `${own} ${JSON.stringify({ ...trace.interventions, replace: trace.interventions?.replace?.by })} ${layer.expertIndices}`
-  const { value: decision, error } = useAnswer('decision', [model, trace, layerIndex, row], key)
+  const { value: decision, busy, error } = useAnswer('decision', [model, trace, layerIndex, row], key)
   const margin = layer.margins[row]
   return (
-    <section class="card token-panel" aria-labelledby="token-heading">
+    <section class="card token-panel" aria-labelledby="token-heading" aria-busy={busy}>
       <h2 id="token-heading">
         <span class="quoted">{tokenText(texts[row])}</span> in layer {layer.layer}
       </h2>

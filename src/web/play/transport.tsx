@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks'
+import { useLayoutEffect, useState } from 'preact/hooks'
 import { Slider } from '../parts/controls.tsx'
 import { type Breakpoints, breakAt, NO_BREAKS } from './breakpoints.ts'
 import { BreakpointsPanel } from './breakpoints-panel.tsx'
@@ -28,7 +28,8 @@ function useWriting() {
     setStopped(why)
   }
 
-  useEffect(() => {
+  // Before the frame: once Pause is pressed the next token's timer must not fire any more.
+  useLayoutEffect(() => {
     if (!playing || !isCurrent) return
     const why = end ?? (written.length > 0 && after.trace ? breakAt(breaks, after.trace) : null)
     if (why) return stop(why)

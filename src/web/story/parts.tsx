@@ -8,12 +8,16 @@ export function Step({
   text,
   picture,
   caption,
+  busy: asking = false,
 }: {
   text: ComponentChildren
   picture: ComponentChildren
   caption: ComponentChildren
+  /** What the step itself asks is not answered yet. */
+  busy?: boolean
 }) {
-  const { busy, error } = useStory()
+  const { error, ...story } = useStory()
+  const busy = story.busy || asking
   return (
     <article class="step">
       <div class="text">

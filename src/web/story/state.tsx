@@ -78,7 +78,7 @@ export function StoryState({ children }: { children: ComponentChildren }) {
     facts: shown,
     run,
     vectors: vectors.value!,
-    busy: encoded.busy || ran.busy,
+    busy: encoded.busy || ran.busy || vectors.busy,
     error: encoded.error ?? ran.error,
     row,
     setRow: setPicked,

@@ -1,14 +1,12 @@
-import { useEffect, useState } from 'preact/hooks'
 import { TryIt } from '../parts/controls.tsx'
 import { shareText } from '../parts/expert.tsx'
 import { Fact } from '../parts/fact.tsx'
 import { Strip } from '../parts/strip.tsx'
 import { wordText } from '../parts/tokens.tsx'
+import { useTyped } from '../parts/typed.ts'
 import { Step, TheToken, TokenPicker } from './parts.tsx'
 import { useStory } from './state.tsx'
 
-/** Milliseconds without a key before a text is read. */
-const PAUSE_MS = 200
 /** Next tokens that are shown. */
 const GUESSES = 3
 const LEAST = 0.01
@@ -89,15 +87,9 @@ function Guess() {
 
 function TextBox() {
   const { text, setText } = useStory()
-  const [own, setOwn] = useState(text)
-  useEffect(() => setOwn(text), [text])
-  useEffect(() => {
-    if (own === text) return
-    const timer = setTimeout(() => setText(own), PAUSE_MS)
-    return () => clearTimeout(timer)
-  }, [own])
+  const { own, setOwn, waiting } = useTyped(text, setText)
   return (
-    <label class="field">
+    <label class="field" aria-busy={waiting}>
       <span>Your text</span>
       <input
         value={own}

@@ -27,6 +27,7 @@ export function CostStep() {
   const loss = lossOf(shown)
   return (
     <Step
+      busy={changed.busy}
       text={
         <>
           <p class="lead">
