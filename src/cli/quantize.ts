@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { openCheckpoint } from '../checkpoint/disk.ts'
 import { configOfWeights } from '../checkpoint/load.ts'
 import { quantizeCheckpoint } from '../checkpoint/quantize.ts'
+import { QUANTIZE_DEFAULTS } from '../checkpoint/widths.ts'
 import { ConfigError, InputError } from '../errors.ts'
 import { compareQuantized, type QuantizedReport } from '../eval/quantized.ts'
 import { readJson } from '../files.ts'
@@ -41,8 +42,12 @@ export function registerQuantize(program: Command): void {
     .description('Writes a model in 8 or 4 bits, and says what that changed.')
     .argument(...MODEL_ARGUMENT)
     .addOption(new Option('--bits <n>', 'of a number').choices(['8', '4']).makeOptionMandatory())
-    .addOption(new Option('--group <n>', 'numbers that share a scale').choices(['32', '128']).default('32'))
-    .option('--keep <parts>', 'parts that stay as they are', partList, ['embedding'])
+    .addOption(
+      new Option('--group <n>', 'numbers that share a scale')
+        .choices(['32', '128'])
+        .default(String(QUANTIZE_DEFAULTS.group)),
+    )
+    .option('--keep <parts>', 'parts that stay as they are', partList, QUANTIZE_DEFAULTS.keep)
     .option(
       '--samples <n>',
       'documents of each domain that both models read; 0: none',
