@@ -18,11 +18,11 @@ export function TokenStep() {
     <Step
       text={
         <>
-          <p>
+          <p class="lead">
             A <b>mixture of experts</b> runs only a part of itself for each word. In ten short steps you see
             which part, why that one, and what it saves, in a model that runs here in your browser.
           </p>
-          <p class="lead">
+          <p>
             A language model guesses what comes next. It reads <b>tokens</b>: pieces of text that occur often.
             This small one knows <Size value={V} title="Tokens that the model knows (V)" /> of them.
           </p>

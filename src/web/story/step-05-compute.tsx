@@ -14,7 +14,7 @@ export function ComputeStep() {
   const awake = used.experts[row].reduce((sum, experts) => sum + experts.length, 0)
   const all = run.trace!.layers.reduce((sum, { numExperts }) => sum + numExperts, 0)
   const places = used.experts[row].map(
-    (experts, l) => `${listText(experts)} in layer ${run.trace!.layers[l].layer}`,
+    (experts, l) => `layer ${run.trace!.layers[l].layer}: ${listText(experts)}`,
   )
   return (
     <Step
@@ -37,7 +37,7 @@ export function ComputeStep() {
               ]}
               source={ENGINE}
             />{' '}
-            experts were awake: {listText(places)}. The others were not even read from memory.
+            experts were awake ({places.join('; ')}). The others were not even read from memory.
           </p>
           <p>
             What is always lit (attention, tables, routers) every token shares. The experts are where a
