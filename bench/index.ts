@@ -1,7 +1,7 @@
 import { median } from 'd3-array'
 import { flopsPerToken, weightBytesPerToken } from '../src/cost/index.ts'
 import { countParameters } from '../src/cost/parameters.ts'
-import { cacheBytes, MachineReader, type RuntimeReport, startRuntime } from '../src/device/index.ts'
+import { cacheBytes, MachineReader, startRuntime } from '../src/device/index.ts'
 import { gigabytes, type MemoryLimit, memoryLimit, memoryProblem } from '../src/device/memory.ts'
 import { InputError } from '../src/errors.ts'
 import { type LoadedModel, loadModel } from '../src/load-model.ts'
@@ -50,16 +50,6 @@ const METHOD: Conditions['method'] = {
 /** What one reading of the machine between two cases may take. */
 const READING_SECONDS = 0.1
 
-/** What stands before the first case. */
-interface Started {
-  begun: number
-  date: Date
-  load: number | null
-  runtime: RuntimeReport
-  memory: MemoryLimit
-  layer: LayerChoice
-}
-
 /**
  * Compares dense, sparse and gather, and models without experts, on a model and on sweeps of one layer.
  * @throws InputError, CheckpointError, ConfigError or DeviceError, each one sentence
@@ -84,7 +74,8 @@ export async function runBench(options: BenchOptions, hooks: BenchHooks): Promis
   }
 }
 
-async function start(options: BenchOptions, hooks: BenchHooks): Promise<Started> {
+/** What stands before the first case. */
+async function start(options: BenchOptions, hooks: BenchHooks) {
   const begun = performance.now()
   const date = new Date()
   const load = loadAverage()
@@ -94,7 +85,7 @@ async function start(options: BenchOptions, hooks: BenchHooks): Promise<Started>
   const memory = hooks.memory ?? memoryLimit(runtime)
   if (options.layer) checkLayer(options.layer.dims, memory)
   const preset = PRESET_PLANS[options.preset]
-  const layer = options.layer ?? { dims: preset.layer, source: `the preset ${options.preset}` }
+  const layer: LayerChoice = options.layer ?? { dims: preset.layer, source: `the preset ${options.preset}` }
   checkTokens(options.tokens ?? [], layer.dims, memory)
   return { begun, date, load, runtime, memory, layer }
 }
@@ -102,7 +93,7 @@ async function start(options: BenchOptions, hooks: BenchHooks): Promise<Started>
 async function measure(
   options: BenchOptions,
   hooks: BenchHooks,
-  started: Started,
+  started: Awaited<ReturnType<typeof start>>,
   loaded: LoadedModel,
   reader: MachineReader,
 ): Promise<BenchReport> {
@@ -130,7 +121,6 @@ async function measure(
   const text = await benchText(config, tokenizer, SEED)
   const model = new MeasuredModel(config, weights, dtype)
   const layers = new Layers(dims, SEED, memory, cache)
-  const made = { model, text, layers, executors, twins: preset.twins, dtype, seed: SEED }
   const findings: Findings = { rows: [], breakdown: [], capacity: [], loading: null, tracing: null }
   const commit = await gitCommit()
   const reportOf = (interrupted: boolean, peers: PeerOutcome[]): BenchReport => {
@@ -159,7 +149,7 @@ async function measure(
       seconds: (performance.now() - started.begun) / 1000,
       conclusion: conclude(rows, subject),
       conditions,
-      model: modelFacts(loaded, longestContext(plan), text.source),
+      model: modelFacts(loaded, plan, text.source),
       layer: layerFacts(dims, layer.source),
       rows,
       sweeps: plan.sweeps,
@@ -170,19 +160,10 @@ async function measure(
     }
   }
   try {
-    const last = () => readings[readings.length - 1]
     const bench = {
-      preset,
-      plan,
-      loaded,
-      made,
-      machine: last,
-      readAgain,
-      memory,
-      only,
-      signal,
-      onDeath,
-      limits,
+      ...{ preset, plan, loaded, model, text, layers, executors, twins: preset.twins, dtype, seed: SEED },
+      ...{ readAgain, memory, only, signal, onDeath, limits },
+      machine: () => readings[readings.length - 1],
     }
     await runAll(makeTasks(bench, findings), preset.seconds, hooks, started.begun, () =>
       hooks.onPart?.(reportOf(true, [])),
@@ -198,14 +179,9 @@ async function measure(
 
 /** The median of each reading. */
 function typical(readings: Reading[]): Conditions['machine'] {
-  const [{ matmulSize, vectorBytes }] = readings
+  const { after: _, ...first } = readings[0]
   const medianOf = (name: 'matmulGflops' | 'memoryGbPerS') => median(readings, (reading) => reading[name])!
-  return {
-    matmulGflops: medianOf('matmulGflops'),
-    memoryGbPerS: medianOf('memoryGbPerS'),
-    matmulSize,
-    vectorBytes,
-  }
+  return { ...first, matmulGflops: medianOf('matmulGflops'), memoryGbPerS: medianOf('memoryGbPerS') }
 }
 
 async function runAll(
@@ -222,16 +198,13 @@ async function runAll(
   await runTasks(tasks, { end, signal, onProgress, onDone })
 }
 
-/** Of the model's cases; without any, what decode would find. */
-function longestContext({ models, baseContext }: Plan): number {
-  return Math.max(baseContext, ...models.map(({ context }) => context))
-}
-
-function modelFacts({ config, dir }: LoadedModel, context: number, text: string): ModelFacts {
+/** Costs are behind the longest prompt of its cases; without any, what decode would find. */
+function modelFacts({ config, dir }: LoadedModel, { models, baseContext }: Plan, text: string): ModelFacts {
+  const longest = Math.max(baseContext, ...models.map(({ context }) => context))
   return {
     name: dir.replace(/[\\/]+$/, '').replace(/^.*[\\/]/, ''),
     parameters: countParameters(config),
-    flopsPerToken: flopsPerToken(config, context, 'sparse'),
+    flopsPerToken: flopsPerToken(config, longest, 'sparse'),
     weightBytesPerToken: weightBytesPerToken(config),
     text,
   }

@@ -1,3 +1,4 @@
+import { cross } from 'd3-array'
 import { InputError } from '../src/errors.ts'
 import type { ModelConfig } from '../src/model/config.ts'
 import type { Executor } from '../src/model/ways.ts'
@@ -42,6 +43,8 @@ export function makePlan(preset: PresetPlan, asked: Asked, config: ModelConfig):
   const kinds = preset.kinds.filter((kind) => only === null || only === kind)
   const layerSweeps = kinds.includes('layer') ? sweepsOfLayer(preset, asked, sideTokens, add) : []
   const size = contextFor(preset, config)
+  // Of one place there is no sweep, but for T: conclusions are about it.
+  const hasSeveral = ({ axis, groups }: Sweep) => groups.length > 1 || axis === 'T'
   const ofModel = kinds.flatMap((kind) => (kind === 'layer' ? [] : casesOfModel(kind, preset, size, config)))
   return {
     layers: [...layers.values()],
@@ -52,31 +55,18 @@ export function makePlan(preset: PresetPlan, asked: Asked, config: ModelConfig):
   }
 }
 
-/** Of one place there is no sweep, but for T: conclusions are about it. */
-function hasSeveral({ axis, groups }: Sweep): boolean {
-  return groups.length > 1 || axis === 'T'
-}
-
 function sweepsOfLayer(
   preset: PresetPlan,
   { dims, sizes, tokens }: Asked,
   sideTokens: number,
   add: (planned: PlannedLayer) => string,
 ): Sweep[] {
-  const plain = {
-    dims,
-    T: sideTokens,
-    routing: 'real',
-    twins: false,
-    inGrid: false,
-    fromCache: false,
-  } as const
-  const sweep = (axis: Axis, planned: PlannedLayer[]): Sweep => ({
-    kind: 'layer',
-    axis,
-    groups: planned.map(add),
-  })
-  const { twins } = preset
+  const off = { twins: false, inGrid: false, fromCache: false }
+  const plain: PlannedLayer = { dims, T: sideTokens, routing: 'real', ...off }
+  const sweep = (axis: Axis, planned: PlannedLayer[]): Sweep => {
+    return { kind: 'layer', axis, groups: planned.map(add) }
+  }
+  const { twins, grid } = preset
   const overTokens = tokens.toSorted((a, b) => a - b).map((T) => ({ ...plain, T, twins }))
   const overSide = (axis: keyof LayerDims) => {
     const ofPreset = preset.sides[axis].map((side) => (axis === 'K' ? side : Math.round(dims[axis] * side)))
@@ -87,24 +77,20 @@ function sweepsOfLayer(
       .filter((planned) => isLayer(planned.dims))
   }
   if (preset.fromCache) add({ ...plain, T: Math.min(...tokens), fromCache: true })
-  const grid = (preset.grid ? combinations(preset.grid) : []).map((combined) => ({
-    ...plain,
-    ...combined,
-    inGrid: true,
-  }))
   return [
     sweep('T', overTokens),
     ...(['E', 'K', 'D', 'H'] as const).map((axis) => sweep(axis, overSide(axis))),
     sweep('routing', [plain, ...preset.routings.map((routing) => ({ ...plain, routing }))]),
-    sweep('grid', grid),
+    sweep(
+      'grid',
+      (grid ? combinations(grid) : []).map((combined) => ({ ...plain, ...combined, inGrid: true })),
+    ),
   ]
 }
 
-function combinations({ T, E, K, D, H }: NonNullable<PresetPlan['grid']>): { dims: LayerDims; T: number }[] {
-  const layers = E.flatMap((e) =>
-    K.flatMap((k) => D.flatMap((d) => H.map((h) => ({ D: d, H: h, E: e, K: k })))),
-  )
-  return layers.filter(isLayer).flatMap((dims) => T.map((t) => ({ dims, T: t })))
+function combinations(grid: NonNullable<PresetPlan['grid']>): { dims: LayerDims; T: number }[] {
+  const layers = cross(grid.E, grid.K, grid.D, grid.H).map(([E, K, D, H]) => ({ D, H, E, K }))
+  return cross(layers.filter(isLayer), grid.T).map(([dims, T]) => ({ dims, T }))
 }
 
 function isLayer({ D, H, E, K }: LayerDims): boolean {

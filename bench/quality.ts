@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { Command } from 'commander'
 import { writeAtomically } from '../src/files.ts'
 import { packageRoot } from '../src/package.ts'
+import { addFlags, flags, type Given } from '../src/script/flags.ts'
 import { checkOutputs } from '../src/script/outputs.ts'
 import { runScript } from '../src/script/run.ts'
 import { qualityPicture } from './quality/picture.ts'
@@ -13,7 +14,17 @@ import { qualityMarkdown } from './quality/table.ts'
  * the study over seeds (study.json) in DIR, draws docs/quality.svg and writes DIR/quality.md.
  */
 
-function draw({ results, picture }: { results: string; picture: string }): void {
+const FLAGS = flags({
+  results: [
+    '<dir>',
+    'where the evaluations and the study are',
+    undefined,
+    join(packageRoot(), 'bench', 'results'),
+  ],
+  picture: ['<file>', 'where the picture goes', undefined, join(packageRoot(), 'docs', 'quality.svg')],
+})
+
+function draw({ results, picture }: Given<typeof FLAGS>): void {
   checkOutputs({ flag: '--picture', path: picture }, { flag: '--results', path: results, kind: 'folder' })
   const quality = readQuality(results)
   writeAtomically(picture, qualityPicture(quality))
@@ -21,16 +32,10 @@ function draw({ results, picture }: { results: string; picture: string }): void 
   process.stdout.write(`${picture}\n${join(results, 'quality.md')}\n`)
 }
 
-const program = new Command('tsx bench/quality.ts')
+const program = addFlags(new Command('tsx bench/quality.ts'), FLAGS)
   .description(
     'Draws the losses of the shipped models and of the study over seeds, and writes them as a page.',
   )
-  .option(
-    '--results <dir>',
-    'where the evaluations and the study are',
-    join(packageRoot(), 'bench', 'results'),
-  )
-  .option('--picture <file>', 'where the picture goes', join(packageRoot(), 'docs', 'quality.svg'))
   .action(draw)
 
 await runScript(program)

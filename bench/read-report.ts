@@ -1,9 +1,7 @@
-import type { z } from 'zod'
 import { InputError } from '../src/errors.ts'
 import { readJson } from '../src/files.ts'
-import { excerpt, shown } from '../src/text/foreign.ts'
-import type { BenchReport } from './schema.ts'
-import { BENCH_VERSION, benchSchema } from './schema.ts'
+import { excerpt, placeIn, shown } from '../src/text/foreign.ts'
+import { BENCH_VERSION, type BenchReport, benchSchema } from './schema.ts'
 
 /** @throws InputError for a file that is not there, no JSON, no bench report, or one of another version */
 export function readReport(source: string): BenchReport {
@@ -21,12 +19,6 @@ export function readReport(source: string): BenchReport {
   }
   const read = benchSchema.safeParse(value)
   if (read.success) return read.data
-  const [issue] = read.error.issues
-  throw new InputError(`${source}: ${excerpt(placeOf(issue))}${excerpt(issue.message)}`)
-}
-
-/** `rows[3].medianMs: `, or nothing for the whole. */
-function placeOf({ path }: z.core.$ZodIssue): string {
-  const place = path.map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('')
-  return place === '' ? '' : `${place.replace(/^\./, '')}: `
+  const [{ path, message }] = read.error.issues
+  throw new InputError(`${source}: ${placeIn(path)}${excerpt(message)}`)
 }

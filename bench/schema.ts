@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { DTYPES } from '../src/backend/dtypes.ts'
-import { DEVICES } from '../src/device/types.ts'
+import { FLOP_PARTS } from '../src/cost/flops.ts'
+import { runtimeSchema } from '../src/device/report.ts'
+import { MODEL_PARTS } from '../src/model/tensor-spec.ts'
 import { DISPATCHES, EXECUTORS } from '../src/model/ways.ts'
 
 /** Raised when a reader of the old form could misread the new one. Version 2 had the same weights at every call of a case. */
@@ -190,25 +192,6 @@ const peer = z.object({
   problem: text.nullable().describe('why there is no report'),
 })
 
-const runtime = z.object({
-  device: z.enum(DEVICES),
-  backend: text,
-  reason: text,
-  candidates: z.array(z.object({ device: z.enum(DEVICES), taken: z.boolean(), reason: text })),
-  deviceName: text.nullable(),
-  memoryBytes: z.number().nullable(),
-  driver: text.nullable(),
-  computeCapability: text.nullable(),
-  tensorflowVersion: text.nullable(),
-  tfjsVersion: text,
-  nodeVersion: text,
-  platform: text,
-  cpuModel: text.nullable(),
-  cpuFeatures: z.array(text),
-  threads: count,
-  threadsReason: text.optional(),
-})
-
 const machine = z.object({
   matmulGflops: z.number(),
   memoryGbPerS: z.number(),
@@ -222,7 +205,7 @@ const reading = machine.extend({ after: text.describe('the case before it, empty
 const method = z.object({ outliers: text, interval: text, reading: text })
 
 const conditions = z.object({
-  runtime,
+  runtime: runtimeSchema,
   preset: z.enum(PRESETS),
   dtype: z.enum(DTYPES).describe('what weights are multiplied in'),
   /** Whether float32 products may be computed with 10-bit mantissas (TensorFloat-32). */
@@ -250,30 +233,14 @@ const parts = <Name extends string>(...names: Name[]) =>
 const model = z.object({
   name: text,
   parameters: z.object({
-    parts: parts(
-      'embedding',
-      'attention',
-      'router',
-      'experts',
-      'sharedExperts',
-      'dense',
-      'norms',
-      'unembedding',
-    ),
+    parts: parts(...MODEL_PARTS),
     total: z.number(),
     active: z.number().describe('what one token uses'),
     totalWithoutEmbeddings: z.number(),
     activeWithoutEmbeddings: z.number(),
   }),
   /** Of one token by part, sparse, behind the longest prompt measured. */
-  flopsPerToken: parts(
-    'attentionProjections',
-    'attentionScores',
-    'router',
-    'experts',
-    'sharedExperts',
-    'unembedding',
-  ),
+  flopsPerToken: parts(...FLOP_PARTS),
   weightBytesPerToken: z.number(),
   text: text.describe('where the tokens of prefill and decode come from'),
 })

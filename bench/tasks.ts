@@ -23,29 +23,24 @@ import type { SamplingLimits } from './timing.ts'
 /** What has been measured so far. */
 export type Findings = Pick<BenchReport, 'rows' | 'breakdown' | 'capacity' | 'loading' | 'tracing'>
 
-/** What the cases of a plan are made of. */
-interface Made extends VariantChoice {
-  model: MeasuredModel
-  text: BenchText
-  layers: Layers
-  dtype: Dtype
-  seed: number
-}
-
 /** Every case of the plan, of every kind that the bench measures: a new kind is planned in plan.ts and listed here. */
-function plannedCases(plan: Plan, made: Made): PlannedCase[] {
+function plannedCases({ plan, ...made }: Bench): PlannedCase[] {
   return [
     ...plan.models.map((planned) => plannedModel(planned, { ...made, ...plan })),
     ...plan.layers.map((planned) => plannedLayer(planned, made)),
   ]
 }
 
-/** What tasks work with. */
-export interface Bench {
+/** What cases are made of and tasks work with. */
+export interface Bench extends VariantChoice {
   preset: PresetPlan
   plan: Plan
   loaded: LoadedModel
-  made: Made
+  model: MeasuredModel
+  text: BenchText
+  layers: Layers
+  dtype: Dtype
+  seed: number
   /** The last reading of the machine, and a new one behind a case of that name. */
   machine(): MachineReadings
   readAgain(after: string): Promise<MachineReadings>
@@ -60,7 +55,7 @@ export interface Bench {
 
 /** The bench as tasks that fill `findings`: the most telling first, since a person may not wait for the end. */
 export function makeTasks(bench: Bench, findings: Findings): Task[] {
-  const cases = plannedCases(bench.plan, bench.made)
+  const cases = plannedCases(bench)
   const task = (planned: PlannedCase) => caseTask(bench, planned, findings.rows)
   return [
     ...cases.filter(({ telling }) => telling).map(task),
@@ -86,7 +81,7 @@ const TOO_LONG = 1.5
 
 /** Measures a case in what is left of its time after making it, which began at `started`; then the case is gone. */
 async function measured(
-  { preset, machine, readAgain, memory, made, signal, ...bench }: Bench,
+  { preset, machine, readAgain, memory, seed, signal, ...bench }: Bench,
   work: Case,
   { budgetMs, mostMs }: TaskTime,
   started: number,
@@ -103,7 +98,7 @@ async function measured(
       machine: machine(),
       readAgain: () => readAgain(work.group),
       memory,
-      seed: made.seed,
+      seed,
       signal,
     })
   } finally {
@@ -113,10 +108,9 @@ async function measured(
 
 /** Of the layer and of the model, beside their cases. Nothing stands in the place of one left out, and a remark says so. */
 function detailTasks(
-  { plan, preset, loaded, made, signal, onDeath, only, limits }: Bench,
+  { plan, preset, loaded, layers, text, seed, signal, onDeath, only, limits }: Bench,
   findings: Findings,
 ): Task[] {
-  const { layers, text, seed } = made
   const T = plan.sideTokens
   const detail = (
     what: string,

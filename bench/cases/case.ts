@@ -1,32 +1,13 @@
 import { DISPATCHES, type Executor } from '../../src/model/ways.ts'
-import {
-  type CaseKind,
-  type Dispatch,
-  type LayerDims,
-  type RoutingKind,
-  type RoutingSpread,
-  TWINS,
-} from '../schema.ts'
+import { type Dispatch, type RoutingSpread, type Row, TWINS } from '../schema.ts'
 import type { Timed } from '../timing.ts'
 
-/** What a case is, known before anything is made for it. */
-export interface CaseFacts {
-  /** Unique in the report, made of the case's parameters. */
-  group: string
-  kind: CaseKind
-  routing: RoutingKind
-  dims: LayerDims | null
-  /** New tokens of one call, all sequences together. */
-  tokens: number
-  batch: number
-  /** S: keys that a query meets; null without attention. A decode's is that of its middle step. */
-  context: number | null
+/** What a case is, known before anything is made for it: as its rows say it, whose schema explains each. */
+export interface CaseFacts
+  extends Pick<Row, 'group' | 'kind' | 'routing' | 'dims' | 'tokens' | 'batch' | 'context' | 'fromCache'> {
   /** Calls in one run: times, FLOPs and bytes are reported for one. */
   callsPerRun: number
-  /** What the read at the end of each call takes. */
-  readBy: 'whole' | 'sum'
-  /** Each call runs right behind another like it. */
-  fromCache: boolean
+  readBy: Row['read']
 }
 
 /** Work that several variants do alike, ready to run. It owns tensors: `dispose()` when done. */
@@ -39,19 +20,16 @@ export interface Case extends CaseFacts {
   dispose(): void
 }
 
-export interface Variant {
-  dispatch: Dispatch
-  executor: Executor
+/** What is known of a variant before anything is made for it. */
+export interface Described
+  extends Pick<Row, 'dispatch' | 'executor' | 'idealSpeedup' | 'weightBytes' | 'weightSets'> {
   /** FLOPs of one run by formula. */
   flops: number
-  /** What dense FLOPs are of this variant's, in the part that dispatch changes (layer) or in all (model). */
-  idealSpeedup: number
-  /** Weight bytes that one call has to read. */
-  weightBytes: number
   /** Bytes it holds beside what the case has already. */
   bytes: number
-  /** Sets of weights that its calls take turns on; 1: the same at every call. */
-  weightSets: number
+}
+
+export interface Variant extends Described {
   /** Makes what it runs (a graph, a twin's weights), only when its turn has come and there is room. */
   open(): OpenVariant
 }
@@ -63,9 +41,6 @@ export interface OpenVariant extends Timed {
   preparePlain?(): void
   dispose(): void
 }
-
-/** What is known of a variant before anything is made for it. */
-export type Described = Omit<Variant, 'open'>
 
 /** A case of the plan. A new kind of case is a file that makes these, and an entry in the list of ../tasks.ts. */
 export interface PlannedCase {

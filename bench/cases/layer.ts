@@ -8,7 +8,6 @@ import { Sessions } from '../../src/graph/sessions.ts'
 import { linear } from '../../src/model/linear.ts'
 import { routeAndDispatch } from '../../src/model/moe.ts'
 import { routingToHost } from '../../src/model/router/tensors.ts'
-import { leaves } from '../../src/model/tree.ts'
 import type { DispatchName, Executor } from '../../src/model/ways.ts'
 import {
   cutExperts,
@@ -33,9 +32,9 @@ import { type Layers, type RandomLayer, randomRows } from './random-layer.ts'
 import {
   applyFeedForward,
   copyFeedForward,
-  disposeFeedForward,
   RandomTensors,
   randomFeedForward,
+  tensorsOf,
   twinWidth,
 } from './random-weights.ts'
 import { RecordedComputation } from './recorded-layer.ts'
@@ -91,11 +90,7 @@ export function layerCase(layer: RandomLayer, options: LayerCaseOptions): Case {
     if (isTwin(dispatch))
       return openTwin(x, randomTwin(dims, dispatch, seed, count, dtype), { ...how, executor })
     const compute = (weights: MoeWeights) => tf.tidy(() => route(dispatch, weights).output)
-    return opened(
-      x,
-      { sets: half ? [half] : layer.sets(sets), tensorsOf, compute, next },
-      { ...how, executor },
-    )
+    return opened(x, { sets: half ? [half] : layer.sets(sets), compute, next }, { ...how, executor })
   }
   return {
     ...layerCaseFacts(dims, options),
@@ -106,7 +101,7 @@ export function layerCase(layer: RandomLayer, options: LayerCaseOptions): Case {
       tf.dispose([x, finished])
       push?.dispose()
       how.sessions.dispose()
-      if (half) disposeHeld(half)
+      if (half) tf.dispose(tensorsOf([half.stacked, half.experts]))
     },
   }
 }
@@ -206,14 +201,13 @@ function randomTwin(dims: LayerDims, twin: Twin, seed: number, sets: number, dty
 function openTwin(x: tf.Tensor2D, sets: ExpertWeights[], how: How): OpenVariant {
   let turn = 0
   const next = () => turn++ % sets.length
-  const tensorsOf = ({ gateUp, down }: ExpertWeights) => [gateUp.weight, down.weight]
   const compute = (weights: ExpertWeights) => applyFeedForward(x, weights)
-  const variant = opened(x, { sets, tensorsOf, compute, next }, how)
+  const variant = opened(x, { sets, compute, next }, how)
   return {
     ...variant,
     dispose: () => {
       variant.dispose()
-      sets.forEach(disposeFeedForward)
+      tf.dispose(tensorsOf(sets))
     },
   }
 }
@@ -221,16 +215,14 @@ function openTwin(x: tf.Tensor2D, sets: ExpertWeights[], how: How): OpenVariant 
 /** A computation on x with one of several sets of weights, which makes one tensor and leaves no other behind. */
 interface Computation<W> {
   sets: W[]
-  /** In the same order for each set. */
-  tensorsOf(weights: W): tf.Tensor[]
   compute(weights: W): tf.Tensor2D
   /** The set of the next call. */
   next(): number
 }
 
-function opened<W>(
+function opened<W extends object>(
   x: tf.Tensor2D,
-  { sets, tensorsOf, compute, next }: Computation<W>,
+  { sets, compute, next }: Computation<W>,
   { executor, fromCache, dtype, sessions }: How,
 ): OpenVariant {
   const graph =
@@ -252,10 +244,6 @@ function opened<W>(
   }
 }
 
-function tensorsOf({ router, stacked, experts }: MoeWeights): tf.Tensor[] {
-  return leaves<tf.Tensor>({ router, stacked, experts }).map(([, tensor]) => tensor)
-}
-
 /** The layer with its experts held in a half type. */
 function heldLayer(weights: MoeWeights, dtype: HalfDtype): MoeWeights {
   const node = activeTensorflow()
@@ -266,9 +254,4 @@ function heldLayer(weights: MoeWeights, dtype: HalfDtype): MoeWeights {
   const { gateUp, down } = weights.stacked as StackedExperts
   const stacked = { gateUp: hold(gateUp), down: hold(down) }
   return { ...weights, stacked, experts: cutExperts(stacked) }
-}
-
-function disposeHeld({ stacked, experts }: MoeWeights): void {
-  const all = [...experts, ...(stacked ? [stacked] : [])]
-  tf.dispose(all.flatMap(({ gateUp, down }): tf.Tensor[] => [gateUp.weight, down.weight]))
 }

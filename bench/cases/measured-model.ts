@@ -10,7 +10,7 @@ import { type ForwardResult, MoeModel } from '../../src/model/transformer.ts'
 import type { Executor } from '../../src/model/ways.ts'
 import type { ExpertWeights, ModelWeights } from '../../src/model/weights.ts'
 import type { Twin } from '../schema.ts'
-import { disposeFeedForward, RandomTensors, randomFeedForward, twinWidth } from './random-weights.ts'
+import { RandomTensors, randomFeedForward, tensorsOf, twinWidth } from './random-weights.ts'
 
 /** A model whose forward runs by either executor, on weights that belong to somebody else. */
 export class MeasuredModel {
@@ -59,7 +59,7 @@ export class TwinModel extends MeasuredModel {
 
   override dispose(): void {
     super.dispose()
-    this.own.forEach(disposeFeedForward)
+    tf.dispose(tensorsOf(this.own))
   }
 }
 

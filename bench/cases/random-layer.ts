@@ -2,11 +2,10 @@ import * as tf from '@tensorflow/tfjs-core'
 import { expertParameters } from '../../src/cost/parameters.ts'
 import { type MemoryLimit, memoryProblem } from '../../src/device/memory.ts'
 import { type MoeConfig, softmaxTopK } from '../../src/model/config.ts'
-import { leaves } from '../../src/model/tree.ts'
 import { asLoaded, type MoeWeights } from '../../src/model/weights.ts'
 import type { LayerDims, LayerFacts } from '../schema.ts'
 import { type CacheFacts, layerBytes } from './memory.ts'
-import { copyFeedForward, disposeFeedForward, RandomTensors, randomFeedForward } from './random-weights.ts'
+import { copyFeedForward, RandomTensors, randomFeedForward, tensorsOf } from './random-weights.ts'
 import { LAYER_ROUTING } from './routing.ts'
 
 /** One mixture layer with random weights, that cases of several T share. */
@@ -34,12 +33,7 @@ export function randomLayer(dims: LayerDims, seed: number): RandomLayer {
       while (sets.length < count) sets.push(copied(weights))
       return sets.slice(0, count)
     },
-    dispose: () => {
-      for (const set of sets) {
-        set.experts.forEach(disposeFeedForward)
-        tf.dispose([set.router.weight, ...leaves<tf.Tensor>(set.stacked).map(([, stack]) => stack)])
-      }
-    },
+    dispose: () => tf.dispose(tensorsOf(sets)),
   }
 }
 

@@ -5,6 +5,7 @@ import { holdRounded } from '../../src/backend/held.ts'
 import { activeTensorflow } from '../../src/backend/tensorflow.ts'
 import { Xoshiro128 } from '../../src/generate/random.ts'
 import { applyExpert, applyExpertTensorflow } from '../../src/model/experts.ts'
+import { leaves, mapLeaves } from '../../src/model/tree.ts'
 import type { ExpertWeights } from '../../src/model/weights.ts'
 import type { LayerDims, Twin } from '../schema.ts'
 
@@ -73,14 +74,11 @@ export function applyFeedForward(x: tf.Tensor2D, weights: ExpertWeights): tf.Ten
 }
 
 /** The same numbers at another place. */
-export function copyFeedForward({ gateUp, down }: ExpertWeights): ExpertWeights {
-  const copy = ({ weight, bias }: ExpertWeights['down']) => ({
-    weight: tf.mul(weight, 1) as tf.Tensor2D,
-    bias,
-  })
-  return { gateUp: copy(gateUp), down: copy(down) }
+export function copyFeedForward(weights: ExpertWeights): ExpertWeights {
+  return mapLeaves<tf.Tensor>(weights, (tensor) => tf.mul(tensor, 1)) as ExpertWeights
 }
 
-export function disposeFeedForward({ gateUp, down }: ExpertWeights): void {
-  tf.dispose([gateUp.weight, down.weight])
+/** All tensors in a tree of weights, in the same order for trees alike. */
+export function tensorsOf(weights: object): tf.Tensor[] {
+  return leaves<tf.Tensor>(weights).map(([, tensor]) => tensor)
 }

@@ -43,7 +43,10 @@ export class RecordedComputation {
     const others = new Map<object, tf.Tensor>(then.map(({ dataId }, i) => [dataId, now[i]]))
     if (!this.exchange) {
       const own = this.session.recording.variables.filter(({ tensor }) => others.has(tensor.dataId))
-      this.exchange = { dataIds: own.map(({ tensor }) => tensor.dataId), give: this.session.assigner(own) }
+      this.exchange = {
+        dataIds: own.map(({ tensor }) => tensor.dataId),
+        give: this.session.exchange(own).give,
+      }
     }
     const { dataIds, give } = this.exchange
     give(dataIds.map((dataId) => others.get(dataId)!))

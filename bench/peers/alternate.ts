@@ -9,10 +9,10 @@
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
-import type { Dtype } from '../../src/backend/dtypes.ts'
 import { MAX_THREADS } from '../../src/device/threads.ts'
 import { writeAtomically } from '../../src/files.ts'
-import { dtypeOption, wholeNumber } from '../../src/script/arguments.ts'
+import { wholeNumber } from '../../src/script/arguments.ts'
+import { addFlags, DTYPE, flags, type Given, REQUIRED } from '../../src/script/flags.ts'
 import { write } from '../../src/script/output.ts'
 import { checkOutputs } from '../../src/script/outputs.ts'
 import { runScript } from '../../src/script/run.ts'
@@ -25,18 +25,18 @@ const CASES = [
   ['--prefill', '0', '--decode', '32', '--batch', '8'],
 ]
 
-interface Flags {
-  model: string
-  threads: number
-  python: string
-  rounds: number
-  samples: number
-  dtype?: Dtype
-  out?: string
-}
+const FLAGS = flags({
+  model: ['<dir>', 'a Hugging Face directory', undefined, REQUIRED],
+  threads: ['<n>', 'threads of both', wholeNumber(1, MAX_THREADS), cpus().length],
+  python: ['<path>', 'one with torch and transformers', undefined, process.env.PYTHON || 'python3'],
+  rounds: ['<n>', 'turns of each', wholeNumber(1, 10_000), 3],
+  samples: ['<n>', 'timed runs of a case in a turn', wholeNumber(1, 10_000), 2],
+  dtype: DTYPE,
+  out: ['<file>', 'store samples and conditions as JSON'],
+})
 
-async function alternate(flags: Flags): Promise<void> {
-  const { model, threads, python, rounds, samples, dtype = 'float32', out } = flags
+async function alternate(given: Given<typeof FLAGS>): Promise<void> {
+  const { model, threads, python, rounds, samples, dtype = 'float32', out } = given
   checkOutputs({ flag: '--out', path: out })
   const date = new Date().toISOString()
   const loadAverageBefore = loadAverage()
@@ -65,16 +65,9 @@ async function alternate(flags: Flags): Promise<void> {
   await write(`${turnsTable(rows)}${circumstances}; ${JSON.stringify(versions)}\n`)
 }
 
-const program = new Command('tsx bench/peers/alternate.ts')
+const program = addFlags(new Command('tsx bench/peers/alternate.ts'), FLAGS)
   .description('Times tinymoe and transformers on one checkpoint, in turns, on the processor.')
   .usage('--model DIR [options]')
-  .requiredOption('--model <dir>', 'a Hugging Face directory')
-  .option('--threads <n>', 'threads of both', wholeNumber(1, MAX_THREADS), cpus().length)
-  .option('--python <path>', 'one with torch and transformers', process.env.PYTHON || 'python3')
-  .option('--rounds <n>', 'turns of each', wholeNumber(1, 10_000), 3)
-  .option('--samples <n>', 'timed runs of a case in a turn', wholeNumber(1, 10_000), 2)
-  .addOption(dtypeOption())
-  .option('--out <file>', 'store samples and conditions as JSON')
   .action(alternate)
 
 await runScript(program)

@@ -3,28 +3,28 @@
  * the same prompts, the same JSON as last line. `npx tsx bench/peers/whole-model.ts --model DIR --threads 2`
  */
 import { Command } from 'commander'
-import type { Dtype } from '../../src/backend/dtypes.ts'
 import { MAX_THREADS } from '../../src/device/threads.ts'
 import { checkPromptLength } from '../../src/generate/generate.ts'
 import { type LoadedModel, loadModel } from '../../src/load-model.ts'
-import type { Executor } from '../../src/model/ways.ts'
-import { dtypeOption, executorOption, MAX_TOKENS, wholeNumber } from '../../src/script/arguments.ts'
+import { MAX_TOKENS, wholeNumber } from '../../src/script/arguments.ts'
+import { addFlags, DTYPE, EXECUTOR, flags, type Given, REQUIRED } from '../../src/script/flags.ts'
 import { write } from '../../src/script/output.ts'
 import { runScript } from '../../src/script/run.ts'
 import { checkRunSize } from '../../src/script/run-size.ts'
 import type { ChosenRow } from './output.ts'
 
-interface Flags {
-  model: string
-  prefill: number
-  decode: number
-  prompt: number
-  batch: number
-  threads?: number
-  samples: number
-  executor?: Executor
-  dtype?: Dtype
-}
+const FLAGS = flags({
+  model: ['<dir>', 'a Hugging Face directory', undefined, REQUIRED],
+  prefill: ['<n>', 'tokens of the prefill case; 0 leaves it out', wholeNumber(0, MAX_TOKENS), 512],
+  decode: ['<n>', 'steps of the decode case; 0 leaves it out', wholeNumber(0, MAX_TOKENS), 64],
+  prompt: ['<n>', 'tokens in the cache before the first step', wholeNumber(1, MAX_TOKENS), 64],
+  batch: ['<n>', 'sequences of the decode case, of different lengths', wholeNumber(1, 4096), 1],
+  threads: ['<n>', "threads of TensorFlow's ops; default: all", wholeNumber(1, MAX_THREADS)],
+  samples: ['<n>', 'timed runs of each case', wholeNumber(1, 10_000), 5],
+  executor: EXECUTOR,
+  dtype: DTYPE,
+})
+type Flags = Given<typeof FLAGS>
 
 /** Ids that whole_model.py makes too: a random number of 31 bits after the other (Park and Miller 1988). */
 function promptIds(length: number, sequence: number, vocabSize: number): number[] {
@@ -87,17 +87,13 @@ function measure(model: LoadedModel, { prefill, decode, prompt, batch, samples }
   return rows
 }
 
-function checkSizes(model: LoadedModel, { prefill, prompt, decode, batch }: Flags): void {
-  for (const tokens of [prefill, prompt + decode]) checkPromptLength(tokens, model.config)
-  const sizes = `--batch ${batch} --prompt ${prompt} --decode ${decode}`
-  checkRunSize(sizes, model, { sequences: batch, tokens: prompt + decode })
-}
-
 async function timeModel(flags: Flags): Promise<void> {
-  const { executor, dtype, threads } = flags
+  const { executor, dtype, threads, prefill, prompt, decode, batch } = flags
   const model = await loadModel(flags.model, { device: 'cpu', executor, dtype, threads })
   try {
-    checkSizes(model, flags)
+    for (const tokens of [prefill, prompt + decode]) checkPromptLength(tokens, model.config)
+    const sizes = `--batch ${batch} --prompt ${prompt} --decode ${decode}`
+    checkRunSize(sizes, model, { sequences: batch, tokens: prompt + decode })
     const rows = measure(model, flags)
     const { tensorflowVersion, nodeVersion, threads, threadsReason } = model.runtime
     const versions = { tensorflow: tensorflowVersion, node: nodeVersion }
@@ -107,18 +103,9 @@ async function timeModel(flags: Flags): Promise<void> {
   }
 }
 
-const program = new Command('tsx bench/peers/whole-model.ts')
+const program = addFlags(new Command('tsx bench/peers/whole-model.ts'), FLAGS)
   .description('Times a whole model: prefill, and greedy decode through its cache, on the processor.')
   .usage('--model DIR [options]')
-  .requiredOption('--model <dir>', 'a Hugging Face directory')
-  .option('--prefill <n>', 'tokens of the prefill case; 0 leaves it out', wholeNumber(0, MAX_TOKENS), 512)
-  .option('--decode <n>', 'steps of the decode case; 0 leaves it out', wholeNumber(0, MAX_TOKENS), 64)
-  .option('--prompt <n>', 'tokens in the cache before the first step', wholeNumber(1, MAX_TOKENS), 64)
-  .option('--batch <n>', 'sequences of the decode case, of different lengths', wholeNumber(1, 4096), 1)
-  .option('--threads <n>', "threads of TensorFlow's ops; default: all", wholeNumber(1, MAX_THREADS))
-  .option('--samples <n>', 'timed runs of each case', wholeNumber(1, 10_000), 5)
-  .addOption(executorOption())
-  .addOption(dtypeOption())
   .action(timeModel)
 
 await runScript(program)

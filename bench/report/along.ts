@@ -28,10 +28,6 @@ function overTokens<R extends Row>(report: BenchReport, isShown: (row: Row) => r
     .filter(({ rows }) => rows.length > 0)
 }
 
-function isGain(row: Row): row is ComparedRow {
-  return isCompared(row) && row.dispatch !== 'dense'
-}
-
 /** A picture of speed-ups along an axis, with dashes for the ideal at each place and for what the machine allows. */
 function gainPanel(
   words: PanelWords,
@@ -78,6 +74,7 @@ const GAIN_COLUMNS: Column<ComparedRow>[] = [
 
 /** Speed-up over dense beside the ideal. */
 export function speedupSection(report: BenchReport): Section {
+  const isGain = (row: Row): row is ComparedRow => isCompared(row) && row.dispatch !== 'dense'
   const shown = overTokens(report, isGain)
   const rows = shown.flatMap((one) => one.rows)
   return {

@@ -4,13 +4,14 @@ import type { BenchReport, Loading, PeerReport } from '../schema.ts'
 export function conditionLines(report: BenchReport): string[] {
   const { conditions, layer, date, seconds, loading, tracing, peers } = report
   const { runtime, machine, preset, secondsPlanned } = conditions
+  const tf32 = conditions.tf32 === null ? 'unknown' : conditions.tf32 ? 'allowed' : 'not used'
   const planned =
     secondsPlanned === null ? 'as long as it takes' : `${secondsPlanned} s planned without peers`
   return [
     `device: ${runtime.device}, ${known(runtime.deviceName)} (${runtime.reason}); backend ${runtime.backend}, ${runtime.threads} threads, ${runtime.platform}`,
     `versions: TensorFlow ${runtime.tensorflowVersion ?? 'not used'}, tfjs ${runtime.tfjsVersion}, Node ${runtime.nodeVersion}; driver ${runtime.driver ?? 'none'}`,
     `machine: ${machine.matmulGflops.toFixed(1)} GFLOP/s in a ${machine.matmulSize}-square matrix product, ${machine.memoryGbPerS.toFixed(1)} GB/s read from memory; load average before ${known(conditions.loadAverage)}, frequency governor ${known(conditions.governor)}`,
-    `weights and arithmetic ${conditions.dtype}, TensorFloat-32 ${tf32Words(conditions.tf32)}; sizes of the layer: ${layer.source}; seed ${conditions.seed}; commit ${known(conditions.commit)}`,
+    `weights and arithmetic ${conditions.dtype}, TensorFloat-32 ${tf32}; sizes of the layer: ${layer.source}; seed ${conditions.seed}; commit ${known(conditions.commit)}`,
     `${date}, preset ${preset}, ${seconds.toFixed(0)} s in all (${planned})${preset === 'quick' ? '; expect noise' : ''}`,
     ...(loading ? [loadingLine(loading)] : []),
     ...(tracing
@@ -50,10 +51,6 @@ function peerLine({ library, what, versions, threads }: PeerReport): string {
 
 function known(value: string | number | null): string | number {
   return value ?? 'unknown'
-}
-
-function tf32Words(tf32: boolean | null): string {
-  return tf32 === null ? 'unknown' : tf32 ? 'allowed' : 'not used'
 }
 
 function megabytes(bytes: number): string {

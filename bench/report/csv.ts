@@ -21,7 +21,8 @@ const FLAT: Partial<Record<keyof Row, Column[]>> = {
 
 /** The schema's fields in its order: a new one at the end leaves a reader's columns where they are. */
 const COLUMNS = ROW_FIELDS.flatMap(
-  (field): Column[] => FLAT[field] ?? [[snakeCase(field), (row) => row[field]]],
+  (field): Column[] =>
+    FLAT[field] ?? [[field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), (row) => row[field]]],
 )
 
 /** A line a row after the heading, by RFC 4180 (CRLF, quotes doubled); unknown is empty. */
@@ -34,9 +35,4 @@ export function benchCsv({ date, conditions, rows }: BenchReport): string {
     ...rows.map((row) => [...Object.values(session), ...COLUMNS.map(([, of]) => of(row))]),
   ]
   return lines.map((cells) => `${csvFormatRow(cells as string[])}\r\n`).join('') // writes any value as text
-}
-
-/** `medianMs` is `median_ms`. */
-function snakeCase(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 }

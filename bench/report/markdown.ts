@@ -1,7 +1,8 @@
+import { markdownTable } from '../../src/text/columns.ts'
 import type { BenchReport } from '../schema.ts'
 import { conditionLines, methodLines } from './conditions.ts'
 import { remarks } from './remarks.ts'
-import type { Section, Table } from './section.ts'
+import { cellsOf, type Section } from './section.ts'
 import { everyRow, leftOut, sections } from './tables.ts'
 
 /** The stored report for people: conclusion, remarks, tables, conditions, every row. */
@@ -25,14 +26,7 @@ function list(lines: string[]): string[] {
 }
 
 function markdownSection(section: Section): string {
-  const { title, sentence } = section
-  return `${[`## ${title}`, ...(sentence ? [sentence] : []), markdownTable(section)].join('\n\n')}\n`
-}
-
-/** Columns but the first hold numbers, unless they hold words. */
-export function markdownTable({ columns, rows, words }: Table): string {
-  const rule = columns.map((_, i) => (i === 0 || words ? '---' : '---:'))
-  return [columns, rule, ...rows]
-    .map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`)
-    .join('\n')
+  const { title, sentence, words } = section
+  const table = markdownTable(cellsOf(section), words)
+  return `${[`## ${title}`, ...(sentence ? [sentence] : []), table].join('\n\n')}\n`
 }

@@ -50,7 +50,7 @@ ${headerOf(report)}
 ${parts.map(pictureSection).join('\n')}
 <section id="tables">
 <h2>All tables</h2>
-${[...sections(report), everyRow(report)].map(tableSection).join('\n')}
+${[...sections(report), everyRow(report)].map(({ title, sentence, ...table }) => folded(title, paragraph(sentence, 'note') + htmlTable(table))).join('\n')}
 </section>
 </main>
 </body>
@@ -90,11 +90,6 @@ function pictureSection({ id, title, sentence, dispatches = [], panels = [], ...
     table.rows.length > 0 ? folded('The numbers', htmlTable(table)) : paragraph('Not measured.', 'missing'),
     '</section>',
   ].join('\n')
-}
-
-/** A section of numbers alone. */
-function tableSection({ title, sentence, ...table }: Section): string {
-  return folded(title, paragraph(sentence, 'note') + htmlTable(table))
 }
 
 /** Rows of three, unless that leaves gaps. */

@@ -71,10 +71,6 @@ function caseTable(
   ])
 }
 
-function modelCaseName({ batch, context }: Pick<Row, 'batch' | 'context'>): string {
-  return `${batch} x ${context}`
-}
-
 function parametersOf(total: number, active: number): string {
   return `${count(total)} parameters, ${count(active)} active a token`
 }
@@ -87,7 +83,12 @@ function modelSection(report: BenchReport, kind: 'prefill' | 'decode', what: str
     id: `table-${kind}`,
     title: `Model ${name}: ${kind}`,
     sentence: `${what} ${parametersOf(total, active)} (${without}); ${text}.`,
-    ...caseTable(report, 'batch x keys', modelRows(report, kind), modelCaseName),
+    ...caseTable(
+      report,
+      'batch x keys',
+      modelRows(report, kind),
+      ({ batch, context }) => `${batch} x ${context}`,
+    ),
   }
 }
 

@@ -1,5 +1,6 @@
 import { countParameters, flopsPerToken, totalFlops } from '../../src/cost/index.ts'
-import { PRESET_NAMES, type PresetName, presetOf } from '../../src/train/presets.ts'
+import type { FactsSettings } from '../../src/train/facts.ts'
+import { presetOf, SHIPPED_PRESETS, type ShippedPreset } from '../../src/train/presets.ts'
 import { type TrainSettings, trainSettings } from '../../src/train/settings.ts'
 
 export const BUDGETS = ['tokens', 'compute'] as const
@@ -17,6 +18,8 @@ export interface StudyOptions {
   rows: number
   length: number
   peakLearningRate: number
+  /** What is studied is then how much of them is kept, at equal tokens alone. */
+  facts?: FactsSettings | null
 }
 
 /** A training of the study. */
@@ -25,7 +28,7 @@ export interface PlannedRun {
   id: string
   /** Comparisons it is part of. */
   budgets: Budget[]
-  settings: TrainSettings
+  settings: TrainSettings & { preset: ShippedPreset }
   tokens: number
   /** Forward, one token with `length` keys. */
   flopsPerToken: number
@@ -42,18 +45,19 @@ const FORWARD_AND_BACKWARD = 3
 const CHECKPOINT_EVERY = 100
 
 /** Sparse and dense at the same cost: the question of the study, and cheap enough for more seeds than the rest. */
-const PAIR: readonly PresetName[] = ['moe', 'dense-active']
+const PAIR: readonly ShippedPreset[] = ['moe', 'dense-active']
 
 /** All trainings, seed by seed, so that a study cut short has whole seeds. */
 export function planStudy(options: StudyOptions): PlannedRun[] {
   const { seeds, pairSeeds = seeds } = options
   const all = Array.from({ length: Math.max(seeds, pairSeeds) }, (_, i) => i + 1)
-  const presets = (seed: number) => (seed <= seeds ? PRESET_NAMES : PAIR)
+  const presets = (seed: number) => (seed <= seeds ? SHIPPED_PRESETS : PAIR)
   return all.flatMap((seed) => presets(seed).flatMap((preset) => runsOf(preset, seed, options)))
 }
 
-function runsOf(preset: PresetName, seed: number, options: StudyOptions): PlannedRun[] {
+function runsOf(preset: ShippedPreset, seed: number, options: StudyOptions): PlannedRun[] {
   const steps = Math.max(1, Math.round(options.tokens / (options.rows * options.length)))
+  if (options.facts) return [plannedRun(preset, seed, steps, ['tokens'], options)]
   const share = forwardFlops('moe', options.length) / forwardFlops(preset, options.length)
   if (Math.abs(share - 1) <= SAME_COMPUTE)
     return [plannedRun(preset, seed, steps, ['tokens', 'compute'], options)]
@@ -64,13 +68,13 @@ function runsOf(preset: PresetName, seed: number, options: StudyOptions): Planne
 }
 
 function plannedRun(
-  preset: PresetName,
+  preset: ShippedPreset,
   seed: number,
   steps: number,
   budgets: Budget[],
-  { rows, length, peakLearningRate }: StudyOptions,
+  { rows, length, peakLearningRate, facts = null }: StudyOptions,
 ): PlannedRun {
-  const settings = trainSettings({
+  const chosen = trainSettings({
     preset,
     size: 'small',
     steps,
@@ -78,9 +82,11 @@ function plannedRun(
     rows,
     length,
     peakLearningRate,
+    facts,
     validateEvery: steps,
     checkpointEvery: CHECKPOINT_EVERY,
   })
+  const settings = { ...chosen, preset }
   const { total, active } = countParameters(presetOf(settings).config)
   const flops = forwardFlops(preset, length)
   const tokens = steps * rows * length
@@ -97,6 +103,6 @@ function plannedRun(
 }
 
 /** Every query meets all keys of its row: training masks the later ones, it does not skip them. */
-function forwardFlops(preset: PresetName, length: number): number {
+function forwardFlops(preset: ShippedPreset, length: number): number {
   return totalFlops(flopsPerToken(presetOf({ preset, size: 'small' }).config, length, 'sparse'))
 }

@@ -1,17 +1,11 @@
 import type { Domain } from '../../src/corpus/index.ts'
-import type { ByDomain } from '../../src/eval/types.ts'
-import { PRESET_NAMES, type PresetName } from '../../src/train/presets.ts'
+import { mapValues } from '../../src/model/tree.ts'
+import { SHIPPED_PRESETS, type ShippedPreset } from '../../src/train/presets.ts'
+import { factsSummary } from './facts.ts'
+import { type Difference, differenceOf, PAIRS, runsOf } from './pairs.ts'
 import { BUDGETS, type Budget, type PlannedRun, SAME_COMPUTE, type StudyOptions } from './plan.ts'
-import { meanInterval, spreadOf } from './statistics.ts'
+import { spreadOf } from './statistics.ts'
 import type { StudyRun } from './train.ts'
-
-/** Pairs whose difference is a question: sparse against dense, and the two ways of routing. */
-const PAIRS: [PresetName, PresetName][] = [
-  ['moe', 'dense-active'],
-  ['moe', 'dense-total'],
-  ['deepseek', 'dense-active'],
-  ['deepseek', 'moe'],
-]
 
 const METHOD =
   'A seed gives all presets the same texts in the same order, so differences are taken seed by seed. Losses are of held-out documents, the ones that tinymoe eval takes. Training FLOPs are ' +
@@ -20,10 +14,9 @@ const METHOD =
 
 export type StudyReport = ReturnType<typeof studyReport>
 export type Cell = ReturnType<typeof cellOf>[number]
-export type Difference = ReturnType<typeof differenceOf>[number]
 
 export function studyReport(options: StudyOptions, plan: PlannedRun[], runs: StudyRun[]) {
-  const cells = BUDGETS.flatMap((budget) => PRESET_NAMES.flatMap((preset) => cellOf(budget, preset, runs)))
+  const cells = BUDGETS.flatMap((budget) => SHIPPED_PRESETS.flatMap((preset) => cellOf(budget, preset, runs)))
   const differences = BUDGETS.flatMap((budget) =>
     PAIRS.flatMap(([preset, than]) => differenceOf(budget, preset, than, runs)),
   )
@@ -38,44 +31,22 @@ export function studyReport(options: StudyOptions, plan: PlannedRun[], runs: Stu
     cells,
     differences,
     conclusion: conclude(differences),
+    /** What is kept of the facts; null where no training had any. */
+    facts: factsSummary(runs),
   }
 }
 
-function runsOf(budget: Budget, preset: PresetName, runs: StudyRun[]): StudyRun[] {
-  return runs
-    .filter((run) => run.preset === preset && run.budgets.includes(budget))
-    .sort((a, b) => a.seed - b.seed)
-}
-
 /** The seeds of one preset under one budget. Empty while no run of it is done. */
-function cellOf(budget: Budget, preset: PresetName, runs: StudyRun[]) {
+function cellOf(budget: Budget, preset: ShippedPreset, runs: StudyRun[]) {
   const own = runsOf(budget, preset, runs)
   return own.slice(0, 1).map((run) => {
     const { tokens, trainingFlops, flopsPerToken, totalParameters, activeParameters } = run
-    const domains = Object.keys(run.byDomain) as Domain[]
-    const byDomain: ByDomain<number> = Object.fromEntries(
-      domains.map((domain) => [domain, spreadOf(own.map((one) => one.byDomain[domain]!)).mean]),
-    )
+    const meanOf = (domain: Domain) => spreadOf(own.map((one) => one.byDomain[domain]!)).mean
+    const byDomain = mapValues(run.byDomain, (_, domain) => meanOf(domain as Domain))
     const spread = spreadOf(own.map(({ loss }) => loss))
     const facts = { tokens, trainingFlops, flopsPerToken, totalParameters, activeParameters }
     return { budget, preset, ...facts, ...spread, byDomain }
   })
-}
-
-/** Loss of `preset` less that of `than`, over the seeds that both have: below zero, `preset` is better. */
-function differenceOf(
-  budget: Budget,
-  preset: PresetName,
-  than: PresetName,
-  runs: StudyRun[],
-  lossOf = ({ loss }: StudyRun) => loss,
-) {
-  const others = new Map(runsOf(budget, than, runs).map((run) => [run.seed, lossOf(run)]))
-  const own = runsOf(budget, preset, runs).filter(({ seed }) => others.has(seed))
-  if (own.length === 0) return []
-  const spread = spreadOf(own.map((run) => lossOf(run) - others.get(run.seed)!))
-  const seeds = own.map(({ seed }) => seed)
-  return [{ budget, preset, than, seeds, ...spread, ...meanInterval(spread) }]
 }
 
 /** The mixture less the dense model that costs as much a token, at equal tokens, in each domain by itself. */
@@ -88,7 +59,7 @@ export function domainDifferences(runs: StudyRun[]): { domain: Domain; differenc
   )
 }
 
-const QUESTIONS: [Budget, PresetName, against: string][] = [
+const QUESTIONS: [Budget, ShippedPreset, against: string][] = [
   ['tokens', 'dense-active', 'a dense model with as many active parameters at equal tokens'],
   ['tokens', 'dense-total', 'a dense model with as many parameters in all at equal tokens'],
   ['compute', 'dense-total', 'the latter at equal training compute'],

@@ -1,4 +1,4 @@
-import { copyFileSync, existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
+import { copyFileSync, existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { ConfigError, InputError } from '../errors.ts'
 import type { RunnableFamily } from '../families/family.ts'
@@ -10,7 +10,7 @@ import type { FloatDtype } from './dtype.ts'
 import { configOfWeights, weightSource } from './load.ts'
 import type { CheckpointLayout } from './published.ts'
 import { dequantised } from './quantised.ts'
-import { DTYPE_NAMES, type StoredValues, storedFrom, writeCheckpoint } from './save.ts'
+import { DTYPE_NAMES, jsonText, type StoredValues, storedFrom, writeCheckpoint } from './save.ts'
 
 export interface ExportOptions {
   dtype: FloatDtype
@@ -46,7 +46,8 @@ export function exportModel(dir: string, out: string, options: ExportOptions): s
       }),
       dtype: DTYPE_NAMES[options.dtype],
     }
-    writeCheckpoint(out, config, options, values, { 'config.json': written })
+    const text = jsonText(written, readFileSync(join(dir, 'config.json'), 'utf8'))
+    writeCheckpoint(out, config, options, values, { 'config.json': text })
   })
 }
 

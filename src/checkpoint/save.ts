@@ -76,9 +76,24 @@ export function storedFrom(source: WeightSource, config: ModelConfig): StoredVal
 }
 
 /** JSON has one kind of number, Python two: transformers 5 refuses these without a decimal point. */
-const PYTHON_FLOATS =
-  /^( *"(?:routed_scaling_factor|rms_norm_eps|swiglu_limit|clip_qkv|embedding_multiplier|residual_multiplier|attention_multiplier|logits_scaling)": -?\d+)(?=,?$)/gm
+const PYTHON_FLOATS = [
+  'routed_scaling_factor',
+  'rms_norm_eps',
+  'swiglu_limit',
+  'clip_qkv',
+  'embedding_multiplier',
+  'residual_multiplier',
+  'attention_multiplier',
+  'logits_scaling',
+]
 
-function jsonText(content: object): string {
-  return `${JSON.stringify(content, null, 2).replace(PYTHON_FLOATS, '$1.0')}\n`
+/** `content` as JSON, whole numbers of these fields with a decimal point; so are those of fields that have one in `original`. */
+export function jsonText(content: object, original = ''): string {
+  const found = original.matchAll(/"([^"\\]*)"\s*:\s*-?\d+(?:\.|[eE])/g)
+  const floats = new Set([...PYTHON_FLOATS, ...[...found].map(([, name]) => name)])
+  const text = JSON.stringify(content, null, 2)
+  const written = text.replace(/^( *"([^"\\]*)": -?\d+)(?=,?$)/gm, (whole, _, name) =>
+    floats.has(name) ? `${whole}.0` : whole,
+  )
+  return `${written}\n`
 }

@@ -2,28 +2,25 @@ import type { Command } from 'commander'
 import { type BenchComparison, type ComparedRow, compareReports } from '../../bench/compare.ts'
 import { readReport } from '../../bench/read-report.ts'
 import { UsageError } from '../errors.ts'
-import { allOptions, type GlobalOptions } from '../script/arguments.ts'
+import { addFlags, allOptions, flags, type Given, type GlobalOptions } from '../script/flags.ts'
 import { write } from '../script/output.ts'
 import { table } from '../text/columns.ts'
 
 /** Exit code of `--fail-on-slower` when a row is. */
 const SLOWER = 3
 
-interface Flags extends GlobalOptions {
-  failOnSlower?: boolean
-}
+const FLAGS = flags({ failOnSlower: ['', `exit ${SLOWER} when a row became slower`] })
+type Flags = Given<typeof FLAGS> & GlobalOptions
 
 /** `tinymoe bench compare A.json B.json`. */
 export function registerBenchCompare(bench: Command): void {
-  bench
-    .command('compare')
+  addFlags(bench.command('compare'), FLAGS)
     .summary('what changed between two reports, beyond noise')
     .description(
       'Compares two reports of tinymoe bench: which rows became faster or slower beyond noise, in what the sessions differ, and whether the work itself changed.',
     )
     .argument('<a>', 'report as JSON, the earlier one')
     .argument('<b>', 'report as JSON, the later one')
-    .option('--fail-on-slower', `exit ${SLOWER} when a row became slower`)
     .action(async (a: string, b: string, _: unknown, command: Command) => {
       refuseOptionsOf(bench)
       await compare(a, b, allOptions<Flags>(command))

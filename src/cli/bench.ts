@@ -1,21 +1,14 @@
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { type BenchOptions, runBench } from '../../bench/index.ts'
 import { type LayerChoice, type LayerSizes, layerLike } from '../../bench/like.ts'
 import { PRESET_PLANS } from '../../bench/presets.ts'
 import { terminalReport } from '../../bench/report/terminal.ts'
-import { CASE_KINDS, type CaseKind, type LayerDims, PRESETS, type Preset } from '../../bench/schema.ts'
+import { CASE_KINDS, type LayerDims, PRESETS } from '../../bench/schema.ts'
 import { bundledModel, defaultResultsFolder, storePart, storeReport } from '../../bench/store.ts'
-import type { Dtype } from '../backend/dtypes.ts'
+import { DTYPES } from '../backend/dtypes.ts'
 import { UsageError } from '../errors.ts'
-import type { Executor } from '../model/ways.ts'
-import {
-  allOptions,
-  dtypeOption,
-  executorOption,
-  type GlobalOptions,
-  positive,
-  wholeNumber,
-} from '../script/arguments.ts'
+import { listOf, positive, wholeNumber } from '../script/arguments.ts'
+import { addFlags, allOptions, EXECUTOR, flags, type Given, type GlobalOptions } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
@@ -31,84 +24,56 @@ const MAX_BATCH = 1e9
 const MAX_WIDTH = 1e6
 const MAX_EXPERTS = 4096
 
-/** The bench's own flags. */
-export interface Flags {
-  preset: Preset
-  quick?: boolean
-  model?: string
-  executor?: Executor
-  dtype?: Dtype
-  only?: CaseKind
-  tokens?: number[]
-  dim?: number[]
-  hidden?: number[]
-  experts?: number[]
-  topK?: number[]
-  like?: string
-  scale?: number
-  assert?: number
-  out?: string
-  peers?: boolean
-  python?: string
-  llamaBench?: string
-  gguf?: string
-}
+/** Sizes of a layer, or of its cases; what they are by default, the preset says. */
+const sizes = <const Help extends string>(help: Help, max: number) =>
+  ['<list>', `${help} (default: the preset's)`, listOf(wholeNumber(1, max))] as const
 
-export function registerBench(program: Command): void {
-  const command = program
-    .command('bench')
-    .addOption(
-      new Option(
-        '--preset <name>',
-        'quick: 30 s, more noise; default: 3 min; full: every combination, as long as it takes; gpu: sizes that fill a large card; gpu-smoke: 3 min of it',
-      )
-        .choices(PRESETS)
-        .default('default'),
-    )
-    .option('--quick', 'the same as --preset quick')
-    .option('--model <model>', 'directory, or a bundled model (default: moe)')
-    .addOption(executorOption())
-    .addOption(dtypeOption())
-    .addOption(new Option('--only <kind>', 'one kind of case (default: all)').choices(CASE_KINDS))
-    .addOption(listOption('--tokens <list>', 'T of each case of the layer sweep', MAX_BATCH))
-    .addOption(
-      listOption(
-        '--dim <list>',
-        "D, width of the layer; of several the first is the layer's, the others are tried too",
-        MAX_WIDTH,
-      ),
-    )
-    .addOption(listOption('--hidden <list>', 'H, width of one expert, likewise', MAX_WIDTH))
-    .addOption(listOption('--experts <list>', 'E, experts of the layer, likewise', MAX_EXPERTS))
-    .addOption(listOption('--top-k <list>', 'K, experts a token goes to, likewise', MAX_EXPERTS))
-    .option(
-      '--like <model>',
-      'sizes of the layer from a model: a published or bundled name, a directory or a config.json',
-    )
-    .addOption(
-      new Option('--scale <share>', 'with --like: D and H times this, such as 1/16; E and K stay').argParser(
-        share,
-      ),
-    )
-    .addOption(
-      new Option(
-        '--assert <factor>',
-        `exit ${ASSERTION_FAILED} unless sparse is surely this many times as fast as dense at the largest T`,
-      ).argParser(positive(MAX_EXPERTS, 'a factor')),
-    )
-    .option('--peers', "also time transformers' layer and model (Python with torch and transformers)")
-    .option('--python <path>', 'interpreter for --peers (default: PYTHON, or python3)')
-    .option('--llama-bench <path>', "also time llama.cpp by this llama-bench, on --gguf's model")
-    .option('--gguf <file>', 'the model for --llama-bench')
-    .option(
-      '--out <dir>',
-      'folder for the report (default: bench/results in a checkout, else tinymoe-results)',
-    )
-    .action(async (_options: unknown, command: Command) => bench(allOptions<Flags>(command)))
+const FLAGS = flags({
+  preset: [
+    '<name>',
+    'quick: 30 s, more noise; default: 3 min; full: every combination, as long as it takes; gpu: sizes that fill a large card; gpu-smoke: 3 min of it',
+    PRESETS,
+    'default',
+  ],
+  quick: ['', 'the same as --preset quick'],
+  model: ['<model>', 'directory, or a bundled model (default: moe)'],
+  executor: EXECUTOR,
+  dtype: ['<name>', 'what weights are held and multiplied in (default: float32)', DTYPES],
+  only: ['<kind>', 'one kind of case (default: all)', CASE_KINDS],
+  tokens: sizes('T of each case of the layer sweep', MAX_BATCH),
+  dim: sizes(
+    "D, width of the layer; of several the first is the layer's, the others are tried too",
+    MAX_WIDTH,
+  ),
+  hidden: sizes('H, width of one expert, likewise', MAX_WIDTH),
+  experts: sizes('E, experts of the layer, likewise', MAX_EXPERTS),
+  topK: sizes('K, experts a token goes to, likewise', MAX_EXPERTS),
+  like: [
+    '<model>',
+    'sizes of the layer from a model: a published or bundled name, a directory or a config.json',
+  ],
+  scale: ['<share>', 'with --like: D and H times this, such as 1/16; E and K stay', share],
+  assert: [
+    '<factor>',
+    `exit ${ASSERTION_FAILED} unless sparse is surely this many times as fast as dense at the largest T`,
+    positive(MAX_EXPERTS, 'a factor'),
+  ],
+  peers: ['', "also time transformers' layer and model (Python with torch and transformers)"],
+  python: ['<path>', 'interpreter for --peers (default: PYTHON, or python3)'],
+  llamaBench: ['<path>', "also time llama.cpp by this llama-bench, on --gguf's model"],
+  gguf: ['<file>', 'the model for --llama-bench'],
+  out: ['<dir>', 'folder for the report (default: bench/results in a checkout, else tinymoe-results)'],
+})
+export type Flags = Given<typeof FLAGS> & GlobalOptions
+
+export function register(program: Command): void {
+  const command = addFlags(program.command('bench'), FLAGS).action(
+    async (_options: unknown, command: Command) => bench(allOptions<Flags>(command)),
+  )
   registerBenchCompare(command)
 }
 
-async function bench(flags: Flags & GlobalOptions): Promise<void> {
+async function bench(flags: Flags): Promise<void> {
   const options = benchOptions(flags)
   const folder = flags.out ?? defaultResultsFolder()
   checkOutputs({ flag: '--out', path: folder, kind: 'folder' })
@@ -134,7 +99,7 @@ async function bench(flags: Flags & GlobalOptions): Promise<void> {
 }
 
 /** @throws UsageError for flags that do not go together */
-export function benchOptions(flags: Flags & GlobalOptions): BenchOptions {
+export function benchOptions(flags: Flags): BenchOptions {
   const { device, debug, executor, dtype = 'float32', only, peers, python, llamaBench: binary, gguf } = flags
   if (flags.quick && flags.preset !== 'default' && flags.preset !== 'quick')
     throw new UsageError(`--quick is --preset quick: leave out one of --quick and --preset ${flags.preset}`)
@@ -184,13 +149,6 @@ function layerOf(flags: Flags, preset: LayerDims): LayerChoice | null {
     Object.entries(lists).filter(([, values]) => values.length > 1),
   )
   return { dims: { D: D[0], H: H[0], E: E[0], K: K[0] }, sizes, source: 'flags' }
-}
-
-/** An option that is a list of whole numbers from 1; what it is by default, the preset says. */
-function listOption(flags: string, description: string, max: number): Option {
-  return new Option(flags, `${description} (default: the preset's)`).argParser((text) => [
-    ...new Set(text.split(',').map(wholeNumber(1, max))),
-  ])
 }
 
 /** A share above 0 and up to 1, as `1/16` or `0.0625`. */

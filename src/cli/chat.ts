@@ -3,21 +3,18 @@ import type { Command } from 'commander'
 import { filesIn } from '../checkpoint/disk.ts'
 import { CheckpointError, TinymoeError } from '../errors.ts'
 import { type ChatMessage, type ChatTemplate, readChatTemplate } from '../generate/chat-template.ts'
-import type { Generated, GenerateOptions } from '../generate/types.ts'
+import type { Generated } from '../generate/types.ts'
 import type { LoadedModel } from '../load-model.ts'
 import { joinTraces } from '../model/trace.ts'
-import { allOptions, decimal, MAX_TOKENS, MODEL_ARGUMENT, seed, wholeNumber } from '../script/arguments.ts'
+import * as read from '../script/arguments.ts'
+import { addFlags, allOptions, flags, type Given, MODEL_ARGUMENT } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { heatMap } from '../trace/heatmap.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { colourDepth } from './colour-depth.ts'
 import { withModel } from './loading.ts'
-
-interface Options extends Pick<GenerateOptions, 'maxTokens' | 'temperature' | 'topP' | 'seed'> {
-  system?: string
-  router?: boolean
-}
+import { ReplyColumn } from './reply-column.ts'
 
 const COMMANDS = '/router shows or hides where tokens go, /clear forgets, /quit ends'
 
@@ -29,25 +26,20 @@ Examples:
   $ echo "Which expert are you?" | tinymoe chat ~/model --json
 `
 
-export function registerChat(program: Command): void {
-  program
-    .command('chat')
+const FLAGS = flags({
+  system: ['<text>', 'what the model is told first'],
+  router: ['', 'beside each line of a reply, or below it, the experts that ran'],
+  maxTokens: ['<n>', 'new tokens of a reply at most; else 512', read.wholeNumber(1, read.MAX_TOKENS)],
+  temperature: ['<x>', '0 takes the most likely token; else as the model says', read.from(0, 1000)],
+  topP: ['<x>', 'draw from the most likely tokens that reach this sum', read.positive(1)],
+  seed: ['<n>', 'of the draws', read.seed, 0],
+})
+type Options = Given<typeof FLAGS>
+
+export function register(program: Command): void {
+  addFlags(program.command('chat'), FLAGS)
     .description('Talks with a model by its chat template: a line is a turn, the reply comes as it is made.')
     .argument(...MODEL_ARGUMENT)
-    .option('--system <text>', 'what the model is told first')
-    .option('--router', 'below each reply, the experts that its tokens went to')
-    .option('--max-tokens <n>', 'new tokens of a reply at most; else 512', wholeNumber(1, MAX_TOKENS))
-    .option(
-      '--temperature <x>',
-      '0 takes the most likely token; else as the model says',
-      decimal('a number from 0 to 1000', (x) => x >= 0 && x <= 1000),
-    )
-    .option(
-      '--top-p <x>',
-      'draw from the most likely tokens that reach this sum',
-      decimal('a number above 0 and up to 1', (x) => x > 0 && x <= 1),
-    )
-    .option('--seed <n>', 'of the draws', seed, 0)
     .addHelpText('after', EXAMPLES)
     .action(async (dir: string, _: unknown, command: Command) => {
       const { json, device, debug, ...options } = allOptions<Options>(command)
@@ -90,6 +82,7 @@ class Chat {
       prompt: '> ',
       signal: this.signal,
     })
+    lines.on('SIGINT', () => process.kill(process.pid, 'SIGINT')) // a terminal hands Ctrl-C to the line that is typed
     if (terminal) lines.prompt()
     for await (const line of lines) {
       if (line.trim() === '/quit') break
@@ -121,32 +114,49 @@ class Chat {
   private async reply(content: string): Promise<void> {
     const asked: ChatMessage[] = [...this.messages, { role: 'user', content }]
     try {
-      const generated = await this.generate(asked)
+      const { generated, beside } = await this.generate(asked)
       this.messages = [...asked, { role: 'assistant', content: generated.text }]
       if (this.json)
         await write(
           `${JSON.stringify({ role: 'assistant', content: generated.text, tokens: generated.tokens })}\n`,
         )
-      if (this.showsRouter) await this.showRouter(generated)
+      if (this.showsRouter && !beside) await this.showRouter(generated)
     } catch (error) {
       if (!(error instanceof TinymoeError)) throw error
       remark(`[${error.message}]`)
     }
   }
 
-  private async generate(messages: readonly ChatMessage[]): Promise<Generated> {
+  /** The reply, and whether the experts that it ran were shown beside it. */
+  private async generate(
+    messages: readonly ChatMessage[],
+  ): Promise<{ generated: Generated; beside: boolean }> {
     const { maxTokens = 512, temperature, topP, seed } = this.options
     const tokens = await this.model.tokenizer!.encode(this.template(messages), { addSpecialTokens: false })
     const { signal, showsRouter: trace } = this
     const run = this.model.generate({ tokens, maxTokens, temperature, topP, seed, signal, trace })
+    const column = trace && !this.json && process.stdout.isTTY ? this.column() : null
     let written = 0
-    for await (const { text } of run) {
-      if (!this.json) await write(text)
+    for await (const { text, trace } of run) {
+      if (column) column.add(text, trace)
+      else if (!this.json) await write(text)
       written += text.length
     }
     const generated = await run.done
-    if (!this.json) await write(`${generated.text.slice(written)}\n`)
-    return generated
+    const rest = generated.text.slice(written)
+    if (!column) {
+      if (!this.json) await write(`${rest}\n`)
+      return { generated, beside: false }
+    }
+    column.add(rest)
+    return { generated, beside: column.end() }
+  }
+
+  private column(): ReplyColumn {
+    const mixtures = this.model.config.layers.flatMap(({ feedForward }, layer) =>
+      feedForward.kind === 'moe' ? [{ layer, numExperts: feedForward.router.numExperts }] : [],
+    )
+    return new ReplyColumn(process.stdout, mixtures, colourDepth(process.stdout))
   }
 
   /** The tokens of the reply, each beside the experts that it went to. */

@@ -5,35 +5,11 @@ import { BREAK_EVEN_ELASTICITY, impliedElasticity, rebound, reboundCurve } from 
 import { DEEPSEEK_V3, H800_PEAK, leftOut } from '../cost/report.ts'
 import { type TrainingRun, trainingCost, trainingFlops } from '../cost/training.ts'
 import { InputError, UsageError } from '../errors.ts'
-import {
-  allOptions,
-  amount,
-  decimal,
-  type GlobalOptions,
-  MAX_TOKENS,
-  positive,
-  wholeNumber,
-} from '../script/arguments.ts'
+import * as read from '../script/arguments.ts'
+import { addFlags, allOptions, flags, type Given, type GlobalOptions } from '../script/flags.ts'
 import { write } from '../script/output.ts'
 import { checkOutputs, writeOutput } from '../script/outputs.ts'
 import { type CostReport, costText } from './cost-text.ts'
-
-interface Flags extends GlobalOptions {
-  model?: string
-  active?: number
-  total?: number
-  tokens?: number
-  gpuHours?: number
-  pretrainingHours?: number
-  sequence: number
-  price: number
-  peakTflops: number
-  fp8PeakTflops?: number
-  costFactor?: number
-  elasticity: number[]
-  useFactor?: number
-  svg?: string
-}
 
 /** Points of the curve, and how far it goes at least. */
 const CURVE_STEPS = 96
@@ -41,8 +17,9 @@ const CURVE_MAX = 2
 
 /** Dollars of a GPU hour, TFLOP/s of a GPU, and how many times cheaper or more: far beyond what was or will be. */
 const MAX_PRICE = 1e6
-const MAX_TFLOPS = 1e6
+const TFLOPS = read.positive(1e6, 'TFLOP/s')
 const MAX_FACTOR = 1e6
+const ELASTICITY = read.decimal('elasticities from 0 to 10 such as 0.5,1,1.5', (e) => e >= 0 && e <= 10)
 
 const EXAMPLES = `
 Defaults are DeepSeek-V3's training as its report gives it. Amounts may end in K, M, B or T. docs/cost.md has every formula
@@ -56,61 +33,44 @@ Examples:
   $ tinymoe cost --cost-factor 10 --use-factor 30
 `
 
-export function registerCost(program: Command): void {
-  const amounts: [flag: string, description: string][] = [
-    ['--active <n>', 'parameters a token uses (default: 37B)'],
-    ['--total <n>', 'parameters in all (default: 671B)'],
-    ['--tokens <n>', 'tokens of the pre-training (default: 14.8T)'],
-    ['--gpu-hours <n>', 'hours of one GPU that the whole run took (default: 2.788M)'],
-    ['--pretraining-hours <n>', 'those of the pre-training (default: the same share as 2.664M of 2.788M)'],
-  ]
-  const command = program
-    .command('cost')
+const TRAINING = flags({
+  model: ['<name>', 'published model whose parameters and attention to take (default: deepseek-v3)'],
+  active: ['<n>', 'parameters a token uses (default: 37B)', read.amount],
+  total: ['<n>', 'parameters in all (default: 671B)', read.amount],
+  tokens: ['<n>', 'tokens of the pre-training (default: 14.8T)', read.amount],
+  gpuHours: ['<n>', 'hours of one GPU that the whole run took (default: 2.788M)', read.amount],
+  pretrainingHours: [
+    '<n>',
+    'those of the pre-training (default: the same share as 2.664M of 2.788M)',
+    read.amount,
+  ],
+  sequence: [
+    '<n>',
+    'tokens of a training sequence, for the attention',
+    read.wholeNumber(1, read.MAX_TOKENS),
+    DEEPSEEK_V3.sequence,
+  ],
+  price: ['<dollars>', 'of one GPU hour', read.positive(MAX_PRICE, 'dollars'), DEEPSEEK_V3.price],
+  peakTflops: ['<n>', 'of one GPU, dense bfloat16', TFLOPS, H800_PEAK.bfloat16 / 1e12],
+  fp8PeakTflops: ['<n>', 'of one GPU, dense fp8 (default: twice that)', TFLOPS],
+})
+const REBOUND = flags({
+  costFactor: [
+    '<f>',
+    'cost a token falls to 1/f (default: what sparsity saves of the training)',
+    read.from(1, MAX_FACTOR, 'a factor'),
+  ],
+  elasticity: ['<list>', 'of demand: use grows as price^-e', read.listOf(ELASTICITY), [0.5, 1, 1.5]],
+  useFactor: ['<g>', 'use grew g times: which elasticity that is', read.positive(MAX_FACTOR, 'a factor')],
+  svg: ['<file>', 'the curve as a picture'],
+})
+type Flags = GlobalOptions & Given<typeof TRAINING> & Given<typeof REBOUND>
+
+export function register(program: Command): void {
+  addFlags(addFlags(program.command('cost'), TRAINING).optionsGroup('Rebound:'), REBOUND)
     .description("The arithmetic of a training run's price, and of the rebound effect.")
-    .option('--model <name>', 'published model whose parameters and attention to take (default: deepseek-v3)')
-  for (const [flag, description] of amounts) command.option(flag, description, amount)
-  command
-    .option(
-      '--sequence <n>',
-      'tokens of a training sequence, for the attention',
-      wholeNumber(1, MAX_TOKENS),
-      DEEPSEEK_V3.sequence,
-    )
-    .option('--price <dollars>', 'of one GPU hour', positive(MAX_PRICE, 'dollars'), DEEPSEEK_V3.price)
-    .option(
-      '--peak-tflops <n>',
-      'of one GPU, dense bfloat16',
-      positive(MAX_TFLOPS, 'TFLOP/s'),
-      H800_PEAK.bfloat16 / 1e12,
-    )
-    .option(
-      '--fp8-peak-tflops <n>',
-      'of one GPU, dense fp8 (default: twice that)',
-      positive(MAX_TFLOPS, 'TFLOP/s'),
-    )
-    .optionsGroup('Rebound:')
-    .option(
-      '--cost-factor <f>',
-      'cost a token falls to 1/f (default: what sparsity saves of the training)',
-      decimal(`a factor from 1 to ${MAX_FACTOR}`, (value) => value >= 1 && value <= MAX_FACTOR),
-    )
-    .option('--elasticity <list>', 'of demand: use grows as price^-e', elasticities, [0.5, 1, 1.5])
-    .option(
-      '--use-factor <g>',
-      'use grew g times: which elasticity that is',
-      positive(MAX_FACTOR, 'a factor'),
-    )
-    .option('--svg <file>', 'the curve as a picture')
     .addHelpText('after', EXAMPLES)
     .action((_: unknown, self: Command) => runCost(allOptions<Flags>(self)))
-}
-
-function elasticities(text: string): number[] {
-  return [
-    ...new Set(
-      text.split(',').map(decimal('elasticities from 0 to 10 such as 0.5,1,1.5', (e) => e >= 0 && e <= 10)),
-    ),
-  ].sort((a, b) => a - b)
 }
 
 async function runCost(flags: Flags): Promise<void> {
@@ -146,7 +106,7 @@ function costReport(flags: Flags): CostReport {
     rebound: {
       costFactor,
       breakEvenElasticity: BREAK_EVEN_ELASTICITY,
-      rows: elasticity.map((e) => rebound(costFactor, e)),
+      rows: elasticity.toSorted((a, b) => a - b).map((e) => rebound(costFactor, e)),
       curve: reboundCurve(costFactor, Math.max(CURVE_MAX, ...elasticity), CURVE_STEPS),
       impliedElasticity: useFactor === undefined ? null : impliedElasticity(costFactor, useFactor),
     },

@@ -2,17 +2,12 @@ import type { Command } from 'commander'
 import { cacheRoot } from '../device/cache.ts'
 import { type MachineReadings, measureMachine, type RuntimeReport, startRuntime } from '../device/index.ts'
 import { CARD_TRIALS } from '../device/release.ts'
+import { allOptions } from '../script/flags.ts'
 import { table } from '../text/columns.ts'
 
-interface DoctorFlags {
-  device?: string
-  debug?: boolean
-  json?: boolean
-}
-
-export function registerDoctor(program: Command): void {
+export function register(program: Command): void {
   program.command('doctor').action(async (_flags, command: Command) => {
-    const { device, debug, json } = command.optsWithGlobals<DoctorFlags>()
+    const { device, debug, json } = allOptions(command)
     const { report } = await startRuntime({ device, debug })
     const readings = await measureMachine()
     const cacheFolder = cacheRoot()

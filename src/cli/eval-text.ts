@@ -13,6 +13,7 @@ import type {
 import { table } from '../text/columns.ts'
 import { quoted } from '../text/foreign.ts'
 import { counted, percent, thousands } from '../text/units.ts'
+import { factExpertsText, factsText } from './eval-facts-text.ts'
 
 /** The report for people, part by part. */
 export function evalText(report: EvalReport): string {
@@ -21,9 +22,15 @@ export function evalText(report: EvalReport): string {
     `Model ${model.name} (${model.family}, ${counted(model.layers, 'layer')}), split ${split}, ${counted(samples, 'sample')}, seed ${seed}\n`,
     lossText(report),
     ...(Object.keys(report.exactMatch).length > 0 ? [answersText(report)] : []),
-    ...(Object.keys(report.wellFormed).length > 0 ? [textsText(report)] : []),
+    ...(Object.keys(report.wellFormed).length > 0
+      ? [
+          `Texts continued from a first sentence or line in which the verifier finds nothing wrong (form, not sense)\n\n${formsTable(report.wellFormed)}`,
+        ]
+      : []),
+    ...(report.facts ? [factsText(report.facts, report.split)] : []),
     costText(report.cost, report.speed, report.conditions),
     ...(experts ? [expertsText(experts, report.domains)] : []),
+    ...(report.factExperts ? [factExpertsText(report.factExperts)] : []),
     [...notes.map((note) => `note: ${note}`), `${seconds.toFixed(0)} s in all`].map((l) => `${l}\n`).join(''),
   ].join('\n')
 }
@@ -62,10 +69,6 @@ function answersText({ exactMatch, headline, split }: EvalReport): string {
       ]
     : []
   return `Right answers, greedy, the result alone counted\n\n${formsTable(exactMatch)}${lines.map((l) => `${l}\n`).join('')}`
-}
-
-function textsText({ wellFormed }: EvalReport): string {
-  return `Texts continued from a first sentence or line in which the verifier finds nothing wrong (form, not sense)\n\n${formsTable(wellFormed)}`
 }
 
 function formsTable(results: ByDomain<Record<string, Proportion>>): string {

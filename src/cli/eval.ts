@@ -1,27 +1,16 @@
-import { type Command, InvalidArgumentError, Option } from 'commander'
-import { DOMAINS, type Domain } from '../corpus/index.ts'
+import type { Command } from 'commander'
+import { ALL_DOMAINS, DOMAINS } from '../corpus/index.ts'
 import { EVAL_SPLITS } from '../eval/domains.ts'
-import { EVAL_DEFAULTS, type EvalOptions, evaluate } from '../eval/run.ts'
-import type { LoadOptions } from '../load-model.ts'
-import {
-  allOptions,
-  dispatchOption,
-  executorOption,
-  type GlobalOptions,
-  MODEL_ARGUMENT,
-  seed,
-  wholeNumber,
-} from '../script/arguments.ts'
+import { EVAL_DEFAULTS, evaluate } from '../eval/run.ts'
+import * as read from '../script/arguments.ts'
+import type { Given, GlobalOptions } from '../script/flags.ts'
+import { addFlags, allOptions, DISPATCH, EXECUTOR, flags, MODEL_ARGUMENT } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { write } from '../script/output.ts'
 import { checkOutputs, writeOutput } from '../script/outputs.ts'
 import { withProgress } from '../script/progress.ts'
 import { evalText } from './eval-text.ts'
 import { withModel } from './loading.ts'
-
-interface Flags extends EvalOptions, Pick<LoadOptions, 'executor' | 'dispatch'> {
-  out?: string
-}
 
 /** Two hours or so on two cores, and documents that fit in memory. */
 const MAX_SAMPLES = 10_000
@@ -33,37 +22,38 @@ everything is measured.
 Examples:
   $ tinymoe eval runs/moe/model
   $ tinymoe eval runs/moe/model --experts --out eval.json
+  $ tinymoe eval runs/moe-facts/model --facts 6000 --experts
   $ tinymoe eval runs/moe/checkpoint --split validation --samples 20 --domains arithmetic,dates --json
 `
 
-export function registerEval(program: Command): void {
-  program
-    .command('eval')
+const FLAGS = flags({
+  split: ['<name>', 'texts to use', EVAL_SPLITS, EVAL_DEFAULTS.split],
+  samples: [
+    '<n>',
+    'documents of each domain for the loss; questions of each form at most',
+    read.wholeNumber(1, MAX_SAMPLES),
+    EVAL_DEFAULTS.samples,
+  ],
+  seed: ['<n>', 'of the texts: one seed, the same texts', read.seed, EVAL_DEFAULTS.seed],
+  domains: ['<list>', `such as story,code (default: ${DOMAINS.join(',')})`, read.namesOf(ALL_DOMAINS)],
+  facts: [
+    '<n>',
+    'also what it recalls of the facts of so many entities, as it was trained on',
+    read.factsSize,
+  ],
+  experts: ['', 'also what the experts specialise in, and what is lost without each'],
+  out: ['<file>', 'write the JSON here'],
+  dispatch: DISPATCH,
+  executor: EXECUTOR,
+})
+type Flags = Given<typeof FLAGS>
+
+export function register(program: Command): void {
+  addFlags(program.command('eval'), FLAGS)
     .description("Loss, right answers, cost and speed of a model on texts of this project's corpus.")
     .argument(...MODEL_ARGUMENT)
-    .addOption(new Option('--split <name>', 'texts to use').choices(EVAL_SPLITS).default(EVAL_DEFAULTS.split))
-    .option(
-      '--samples <n>',
-      'documents of each domain for the loss; questions of each form at most',
-      wholeNumber(1, MAX_SAMPLES),
-      EVAL_DEFAULTS.samples,
-    )
-    .option('--seed <n>', 'of the texts: one seed, the same texts', seed, EVAL_DEFAULTS.seed)
-    .option('--domains <list>', `such as story,code (default: ${DOMAINS.join(',')})`, domainList)
-    .option('--experts', 'also what the experts specialise in, and what is lost without each')
-    .option('--out <file>', 'write the JSON here')
-    .addOption(dispatchOption())
-    .addOption(executorOption())
     .addHelpText('after', EXAMPLES)
     .action((dir: string, _: unknown, command: Command) => runEval(dir, allOptions<Flags>(command)))
-}
-
-function domainList(text: string): Domain[] {
-  const names = text.split(',').map((name) => name.trim())
-  if (!names.every((name): name is Domain => (DOMAINS as readonly string[]).includes(name))) {
-    throw new InvalidArgumentError(`Expected names from ${DOMAINS.join(', ')}, separated by commas.`)
-  }
-  return names
 }
 
 async function runEval(dir: string, flags: Flags & GlobalOptions): Promise<void> {

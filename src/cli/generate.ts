@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander'
-import type { RuntimeReport } from '../device/types.ts'
+import type { RuntimeReport } from '../device/report.ts'
 import { UsageError } from '../errors.ts'
 import {
   DEFAULT_MAX_TOKENS,
@@ -7,23 +7,20 @@ import {
   type Settings,
   settingsOf,
 } from '../generate/generation-config.ts'
-import type { Generated, GenerateOptions, GenerateResult } from '../generate/types.ts'
-import type { LoadedModel, LoadOptions } from '../load-model.ts'
+import type { Generated, GenerateResult } from '../generate/types.ts'
+import type { LoadedModel } from '../load-model.ts'
+import * as read from '../script/arguments.ts'
 import {
+  addFlags,
   allOptions,
-  decimal,
-  dispatchOption,
-  dtypeOption,
-  executorOption,
+  DISPATCH,
+  DTYPE,
+  EXECUTOR,
   flagOf,
-  MAX_TOKENS,
+  flags,
+  type Given,
   MODEL_ARGUMENT,
-  positive,
-  repeated,
-  seed,
-  tokenIds,
-  wholeNumber,
-} from '../script/arguments.ts'
+} from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { checkRunSize } from '../script/run-size.ts'
@@ -31,9 +28,6 @@ import { shown } from '../text/foreign.ts'
 import { counted } from '../text/units.ts'
 import { withModel } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
-
-type Options = Omit<GenerateOptions, 'signal' | 'trace' | 'ignoreEos'> &
-  Pick<LoadOptions, 'executor' | 'dtype'>
 
 /** At this temperature every token is as likely as any other. */
 const MAX_TEMPERATURE = 1000
@@ -51,36 +45,26 @@ Examples:
   $ tinymoe generate models/moe --tokens 1,5,34 --json
 `
 
-export function registerGenerate(program: Command): void {
-  program
-    .command('generate')
+const FLAGS = flags({
+  prompt: ['<text>', 'text to continue; - reads it from stdin, without its last line break'],
+  tokens: ['<ids>', 'token ids to continue, such as 1,2,3', read.tokenIds],
+  maxTokens: ['<n>', `new tokens at most; else ${DEFAULT_MAX_TOKENS}`, read.wholeNumber(1, read.MAX_TOKENS)],
+  temperature: ['<x>', '0 takes the most likely token; else 0', read.from(0, MAX_TEMPERATURE)],
+  topK: ['<n>', 'draw from this many most likely tokens; 0 is off', read.wholeNumber(0, MAX_VOCABULARY)],
+  topP: ['<x>', 'draw from the most likely tokens that reach this sum', read.positive(1)],
+  minP: ['<x>', 'draw from tokens this share as likely as the best', read.from(0, 1)],
+  repetitionPenalty: ['<x>', 'above 1 repeats less', read.positive(MAX_PENALTY)],
+  seed: ['<n>', 'of the draws: the same seed gives the same text', read.seed, 0],
+  stop: ['<text>', 'end before this text; may be given several times', read.repeated(stopText)],
+  dispatch: DISPATCH,
+  executor: EXECUTOR,
+  dtype: DTYPE,
+})
+
+export function register(program: Command): void {
+  addFlags(program.command('generate'), FLAGS)
     .description('Continues a text or token ids with the model of a directory, on stdout as it comes.')
     .argument(...MODEL_ARGUMENT)
-    .option('--prompt <text>', 'text to continue; - reads it from stdin, without its last line break')
-    .option('--tokens <ids>', 'token ids to continue, such as 1,2,3', tokenIds)
-    .option('--max-tokens <n>', `new tokens at most; else ${DEFAULT_MAX_TOKENS}`, wholeNumber(1, MAX_TOKENS))
-    .option(
-      '--temperature <x>',
-      '0 takes the most likely token; else 0',
-      decimal(`a number from 0 to ${MAX_TEMPERATURE}`, (x) => x >= 0 && x <= MAX_TEMPERATURE),
-    )
-    .option('--top-k <n>', 'draw from this many most likely tokens; 0 is off', wholeNumber(0, MAX_VOCABULARY))
-    .option(
-      '--top-p <x>',
-      'draw from the most likely tokens that reach this sum',
-      decimal('a number above 0 and up to 1', (x) => x > 0 && x <= 1),
-    )
-    .option(
-      '--min-p <x>',
-      'draw from tokens this share as likely as the best',
-      decimal('a number from 0 to 1', (x) => x >= 0 && x <= 1),
-    )
-    .option('--repetition-penalty <x>', 'above 1 repeats less', positive(MAX_PENALTY))
-    .option('--seed <n>', 'of the draws: the same seed gives the same text', seed, 0)
-    .option('--stop <text>', 'end before this text; may be given several times', repeated(stopText))
-    .addOption(dispatchOption())
-    .addOption(executorOption())
-    .addOption(dtypeOption())
     .addHelpText('after', EXAMPLES)
     .action((dir: string, _: unknown, command: Command) => runGenerate(dir, command))
 }
@@ -91,7 +75,7 @@ function stopText(text: string): string {
 }
 
 async function runGenerate(dir: string, command: Command): Promise<void> {
-  const { json, device, debug, executor, dtype, ...options } = allOptions<Options>(command)
+  const { json, device, debug, executor, dtype, ...options } = allOptions<Given<typeof FLAGS>>(command)
   if ((options.prompt === undefined) === (options.tokens === undefined)) {
     throw new UsageError('generate takes either --prompt or --tokens')
   }

@@ -239,13 +239,8 @@ const COMPARED: Compared[] = [
   [() => 'bytes of all weights', (m) => m.bytes.allWeights, byte],
   [() => 'weights read a decoded token', (m) => m.bytesPerToken.weights, byte],
   [() => 'keys and values a sequence', (m) => m.bytes.cachePerSequence, byte],
-  [() => 'FLOP/byte, decode, 1 sequence', (m) => intensityOf(m), fourDigits],
+  [() => 'FLOP/byte, decode, 1 sequence', (m) => m.intensity.decode[0].flopsPerByte, fourDigits], // of the smallest batch
 ]
-
-/** Of the smallest batch that was asked for. */
-function intensityOf({ intensity }: Inspected): number {
-  return intensity.decode[0].flopsPerByte
-}
 
 /** Every published model, and what does not agree below. */
 export function listText(models: (PublishedModel & { comparisons: Comparison[] })[]): string {

@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander'
+import type { Command, Option } from 'commander'
 import { type CostDtype, DTYPE_BYTES } from '../cost/bytes.ts'
 import { publishedModels } from '../cost/find-published.ts'
 import { compareTraining, inspectModel } from '../cost/inspection.ts'
@@ -8,21 +8,12 @@ import { InputError, UsageError } from '../errors.ts'
 import { entryAt, shownPath } from '../files.ts'
 import { mixturesOf } from '../model/config.ts'
 import { bundledDirectory } from '../package.ts'
-import { allOptions, type GlobalOptions, MAX_TOKENS, wholeNumber } from '../script/arguments.ts'
+import * as read from '../script/arguments.ts'
+import { addFlags, allOptions, flags, type Given, type GlobalOptions } from '../script/flags.ts'
 import { write } from '../script/output.ts'
 import { checkOutputs, writeOutput } from '../script/outputs.ts'
 import { barOf, comparisonText, type Inspected, inspectionText, listText } from './inspect-text.ts'
 import { textFromStdin } from './stdin.ts'
-
-interface Flags extends GlobalOptions {
-  compare?: string[]
-  list?: boolean
-  context: number
-  dtype?: CostDtype
-  batches: number[]
-  measure?: string
-  svg?: string
-}
 
 const EXAMPLES = `
 <model> is a directory with a config.json, a config.json, a bundled model (moe), or the name of a published one (--list),
@@ -34,40 +25,40 @@ Examples:
   $ tinymoe inspect --compare mixtral-8x7b llama-2-7b --svg bars.svg
 `
 
-export function registerInspect(program: Command): void {
-  program
-    .command('inspect')
+const FLAGS = flags({
+  compare: ['<models...>', 'two or more models side by side'],
+  list: ['', 'the published models, with what is published and what is counted'],
+  context: [
+    '<n>',
+    'tokens of the prompt, which a decoded token meets',
+    read.wholeNumber(1, read.MAX_TOKENS),
+    4096,
+  ],
+  dtype: [
+    '<name>',
+    'of the weights (default: float32 for what the engine runs, else as published)',
+    Object.keys(DTYPE_BYTES) as CostDtype[],
+  ],
+  batches: [
+    '<list>',
+    'batch sizes of the tables',
+    read.listOf(read.wholeNumber(1, 1e9)),
+    [1, 8, 64, 512],
+    (option: Option) => option.default(option.defaultValue, option.defaultValue.join()),
+  ],
+  measure: ['<text>', 'run this text (- reads stdin) and count the experts it touches'],
+  svg: ['<file>', 'total against active parameters as a picture'],
+})
+type Flags = Given<typeof FLAGS> & GlobalOptions
+
+export function register(program: Command): void {
+  addFlags(program.command('inspect'), FLAGS)
     .description('Counts parameters, FLOPs and bytes a token, arithmetic intensity and experts touched.')
     .argument('[model]', 'directory, config.json, or name of a bundled or published model')
-    .option('--compare <models...>', 'two or more models side by side')
-    .option('--list', 'the published models, with what is published and what is counted')
-    .option(
-      '--context <n>',
-      'tokens of the prompt, which a decoded token meets',
-      wholeNumber(1, MAX_TOKENS),
-      4096,
-    )
-    .addOption(
-      new Option(
-        '--dtype <name>',
-        'of the weights (default: float32 for what the engine runs, else as published)',
-      ).choices(Object.keys(DTYPE_BYTES)),
-    )
-    .addOption(
-      new Option('--batches <list>', 'batch sizes of the tables')
-        .default([1, 8, 64, 512], '1,8,64,512')
-        .argParser(batchSizes),
-    )
-    .option('--measure <text>', 'run this text (- reads stdin) and count the experts it touches')
-    .option('--svg <file>', 'total against active parameters as a picture')
     .addHelpText('after', EXAMPLES)
     .action((model: string | undefined, _: unknown, command: Command) =>
       runInspect(model, allOptions<Flags>(command)),
     )
-}
-
-function batchSizes(text: string): number[] {
-  return [...new Set(text.split(',').map(wholeNumber(1, 1e9)))]
 }
 
 async function runInspect(model: string | undefined, flags: Flags): Promise<void> {

@@ -2,17 +2,19 @@ import type { Command } from 'commander'
 import { UsageError } from '../errors.ts'
 import { checkPromptLength } from '../generate/generate.ts'
 import { mostLikely } from '../generate/sampler.ts'
-import type { LoadedModel, LoadOptions } from '../load-model.ts'
-import type { LayerTrace } from '../model/trace.ts'
+import type { LoadedModel } from '../load-model.ts'
+import { type LayerTrace, rowsOf } from '../model/trace.ts'
+import * as read from '../script/arguments.ts'
 import {
+  addFlags,
   allOptions,
-  dispatchOption,
-  dtypeOption,
-  executorOption,
+  DISPATCH,
+  DTYPE,
+  EXECUTOR,
+  flags,
+  type Given,
   MODEL_ARGUMENT,
-  repeated,
-  tokenIds,
-} from '../script/arguments.ts'
+} from '../script/flags.ts'
 import { jsonRow, writeAll } from '../script/output.ts'
 import { checkRunSize } from '../script/run-size.ts'
 import { table } from '../text/columns.ts'
@@ -20,14 +22,6 @@ import { quoted } from '../text/foreign.ts'
 import { nineDigits } from '../text/number.ts'
 import { counted } from '../text/units.ts'
 import { withModel } from './loading.ts'
-
-interface Options {
-  tokens?: number[][]
-  trace?: boolean
-  dispatch: LoadOptions['dispatch']
-  executor: LoadOptions['executor']
-  dtype: LoadOptions['dtype']
-}
 
 /** Next tokens listed a sequence, where output is for people. */
 const LISTED = 5
@@ -38,26 +32,28 @@ Examples:
   $ tinymoe logits models/moe --tokens 1,5,34 --tokens 1,7 --trace --json > logits.json
 `
 
-export function registerLogits(program: Command): void {
-  program
-    .command('logits')
+const FLAGS = flags({
+  tokens: ['<ids>', 'token ids of a sequence, such as 1,2,3; once a sequence', read.repeated(read.tokenIds)],
+  trace: ['', 'also the experts each layer chose for each token'],
+  dispatch: DISPATCH,
+  executor: EXECUTOR,
+  dtype: DTYPE,
+})
+
+export function register(program: Command): void {
+  addFlags(program.command('logits'), FLAGS)
     .description(
       'Logits at every position of one or several sequences (run as one batch), and what the routers chose.',
     )
     .argument(...MODEL_ARGUMENT)
-    .option('--tokens <ids>', 'token ids of a sequence, such as 1,2,3; once a sequence', repeated(tokenIds))
-    .option('--trace', 'also the experts each layer chose for each token')
-    .addOption(dispatchOption())
-    .addOption(executorOption())
-    .addOption(dtypeOption())
     .addHelpText('after', EXAMPLES)
     .action((dir: string, _: unknown, command: Command) => runLogits(dir, command))
 }
 
 async function runLogits(dir: string, command: Command): Promise<void> {
-  const { tokens, trace, json, device, debug, dispatch, executor, dtype } = allOptions<Options>(command)
+  const { tokens, trace, json, ...options } = allOptions<Given<typeof FLAGS>>(command)
   if (!tokens) throw new UsageError('logits needs --tokens, at least once')
-  await withModel(dir, { device, debug, dispatch, executor, dtype }, async (model) => {
+  await withModel(dir, options, async (model) => {
     for (const sequence of tokens) checkPromptLength(sequence.length, model.config)
     const longest = Math.max(...tokens.map((sequence) => sequence.length))
     checkRunSize(`--tokens, ${tokens.length} times`, model, {
@@ -100,22 +96,14 @@ function* toJson(sequences: Float32Array[][], layers: LayerTrace[]): Generator<s
 
 function layerJson({ layer, numExperts, topK, ...trace }: LayerTrace): string {
   const floats = (values: Float32Array, width: number) =>
-    split(values, width).map((row) => Array.from(row, nineDigits))
+    rowsOf(values, width).map((row) => Array.from(row, nineDigits))
   return JSON.stringify({
     layer,
     routerLogits: floats(trace.routerLogits, numExperts),
-    expertIndices: split(trace.expertIndices, topK).map((row) => [...row]),
+    expertIndices: rowsOf(trace.expertIndices, topK).map((row) => [...row]),
     expertWeights: floats(trace.expertWeights, topK),
     tokensPerExpert: [...trace.tokensPerExpert],
   })
-}
-
-/** Row-major [T, width] as T rows. */
-function split<A extends Float32Array | Int32Array>(values: A, width: number): A[] {
-  return Array.from(
-    { length: values.length / width },
-    (_, t) => values.subarray(t * width, (t + 1) * width) as A,
-  )
 }
 
 async function* toText(
@@ -143,8 +131,8 @@ function* choicesText(layers: LayerTrace[], tokens: number[][]): Generator<strin
     sequence.map((token, position) => [b, position, token].map(String)),
   )
   const rows = layers.flatMap((trace) => {
-    const weights = split(trace.expertWeights, trace.topK)
-    return split(trace.expertIndices, trace.topK).map((experts, t) => {
+    const weights = rowsOf(trace.expertWeights, trace.topK)
+    return rowsOf(trace.expertIndices, trace.topK).map((experts, t) => {
       const chosen = Array.from(experts, (expert, k) => `${expert} (${weights[t][k].toFixed(3)})`)
       return [String(trace.layer), ...places[t], chosen.join('  ')]
     })

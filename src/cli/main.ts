@@ -1,10 +1,8 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module'
-import { Command, Option } from 'commander'
-import { MAX_THREADS } from '../device/threads.ts'
-import { DEVICES } from '../device/types.ts'
-import { wholeNumber } from '../script/arguments.ts'
+import { Command } from 'commander'
 import { report, usage } from '../script/failure.ts'
+import { addFlags, allOptions, GLOBAL } from '../script/flags.ts'
 import { endBySignals } from '../script/interrupt.ts'
 import { onBrokenOutput } from '../script/output.ts'
 import { addCommands } from './commands.ts'
@@ -20,25 +18,14 @@ Wrong usage exits 2, any other error 1, Ctrl-C 130, SIGTERM 143, SIGHUP 129. \`t
 `
 
 function createProgram(): Command {
-  const program = new Command('tinymoe')
+  const program = addFlags(new Command('tinymoe').version(version), GLOBAL)
     .description(description)
     .usage('[options] [command]') // also before any command is loaded
-    .version(version)
-    .option('--json', 'print one JSON value on stdout instead of text')
-    .option('--debug', "show stack traces and TensorFlow's own messages")
-    .addOption(
-      new Option('--device <name>', 'where to compute; default: the best that works').choices(DEVICES),
-    )
-    .addOption(
-      new Option('--threads <n>', "threads of TensorFlow's ops; default: all").argParser(
-        wholeNumber(1, MAX_THREADS),
-      ),
-    )
     .configureHelp({ showGlobalOptions: true })
     .addHelpText('after', EXAMPLES)
     .exitOverride()
     .hook('preAction', (_, command) => {
-      const { debug, threads } = command.optsWithGlobals()
+      const { debug, threads } = allOptions(command)
       if (debug) process.env.TF_CPP_MIN_LOG_LEVEL ??= '0'
       if (threads) process.env.TINYMOE_THREADS = String(threads) // read by whatever starts the runtime
     })

@@ -4,13 +4,10 @@ import type { Command } from 'commander'
 import { InputError } from '../errors.ts'
 import { readConfig } from '../load-model.ts'
 import { modelDirectory, packageRoot } from '../package.ts'
-import { allOptions, type GlobalOptions, wholeNumber } from '../script/arguments.ts'
+import { wholeNumber } from '../script/arguments.ts'
+import { addFlags, allOptions, flags, type Given, type GlobalOptions } from '../script/flags.ts'
 import { remark, write } from '../script/output.ts'
 import { type Served, serve } from '../script/static-server.ts'
-
-interface Flags extends GlobalOptions {
-  port: number
-}
 
 const DEFAULT_PORT = 8017
 /** Of this machine's network. */
@@ -26,17 +23,20 @@ Examples:
   $ tinymoe page --port 0
 `
 
-export function registerPage(program: Command): void {
-  program
-    .command('page')
+const FLAGS = flags({
+  port: [
+    '<n>',
+    'where to listen on this machine, 0 for any that is free',
+    wholeNumber(0, MAX_PORT),
+    DEFAULT_PORT,
+  ],
+})
+type Flags = Given<typeof FLAGS> & GlobalOptions
+
+export function register(program: Command): void {
+  addFlags(program.command('page'), FLAGS)
     .description('Serves a page that runs a model in the browser and shows how its routers decide.')
     .argument('[model]', 'Hugging Face directory or a bundled model to begin with; default: moe')
-    .option(
-      '--port <n>',
-      'where to listen on this machine, 0 for any that is free',
-      wholeNumber(0, MAX_PORT),
-      DEFAULT_PORT,
-    )
     .addHelpText('after', EXAMPLES)
     .action((model: string | undefined, _: unknown, self: Command) => runPage(model, allOptions<Flags>(self)))
 }

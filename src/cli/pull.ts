@@ -1,10 +1,10 @@
 import type { Command } from 'commander'
 import { hubName } from '../checkpoint/hub-cache.ts'
 import { UsageError } from '../errors.ts'
-import { allOptions } from '../script/arguments.ts'
+import { allOptions } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { write } from '../script/output.ts'
-import { startProgress } from '../script/progress.ts'
+import { withProgress } from '../script/progress.ts'
 
 const EXAMPLES = `
 The token of HF_TOKEN or of a login is used, HF_HOME and HF_ENDPOINT count as elsewhere. A pull that was cut off goes on.
@@ -14,7 +14,7 @@ Examples:
   $ tinymoe pull Qwen/Qwen3-30B-A3B@main
 `
 
-export function registerPull(program: Command): void {
+export function register(program: Command): void {
   program
     .command('pull')
     .description(
@@ -28,15 +28,14 @@ export function registerPull(program: Command): void {
       const { json } = allOptions(command)
       const { pullModel } = await import('../checkpoint/pull.ts')
       await interruptible('what has come is kept, and the next pull goes on', async (signal) => {
-        const shown = startProgress(name.repo, true)
-        try {
-          const onProgress = (done: number, total: number, file: string) =>
-            shown.show(done / total, `${(done / 1e9).toFixed(2)} of ${(total / 1e9).toFixed(2)} GB  ${file}`)
-          const dir = await pullModel(name, { signal, onProgress })
-          await write(json ? `${JSON.stringify({ ...name, dir })}\n` : `${dir}\n`)
-        } finally {
-          shown.stop()
-        }
+        const dir = await withProgress(name.repo, (show) =>
+          pullModel(name, {
+            signal,
+            onProgress: (done, total, file) =>
+              show(done / total, `${(done / 1e9).toFixed(2)} of ${(total / 1e9).toFixed(2)} GB  ${file}`),
+          }),
+        )
+        await write(json ? `${JSON.stringify({ ...name, dir })}\n` : `${dir}\n`)
       })
     })
 }

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import type { Command } from 'commander'
 import { openCheckpoint } from '../checkpoint/disk.ts'
 import { configOfWeights } from '../checkpoint/load.ts'
 import { quantizeCheckpoint } from '../checkpoint/quantize.ts'
@@ -8,9 +8,11 @@ import { ConfigError, InputError } from '../errors.ts'
 import { compareQuantized, type QuantizedReport } from '../eval/quantized.ts'
 import { readJson } from '../files.ts'
 import { readConfig } from '../load-model.ts'
-import { MODEL_PARTS, type ModelPart } from '../model/tensor-spec.ts'
+import { MODEL_PARTS } from '../model/tensor-spec.ts'
 import { modelDirectory } from '../package.ts'
-import { allOptions, type GlobalOptions, MODEL_ARGUMENT, wholeNumber } from '../script/arguments.ts'
+import * as read from '../script/arguments.ts'
+import type { Given, GlobalOptions } from '../script/flags.ts'
+import { addFlags, allOptions, flags, MODEL_ARGUMENT, REQUIRED } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
@@ -18,14 +20,6 @@ import { withProgress } from '../script/progress.ts'
 import { table } from '../text/columns.ts'
 import { percent, si } from '../text/units.ts'
 import { withModel } from './loading.ts'
-
-interface Flags {
-  bits: '8' | '4'
-  group: string
-  keep: ModelPart[]
-  samples: number
-  out: string
-}
 
 const EXAMPLES = `
 Matrices become whole numbers of 8 or 4 bits, in groups along their inputs that share a scale; the unembedding has 8. Routers and norms
@@ -36,35 +30,26 @@ Examples:
   $ tinymoe quantize moe --bits 4 --group 32 --keep embedding,attention --out moe-4bit --json
 `
 
-export function registerQuantize(program: Command): void {
-  program
-    .command('quantize')
+const FLAGS = flags({
+  bits: ['<n>', 'of a number', ['8', '4'], REQUIRED],
+  group: ['<n>', 'numbers that share a scale', ['32', '128'], String(QUANTIZE_DEFAULTS.group)],
+  keep: ['<parts>', 'parts that stay as they are', read.namesOf(MODEL_PARTS), QUANTIZE_DEFAULTS.keep],
+  samples: [
+    '<n>',
+    'documents of each domain that both models read; 0: none',
+    read.wholeNumber(0, 10_000),
+    20,
+  ],
+  out: ['<dir>', 'folder for the model', undefined, REQUIRED],
+})
+type Flags = Given<typeof FLAGS>
+
+export function register(program: Command): void {
+  addFlags(program.command('quantize'), FLAGS)
     .description('Writes a model in 8 or 4 bits, and says what that changed.')
     .argument(...MODEL_ARGUMENT)
-    .addOption(new Option('--bits <n>', 'of a number').choices(['8', '4']).makeOptionMandatory())
-    .addOption(
-      new Option('--group <n>', 'numbers that share a scale')
-        .choices(['32', '128'])
-        .default(String(QUANTIZE_DEFAULTS.group)),
-    )
-    .option('--keep <parts>', 'parts that stay as they are', partList, QUANTIZE_DEFAULTS.keep)
-    .option(
-      '--samples <n>',
-      'documents of each domain that both models read; 0: none',
-      wholeNumber(0, 10_000),
-      20,
-    )
-    .requiredOption('--out <dir>', 'folder for the model')
     .addHelpText('after', EXAMPLES)
     .action((dir: string, _: unknown, command: Command) => runQuantize(dir, allOptions<Flags>(command)))
-}
-
-function partList(text: string): ModelPart[] {
-  const names = text.split(',').map((name) => name.trim())
-  if (!names.every((name): name is ModelPart => (MODEL_PARTS as readonly string[]).includes(name))) {
-    throw new InvalidArgumentError(`Expected names from ${MODEL_PARTS.join(', ')}, separated by commas.`)
-  }
-  return names
 }
 
 async function runQuantize(model: string, flags: Flags & GlobalOptions): Promise<void> {

@@ -1,46 +1,33 @@
-import { type Command, Option } from 'commander'
-import { VARIANTS, type Variant } from '../device/release.ts'
+import type { Command } from 'commander'
+import { VARIANTS } from '../device/release.ts'
 import { SetupError } from '../errors.ts'
+import { addFlags, allOptions, flags, type Given, type GlobalOptions } from '../script/flags.ts'
 import { type Progress, startProgress } from '../script/progress.ts'
-import { COMPILER_CHOICES, type CompilerChoice, isFetched } from '../setup/compiler.ts'
+import { COMPILER_CHOICES, isFetched } from '../setup/compiler.ts'
 import type { Progress as StepProgress } from '../setup/download.ts'
 import { inspectSetup, type Preparation, prepareTensorflow } from '../setup/setup.ts'
 
-interface SetupFlags {
-  variant?: Variant | 'auto'
-  wheel?: string[]
-  compiler?: CompilerChoice
-  force?: boolean
-  check?: boolean
-  json?: boolean
+const FLAGS = flags({
+  variant: ['<name>', 'which build; auto: cuda where a usable GPU is, else cpu', ['auto', ...VARIANTS]],
+  wheel: ['<files...>', 'use these wheel files instead of downloading them'],
+  compiler: [
+    '<name>',
+    "whose C++ compiler makes the addon: this machine's, or one that is fetched and removed again (default: system, else fetch)",
+    COMPILER_CHOICES,
+  ],
+  force: ['', 'do everything again'],
+  check: ['', 'say what is there and what would be done; exit 1 if something is missing'],
+})
+type Flags = Given<typeof FLAGS> & GlobalOptions
+
+export function register(program: Command): void {
+  addFlags(program.command('setup'), FLAGS).action((_: unknown, command: Command) => {
+    const given = allOptions<Flags>(command)
+    return given.check ? check(given) : prepare(given)
+  })
 }
 
-export function registerSetup(program: Command): void {
-  program
-    .command('setup')
-    .addOption(
-      new Option('--variant <name>', 'which build; auto: cuda where a usable GPU is, else cpu').choices([
-        'auto',
-        ...VARIANTS,
-      ]),
-    )
-    .option('--wheel <files...>', 'use these wheel files instead of downloading them')
-    .addOption(
-      new Option(
-        '--compiler <name>',
-        "whose C++ compiler makes the addon: this machine's, or one that is fetched and removed again (default: system, else fetch)",
-      ).choices(COMPILER_CHOICES),
-    )
-    .option('--force', 'do everything again')
-    .option('--check', 'say what is there and what would be done; exit 1 if something is missing')
-    .action(async (_flags, command: Command) => {
-      const flags = command.optsWithGlobals<SetupFlags>()
-      if (flags.check) await check(flags)
-      else await prepare(flags)
-    })
-}
-
-async function check(flags: SetupFlags): Promise<void> {
+async function check(flags: Flags): Promise<void> {
   const state = await inspectSetup(flags.variant)
   if (!state.addon) process.exitCode = 1
   if (flags.json) {
@@ -58,7 +45,7 @@ async function check(flags: SetupFlags): Promise<void> {
   )
 }
 
-async function prepare({ variant, wheel, compiler, force, json }: SetupFlags): Promise<void> {
+async function prepare({ variant, wheel, compiler, force, json }: Flags): Promise<void> {
   const view = new StepsView()
   try {
     const result = await prepareTensorflow({

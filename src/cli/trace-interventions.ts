@@ -1,60 +1,50 @@
 import { readFileSync } from 'node:fs'
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, InvalidArgumentError, type Option } from 'commander'
 import { InputError, messageOf, UsageError } from '../errors.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { interventionsByLayer } from '../model/router/interventions.ts'
-import { CAPACITY_POLICIES, type CapacityPolicy, type Interventions } from '../model/router/types.ts'
-import { flagOf, positive, repeated, seed, wholeNumber } from '../script/arguments.ts'
+import { CAPACITY_POLICIES, type Interventions } from '../model/router/types.ts'
+import * as read from '../script/arguments.ts'
+import { addFlags, flagOf, flags, type Given } from '../script/flags.ts'
 import { numberOf } from '../text/number.ts'
 import { traceFromJson } from '../trace/json.ts'
-
-/** The flags that change routing. */
-export interface InterventionFlags {
-  topK?: number
-  disable?: NonNullable<Interventions['disable']>[]
-  force?: NonNullable<Interventions['force']>
-  bias?: NonNullable<Interventions['bias']>
-  routerTemperature?: number
-  route?: 'random' | 'round-robin'
-  seed?: number
-  capacity?: number
-  capacityPolicy?: CapacityPolicy
-  replay?: string
-}
 
 /** A layer has no more experts, and a limit or temperature beyond this is none. */
 const MAX_EXPERTS = 1e6
 const MAX_FACTOR = 1e6
 
+/** What changes routing. */
+const CHANGES = flags({
+  topK: ['<k>', 'experts a token, 1 to all', read.wholeNumber(1, MAX_EXPERTS)],
+  disable: ['<experts>', 'E or L:E, comma-separated: may not be chosen', read.repeated(parseDisable)],
+  force: ['<choice>', 'P=E,E or L:P=E,E: sends the token at position P there', read.repeated(parseForce)],
+  bias: ['<value>', 'E=V or L:E=V: added when experts are compared', read.repeated(parseBias)],
+  routerTemperature: [
+    '<x>',
+    'divides the router logits; above 1 evens the scores',
+    read.positive(MAX_FACTOR),
+  ],
+  route: [
+    '<how>',
+    'throws the decision away and routes so',
+    ['random', 'round-robin'],
+    undefined,
+    (option: Option) => option.conflicts('replay'),
+  ],
+  seed: ['<n>', 'of --route random', read.seed],
+  capacity: [
+    '<factor>',
+    'at most ceil(factor T K / E) tokens an expert and call',
+    read.positive(MAX_FACTOR, 'a factor'),
+  ],
+  capacityPolicy: ['<name>', 'what is over is lost, moved or left; default: drop', CAPACITY_POLICIES],
+  replay: ['<file>', 'routes as this trace (JSON) recorded'],
+})
+export type InterventionFlags = Given<typeof CHANGES>
+
 export function addInterventionOptions(command: Command): Command {
-  return command
-    .optionsGroup('Changes to routing (E expert, L layer; without L every layer):')
-    .option('--top-k <k>', 'experts a token, 1 to all', wholeNumber(1, MAX_EXPERTS))
-    .option('--disable <experts>', 'E or L:E, comma-separated: may not be chosen', repeated(parseDisable))
-    .option('--force <choice>', 'P=E,E or L:P=E,E: sends the token at position P there', repeated(parseForce))
-    .option('--bias <value>', 'E=V or L:E=V: added when experts are compared', repeated(parseBias))
-    .option(
-      '--router-temperature <x>',
-      'divides the router logits; above 1 evens the scores',
-      positive(MAX_FACTOR),
-    )
-    .addOption(
-      new Option('--route <how>', 'throws the decision away and routes so')
-        .choices(['random', 'round-robin'])
-        .conflicts('replay'),
-    )
-    .option('--seed <n>', 'of --route random', seed)
-    .option(
-      '--capacity <factor>',
-      'at most ceil(factor T K / E) tokens an expert and call',
-      positive(MAX_FACTOR, 'a factor'),
-    )
-    .addOption(
-      new Option('--capacity-policy <name>', 'what is over is lost, moved or left; default: drop').choices(
-        CAPACITY_POLICIES,
-      ),
-    )
-    .option('--replay <file>', 'routes as this trace (JSON) recorded')
+  command.optionsGroup('Changes to routing (E expert, L layer; without L every layer):')
+  return addFlags(command, CHANGES)
 }
 
 /** The flags as interventions; undefined where none was given. */
@@ -77,7 +67,8 @@ export function interventionsOf(flags: InterventionFlags): Interventions | undef
   if (replay !== undefined) {
     const trace = readTrace(replay)
     interventions.replace = { by: 'trace', trace }
-    interventions.topK ??= commonTopK(trace.layers) // a trace of another K is replayed with its own
+    const [K, ...others] = new Set(trace.layers.map(({ topK }) => topK))
+    if (others.length === 0) interventions.topK ??= K // a trace of another K is replayed with its own
   }
   return Object.values(interventions).some((value) => value !== undefined) ? interventions : undefined
 }
@@ -148,10 +139,6 @@ function readTrace(file: string) {
   } catch (error) {
     throw new UsageError(`--replay ${messageOf(error)}`)
   }
-}
-
-function commonTopK(layers: { topK: number }[]): number | undefined {
-  return layers.every(({ topK }) => topK === layers[0].topK) ? layers[0].topK : undefined
 }
 
 function parseDisable(text: string): NonNullable<Interventions['disable']> {

@@ -1,18 +1,12 @@
 import { basename, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { InputError, UsageError } from '../errors.ts'
-import { type LoadedModel, type LoadOptions, readConfig } from '../load-model.ts'
+import { type LoadedModel, readConfig } from '../load-model.ts'
 import { mixturesOf } from '../model/config.ts'
 import type { Interventions } from '../model/router/types.ts'
-import {
-  allOptions,
-  dispatchOption,
-  type GlobalOptions,
-  MAX_TOKENS,
-  MODEL_ARGUMENT,
-  tokenIds,
-  wholeNumber,
-} from '../script/arguments.ts'
+import * as read from '../script/arguments.ts'
+import type { Given, GlobalOptions } from '../script/flags.ts'
+import { addFlags, allOptions, DISPATCH, flags, MODEL_ARGUMENT } from '../script/flags.ts'
 import { writeAll } from '../script/output.ts'
 import { checkOutputs, writeOutput } from '../script/outputs.ts'
 import { checkRunSize } from '../script/run-size.ts'
@@ -33,6 +27,7 @@ import { analyseCommand } from './analyse.ts'
 import { colourDepth } from './colour-depth.ts'
 import { withModel } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
+import { answerCommand } from './trace-answer.ts'
 import {
   addInterventionOptions,
   changesText,
@@ -44,23 +39,6 @@ import {
 import { parametersLines } from './trace-parameters.ts'
 import { checkTerminal, walk } from './trace-step.ts'
 
-interface Flags extends InterventionFlags, GlobalOptions {
-  prompt?: string
-  tokens?: number[]
-  maxTokens: number
-  dispatch: LoadOptions['dispatch']
-  layer?: number
-  token?: number
-  step?: boolean
-  analyse?: boolean
-  batch?: number
-  width?: number
-  csv?: string | true
-  out?: string
-  html?: string
-  svg?: string
-}
-
 /** A run with all that its views need. */
 export interface Traced extends TraceRun {
   model: LoadedModel
@@ -71,6 +49,7 @@ export interface Traced extends TraceRun {
   changes: string | null
 }
 
+const FROM_NONE = read.wholeNumber(0, read.MAX_TOKENS)
 /** As many as a config may have. */
 const MAX_LAYERS = 10_000
 /** Columns of the views where there is no terminal. */
@@ -84,41 +63,45 @@ Examples:
   $ tinymoe trace models/moe --prompt "Once upon a time"
   $ tinymoe trace models/moe --prompt "Once upon a time" --step
   $ tinymoe trace models/moe --prompt "Once upon a time" --layer 1 --token 2
+  $ tinymoe trace runs/moe-facts/model --prompt "Zagason keeps" --answer " horses"
   $ tinymoe trace models/moe --tokens 1,5,34 --max-tokens 20 --html trace.html --out trace.json
   $ tinymoe trace models/moe --prompt "Once upon a time" --max-tokens 60 --analyse --batch 8
   $ tinymoe trace models/moe --tokens 1,5,34 --top-k 1 --disable 3,1:7 --bias 2=0.5 --csv > trace.csv
 `
 
-export function registerTrace(program: Command): void {
-  const command = program
-    .command('trace')
+const RUN = flags({
+  prompt: ['<text>', 'text to run; - reads it from stdin, without its last line break'],
+  tokens: ['<ids>', 'token ids to run, such as 1,2,3', read.tokenIds],
+  maxTokens: ['<n>', 'tokens to generate after that, the most likely ones', FROM_NONE, 0],
+  dispatch: DISPATCH,
+})
+const VIEWS = flags({
+  layer: ['<n>', 'with --token: one decision in full', read.wholeNumber(0, MAX_LAYERS)],
+  token: ['<n>', 'position of that token', FROM_NONE],
+  answer: ['<text>', 'after --prompt: how likely it is without each expert, which says where it is held'],
+  step: ['', 'walk through the decisions with the keyboard; from --layer and --token, if given'],
+  analyse: ['', 'what capacity limits, expert caches and another K would do; weights read'],
+  batch: [
+    '<n>',
+    'with --analyse: capacity also for batches of so many tokens',
+    read.wholeNumber(1, read.MAX_TOKENS),
+  ],
+  width: ['<columns>', 'default: those of the terminal', read.wholeNumber(20, 10_000)],
+})
+const FILES = flags({
+  csv: ['[file]', 'one line per layer, token and expert; without a file on stdout'],
+  out: ['<file>', 'JSON, as --json prints it; --replay reads it'],
+  html: ['<file>', 'one page that needs nothing else'],
+  svg: ['<file>', 'the picture of that page alone'],
+})
+type Flags = Given<typeof RUN & typeof VIEWS & typeof FILES> & InterventionFlags & GlobalOptions
+
+export function register(program: Command): void {
+  const command = addFlags(program.command('trace'), RUN)
     .description('Runs a text or token ids and shows what the router of every layer decided.')
     .argument(...MODEL_ARGUMENT)
-    .option('--prompt <text>', 'text to run; - reads it from stdin, without its last line break')
-    .option('--tokens <ids>', 'token ids to run, such as 1,2,3', tokenIds)
-    .option(
-      '--max-tokens <n>',
-      'tokens to generate after that, the most likely ones',
-      wholeNumber(0, MAX_TOKENS),
-      0,
-    )
-    .addOption(dispatchOption())
-    .optionsGroup('Views:')
-    .option('--layer <n>', 'with --token: one decision in full', wholeNumber(0, MAX_LAYERS))
-    .option('--token <n>', 'position of that token', wholeNumber(0, MAX_TOKENS))
-    .option('--step', 'walk through the decisions with the keyboard; from --layer and --token, if given')
-    .option('--analyse', 'what capacity limits, expert caches and another K would do; weights read')
-    .option(
-      '--batch <n>',
-      'with --analyse: capacity also for batches of so many tokens',
-      wholeNumber(1, MAX_TOKENS),
-    )
-    .option('--width <columns>', 'default: those of the terminal', wholeNumber(20, 10_000))
-    .optionsGroup('Files:')
-    .option('--csv [file]', 'one line per layer, token and expert; without a file on stdout')
-    .option('--out <file>', 'JSON, as --json prints it; --replay reads it')
-    .option('--html <file>', 'one page that needs nothing else')
-    .option('--svg <file>', 'the picture of that page alone')
+  addFlags(command.optionsGroup('Views:'), VIEWS)
+  addFlags(command.optionsGroup('Files:'), FILES)
   addInterventionOptions(command)
     .addHelpText('after', EXAMPLES)
     .action((dir: string, _: unknown, self: Command) => runTrace(dir, allOptions<Flags>(self)))
@@ -142,6 +125,10 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
     const { maxTokens, dispatch } = flags
     checkRunSize(`--max-tokens ${maxTokens}`, model, { sequences: 1, tokens: tokens.length + maxTokens })
     if (interventions) checkInterventions(interventions, config, tokens.length + Math.max(0, maxTokens - 1))
+    if (flags.answer !== undefined) {
+      const { result, text } = await answerCommand(model, flags.prompt as string, flags.answer, interventions)
+      return writeAll([flags.json ? `${JSON.stringify(result)}\n` : text])
+    }
     const run = await traceRun(model, { tokens, maxTokens, dispatch, interventions }).catch((error) => {
       throw namedAfterFlag(error)
     })
@@ -159,6 +146,7 @@ function checkFlags(flags: Flags): void {
   if ((flags.prompt === undefined) === (flags.tokens === undefined)) {
     throw new UsageError('trace takes either --prompt or --tokens')
   }
+  checkAnswerFlags(flags)
   if (flags.step) checkTerminal(flags)
   else if ((flags.layer === undefined) !== (flags.token === undefined)) {
     throw new UsageError('--layer and --token name one decision together; --step takes either')
@@ -172,6 +160,16 @@ function checkFlags(flags: Flags): void {
     throw new UsageError('--analyse is about the whole run: leave out --step, --layer and --token')
   }
   if (flags.batch !== undefined && !flags.analyse) throw new UsageError('--batch belongs to --analyse')
+}
+
+function checkAnswerFlags({ answer, prompt, ...flags }: Flags): void {
+  if (answer === undefined) return
+  if (prompt === undefined || prompt === '-')
+    throw new UsageError('--answer follows a --prompt that is given with it')
+  const others = ['step', 'analyse', 'layer', 'csv', 'out', 'html', 'svg'] as const
+  const other = others.find((name) => flags[name] !== undefined)
+  if (other ?? flags.maxTokens > 0)
+    throw new UsageError(`--answer is a view of its own: leave out --${other ?? 'max-tokens'}`)
 }
 
 async function promptTokens(prompt: string, { tokenizer, dir }: LoadedModel): Promise<number[]> {

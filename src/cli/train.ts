@@ -1,17 +1,27 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { startRuntime } from '../device/index.ts'
 import { memoryLimit } from '../device/memory.ts'
 import { InputError, UsageError } from '../errors.ts'
-import { allOptions, flagOf, type GlobalOptions, positive, seed, wholeNumber } from '../script/arguments.ts'
+import { readConfig } from '../load-model.ts'
+import { EXECUTORS } from '../model/ways.ts'
+import * as read from '../script/arguments.ts'
+import { addFlags, allOptions, flagOf, flags, type Given, type GlobalOptions } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
 import { startProgress } from '../script/progress.ts'
 import { counted } from '../text/units.ts'
 import { deviceLine } from '../train/card-words.ts'
-import { checkpointDir, readTrainingState, resumeTraining, type Training } from '../train/checkpoint.ts'
+import {
+  checkpointDir,
+  existingDir,
+  readTrainingState,
+  resumeTraining,
+  type Training,
+} from '../train/checkpoint.ts'
+import { exposureSteps, FACTS, type FactsSettings, factsText } from '../train/facts.ts'
 import type { StepRecord } from '../train/log.ts'
 import {
   exportModel,
@@ -21,23 +31,10 @@ import {
   startTraining,
   type TrainHooks,
 } from '../train/loop.ts'
-import { PRESET_NAMES, type PresetName, presetOf, SIZE_NAMES, type SizeName } from '../train/presets.ts'
-import { type TrainSettings, trainSettings } from '../train/settings.ts'
+import { PRESET_NAMES, presetOf, SIZE_NAMES } from '../train/presets.ts'
+import { type TrainSettings, trainSettings, warmupSteps } from '../train/settings.ts'
 import { checkTrainingSize } from '../train/size.ts'
-
-interface Flags {
-  preset?: PresetName
-  size?: SizeName
-  corpus?: string[]
-  steps?: number
-  minutes?: number
-  seed?: number
-  batch?: number
-  length?: number
-  learningRate?: number
-  out?: string
-  resume?: boolean
-}
+import { configOf } from '../train/start.ts'
 
 const DEFAULT_STEPS = 2000
 
@@ -56,48 +53,68 @@ Examples:
   $ tinymoe train --preset moe --minutes 60
   $ tinymoe train --preset moe --out runs/moe --resume
   $ tinymoe train --preset dense-active --corpus notes/ diary.txt --steps 500
+  $ tinymoe train --preset moe --size small --facts 6000 --batch 8 --length 288 --learning-rate 0.004
+  $ tinymoe train --from runs/upcycled --out runs/upcycled-trained --steps 500
 
 Needs TensorFlow (device cuda or cpu). Ctrl-C writes a checkpoint before it ends; --resume goes on from there.
 `
 
-export function registerTrain(program: Command): void {
-  program
-    .command('train')
-    .description('Trains a small model from random weights and writes it as a Hugging Face directory.')
-    .addOption(new Option('--preset <name>', 'what to train').choices(PRESET_NAMES))
-    .addOption(new Option('--size <name>', 'small: half as wide (default: full)').choices(SIZE_NAMES))
-    .option('--corpus <path...>', "own text files or directories (default: the project's generated corpus)")
-    .option(
-      '--steps <n>',
-      `steps of the whole training (default: ${DEFAULT_STEPS})`,
-      wholeNumber(1, MAX_STEPS),
+const FLAGS = flags({
+  preset: ['<name>', 'what to train', PRESET_NAMES],
+  size: ['<name>', 'small: half as wide (default: full)', SIZE_NAMES],
+  from: ['<model>', "begin with a model's weights and tokenizer, such as an upcycled one's"],
+  corpus: ['<path...>', "own text files or directories (default: the project's generated corpus)"],
+  facts: [
+    '[n]',
+    `also facts of so many entities (default: ${FACTS.entities}), in steps by --exposures`,
+    read.factsSize,
+    undefined,
+    (option) => option.preset(`${FACTS.entities}`),
+  ],
+  factsShare: ['<x>', `of the tokens (default: ${FACTS.share})`, read.share],
+  exposures: [
+    '<n>',
+    `times that each fact is read (default: ${FACTS.exposures})`,
+    read.wholeNumber(1, MAX_STEPS),
+  ],
+  steps: ['<n>', `steps of the whole training (default: ${DEFAULT_STEPS})`, read.wholeNumber(1, MAX_STEPS)],
+  minutes: ['<m>', 'as many steps as fit in about so many minutes', read.positive(MAX_MINUTES)],
+  seed: ['<n>', 'of the first weights and the order of texts (default: 1)', read.seed],
+  batch: ['<n>', 'sequences of a step (default: 16)', read.wholeNumber(1, MAX_ROWS)],
+  length: ['<n>', 'tokens of a sequence (default: 256)', read.wholeNumber(2, MAX_LENGTH)],
+  learningRate: ['<x>', 'the highest one (default: 0.002)', read.positive(MAX_LEARNING_RATE)],
+  executor: ['<name>', 'recorded: a step as one graph (default on cpu); eager: op by op', EXECUTORS],
+  out: ['<dir>', 'folder for log, checkpoint and model (default: runs/<preset>, with -small and -facts)'],
+  resume: ['', 'go on from the checkpoint in --out'],
+})
+type Flags = Given<typeof FLAGS>
+
+export function register(program: Command): void {
+  addFlags(program.command('train'), FLAGS)
+    .description(
+      'Trains a small model, from random weights or another model, and writes it as a Hugging Face directory.',
     )
-    .option('--minutes <m>', 'as many steps as fit in about so many minutes', positive(MAX_MINUTES))
-    .option('--seed <n>', 'of the first weights and the order of texts (default: 1)', seed)
-    .option('--batch <n>', 'sequences of a step (default: 16)', wholeNumber(1, MAX_ROWS))
-    .option('--length <n>', 'tokens of a sequence (default: 256)', wholeNumber(2, MAX_LENGTH))
-    .option('--learning-rate <x>', 'the highest one (default: 0.002)', positive(MAX_LEARNING_RATE))
-    .option(
-      '--out <dir>',
-      'folder for log, checkpoint and model (default: runs/<preset>, runs/<preset>-small)',
-    )
-    .option('--resume', 'go on from the checkpoint in --out')
     .addHelpText('after', EXAMPLES)
     .action((_options: unknown, command: Command) => runTrain(allOptions<Flags>(command)))
 }
 
 async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
-  if (!flags.preset && !(flags.resume && flags.out)) throw new UsageError('train needs --preset')
-  if (flags.steps !== undefined && flags.minutes !== undefined)
-    throw new UsageError('train takes either --steps or --minutes')
-  const out = flags.out ?? defaultOut(flags)
+  checkStart(flags)
+  checkLength(flags)
+  const { size = 'full', facts } = flags
+  const parts = [flags.preset, size === 'full' ? '' : size, facts ? 'facts' : '']
+  const out = flags.out ?? join('runs', parts.filter(Boolean).join('-'))
   if (flags.resume) checkSameSettings(flags, readTrainingState(out).settings)
   else if (existsSync(checkpointDir(out)))
     throw new InputError(`${checkpointDir(out)} exists: --resume goes on with it, or choose another --out`)
   if (out === '') throw new UsageError('--out: is empty, expected the name of a folder')
-  const settings = flags.resume ? readTrainingState(out).settings : settingsOf(flags)
+  const chosen = flags.resume ? readTrainingState(out).settings : settingsOf(flags)
   const { report } = await startRuntime({ device: flags.device, debug: flags.debug, onMessage: remark })
-  checkTrainingSize(settings, memoryLimit(report))
+  const byDefault = !flags.resume && flags.executor === undefined
+  // On a card no recorded step was tried.
+  const settings = byDefault && report.device !== 'cpu' ? { ...chosen, executor: 'eager' as const } : chosen
+  const config = flags.resume ? readConfig(existingDir(out)).config : configOf(settings)
+  checkTrainingSize(config, settings, memoryLimit(report))
   checkOutputs({ flag: '--out', path: out, kind: 'folder' })
   await interruptible('a checkpoint is written after this step', async (signal) => {
     const training = flags.resume ? resumeTraining(out) : await prepare(settings, flags.minutes)
@@ -117,19 +134,35 @@ async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   })
 }
 
-function defaultOut({ preset, size = 'full' }: Flags): string {
-  return join('runs', size === 'full' ? preset! : `${preset}-${size}`)
+function checkStart({ preset, size, from, resume, out }: Flags): void {
+  if (!preset && from === undefined && !(resume && out))
+    throw new UsageError('train needs --preset or --from')
+  if (from === undefined) return
+  if (preset || size) throw new UsageError('train takes either --from, or --preset and --size')
+  if (!out) throw new UsageError('train --from needs --out')
+}
+
+/** One of them says how long a training is; facts are of the project's own corpus. */
+function checkLength({ steps, minutes, exposures, facts, factsShare, corpus }: Flags): void {
+  const given = Object.entries({ steps, minutes, exposures }).filter(([, value]) => value !== undefined)
+  if (given.length > 1)
+    throw new UsageError(`train takes one of ${given.map(([name]) => flagOf(name)).join(' and ')}`)
+  if (facts && corpus) throw new UsageError('train takes either --corpus or --facts')
+  if (!facts && (exposures ?? factsShare) !== undefined)
+    throw new UsageError('--exposures and --facts-share belong to --facts')
 }
 
 /** What flags set, by the names of settings. */
 const SETTINGS = {
   preset: 'preset',
   size: 'size',
+  from: 'from',
   steps: 'steps',
   seed: 'seed',
   batch: 'rows',
   length: 'length',
   learningRate: 'peakLearningRate',
+  executor: 'executor',
   corpus: 'corpus',
 } as const
 
@@ -142,7 +175,21 @@ function givenSettings(flags: Flags): [flag: keyof Flags, name: keyof TrainSetti
 
 function settingsOf(flags: Flags): TrainSettings {
   const given = Object.fromEntries(givenSettings(flags).map(([, name, value]) => [name, value]))
-  return trainSettings({ preset: flags.preset!, steps: DEFAULT_STEPS, ...given })
+  const facts = factsOf(flags)
+  const settings = trainSettings({
+    preset: flags.preset ?? null,
+    from: flags.from ?? null,
+    steps: DEFAULT_STEPS,
+    ...given,
+    facts,
+  })
+  if (!facts || flags.steps !== undefined || flags.minutes !== undefined) return settings
+  const steps = exposureSteps(facts, flags.exposures ?? FACTS.exposures, settings)
+  return { ...settings, steps, warmup: warmupSteps(steps) }
+}
+
+function factsOf({ facts, factsShare = FACTS.share }: Flags): FactsSettings | null {
+  return facts ? { ...facts, share: factsShare } : null
 }
 
 async function prepare(settings: TrainSettings, minutes: number | undefined): Promise<Training> {
@@ -156,8 +203,8 @@ async function prepare(settings: TrainSettings, minutes: number | undefined): Pr
 
 /** A training that goes on keeps its settings: a flag that says otherwise is an error, not ignored. */
 function checkSameSettings(flags: Flags, stored: TrainSettings): void {
-  if (flags.minutes !== undefined)
-    throw new UsageError('--resume keeps the number of steps; leave out --minutes')
+  if ((flags.minutes ?? flags.exposures) !== undefined)
+    throw new UsageError('--resume keeps the number of steps; leave out --minutes and --exposures')
   for (const [flag, name, given] of givenSettings(flags)) {
     const [asked, kept] = [given, stored[name]].map((value) => [value].flat().join(' '))
     if (asked !== kept)
@@ -165,6 +212,11 @@ function checkSameSettings(flags: Flags, stored: TrainSettings): void {
         `${flagOf(flag)} is ${asked}, but the training to resume was started with ${kept || 'none'}`,
       )
   }
+  const [asked, kept] = [factsOf(flags), stored.facts].map(
+    (facts) => facts && `${factsText(facts)}, a share of ${facts.share},`,
+  )
+  if (asked && asked !== kept)
+    throw new InputError(`--facts is ${asked} but the training to resume was started with ${kept ?? 'none'}`)
 }
 
 function summary(out: string, { trainer }: Training, finished: boolean) {

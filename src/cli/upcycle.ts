@@ -1,21 +1,12 @@
 import type { Command } from 'commander'
-import type { CheckpointLayout } from '../checkpoint/published.ts'
 import { UsageError } from '../errors.ts'
 import { modelDirectory } from '../package.ts'
-import { allOptions, MODEL_ARGUMENT, seed, wholeNumber } from '../script/arguments.ts'
+import { seed, wholeNumber } from '../script/arguments.ts'
+import { addFlags, allOptions, flags, type Given, MODEL_ARGUMENT, REQUIRED } from '../script/flags.ts'
 import { remark, write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
 import { upcycleModel } from '../train/upcycle.ts'
-import { dtypeOfFiles, FLOAT_DTYPES, type FloatDtypeName, layoutOption } from './export.ts'
-
-interface Options {
-  out: string
-  experts: number
-  topK: number
-  seed: number
-  dtype: FloatDtypeName
-  layout: CheckpointLayout
-}
+import { FLOAT_DTYPES, WRITTEN } from './export.ts'
 
 const MAX_EXPERTS = 1024
 
@@ -24,22 +15,23 @@ Example:
   $ tinymoe upcycle models/dense-active --out runs/upcycled --experts 8 --top-k 2
 `
 
-export function registerUpcycle(program: Command): void {
-  program
-    .command('upcycle')
+const FLAGS = flags({
+  out: ['<dir>', 'folder that gets the mixture', undefined, REQUIRED],
+  experts: ['<n>', 'experts of a layer', wholeNumber(1, MAX_EXPERTS), 8],
+  topK: ['<n>', 'experts a token goes to', wholeNumber(1, MAX_EXPERTS), 2],
+  seed: ['<n>', 'of the routers', seed, 1],
+  ...WRITTEN,
+})
+
+export function register(program: Command): void {
+  addFlags(program.command('upcycle'), FLAGS)
     .description(
       'Makes a mixture of a dense Llama: every expert is a copy, so that it gives the same logits until trained.',
     )
     .argument(...MODEL_ARGUMENT)
-    .requiredOption('--out <dir>', 'folder that gets the mixture')
-    .option('--experts <n>', 'experts of a layer', wholeNumber(1, MAX_EXPERTS), 8)
-    .option('--top-k <n>', 'experts a token goes to', wholeNumber(1, MAX_EXPERTS), 2)
-    .option('--seed <n>', 'of the routers', seed, 1)
-    .addOption(dtypeOfFiles())
-    .addOption(layoutOption())
     .addHelpText('after', EXAMPLES)
     .action(async (model: string, _: unknown, command: Command) => {
-      const { out, dtype, json, ...options } = allOptions<Options>(command)
+      const { out, dtype, json, ...options } = allOptions<Given<typeof FLAGS>>(command)
       const { experts, topK, layout } = options
       if (topK > experts) throw new UsageError(`--top-k ${topK}: expected at most --experts ${experts}`)
       checkOutputs({ flag: '--out', path: out, kind: 'folder' })

@@ -2,9 +2,10 @@ import { attentionFacts, expands } from '../model/attention/facts.ts'
 import type { AttentionShape, ModelShape } from '../model/config.ts'
 import type { Dims } from '../model/shapes.ts'
 import { ExpertStack, type ModelPart, type TensorSpec } from '../model/tensor-spec.ts'
-import { leaves } from '../model/tree.ts'
+import { leaves, mapValues } from '../model/tree.ts'
 import type { DispatchName } from '../model/ways.ts'
 import { weightTable } from '../model/weight-table.ts'
+import { sum } from '../sums.ts'
 import { expertParameters } from './parameters.ts'
 
 /*
@@ -12,18 +13,16 @@ import { expertParameters } from './parameters.ts'
  * rotary embedding, softmax, top-k, SiLU, gather and scatter, residual sums. They are few FLOPs but not little time.
  */
 
-/** FLOPs by part. */
-export interface FlopParts {
-  /** Queries, keys, values and output. */
-  attentionProjections: number
-  /** Scores q k and mix p v over every key, masked or not: nothing skips the half that causality hides. */
-  attentionScores: number
-  router: number
-  /** Routed experts, or the one feed-forward of a layer without. */
-  experts: number
-  sharedExperts: number
-  unembedding: number
-}
+/** What FLOPs are counted by. */
+export const FLOP_PARTS = [
+  'attentionProjections', // queries, keys, values and output
+  'attentionScores', // q k and p v over every key, masked or not: nothing skips the half that causality hides
+  'router',
+  'experts', // routed, or the one feed-forward of a layer without
+  'sharedExperts',
+  'unembedding',
+] as const
+export type FlopParts = Record<(typeof FLOP_PARTS)[number], number>
 
 /** One mixture layer on T tokens: its router, and the experts on as many rows as the dispatch gives them. */
 export function moeLayerFlops(dims: Omit<Dims, 'V'>, dispatch: DispatchName): number {
@@ -61,14 +60,8 @@ export function forwardFlops(model: ModelShape, shape: ForwardShape): FlopParts 
   const { hiddenSize: D, vocabSize: V, layers } = model
   const { tokens: T, context, logitRows } = shape
   const keysOf = typeof context === 'number' ? () => context : context
-  const parts: FlopParts = {
-    attentionProjections: 0,
-    attentionScores: 0,
-    router: 0,
-    experts: 0,
-    sharedExperts: 0,
-    unembedding: 2 * logitRows * D * V,
-  }
+  const parts = Object.fromEntries(FLOP_PARTS.map((part) => [part, 0])) as FlopParts
+  parts.unembedding = 2 * logitRows * D * V
   for (const [, leaf] of leaves<TensorSpec | ExpertStack>(weightTable(model))) {
     const part = PRODUCTS[leaf.part]
     if (part) parts[part] += 2 * rowsThrough(leaf, shape) * leaf.multiplied
@@ -96,11 +89,10 @@ function rowsThrough(leaf: TensorSpec | ExpertStack, { tokens: T, dispatch }: Fo
 }
 
 export function totalFlops(parts: FlopParts): number {
-  return Object.values(parts).reduce((a, b) => a + b, 0)
+  return sum(Object.values(parts))
 }
 
 /** Every part times `factor`. */
 export function scaled(parts: FlopParts, factor: number): FlopParts {
-  const entries = Object.entries(parts).map(([part, flops]) => [part, factor * flops])
-  return Object.fromEntries(entries) as unknown as FlopParts
+  return mapValues(parts, (flops) => factor * flops)
 }

@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { widenHeldWeights } from '../backend/held.ts'
 import { repairGather } from '../backend/kernel-repairs.ts'
+import { registerSplitRows } from '../backend/row-groups.ts'
 import { hasOneDnn, loadedTensorflow } from '../backend/tensorflow.ts'
 import { DeviceError, messageOf } from '../errors.ts'
 import { environmentAddon } from './addon.ts'
@@ -66,6 +67,7 @@ function openNative(
     const visibleDevices = device === 'cuda' ? gpu?.visibleAs : '-1'
     const threads = loadNative(variant, prepared[variant].addon!, settings, visibleDevices)
     repairGather()
+    registerSplitRows()
     widenHeldWeights(loadedTensorflow()!)
     loadedTensorflow()!.loadedWith = { ...settings, threads }
   }

@@ -2,7 +2,8 @@ import { DeviceError, InputError } from '../errors.ts'
 import type { Gpu, MachineDescription } from './machine.ts'
 import type { Prepared } from './prepared.ts'
 import { compareVersions, hasWheel, TENSORFLOW, type Variant } from './release.ts'
-import { type Candidate, DEVICES, type Device } from './types.ts'
+import type { Candidate } from './report.ts'
+import { DEVICES, type Device } from './types.ts'
 
 /** A device asked for by name, and by what, so that an error can say where it came from. */
 export interface DeviceRequest {
@@ -54,7 +55,7 @@ export function chooseDevice(
 ): DeviceChoice {
   const verdicts = DEVICES.map((device): [Device, Verdict] => {
     const failure = failures.get(device)
-    return [device, failure === undefined ? judge(device, machine, prepared) : reject(failure)]
+    return [device, failure === undefined ? JUDGES[device](machine, prepared) : reject(failure)]
   })
   const [device, verdict] =
     verdicts.find(([name, { fits }]) => (request ? name === request.device : fits)) ?? []
@@ -66,9 +67,10 @@ export function chooseDevice(
       `${source} ${request.device} cannot be used: ${cause}; without it the best device that works is taken`,
     )
   }
+  const left = request ? `not asked for (${request.source} ${device})` : `would work; ${device} is faster`
   const candidates = verdicts.map(([name, { fits, reason }]): Candidate => {
-    if (name === device) return { device: name, taken: true, reason }
-    return { device: name, taken: false, reason: fits ? notTaken(device, request) : reason }
+    const taken = name === device
+    return { device: name, taken, reason: fits && !taken ? left : reason }
   })
   return { device, reason: verdict.reason, candidates, variant: verdict.variant, gpu: verdict.gpu }
 }
@@ -81,17 +83,11 @@ export function chooseVariant(machine: MachineDescription): { variant: Variant |
   return { variant: gpu.fits ? 'cuda' : 'cpu', reason: gpu.reason }
 }
 
-function judge(device: Device, machine: MachineDescription, prepared: Prepared): Verdict {
-  switch (device) {
-    case 'cuda':
-      return judgeCuda(machine, prepared)
-    case 'cpu':
-      return judgeCpu(machine, prepared)
-    case 'wasm':
-      return accept('WebAssembly runs everywhere, on one thread under Node')
-    case 'js':
-      return accept('plain JavaScript runs everywhere, slowly')
-  }
+const JUDGES: Record<Device, (machine: MachineDescription, prepared: Prepared) => Verdict> = {
+  cuda: judgeCuda,
+  cpu: judgeCpu,
+  wasm: () => accept('WebAssembly runs everywhere, on one thread under Node'),
+  js: () => accept('plain JavaScript runs everywhere, slowly'),
 }
 
 function judgeCuda(machine: MachineDescription, { cuda }: Prepared): Verdict {
@@ -198,10 +194,6 @@ function findGpu(gpus: Gpu[], entry: string): Gpu | undefined {
   if (entry.startsWith('MIG-') && gpus.length > 0)
     return { ...gpus[0], name: `${gpus[0].name} (${entry})`, memoryBytes: null }
   return undefined
-}
-
-function notTaken(taken: Device, request: DeviceRequest | null): string {
-  return request ? `not asked for (${request.source} ${taken})` : `would work; ${taken} is faster`
 }
 
 function accept(reason: string, variant: Variant | null = null, gpu: VisibleGpu | null = null): Verdict {

@@ -74,7 +74,10 @@ async function listGpus(host: Host): Promise<{ gpus: Gpu[]; gpuProblem: string |
   // Drivers before 510 do not know the field compute_cap; the rest is still worth having.
   if (result.code !== null && /compute_cap/.test(result.stdout + result.stderr)) result = await query(columns)
   if (result.code === null) return { gpus: [], gpuProblem: null }
-  if (result.code !== 0) return { gpus: [], gpuProblem: firstLine(result.stdout + result.stderr) }
+  if (result.code !== 0) {
+    const [said] = (result.stdout + result.stderr).trim().split('\n')
+    return { gpus: [], gpuProblem: said || 'it failed without a message' }
+  }
   return { gpus: result.stdout.trim().split('\n').filter(Boolean).map(parseGpu), gpuProblem: null }
 }
 
@@ -90,8 +93,4 @@ function parseGpu(line: string) {
     /** Such as '9.0'; null where nvidia-smi is too old to say. */
     computeCapability: (capability as string | undefined) ?? null,
   }
-}
-
-function firstLine(text: string): string {
-  return text.trim().split('\n')[0] || 'it failed without a message'
 }

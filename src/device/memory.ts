@@ -1,6 +1,6 @@
 import { freemem, platform, totalmem } from 'node:os'
 import * as tf from '@tensorflow/tfjs-core'
-import type { RuntimeReport } from './types.ts'
+import type { RuntimeReport } from './report.ts'
 
 /** Work takes at most this share of what is free, or the machine would swap, or end the process. */
 const SHARE = 0.8

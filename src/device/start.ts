@@ -5,8 +5,9 @@ import { chooseDevice, type DeviceChoice, parseDevice } from './choose.ts'
 import { type Host, systemHost } from './host.ts'
 import { describeMachine, type MachineDescription } from './machine.ts'
 import { readPrepared } from './prepared.ts'
+import type { Runtime, RuntimeReport } from './report.ts'
 import { chooseThreads, type ThreadChoice } from './threads.ts'
-import type { Device, Runtime, RuntimeReport } from './types.ts'
+import type { Device } from './types.ts'
 
 export interface RuntimeOptions {
   /** cuda, cpu, wasm, js, or auto; left out, `TINYMOE_DEVICE` counts, then the best that works. */

@@ -1,5 +1,5 @@
-import { CardForm } from './card-form.ts'
-import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
+import { Form } from './form.ts'
+import { FLOAT, type GraphNode, nodeOf } from './protobuf.ts'
 import type { Product, Recording } from './recorder.ts'
 
 /** Who reads each node, and what stands behind nodes that only give a shape or a name. */
@@ -51,16 +51,17 @@ function isOfOneRow({ left, right, shape }: Product): boolean {
 }
 
 function joined({ name }: GraphNode, { node, right, shape }: Product, residual: string): GraphNode[] {
-  const form = new CardForm(name, new Map())
+  const form = new Form(name)
   const bias = form.reshape(residual, [shape[1]])
   const attr = {
-    T: { type: DATA_TYPES.float32 },
+    T: FLOAT,
     transpose_a: { b: false },
     transpose_b: { b: right.transposed },
     num_args: { i: 1 },
     fused_ops: { list: { s: [Buffer.from('BiasAdd')] } },
   }
-  return [...form.nodes, { name, op: '_FusedMatMul', input: [...node.input, bias], attr }]
+  form.add('_FusedMatMul', [...node.input, bias], attr)
+  return form.ending()
 }
 
 /**

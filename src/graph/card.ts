@@ -1,7 +1,7 @@
 import type { FusedName } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
-import { CardForm } from './card-form.ts'
 import { joinResiduals, routeByLogits } from './card-joins.ts'
+import { Form } from './form.ts'
 import type { Plan } from './plan.ts'
 import type { GraphNode } from './protobuf.ts'
 import type { FusedNode, Recording } from './recorder.ts'
@@ -18,7 +18,7 @@ export function onCard(graph: Recording, { onCard }: Plan): Recording {
 }
 
 /** How each is computed; null where its steps are as few. */
-const FORMS: Partial<Record<FusedName, (form: CardForm, node: FusedNode) => string | null>> = {
+const FORMS: Partial<Record<FusedName, (form: Form, node: FusedNode) => string | null>> = {
   rmsNorm: rmsNorm,
   rope: rope,
   gated: (form, { input, shapes }) => gated(form, input[0], shapes[0]),
@@ -31,7 +31,7 @@ function withForms(graph: Recording): Recording {
   const types = new Map(graph.nodes.flatMap(typeOfWeight))
   const nodes = graph.nodes.flatMap((node): GraphNode[] => {
     const noted = graph.fused?.get(node.name)
-    const form = noted && new CardForm(noted.name, types)
+    const form = noted && new Form(noted.name, types)
     const result = form && FORMS[noted.fused]?.(form, noted)
     if (!form || !result) return [node]
     products.push(...form.products)
@@ -47,7 +47,7 @@ function typeOfWeight({ name, op, attr }: GraphNode): [string, number][] {
 }
 
 /** Sum of squares, all else in one batch normalisation, and the weight: 3 ops, not 6, of one row. */
-function rmsNorm(form: CardForm, { input: [x, weight], shapes: [shape], attr }: FusedNode): string | null {
+function rmsNorm(form: Form, { input: [x, weight], shapes: [shape], attr }: FusedNode): string | null {
   const D = shape[shape.length - 1]
   if (shape.some((size, i) => i < shape.length - 1 && size !== 1)) return null
   // x / sqrt(sum / D + eps) = x sqrt(D / 2) / sqrt(sum / 2 + eps D / 2)
@@ -67,10 +67,7 @@ function rmsNorm(form: CardForm, { input: [x, weight], shapes: [shape], attr }: 
 }
 
 /** Of one token whose heads rotate whole: turn by half, a product, and product and sum in one batch normalisation: 3 ops, not 5. */
-function rope(
-  form: CardForm,
-  { input: [x, cos, sin], shapes: [shape, table], attr }: FusedNode,
-): string | null {
+function rope(form: Form, { input: [x, cos, sin], shapes: [shape, table], attr }: FusedNode): string | null {
   const [B, T, N, d] = shape
   if (B * T !== 1 || table[2] !== N || (attr.rotary as { i: number }).i !== d) return null
   const swapped = form.op('Roll', [x, form.whole([d / 2]), form.whole([3])], {
@@ -93,18 +90,18 @@ function rope(
  * silu(gate) * up of [2H, n] -> [H, n] by softplus' derivative, z -> dz sigmoid(z): 2 ops, as halves of rows are views. How many
  * columns there are is known in the graph only.
  */
-function gated(form: CardForm, both: string, [rows]: readonly number[]): string {
+function gated(form: Form, both: string, [rows]: readonly number[]): string {
   const [gate, up] = form.halves(form.reshape(both, [2, rows / 2, -1]))
   return silu(form, gate, up)
 }
 
-function silu(form: CardForm, gate: string, up: string): string {
+function silu(form: Form, gate: string, up: string): string {
   return form.op('SoftplusGrad', [form.op('Mul', [gate, up]), gate])
 }
 
 /** One expert for one row; of several, its steps are as few. */
 function expert(
-  form: CardForm,
+  form: Form,
   { input: [x, gateUp, down], shapes: [[T, D], [rows], [, H]] }: FusedNode,
 ): string | null {
   if (T !== 1) return null
@@ -118,7 +115,7 @@ function expert(
  * and all multiplied in one product of stacks each. x [T, D], gateUp [E, 2H, D], down [E, D, H], indices and weights [T, K].
  */
 function experts(
-  form: CardForm,
+  form: Form,
   { input: [x, gateUp, down, indices, weights], shapes: [[T, D], [, rows], , [, K]] }: FusedNode,
 ): string | null {
   const A = T * K

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { Dtype } from '../backend/dtypes.ts'
 import type { HostNumbers } from '../backend/tensorflow.ts'
 import { type Batch, toBatch } from '../model/batch.ts'
-import { mixtureAt } from '../model/config.ts'
+import { mixtureAt, mixtureLayers } from '../model/config.ts'
 import type { ForwardOptions } from '../model/forward-options.ts'
 import type { CacheExtension, KvCache } from '../model/kv-cache.ts'
 import { mostLikelyTokens } from '../model/most-likely.ts'
@@ -53,14 +53,13 @@ export class RecordedExecutor {
     private readonly model: MoeModel,
     dtype: Dtype = 'float32',
   ) {
-    const { layers } = model.config
     this.shared = new StepGraphs(model.config, model.weights, dtype)
-    this.mixtureLayers = [...layers.keys()].filter((i) => layers[i].feedForward.kind === 'moe')
+    this.mixtureLayers = mixtureLayers(model.config)
   }
 
-  /** Whether a graph can serve a call: training, interventions and hidden states need the eager forward. */
-  static serves({ training, interventions, trace }: ForwardOptions): boolean {
-    return !training && !interventions && !(typeof trace === 'object' && trace.hiddenStates)
+  /** Whether a graph can serve a call: interventions and hidden states need the eager forward. */
+  static serves({ interventions, trace }: ForwardOptions): boolean {
+    return !interventions && !(typeof trace === 'object' && trace.hiddenStates)
   }
 
   /** As `MoeModel.forward`. */

@@ -3,7 +3,7 @@ import { onBackend } from '../backend/on-backend.ts'
 import type { HostNumbers, NativeRun } from '../backend/tensorflow.ts'
 import type { CachedShape, Remembered } from '../model/attention/kind.ts'
 import type { CacheHolder, KvCache } from '../model/kv-cache.ts'
-import { DATA_TYPES } from './protobuf.ts'
+import { FLOAT } from './protobuf.ts'
 import type { Recorder } from './recorder.ts'
 import type { Session } from './sessions.ts'
 import type { StepSizes } from './step-inputs.ts'
@@ -38,17 +38,13 @@ export class GraphCache {
     const { recorder } = this
     const slots = this.slots.get(slotsKey(this.shapes[layer])) as tf.Tensor1D
     const shape = cacheShape(this.shapes[layer], this.sizes)
-    const float = { T: { type: DATA_TYPES.float32 } }
     const handle = recorder.declare(variableOf(layer, this.sizes), 'float32', shape)
     const read = recorder.read(handle, 'float32')
     const [rows, updates] = [recorder.bind(tf.zeros(shape), read), added].map((x) =>
       tf.reshape(x, [-1, this.shapes[layer].width]),
     )
-    const written = recorder.emit(
-      'InplaceUpdate',
-      [rows, slots, updates].map((x) => recorder.ref(x)),
-      float,
-    )
+    const refs = [rows, slots, updates].map((x) => recorder.ref(x))
+    const written = recorder.emit('InplaceUpdate', refs, { T: FLOAT })
     const all = tf.reshape(recorder.bind(tf.zerosLike(rows), written), shape)
     return tf.unstack(all) as tf.Tensor4D[]
   }

@@ -1,6 +1,6 @@
 import type { HalfDtype } from '../backend/dtypes.ts'
 import type { HeldWeight } from './held-weights.ts'
-import { DATA_TYPES, type GraphNode } from './protobuf.ts'
+import { DATA_TYPES, FLOAT, type GraphNode } from './protobuf.ts'
 import type { Product, Recording } from './recorder.ts'
 
 /**
@@ -60,5 +60,3 @@ class Rounding {
     return name
   }
 }
-
-const FLOAT = { type: DATA_TYPES.float32 }

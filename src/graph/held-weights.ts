@@ -3,7 +3,7 @@ import { heldAs, PICKING, WIDEN_GROUPS } from '../backend/held.ts'
 import type { Held } from '../backend/holding.ts'
 import type { TfjsNode } from '../backend/tensorflow.ts'
 import { groupAttributes } from './nodes.ts'
-import { type AttributeValue, DATA_TYPES, type GraphDtype } from './protobuf.ts'
+import { type AttributeValue, DATA_TYPES, FLOAT, type GraphDtype, INT } from './protobuf.ts'
 
 /** A weight in a graph, by what it is held as, [out, in]. */
 export interface HeldWeight extends Pick<Held, 'dtype' | 'groups'> {
@@ -82,15 +82,13 @@ export class HeldWeights {
   }
 
   private widen(held: string, { dtype, groups, in: numbers, transposed }: Held, dataId: object): string {
-    const float = { type: DATA_TYPES.float32 }
     const wide = groups
       ? this.graph.emit(WIDEN_GROUPS, [held], groupAttributes(groups, numbers))
-      : this.graph.emit('Cast', [held], { SrcT: { type: DATA_TYPES[dtype] }, DstT: float })
+      : this.graph.emit('Cast', [held], { SrcT: { type: DATA_TYPES[dtype] }, DstT: FLOAT })
     this.widened.set(wide, { held, dtype, groups, dataId } as HeldWeight)
     if (!transposed) return wide
     const order = this.graph.constant('int32', [2], Int32Array.of(1, 0))
-    const types = { T: float, Tperm: { type: DATA_TYPES.int32 } }
-    const ref = this.graph.emit('Transpose', [wide, order], types)
+    const ref = this.graph.emit('Transpose', [wide, order], { T: FLOAT, Tperm: INT })
     this.turned.set(ref, wide)
     return ref
   }

@@ -4,7 +4,7 @@ import { FEW_ROWS_PRODUCT, FUSED } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
 import { groupAttributes } from './nodes.ts'
 import type { Plan } from './plan.ts'
-import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
+import { DATA_TYPES, FLOAT, type GraphNode, nodeOf } from './protobuf.ts'
 import { multiplications, type Product, type Recording } from './recorder.ts'
 
 /**
@@ -41,8 +41,8 @@ function inParts(kernel: GraphNode, parts: number): GraphNode[] {
     name: `${name}/part${part}`,
     attr: { ...kernel.attr, part: { i: part }, parts: { i: parts } },
   }))
-  const attr = { T: { type: DATA_TYPES.float32 }, N: { i: parts } }
-  return [...each, { name, op: 'AddN', input: each.map((part) => part.name), attr }]
+  const sum = { name, op: 'AddN', input: each.map((part) => part.name) }
+  return [...each, { ...sum, attr: { T: FLOAT, N: { i: parts } } }]
 }
 
 /** A pass: each product of matrices gets the kernel that is the fastest for it. */

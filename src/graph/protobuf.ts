@@ -3,6 +3,9 @@ import { DATA_TYPES } from '../backend/dtypes.ts'
 
 export { DATA_TYPES }
 
+export const FLOAT = { type: DATA_TYPES.float32 }
+export const INT = { type: DATA_TYPES.int32 }
+
 /**
  * The few messages of a graph and of a session's options that a recorded graph needs, with TensorFlow's field numbers
  * (tensorflow/core/framework/*.proto and tensorflow/core/protobuf/config.proto).

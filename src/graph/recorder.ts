@@ -5,14 +5,17 @@ import { zerosOn } from '../backend/host-weights.ts'
 import { FUSED, type FusedCall, type FusedName, type Kernel } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
 import { activeTensorflow, type OpAttribute, type TfjsNode } from '../backend/tensorflow.ts'
+import { mapValues } from '../model/tree.ts'
 import { type HeldWeight, HeldWeights, type Side } from './held-weights.ts'
 import { constant, placeholder, variable } from './nodes.ts'
 import { missingAttributes } from './op-attributes.ts'
 import {
   type AttributeValue,
   DATA_TYPES,
+  FLOAT,
   type GraphDtype,
   type GraphNode,
+  INT,
   nodeOf,
   shapeProto,
 } from './protobuf.ts'
@@ -180,6 +183,11 @@ export class Recorder {
     return this.refOf(tensor, this.backend.readSync)
   }
 
+  /** The handle of the variable that a tensor is in the graph. */
+  handle({ dataId }: tf.Tensor): string {
+    return this.variables.find(({ tensor }) => tensor.dataId === dataId)!.name
+  }
+
   /** Makes `tensor`, whatever it holds now, stand for the output of a node added by `emit`. */
   bind<T extends tf.Tensor>(tensor: T, ref: string): T {
     this.known.set(tensor.dataId, { ref, shape: tensor.shape })
@@ -202,12 +210,9 @@ export class Recorder {
       nodes: this.nodes,
       products: this.products,
       inputs: this.inputs,
-      outputs: Object.fromEntries(
-        Object.entries(outputs).map(([name, tensor]) => [
-          name,
-          { ref: this.ref(tensor), shape: tensor.shape, dtype: tensor.dtype as GraphDtype },
-        ]),
-      ),
+      outputs: mapValues(outputs, (tensor) => {
+        return { ref: this.ref(tensor), shape: tensor.shape, dtype: tensor.dtype as GraphDtype }
+      }),
       variables: this.variables,
       weights: this.held.widened,
       fused: this.fused,
@@ -282,7 +287,7 @@ export class Recorder {
     if (!this.options.fused?.has(name)) return
     const kernel: Kernel = FUSED[name]
     const input = inputs.map((tensor) => this.ref(tensor))
-    const end = this.add('Identity', [this.ref(output)], { T: { type: DATA_TYPES.float32 } })
+    const end = this.add('Identity', [this.ref(output)], { T: FLOAT })
     this.bind(output, end.name)
     const attr: GraphNode['attr'] = {}
     for (const [attribute, type] of Object.entries(kernel.attributes ?? {})) {
@@ -301,7 +306,7 @@ export class Recorder {
     this.nodes.push(shape)
     return this.emit('Reshape', [known.ref, shape.name], {
       T: { type: DATA_TYPES[tensor.dtype as GraphDtype] },
-      Tshape: { type: DATA_TYPES.int32 },
+      Tshape: INT,
     })
   }
 
@@ -357,7 +362,7 @@ export class Recorder {
     const bounds = [index, index + 1, 1].map((at) => this.constant('int32', [1], Int32Array.of(at)))
     return this.emit('StridedSlice', [stack, ...bounds], {
       T: { type: DATA_TYPES[dtype] },
-      Index: { type: DATA_TYPES.int32 },
+      Index: INT,
       shrink_axis_mask: { i: 1 },
     })
   }

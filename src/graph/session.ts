@@ -6,7 +6,7 @@ import { chooseProducts, fuse } from './kernels.ts'
 import { type Plan, planFor } from './plan.ts'
 import type { GraphNode } from './protobuf.ts'
 import type { GraphVariable, Recording } from './recorder.ts'
-import { type Session, Sessions } from './sessions.ts'
+import { type Session, Sessions, type VariableExchange } from './sessions.ts'
 import { sideBySide } from './side-by-side.ts'
 
 /** A graph made of another that computes the same, as the plan wants it run. */
@@ -82,9 +82,9 @@ export class GraphSession {
     )
   }
 
-  /** A function that gives variables of the recording other values; on a processor it shares their memory, nothing is copied. */
-  assigner(variables: readonly GraphVariable[]): (tensors: readonly tf.Tensor[]) => void {
-    return this.session.assigner(variables.map((one) => ({ ...one, name: this.names.get(one.name)! })))
+  /** Gives variables of the recording other values, on a processor without a copy, and takes those that they have. */
+  exchange(variables: readonly GraphVariable[]): VariableExchange {
+    return this.session.exchange(variables.map((one) => ({ ...one, name: this.names.get(one.name)! })))
   }
 
   dispose(): void {

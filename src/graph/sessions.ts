@@ -65,6 +65,11 @@ export class Sessions {
   }
 }
 
+export interface VariableExchange {
+  give(tensors: readonly tf.Tensor[]): void
+  take(): HostNumbers[]
+}
+
 /** A variable of a session. */
 type Described = Omit<GraphVariable, 'tensor'>
 
@@ -126,10 +131,10 @@ export class Session {
     }
   }
 
-  /** Gives variables values again and again, as `assign` does once. */
-  assigner(variables: readonly GraphVariable[]): (tensors: readonly tf.Tensor[]) => void {
-    const { write } = this.access(variables)
-    return (tensors) => void this.run(write, tensors)
+  /** Gives variables values again and again, as `assign` does once; and tells what they hold. */
+  exchange(variables: readonly Described[]): VariableExchange {
+    const { write, read } = this.access(variables)
+    return { give: (tensors) => void this.run(write, tensors), take: () => this.run(read, []) }
   }
 
   /** Makes variables that share the memory of another session's. */

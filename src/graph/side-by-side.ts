@@ -1,8 +1,9 @@
 import { WIDEN_GROUPS } from '../backend/held.ts'
 import { LIMITS } from '../backend/limits.ts'
-import { constant } from './nodes.ts'
+import { Form } from './form.ts'
+import type { Side } from './held-weights.ts'
 import type { Plan } from './plan.ts'
-import { DATA_TYPES, type GraphNode, nodeOf } from './protobuf.ts'
+import { FLOAT, type GraphNode, nodeOf } from './protobuf.ts'
 import { multiplications, type Product, type Recording, sizeOf } from './recorder.ts'
 
 /**
@@ -63,70 +64,27 @@ function cut(product: Product, parts: number): GraphNode[] {
   const [length] = product[side].shape.slice(-2)
   if (parts < 2 || multiplications(product) < LIMITS.cutProduct || length % parts !== 0) return [node]
   if ([left, right].some(({ shape }) => sizeOf(shape.slice(0, -2)) > 1)) return [node]
-  return new Cut(product, side, parts).nodes
+  return inParts(product, side, parts)
 }
 
 /** The nodes that a product of two matrices becomes. The last one has its name. */
-class Cut {
-  readonly nodes: GraphNode[] = []
-
-  constructor(
-    private readonly product: Product,
-    side: 'left' | 'right',
-    private readonly parts: number,
-  ) {
-    const { node, left, right, shape } = product
-    const cutsLeft = side === 'left'
-    // Left is [m, k] or [k, m], right [k, n] or [n, k]. Cut along k, the parts are added up; along m or n, they are joined.
-    const alongK = cutsLeft ? left.transposed : !right.transposed
-    const parted = {
-      left: cutsLeft ? 0 : alongK ? (left.transposed ? 0 : 1) : null,
-      right: !cutsLeft ? 0 : alongK ? (right.transposed ? 1 : 0) : null,
-    } as const
-    const a = this.operand('left', parted.left)
-    const b = this.operand('right', parted.right)
-    const transposed = { transpose_a: { b: left.transposed }, transpose_b: { b: right.transposed } }
-    const results = Array.from({ length: parts }, (_, i) =>
-      this.add('MatMul', `part${i}`, [a(i), b(i)], { T: FLOAT, ...transposed }),
-    )
-    const stacked = shape.length > 2 // [1, m, n], as a product of stacks of one has it
-    const suffix = stacked ? 'matrix' : ''
-    if (alongK) this.add('AddN', suffix, results, { T: FLOAT, N: { i: parts } })
-    else {
-      const axis = this.numbers('axis', [cutsLeft ? 0 : 1], [])
-      this.add('ConcatV2', suffix, [...results, axis], { T: FLOAT, Tidx: INT, N: { i: parts } })
-    }
-    if (stacked) this.reshape('', `${node.name}/matrix`, shape)
+function inParts({ node, left, right, shape }: Product, side: 'left' | 'right', parts: number): GraphNode[] {
+  const form = new Form(node.name)
+  const cutsLeft = side === 'left'
+  // Left is [m, k] or [k, m], right [k, n] or [n, k]. Cut along k, the parts are added up; along m or n, they are joined.
+  const alongK = cutsLeft ? left.transposed : !right.transposed
+  /** Which input each product takes: its part of the matrix, cut along `axis`, or the whole. */
+  const operand = ({ ref, shape }: Side, axis: number | null) => {
+    const matrix = shape.length === 2 ? ref : form.reshape(ref, shape.slice(-2))
+    return axis === null ? new Array<string>(parts).fill(matrix) : form.split(matrix, axis, parts)
   }
-
-  /** Which input the i-th product takes: its part of the matrix, cut along `axis`, or the whole. */
-  private operand(side: 'left' | 'right', axis: 0 | 1 | null): (i: number) => string {
-    const { ref, shape } = this.product[side]
-    const matrix = shape.length === 2 ? ref : this.reshape(side, ref, shape.slice(-2))
-    if (axis === null) return () => matrix
-    const inputs = [this.numbers(`${side}/axis`, [axis], []), matrix]
-    const split = this.add('Split', `${side}/parts`, inputs, { T: FLOAT, num_split: { i: this.parts } })
-    return (i) => (i === 0 ? split : `${split}:${i}`)
-  }
-
-  private reshape(suffix: string, ref: string, shape: readonly number[]): string {
-    const sizes = this.numbers(`${suffix || 'result'}/shape`, shape, [shape.length])
-    return this.add('Reshape', suffix, [ref, sizes], { T: FLOAT, Tshape: INT })
-  }
-
-  private numbers(suffix: string, values: readonly number[], shape: number[]): string {
-    const name = `${this.product.node.name}/${suffix}`
-    this.nodes.push(constant(name, 'int32', shape, Int32Array.from(values)))
-    return name
-  }
-
-  private add(op: string, suffix: string, input: string[], attr: GraphNode['attr']): string {
-    const { name: whole } = this.product.node
-    const name = suffix ? `${whole}/${suffix}` : whole
-    this.nodes.push({ name, op, input, attr })
-    return name
-  }
+  const a = operand(left, cutsLeft ? 0 : alongK ? (left.transposed ? 0 : 1) : null)
+  const b = operand(right, !cutsLeft ? 0 : alongK ? (right.transposed ? 1 : 0) : null)
+  const transposed = { transpose_a: { b: left.transposed }, transpose_b: { b: right.transposed } }
+  const results = a.map((part, i) => form.add('MatMul', [part, b[i]], { T: FLOAT, ...transposed }))
+  const matrix = alongK
+    ? form.add('AddN', results, { T: FLOAT, N: { i: parts } })
+    : form.join(results, cutsLeft ? 0 : 1)
+  if (shape.length > 2) form.reshape(matrix, shape) // [1, m, n], as a product of stacks of one has it
+  return form.ending()
 }
-
-const FLOAT = { type: DATA_TYPES.float32 }
-const INT = { type: DATA_TYPES.int32 }

@@ -53,14 +53,14 @@ export function ropesOf(layers: LayerConfig[]): AskedRope[] {
       },
       positions: () => tf.zeros([1, 1]),
       blocks: () => [],
-      cache: { append: notAsked },
+      cache: {
+        append: () => {
+          throw new Error('step inputs: no layer runs while tables are asked for')
+        },
+      },
     })
   })
   return [...asked.values()]
-}
-
-function notAsked(): never {
-  throw new Error('step inputs: no layer runs while tables are asked for')
 }
 
 function ropeKey(rope: RopeConfig, headDim: number): string {
@@ -183,7 +183,8 @@ export function blocksInGraph(
   const wholeRoom = <X>(x: X) => x
   if (T === 1 && window === null && !chunk) return [{ tokens: 1, cut: wholeRoom, mask: perSequence }] // later columns are empty
   const all = tf.reshape(tf.range(0, S, 1, 'float32'), [1, 1, 1, S])
-  const chunks = chunk && chunksInGraph(empty, B, chunk)
+  // Of each column [B, 1, 1, S], counted from a sequence's first token.
+  const chunks = chunk && tf.floor(tf.div(columnPositions(empty, B), chunk))
   return cutQueries(T).map(({ from, tokens }) => {
     const own = tf.add(first, tf.scalar(from, 'int32')) as tf.Tensor1D // of the block's first query
     const begin = tf.maximum(tf.sub(own, tf.scalar((window ?? S) - 1, 'int32')), tf.scalar(0, 'int32'))
@@ -222,11 +223,6 @@ function positionsInGraph(
   const ops = tensorflowOps(activeTensorflow())
   const end = tf.add(first, tf.scalar(T, 'int32')) as tf.Tensor1D
   return tf.reshape(ops.cutAlong(columnPositions(empty, B), 3, first, end), [B, T])
-}
-
-/** The chunk of each column [B, 1, 1, S], counted from a sequence's first token. */
-function chunksInGraph(empty: tf.Tensor1D, batch: number, chunk: number): tf.Tensor4D {
-  return tf.floor(tf.div(columnPositions(empty, batch), chunk))
 }
 
 /** 1 where a column's chunk [B, 1, 1, C] is before the query's own [B, 1, 1, tokens]: [B, 1, tokens, C]. */

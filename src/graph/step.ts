@@ -37,6 +37,7 @@ export interface StepShape extends StepSizes {
 export class StepGraphs {
   readonly sessions = new Sessions()
   private readonly places = new Map<Session, Map<string, CachePlace>>()
+  private asked: readonly AskedRope[] | undefined
 
   /** `dtype`: what weights are multiplied in, where a step's plan has it so. */
   constructor(
@@ -44,6 +45,12 @@ export class StepGraphs {
     readonly weights: ModelWeights,
     readonly dtype: Dtype = 'float32',
   ) {}
+
+  /** The rotary tables that its steps are fed. */
+  get ropes(): readonly AskedRope[] {
+    this.asked ??= ropesOf(this.config.layers)
+    return this.asked
+  }
 
   /** Where a session's steps of these sizes have their cache. */
   place(session: Session, { batch, capacity }: StepSizes): CachePlace {
@@ -77,26 +84,21 @@ export class StepGraphs {
 export class RecordedStep {
   private readonly graph: GraphSession
   private readonly place: CachePlace
-  private readonly ropes: AskedRope[]
 
   constructor(
-    graphs: StepGraphs,
+    private readonly graphs: StepGraphs,
     private readonly shape: StepShape,
     plan = planFor({ rows: shape.batch * shape.tokens, dtype: graphs.dtype }),
   ) {
-    this.graph = new GraphSession(
-      recordStep(graphs.config, graphs.weights, shape, plan),
-      plan,
-      graphs.sessions,
-    )
+    const recording = recordStep(graphs.config, graphs.weights, shape, plan, graphs.ropes)
+    this.graph = new GraphSession(recording, plan, graphs.sessions)
     this.place = graphs.place(this.graph.session, shape)
-    this.ropes = ropesOf(graphs.config.layers)
   }
 
   /** Runs on `cache`: its columns move into the graph's variables unless they are there already. */
   run(cache: KvCache, inputs: StepInputs, outputs: string[]): HostNumbers[] {
     this.place.hold(cache)
-    return this.graph.fetch({ packed: packInputs(inputs, this.shape, this.ropes) }, outputs)
+    return this.graph.fetch({ packed: packInputs(inputs, this.shape, this.graphs.ropes) }, outputs)
   }
 }
 
@@ -109,11 +111,12 @@ export function recordStep(
   weights: ModelWeights,
   shape: StepShape,
   plan: Plan,
+  ropes: readonly AskedRope[] = ropesOf(config.layers),
 ): Recording {
   const scope = tf.engine()
   scope.startScope('recording')
   try {
-    const recording = recordFloats(config, weights, shape, plan)
+    const recording = recordFloats(config, weights, shape, plan, ropes)
     return plan.dtype === 'float32' ? recording : inHalf(recording, plan.dtype, choosing(weights))
   } finally {
     scope.endScope()
@@ -152,8 +155,8 @@ function recordFloats(
   weights: ModelWeights,
   shape: StepShape,
   { fused }: Plan,
+  ropes: readonly AskedRope[],
 ): Recording {
-  const ropes = ropesOf(config.layers)
   const packed = tf.zeros<tf.Rank.R1>([packedLength(shape, ropes)], 'int32')
   const routing = new GraphRouting(shape)
   const recording = record(

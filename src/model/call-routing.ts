@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
 import type { MoeConfig } from './config.ts'
-import { moe, type Training } from './moe.ts'
+import { moe } from './moe.ts'
 import { assertFinite } from './router/steps.ts'
 import type { Intervention, RouterPlace } from './router/types.ts'
 import type { TraceRecorder } from './trace.ts'
@@ -18,13 +18,12 @@ export class CallRouting {
     private readonly rows: RouterPlace['rows'],
     private readonly interventions: (Intervention | undefined)[] | null,
     private readonly recorder: TraceRecorder | null,
-    private readonly training: Training | null = null,
   ) {}
 
   /** Router, experts and shared expert of one layer. x [T, D] -> [T, D]. */
   run(x: tf.Tensor2D, weights: MoeWeights, config: MoeConfig, layer: number): tf.Tensor2D {
     const place = { layer, rows: this.rows }
-    const context = { place, intervention: this.interventions?.[layer], training: this.training }
+    const context = { place, intervention: this.interventions?.[layer] }
     const { output, routing, routerLogits } = moe(x, weights, config, this.dispatch, context)
     this.recorder?.routing(routerLogits, routing, routerRules(config, weights), context)
     if (!('tokensPerExpert' in routing)) this.unseen.push({ layer, logits: tf.keep(routerLogits) })

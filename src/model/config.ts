@@ -16,15 +16,25 @@ export interface RouterShape {
   scoreBias?: boolean
 }
 
+export const SCORINGS = ['softmax', 'sigmoid', 'none'] as const
+export const WEIGHTINGS = [
+  'scores',
+  'normalized',
+  'softmax-of-chosen',
+  'sigmoid-of-chosen',
+  'sparsemixer',
+] as const
+export const GROUP_SCORES = ['max', 'sum-of-top-2'] as const
+
 /** How a router turns its logits [T, E] into K chosen experts and their weights. */
 export interface RouterConfig extends RouterShape {
   /** What the logits become before experts are compared: `none` compares the logits themselves. */
-  scoring: 'softmax' | 'sigmoid' | 'none'
+  scoring: (typeof SCORINGS)[number]
   /**
    * Weights of the chosen: their scores as they are, divided by their norm, a softmax over the chosen logits, a sigmoid of each,
    * or sparsemixer's (Liu et al. 2024, arXiv 2409.12136): a share among those near the best of who was not chosen before.
    */
-  weighting: 'scores' | 'normalized' | 'softmax-of-chosen' | 'sigmoid-of-chosen' | 'sparsemixer'
+  weighting: (typeof WEIGHTINGS)[number]
   /** Added to the divisor of `normalized` (DeepSeek-V3: 1e-20). */
   normEpsilon: number
   /** Order of the norm that `normalized` divides by; default 1, the sum (DBRX). */
@@ -36,7 +46,7 @@ export interface RouterConfig extends RouterShape {
   /** Multiplies every weight at the end (`routed_scaling_factor`). */
   scalingFactor: number
   /** DeepSeek's group limit: only the best `keep` of `groups` groups of consecutive experts may be chosen from. */
-  groupLimit: { groups: number; keep: number; score: 'max' | 'sum-of-top-2' } | null
+  groupLimit: { groups: number; keep: number; score: (typeof GROUP_SCORES)[number] } | null
 }
 
 /** gpt-oss: gate at most, and up within plus and minus `limit`; `gate * sigmoid(alpha * gate) * (up + 1)`. */
@@ -237,6 +247,11 @@ export function mixturesOf<F extends { kind: 'dense' | 'moe' }>(
   return layers.flatMap(({ feedForward }) =>
     feedForward.kind === 'moe' ? [feedForward as Extract<F, { kind: 'moe' }>] : [],
   )
+}
+
+/** The layers that have a mixture. */
+export function mixtureLayers({ layers }: Pick<ModelConfig, 'layers'>): number[] {
+  return [...layers.keys()].filter((layer) => layers[layer].feedForward.kind === 'moe')
 }
 
 /** The mixture of a layer that is known to have one: a trace names it, or a router's weights are there. */

@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
 import type { MoeConfig } from './config.ts'
-import { chooseDispatch, dispatchOnDevice, dispatchOnHost } from './dispatch/index.ts'
+import { chooseDispatch, dispatchOnDevice, dispatchOnHost, dispatchTrainable } from './dispatch/index.ts'
 import { applyExpert } from './experts.ts'
 import { linear } from './linear.ts'
 import { route } from './router/route.ts'
 import { contextOf } from './router/steps.ts'
-import { routeTensors, routeTrainable } from './router/tensors.ts'
+import { routeTensors, routeTrainable, routeTrainableTensors } from './router/tensors.ts'
 import type { Intervention, RouterPlace, Routing, RoutingTensors } from './router/types.ts'
 import type { DispatchName } from './ways.ts'
 import { type ExpertWeights, type MoeWeights, routerRules } from './weights.ts'
@@ -22,8 +22,20 @@ export interface MoeContext {
 
 /** Asks a forward for gradients, and hears of each mixture layer what a balance loss is made of. */
 export interface Training {
-  /** `routerLogits` [T, E] are differentiable and disposed with the layer: `tf.keep` what is made of them. */
-  onRouting(layer: number, routerLogits: tf.Tensor2D, routing: Routing): void
+  /** Given, all choices stay on the device, as a graph needs it; a layer's choosing bias is then a tensor, too. Without it, the definition. */
+  onDevice?: { scoreBias(layer: number): tf.Tensor1D | null }
+  /** Experts [T, K] in the place of those that a layer's router chooses, to take a step again. */
+  replay?(layer: number): Int32Array
+  /** The tensors are disposed with the layer: `tf.keep` what is needed of them. Logits [T, E] are differentiable. */
+  onRouting(layer: number, routerLogits: tf.Tensor2D, choice: Choice): void
+}
+
+/** What a router chose, in training. */
+export interface Choice {
+  /** [T, K] int32 */
+  expertIndices: tf.Tensor2D
+  /** [E] float32 */
+  tokensPerExpert: tf.Tensor1D
 }
 
 /** What the routed experts make of x [T, D], and who they were, on the host or on the device. */
@@ -57,7 +69,7 @@ function sharedExpert(x: tf.Tensor2D, shared: ExpertWeights, { sharedGate }: Moe
 /**
  * The layer from its logits [T, E] on: route, which gives expertIndices and expertWeights [T, K]; dispatch, which brings rows of x
  * to their experts; combine, which adds the K outputs of a token by its weights. The three ways are one definition:
- * `moeReference` on what `route` chose.
+ * `moeReference` of the tests on what `route` chose.
  */
 export function routeAndDispatch(
   x: tf.Tensor2D,
@@ -68,13 +80,8 @@ export function routeAndDispatch(
   context: MoeContext = { place: { layer: 0 } },
 ): Routed {
   const { place, intervention, training } = context
+  if (training) return trained(x, routerLogits, weights, config, { place, training })
   const rules = routerRules(config, weights)
-  if (training) {
-    const { routing, weights: expertWeights } = routeTrainable(routerLogits, rules, place)
-    const output = dispatchOnHost('sparse', x, weights, routing, config, expertWeights)
-    training.onRouting(place.layer, routerLogits, routing)
-    return { output, routing }
-  }
   const topK = intervention?.topK ?? config.router.topK
   const name = dispatch === 'auto' ? chooseDispatch(x.shape[0], topK) : dispatch
   const { ops, read } = backend()
@@ -84,4 +91,35 @@ export function routeAndDispatch(
   }
   const routing = route(read(routerLogits), config.router, contextOf(rules, { place, intervention }))
   return { output: dispatchOnHost(name, x, weights, routing, config), routing }
+}
+
+/** The same for gradients. */
+function trained(
+  x: tf.Tensor2D,
+  routerLogits: tf.Tensor2D,
+  weights: MoeWeights,
+  config: MoeConfig,
+  { place, training }: { place: RouterPlace; training: Training },
+): Routed {
+  const { ops } = backend()
+  const { layer } = place
+  const { onDevice } = training
+  if (onDevice && ops) {
+    const rules = { config: config.router, scoreBias: onDevice.scoreBias(layer) }
+    const routing = routeTrainableTensors(routerLogits, rules)
+    const output = dispatchTrainable(x, weights, routing, ops, config)
+    const { expertIndices } = routing
+    const counts = ops.bincount(tf.reshape(expertIndices, [expertIndices.size]), config.router.numExperts)
+    training.onRouting(layer, routerLogits, { expertIndices, tokensPerExpert: tf.cast(counts, 'float32') })
+    return { output, routing }
+  }
+  const rules = routerRules(config, weights)
+  const chosen = training.replay?.(layer)
+  const { routing, weights: expertWeights } = routeTrainable(routerLogits, rules, place, chosen)
+  const output = dispatchOnHost('sparse', x, weights, routing, config, expertWeights)
+  training.onRouting(layer, routerLogits, {
+    expertIndices: tf.tensor2d(routing.expertIndices, [x.shape[0], config.router.topK], 'int32'),
+    tokensPerExpert: tf.tensor1d(Float32Array.from(routing.tokensPerExpert)),
+  })
+  return { output, routing }
 }

@@ -79,7 +79,6 @@ export class MoeModel {
   /** `forward` for arguments that were looked at. */
   protected runForward(tokens: number[] | number[][], options: ForwardOptions): ForwardResult {
     const batch = toBatch(tokens, this.config.vocabSize, options.attentionMask)
-    if (options.training && options.interventions) throw new Error('forward: training takes no interventions')
     const interventions = options.interventions
       ? interventionsByLayer(options.interventions, this.config.layers)
       : null
@@ -97,13 +96,7 @@ export class MoeModel {
             options.interventions,
           )
         : null
-      const routing = new CallRouting(
-        options.dispatch ?? this.dispatch,
-        rows,
-        interventions,
-        recorder,
-        options.training,
-      )
+      const routing = new CallRouting(options.dispatch ?? this.dispatch, rows, interventions, recorder)
       try {
         const logits = tf.tidy(() => {
           const x = decode(this.config, this.weights, {
@@ -113,8 +106,7 @@ export class MoeModel {
               length: batch.length,
               rope: (rope, headDim) => ropeTables(positions, batch.size, rope, headDim),
               positions: () => tf.tensor2d(Float32Array.from(positions), [batch.size, batch.length]),
-              blocks: (shape) =>
-                queryBlocks(columns, batch.length, shape, options.training ? batch.length : undefined),
+              blocks: (shape) => queryBlocks(columns, batch.length, shape),
               cache,
               normEps: this.config.normEps,
             },

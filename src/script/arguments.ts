@@ -1,31 +1,13 @@
-import { type Command, InvalidArgumentError, Option } from 'commander'
-import { DTYPES } from '../backend/dtypes.ts'
-import type { Device } from '../device/types.ts'
-import { DISPATCHES, type DispatchName, EXECUTORS } from '../model/ways.ts'
+import { InvalidArgumentError } from 'commander'
+import {
+  checkFactsSize,
+  type FactsSize,
+  MAX_ENTITIES,
+  MAX_PHRASINGS,
+  MIN_PHRASINGS,
+} from '../corpus/facts/world.ts'
 import { numberOf } from '../text/number.ts'
-
-/** Options every command has, before or after its name. */
-export interface GlobalOptions {
-  json?: boolean
-  debug?: boolean
-  device?: Device
-}
-
-/** A command's own options together with the global ones. */
-export function allOptions<Own>(command: Command): Own & GlobalOptions {
-  return command.optsWithGlobals() as Own & GlobalOptions
-}
-
-/** The flag of an option: `--top-k` of `topK`. */
-export function flagOf(name: string): string {
-  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
-}
-
-/** The model of every command that runs one; `loadModel` reads it. */
-export const MODEL_ARGUMENT = [
-  '<model>',
-  'Hugging Face directory (config.json, safetensors, tokenizer.json), or a bundled model such as moe',
-] as const
+import { SIZES } from '../text/units.ts'
 
 /** A whole number in any of the forms of `numberOf`, within limits: `3x`, `1.5`, `-1` and '' are refused, not guessed at. */
 export function wholeNumber(min: number, max: number): (text: string) => number {
@@ -49,20 +31,27 @@ export function positive(max: number, what = 'a number'): (text: string) => numb
   return decimal(`${what} above 0 and up to ${max}`, (value) => value > 0 && value <= max)
 }
 
+/** A number from `min` to `max`, both included. */
+export function from(min: number, max: number, what = 'a number'): (text: string) => number {
+  return decimal(`${what} from ${min} to ${max}`, (value) => value >= min && value <= max)
+}
+
+/** A part of a whole, which leaves some of it. */
+export const share = decimal('a number between 0 and 1', (value) => value > 0 && value < 1)
+
 /** Any number that is exact: a seed costs nothing. */
 export const seed = wholeNumber(0, Number.MAX_SAFE_INTEGER)
 
 /** Of `--max-tokens` and other counts of tokens in one sequence: more than any model has positions. */
 export const MAX_TOKENS = 1e7
 
-const SIZES: Record<string, number> = { '': 1, K: 1e3, M: 1e6, B: 1e9, T: 1e12 }
 /** A million T: beyond every training that there will be, and far from where numbers end. */
 const MAX_AMOUNT = 1e18
 
 /** A positive amount with a letter for its size, such as `37B`, `14.8T`, `2788000` or `1.5e13`. */
 export function amount(text: string): number {
   const [, digits, letter] = /^(.*?)([KMBT]?)$/.exec(text) ?? []
-  const value = (numberOf(digits ?? '') ?? 0) * SIZES[letter ?? '']
+  const value = (numberOf(digits ?? '') ?? 0) * (SIZES[letter as keyof typeof SIZES] ?? 1)
   if (!(value > 0 && value <= MAX_AMOUNT)) {
     throw new InvalidArgumentError(
       'Expected a positive amount up to 1000000T, such as 37B, 14.8T, 2788000 or 1.5e13.',
@@ -81,28 +70,36 @@ export function tokenIds(text: string): number[] {
   return ids
 }
 
+/** Several such values separated by commas, each once. */
+export function listOf<T>(parse: (text: string) => T): (text: string) => T[] {
+  return (text) => [...new Set(text.split(',').map(parse))]
+}
+
+/** Some of these names. */
+export function namesOf<Name extends string>(names: readonly Name[]): (text: string) => Name[] {
+  return (text) => {
+    const given = text.split(',').map((name) => name.trim())
+    if (given.every((name): name is Name => (names as readonly string[]).includes(name))) return given
+    throw new InvalidArgumentError(`Expected names from ${names.join(', ')}, separated by commas.`)
+  }
+}
+
+/** How many facts a corpus has: `6000`, or `6000x4` with other than all phrasings. */
+export function factsSize(text: string): FactsSize {
+  const [entities, phrasings = MAX_PHRASINGS, ...rest] = text
+    .split('x')
+    .map((part) => numberOf(part) ?? Number.NaN)
+  const size = { entities, phrasings }
+  try {
+    checkFactsSize(size)
+    if (rest.length === 0) return size
+  } catch {}
+  throw new InvalidArgumentError(
+    `Expected entities from 1 to ${MAX_ENTITIES}, such as 6000, or with phrasings from ${MIN_PHRASINGS} to ${MAX_PHRASINGS}, such as 6000x4.`,
+  )
+}
+
 /** For an option that may be given several times: all its values, in order. */
 export function repeated<T>(parse: (text: string) => T): (text: string, previous?: T[]) => T[] {
   return (text, previous = []) => [...previous, parse(text)]
-}
-
-/** `--dispatch`, the same for every command that runs a model. */
-export function dispatchOption(): Option {
-  const choices: (DispatchName | 'auto')[] = [...DISPATCHES, 'auto']
-  return new Option('--dispatch <name>', 'how experts are run').choices(choices).default('auto')
-}
-
-/** `--executor`, likewise. */
-export function executorOption(): Option {
-  return new Option(
-    '--executor <name>',
-    'recorded: the forward as one TensorFlow graph; eager: op by op (default: recorded on TensorFlow)',
-  ).choices([...EXECUTORS])
-}
-
-/** `--dtype`, likewise. */
-export function dtypeOption(): Option {
-  return new Option('--dtype <name>', 'what weights are held in (default: auto, as they are stored)').choices(
-    ['auto', ...DTYPES],
-  )
 }

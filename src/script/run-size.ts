@@ -1,6 +1,6 @@
 import { BYTES_PER_WEIGHT, cacheNumbers } from '../cost/bytes.ts'
 import { memoryLimit, memoryProblem } from '../device/memory.ts'
-import type { RuntimeReport } from '../device/types.ts'
+import type { RuntimeReport } from '../device/report.ts'
 import { InputError } from '../errors.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { counted } from '../text/units.ts'

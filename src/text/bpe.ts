@@ -102,8 +102,9 @@ function countWords(
 ): Word[] {
   const empty = tokenizerJson([], [], { specialTokens: [], individualDigits })
   const split = new Tokenizer(empty, {}).pre_tokenizer!
-  const special = specialTokens.toSorted((a, b) => b.length - a.length).map(escapeRegExp)
-  const cut = new RegExp(special.join('|') || '(?!)')
+  const special = specialTokens.toSorted((a, b) => b.length - a.length)
+  const escaped = special.map((token) => token.replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&'))
+  const cut = new RegExp(escaped.join('|') || '(?!)')
   const counts = new Map<string, number>()
   for (const text of texts) {
     for (const piece of text.split(cut)) {
@@ -111,10 +112,6 @@ function countWords(
     }
   }
   return [...counts].map(([word, count]) => ({ symbols: Array.from(word, (char) => ids.get(char)!), count }))
-}
-
-function escapeRegExp(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&')
 }
 
 /** The counts of all adjacent pairs, kept right while words change: a merge costs as much as the words it touches. */

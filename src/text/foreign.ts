@@ -28,6 +28,12 @@ export function excerpt(text: string): string {
   return escaped(shortened(text))
 }
 
+/** Where in a value read from a file something is: `rows[3].medianMs: `, or nothing for the whole. */
+export function placeIn(path: readonly PropertyKey[]): string {
+  const place = path.map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('')
+  return place === '' ? '' : excerpt(`${place.replace(/^\./, '')}: `)
+}
+
 /** A value read from a file, for a message: as JSON, escaped and shortened. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') return quoted(shortened(value))

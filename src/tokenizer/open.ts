@@ -2,6 +2,7 @@ import type { ModelFiles } from '../checkpoint/source.ts'
 import { isJsonObject } from '../checks.ts'
 import { CheckpointError, messageOf } from '../errors.ts'
 import { excerpt, shown } from '../text/foreign.ts'
+import { parseJson } from '../text/json.ts'
 import { crashOf } from './crashes.ts'
 import { checkFormat } from './format.ts'
 import { type AddedToken, Tokenizer, type TokenizerJson, type TokenizerLibrary } from './tokenizer.ts'
@@ -26,7 +27,8 @@ export function openTokenizer(
   { file = FILE, config = {}, library }: { file?: string; config?: TokenizerJson; library: TokenizerLibrary },
 ): Tokenizer {
   checkFormat(json, file)
-  const whole = withConfigTokens(withoutLimits(json), config, file)
+  // Cutting off and padding are the caller's: transformers switches both off, whatever the file says.
+  const whole = withConfigTokens({ ...json, truncation: null, padding: null }, config, file)
   const crash = crashOf(whole)
   if (crash) throw new CheckpointError(`${file}: ${crash}`)
   const problem = library.unsupported(whole)
@@ -40,21 +42,12 @@ export function openTokenizer(
   }
 }
 
-/** Cutting off and padding are the caller's: transformers switches both off, whatever the file says. */
-function withoutLimits(json: TokenizerJson): TokenizerJson {
-  return { ...json, truncation: null, padding: null }
-}
-
-function addedTokens(json: TokenizerJson): AddedToken[] {
-  return (json.added_tokens ?? []) as AddedToken[]
-}
-
 /** Tokens may stand in tokenizer_config.json alone; they are tokens of the file all the same. */
 function withConfigTokens(json: TokenizerJson, config: TokenizerJson, file: string): TokenizerJson {
-  const known = new Map(addedTokens(json).map((token) => [token.id, token]))
-  for (const [key, value] of Object.entries(
-    (config.added_tokens_decoder ?? {}) as Record<string, AddedToken>,
-  )) {
+  const own = (json.added_tokens ?? []) as AddedToken[]
+  const others = (config.added_tokens_decoder ?? {}) as Record<string, AddedToken>
+  const known = new Map(own.map((token) => [token.id, token]))
+  for (const [key, value] of Object.entries(others)) {
     const id = Number(key)
     const there = known.get(id)
     if (there && there.content !== value.content) {
@@ -71,13 +64,7 @@ function withConfigTokens(json: TokenizerJson, config: TokenizerJson, file: stri
 const FLAGS = { single_word: false, lstrip: false, rstrip: false, normalized: true, special: false }
 
 function readObject(files: ModelFiles, name: string): Record<string, unknown> {
-  let json: unknown
-  try {
-    json = JSON.parse(new TextDecoder().decode(files.bytes(name)))
-  } catch (error) {
-    if (error instanceof CheckpointError) throw error
-    throw new CheckpointError(`${files.at(name)}: not JSON (${excerpt(messageOf(error))})`, { cause: error })
-  }
+  const json = parseJson(files.bytes(name), `${files.at(name)}:`, CheckpointError)
   if (isJsonObject(json)) return json
   throw new CheckpointError(`${files.at(name)}: is ${shown(json)}, expected a JSON object`)
 }

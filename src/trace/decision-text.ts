@@ -102,7 +102,9 @@ export function rowsOf(
 ): ValueRow[] {
   const row = (name: string, data: ArrayLike<number>, mark: string) => ({
     label: names[name] + mark,
-    values: Array.from(data, (value) => (name === 'expertIndices' ? expertText(value) : valueText(value))),
+    values: Array.from(data, (value) =>
+      name !== 'expertIndices' ? valueText(value) : value < 0 ? 'dropped' : String(value),
+    ),
   })
   if (!applies)
     return Object.entries(outputs).flatMap(([name, { data }]) => (name in names ? row(name, data, '') : []))
@@ -146,8 +148,4 @@ function valueText(value: number): string {
   if (value === Number.NEGATIVE_INFINITY) return '-inf'
   const fixed = value.toFixed(4)
   return fixed.length < CELL_WIDTH ? fixed : value.toPrecision(3)
-}
-
-function expertText(expert: number): string {
-  return expert < 0 ? 'dropped' : String(expert)
 }

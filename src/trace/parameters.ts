@@ -1,6 +1,6 @@
 import { countParameters, expertParameters } from '../cost/parameters.ts'
 import { type ModelConfig, mixtureAt } from '../model/config.ts'
-import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
+import type { RoutingTrace } from '../model/trace.ts'
 import { sum } from '../sums.ts'
 import { chosenExperts } from './statistics.ts'
 
@@ -16,7 +16,7 @@ export function parametersUsed(config: ModelConfig, { rows, layers }: RoutingTra
   const expert = layers.map(({ layer }) =>
     expertParameters(config.hiddenSize, mixtureAt(config, layer).intermediateSize),
   )
-  const experts = rows.map((_, t) => layers.map((layer) => expertsOf(layer, t)))
+  const experts = rows.map((_, t) => layers.map((layer) => chosenExperts(layer, t).toSorted((a, b) => a - b)))
   const active = experts.map(
     (byLayer) => sum(Object.values(others)) + sum(byLayer.map((chosen, l) => chosen.length * expert[l])),
   )
@@ -31,8 +31,4 @@ export function parametersUsed(config: ModelConfig, { rows, layers }: RoutingTra
     /** [T] experts that ran, a list for each mixture layer, lowest first. */
     experts,
   }
-}
-
-function expertsOf(layer: LayerTrace, t: number): number[] {
-  return chosenExperts(layer, t).toSorted((a, b) => a - b)
 }

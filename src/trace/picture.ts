@@ -59,7 +59,8 @@ export function tracePicture(
   const width = Math.ceil(last.x + last.width + MARGIN)
   const bottom = HEAD + trace.rows.length * ROW
   const height = bottom + BARS + FOOT
-  const title = titleLines(changes, width)
+  const columns = Math.floor((width - 2 * MARGIN) / CHARACTER)
+  const title = changes ? wrapped(`changed: ${escaped(changes)}`, columns) : []
   const above = title.length * TITLE_LINE
   const changed = changes ? `, changed: ${escaped(changes)}` : ''
   const summary = `${counted(trace.rows.length, 'token')}, ${counted(trace.layers.length, 'layer')}${changed}`
@@ -77,11 +78,6 @@ export function tracePicture(
     ...places.map((place, l) => layerPicture(trace, place, l, bottom)),
     '</svg>',
   ].join('\n')
-}
-
-/** What was changed, on lines that fit. */
-function titleLines(changes: string | null, width: number): string[] {
-  return changes ? wrapped(`changed: ${escaped(changes)}`, Math.floor((width - 2 * MARGIN) / CHARACTER)) : []
 }
 
 /** A layer's place in the picture. */

@@ -14,19 +14,6 @@ export interface StepState {
   help: boolean
 }
 
-export type StepAction =
-  | 'next'
-  | 'back'
-  | 'next-layer'
-  | 'previous-layer'
-  | 'next-token'
-  | 'previous-token'
-  | 'down'
-  | 'up'
-  | 'help'
-  | 'quit'
-  | 'interrupt'
-
 /** How far one can walk. */
 export interface StepBounds {
   layers: number
@@ -38,7 +25,7 @@ export interface StepBounds {
 export const START: StepState = { layer: 0, token: 0, step: 0, scroll: 0, help: false }
 
 /** Keys as Node's readline names them: a letter as typed, else the key's name. */
-const ACTIONS: Record<string, StepAction> = {
+const ACTIONS = {
   n: 'next',
   right: 'next',
   space: 'next',
@@ -53,7 +40,8 @@ const ACTIONS: Record<string, StepAction> = {
   h: 'help',
   '?': 'help',
   q: 'quit',
-}
+} as const
+export type StepAction = (typeof ACTIONS)[keyof typeof ACTIONS] | 'interrupt'
 
 export const KEYS: readonly [keys: string, meaning: string][] = [
   ['n, right, space', 'next step; after the last one the next layer, then the next token'],
@@ -68,35 +56,26 @@ export const KEYS: readonly [keys: string, meaning: string][] = [
 /** What a key press means; null for any other key. */
 export function actionOf(key: { sequence?: string; name?: string; ctrl?: boolean }): StepAction | null {
   if (key.ctrl) return key.name === 'c' ? 'interrupt' : null
-  const typed = key.sequence !== undefined && Object.hasOwn(ACTIONS, key.sequence) ? key.sequence : key.name
-  return typed !== undefined && Object.hasOwn(ACTIONS, typed) ? ACTIONS[typed] : null
+  const known = [key.sequence, key.name].find((name) => name !== undefined && Object.hasOwn(ACTIONS, name))
+  return known === undefined ? null : ACTIONS[known as keyof typeof ACTIONS]
 }
 
 /** The state after an action; at either end of the trace it stays. Quitting is not a state. */
 export function moved(state: StepState, action: StepAction, bounds: StepBounds): StepState {
   if (action === 'help') return { ...state, help: !state.help }
   if (state.help) return { ...state, help: false }
-  const { layer, token, step, scroll } = state
-  switch (action) {
-    case 'next':
-      return nextStep(state, bounds)
-    case 'back':
-      return previousStep(state, bounds)
-    case 'next-layer':
-      return at(Math.min(layer + 1, bounds.layers - 1), token, step, bounds)
-    case 'previous-layer':
-      return at(Math.max(layer - 1, 0), token, step, bounds)
-    case 'next-token':
-      return at(layer, Math.min(token + 1, bounds.tokens - 1), step, bounds)
-    case 'previous-token':
-      return at(layer, Math.max(token - 1, 0), step, bounds)
-    case 'down':
-      return { ...state, scroll: scroll + 1 }
-    case 'up':
-      return { ...state, scroll: Math.max(0, scroll - 1) }
-    default:
-      return state
-  }
+  return MOVES[action]?.(state, bounds) ?? state
+}
+
+const MOVES: Partial<Record<StepAction, (state: StepState, bounds: StepBounds) => StepState>> = {
+  next: nextStep,
+  back: previousStep,
+  'next-layer': (s, bounds) => at(Math.min(s.layer + 1, bounds.layers - 1), s.token, s.step, bounds),
+  'previous-layer': (s, bounds) => at(Math.max(s.layer - 1, 0), s.token, s.step, bounds),
+  'next-token': (s, bounds) => at(s.layer, Math.min(s.token + 1, bounds.tokens - 1), s.step, bounds),
+  'previous-token': (s, bounds) => at(s.layer, Math.max(s.token - 1, 0), s.step, bounds),
+  down: (s) => ({ ...s, scroll: s.scroll + 1 }),
+  up: (s) => ({ ...s, scroll: Math.max(0, s.scroll - 1) }),
 }
 
 /** A place, with the step cut to those that there are. */

@@ -1,4 +1,4 @@
-import type { RuntimeReport } from '../device/types.ts'
+import type { RuntimeReport } from '../device/report.ts'
 
 /* Words and numbers as a model card has them. */
 
@@ -15,10 +15,4 @@ export function duration(seconds: number): string {
 export function deviceLine({ device, deviceName, threads }: RuntimeReport): string {
   const name = deviceName === null ? '' : `${deviceName}, `
   return `${device} (${name}${threads} ${threads === 1 ? 'thread' : 'threads'})`
-}
-
-/** A table of Markdown; the first column left, the others right. */
-export function markdownTable(head: string[], rows: string[][]): string {
-  const line = (cells: string[]) => `| ${cells.join(' | ')} |\n`
-  return [line(head), line(head.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(line)].join('')
 }

@@ -1,17 +1,21 @@
 import { countParameters } from '../cost/index.ts'
 import type { EvalReport } from '../eval/types.ts'
+import type { ModelConfig } from '../model/config.ts'
 import { mean } from '../sums.ts'
+import { markdownTable } from '../text/columns.ts'
 import { thousands } from '../text/units.ts'
 import { evaluationSection } from './card-evaluation.ts'
-import { duration, markdownTable, percent } from './card-words.ts'
+import { duration, percent } from './card-words.ts'
+import { factsText } from './facts.ts'
 import { isStep, isValidation, LAST_STEPS, type LogRecord, meanShares, type StepRecord } from './log.ts'
-import { presetOf } from './presets.ts'
-import { type TrainSettings, trainSettings } from './settings.ts'
+import { type TrainSettings, USUAL } from './settings.ts'
+import { summaryOf, titleOf } from './start.ts'
 import type { TextSource } from './texts.ts'
 import { expertCounts } from './trainer.ts'
 
 export interface CardContext {
   settings: TrainSettings
+  config: ModelConfig
   texts: TextSource
   log: LogRecord[]
   /** As in `Training`. */
@@ -21,23 +25,22 @@ export interface CardContext {
 }
 
 /** README.md of a trained model, every number from its own log and evaluation. */
-export function modelCard({ settings, texts, log, devices, evaluation }: CardContext): string {
+export function modelCard({ settings, config, texts, log, devices, evaluation }: CardContext): string {
   const { steps, rows, length, seed } = settings
-  const { summary, config } = presetOf(settings)
   const { total, active } = countParameters(config)
   const done = log.filter(isStep)
   const tokens = steps * rows * length
   const seconds = done.reduce((sum, { tokensPerSecond }) => sum + (rows * length) / tokensPerSecond, 0)
   return `# ${titleOf(settings)}
 
-A small language model trained by tinymoe itself, in TypeScript: ${summary}.
+A small language model trained by tinymoe itself, in TypeScript: ${summaryOf(settings)}.
 
 - Parameters: ${thousands(total)}${active < total ? `, of which one token uses ${thousands(active)}` : ''}; stored as bfloat16${settings.biasRate === null ? '' : ', the choosing bias as float32'}.
 - ${config.layers.length} layers of width ${config.hiddenSize}, ${thousands(config.vocabSize)} tokens (byte-level BPE), ${thousands(config.maxPositionEmbeddings)} positions.
-- Data: ${texts.description}. Batches hold ${texts.domains.length === 1 ? 'whole documents' : 'all domains in equal shares'}.
+- Data: ${texts.description}. Batches hold ${shares(texts, settings)}.
 - Training: ${thousands(steps)} steps of ${rows} x ${length} tokens (${thousands(tokens)} tokens) on ${devices.join(', then ') || 'a device that was not noted'}, ${duration(seconds)}.
 - AdamW, peak learning rate ${settings.peakLearningRate}, ${settings.warmup} steps of warm-up, cosine to ${settings.learningRateFloor} of the peak, weight
-  decay ${settings.adamw.weightDecay}, gradients clipped at ${settings.clipNorm}.${balancing(settings)}
+  decay ${settings.adamw.weightDecay}, gradients clipped at ${settings.clipNorm}.${balancing(settings, config)}
 - Made by:
 
 \`\`\`
@@ -62,27 +65,31 @@ as many threads gives the same model.
 `
 }
 
-/** `moe`, or `moe, small`: which model a card or a picture is about. */
-export function titleOf({ preset, size }: Pick<TrainSettings, 'preset' | 'size'>): string {
-  return size === 'full' ? preset : `${preset}, ${size}`
+function shares({ domains }: TextSource, { facts }: TrainSettings): string {
+  if (domains.length === 1) return 'whole documents'
+  return facts
+    ? `${percent(facts.share)} facts and the other domains in equal shares`
+    : 'all domains in equal shares'
 }
 
 /** The command that repeats the training; what the settings would be anyway is left out. */
 export function trainCommand(settings: TrainSettings): string {
-  const { preset, size, steps, seed, corpus, rows, length, peakLearningRate } = settings
-  const usual = trainSettings({ preset, steps })
+  const { preset, size, from, executor, steps, seed, corpus, facts, rows, length, peakLearningRate } =
+    settings
   const flags = [
-    `--preset ${preset}${size === usual.size ? '' : ` --size ${size}`} --steps ${steps} --seed ${seed}`,
+    `${preset ? `--preset ${preset}` : `--from ${from}`}${size === USUAL.size ? '' : ` --size ${size}`} --steps ${steps} --seed ${seed}`,
     corpus.length > 0 ? `--corpus ${corpus.join(' ')}` : '',
-    rows === usual.rows ? '' : `--batch ${rows}`,
-    length === usual.length ? '' : `--length ${length}`,
-    peakLearningRate === usual.peakLearningRate ? '' : `--learning-rate ${peakLearningRate}`,
+    facts ? `--facts ${factsText(facts)} --facts-share ${facts.share}` : '',
+    rows === USUAL.rows ? '' : `--batch ${rows}`,
+    length === USUAL.length ? '' : `--length ${length}`,
+    peakLearningRate === USUAL.peakLearningRate ? '' : `--learning-rate ${peakLearningRate}`,
+    executor === USUAL.executor ? '' : `--executor ${executor}`,
   ]
   return `npm run train -- ${flags.filter(Boolean).join(' ')}`
 }
 
-function balancing(settings: TrainSettings): string {
-  if (expertCounts(presetOf(settings).config).length === 0) return ''
+function balancing(settings: TrainSettings, config: ModelConfig): string {
+  if (expertCounts(config).length === 0) return ''
   const { lossWeights, biasRate } = settings
   const how =
     biasRate === null
@@ -102,7 +109,7 @@ function lossTable(log: LogRecord[]): string {
     for (const [domain, loss] of Object.entries(validation.byDomain))
       lines.push([`- ${domain}`, loss.toFixed(3)])
   }
-  return markdownTable(['', 'loss (nats a token)'], lines)
+  return `${markdownTable([['', 'loss (nats a token)'], ...lines])}\n`
 }
 
 function loadLines(steps: StepRecord[]): string {
@@ -114,5 +121,6 @@ function loadLines(steps: StepRecord[]): string {
   return `
 Shares of the assignments, mean of the last ${Math.min(steps.length, LAST_STEPS)} steps:
 
-${markdownTable(['mixture layer', 'least used expert', 'most used', 'even'], rows)}`
+${markdownTable([['mixture layer', 'least used expert', 'most used', 'even'], ...rows])}
+`
 }

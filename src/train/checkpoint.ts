@@ -5,9 +5,12 @@ import { loadWeights } from '../checkpoint/load.ts'
 import { type ExtraFiles, saveCheckpoint } from '../checkpoint/save.ts'
 import { writeSafetensors } from '../checkpoint/write.ts'
 import { isJsonObject } from '../checks.ts'
-import { CheckpointError } from '../errors.ts'
+import { CheckpointError, InputError } from '../errors.ts'
 import { readJson } from '../files.ts'
 import { readConfig } from '../load-model.ts'
+import type { ModelConfig } from '../model/config.ts'
+import type { ModelWeights } from '../model/weights.ts'
+import { modelDirectory } from '../package.ts'
 import { beginningWith, type TokenizerJson } from '../text/bpe.ts'
 import { servingLibrary } from '../tokenizer/load.ts'
 import { openTokenizer } from '../tokenizer/open.ts'
@@ -42,8 +45,8 @@ export function checkpointDir(out: string): string {
 }
 
 /** Texts that settings name. */
-export function textsOf({ corpus, seed }: TrainSettings): TextSource {
-  return corpus.length > 0 ? textsOfFiles(corpus) : generatedTexts(seed)
+export function textsOf({ corpus, seed, facts }: TrainSettings): TextSource {
+  return corpus.length > 0 ? textsOfFiles(corpus) : generatedTexts(seed, facts)
 }
 
 /** A tokenizer that was trained in this process or read back. */
@@ -80,22 +83,44 @@ export function readTrainingState(out: string): TrainingState {
   const { step, settings, devices = [] } = (readJson(file, CheckpointError) ?? {}) as Partial<TrainingState>
   if (!Number.isInteger(step) || !isJsonObject(settings))
     throw new CheckpointError(`${file}: has no "step" with "settings", expected a training's state`)
-  // Older ones knew one size, and no devices.
-  return { step: step as number, settings: { ...settings, size: settings.size ?? 'full' }, devices }
+  // what there was before there was a choice
+  const older = { size: 'full', from: null, executor: 'eager', facts: null } as const
+  return { step: step as number, settings: { ...older, ...settings }, devices }
 }
 
 /** The training under `out` as it stood when it was saved, on the active backend. */
 export function resumeTraining(out: string): Training {
   const dir = existingDir(out)
   const { step, settings, devices } = readTrainingState(out)
+  const { config, weights, tokenizer } = readModel(dir)
+  const trainer = new Trainer(settings, config, weights, textsOf(settings), tokenizerOf(tokenizer), step)
+  readMoments(join(dir, OPTIMIZER_FILE), trainer)
+  return { trainer, tokenizer, devices }
+}
+
+/**
+ * A model by its directory, or its name if it is bundled, in float32 on the active backend.
+ * @throws InputError where its tokens are not those of this trainer's tokenizers
+ */
+export function readModel(model: string): {
+  config: ModelConfig
+  weights: ModelWeights
+  tokenizer: TokenizerJson
+} {
+  const dir = modelDirectory(model)
   const { config, family } = readConfig(dir)
-  const tokenizer = readJson(join(dir, 'tokenizer.json'), CheckpointError) as TokenizerJson
-  const checkpoint = openCheckpoint(dir)
+  const file = join(dir, 'tokenizer.json')
+  const tokenizer = readJson(file, CheckpointError) as TokenizerJson
+  const special = SPECIAL_TOKENS.map(
+    (_, id) => tokenizer.added_tokens?.find((token) => token.id === id)?.content,
+  )
+  if (special.join() !== SPECIAL_TOKENS.join())
+    throw new InputError(
+      `${file}: its first tokens are ${special.map((token) => token ?? 'none').join(', ')}, expected ${SPECIAL_TOKENS.join(', ')}, as trained models have them`,
+    )
+  const checkpoint = openCheckpoint(dir, (name) => family.ignored(name, config))
   try {
-    const weights = loadWeights(checkpoint, config, family)
-    const trainer = new Trainer(settings, config, weights, textsOf(settings), tokenizerOf(tokenizer), step)
-    readMoments(join(dir, OPTIMIZER_FILE), trainer)
-    return { trainer, tokenizer, devices }
+    return { config, weights: loadWeights(checkpoint, config, family), tokenizer }
   } finally {
     checkpoint.close()
   }
@@ -131,7 +156,7 @@ export function saveModel(
 }
 
 /** The checkpoint, or the one before it where a crash came between two renames. */
-function existingDir(out: string): string {
+export function existingDir(out: string): string {
   const dir = [checkpointDir(out), `${checkpointDir(out)}.old`].find((path) =>
     existsSync(join(path, STATE_FILE)),
   )

@@ -4,12 +4,12 @@ import { Random } from '../corpus/random.ts'
 import type { EvalReport } from '../eval/types.ts'
 import type { TokenizerJson } from '../text/bpe.ts'
 import { trainBpe } from '../text/bpe.ts'
-import { modelCard, titleOf } from './card.ts'
-import { saveModel, saveTraining, type Training, textsOf, tokenizerOf } from './checkpoint.ts'
+import { modelCard } from './card.ts'
+import { readModel, saveModel, saveTraining, type Training, textsOf, tokenizerOf } from './checkpoint.ts'
 import { initWeights } from './initialize.ts'
 import { appendLog, readLog, type StepRecord, startLog } from './log.ts'
-import { presetOf } from './presets.ts'
-import { type TrainSettings, warmupSteps } from './settings.ts'
+import type { TrainSettings } from './settings.ts'
+import { configOf, titleOf } from './start.ts'
 import { SPECIAL_TOKENS, trainTokenizer, VOCAB_SIZE } from './tokenizer.ts'
 import { Trainer, type ValidationResult } from './trainer.ts'
 
@@ -18,14 +18,20 @@ const TOKENIZER_SEED = 1
 /** Texts of own files from which the tokenizer learns. */
 const TOKENIZER_TEXTS = 2000
 
-/** A training at its first step. InputError for a corpus that cannot be read. */
+/** A training at its first step. InputError for a corpus that cannot be read, or a model that is none of this trainer's. */
 export function startTraining(settings: TrainSettings): Training {
   const texts = textsOf(settings)
-  const tokenizer = settings.corpus.length > 0 ? tokenizerOfTexts(settings) : trainTokenizer(TOKENIZER_SEED)
-  const { config } = presetOf(settings)
-  const weights = initWeights(config, settings.seed)
+  const { config, weights, tokenizer } =
+    settings.from === null ? randomModel(settings) : readModel(settings.from)
   const trainer = new Trainer(settings, config, weights, texts, tokenizerOf(tokenizer))
   return { trainer, tokenizer, devices: [] }
+}
+
+function randomModel(settings: TrainSettings): ReturnType<typeof readModel> {
+  const tokenizer =
+    settings.corpus.length > 0 ? tokenizerOfTexts(settings) : trainTokenizer(TOKENIZER_SEED, settings.facts)
+  const config = configOf(settings)
+  return { config, weights: initWeights(config, settings.seed), tokenizer }
 }
 
 /**
@@ -33,8 +39,7 @@ export function startTraining(settings: TrainSettings): Training {
  * repeats the run exactly: how long it really takes depends on what else the machine does.
  */
 export async function planMinutes({ trainer }: Training, minutes: number): Promise<void> {
-  const steps = Math.max(1, Math.round((minutes * 60) / (await trainer.secondsPerStep())))
-  trainer.settings = { ...trainer.settings, steps, warmup: warmupSteps(steps) }
+  trainer.plan(Math.max(1, Math.round((minutes * 60) / (await trainer.secondsPerStep()))))
 }
 
 function tokenizerOfTexts(settings: TrainSettings): TokenizerJson {
@@ -104,7 +109,14 @@ export async function exportModel(
   const { settings } = trainer
   const log = readLog(out)
   saveModel(dir, trainer, tokenizer, 'BF16', {
-    'README.md': modelCard({ settings, texts: textsOf(settings), log, devices, evaluation }),
+    'README.md': modelCard({
+      settings,
+      config: trainer.model.config,
+      texts: textsOf(settings),
+      log,
+      devices,
+      evaluation,
+    }),
     'curve.svg': curveSvg(log, `${titleOf(settings)}, seed ${settings.seed}`),
   })
 }

@@ -6,26 +6,23 @@ import { sum } from '../sums.ts'
 const SMALLEST = 2 ** -126
 
 /**
- * Mean of -log p(target) in nats. logits [N, V], targets N ids. The gradient, (p - one-hot) / N, is written out: it takes
+ * Mean of -log p(target) in nats. logits [N, V], targets [N] int32. The gradient, (p - one-hot) / N, is written out: it takes
  * a third of the passes over [N, V] that the gradient of a log-softmax does.
  */
-export function crossEntropy(logits: tf.Tensor2D, targets: Int32Array): tf.Scalar {
+export function crossEntropy(logits: tf.Tensor2D, targets: tf.Tensor1D): tf.Scalar {
   const [N, V] = logits.shape
   const loss = tf.customGrad((...args) => {
     const [z, save] = args as [tf.Tensor2D, tf.GradSaveFunc]
     const probabilities = tf.softmax(z) // [N, V]
-    save([probabilities])
-    const flat = tf.tensor1d(
-      targets.map((target, n) => n * V + target),
-      'int32',
-    )
+    save([probabilities, targets])
+    const flat = tf.add(tf.mul(tf.range(0, N, 1, 'int32'), tf.scalar(V, 'int32')), targets) // [N]
     const chosen = tf.gather(tf.reshape(probabilities, [N * V]), flat) // [N]
     return {
       value: tf.neg(tf.mean(tf.log(tf.maximum(chosen, SMALLEST)))) as tf.Scalar,
-      gradFunc: (dy: tf.Scalar, saved: tf.Tensor[]) => {
+      gradFunc: (dy: tf.Scalar, [probabilities, targets]: tf.Tensor[]) => {
         const share = tf.div(dy, N)
-        const isTarget = tf.oneHot(tf.tensor1d(targets, 'int32'), V, 1, 0, 'float32')
-        return tf.mul(tf.sub(saved[0], isTarget), share)
+        const isTarget = tf.oneHot(targets, V, 1, 0, 'float32')
+        return tf.mul(tf.sub(probabilities, isTarget), share)
       },
     }
   })
@@ -40,15 +37,14 @@ export function crossEntropy(logits: tf.Tensor2D, targets: Int32Array): tf.Scala
  */
 export function balanceLoss(
   logits: tf.Tensor2D,
-  tokensPerExpert: Int32Array,
+  tokensPerExpert: tf.Tensor1D,
   { scoring }: Pick<RouterConfig, 'scoring'>,
 ): tf.Scalar {
   return tf.tidy(() => {
     const E = logits.shape[1]
-    const assignments = sum(tokensPerExpert)
-    const scaledShares = Float32Array.from(tokensPerExpert, (count) => (E * count) / assignments)
+    const scaledShares = tf.div(tf.mul(tokensPerExpert, E), tf.sum(tokensPerExpert))
     const meanProbability = tf.mean(probabilities(logits, scoring), 0) // [E]
-    return tf.sum(tf.mul(meanProbability, tf.tensor1d(scaledShares)))
+    return tf.sum(tf.mul(meanProbability, scaledShares))
   })
 }
 

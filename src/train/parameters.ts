@@ -38,6 +38,11 @@ function withoutStacks(weights: ModelWeights): ModelWeights {
   return { ...weights, blocks }
 }
 
+/** Whether its numbers lose a share of their size at each step; norms and biases keep theirs. */
+export function decays({ shape }: Pick<Parameter, 'shape'>): boolean {
+  return shape.length > 1
+}
+
 /** Brings a parameter's numbers to the device. The copy is what the backend keeps: `values` go on changing. */
 export function upload({ variable, values, shape }: Parameter): void {
   tf.tidy(() => variable.assign(tf.tensor(values.slice(), shape)))

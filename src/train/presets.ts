@@ -7,11 +7,13 @@ export interface Preset {
   /** One sentence for help and the model card. */
   summary: string
   config: ModelConfig
-  /** How experts are kept busy: by a loss, or by a bias on choosing (DeepSeek-V3). Dense models need neither. */
-  balancing: 'loss' | 'bias'
 }
 
-export const PRESET_NAMES = ['moe', 'dense-active', 'dense-total', 'deepseek'] as const
+/** The presets of the models that come with the package, which are compared with each other. */
+export const SHIPPED_PRESETS = ['moe', 'dense-active', 'dense-total', 'deepseek'] as const
+export type ShippedPreset = (typeof SHIPPED_PRESETS)[number]
+
+export const PRESET_NAMES = [...SHIPPED_PRESETS, 'deepseek-v3'] as const
 export type PresetName = (typeof PRESET_NAMES)[number]
 
 export const SIZE_NAMES = ['full', 'small'] as const
@@ -43,7 +45,7 @@ const PRESETS: Record<PresetName, Omit<Preset, 'config'> & { config: object } & 
 
 /** The preset of a name in a size. */
 export function presetOf({ preset, size }: { preset: PresetName; size: SizeName }): Preset {
-  const { summary, balancing, config, [size]: own } = PRESETS[preset]
+  const { summary, config, [size]: own } = PRESETS[preset]
   const json = { ...SHARED, ...WIDTHS[size], ...config, ...own }
-  return { summary, balancing, config: runnableConfig(json, `preset ${preset}`).config }
+  return { summary, config: runnableConfig(json, `preset ${preset}`).config }
 }

@@ -2,7 +2,6 @@ import { gigabytes, type MemoryLimit, memoryProblem } from '../device/memory.ts'
 import { InputError } from '../errors.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { sum } from '../sums.ts'
-import { presetOf } from './presets.ts'
 import type { TrainSettings } from './settings.ts'
 
 /** What a step keeps of each token until its gradients are known, in numbers a unit of width. Measured: docs/training.md. */
@@ -34,12 +33,12 @@ export function stepBytes(config: ModelConfig, { rows, length }: { rows: number;
  * @throws InputError naming flags, values and what they would take
  */
 export function checkTrainingSize(
-  settings: Pick<TrainSettings, 'preset' | 'size' | 'rows' | 'length'>,
+  config: ModelConfig,
+  settings: Pick<TrainSettings, 'rows' | 'length'>,
   limit: MemoryLimit,
   jobs = 1,
 ): void {
   const { rows, length } = settings
-  const { config } = presetOf(settings)
   if (length > config.maxPositionEmbeddings) {
     throw new InputError(
       `--length ${length}: expected at most ${config.maxPositionEmbeddings}, the positions of the model`,

@@ -1,17 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { DeviceError, TinymoeError } from '../errors.ts'
+import { DeviceError } from '../errors.ts'
 import { type ModelConfig, mixturesOf } from '../model/config.ts'
 import { MoeModel } from '../model/transformer.ts'
 import type { ModelWeights } from '../model/weights.ts'
 import { mean, sum } from '../sums.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { adamwStep, clipByGlobalNorm, type Moments, zeroMoments } from './adamw.ts'
+import { type Moments, zeroMoments } from './adamw.ts'
 import { Batches } from './batches.ts'
-import { evaluate, gradientsOf } from './gradients.ts'
-import { updateScoreBias } from './losses.ts'
-import { type Parameter, trainable, upload } from './parameters.ts'
+import { EagerSteps } from './eager-steps.ts'
+import { type Parameter, trainable } from './parameters.ts'
+import { RecordedSteps } from './recorded-steps.ts'
 import { learningRate } from './schedule.ts'
-import type { TrainSettings } from './settings.ts'
+import { type TrainSettings, warmupSteps } from './settings.ts'
+import type { Steps, Trained } from './steps.ts'
 import type { TextSource } from './texts.ts'
 
 export type StepResult = Awaited<ReturnType<Trainer['train']>>
@@ -22,18 +23,16 @@ const NEEDED_GRADIENT = 'BatchMatMul'
 
 /** A model in training: its weights, what the optimizer remembers, and the step it has come to. Owns its tensors. */
 export class Trainer {
-  readonly model: MoeModel
-  readonly parameters: Parameter[]
-  /** One pair a parameter, in the same order. */
-  readonly moments: Moments[]
+  private readonly trained: Trained
+  private readonly steps: Steps
   private readonly batches: Batches
 
   /**
-   * Takes over `weights`. A training that goes on gives its `step`, and fills `moments` afterwards.
+   * Takes over `weights`. A training that goes on gives its `step`, and fills `moments` before the next one.
    * @throws DeviceError on a backend without gradients
    */
   constructor(
-    public settings: TrainSettings,
+    settings: TrainSettings,
     config: ModelConfig,
     weights: ModelWeights,
     private readonly texts: TextSource,
@@ -46,10 +45,36 @@ export class Trainer {
       )
     }
     const { weights: variables, parameters } = trainable(weights)
-    this.parameters = parameters
-    this.model = new MoeModel(config, variables)
-    this.moments = parameters.map(({ values }) => zeroMoments(values.length))
+    const moments = parameters.map(({ values }) => zeroMoments(values.length))
+    this.trained = { model: new MoeModel(config, variables), parameters, moments, settings }
+    this.steps =
+      settings.executor === 'recorded' ? new RecordedSteps(this.trained) : new EagerSteps(this.trained)
     this.batches = new Batches(texts, tokenizer, settings, settings.seed)
+  }
+
+  get settings(): TrainSettings {
+    return this.trained.settings
+  }
+
+  /** As the steps have left it. */
+  get model(): MoeModel {
+    this.steps.toHost()
+    return this.trained.model
+  }
+
+  get parameters(): Parameter[] {
+    this.steps.toHost()
+    return this.trained.parameters
+  }
+
+  get moments(): Moments[] {
+    this.steps.toHost()
+    return this.trained.moments
+  }
+
+  /** Settles the number of steps before the first one. */
+  plan(steps: number): void {
+    this.trained.settings = { ...this.settings, steps, warmup: warmupSteps(steps) }
   }
 
   /**
@@ -57,34 +82,20 @@ export class Trainer {
    * @throws TinymoeError where the loss is no number; the weights are then as before the step
    */
   async train() {
-    const { settings, parameters, moments } = this
-    const { gradients, load, ...losses } = await this.gradients(this.step)
-    if (!Number.isFinite(losses.loss)) {
-      throw new TinymoeError(
-        `step ${this.step + 1}: the loss is ${losses.loss}; a lower --learning-rate may keep it finite`,
-      )
-    }
-    const gradientNorm = clipByGlobalNorm(gradients, settings.clipNorm)
+    const { settings } = this
     const rate = learningRate(this.step, {
       ...settings,
       peak: settings.peakLearningRate,
       floor: settings.learningRateFloor,
     })
+    const rows = await this.batches.training(this.step)
+    const { load, ...numbers } = this.steps.step(rows, this.step + 1, rate)
     this.step++
-    parameters.forEach((parameter, i) => {
-      const weightDecay = parameter.shape.length > 1 ? settings.adamw.weightDecay : 0 // norms and biases keep their size
-      const adamw = { ...settings.adamw, weightDecay }
-      adamwStep(parameter.values, gradients[i], moments[i], this.step, rate, adamw)
-      upload(parameter)
-    })
-    if (settings.biasRate !== null) this.balance(load, settings.biasRate)
     return {
       /** From 1: the steps done. */
       step: this.step,
-      ...losses,
+      ...numbers,
       learningRate: rate,
-      /** Of all gradients together, before clipping. */
-      gradientNorm,
       /** Share of the assignments that each expert got [E], a row for each mixture layer. */
       load: load.map(shares),
     }
@@ -93,9 +104,9 @@ export class Trainer {
   /** Seconds of one step, measured without taking it: the first run, which is slower, does not count. */
   async secondsPerStep(): Promise<number> {
     const samples = 3
-    await this.gradients(this.step)
+    this.steps.rehearse(await this.batches.training(this.step))
     const start = performance.now()
-    for (let i = 0; i < samples; i++) await this.gradients(this.step + i)
+    for (let i = 0; i < samples; i++) this.steps.rehearse(await this.batches.training(this.step + i))
     return (performance.now() - start) / 1000 / samples
   }
 
@@ -103,7 +114,7 @@ export class Trainer {
   async validate() {
     const { domains } = this.texts
     const losses: number[] = []
-    for (const domain of domains) losses.push(evaluate(this.model, await this.batches.validation(domain)))
+    for (const domain of domains) losses.push(this.steps.evaluate(await this.batches.validation(domain)))
     return {
       step: this.step,
       /** Nats a token, mean of the domains. */
@@ -113,19 +124,8 @@ export class Trainer {
   }
 
   dispose(): void {
-    this.model.dispose()
-  }
-
-  private async gradients(step: number) {
-    const { model, parameters, settings } = this
-    return gradientsOf(model, parameters, await this.batches.training(step), settings.lossWeights)
-  }
-
-  private balance(load: Int32Array[], rate: number): void {
-    const { blocks } = this.model.weights
-    mixturesOf(blocks).forEach(({ scoreBias }, i) => {
-      if (scoreBias) updateScoreBias(scoreBias, load[i], rate)
-    })
+    this.steps.dispose()
+    this.trained.model.dispose()
   }
 }
 

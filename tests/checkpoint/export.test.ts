@@ -10,14 +10,14 @@ import { eachStored, packWeights } from '../../src/checkpoint/pack.ts'
 import { LAYOUTS, publishedTensors } from '../../src/checkpoint/published.ts'
 import { writeShards } from '../../src/checkpoint/write.ts'
 import { startRuntime } from '../../src/device/index.ts'
-import { FAMILIES, runnableConfig } from '../../src/families/index.ts'
+import { runnableConfig } from '../../src/families/index.ts'
 import { loadModel } from '../../src/load-model.ts'
 import type { StoredTensor } from '../../src/model/tensor-spec.ts'
 import { weightTable } from '../../src/model/weight-table.ts'
 import { allTensors, type ModelWeights } from '../../src/model/weights.ts'
 import { product } from '../../src/sums.ts'
 import { upcycleModel } from '../../src/train/upcycle.ts'
-import { smallConfig } from '../families/arbitrary.ts'
+import { ARCHITECTURES, smallConfig } from '../families/arbitrary.ts'
 import { FIXTURES, goldenIndex, maxDifference } from '../helpers/golden.ts'
 import { randomNumbers } from '../helpers/random.ts'
 
@@ -58,15 +58,13 @@ function expectReadBack(json: Record<string, unknown>, seed: number, layout: (ty
   checkpoint.close()
 }
 
-const RUNNABLE = FAMILIES.filter(({ runnable }) => runnable).map(({ modelType }) => modelType)
-
 test('each of 49 experts is read out of one tensor: 49 times a 49th is less than 1', () => {
   const sizes = { vocab_size: 16, hidden_size: 8, intermediate_size: 8, num_hidden_layers: 1 }
   const heads = { num_attention_heads: 2, num_key_value_heads: 1 }
   expectReadBack({ model_type: 'mixtral', ...sizes, ...heads, num_local_experts: 49 }, 1, 'fused')
 })
 
-describe.each(RUNNABLE)('%s', (modelType) => {
+describe.each(ARCHITECTURES)('%s', (modelType) => {
   test.each(LAYOUTS)('any small model is written %s and read back to the same numbers', (layout) => {
     fc.assert(
       fc.property(smallConfig(modelType), fc.nat(), (json, seed) => {
@@ -118,6 +116,21 @@ test.each(['gpt_oss/mxfp4', 'deepseek_v3/fp8'])(
     expect(maxDifference(await logits(out), await logits(join(FIXTURES, name)))).toBe(0)
   },
 )
+
+test('numbers keep the decimal point by which transformers tells kinds apart', () => {
+  cpSync(join(FIXTURES, 'mixtral'), dir, { recursive: true })
+  const text = readFileSync(join(dir, 'config.json'), 'utf8')
+  expect(text).toContain('"router_jitter_noise": 0.0')
+  writeFileSync(
+    join(dir, 'config.json'),
+    text.replace('{', '{"a_float": 1e2, "an_int": 1, "rms_norm_eps": 1,'),
+  )
+  const out = join(dir, 'out')
+  exportModel(dir, out, { dtype: 'F32', layout: 'published' })
+  const written = readFileSync(join(out, 'config.json'), 'utf8')
+  for (const line of ['"router_jitter_noise": 0.0', '"a_float": 100.0', '"an_int": 1', '"hidden_size": 32'])
+    expect(written).toContain(`  ${line},\n`)
+})
 
 test('a model is not written over itself, and a multimodal config becomes its decoder', () => {
   cpSync(join(FIXTURES, 'llama4_text/published'), dir, { recursive: true })

@@ -1,4 +1,4 @@
-import type { RuntimeReport } from '../../src/device/types.ts'
+import type { RuntimeReport } from '../../src/device/report.ts'
 
 /** Of native TensorFlow on a processor that does not exist. */
 export function runtimeReport(): RuntimeReport {

@@ -19,14 +19,19 @@ function sharedHost(): FakeHost {
   chmodSync(host.folder, 0o755)
   host.env.TINYMOE_CACHE = join(host.folder, 'opt', 'lib', 'tinymoe')
   const { readRefusal } = systemHost()
-  host.readRefusal = async (path) => {
-    if (!isRoot) return readRefusal(path)
-    process.seteuid?.(NOBODY)
-    try {
-      return await readRefusal(path)
-    } finally {
-      process.seteuid?.(0)
-    }
+  // The user is the whole process's, and two variants are asked for at once: one after the other.
+  let turn: Promise<unknown> = Promise.resolve()
+  host.readRefusal = (path) => {
+    const asked = turn.then(async () => {
+      if (isRoot) process.seteuid?.(NOBODY)
+      try {
+        return await readRefusal(path)
+      } finally {
+        if (isRoot) process.seteuid?.(0)
+      }
+    })
+    turn = asked
+    return asked
   }
   return host
 }

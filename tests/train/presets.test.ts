@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { countParameters, flopsPerToken, totalFlops } from '../../src/cost/index.ts'
 import { familyNamed, formatted } from '../../src/families/index.ts'
+import { attentionFacts } from '../../src/model/attention/facts.ts'
 import { PRESET_NAMES, type PresetName, presetOf, SIZE_NAMES } from '../../src/train/presets.ts'
 
 const apart = (a: number, b: number) => Math.abs(a / b - 1)
@@ -28,11 +29,23 @@ describe.each(SIZE_NAMES)('size %s', (size) => {
     expect(apart(flops('dense-active', context), flops('moe', context))).toBeLessThan(0.02)
   })
 
-  test('deepseek is moe in FLOPs and active parameters within 3 %, with fewer parameters in all', () => {
-    expect(apart(flops('deepseek', 128), flops('moe', 128))).toBeLessThan(0.03)
-    const [deepseek, moe] = [parameters('deepseek'), parameters('moe')]
-    expect(apart(deepseek.activeWithoutEmbeddings, moe.activeWithoutEmbeddings)).toBeLessThan(0.03)
-    expect(deepseek.total).toBeLessThan(moe.total)
+  test.each([
+    ['deepseek', 3],
+    ['deepseek-v3', 4],
+  ] as const)(
+    '%s is moe in FLOPs and active parameters within %i %, with fewer parameters in all',
+    (preset, percent) => {
+      expect(apart(flops(preset, 128), flops('moe', 128))).toBeLessThan(percent / 100)
+      const [deepseek, moe] = [parameters(preset), parameters('moe')]
+      expect(apart(deepseek.activeWithoutEmbeddings, moe.activeWithoutEmbeddings)).toBeLessThan(percent / 100)
+      expect(deepseek.total).toBeLessThan(moe.total)
+    },
+  )
+
+  test('a token of deepseek-v3 leaves 3/8 of the numbers of deepseek in a cache', () => {
+    const cached = (preset: PresetName) =>
+      configOf(preset).layers.map(({ attention }) => attentionFacts(attention).cached(attention))
+    expect(cached('deepseek-v3').map((numbers) => (8 / 3) * numbers)).toEqual(cached('deepseek'))
   })
 
   test('less than half of moe works for a token', () => {

@@ -5,6 +5,7 @@ import { deviceLine } from '../../src/train/card-words.ts'
 import { curveSvg } from '../../src/train/curve.ts'
 import type { LogRecord } from '../../src/train/log.ts'
 import { trainSettings } from '../../src/train/settings.ts'
+import { configOf } from '../../src/train/start.ts'
 import { generatedTexts } from '../../src/train/texts.ts'
 import { exampleEvaluation } from './evaluation.ts'
 
@@ -58,6 +59,7 @@ test('the card says data, command, losses and loads, all from settings and log',
   const settings = trainSettings({ preset: 'moe', steps: 500, seed: 7 })
   const card = modelCard({
     settings,
+    config: configOf(settings),
     texts: generatedTexts(7),
     log: fakeLog(4),
     devices: ['cpu (two threads)'],
@@ -75,7 +77,13 @@ test('the card says data, command, losses and loads, all from settings and log',
 
 test('an evaluated model has losses, answers, cost and speed of the report in its card', () => {
   const settings = trainSettings({ preset: 'moe', steps: 500 })
-  const context = { settings, texts: generatedTexts(1), log: fakeLog(4), devices: ['cpu'] }
+  const context = {
+    settings,
+    config: configOf(settings),
+    texts: generatedTexts(1),
+    log: fakeLog(4),
+    devices: ['cpu'],
+  }
   const card = modelCard({ ...context, evaluation: exampleEvaluation() })
   expect(card).toContain('eval <this directory> --split heldout --samples 100 --seed 1\n')
   expect(card).toContain('| story | 0.250 | 0.013 | 9 |')
@@ -97,7 +105,13 @@ test('an evaluated model has losses, answers, cost and speed of the report in it
 
 test('a training that went on elsewhere names both devices', () => {
   const settings = trainSettings({ preset: 'moe', steps: 500 })
-  const context = { settings, texts: generatedTexts(1), log: fakeLog(4), evaluation: null }
+  const context = {
+    settings,
+    config: configOf(settings),
+    texts: generatedTexts(1),
+    log: fakeLog(4),
+    evaluation: null,
+  }
   expect(modelCard({ ...context, devices: ['cpu (A)', 'cpu (B)'] })).toContain('on cpu (A), then cpu (B), ')
   expect(modelCard({ ...context, devices: [] })).toContain('on a device that was not noted')
   const { runtime } = exampleEvaluation().conditions
@@ -109,6 +123,7 @@ test('a small one says so, and counts its own parameters', () => {
   const settings = trainSettings({ preset: 'moe', size: 'small', steps: 500 })
   const card = modelCard({
     settings,
+    config: configOf(settings),
     texts: generatedTexts(1),
     log: fakeLog(4),
     devices: ['cpu'],
@@ -123,6 +138,7 @@ test('the card of a dense model speaks of no experts', () => {
   const settings = trainSettings({ preset: 'dense-total', steps: 500 })
   const card = modelCard({
     settings,
+    config: configOf(settings),
     texts: generatedTexts(1),
     log: fakeLog(0),
     devices: ['cpu'],

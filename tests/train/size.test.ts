@@ -25,30 +25,31 @@ test.each(MEASURED)(
 )
 
 describe('checkTrainingSize', () => {
-  const settings = { preset: 'moe', size: 'full', rows: 16, length: 256 } as const
+  const { config } = presetOf({ preset: 'moe', size: 'full' })
+  const settings = { rows: 16, length: 256 }
   const tenGigabytes = () => 10e9
 
   test('takes what fits, and all where nobody knows', () => {
-    checkTrainingSize(settings, tenGigabytes)
-    checkTrainingSize({ ...settings, rows: 1e9 }, () => null)
+    checkTrainingSize(config, settings, tenGigabytes)
+    checkTrainingSize(config, { ...settings, rows: 1e9 }, () => null)
   })
 
   test('refuses more rows than memory holds, with both numbers', () => {
-    expect(() => checkTrainingSize({ ...settings, rows: 999_999_999 }, tenGigabytes)).toThrow(
+    expect(() => checkTrainingSize(config, { ...settings, rows: 999_999_999 }, tenGigabytes)).toThrow(
       /^--batch 999999999 --length 256: a step needs about [\d,]+ GB of memory, and 10\.0 GB may be used$/,
     )
   })
 
   test('refuses more tokens than the model has positions, whatever the memory', () => {
-    expect(() => checkTrainingSize({ ...settings, length: 99_999 }, () => null)).toThrow(
+    expect(() => checkTrainingSize(config, { ...settings, length: 99_999 }, () => null)).toThrow(
       new InputError('--length 99999: expected at most 1024, the positions of the model'),
     )
-    checkTrainingSize({ ...settings, rows: 1, length: 1024 }, tenGigabytes)
+    checkTrainingSize(config, { ...settings, rows: 1, length: 1024 }, tenGigabytes)
   })
 
   test('counts every job', () => {
-    checkTrainingSize(settings, tenGigabytes, 4)
-    expect(() => checkTrainingSize(settings, tenGigabytes, 500)).toThrow(
+    checkTrainingSize(config, settings, tenGigabytes, 4)
+    expect(() => checkTrainingSize(config, settings, tenGigabytes, 500)).toThrow(
       /--batch 16 --length 256: --jobs 500, each with a step of 1\.\d+ GB, needs about /,
     )
   })

@@ -9,6 +9,7 @@ import {
 import { trainBpe } from '../../src/text/bpe.ts'
 import { tokenizerOf } from '../../src/train/checkpoint.ts'
 import { initWeights } from '../../src/train/initialize.ts'
+import type { PresetName } from '../../src/train/presets.ts'
 import { type TrainSettings, trainSettings } from '../../src/train/settings.ts'
 import { generatedTexts } from '../../src/train/texts.ts'
 import { SPECIAL_TOKENS } from '../../src/train/tokenizer.ts'
@@ -57,6 +58,25 @@ const normed = groupedAttention({
   rope: { ...plain.rope, rotaryDim: 2 },
 })
 
+const latent: AttentionConfig = {
+  kind: 'latent',
+  numHeads: 2,
+  queryRank: 6,
+  keyValueRank: 4,
+  nopeDim: 4,
+  ropeDim: 2,
+  valueDim: 4,
+  bias: false,
+  rope: { theta: plain.rope.theta, scaling: plain.rope.scaling, interleaved: true },
+  scale: 6 ** -0.5,
+  latentEps: 1e-6,
+}
+/** Of two groups of two experts one is chosen from. */
+const grouped: MoeConfig = {
+  ...fine,
+  router: { ...fine.router, groupLimit: { groups: 2, keep: 1, score: 'sum-of-top-2' } },
+}
+
 function layers(attention: AttentionConfig, ...feedForwards: (DenseConfig | MoeConfig)[]) {
   return feedForwards.map((feedForward) => ({ attention, feedForward }))
 }
@@ -66,14 +86,23 @@ export const TINY: Record<string, ModelConfig> = {
   mixtral: { ...base, family: 'mixtral', layers: layers(plain, moe, moe) },
   llama: { ...base, family: 'llama', tieWordEmbeddings: true, layers: layers(plain, dense, dense) },
   glm4_moe: { ...base, family: 'glm4_moe', layers: layers(normed, dense, fine) },
+  deepseek_v3: { ...base, family: 'deepseek_v3', layers: layers(latent, dense, grouped) },
+}
+
+const PRESETS: Record<keyof typeof TINY, PresetName> = {
+  mixtral: 'moe',
+  llama: 'dense-active',
+  glm4_moe: 'deepseek',
+  deepseek_v3: 'deepseek-v3',
 }
 
 export function tinyTrainer(family: keyof typeof TINY, settings: Partial<TrainSettings> = {}): Trainer {
   const all = trainSettings({
-    preset: family === 'glm4_moe' ? 'deepseek' : family === 'llama' ? 'dense-active' : 'moe',
+    preset: PRESETS[family],
     steps: 20,
     rows: 4,
     length: 24,
+    executor: 'eager',
     ...settings,
   })
   const tokenizer = tokenizerOf(tinyTokenizer)

@@ -10,7 +10,7 @@ import type { DispatchName } from '../ways.ts'
 import type { MoeWeights } from '../weights.ts'
 import { dispatchDense } from './dense.ts'
 import { dispatchGather, dispatchGatherTensorflow } from './gather.ts'
-import { dispatchSparse, dispatchSparseTensorflow } from './sparse.ts'
+import { dispatchSparse, dispatchSparseTensorflow, dispatchSparseTrainable } from './sparse.ts'
 
 /** The strategy that `auto` takes for T tokens with K experts each. */
 export function chooseDispatch(tokens: number, topK: number): DispatchName {
@@ -38,6 +38,19 @@ export function dispatchOnDevice(
     const inputs = [rows, stacked.gateUp.weight, stacked.down.weight, expertIndices, expertWeights]
     return fused('experts', inputs, {}, steps)
   })
+}
+
+/** The same for gradients, which reach the router by the decision's weights. */
+export function dispatchTrainable(
+  x: tf.Tensor2D,
+  { experts }: MoeWeights,
+  routing: RoutingTensors,
+  ops: TensorflowOps,
+  { router, clamp }: Pick<MoeConfig, 'router' | 'clamp'>,
+): tf.Tensor2D {
+  return weighed(router, x, routing, (decision, rows) =>
+    dispatchSparseTrainable(rows, experts, decision, ops, clamp),
+  )
 }
 
 /** The same by a decision on the host; `weights` [T, K] stand in for the decision's own where a gradient has to reach the router. */

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { fused } from '../../backend/fused.ts'
+import { joinRows, splitRows } from '../../backend/row-groups.ts'
 import type { TensorflowOps } from '../../backend/tensorflow-ops.ts'
 import type { Clamp } from '../config.ts'
 import { applyExpert, expertColumns } from '../experts.ts'
@@ -15,6 +16,8 @@ export interface Grouped {
   experts: number[]
   /** [T K] where each assignment's output stands when the pieces' outputs are joined. */
   place: tf.Tensor1D
+  /** [pieces] int32, how many rows each has, where that stays on the device. */
+  sizes?: tf.Tensor1D
   /** Some assignments were dropped: their place is one past the end. */
   dropped: boolean
 }
@@ -58,6 +61,21 @@ export function dispatchSparseTensorflow(
   })
 }
 
+/** The same in steps that have gradients. `expertWeights` may have one, and indices have none. */
+export function dispatchSparseTrainable(
+  x: tf.Tensor2D,
+  experts: ExpertWeights[],
+  routing: RoutingTensors,
+  ops: TensorflowOps,
+  clamp?: Clamp,
+): tf.Tensor2D {
+  return tf.tidy(() => {
+    const grouped = groupTensorflow(x, experts.length, routing, ops)
+    const outputs = grouped.pieces.map((rows, e) => applyExpert(rows, experts[e], clamp))
+    return combineGrouped(outputs, grouped, routing.expertWeights)
+  })
+}
+
 /** First part: sorts the assignments by expert and cuts out their rows. No piece is empty. */
 export function group(x: tf.Tensor2D, routing: Routing): Grouped {
   return tf.tidy(() => {
@@ -91,21 +109,22 @@ export function groupTensorflow(
     const place = tf.cast(order, 'float32')
     const rows = tf.gather(x, tf.cast(tf.floorDiv(place, K), 'int32')) as tf.Tensor2D
     const sizes = ops.bincount(tf.cast(expertOf, 'int32'), numExperts) // the one thing that a card is waited for
-    const pieces = ops.splitRows(rows, sizes, numExperts)
-    return { pieces, experts: [...pieces.keys()], place: argsort(place), dropped: false }
+    const pieces = splitRows(rows, sizes, numExperts)
+    return { pieces, experts: [...pieces.keys()], place: argsort(place), sizes, dropped: false }
   })
 }
 
 /** Last part: the pieces' outputs back in the order of tokens, weighted by [T, K] and summed: [T, D]. */
 export function combineGrouped(
   outputs: tf.Tensor2D[],
-  { place, dropped }: Grouped,
+  { place, sizes, dropped }: Grouped,
   weights: tf.Tensor2D,
 ): tf.Tensor2D {
   return tf.tidy(() => {
     // What dropped assignments read.
     const none = dropped ? [tf.zeros<tf.Rank.R2>([1, outputs[0].shape[1]])] : []
-    return combine(tf.gather(tf.concat([...outputs, ...none], 0), place), weights) // of [T K, D]
+    const joined = sizes ? joinRows(outputs, sizes) : tf.concat([...outputs, ...none], 0)
+    return combine(tf.gather(joined, place), weights) // of [T K, D]
   })
 }
 

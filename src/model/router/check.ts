@@ -1,22 +1,17 @@
-import { assertNames, assertNumbers, assertObject, assertOneOf, assertWhole, shown } from '../../checks.ts'
+import {
+  assertNames,
+  assertNumbers,
+  assertObject,
+  assertOneOf,
+  assertThat,
+  assertWhole,
+  shown,
+} from '../../checks.ts'
 import { InputError } from '../../errors.ts'
-import type { RouterConfig } from '../config.ts'
+import { GROUP_SCORES, type RouterConfig, SCORINGS, WEIGHTINGS } from '../config.ts'
 import type { Intervention, RouteContext, RouterLayer } from './types.ts'
 
 /** Names by type: one that the type gains or loses does not compile here. */
-const SCORINGS = { softmax: 0, sigmoid: 0, none: 0 } satisfies Record<RouterConfig['scoring'], 0>
-const WEIGHTINGS = {
-  scores: 0,
-  normalized: 0,
-  'softmax-of-chosen': 0,
-  'sigmoid-of-chosen': 0,
-  sparsemixer: 0,
-} satisfies Record<RouterConfig['weighting'], 0>
-const GROUP_SCORES = { max: 0, 'sum-of-top-2': 0 } satisfies Record<
-  NonNullable<RouterConfig['groupLimit']>['score'],
-  0
->
-
 const CONTEXT = { scoreBias: 0, place: 0, intervention: 0, choice: 0 } satisfies Record<keyof RouteContext, 0>
 
 /** @throws InputError naming the field, its value and what was expected */
@@ -26,8 +21,8 @@ export function checkRouterConfig(config: RouterConfig): void {
   const { normOrder = 1, jitter = 0 } = config
   assertWhole('numExperts', E, 1)
   assertWhole('topK', topK, 1, E)
-  assertOneOf('scoring', scoring, Object.keys(SCORINGS))
-  assertOneOf('weighting', weighting, Object.keys(WEIGHTINGS))
+  assertOneOf('scoring', scoring, SCORINGS)
+  assertOneOf('weighting', weighting, WEIGHTINGS)
   finite('normEpsilon', normEpsilon, normEpsilon >= 0, 'a number from 0')
   finite('normOrder', normOrder, normOrder > 0, 'a number above 0')
   finite('scalingFactor', scalingFactor, true, 'a number')
@@ -39,16 +34,12 @@ function checkGroupLimit(limit: NonNullable<RouterConfig['groupLimit']>, E: numb
   assertObject('groupLimit', limit, 'null or { groups, keep, score }')
   const { groups, keep, score } = limit
   assertWhole('groupLimit.groups', groups, 1, E)
-  if (E % groups !== 0) {
-    throw new InputError(`groupLimit.groups: is ${groups}, expected a divisor of numExperts=${E}`)
-  }
+  assertThat('groupLimit.groups', groups, E % groups === 0, `a divisor of numExperts=${E}`)
   assertWhole('groupLimit.keep', keep, 1, groups)
-  assertOneOf('groupLimit.score', score, Object.keys(GROUP_SCORES))
-  if (topK > (keep * E) / groups) {
-    throw new InputError(
-      `topK: is ${topK}, expected at most ${(keep * E) / groups}: a token may use ${keep} of ${groups} groups of experts`,
-    )
-  }
+  assertOneOf('groupLimit.score', score, GROUP_SCORES)
+  const most = (keep * E) / groups
+  const why = `a token may use ${keep} of ${groups} groups of experts`
+  assertThat('topK', topK, topK <= most, `at most ${most}: ${why}`)
 }
 
 /** What `route` and `stepsFromLogits` are given. @throws InputError naming the argument */
@@ -110,11 +101,13 @@ function checkBias(what: string, bias: Float32Array, E: number): void {
 /** The likely mistake: interventions as a forward takes them. */
 function checkIntervention(intervention: Intervention, config: RouterConfig): void {
   const { disabled, forced, madeFor } = intervention
-  if (!(disabled instanceof Set && typeof forced === 'function' && madeFor)) {
-    throw new InputError(
-      `intervention: is ${shown(intervention)}, expected what interventionFor(interventions, config, layer) returns`,
-    )
-  }
+  const isMade = disabled instanceof Set && typeof forced === 'function' && Boolean(madeFor)
+  assertThat(
+    'intervention',
+    intervention,
+    isMade,
+    'what interventionFor(interventions, config, layer) returns',
+  )
   const fields = ({ numExperts, topK, groupLimit: limit }: Intervention['madeFor']) => ({
     numExperts,
     topK,
@@ -132,6 +125,5 @@ function checkIntervention(intervention: Intervention, config: RouterConfig): vo
 }
 
 function finite(what: string, value: number, inRange: boolean, expected: string): void {
-  if (Number.isFinite(value) && inRange) return
-  throw new InputError(`${what}: is ${shown(value)}, expected ${expected}`)
+  assertThat(what, value, Number.isFinite(value) && inRange, expected)
 }

@@ -85,7 +85,11 @@ export function interventionFor(
   if (force.length > 0 && interventions.replace) {
     throw new InputError(`interventions: force and replace (${interventions.replace.by}) exclude each other`)
   }
-  checkCapacity(interventions.capacity)
+  const { capacity } = interventions
+  if (capacity) {
+    positive('capacity factor', capacity.factor)
+    assertOneOf('capacity policy', capacity.policy, CAPACITY_POLICIES)
+  }
   return {
     madeFor: config,
     topK,
@@ -99,7 +103,23 @@ export function interventionFor(
       )
     },
     replace: interventions.replace ?? null,
-    capacity: interventions.capacity ?? null,
+    capacity: capacity ?? null,
+  }
+}
+
+/** Whether a layer has enough experts to choose from without one more, beside other interventions. */
+export function canSpare(
+  expert: number,
+  config: RouterConfig,
+  layer: number,
+  others: Interventions = {},
+): boolean {
+  try {
+    interventionFor({ ...others, disable: [...(others.disable ?? []), { expert, layer }] }, config, layer)
+    return true
+  } catch (error) {
+    if (error instanceof InputError) return false
+    throw error
   }
 }
 
@@ -251,12 +271,6 @@ function checkForced(
       if (disabled.has(expert)) throw new InputError(`force: expert ${expert} of layer ${layer} is disabled`)
     }
   }
-}
-
-function checkCapacity(capacity: Interventions['capacity']): void {
-  if (!capacity) return
-  positive('capacity factor', capacity.factor)
-  assertOneOf('capacity policy', capacity.policy, CAPACITY_POLICIES)
 }
 
 function integer(what: string, value: number, min: number, max: number, layer: number): number {

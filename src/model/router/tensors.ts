@@ -1,16 +1,22 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../../backend/backend.ts'
+import { withoutGradient } from '../../backend/row-groups.ts'
 import type { RouterConfig } from '../config.ts'
 import { countTokens } from './route.ts'
 import { assertFinite } from './steps.ts'
 import type { RouterPlace, RouterRules, Routing, RoutingTensors } from './types.ts'
 
+/** As `RouterRules`; the bias may be a tensor. */
+interface TensorRules extends Pick<RouterRules, 'config'> {
+  scoreBias: Float32Array | tf.Tensor1D | null
+}
+
 /** Routes on the device, the same sequence as the steps in steps.ts (no interventions). logits [T, E]. */
-export function routeTensors(logits: tf.Tensor2D, { config, scoreBias }: RouterRules): RoutingTensors {
+export function routeTensors(logits: tf.Tensor2D, { config, scoreBias }: TensorRules): RoutingTensors {
   return tf.tidy(() => {
     const scores = scoreTensors(logits, config.scoring)
     const compared = limitGroupTensors(
-      scoreBias ? (tf.add(scores, tf.tensor1d(scoreBias)) as tf.Tensor2D) : scores,
+      scoreBias ? (tf.add(scores, scoreBias) as tf.Tensor2D) : scores,
       config.groupLimit,
     )
     const best = tf.topk(compared, config.topK)
@@ -118,18 +124,30 @@ function weightsAt(logits: tf.Tensor2D, expertIndices: tf.Tensor2D, config: Rout
 
 /**
  * As `routeTensors`, for gradients: the choice, which has none, makes a detour over the host, so that back-propagation does not
- * meet it. `weights` [T, K] are differentiable in the logits.
+ * meet it. `weights` [T, K] are differentiable in the logits. `chosen` [T, K]: in the place of the router's own choice.
  */
 export function routeTrainable(
   logits: tf.Tensor2D,
   rules: RouterRules,
   place: RouterPlace,
+  chosen?: Int32Array,
 ): { routing: Routing; weights: tf.Tensor2D } {
-  const { config } = rules
-  assertFinite(backend().read(logits), config.numExperts, place)
-  const routing = routingToHost(routeTensors(logits, rules), config.numExperts)
-  const indices = tf.tensor2d(routing.expertIndices, [logits.shape[0], config.topK], 'int32')
-  return { routing, weights: weightsAt(logits, indices, config) }
+  const { numExperts, topK } = rules.config
+  const { read } = backend()
+  assertFinite(read(logits), numExperts, place)
+  const expertIndices = chosen ?? read<Int32Array>(routeTensors(logits, rules).expertIndices)
+  const indices = tf.tensor2d(expertIndices, [logits.shape[0], topK], 'int32')
+  const weights = weightsAt(logits, indices, rules.config)
+  const tokensPerExpert = countTokens(expertIndices, numExperts)
+  return { routing: { expertIndices, expertWeights: read(weights), tokensPerExpert }, weights }
+}
+
+/** The same on the device. */
+export function routeTrainableTensors(logits: tf.Tensor2D, rules: TensorRules): RoutingTensors {
+  return tf.tidy(() => {
+    const { expertIndices } = routeTensors(withoutGradient(logits), rules)
+    return { expertIndices, expertWeights: weightsAt(logits, expertIndices, rules.config) }
+  })
 }
 
 /** values [T, E], indices [T, K] -> the values at the indices [T, K]. */

@@ -1,18 +1,18 @@
 import { constant } from './nodes.ts'
-import { DATA_TYPES, type GraphDtype, type GraphNode, nodeOf } from './protobuf.ts'
+import { DATA_TYPES, FLOAT, type GraphDtype, type GraphNode, INT, nodeOf } from './protobuf.ts'
 import type { Product } from './recorder.ts'
 
 type Shape = readonly number[]
 
 /** Builds the nodes of one form: some of TensorFlow's ops in the place of others. Names begin with that of what it replaces. */
-export class CardForm {
+export class Form {
   readonly nodes: GraphNode[] = []
   readonly products: Product[] = []
 
   /** `types`: of weights, by the names of the nodes that read or cut them. */
   constructor(
     private readonly name: string,
-    private readonly types: ReadonlyMap<string, number>,
+    private readonly types: ReadonlyMap<string, number> = new Map(),
   ) {}
 
   /** An op on float32; further type attributes by their names. */
@@ -27,6 +27,10 @@ export class CardForm {
 
   whole(values: number[]): string {
     return this.keep(constant(this.next(), 'int32', [values.length], Int32Array.from(values)))
+  }
+
+  private scalar(value: number): string {
+    return this.keep(constant(this.next(), 'int32', [], Int32Array.of(value)))
   }
 
   reshape(ref: string, shape: Shape, dtype: GraphDtype | number = 'float32'): string {
@@ -61,19 +65,23 @@ export class CardForm {
     return [name, `${name}:1`]
   }
 
-  /** Two equal parts along an axis. */
-  split(ref: string, axis: number): [string, string] {
-    const at = this.keep(constant(this.next(), 'int32', [], Int32Array.of(axis)))
-    const name = this.add('Split', [at, ref], { T: FLOAT, num_split: { i: 2 } })
-    return [name, `${name}:1`]
+  /** Equal parts along an axis. */
+  split(ref: string, axis: number, parts = 2): string[] {
+    const name = this.add('Split', [this.scalar(axis), ref], { T: FLOAT, num_split: { i: parts } })
+    return Array.from({ length: parts }, (_, i) => (i === 0 ? name : `${name}:${i}`))
+  }
+
+  /** Matrices one after the other along an axis. */
+  join(refs: string[], axis: number): string {
+    const attr = { T: FLOAT, Tidx: INT, N: { i: refs.length } }
+    return this.add('ConcatV2', [...refs, this.scalar(axis)], attr)
   }
 
   /** The entries of a stack of weights at indices on the card. */
   gather(stack: string, indices: string): string {
-    const axis = this.keep(constant(this.next(), 'int32', [], Int32Array.of(0)))
     const type = { type: this.typeOf(stack) }
     const attr = { Tparams: type, Tindices: INT, Taxis: INT, batch_dims: { i: 0 } }
-    const gathered = this.add('GatherV2', [stack, indices, axis], attr)
+    const gathered = this.add('GatherV2', [stack, indices, this.scalar(0)], attr)
     this.own.set(gathered, type.type)
     return gathered
   }
@@ -125,8 +133,13 @@ export class CardForm {
     return this.add('Cast', [product], { SrcT: { type: half }, DstT: FLOAT })
   }
 
-  private add(op: string, input: string[], attr: GraphNode['attr']): string {
+  add(op: string, input: string[], attr: GraphNode['attr']): string {
     return this.keep({ name: this.next(), op, input, attr })
+  }
+
+  /** The nodes, of which the last gets the name of what they replace. */
+  ending(): GraphNode[] {
+    return [...this.nodes.slice(0, -1), { ...this.nodes[this.nodes.length - 1], name: this.name }]
   }
 
   private keep(node: GraphNode): string {
@@ -135,9 +148,6 @@ export class CardForm {
   }
 
   private next(): string {
-    return `${this.name}/card${this.nodes.length}`
+    return `${this.name}/form${this.nodes.length}`
   }
 }
-
-const FLOAT = { type: DATA_TYPES.float32 }
-const INT = { type: DATA_TYPES.int32 }
