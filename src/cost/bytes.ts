@@ -1,7 +1,7 @@
 import { attentionFacts } from '../model/attention/facts.ts'
 import { type ModelConfig, type ModelShape, mixturesOf } from '../model/config.ts'
 import type { Dims } from '../model/shapes.ts'
-import type { ModelPart } from '../model/tensor-spec.ts'
+import type { ModelPart, TensorSpec } from '../model/tensor-spec.ts'
 import { sum } from '../sums.ts'
 import { keysKept } from './attention.ts'
 import { expertParameters, parameterParts } from './parameters.ts'
@@ -36,19 +36,20 @@ export function weightBytesPerToken(config: ModelConfig): number {
 }
 
 /**
- * As `forwardWeightBytes` for any model, in weights. `experts` has an entry a mixture of feed-forwards, and
+ * As `forwardWeightBytes` for any model, in weights, or in what `sizeOf` counts. `experts` has an entry a mixture of feed-forwards, and
  * `attention` (default: every expert) one a mixture of attention heads, first layer to last.
  */
 export function weightsRead(
   model: ModelShape,
   tokens: number,
   touched: { experts: number[]; attention?: number[] },
+  sizeOf?: (spec: TensorSpec) => number,
 ): number {
   const remaining: Partial<Record<ModelPart, number[]>> = structuredClone(touched)
-  const parts = parameterParts(model, ({ part, count }) => remaining[part]?.shift() ?? count)
+  const parts = parameterParts(model, ({ part, count }) => remaining[part]?.shift() ?? count, sizeOf)
+  const unembedding = parts.unembedding || parts.embedding // tied: the input table in full
   const always = sum(Object.values(parts)) - parts.embedding - parts.unembedding
-  const { hiddenSize: D, vocabSize: V } = model
-  return always + tokens * D + V * D // the unembedding, tied or not
+  return always + (tokens * parts.embedding) / model.vocabSize + unembedding
 }
 
 /**
