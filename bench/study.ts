@@ -6,7 +6,8 @@ import { memoryLimit } from '../src/device/memory.ts'
 import { MAX_THREADS } from '../src/device/threads.ts'
 import { writeAtomically } from '../src/files.ts'
 import { packageRoot } from '../src/package.ts'
-import { positive, wholeNumber } from '../src/script/arguments.ts'
+import { positive, share, wholeNumber } from '../src/script/arguments.ts'
+import { factsSize } from '../src/script/facts-size.ts'
 import { addFlags, flags, type Given } from '../src/script/flags.ts'
 import { interruptible } from '../src/script/interrupt.ts'
 import { remark, write } from '../src/script/output.ts'
@@ -14,27 +15,45 @@ import { checkOutputs } from '../src/script/outputs.ts'
 import { withProgress } from '../src/script/progress.ts'
 import { runScript } from '../src/script/run.ts'
 import { table } from '../src/text/columns.ts'
+import { exposureSteps, FACTS } from '../src/train/facts.ts'
 import { presetOf, SHIPPED_PRESETS } from '../src/train/presets.ts'
 import { checkTrainingSize } from '../src/train/size.ts'
-import { studyTables } from './quality/table.ts'
+import { factsTables, studyTables } from './quality/table.ts'
 import { cellsOf } from './report/section.ts'
+import { factsConclusion } from './study/facts.ts'
 import { runJobs } from './study/jobs.ts'
-import { planStudy } from './study/plan.ts'
+import { planStudy, type StudyOptions } from './study/plan.ts'
 import { type StudyReport, studyReport } from './study/summary.ts'
 import { readResult, type StudyRun } from './study/train.ts'
 
 /*
  * `tsx bench/study.ts`: does a sparse model learn better than dense ones? Trains the small size of every preset with several
- * seeds, at equal tokens and at equal training compute, and writes bench/results/study.json. Run again, it goes on.
+ * seeds, at equal tokens and at equal training compute, and writes bench/results/study.json. Run again, it goes on. `--facts`: on a
+ * corpus with facts, at equal tokens, and what each keeps of them; bench/results/study-facts.json.
  */
 
+/** Without facts. */
+const TOKENS = 2_000_000
 /** A training each, or seven: years of them. */
 const upToSeeds = wholeNumber(1, 1000)
 
 const FLAGS = flags({
   seeds: ['<n>', 'seeds 1 to n', upToSeeds, 3],
   pairSeeds: ['<n>', 'of moe and dense-active, where these shall have more', upToSeeds],
-  tokens: ['<n>', 'of each training at equal tokens', wholeNumber(1, 1e12), 2_000_000],
+  tokens: [
+    '<n>',
+    `of each training at equal tokens (default: ${TOKENS}; with --facts by --exposures)`,
+    wholeNumber(1, 1e12),
+  ],
+  facts: [
+    '[n]',
+    `what is kept of the facts of so many entities (default: ${FACTS.entities})`,
+    factsSize,
+    undefined,
+    (option) => option.preset(`${FACTS.entities}`),
+  ],
+  factsShare: ['<x>', 'of the tokens', share, FACTS.share],
+  exposures: ['<n>', 'times that each fact is read', wholeNumber(1, 1e6), FACTS.exposures],
   jobs: [
     '<n>',
     'processes at a time, each with one thread',
@@ -44,13 +63,8 @@ const FLAGS = flags({
   batch: ['<n>', 'sequences of a step', wholeNumber(1, 1e9), 8],
   length: ['<n>', 'tokens of a sequence', wholeNumber(2, 1e9), 288],
   learningRate: ['<x>', 'the highest one', positive(1000), 0.004],
-  out: ['<dir>', 'folder for the trainings', undefined, join('runs', 'study')],
-  report: [
-    '<file>',
-    'where the results go',
-    undefined,
-    join(packageRoot(), 'bench', 'results', 'study.json'),
-  ],
+  out: ['<dir>', 'folder for the trainings (default: runs/study, or runs/study-facts)'],
+  report: ['<file>', 'where the results go (default: study.json or study-facts.json in bench/results)'],
 })
 
 const program = addFlags(new Command('tsx bench/study.ts'), FLAGS)
@@ -58,19 +72,22 @@ const program = addFlags(new Command('tsx bench/study.ts'), FLAGS)
   .action(study)
 
 async function study(given: Given<typeof FLAGS>): Promise<void> {
-  const { seeds, pairSeeds, tokens, batch: rows, length, learningRate: peakLearningRate, out, jobs } = given
-  const options = { seeds, pairSeeds, tokens, rows, length, peakLearningRate }
+  const name = given.facts ? 'study-facts' : 'study'
+  const { jobs, out = join('runs', name) } = given
+  const { report: file = join(packageRoot(), 'bench', 'results', `${name}.json`) } = given
+  const options = optionsOf(given)
+  const { rows, length } = options
   const memory = memoryLimit({ device: 'cpu', memoryBytes: null })
   for (const preset of SHIPPED_PRESETS)
     checkTrainingSize(presetOf({ preset, size: 'small' }).config, { rows, length }, memory, jobs)
-  checkOutputs({ flag: '--out', path: out, kind: 'folder' }, { flag: '--report', path: given.report })
+  checkOutputs({ flag: '--out', path: out, kind: 'folder' }, { flag: '--report', path: file })
   const plan = planStudy(options)
   const results = new Map<string, StudyRun>()
   const keep = (result: StudyRun) => {
     results.set(result.id, result)
     const done = plan.flatMap(({ id }) => results.get(id) ?? [])
     const report = studyReport(options, plan, done)
-    writeAtomically(given.report, `${JSON.stringify(report, null, 1)}\n`)
+    writeAtomically(file, `${JSON.stringify(report, null, 1)}\n`)
     return report
   }
   let report = studyReport(options, plan, [])
@@ -96,16 +113,31 @@ async function study(given: Given<typeof FLAGS>): Promise<void> {
       }),
     ),
   )
-  await write(printed(report, given.report))
+  await write(printed(report, file))
+}
+
+function optionsOf(given: Given<typeof FLAGS>): StudyOptions {
+  const { seeds, pairSeeds, batch: rows, length, learningRate: peakLearningRate, exposures } = given
+  const facts = given.facts ? { ...given.facts, share: given.factsShare } : null
+  const tokens = facts ? exposureSteps(facts, exposures, { rows, length }) * rows * length : TOKENS
+  return { seeds, pairSeeds, tokens: given.tokens ?? tokens, rows, length, peakLearningRate, facts }
 }
 
 function printed(report: StudyReport, file: string): string {
   const { conclusion, runs, planned } = report
   const { losses, pairs } = studyTables(report)
+  const kept = report.facts && factsTables(report.facts)
   return [
     table(cellsOf(losses), [0, 1]),
     table(cellsOf(pairs), [0, 1]),
     `${conclusion}\n`,
+    ...(report.facts && kept
+      ? [
+          table(cellsOf(kept.kept), [0]),
+          table(cellsOf(kept.pairs), [0]),
+          `${factsConclusion(report.facts)}\n`,
+        ]
+      : []),
     `${runs.length} of ${planned} trainings are done${runs.length > 0 ? `; ${file}` : ''}\n`,
   ].join('\n')
 }

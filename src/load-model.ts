@@ -8,7 +8,7 @@ import { hubName, pulledDirectory } from './checkpoint/hub-cache.ts'
 import { configOfWeights, loadWeights, storedDtype } from './checkpoint/load.ts'
 import { dequantised } from './checkpoint/quantised.ts'
 import type { Checkpoint } from './checkpoint/shards.ts'
-import { assertNames, assertObject, assertOneOf, shown } from './checks.ts'
+import { assertNames, assertObject, assertOneOf, assertThat } from './checks.ts'
 import { BYTES_PER_WEIGHT } from './cost/bytes.ts'
 import { startRuntime } from './device/index.ts'
 import { memoryLimit, memoryProblem } from './device/memory.ts'
@@ -207,11 +207,8 @@ function checkLoadOptions(options: LoadOptions): void {
   if (executor !== undefined) assertOneOf('executor', executor, EXECUTORS)
   assertOneOf('dispatch', dispatch, [...DISPATCHES, 'auto'])
   assertOneOf('dtype', dtype, [...DTYPES, 'auto'])
-  if (onProgress !== undefined && typeof onProgress !== 'function') {
-    throw new InputError(
-      `onProgress: is ${shown(onProgress)}, expected a function of the share that was read`,
-    )
-  }
+  const isTold = onProgress === undefined || typeof onProgress === 'function'
+  assertThat('onProgress', onProgress, isTold, 'a function of the share that was read')
 }
 
 function executorFor(requested: Executor | undefined, { backend, device }: RuntimeReport): Executor {

@@ -12,10 +12,12 @@ export interface Quality {
   /** Evaluations of the shipped models, one training each. */
   shipped: { preset: ShippedPreset; report: EvalReport }[]
   study: StudyReport | null
+  /** The study on a corpus with facts. */
+  factsStudy?: StudyReport | null
 }
 
 /**
- * Reads `eval-<preset>.json` and `study.json` of a folder.
+ * Reads `eval-<preset>.json`, `study.json` and `study-facts.json` of a folder.
  * @throws InputError where there is none of them, one cannot be read, or the evaluations are not of the same texts
  */
 export function readQuality(folder: string): Quality {
@@ -23,8 +25,9 @@ export function readQuality(folder: string): Quality {
     const file = join(folder, `eval-${preset}.json`)
     return existsSync(file) ? [{ preset, report: readEvaluation(file) }] : []
   })
-  const studyFile = join(folder, 'study.json')
-  const study = existsSync(studyFile) ? readStudy(studyFile) : null
+  const [study, factsStudy] = ['study.json', 'study-facts.json']
+    .map((name) => join(folder, name))
+    .map((file) => (existsSync(file) ? readStudy(file) : null))
   if (shipped.length === 0 && study === null)
     throw new InputError(`${folder}: has neither study.json nor an eval-<model>.json to draw`)
   const drawn = shipped.map(
@@ -35,7 +38,7 @@ export function readQuality(folder: string): Quality {
     throw new InputError(
       `${folder}: eval-${shipped[other].preset}.json is of other texts (${drawn[other]}) than eval-${shipped[0].preset}.json (${drawn[0]})`,
     )
-  return { shipped, study }
+  return { shipped, study, factsStudy }
 }
 
 function readStudy(file: string): StudyReport {

@@ -1,16 +1,19 @@
 import type { EvalReport } from '../../src/eval/types.ts'
 import { markdownTable } from '../../src/text/columns.ts'
 import { type Column, cellsOf, tableOf } from '../report/section.ts'
-import { type Difference, domainDifferences, type StudyReport, signed } from '../study/summary.ts'
+import { type FactsSummary, factsConclusion, inPoints, percent } from '../study/facts.ts'
+import type { Difference } from '../study/pairs.ts'
+import { domainDifferences, type StudyReport, signed } from '../study/summary.ts'
 import type { Quality } from './read.ts'
 
 /** All numbers of the picture, and what they say in a sentence. */
-export function qualityMarkdown({ shipped, study }: Quality): string {
+export function qualityMarkdown({ shipped, study, factsStudy }: Quality): string {
   const paragraphs = [
     '# Quality',
     'Loss in nats a token on held-out texts, mean of the domains; lower is better. Made by `npx tsx bench/quality.ts`.',
     ...(shipped.length > 0 ? shippedSection(shipped) : []),
-    ...(study ? studySection(study) : []),
+    ...(study ? studySection(study, 'Seeds') : []),
+    ...(factsStudy ? factsSection(factsStudy) : []),
   ]
   return `${paragraphs.join('\n\n')}\n`
 }
@@ -70,14 +73,14 @@ const DIFFERENCE_COLUMNS: Column<Difference>[] = [
   ['each seed', ({ values }) => values.map(signed).join(', ')],
 ]
 
-function studySection(study: StudyReport): string[] {
+function studySection(study: StudyReport, title: string): string[] {
   const { conditions, conclusion, runs, planned } = study
   const { rows, length, peakLearningRate, method } = conditions
   const state = runs.length < planned ? ` **Not finished: ${runs.length} of ${planned} trainings.**` : ''
   const { losses, pairs } = studyTables(study)
   const domains = domainDifferences(runs).map(({ domain, difference }) => ({ ...difference, domain }))
   return [
-    '## Seeds',
+    `## ${title}`,
     `${conclusion}${state}`,
     `The presets at half the width, ${rows} x ${length} tokens a step, peak learning rate ${peakLearningRate} for all. ${method}`,
     markdownTable(cellsOf(losses)),
@@ -85,6 +88,54 @@ function studySection(study: StudyReport): string[] {
     markdownTable(cellsOf(pairs)),
     'Domain by domain, at equal tokens:',
     markdownTable(cellsOf(tableOf(domains, [['domain', ({ domain }) => domain], ...DIFFERENCE_COLUMNS]))),
+  ]
+}
+
+/** Recall and bits of each preset, how they differ seed by seed, and recall of each kind of fact. */
+export function factsTables({ cells, differences, possibleBits }: FactsSummary) {
+  const kept = tableOf(cells, [
+    ['preset', ({ preset }) => preset],
+    ['recall', ({ mean }) => percent(mean)],
+    [
+      '95 % interval',
+      ({ low, high }) => (low === null || high === null ? '-' : `${percent(low)} to ${percent(high)}`),
+    ],
+    ['min', ({ min }) => percent(min)],
+    ['max', ({ max }) => percent(max)],
+    ["in training's words", ({ recitation }) => percent(recitation)],
+    [`bits stored of ${count(possibleBits)}`, ({ storedBits }) => count(Math.round(storedBits))],
+    ['a parameter', ({ bitsAParameter }) => bitsAParameter.toFixed(3)],
+    ['an active one', ({ bitsAnActiveParameter }) => bitsAnActiveParameter.toFixed(3)],
+    ['seeds', ({ values }) => String(values.length)],
+  ])
+  const pairs = tableOf(differences, [
+    ['difference', ({ preset, than }) => `${preset} less ${than}`],
+    ['points', ({ mean }) => inPoints(mean)],
+    [
+      '95 % interval',
+      ({ low, high }) => (low === null || high === null ? '-' : `${inPoints(low)} to ${inPoints(high)}`),
+    ],
+    ['each seed', ({ values }) => values.map(inPoints).join(', ')],
+  ])
+  const byAttribute = tableOf(Object.keys(cells[0].byAttribute), [
+    ['fact', (name) => name],
+    ...cells.map((cell): Column<string> => [cell.preset, (name) => percent(cell.byAttribute[name])]),
+  ])
+  return { kept, pairs, byAttribute }
+}
+
+function factsSection(study: StudyReport): string[] {
+  const { facts } = study
+  if (!facts) return []
+  const { kept, pairs, byAttribute } = factsTables(facts)
+  return [
+    '## Facts',
+    `${factsConclusion(facts)} Facts of ${count(facts.entities)} entities, each asked for in words (one of ${facts.phrasings}) that no training text has for it; bits by the bound of Allen-Zhu and Li (arXiv 2404.05405).`,
+    markdownTable(cellsOf(kept)),
+    'Recall, seed by seed, in percentage points (above zero: the first recalls more):',
+    markdownTable(cellsOf(pairs)),
+    markdownTable(cellsOf(byAttribute)),
+    ...studySection(study, 'Losses of the study of facts'),
   ]
 }
 

@@ -1,4 +1,5 @@
 import { countParameters, flopsPerToken, totalFlops } from '../../src/cost/index.ts'
+import type { FactsSettings } from '../../src/train/facts.ts'
 import { presetOf, SHIPPED_PRESETS, type ShippedPreset } from '../../src/train/presets.ts'
 import { type TrainSettings, trainSettings } from '../../src/train/settings.ts'
 
@@ -17,6 +18,8 @@ export interface StudyOptions {
   rows: number
   length: number
   peakLearningRate: number
+  /** What is studied is then how much of them is kept, at equal tokens alone. */
+  facts?: FactsSettings | null
 }
 
 /** A training of the study. */
@@ -54,6 +57,7 @@ export function planStudy(options: StudyOptions): PlannedRun[] {
 
 function runsOf(preset: ShippedPreset, seed: number, options: StudyOptions): PlannedRun[] {
   const steps = Math.max(1, Math.round(options.tokens / (options.rows * options.length)))
+  if (options.facts) return [plannedRun(preset, seed, steps, ['tokens'], options)]
   const share = forwardFlops('moe', options.length) / forwardFlops(preset, options.length)
   if (Math.abs(share - 1) <= SAME_COMPUTE)
     return [plannedRun(preset, seed, steps, ['tokens', 'compute'], options)]
@@ -68,7 +72,7 @@ function plannedRun(
   seed: number,
   steps: number,
   budgets: Budget[],
-  { rows, length, peakLearningRate }: StudyOptions,
+  { rows, length, peakLearningRate, facts = null }: StudyOptions,
 ): PlannedRun {
   const chosen = trainSettings({
     preset,
@@ -78,6 +82,7 @@ function plannedRun(
     rows,
     length,
     peakLearningRate,
+    facts,
     validateEvery: steps,
     checkpointEvery: CHECKPOINT_EVERY,
   })

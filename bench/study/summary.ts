@@ -1,17 +1,11 @@
 import type { Domain } from '../../src/corpus/index.ts'
-import type { ByDomain } from '../../src/eval/types.ts'
+import { mapValues } from '../../src/model/tree.ts'
 import { SHIPPED_PRESETS, type ShippedPreset } from '../../src/train/presets.ts'
+import { factsSummary } from './facts.ts'
+import { type Difference, differenceOf, PAIRS, runsOf } from './pairs.ts'
 import { BUDGETS, type Budget, type PlannedRun, SAME_COMPUTE, type StudyOptions } from './plan.ts'
-import { meanInterval, spreadOf } from './statistics.ts'
+import { spreadOf } from './statistics.ts'
 import type { StudyRun } from './train.ts'
-
-/** Pairs whose difference is a question: sparse against dense, and the two ways of routing. */
-const PAIRS: [ShippedPreset, ShippedPreset][] = [
-  ['moe', 'dense-active'],
-  ['moe', 'dense-total'],
-  ['deepseek', 'dense-active'],
-  ['deepseek', 'moe'],
-]
 
 const METHOD =
   'A seed gives all presets the same texts in the same order, so differences are taken seed by seed. Losses are of held-out documents, the ones that tinymoe eval takes. Training FLOPs are ' +
@@ -20,7 +14,6 @@ const METHOD =
 
 export type StudyReport = ReturnType<typeof studyReport>
 export type Cell = ReturnType<typeof cellOf>[number]
-export type Difference = ReturnType<typeof differenceOf>[number]
 
 export function studyReport(options: StudyOptions, plan: PlannedRun[], runs: StudyRun[]) {
   const cells = BUDGETS.flatMap((budget) => SHIPPED_PRESETS.flatMap((preset) => cellOf(budget, preset, runs)))
@@ -38,13 +31,9 @@ export function studyReport(options: StudyOptions, plan: PlannedRun[], runs: Stu
     cells,
     differences,
     conclusion: conclude(differences),
+    /** What is kept of the facts; null where no training had any. */
+    facts: factsSummary(runs),
   }
-}
-
-function runsOf(budget: Budget, preset: ShippedPreset, runs: StudyRun[]): StudyRun[] {
-  return runs
-    .filter((run) => run.preset === preset && run.budgets.includes(budget))
-    .sort((a, b) => a.seed - b.seed)
 }
 
 /** The seeds of one preset under one budget. Empty while no run of it is done. */
@@ -52,30 +41,12 @@ function cellOf(budget: Budget, preset: ShippedPreset, runs: StudyRun[]) {
   const own = runsOf(budget, preset, runs)
   return own.slice(0, 1).map((run) => {
     const { tokens, trainingFlops, flopsPerToken, totalParameters, activeParameters } = run
-    const domains = Object.keys(run.byDomain) as Domain[]
-    const byDomain: ByDomain<number> = Object.fromEntries(
-      domains.map((domain) => [domain, spreadOf(own.map((one) => one.byDomain[domain]!)).mean]),
-    )
+    const meanOf = (domain: Domain) => spreadOf(own.map((one) => one.byDomain[domain]!)).mean
+    const byDomain = mapValues(run.byDomain, (_, domain) => meanOf(domain as Domain))
     const spread = spreadOf(own.map(({ loss }) => loss))
     const facts = { tokens, trainingFlops, flopsPerToken, totalParameters, activeParameters }
     return { budget, preset, ...facts, ...spread, byDomain }
   })
-}
-
-/** Loss of `preset` less that of `than`, over the seeds that both have: below zero, `preset` is better. */
-function differenceOf(
-  budget: Budget,
-  preset: ShippedPreset,
-  than: ShippedPreset,
-  runs: StudyRun[],
-  lossOf = ({ loss }: StudyRun) => loss,
-) {
-  const others = new Map(runsOf(budget, than, runs).map((run) => [run.seed, lossOf(run)]))
-  const own = runsOf(budget, preset, runs).filter(({ seed }) => others.has(seed))
-  if (own.length === 0) return []
-  const spread = spreadOf(own.map((run) => lossOf(run) - others.get(run.seed)!))
-  const seeds = own.map(({ seed }) => seed)
-  return [{ budget, preset, than, seeds, ...spread, ...meanInterval(spread) }]
 }
 
 /** The mixture less the dense model that costs as much a token, at equal tokens, in each domain by itself. */

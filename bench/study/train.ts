@@ -1,16 +1,16 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import { DOMAINS } from '../../src/corpus/index.ts'
+import { ALL_DOMAINS, DOMAINS } from '../../src/corpus/index.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { InputError } from '../../src/errors.ts'
 import { documentsOf, TextCodec } from '../../src/eval/documents.ts'
+import { factsReport } from '../../src/eval/facts.ts'
 import { documentLosses, lossReport } from '../../src/eval/loss.ts'
 import { EVAL_DEFAULTS } from '../../src/eval/run.ts'
-import type { ByDomain, LossReport } from '../../src/eval/types.ts'
+import type { ByDomain, FactsReport, LossReport } from '../../src/eval/types.ts'
 import { readJson, writeAtomically } from '../../src/files.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
-import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
 import { deviceLine } from '../../src/train/card-words.ts'
 import {
   checkpointDir,
@@ -34,6 +34,8 @@ export interface StudyRun
   /** Nats a token on held-out documents, mean of the domains: what `tinymoe eval` prints. */
   loss: number
   byDomain: ByDomain<number>
+  /** What is recalled of all facts; null where it was trained on none. */
+  facts: FactsReport | null
   /** Share of the assignments of the least and the most used expert of any layer at the end; null for a dense model. */
   leastUsed: number | null
   mostUsed: number | null
@@ -87,10 +89,12 @@ async function measured(
   { id, budgets, settings, ...planned }: PlannedRun,
   { trainer, tokenizer, devices }: Training,
 ): Promise<StudyRun> {
-  const { preset, size, seed, steps, rows, length } = settings
+  const { preset, size, seed, steps, rows, length, facts } = settings
   const log = readLog(folder).filter(isStep)
   const shares = meanShares(log).flat()
-  const { mean: loss, byDomain } = await heldOutLoss(folder, trainer.model, tokenizerOf(tokenizer))
+  const codec = new TextCodec(folder, trainer.model.config, tokenizerOf(tokenizer))
+  const { mean: loss, byDomain } = await heldOutLoss(trainer.model, codec, facts)
+  const parameters = { total: planned.totalParameters, active: planned.activeParameters }
   return {
     id,
     budgets,
@@ -101,6 +105,7 @@ async function measured(
     ...planned,
     loss,
     byDomain,
+    facts: facts && (await factsReport(trainer.model, codec, facts, EVAL_DEFAULTS.split, parameters)),
     leastUsed: shares.length > 0 ? Math.min(...shares) : null,
     mostUsed: shares.length > 0 ? Math.max(...shares) : null,
     seconds: log.reduce((sum, { tokensPerSecond }) => sum + (rows * length) / tokensPerSecond, 0),
@@ -110,9 +115,12 @@ async function measured(
 }
 
 /** As `tinymoe eval` measures it, on the same documents, so that losses compare with those of its reports. */
-async function heldOutLoss(folder: string, model: MoeModel, tokenizer: Tokenizer): Promise<LossReport> {
-  const codec = new TextCodec(folder, model.config, tokenizer)
+async function heldOutLoss(
+  model: MoeModel,
+  codec: TextCodec,
+  facts: TrainSettings['facts'],
+): Promise<LossReport> {
   const { split, seed, samples } = EVAL_DEFAULTS
-  const documents = await documentsOf(codec, DOMAINS, { split, seed }, samples)
+  const documents = await documentsOf(codec, facts ? ALL_DOMAINS : DOMAINS, { split, seed, facts }, samples)
   return lossReport(documents, await documentLosses(model, documents))
 }

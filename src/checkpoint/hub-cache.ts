@@ -11,7 +11,8 @@ export interface HubName {
 
 /** What `org/name[@revision]` names; null for every other text. */
 export function hubName(name: string): HubName | null {
-  const [, repo, revision = 'main'] = /^([\w-][\w.-]*\/[\w-][\w.-]*)(?:@([\w./-]+))?$/.exec(name) ?? []
+  const [, repo, revision = 'main'] =
+    /^([\w-][\w.-]*\/[\w-][\w.-]*)(?:@([\w-][\w.-]*(?:\/[\w-][\w.-]*)*))?$/.exec(name) ?? []
   return repo ? { repo, revision } : null
 }
 

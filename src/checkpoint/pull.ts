@@ -15,8 +15,9 @@ import { dirname, join, relative } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as wait } from 'node:timers/promises'
-import { CheckpointError, messageOf } from '../errors.ts'
+import { CheckpointError, InputError, messageOf } from '../errors.ts'
 import { makeFolder, writeAtomically } from '../files.ts'
+import { shown } from '../text/foreign.ts'
 import { type HubName, hubLibrary, repoFolder } from './hub-cache.ts'
 import { SINGLE_FILE } from './shards.ts'
 
@@ -53,7 +54,7 @@ const SHARD = /^model-\d+-of-\d+\.safetensors$/
  */
 export async function pullModel({ repo, revision }: HubName, options: PullOptions = {}): Promise<string> {
   const hub = {
-    hubUrl: process.env.HF_ENDPOINT || hubLibrary().HUB_URL,
+    hubUrl: endpoint(),
     ...tokenOf(),
     fetch: patient(options),
   }
@@ -71,6 +72,11 @@ export async function pullModel({ repo, revision }: HubName, options: PullOption
     }
     return { commit: sha, files: needed(listed) }
   })
+  for (const name of [commit, ...files.map(({ hash }) => hash)]) {
+    // They become names of files.
+    if (!/^[0-9a-f]{40,64}$/.test(name))
+      throw new CheckpointError(`${repo}: the hub names something ${shown(name)}, expected a hash`)
+  }
   if (
     !files.some(({ path }) => path === 'config.json') ||
     !files.some(({ path }) => path.endsWith('.safetensors'))
@@ -100,6 +106,17 @@ export async function pullModel({ repo, revision }: HubName, options: PullOption
 function needed(files: RemoteFile[]): RemoteFile[] {
   const single = files.some(({ path }) => path === SINGLE_FILE)
   return files.filter(({ path }) => SMALL.test(path) || (single ? path === SINGLE_FILE : SHARD.test(path)))
+}
+
+/** Where the hub is, without a slash at the end. */
+function endpoint(): string {
+  const { HF_ENDPOINT: given } = process.env
+  if (!given) return hubLibrary().HUB_URL
+  if (!URL.canParse(given) || !/^https?:$/.test(new URL(given).protocol))
+    throw new InputError(
+      `HF_ENDPOINT: is ${shown(given)}, expected the URL of a hub, such as https://huggingface.co`,
+    )
+  return given.replace(/\/+$/, '')
 }
 
 /** From the usual places: the environment, or what a login has stored. */

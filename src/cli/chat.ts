@@ -14,6 +14,7 @@ import { heatMap } from '../trace/heatmap.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { colourDepth } from './colour-depth.ts'
 import { withModel } from './loading.ts'
+import { ReplyColumn } from './reply-column.ts'
 
 const COMMANDS = '/router shows or hides where tokens go, /clear forgets, /quit ends'
 
@@ -27,7 +28,7 @@ Examples:
 
 const FLAGS = flags({
   system: ['<text>', 'what the model is told first'],
-  router: ['', 'below each reply, the experts that its tokens went to'],
+  router: ['', 'beside each line of a reply, or below it, the experts that ran'],
   maxTokens: ['<n>', 'new tokens of a reply at most; else 512', read.wholeNumber(1, read.MAX_TOKENS)],
   temperature: ['<x>', '0 takes the most likely token; else as the model says', read.from(0, 1000)],
   topP: ['<x>', 'draw from the most likely tokens that reach this sum', read.positive(1)],
@@ -35,7 +36,7 @@ const FLAGS = flags({
 })
 type Options = Given<typeof FLAGS>
 
-export function registerChat(program: Command): void {
+export function register(program: Command): void {
   addFlags(program.command('chat'), FLAGS)
     .description('Talks with a model by its chat template: a line is a turn, the reply comes as it is made.')
     .argument(...MODEL_ARGUMENT)
@@ -81,6 +82,7 @@ class Chat {
       prompt: '> ',
       signal: this.signal,
     })
+    lines.on('SIGINT', () => process.kill(process.pid, 'SIGINT')) // a terminal hands Ctrl-C to the line that is typed
     if (terminal) lines.prompt()
     for await (const line of lines) {
       if (line.trim() === '/quit') break
@@ -112,32 +114,49 @@ class Chat {
   private async reply(content: string): Promise<void> {
     const asked: ChatMessage[] = [...this.messages, { role: 'user', content }]
     try {
-      const generated = await this.generate(asked)
+      const { generated, beside } = await this.generate(asked)
       this.messages = [...asked, { role: 'assistant', content: generated.text }]
       if (this.json)
         await write(
           `${JSON.stringify({ role: 'assistant', content: generated.text, tokens: generated.tokens })}\n`,
         )
-      if (this.showsRouter) await this.showRouter(generated)
+      if (this.showsRouter && !beside) await this.showRouter(generated)
     } catch (error) {
       if (!(error instanceof TinymoeError)) throw error
       remark(`[${error.message}]`)
     }
   }
 
-  private async generate(messages: readonly ChatMessage[]): Promise<Generated> {
+  /** The reply, and whether the experts that it ran were shown beside it. */
+  private async generate(
+    messages: readonly ChatMessage[],
+  ): Promise<{ generated: Generated; beside: boolean }> {
     const { maxTokens = 512, temperature, topP, seed } = this.options
     const tokens = await this.model.tokenizer!.encode(this.template(messages), { addSpecialTokens: false })
     const { signal, showsRouter: trace } = this
     const run = this.model.generate({ tokens, maxTokens, temperature, topP, seed, signal, trace })
+    const column = trace && !this.json && process.stdout.isTTY ? this.column() : null
     let written = 0
-    for await (const { text } of run) {
-      if (!this.json) await write(text)
+    for await (const { text, trace } of run) {
+      if (column) column.add(text, trace)
+      else if (!this.json) await write(text)
       written += text.length
     }
     const generated = await run.done
-    if (!this.json) await write(`${generated.text.slice(written)}\n`)
-    return generated
+    const rest = generated.text.slice(written)
+    if (!column) {
+      if (!this.json) await write(`${rest}\n`)
+      return { generated, beside: false }
+    }
+    column.add(rest)
+    return { generated, beside: column.end() }
+  }
+
+  private column(): ReplyColumn {
+    const mixtures = this.model.config.layers.flatMap(({ feedForward }, layer) =>
+      feedForward.kind === 'moe' ? [{ layer, numExperts: feedForward.router.numExperts }] : [],
+    )
+    return new ReplyColumn(process.stdout, mixtures, colourDepth(process.stdout))
   }
 
   /** The tokens of the reply, each beside the experts that it went to. */

@@ -13,6 +13,7 @@ import type {
 import { table } from '../text/columns.ts'
 import { quoted } from '../text/foreign.ts'
 import { counted, percent, thousands } from '../text/units.ts'
+import { factExpertsText, factsText } from './eval-facts-text.ts'
 
 /** The report for people, part by part. */
 export function evalText(report: EvalReport): string {
@@ -26,8 +27,10 @@ export function evalText(report: EvalReport): string {
           `Texts continued from a first sentence or line in which the verifier finds nothing wrong (form, not sense)\n\n${formsTable(report.wellFormed)}`,
         ]
       : []),
+    ...(report.facts ? [factsText(report.facts, report.split)] : []),
     costText(report.cost, report.speed, report.conditions),
     ...(experts ? [expertsText(experts, report.domains)] : []),
+    ...(report.factExperts ? [factExpertsText(report.factExperts)] : []),
     [...notes.map((note) => `note: ${note}`), `${seconds.toFixed(0)} s in all`].map((l) => `${l}\n`).join(''),
   ].join('\n')
 }

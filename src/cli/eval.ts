@@ -1,8 +1,9 @@
 import type { Command } from 'commander'
-import { DOMAINS } from '../corpus/index.ts'
+import { ALL_DOMAINS, DOMAINS } from '../corpus/index.ts'
 import { EVAL_SPLITS } from '../eval/domains.ts'
 import { EVAL_DEFAULTS, evaluate } from '../eval/run.ts'
 import * as read from '../script/arguments.ts'
+import { factsSize } from '../script/facts-size.ts'
 import type { Given, GlobalOptions } from '../script/flags.ts'
 import { addFlags, allOptions, DISPATCH, EXECUTOR, flags, MODEL_ARGUMENT } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
@@ -22,6 +23,7 @@ everything is measured.
 Examples:
   $ tinymoe eval runs/moe/model
   $ tinymoe eval runs/moe/model --experts --out eval.json
+  $ tinymoe eval runs/moe-facts/model --facts 6000 --experts
   $ tinymoe eval runs/moe/checkpoint --split validation --samples 20 --domains arithmetic,dates --json
 `
 
@@ -34,7 +36,8 @@ const FLAGS = flags({
     EVAL_DEFAULTS.samples,
   ],
   seed: ['<n>', 'of the texts: one seed, the same texts', read.seed, EVAL_DEFAULTS.seed],
-  domains: ['<list>', `such as story,code (default: ${DOMAINS.join(',')})`, read.namesOf(DOMAINS)],
+  domains: ['<list>', `such as story,code (default: ${DOMAINS.join(',')})`, read.namesOf(ALL_DOMAINS)],
+  facts: ['<n>', 'also what it recalls of the facts of so many entities, as it was trained on', factsSize],
   experts: ['', 'also what the experts specialise in, and what is lost without each'],
   out: ['<file>', 'write the JSON here'],
   dispatch: DISPATCH,
@@ -42,7 +45,7 @@ const FLAGS = flags({
 })
 type Flags = Given<typeof FLAGS>
 
-export function registerEval(program: Command): void {
+export function register(program: Command): void {
   addFlags(program.command('eval'), FLAGS)
     .description("Loss, right answers, cost and speed of a model on texts of this project's corpus.")
     .argument(...MODEL_ARGUMENT)

@@ -27,6 +27,7 @@ import { analyseCommand } from './analyse.ts'
 import { colourDepth } from './colour-depth.ts'
 import { withModel } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
+import { answerCommand } from './trace-answer.ts'
 import {
   addInterventionOptions,
   changesText,
@@ -62,6 +63,7 @@ Examples:
   $ tinymoe trace models/moe --prompt "Once upon a time"
   $ tinymoe trace models/moe --prompt "Once upon a time" --step
   $ tinymoe trace models/moe --prompt "Once upon a time" --layer 1 --token 2
+  $ tinymoe trace runs/moe-facts/model --prompt "Zagason keeps" --answer " horses"
   $ tinymoe trace models/moe --tokens 1,5,34 --max-tokens 20 --html trace.html --out trace.json
   $ tinymoe trace models/moe --prompt "Once upon a time" --max-tokens 60 --analyse --batch 8
   $ tinymoe trace models/moe --tokens 1,5,34 --top-k 1 --disable 3,1:7 --bias 2=0.5 --csv > trace.csv
@@ -76,6 +78,7 @@ const RUN = flags({
 const VIEWS = flags({
   layer: ['<n>', 'with --token: one decision in full', read.wholeNumber(0, MAX_LAYERS)],
   token: ['<n>', 'position of that token', FROM_NONE],
+  answer: ['<text>', 'after --prompt: how likely it is without each expert, which says where it is held'],
   step: ['', 'walk through the decisions with the keyboard; from --layer and --token, if given'],
   analyse: ['', 'what capacity limits, expert caches and another K would do; weights read'],
   batch: [
@@ -93,7 +96,7 @@ const FILES = flags({
 })
 type Flags = Given<typeof RUN & typeof VIEWS & typeof FILES> & InterventionFlags & GlobalOptions
 
-export function registerTrace(program: Command): void {
+export function register(program: Command): void {
   const command = addFlags(program.command('trace'), RUN)
     .description('Runs a text or token ids and shows what the router of every layer decided.')
     .argument(...MODEL_ARGUMENT)
@@ -122,6 +125,10 @@ async function runTrace(dir: string, flags: Flags): Promise<void> {
     const { maxTokens, dispatch } = flags
     checkRunSize(`--max-tokens ${maxTokens}`, model, { sequences: 1, tokens: tokens.length + maxTokens })
     if (interventions) checkInterventions(interventions, config, tokens.length + Math.max(0, maxTokens - 1))
+    if (flags.answer !== undefined) {
+      const { result, text } = await answerCommand(model, flags.prompt as string, flags.answer, interventions)
+      return writeAll([flags.json ? `${JSON.stringify(result)}\n` : text])
+    }
     const run = await traceRun(model, { tokens, maxTokens, dispatch, interventions }).catch((error) => {
       throw namedAfterFlag(error)
     })
@@ -139,6 +146,7 @@ function checkFlags(flags: Flags): void {
   if ((flags.prompt === undefined) === (flags.tokens === undefined)) {
     throw new UsageError('trace takes either --prompt or --tokens')
   }
+  checkAnswerFlags(flags)
   if (flags.step) checkTerminal(flags)
   else if ((flags.layer === undefined) !== (flags.token === undefined)) {
     throw new UsageError('--layer and --token name one decision together; --step takes either')
@@ -152,6 +160,16 @@ function checkFlags(flags: Flags): void {
     throw new UsageError('--analyse is about the whole run: leave out --step, --layer and --token')
   }
   if (flags.batch !== undefined && !flags.analyse) throw new UsageError('--batch belongs to --analyse')
+}
+
+function checkAnswerFlags({ answer, prompt, ...flags }: Flags): void {
+  if (answer === undefined) return
+  if (prompt === undefined || prompt === '-')
+    throw new UsageError('--answer follows a --prompt that is given with it')
+  const others = ['step', 'analyse', 'layer', 'csv', 'out', 'html', 'svg'] as const
+  const other = others.find((name) => flags[name] !== undefined)
+  if (other ?? flags.maxTokens > 0)
+    throw new UsageError(`--answer is a view of its own: leave out --${other ?? 'max-tokens'}`)
 }
 
 async function promptTokens(prompt: string, { tokenizer, dir }: LoadedModel): Promise<number[]> {

@@ -7,6 +7,7 @@ import { InputError, UsageError } from '../errors.ts'
 import { readConfig } from '../load-model.ts'
 import { EXECUTORS } from '../model/ways.ts'
 import * as read from '../script/arguments.ts'
+import { factsSize } from '../script/facts-size.ts'
 import { addFlags, allOptions, flagOf, flags, type Given, type GlobalOptions } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
@@ -21,6 +22,7 @@ import {
   resumeTraining,
   type Training,
 } from '../train/checkpoint.ts'
+import { exposureSteps, FACTS, type FactsSettings, factsText } from '../train/facts.ts'
 import type { StepRecord } from '../train/log.ts'
 import {
   exportModel,
@@ -31,7 +33,7 @@ import {
   type TrainHooks,
 } from '../train/loop.ts'
 import { PRESET_NAMES, presetOf, SIZE_NAMES } from '../train/presets.ts'
-import { type TrainSettings, trainSettings } from '../train/settings.ts'
+import { type TrainSettings, trainSettings, warmupSteps } from '../train/settings.ts'
 import { checkTrainingSize } from '../train/size.ts'
 import { configOf } from '../train/start.ts'
 
@@ -52,6 +54,7 @@ Examples:
   $ tinymoe train --preset moe --minutes 60
   $ tinymoe train --preset moe --out runs/moe --resume
   $ tinymoe train --preset dense-active --corpus notes/ diary.txt --steps 500
+  $ tinymoe train --preset moe --size small --facts 6000 --batch 8 --length 288 --learning-rate 0.004
   $ tinymoe train --from runs/upcycled --out runs/upcycled-trained --steps 500
 
 Needs TensorFlow (device cuda or cpu). Ctrl-C writes a checkpoint before it ends; --resume goes on from there.
@@ -62,6 +65,19 @@ const FLAGS = flags({
   size: ['<name>', 'small: half as wide (default: full)', SIZE_NAMES],
   from: ['<model>', "begin with a model's weights and tokenizer, such as an upcycled one's"],
   corpus: ['<path...>', "own text files or directories (default: the project's generated corpus)"],
+  facts: [
+    '[n]',
+    `also facts of so many entities (default: ${FACTS.entities}), in steps by --exposures`,
+    factsSize,
+    undefined,
+    (option) => option.preset(`${FACTS.entities}`),
+  ],
+  factsShare: ['<x>', `of the tokens (default: ${FACTS.share})`, read.share],
+  exposures: [
+    '<n>',
+    `times that each fact is read (default: ${FACTS.exposures})`,
+    read.wholeNumber(1, MAX_STEPS),
+  ],
   steps: ['<n>', `steps of the whole training (default: ${DEFAULT_STEPS})`, read.wholeNumber(1, MAX_STEPS)],
   minutes: ['<m>', 'as many steps as fit in about so many minutes', read.positive(MAX_MINUTES)],
   seed: ['<n>', 'of the first weights and the order of texts (default: 1)', read.seed],
@@ -69,12 +85,12 @@ const FLAGS = flags({
   length: ['<n>', 'tokens of a sequence (default: 256)', read.wholeNumber(2, MAX_LENGTH)],
   learningRate: ['<x>', 'the highest one (default: 0.002)', read.positive(MAX_LEARNING_RATE)],
   executor: ['<name>', 'recorded: a step as one graph (default on cpu); eager: op by op', EXECUTORS],
-  out: ['<dir>', 'folder for log, checkpoint and model (default: runs/<preset>, runs/<preset>-small)'],
+  out: ['<dir>', 'folder for log, checkpoint and model (default: runs/<preset>, with -small and -facts)'],
   resume: ['', 'go on from the checkpoint in --out'],
 })
 type Flags = Given<typeof FLAGS>
 
-export function registerTrain(program: Command): void {
+export function register(program: Command): void {
   addFlags(program.command('train'), FLAGS)
     .description(
       'Trains a small model, from random weights or another model, and writes it as a Hugging Face directory.',
@@ -85,10 +101,10 @@ export function registerTrain(program: Command): void {
 
 async function runTrain(flags: Flags & GlobalOptions): Promise<void> {
   checkStart(flags)
-  if (flags.steps !== undefined && flags.minutes !== undefined)
-    throw new UsageError('train takes either --steps or --minutes')
-  const { size = 'full' } = flags
-  const out = flags.out ?? join('runs', size === 'full' ? flags.preset! : `${flags.preset}-${size}`)
+  checkLength(flags)
+  const { size = 'full', facts } = flags
+  const parts = [flags.preset, size === 'full' ? '' : size, facts ? 'facts' : '']
+  const out = flags.out ?? join('runs', parts.filter(Boolean).join('-'))
   if (flags.resume) checkSameSettings(flags, readTrainingState(out).settings)
   else if (existsSync(checkpointDir(out)))
     throw new InputError(`${checkpointDir(out)} exists: --resume goes on with it, or choose another --out`)
@@ -127,6 +143,16 @@ function checkStart({ preset, size, from, resume, out }: Flags): void {
   if (!out) throw new UsageError('train --from needs --out')
 }
 
+/** One of them says how long a training is; facts are of the project's own corpus. */
+function checkLength({ steps, minutes, exposures, facts, factsShare, corpus }: Flags): void {
+  const given = Object.entries({ steps, minutes, exposures }).filter(([, value]) => value !== undefined)
+  if (given.length > 1)
+    throw new UsageError(`train takes one of ${given.map(([name]) => flagOf(name)).join(' and ')}`)
+  if (facts && corpus) throw new UsageError('train takes either --corpus or --facts')
+  if (!facts && (exposures ?? factsShare) !== undefined)
+    throw new UsageError('--exposures and --facts-share belong to --facts')
+}
+
 /** What flags set, by the names of settings. */
 const SETTINGS = {
   preset: 'preset',
@@ -150,12 +176,21 @@ function givenSettings(flags: Flags): [flag: keyof Flags, name: keyof TrainSetti
 
 function settingsOf(flags: Flags): TrainSettings {
   const given = Object.fromEntries(givenSettings(flags).map(([, name, value]) => [name, value]))
-  return trainSettings({
+  const facts = factsOf(flags)
+  const settings = trainSettings({
     preset: flags.preset ?? null,
     from: flags.from ?? null,
     steps: DEFAULT_STEPS,
     ...given,
+    facts,
   })
+  if (!facts || flags.steps !== undefined || flags.minutes !== undefined) return settings
+  const steps = exposureSteps(facts, flags.exposures ?? FACTS.exposures, settings)
+  return { ...settings, steps, warmup: warmupSteps(steps) }
+}
+
+function factsOf({ facts, factsShare = FACTS.share }: Flags): FactsSettings | null {
+  return facts ? { ...facts, share: factsShare } : null
 }
 
 async function prepare(settings: TrainSettings, minutes: number | undefined): Promise<Training> {
@@ -169,8 +204,8 @@ async function prepare(settings: TrainSettings, minutes: number | undefined): Pr
 
 /** A training that goes on keeps its settings: a flag that says otherwise is an error, not ignored. */
 function checkSameSettings(flags: Flags, stored: TrainSettings): void {
-  if (flags.minutes !== undefined)
-    throw new UsageError('--resume keeps the number of steps; leave out --minutes')
+  if ((flags.minutes ?? flags.exposures) !== undefined)
+    throw new UsageError('--resume keeps the number of steps; leave out --minutes and --exposures')
   for (const [flag, name, given] of givenSettings(flags)) {
     const [asked, kept] = [given, stored[name]].map((value) => [value].flat().join(' '))
     if (asked !== kept)
@@ -178,6 +213,11 @@ function checkSameSettings(flags: Flags, stored: TrainSettings): void {
         `${flagOf(flag)} is ${asked}, but the training to resume was started with ${kept || 'none'}`,
       )
   }
+  const [asked, kept] = [factsOf(flags), stored.facts].map(
+    (facts) => facts && `${factsText(facts)}, a share of ${facts.share},`,
+  )
+  if (asked && asked !== kept)
+    throw new InputError(`--facts is ${asked} but the training to resume was started with ${kept ?? 'none'}`)
 }
 
 function summary(out: string, { trainer }: Training, finished: boolean) {

@@ -1,6 +1,8 @@
-/** The six kinds of text, each with its own vocabulary and rules, so that experts can specialise visibly. */
+/** The six kinds of text of every corpus, each with its own vocabulary and rules, so that experts can specialise visibly. */
 export const DOMAINS = ['story', 'arithmetic', 'code', 'german', 'data', 'dates'] as const
-export type Domain = (typeof DOMAINS)[number]
+/** With what a corpus has only where it is asked for: facts of an invented world, as many as shall be. */
+export const ALL_DOMAINS = [...DOMAINS, 'facts'] as const
+export type Domain = (typeof ALL_DOMAINS)[number]
 
 /** `validation` is for decisions while training, `heldout` for the numbers that are reported at the end. */
 export const SPLITS = ['train', 'validation', 'heldout'] as const

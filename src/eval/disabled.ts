@@ -1,6 +1,5 @@
-import { InputError } from '../errors.ts'
-import { mixtureAt, type RouterConfig } from '../model/config.ts'
-import { interventionFor } from '../model/router/interventions.ts'
+import { mixtureAt } from '../model/config.ts'
+import { canSpare } from '../model/router/interventions.ts'
 import type { Document } from './documents.ts'
 import type { ByDomain } from './domains.ts'
 import { documentLosses, domainsOf, type EvalForward, type Watch } from './loss.ts'
@@ -28,7 +27,7 @@ export async function disabledLosses(
   { signal, onShare }: Watch = {},
 ): Promise<DisabledLoss[] | null> {
   const { router } = mixtureAt(model.config, layer)
-  if (!canDisable(router, layer)) return null
+  if (!canSpare(0, router, layer)) return null
   const results: DisabledLoss[] = []
   for (let expert = 0; expert < router.numExperts; expert++) {
     const losses = await documentLosses(model, documents, {
@@ -61,14 +60,4 @@ function differences(
     result.mean += mean / domains.length
   }
   return result
-}
-
-function canDisable(router: RouterConfig, layer: number): boolean {
-  try {
-    interventionFor({ disable: [{ expert: 0, layer }] }, router, layer)
-    return true
-  } catch (error) {
-    if (error instanceof InputError) return false
-    throw error
-  }
 }

@@ -1,3 +1,4 @@
+import type { FactsSize } from '../corpus/facts/world.ts'
 import { type Domain, generateSample, type Sample, type Split } from '../corpus/index.ts'
 import { InputError } from '../errors.ts'
 import type { ModelConfig } from '../model/config.ts'
@@ -89,6 +90,8 @@ export class TextCodec {
 export interface Draw {
   split: Split
   seed: number
+  /** How many facts the corpus has, where they are a domain of it. */
+  facts?: FactsSize | null
 }
 
 /** A document whose answer is determined. */
@@ -98,13 +101,13 @@ export type Question = Sample & { prompt: string; answer: string }
 export function documentsOf(
   codec: TextCodec,
   domains: readonly Domain[],
-  { split, seed }: Draw,
+  { split, seed, facts }: Draw,
   count: number,
 ): Promise<Awaited<ReturnType<TextCodec['document']>>[]> {
   const first = Array.from({ length: count }, (_, index) => index)
   return Promise.all(
     domains.flatMap((domain) =>
-      first.map((index) => codec.document(domain, generateSample(domain, split, index, seed).text)),
+      first.map((index) => codec.document(domain, generateSample(domain, split, index, seed, facts).text)),
     ),
   )
 }
@@ -113,14 +116,14 @@ export function documentsOf(
 export async function documentsOfTokens(
   codec: TextCodec,
   domains: readonly Domain[],
-  { split, seed }: Draw,
+  { split, seed, facts }: Draw,
   tokens: number,
 ): Promise<Document[]> {
   const documents: Document[] = []
   for (const domain of domains) {
     let total = 0
     for (let index = 0; total < tokens; index++) {
-      const document = await codec.document(domain, generateSample(domain, split, index, seed).text)
+      const document = await codec.document(domain, generateSample(domain, split, index, seed, facts).text)
       documents.push(document)
       total += document.tokens.length
     }

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type * as tf from '@tensorflow/tfjs-core'
-import { DOMAINS, type Domain } from '../corpus/index.ts'
+import * as tf from '@tensorflow/tfjs-core'
+import { ALL_DOMAINS, type Domain } from '../corpus/index.ts'
 import { InputError } from '../errors.ts'
 import type { Interventions } from '../model/router/types.ts'
 import { tokenLosses } from '../model/token-losses.ts'
@@ -34,15 +34,38 @@ export interface LossOptions extends Watch {
 
 /**
  * Cross-entropy in nats of each document: the sum of -ln p(token) over all but its first token, each predicted from what
- * stands before it in the same document. Batches of like lengths are padded on the left, and padding is masked.
+ * stands before it in the same document.
  * @throws InputError when a loss is no number
  */
 export async function documentLosses(
   model: EvalForward,
   documents: readonly Pick<Document, 'tokens'>[],
-  { signal, onShare, interventions, onTrace }: LossOptions = {},
+  options: LossOptions = {},
 ): Promise<number[]> {
-  const losses = new Array<number>(documents.length)
+  const totals = new Array<number>(documents.length)
+  for await (const { document, losses } of predictions(model, documents, options))
+    totals[document] = sum(losses)
+  const broken = totals.findIndex((loss) => !Number.isFinite(loss))
+  if (broken >= 0) throw new InputError(`loss: of document ${broken} is ${totals[broken]}, expected a number`)
+  return totals
+}
+
+/** What a model says of the tokens of one document after its first: `[t]` is about token t + 1. */
+export interface Prediction {
+  /** Index in the documents of the call. */
+  document: number
+  /** -ln p of the token. */
+  losses: Float32Array
+  /** What the model would have taken in its place; null unless asked for. */
+  chosen: Int32Array | null
+}
+
+/** Batches of like lengths are padded on the left, and padding is masked. Documents come in the order of the batches. */
+export async function* predictions(
+  model: EvalForward,
+  documents: readonly Pick<Document, 'tokens'>[],
+  { signal, onShare, interventions, onTrace, choose = false }: LossOptions & { choose?: boolean } = {},
+): AsyncGenerator<Prediction, void> {
   const batches = batchesOf(
     documents.map(({ tokens }) => tokens.length - 1),
     model.config.vocabSize,
@@ -51,20 +74,16 @@ export async function documentLosses(
     await nextTurn() // an interrupt is seen only between turns of the event loop
     signal?.throwIfAborted()
     const trace = onTrace !== undefined
-    const result = batchLosses(
+    const result = batchPredictions(
       model,
       batch.map((index) => documents[index].tokens),
       { interventions, trace },
+      choose,
     )
-    batch.forEach((index, b) => {
-      losses[index] = result.losses[b]
-    })
+    for (const [b, document] of batch.entries()) yield { document, ...result.rows[b] }
     if (result.trace) onTrace?.(result.trace, batch)
     onShare?.((i + 1) / batches.length)
   }
-  const broken = losses.findIndex((loss) => !Number.isFinite(loss))
-  if (broken >= 0) throw new InputError(`loss: of document ${broken} is ${losses[broken]}, expected a number`)
-  return losses
 }
 
 /** Indices of documents in batches, like lengths together, the longest first (memory that is not there shows at once). */
@@ -80,11 +99,12 @@ function batchesOf(lengths: readonly number[], V: number): number[][] {
   return batches
 }
 
-function batchLosses(
+function batchPredictions(
   model: EvalForward,
   documents: number[][],
   options: { interventions?: Interventions; trace: boolean },
-): { losses: number[]; trace: RoutingTrace | null } {
+  choose: boolean,
+): { rows: Omit<Prediction, 'document'>[]; trace: RoutingTrace | null } {
   const inputs = documents.map((tokens) => tokens.slice(0, -1))
   const T = Math.max(...inputs.map(({ length }) => length))
   const { logits, trace } = model.forward(inputs, options)
@@ -92,13 +112,13 @@ function batchLosses(
   documents.forEach((tokens, b) => {
     targets.set(tokens.slice(1), (b + 1) * T - tokens.length + 1)
   })
-  const values = tokenLosses(logits as tf.Tensor3D, targets)
-  const losses = inputs.map(({ length }, b) => {
-    let sum = 0
-    for (let t = T - length; t < T; t++) sum += values[b * T + t]
-    return sum
+  const chosen = choose ? (tf.tidy(() => tf.argMax(logits, -1).dataSync()) as Int32Array) : null
+  const losses = tokenLosses(logits as tf.Tensor3D, targets)
+  const rows = inputs.map(({ length }, b) => {
+    const own: [number, number] = [(b + 1) * T - length, (b + 1) * T]
+    return { losses: losses.subarray(...own), chosen: chosen?.subarray(...own) ?? null }
   })
-  return { losses, trace }
+  return { rows, trace }
 }
 
 export type LossReport = ReturnType<typeof lossReport>
@@ -147,5 +167,5 @@ function domainLoss(documents: readonly Document[], losses: readonly number[], d
 
 /** The domains that occur, in the corpus's order. */
 export function domainsOf(documents: readonly Pick<Document, 'domain'>[]): Domain[] {
-  return DOMAINS.filter((domain) => documents.some((document) => document.domain === domain))
+  return ALL_DOMAINS.filter((domain) => documents.some((document) => document.domain === domain))
 }

@@ -1,6 +1,7 @@
 import { loadavg, platform } from 'node:os'
 import { basename, dirname, resolve } from 'node:path'
-import { DOMAINS, type Domain } from '../corpus/index.ts'
+import { checkFactsSize, type FactsSize } from '../corpus/facts/world.ts'
+import { ALL_DOMAINS, DOMAINS, type Domain } from '../corpus/index.ts'
 import { countParameters, flopsPerToken, totalFlops, weightBytesPerToken } from '../cost/index.ts'
 import { InputError } from '../errors.ts'
 import type { LoadedModel } from '../load-model.ts'
@@ -10,6 +11,8 @@ import { byDomainAndForm, headlineOf, type Quiz, quizzesOf, runQuizzes } from '.
 import { documentsOf, TextCodec } from './documents.ts'
 import type { EvalSplit } from './domains.ts'
 import { expertsReport } from './experts.ts'
+import { factExperts } from './fact-experts.ts'
+import { factsReport } from './facts.ts'
 import { documentLosses, lossReport, type Watch } from './loss.ts'
 import { measureSpeed, speedTokens } from './speed.ts'
 
@@ -20,6 +23,8 @@ export interface EvalOptions {
   /** Of the documents: one seed, the same documents. */
   seed?: number
   domains?: Domain[]
+  /** How many facts the model was trained on: they become a domain, and what it recalls of all of them is measured. */
+  facts?: FactsSize | null
   /** Also what the experts specialise in. */
   experts?: boolean
 }
@@ -37,7 +42,7 @@ export interface EvalHooks {
 /** Keys in sight of the token whose FLOPs are counted; docs/training.md compares the presets there. */
 const FLOP_CONTEXT = 128
 /** Expected shares of the time. */
-const STAGES = { losses: 2, answers: 5, speed: 2, experts: 10 }
+const STAGES = { losses: 2, answers: 5, speed: 2, facts: 5, experts: 10, 'experts of facts': 100 }
 
 /** What `tinymoe eval --json` prints. Unknown is null. Losses are in nats a token of the model's own tokenizer. */
 export type EvalReport = Awaited<ReturnType<typeof evaluate>>
@@ -52,21 +57,28 @@ export type EvalConditions = ReturnType<typeof conditionsOf>
  */
 export async function evaluate(model: LoadedModel, options: EvalOptions = {}, hooks: EvalHooks = {}) {
   const { config, dir } = model
-  const { split, samples, seed, domains, experts } = checkedOptions(options, model)
+  const { split, samples, seed, domains, facts, experts } = checkedOptions(options, model)
   const codec = new TextCodec(dir, config, model.tokenizer)
-  const draw = { split, seed }
+  const draw = { split, seed, facts }
   const eager = new MoeModel(config, model.weights, model.dispatch) // see `EvalConditions.executor`
-  const stage = stages(experts, hooks)
+  const stage = stages(options, hooks)
   const conditions = conditionsOf(model)
   const started = performance.now()
 
   const documents = await documentsOf(codec, domains, draw, samples)
   const losses = await documentLosses(eager, documents, stage('losses'))
-  const quizzes = await quizzesOf(codec, config, domains, draw, samples)
+  const quizzes = await quizzesOf(
+    codec,
+    config,
+    domains.filter((domain) => domain !== 'facts'), // all of them are asked, in their own way
+    draw,
+    samples,
+  )
   const results = await runQuizzes(eager, codec, quizzes, stage('answers'))
   const text = await speedTokens(codec, domains[0], draw, config.maxPositionEmbeddings)
   const speed = await measureSpeed(model, text, stage('speed'))
   const exactMatch = byDomainAndForm(results, 'answer')
+  const cost = costOf(config)
   return {
     format: 'tinymoe-eval' as const,
     version: 1 as const,
@@ -84,10 +96,15 @@ export async function evaluate(model: LoadedModel, options: EvalOptions = {}, ho
     wellFormed: byDomainAndForm(results, 'text'),
     /** Sums of two numbers of two digits, whose pair is in no training text; null without the domain. */
     headline: headlineOf(exactMatch),
-    cost: costOf(config),
+    cost,
     speed,
+    /** Null unless their number was given. */
+    facts: facts && (await factsReport(eager, codec, facts, split, cost.parameters, stage('facts'))),
     /** Null unless asked for. */
     experts: experts ? await expertsReport(eager, codec, domains, draw, samples, stage('experts')) : null,
+    /** What is forgotten without each expert; null unless experts and facts are asked for. */
+    factExperts:
+      experts && facts ? await factExperts(eager, codec, facts, split, stage('experts of facts')) : null,
     conditions,
     /** What this model could not be asked, a sentence each. */
     notes: [...codec.notes(), ...tooLong(documents, quizzes, config)],
@@ -95,27 +112,31 @@ export async function evaluate(model: LoadedModel, options: EvalOptions = {}, ho
   }
 }
 
-function checkedOptions(options: EvalOptions, { config, dir }: LoadedModel): Required<EvalOptions> {
+function checkedOptions(options: EvalOptions, { config, dir }: LoadedModel) {
   const { split = EVAL_DEFAULTS.split, samples = EVAL_DEFAULTS.samples, seed = EVAL_DEFAULTS.seed } = options
-  const { experts = false, domains = DOMAINS } = options
+  const { experts = false, facts = null } = options
+  if (facts) checkFactsSize(facts)
+  const known: readonly Domain[] = facts ? ALL_DOMAINS : DOMAINS
+  const { domains = known } = options
   if (!Number.isSafeInteger(samples) || samples < 1) {
     throw new InputError(`samples: is ${samples}, expected a whole number from 1`)
   }
-  const unknown = domains.find((domain) => !DOMAINS.includes(domain))
+  const unknown = domains.find((domain) => !known.includes(domain))
   if (unknown !== undefined || domains.length === 0) {
-    throw new InputError(`domains: are [${domains}], expected some of ${DOMAINS.join(', ')}`)
+    throw new InputError(`domains: are [${domains}], expected some of ${known.join(', ')}`)
   }
   if (experts && mixturesOf(config.layers).length === 0) {
     throw new InputError(`${dir}: every layer is dense, so there are no experts to look at`)
   }
-  return { split, samples, seed, experts, domains: DOMAINS.filter((domain) => domains.includes(domain)) }
+  return { split, samples, seed, experts, facts, domains: known.filter((domain) => domains.includes(domain)) }
 }
 
 type Stage = keyof typeof STAGES
 
 /** Watches for the parts of the work, each reporting its share of the whole. */
-function stages(experts: boolean, { signal, onProgress }: EvalHooks) {
-  const names = (Object.keys(STAGES) as Stage[]).filter((name) => experts || name !== 'experts')
+function stages({ experts, facts }: EvalOptions, { signal, onProgress }: EvalHooks) {
+  const wanted: Partial<Record<Stage, unknown>> = { experts, facts, 'experts of facts': experts && facts }
+  const names = (Object.keys(STAGES) as Stage[]).filter((name) => !(name in wanted) || wanted[name])
   const sum = (list: Stage[]) => list.reduce((total, name) => total + STAGES[name], 0)
   return (name: Stage): Watch => {
     const before = sum(names.slice(0, names.indexOf(name)))

@@ -1,5 +1,6 @@
-import { DOMAINS, type Domain } from '../corpus/index.ts'
+import { ALL_DOMAINS, type Domain } from '../corpus/index.ts'
 import type { LayerTrace } from '../model/trace.ts'
+import { mapValues } from '../model/tree.ts'
 import { chosenExperts, loadBalanceLoss, maxViolation, utilisation } from '../trace/statistics.ts'
 import type { ByDomain } from './domains.ts'
 import { mutualInformation } from './mutual-information.ts'
@@ -42,7 +43,7 @@ export function layerSpecialisation(
 }
 
 function layerInformation(layer: LayerTrace, tokens: readonly RoutedToken[]) {
-  const kinds = DOMAINS.filter((domain) => tokens.some((token) => token.domain === domain))
+  const kinds = ALL_DOMAINS.filter((domain) => tokens.some((token) => token.domain === domain))
   const documents = new Map<number, { kind: number; counts: number[] }>()
   tokens.forEach(({ document, domain }, t) => {
     const entry = documents.get(document) ?? { kind: kinds.indexOf(domain), counts: zeros(layer.numExperts) }
@@ -63,9 +64,7 @@ export function tokenShares(layer: LayerTrace, tokens: readonly RoutedToken[]): 
     counts[domain].tokens++
     for (const expert of chosenExperts(layer, t)) counts[domain].chosen[expert]++
   })
-  return Object.fromEntries(
-    Object.entries(counts).map(([domain, { tokens, chosen }]) => [domain, chosen.map((n) => n / tokens)]),
-  )
+  return mapValues(counts, ({ tokens, chosen }) => chosen.map((n) => n / tokens))
 }
 
 export type ExpertLoad = ReturnType<typeof expertLoad>

@@ -24,7 +24,7 @@ export async function speedTokens(
   const wanted = Math.min(PROMPT_TOKENS + STEPS, room)
   const tokens: number[] = []
   for (let index = 0; tokens.length < wanted; index++) {
-    const { text } = generateSample(domain, draw.split, index, draw.seed)
+    const { text } = generateSample(domain, draw.split, index, draw.seed, draw.facts)
     tokens.push(...(await codec.document(domain, text)).tokens)
   }
   return tokens.slice(0, wanted)

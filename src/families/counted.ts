@@ -10,10 +10,10 @@ import {
   type RouterShape,
   sigmoidTopK,
 } from '../model/config.ts'
-import { deepseekV3 } from './deepseek-v3.ts'
 import type { CountedFamily } from './family.ts'
-import { parseFields } from './fields.ts'
-import { headsOf, layerCount, positiveInt } from './schema.ts'
+import { parseFields, positiveInt } from './fields.ts'
+import { headsOf } from './layers.ts'
+import { layerCount } from './schema.ts'
 
 /*
  * Families that are counted only: their fields, and what each layer is made of. One that learns to run gets a file of its
@@ -197,7 +197,6 @@ export const COUNTED: readonly CountedFamily[] = [
     grouped(),
     deepseekFeedForward(c, i),
   ]),
-  { ...deepseekV3, modelType: 'kimi_k2', runnable: false, reason: 'not compared with a reference yet' },
   counted(
     'grok-1',
     'norms after each half of a layer',

@@ -9,14 +9,15 @@ import {
   latentOf,
 } from './deepseek.ts'
 import { decoderFamily } from './family.ts'
-import { type FieldTable, used, withoutEffect } from './fields.ts'
+import { aliasOf, type FieldTable, flag, positiveInt, size, used, withoutEffect } from './fields.ts'
+import { decoderOf } from './layers.ts'
 import { isStaleOrBeyond } from './names.ts'
-import { allVisible, decoderOf, positiveInt, sizes, tokenIds } from './schema.ts'
+import { allVisible, sizes, tokenIds } from './schema.ts'
 
 /** Defaults are the class defaults of the published DeepseekV2Config. */
 const fields = {
   ...latentFields,
-  ...tokenIds(0, 1),
+  ...tokenIds(1, 2),
   ...allVisible,
   ...sizes({ vocab: 102400, hidden: 4096, layers: 32, positions: 2048, eps: 1e-6 }),
   ...deepseekMoe({
@@ -28,12 +29,15 @@ const fields = {
     firstDense: 0,
     scaling: 1,
   }),
-  num_attention_heads: used(positiveInt.default(32), 'query heads'),
+  num_experts: aliasOf('n_routed_experts'),
+  num_attention_heads: size(32, 'query heads'),
   topk_method: used(
     z.enum(['greedy', 'group_limited_greedy']).default('greedy'),
     'whether experts are chosen from the best groups only',
   ),
-  mlp_bias: used(z.boolean().default(false), 'dense layers and shared experts have biases'),
+  num_experts_per_tok: used(positiveInt, 'K, at most the experts of topk_group groups'),
+  head_dim: withoutEffect('the widths of a head have fields of their own'),
+  mlp_bias: flag(false, 'dense layers and shared experts have biases'),
   norm_topk_prob: withoutEffect('the published class scales weights, whatever it says'),
   aux_loss_alpha: withoutEffect('training only'),
   seq_aux: withoutEffect('training only'),

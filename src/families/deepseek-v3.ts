@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import type { LatentAttention } from '../model/config.ts'
 import {
   deepseekFeedForwards,
@@ -11,10 +10,11 @@ import {
   sigmoidRouter,
 } from './deepseek.ts'
 import { decoderFamily } from './family.ts'
-import { type FieldTable, used, withoutEffect } from './fields.ts'
+import { aliasOf, type FieldTable, flag, refused, size, withoutEffect } from './fields.ts'
+import { formatCommon, formatRope } from './format.ts'
+import { decoderOf } from './layers.ts'
 import { isStaleOrBeyond } from './names.ts'
-import { formatRope } from './rope.ts'
-import { allVisible, decoderOf, formatCommon, positiveInt, sizes, tokenIds } from './schema.ts'
+import { allVisible, sizes, tokenIds } from './schema.ts'
 
 /** Defaults are the class defaults of the published DeepseekV3Config. */
 const fields = {
@@ -31,11 +31,13 @@ const fields = {
     firstDense: 3,
     scaling: 2.5,
   }),
+  num_local_experts: aliasOf('n_routed_experts'),
   ...normTopK,
-  num_attention_heads: used(positiveInt.default(128), 'query heads'),
-  rope_interleave: used(
-    z.boolean().default(true),
-    'pairs that rotate are neighbours, else half a head apart',
+  num_attention_heads: size(128, 'query heads'),
+  rope_interleave: flag(true, 'pairs that rotate are neighbours, else half a head apart'),
+  head_dim: refused(
+    'qk_rope_head_dim, or none: it is what rotates',
+    (value, c) => value === c.qk_rope_head_dim,
   ),
   topk_method: withoutEffect('not read by the published class'),
 } satisfies FieldTable

@@ -9,18 +9,21 @@ import {
   sigmoidTopK,
 } from '../model/config.ts'
 import { yarnMagnitude } from '../model/rope-frequencies.ts'
-import { aliasOf, type FieldsOf, type FieldTable, used, withoutEffect } from './fields.ts'
-import { DECODER_NAMES, type NameRule, SHARED_EXPERT_NAMES } from './names.ts'
-import { ropeOf } from './rope.ts'
 import {
-  attentionBias,
-  checkTopK,
-  type DecoderFields,
-  decoderFields,
-  positive,
+  amount,
+  type FieldsOf,
+  type FieldTable,
+  flag,
+  limit,
   positiveInt,
-  wholeHeads,
-} from './schema.ts'
+  size,
+  used,
+  withoutEffect,
+} from './fields.ts'
+import { checkTopK, type DecoderFields } from './layers.ts'
+import { DECODER_NAMES, type NameRule, SHARED_EXPERT_NAMES } from './names.ts'
+import { ropeSettings, wholeHeadRopeOf } from './rope.ts'
+import { attentionBias, decoderFields, wholeHeads } from './schema.ts'
 
 /*
  * What families have of DeepSeekMoE (arXiv 2401.06066): dense first layers, then routed experts in groups beside shared ones; and
@@ -42,24 +45,17 @@ export function deepseekMoe(d: {
   scaling: number
 }) {
   return {
-    intermediate_size: used(positiveInt.default(d.widths[0]), 'H of the dense layers'),
-    moe_intermediate_size: used(positiveInt.default(d.widths[1]), 'H of an expert'),
-    n_routed_experts: used(positiveInt.default(d.experts), 'E'),
-    num_local_experts: aliasOf('n_routed_experts'),
-    num_experts_per_tok: used(positiveInt.default(d.topK), 'K, at most the experts of topk_group groups'),
+    intermediate_size: size(d.widths[0], 'H of the dense layers'),
+    moe_intermediate_size: size(d.widths[1], 'H of an expert'),
+    n_routed_experts: size(d.experts, 'E'),
+    num_experts_per_tok: size(d.topK, 'K, at most the experts of topk_group groups'),
     n_shared_experts: used(
       count.nullable().default(d.shared),
       'experts that every token passes through; null is none',
     ),
-    n_group: used(
-      positiveInt.nullable().default(d.groups[0]),
-      'groups of experts, a divisor of E; null is one',
-    ),
-    topk_group: used(
-      positiveInt.nullable().default(d.groups[1]),
-      'groups that experts are chosen from, at most n_group; null is all',
-    ),
-    routed_scaling_factor: used(positive.default(d.scaling), 'multiplies the weights at the end'),
+    n_group: limit(d.groups[0], 'groups of experts, a divisor of E; null is one'),
+    topk_group: limit(d.groups[1], 'groups that experts are chosen from, at most n_group; null is all'),
+    routed_scaling_factor: amount(d.scaling, 'multiplies the weights at the end'),
     first_k_dense_replace: used(count.default(d.firstDense), 'so many first layers are dense'),
     num_nextn_predict_layers: noMtp,
     num_mtp_layers: noMtp,
@@ -68,7 +64,7 @@ export function deepseekMoe(d: {
 }
 
 export const normTopK = {
-  norm_topk_prob: used(z.boolean().default(true), 'weights of the chosen are divided by their sum'),
+  norm_topk_prob: flag(true, 'weights of the chosen are divided by their sum'),
 } satisfies FieldTable
 
 type MoeFields = FieldsOf<ReturnType<typeof deepseekMoe>>
@@ -130,31 +126,32 @@ export const latentFields = {
   ...decoderFields,
   ...wholeHeads,
   ...attentionBias(false, 'what compresses and the output have biases'),
-  head_dim: withoutEffect('the widths of a head have fields of their own'),
   qk_head_dim: withoutEffect('the sum of two others'),
   num_key_value_heads: withoutEffect('latent attention has one compressed vector for all heads'),
-  q_lora_rank: used(
-    positiveInt.nullable().default(1536),
-    'rank of the compressed query; null: not compressed',
-  ),
-  kv_lora_rank: used(positiveInt.default(512), 'rank of the compressed keys and values'),
-  qk_nope_head_dim: used(positiveInt.default(128), 'width of a head without rotation'),
+  q_lora_rank: limit(1536, 'rank of the compressed query; null: not compressed'),
+  kv_lora_rank: size(512, 'rank of the compressed keys and values'),
+  qk_nope_head_dim: size(128, 'width of a head without rotation'),
   qk_rope_head_dim: used(positiveInt.multipleOf(2).default(64), 'width of a head that rotates, even'),
-  v_head_dim: used(positiveInt.default(128), "width of a head's values"),
+  v_head_dim: size(128, "width of a head's values"),
   moe_layer_freq: withoutEffect('not read by the published class'),
   scoring_func: withoutEffect('not read by the published class'),
   pretraining_tp: withoutEffect('how a library computes the same'),
   ep_size: withoutEffect('how a library computes the same'),
 } satisfies FieldTable
 
-type LatentFields = FieldsOf<typeof latentFields> & DecoderFields & { num_attention_heads: number }
+type LatentFields = Omit<FieldsOf<typeof latentFields>, 'head_dim'> &
+  DecoderFields & { num_attention_heads: number }
 
 /** Both norms of compressed vectors have this epsilon, whatever rms_norm_eps is. */
 const LATENT_EPS = 1e-6
 
 export function latentOf(c: LatentFields, interleaved: boolean, file: string): LatentAttention {
-  const rope = ropeOf(c, 1e4, file)
+  const rope = wholeHeadRopeOf(c, 1e4, file)
   const { scaling } = rope
+  if (ropeSettings(c).mscale_all_dim && scaling.type !== 'yarn' && scaling.type !== 'default')
+    throw new ConfigError(
+      `${file}: "rope_parameters.mscale_all_dim" is not followed with rope_type ${scaling.type}, expected yarn`,
+    )
   const stretch =
     scaling.type === 'yarn' && scaling.mscaleAllDim ? yarnMagnitude(scaling.factor, scaling.mscaleAllDim) : 1
   return {

@@ -1,5 +1,5 @@
 import type { ModelConfig, ModelShape } from '../model/config.ts'
-import { type FieldsOf, type FieldTable, readFields } from './fields.ts'
+import { type FieldsOf, type FieldTable, readerOf } from './fields.ts'
 import { isStaleBuffer, type NameRule } from './names.ts'
 
 interface Described {
@@ -38,9 +38,10 @@ export function decoderFamily<Table extends FieldTable>({
   ignored?: RunnableFamily['ignored']
   formatConfig?: RunnableFamily['formatConfig']
 }): RunnableFamily {
+  const read = readerOf(fields)
   const parseConfig = (json: unknown, file: string) => ({
     family: modelType,
-    ...decoder(readFields(fields, json, file), file),
+    ...decoder(read(json, file), file),
   })
   return {
     runnable: true,

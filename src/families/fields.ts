@@ -11,8 +11,8 @@ import { excerpt, shown } from '../text/foreign.ts'
 export type Field<Schema extends z.ZodType = z.ZodType> =
   /** Read. `says` is what it decides, with its limits here. The schema's default is the published class's. */
   | { role: 'used'; schema: Schema; says: string }
-  /** Another name of a used field, which wins where both are there, as in the published class's `attribute_map`. */
-  | { role: 'alias'; of: string }
+  /** Another name of a used field, which wins where both are there, as in the published class's `attribute_map`, or does not. */
+  | { role: 'alias'; of: string; wins: boolean }
   /** The published class knows it, and the logits of a forward do not hang on it. */
   | { role: 'without effect'; why: string }
   /** It changes the published forward and not ours: refused unless it is absent or holds what changes nothing. */
@@ -33,8 +33,29 @@ export function used<Schema extends z.ZodType>(schema: Schema, says: string) {
   return { role: 'used', schema, says } as const
 }
 
-export function aliasOf(of: string) {
-  return { role: 'alias', of } as const
+export const positiveInt = z.int().positive()
+export const positive = z.number().positive()
+
+/** A whole number above 0, by default `by`. */
+export function size(by: number, says: string) {
+  return used(positiveInt.default(by), says)
+}
+
+/** The same, or null. */
+export function limit(by: number | null, says: string) {
+  return used(positiveInt.nullable().default(by), says)
+}
+
+export function amount(by: number, says: string) {
+  return used(positive.default(by), says)
+}
+
+export function flag(by: boolean, says: string) {
+  return used(z.boolean().default(by), says)
+}
+
+export function aliasOf(of: string, wins = true) {
+  return { role: 'alias', of, wins } as const
 }
 
 export function withoutEffect(why: string) {
@@ -52,26 +73,26 @@ export function refused(
 }
 
 /**
- * The used fields of `json` by their own names.
+ * What gives the used fields of a config.json by their own names.
  * @throws ConfigError naming file, field (as the file calls it) and value
  */
-export function readFields<Table extends FieldTable>(
+export function readerOf<Table extends FieldTable>(
   table: Table,
-  json: unknown,
-  file: string,
-): FieldsOf<Table> {
+): (json: unknown, file: string) => FieldsOf<Table> {
   const schemas = Object.entries(table).flatMap(([name, field]) =>
     field.role === 'used' ? [[name, field.schema] as const] : [],
   )
-  const { plain, called } = withoutAliases(table, json)
   const schema = z.looseObject(Object.fromEntries(schemas))
-  if (called.size > 0) parseFields(schema, json, file) // what an alias wins over is looked at too
-  const c = parseFields(schema, plain, file, called)
-  for (const [name, field] of Object.entries(table)) {
-    if (field.role !== 'refused' || c[name] === undefined || field.unless(c[name], c)) continue
-    throw new ConfigError(`${file}: "${name}" is ${shown(c[name])}, expected ${field.expected}`)
+  return (json, file) => {
+    const { plain, called } = withoutAliases(table, json)
+    if (called.size > 0) parseFields(schema, json, file) // what an alias wins over is looked at too
+    const c = parseFields(schema, plain, file, called)
+    for (const [name, field] of Object.entries(table)) {
+      if (field.role !== 'refused' || c[name] === undefined || field.unless(c[name], c)) continue
+      throw new ConfigError(`${file}: "${name}" is ${shown(c[name])}, expected ${field.expected}`)
+    }
+    return Object.fromEntries(schemas.map(([name]) => [name, c[name]])) as FieldsOf<Table>
   }
-  return c as FieldsOf<Table>
 }
 
 /** The same fields with aliases turned to what they stand for, and what the file called those. */
@@ -81,7 +102,7 @@ function withoutAliases(table: FieldTable, json: unknown) {
   const plain: Record<string, unknown> = { ...json }
   for (const [name, value] of Object.entries(json)) {
     const field = Object.hasOwn(table, name) ? table[name] : undefined
-    if (field?.role !== 'alias') continue
+    if (field?.role !== 'alias' || (!field.wins && Object.hasOwn(json, field.of))) continue
     plain[field.of] = value
     called.set(field.of, name)
   }

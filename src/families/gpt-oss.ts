@@ -1,42 +1,30 @@
 import type { GroupedAttention, MoeConfig } from '../model/config.ts'
 import { decoderFamily } from './family.ts'
-import { type FieldTable, used, withoutEffect } from './fields.ts'
-import { DECODER_NAMES, type Layout } from './names.ts'
+import { aliasOf, amount, type FieldTable, size, used, withoutEffect } from './fields.ts'
+import { decoderOf, groupedOf, localMixture, seesSome } from './layers.ts'
+import { ATTENTION_NAMES, type Layout } from './names.ts'
 import { ropeObject } from './rope.ts'
-import {
-  attentionBias,
-  decoderOf,
-  groupedFields,
-  groupedOf,
-  layerTypes,
-  localExperts,
-  localMixture,
-  positive,
-  positiveInt,
-} from './schema.ts'
+import { attentionBias, groupedFields, layerTypes, localExperts, sizes } from './schema.ts'
 
 const YARN = { rope_type: 'yarn', factor: 32, truncate: false, original_max_position_embeddings: 4096 }
 
 /** Defaults are the class defaults of the published GptOssConfig. */
 const fields = {
-  ...groupedFields({
-    tokens: [null, null],
-    heads: [64, 8],
-    vocab: 201088,
-    hidden: 2880,
-    layers: 36,
-    positions: 131072,
-    eps: 1e-5,
-  }),
+  ...groupedFields({ tokens: [null, null], heads: [64, 8] }),
+  ...sizes({ vocab: 201088, hidden: 2880, layers: 36, positions: 131072, eps: 1e-5 }),
   ...attentionBias(true),
-  ...layerTypes,
+  ...layerTypes('sliding_attention'),
   ...localExperts({ width: 2880, experts: 128, topK: 4 }),
-  head_dim: used(positiveInt.default(64), 'width of a head, even'),
-  rope_parameters: used(ropeObject.nullish().default(YARN), 'rotary settings'),
+  num_experts: aliasOf('num_local_experts'),
+  head_dim: size(64, 'width of a head, even'),
+  rope_parameters: used(
+    ropeObject.nullish().transform((given) => given ?? YARN),
+    'rotary settings; absent or null is yarn, 32 times',
+  ),
   experts_per_token: withoutEffect('num_experts_per_tok counts'),
-  sliding_window: used(positiveInt.nullable().default(128), 'keys that a token of a windowed layer sees'),
-  swiglu_limit: used(positive.default(7), 'gate at most, and up within plus and minus this'),
-  swiglu_alpha: used(positive.default(1.702), 'steepness of the gate'),
+  sliding_window: size(128, 'keys that a token of a windowed layer sees'),
+  swiglu_limit: amount(7, 'gate at most, and up within plus and minus this'),
+  swiglu_alpha: amount(1.702, 'steepness of the gate'),
   initial_context_length: withoutEffect('the rotary settings count'),
 } satisfies FieldTable
 
@@ -58,7 +46,7 @@ export const gptOss = decoderFamily({
       expertBias: true,
       clamp: { limit: c.swiglu_limit, alpha: c.swiglu_alpha },
     }
-    const isWindowed = (i: number) => (c.layer_types ? c.layer_types[i] === 'sliding_attention' : i % 2 === 0)
+    const isWindowed = seesSome(c, c.sliding_window, 'sliding_window', file, (i) => i % 2 === 0)
     return decoderOf(c, (i) => ({ attention: isWindowed(i) ? windowed : full, feedForward }))
   },
   names: [
@@ -69,6 +57,6 @@ export const gptOss = decoderFamily({
     [`${EXPERTS}.gate_up_proj_bias`, `${OURS}.gate.bias+up.bias`, inTurns],
     [`${EXPERTS}.down_proj`, `${OURS}.down`, { transposed: true }],
     [`${EXPERTS}.down_proj_bias`, `${OURS}.down.bias`],
-    ...DECODER_NAMES.filter(([published]) => !published.includes('.mlp.')),
+    ...ATTENTION_NAMES,
   ],
 })

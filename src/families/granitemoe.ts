@@ -1,30 +1,15 @@
 import { decoderFamily } from './family.ts'
-import { type FieldTable, used } from './fields.ts'
-import { DECODER_NAMES } from './names.ts'
-import {
-  allVisible,
-  attentionBias,
-  decoderOf,
-  groupedFields,
-  groupedOf,
-  localExperts,
-  localMixture,
-  positive,
-} from './schema.ts'
+import { amount, type FieldTable } from './fields.ts'
+import { decoderOf, groupedOf, localMixture } from './layers.ts'
+import { DECODER_NAMES, stackedExperts } from './names.ts'
+import { allVisible, attentionBias, groupedFields, localExperts, sizes } from './schema.ts'
 
-const factor = (says: string) => used(positive.default(1), says)
+const factor = (says: string) => amount(1, says)
 
 /** Defaults are the class defaults of the published GraniteMoeConfig. */
 const fields = {
-  ...groupedFields({
-    tokens: [1, 2],
-    heads: [32, null],
-    vocab: 32000,
-    hidden: 4096,
-    layers: 32,
-    positions: 2048,
-    eps: 1e-6,
-  }),
+  ...groupedFields({ tokens: [1, 2], heads: [32, null] }),
+  ...sizes({ vocab: 32000, hidden: 4096, layers: 32, positions: 2048, eps: 1e-6 }),
   ...allVisible,
   ...attentionBias(false),
   ...localExperts({ width: 11008, experts: 8, topK: 2 }),
@@ -57,7 +42,6 @@ export const graniteMoe = decoderFamily({
     [`${MOE}.output_linear.weight`, `${EXPERTS}.down`],
     ...DECODER_NAMES,
     [`${MOE}.router.weight`, 'blocks.{layer}.moe.router'],
-    [`${MOE}.experts.gate_up_proj`, `${EXPERTS}.gate+up`],
-    [`${MOE}.experts.down_proj`, `${EXPERTS}.down`],
+    ...stackedExperts(`${MOE}.experts`),
   ],
 })

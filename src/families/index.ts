@@ -10,6 +10,7 @@ import type { Family, RunnableFamily } from './family.ts'
 import { glm4Moe } from './glm4-moe.ts'
 import { gptOss } from './gpt-oss.ts'
 import { graniteMoe } from './granitemoe.ts'
+import { kimiK2 } from './kimi-k2.ts'
 import { llama } from './llama.ts'
 import { llama4Text } from './llama4-text.ts'
 import { mixtral } from './mixtral.ts'
@@ -25,6 +26,7 @@ export const FAMILIES: readonly Family[] = [
   llama,
   glm4Moe,
   deepseekV3,
+  kimiK2,
   deepseekV2,
   qwen3Moe,
   qwen2Moe,

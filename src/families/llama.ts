@@ -1,22 +1,11 @@
-import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import type { LayerConfig } from '../model/config.ts'
 import { decoderFamily } from './family.ts'
-import { type FieldTable, used, withoutEffect } from './fields.ts'
+import { type FieldTable, flag, positiveInt, size, used, withoutEffect } from './fields.ts'
+import { formatDecoder, groupedIn } from './format.ts'
+import { decoderOf, groupedOf } from './layers.ts'
 import { DECODER_NAMES } from './names.ts'
-import {
-  allVisible,
-  attentionBias,
-  decoderFields,
-  decoderOf,
-  formatDecoder,
-  groupedIn,
-  groupedOf,
-  positiveInt,
-  sizes,
-  tokenIds,
-  wholeHeads,
-} from './schema.ts'
+import { allVisible, attentionBias, decoderFields, sizes, tokenIds, wholeHeads } from './schema.ts'
 
 /** Defaults are the class defaults of the published LlamaConfig. */
 const fields = {
@@ -26,13 +15,13 @@ const fields = {
   ...allVisible,
   ...sizes({ vocab: 32000, hidden: 4096, layers: 32, positions: 2048, eps: 1e-6 }),
   ...attentionBias(false),
-  num_attention_heads: used(positiveInt.default(32), 'query heads, a divisor of hidden_size'),
+  num_attention_heads: size(32, 'query heads, a divisor of hidden_size'),
   num_key_value_heads: used(
     positiveInt.nullish(),
     'key-value heads, a divisor of num_attention_heads; absent or null is as many',
   ),
-  intermediate_size: used(positiveInt.default(11008), 'H'),
-  mlp_bias: used(z.boolean().default(false), 'the SwiGLU has biases'),
+  intermediate_size: size(11008, 'H'),
+  mlp_bias: flag(false, 'the SwiGLU has biases'),
   pretraining_tp: withoutEffect('how a library computes the same'),
 } satisfies FieldTable
 

@@ -16,8 +16,17 @@ export interface Layout {
  */
 export type NameRule = [published: string, ours: string, layout?: Layout]
 
-/** Names that most decoders share; a family's own stand before them. As published comes first, as newer libraries hold it last. */
-export const DECODER_NAMES: NameRule[] = [
+/** All experts of a layer in two tensors below `prefix`, as newer libraries hold them. */
+export function stackedExperts(prefix: string, layout: Layout = {}): NameRule[] {
+  const experts = 'blocks.{layer}.moe.experts.{expert}'
+  return [
+    [`${prefix}.gate_up_proj`, `${experts}.gate+up`, layout],
+    [`${prefix}.down_proj`, `${experts}.down`, layout],
+  ]
+}
+
+/** Names that most decoders share, but for what follows attention. */
+export const ATTENTION_NAMES: NameRule[] = [
   ['model.embed_tokens.weight', 'embedding'],
   ['model.norm.weight', 'finalNorm'],
   ['model.norm.bias', 'finalNorm.bias'],
@@ -27,8 +36,16 @@ export const DECODER_NAMES: NameRule[] = [
   ['model.layers.{layer}.input_layernorm.bias', 'blocks.{layer}.attentionNorm.bias'],
   ['model.layers.{layer}.post_attention_layernorm.weight', 'blocks.{layer}.feedForwardNorm'],
   ['model.layers.{layer}.post_attention_layernorm.bias', 'blocks.{layer}.feedForwardNorm.bias'],
-  ['model.layers.{layer}.self_attn.{part}_proj.weight', 'blocks.{layer}.attention.{part}'],
-  ['model.layers.{layer}.self_attn.{part}_proj.bias', 'blocks.{layer}.attention.{part}.bias'],
+  // Named one by one: sinks are no projection.
+  ...[...'qkvo'].flatMap((part): NameRule[] => [
+    [`model.layers.{layer}.self_attn.${part}_proj.weight`, `blocks.{layer}.attention.${part}`],
+    [`model.layers.{layer}.self_attn.${part}_proj.bias`, `blocks.{layer}.attention.${part}.bias`],
+  ]),
+]
+
+/** Names that most decoders share; a family's own stand before them. As published comes first, as newer libraries hold it last. */
+export const DECODER_NAMES: NameRule[] = [
+  ...ATTENTION_NAMES,
   ['model.layers.{layer}.mlp.{part}_proj.weight', 'blocks.{layer}.mlp.{part}'],
   ['model.layers.{layer}.mlp.{part}_proj.bias', 'blocks.{layer}.mlp.{part}.bias'],
   ['model.layers.{layer}.mlp.gate.weight', 'blocks.{layer}.moe.router'],
@@ -37,9 +54,7 @@ export const DECODER_NAMES: NameRule[] = [
     'model.layers.{layer}.mlp.experts.{expert}.{part}_proj.weight',
     'blocks.{layer}.moe.experts.{expert}.{part}',
   ],
-  // As newer libraries hold it: all experts of a layer in two tensors.
-  ['model.layers.{layer}.mlp.experts.gate_up_proj', 'blocks.{layer}.moe.experts.{expert}.gate+up'],
-  ['model.layers.{layer}.mlp.experts.down_proj', 'blocks.{layer}.moe.experts.{expert}.down'],
+  ...stackedExperts('model.layers.{layer}.mlp.experts'),
 ]
 
 /** Norms of queries and keys. */

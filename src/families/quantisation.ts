@@ -2,8 +2,7 @@ import { z } from 'zod'
 import { isJsonObject } from '../checks.ts'
 import { ConfigError } from '../errors.ts'
 import { shown } from '../text/foreign.ts'
-import { parseFields } from './fields.ts'
-import { positiveInt } from './schema.ts'
+import { parseFields, positiveInt } from './fields.ts'
 
 /**
  * How a checkpoint's matrices are quantised. fp8 in blocks and mxfp4 are widened when they are read; whole numbers in groups, as the

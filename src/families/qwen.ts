@@ -1,21 +1,21 @@
 import { z } from 'zod'
-import { type DenseConfig, type FeedForwardConfig, type MoeConfig, softmaxTopK } from '../model/config.ts'
-import { aliasOf, type FieldsOf, type FieldTable, used } from './fields.ts'
-import { checkTopK, positiveInt, routerTraining } from './schema.ts'
+import type { DenseConfig, FeedForwardConfig, MoeConfig } from '../model/config.ts'
+import { type FieldsOf, type FieldTable, flag, size, used } from './fields.ts'
+import { checkTopK, softmaxRouter } from './layers.ts'
+import { routerTraining } from './schema.ts'
 
 /** What Qwen's mixtures have alike, with the published class's defaults: where they stand, and their router. */
 export function qwenMoe(d: { widths: [dense: number, expert: number]; experts: number; topK: number }) {
   return {
     ...routerTraining,
-    intermediate_size: used(positiveInt.default(d.widths[0]), 'H of the dense layers'),
-    moe_intermediate_size: used(positiveInt.default(d.widths[1]), 'H of an expert'),
-    num_experts: used(positiveInt.default(d.experts), 'E'),
-    num_local_experts: aliasOf('num_experts'),
-    num_experts_per_tok: used(positiveInt.default(d.topK), 'K, at most E'),
-    norm_topk_prob: used(z.boolean().default(false), 'weights of the chosen are divided by their sum'),
-    decoder_sparse_step: used(positiveInt.default(1), 'every so many layers one is a mixture'),
+    intermediate_size: size(d.widths[0], 'H of the dense layers'),
+    moe_intermediate_size: size(d.widths[1], 'H of an expert'),
+    num_experts: size(d.experts, 'E'),
+    num_experts_per_tok: size(d.topK, 'K, at most E'),
+    norm_topk_prob: flag(false, 'weights of the chosen are divided by their sum'),
+    decoder_sparse_step: size(1, 'every so many layers one is a mixture'),
     mlp_only_layers: used(z.array(z.int().nonnegative()).nullish(), 'layers that are dense all the same'),
-    use_sliding_window: used(z.boolean().default(false), 'whether there is a window'),
+    use_sliding_window: flag(false, 'whether there is a window'),
     sliding_window: used(
       z.int().nonnegative().nullable().default(4096),
       'keys that a token sees, itself included, with use_sliding_window; null and 0 are all',
@@ -41,10 +41,7 @@ export function qwenFeedForwards(
   const moe: MoeConfig = {
     kind: 'moe',
     intermediateSize: c.moe_intermediate_size,
-    router: {
-      ...softmaxTopK(c.num_experts, c.num_experts_per_tok),
-      weighting: c.norm_topk_prob ? 'normalized' : 'scores',
-    },
+    router: softmaxRouter(c.num_experts, c.num_experts_per_tok, c.norm_topk_prob),
     ...more,
   }
   return (i) => (c.mlp_only_layers?.includes(i) || (i + 1) % c.decoder_sparse_step !== 0 ? dense : moe)

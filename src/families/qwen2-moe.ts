@@ -1,35 +1,20 @@
 import { z } from 'zod'
 import type { GroupedAttention } from '../model/config.ts'
 import { decoderFamily } from './family.ts'
-import { type FieldTable, used } from './fields.ts'
+import { type FieldTable, flag, size, used } from './fields.ts'
+import { decoderOf, groupedOf, seesSome } from './layers.ts'
 import { DECODER_NAMES } from './names.ts'
 import { qwenFeedForwards, qwenMoe, windowOf } from './qwen.ts'
-import {
-  decoderFields,
-  decoderOf,
-  groupedOf,
-  heads,
-  layerTypes,
-  positiveInt,
-  sizes,
-  tokenIds,
-  wholeHeads,
-} from './schema.ts'
+import { groupedFields, layerTypes, sizes } from './schema.ts'
 
 /** Defaults are the class defaults of the published Qwen2MoeConfig. */
 const fields = {
-  ...decoderFields,
-  ...tokenIds(null, null),
-  ...wholeHeads,
+  ...groupedFields({ tokens: [null, null], heads: [16, 16] }),
   ...sizes({ vocab: 151936, hidden: 2048, layers: 24, positions: 32768, eps: 1e-6 }),
-  ...heads(16, 16),
   ...qwenMoe({ widths: [5632, 1408], experts: 60, topK: 4 }),
-  ...layerTypes,
-  qkv_bias: used(z.boolean().default(true), 'queries, keys and values have biases'),
-  shared_expert_intermediate_size: used(
-    positiveInt.default(5632),
-    'H of the expert that every token passes through',
-  ),
+  ...layerTypes('sliding_attention'),
+  qkv_bias: flag(true, 'queries, keys and values have biases'),
+  shared_expert_intermediate_size: size(5632, 'H of the expert that every token passes through'),
   max_window_layers: used(
     z.int().nonnegative().default(28),
     'without layer_types: the even layers below it have the window',
@@ -42,10 +27,10 @@ export const qwen2Moe = decoderFamily({
   fields,
   decoder(c, file) {
     const full: GroupedAttention = { ...groupedOf(c, 1e4, file), bias: c.qkv_bias, outputBias: false }
-    const windowed: GroupedAttention = { ...full, slidingWindow: windowOf(c) }
-    const types = c.layer_types
-    const isWindowed = (i: number) =>
-      types ? types[i] === 'sliding_attention' : i % 2 === 0 && i < c.max_window_layers
+    const slidingWindow = windowOf(c)
+    const windowed: GroupedAttention = { ...full, slidingWindow }
+    const inTurn = (i: number) => i % 2 === 0 && i < c.max_window_layers
+    const isWindowed = seesSome(c, slidingWindow, 'use_sliding_window', file, inTurn)
     const sharedExpert = { intermediateSize: c.shared_expert_intermediate_size, gate: true }
     const feedForward = qwenFeedForwards(c, { sharedExpert }, file)
     return decoderOf(c, (i) => ({

@@ -1,28 +1,18 @@
 import type { GroupedAttention } from '../model/config.ts'
 import { decoderFamily } from './family.ts'
-import { type FieldTable, withoutEffect } from './fields.ts'
+import { aliasOf, type FieldTable, withoutEffect } from './fields.ts'
+import { decoderOf, groupedOf } from './layers.ts'
 import { DECODER_NAMES, QK_NORM_NAMES } from './names.ts'
 import { qwenFeedForwards, qwenMoe, windowOf } from './qwen.ts'
-import {
-  attentionBias,
-  decoderFields,
-  decoderOf,
-  groupedOf,
-  heads,
-  sizes,
-  tokenIds,
-  wholeHeads,
-} from './schema.ts'
+import { attentionBias, groupedFields, sizes } from './schema.ts'
 
 /** Defaults are the class defaults of the published Qwen3MoeConfig. */
 const fields = {
-  ...decoderFields,
-  ...tokenIds(null, null),
-  ...wholeHeads,
+  ...groupedFields({ tokens: [null, null], heads: [32, 4] }),
   ...sizes({ vocab: 151936, hidden: 2048, layers: 24, positions: 32768, eps: 1e-6 }),
-  ...heads(32, 4),
   ...attentionBias(false),
   ...qwenMoe({ widths: [6144, 768], experts: 128, topK: 8 }),
+  num_local_experts: aliasOf('num_experts'),
   max_window_layers: withoutEffect('the published class has the window in every layer'),
 } satisfies FieldTable
 

@@ -4,9 +4,8 @@ import { ConfigError } from '../errors.ts'
 import type { RopeConfig, RopeScaling } from '../model/config.ts'
 import { yarnMagnitude } from '../model/rope-frequencies.ts'
 import { excerpt, shown } from '../text/foreign.ts'
+import { positive, positiveInt } from './fields.ts'
 
-const positive = z.number().positive()
-const positiveInt = z.int().positive()
 export const share = z.number().positive().max(1)
 
 export const ropeObject = z.looseObject({
@@ -24,6 +23,8 @@ export const ropeObject = z.looseObject({
   mscale_all_dim: z.number().nullish(),
   original_max_position_embeddings: positiveInt.optional(),
   partial_rotary_factor: share.optional(),
+  short_factor: z.array(positive).optional(),
+  short_mscale: positive.optional(),
 })
 
 type RopeSettings = z.output<typeof ropeObject>
@@ -118,47 +119,56 @@ function scalingOf(rope: RopeSettings, where: string, c: RopeFields, file: strin
 /** The same for families that rotate whole heads. transformers fails at other shares, but for the plain rotation, which knows none. */
 export function wholeHeadRopeOf(c: RopeFields, defaultTheta: number, file: string): RopeConfig {
   const rope = ropeOf(c, defaultTheta, file)
+  checkWhole(c, rope.scaling.type, file)
+  return rope
+}
+
+function checkWhole(c: RopeFields, type: string, file: string): void {
   const share = ropeSettings(c).partial_rotary_factor ?? c.partial_rotary_factor ?? 1
-  if (share !== 1 && rope.scaling.type !== 'default') {
+  if (share === 1 || type === 'default') return
+  throw new ConfigError(`${file}: "partial_rotary_factor" is ${share}, expected 1 with rope_type ${type}`)
+}
+
+/** The same for families that rotate a share of each head: a whole number of channels, of which each two are a pair. */
+export function partialRopeOf(
+  c: RopeFields,
+  defaultTheta: number,
+  headDim: number,
+  file: string,
+): RopeConfig {
+  const share = ropeSettings(c).partial_rotary_factor ?? c.partial_rotary_factor ?? 1
+  const rotaryDim = Math.floor(headDim * share)
+  if (rotaryDim > 0 && rotaryDim % 2 === 0) return { ...ropeOf(c, defaultTheta, file), rotaryDim }
+  throw new ConfigError(
+    `${file}: "partial_rotary_factor" is ${share}, expected a share of head_dim=${headDim} that is an even number`,
+  )
+}
+
+/**
+ * The same for whole heads that rotate plainly or by longrope; with any other type phimoe's class multiplies by `short_mscale`. Beyond
+ * the original positions libraries differ, so those are all there are.
+ */
+export function longropeOf(c: RopeFields, defaultTheta: number, headDim: number, file: string): RopeConfig {
+  const where = ropeField(c)
+  const { short_factor: factors, short_mscale: magnitude, ...rope } = ropeSettings(c)
+  const type = rope.rope_type ?? rope.type ?? 'default'
+  if (type === 'default') return ropeOf(c, defaultTheta, file)
+  if (type !== 'longrope') {
+    throw new ConfigError(`${file}: "${where}.rope_type" is ${shown(type)}, expected default or longrope`)
+  }
+  checkWhole(c, type, file)
+  if (factors?.length !== headDim / 2) {
     throw new ConfigError(
-      `${file}: "partial_rotary_factor" is ${share}, expected 1 with rope_type ${rope.scaling.type}`,
+      `${file}: "${where}.short_factor" has ${factors?.length ?? 'no'} numbers, expected ${headDim / 2}, one for each two channels of a head`,
     )
   }
-  return rope
+  if (magnitude === undefined)
+    throw new ConfigError(`${file}: "${where}.short_mscale" is missing, expected a number`)
+  const theta = rope.rope_theta ?? c.rope_theta ?? defaultTheta
+  return { theta, scaling: { type: 'longrope', factors }, magnitude }
 }
 
 /** The first that is there, be it null. */
 function firstGiven<T>(...values: [...(T | undefined)[], T]): T {
   return values.find((value) => value !== undefined) as T
-}
-
-export function formatRope({ theta, scaling, magnitude }: RopeConfig): Record<string, unknown> {
-  const common = { rope_theta: theta, rope_type: scaling.type }
-  switch (scaling.type) {
-    case 'default':
-      return common
-    case 'linear':
-      return { ...common, factor: scaling.factor }
-    case 'llama3':
-      return {
-        ...common,
-        factor: scaling.factor,
-        low_freq_factor: scaling.lowFreqFactor,
-        high_freq_factor: scaling.highFreqFactor,
-        original_max_position_embeddings: scaling.originalMaxPositionEmbeddings,
-      }
-    case 'yarn':
-      return {
-        ...common,
-        factor: scaling.factor,
-        beta_fast: scaling.betaFast,
-        beta_slow: scaling.betaSlow,
-        truncate: scaling.truncate,
-        original_max_position_embeddings: scaling.originalMaxPositionEmbeddings,
-        attention_factor: magnitude,
-        ...(scaling.mscaleAllDim && { mscale_all_dim: scaling.mscaleAllDim }),
-      }
-    case 'longrope':
-      throw new ConfigError('rope_type longrope: is read and not written')
-  }
 }

@@ -1,19 +1,22 @@
 import { z } from 'zod'
-import { ConfigError } from '../errors.ts'
 import {
-  type GroupedAttention,
-  type LayerConfig,
-  type ModelConfig,
-  type MoeConfig,
-  type RopeConfig,
-  type RouterConfig,
-  softmaxTopK,
-} from '../model/config.ts'
-import { aliasOf, type FieldsOf, type FieldTable, refused, used, withoutEffect } from './fields.ts'
-import { formatRope, ropeObject, share, wholeHeadRopeOf } from './rope.ts'
+  amount,
+  type FieldTable,
+  flag,
+  limit,
+  positive,
+  positiveInt,
+  refused,
+  size,
+  used,
+  withoutEffect,
+} from './fields.ts'
+import { ropeObject, share } from './rope.ts'
 
-export const positiveInt = z.int().positive()
-export const positive = z.number().positive()
+/*
+ * Fields that families have alike, by groups.
+ */
+
 /** Limited, since each layer gets an entry in the config before the weights are looked at. */
 export const layerCount = positiveInt.max(10_000)
 const nullableInt = positiveInt.nullish()
@@ -37,8 +40,8 @@ export const decoderFields = {
     positiveInt.optional(),
     'with rope_type llama3 or yarn: wins over the one in the rotary settings',
   ),
-  tie_word_embeddings: used(
-    z.boolean().default(false),
+  tie_word_embeddings: flag(
+    false,
     'the unembedding is the embedding, unless the weights have an lm_head.weight of other values',
   ),
   is_causal: refused('true: tokens see those before them', true),
@@ -109,55 +112,47 @@ export const wholeHeads = {
 /** Sizes of a decoder, with the published class's defaults. */
 export function sizes(d: { vocab: number; hidden: number; layers: number; positions: number; eps: number }) {
   return {
-    vocab_size: used(positiveInt.default(d.vocab), 'V'),
-    hidden_size: used(positiveInt.default(d.hidden), 'D'),
+    vocab_size: size(d.vocab, 'V'),
+    hidden_size: size(d.hidden, 'D'),
     num_hidden_layers: used(layerCount.default(d.layers), 'layers, at most 10,000'),
-    max_position_embeddings: used(positiveInt.default(d.positions), 'positions'),
-    rms_norm_eps: used(positive.default(d.eps), 'epsilon of the norms'),
+    max_position_embeddings: size(d.positions, 'positions'),
+    rms_norm_eps: amount(d.eps, 'epsilon of the norms'),
   } satisfies FieldTable
 }
 
 /** Heads of grouped-query attention; null for `keyValueHeads` is as many. */
 export function heads(queries: number, keyValueHeads: number | null) {
   return {
-    num_attention_heads: used(
-      positiveInt.default(queries),
-      'query heads; without head_dim a divisor of hidden_size',
-    ),
-    num_key_value_heads: used(
-      positiveInt.nullable().default(keyValueHeads),
+    num_attention_heads: size(queries, 'query heads; without head_dim a divisor of hidden_size'),
+    num_key_value_heads: limit(
+      keyValueHeads,
       'key-value heads, a divisor of num_attention_heads; null is as many',
     ),
   } satisfies FieldTable
 }
 
 export function attentionBias(by: boolean, says = 'queries, keys, values and output have biases') {
-  return { attention_bias: used(z.boolean().default(by), says) } satisfies FieldTable
+  return { attention_bias: flag(by, says) } satisfies FieldTable
 }
 
-/** One a layer, where a family's layers differ. */
-export const layerTypes = {
-  layer_types: used(
-    z.array(z.enum(['full_attention', 'sliding_attention', 'chunked_attention'])).nullish(),
-    'what each layer sees',
-  ),
-} satisfies FieldTable
+/** One a layer, where a family's layers differ: all keys, or some. */
+export function layerTypes<Some extends string>(some: Some) {
+  const type = z.enum(['full_attention', some])
+  return {
+    layer_types: used(z.array(type).nullish(), `what each layer sees: full_attention or ${some}`),
+  } satisfies FieldTable
+}
 
-/** A decoder of grouped-query attention that rotates whole heads, with the published class's defaults. */
-export function groupedFields({
-  tokens,
-  heads: [queries, keyValueHeads],
-  ...d
-}: Parameters<typeof sizes>[0] & {
+/** A decoder of grouped-query attention that rotates whole heads, but for its sizes; defaults as those of its parts. */
+export function groupedFields(d: {
   tokens: [bos: number | null, eos: number | null]
   heads: [queries: number, keyValueHeads: number | null]
 }) {
   return {
     ...decoderFields,
-    ...tokenIds(...tokens),
+    ...tokenIds(...d.tokens),
     ...wholeHeads,
-    ...sizes(d),
-    ...heads(queries, keyValueHeads),
+    ...heads(...d.heads),
   } satisfies FieldTable
 }
 
@@ -165,25 +160,10 @@ export function groupedFields({
 export function localExperts(d: { width: number; experts: number; topK: number }) {
   return {
     ...routerTraining,
-    intermediate_size: used(positiveInt.default(d.width), 'H of an expert'),
-    num_local_experts: used(positiveInt.default(d.experts), 'E'),
-    num_experts: aliasOf('num_local_experts'),
-    num_experts_per_tok: used(positiveInt.default(d.topK), 'K, at most E'),
+    intermediate_size: size(d.width, 'H of an expert'),
+    num_local_experts: size(d.experts, 'E'),
+    num_experts_per_tok: size(d.topK, 'K, at most E'),
   } satisfies FieldTable
-}
-
-/** The same as a mixture with a router's options. */
-export function localMixture(
-  c: FieldsOf<ReturnType<typeof localExperts>>,
-  router: Partial<RouterConfig>,
-  file: string,
-): MoeConfig {
-  checkTopK(c.num_experts_per_tok, c.num_local_experts, 'num_local_experts', file)
-  return {
-    kind: 'moe',
-    intermediateSize: c.intermediate_size,
-    router: { ...softmaxTopK(c.num_local_experts, c.num_experts_per_tok), ...router },
-  }
 }
 
 /** For training only, of most mixtures. */
@@ -191,140 +171,3 @@ export const routerTraining = {
   router_aux_loss_coef: training,
   router_jitter_noise: training,
 } satisfies FieldTable
-
-type ReadOfAll =
-  | 'rope_theta'
-  | 'rope_parameters'
-  | 'rope_scaling'
-  | 'original_max_position_embeddings'
-  | 'tie_word_embeddings'
-
-export type DecoderFields = Pick<FieldsOf<typeof decoderFields>, ReadOfAll> &
-  FieldsOf<ReturnType<typeof tokenIds>> & {
-    vocab_size: number
-    hidden_size: number
-    num_hidden_layers: number
-    num_key_value_heads?: number | null
-    max_position_embeddings: number
-    rms_norm_eps: number
-    partial_rotary_factor?: number | null
-  }
-
-/** What a family's fields say of the whole decoder, and its layers by their number. */
-export function decoderOf(c: DecoderFields, layer: (i: number) => LayerConfig): Omit<ModelConfig, 'family'> {
-  return {
-    vocabSize: c.vocab_size,
-    hiddenSize: c.hidden_size,
-    maxPositionEmbeddings: c.max_position_embeddings,
-    normEps: c.rms_norm_eps,
-    tieWordEmbeddings: c.tie_word_embeddings,
-    layers: Array.from({ length: c.num_hidden_layers }, (_, i) => layer(i)),
-    bosTokenId: c.bos_token_id,
-    eosTokenIds: eosOf(c.eos_token_id),
-  }
-}
-
-/** Grouped-query attention that rotates whole heads and sees all. */
-export function groupedOf(
-  c: DecoderFields & { num_attention_heads: number; attention_bias?: boolean },
-  defaultTheta: number,
-  file: string,
-): GroupedAttention {
-  return {
-    ...headsOf(c, file),
-    bias: c.attention_bias ?? false,
-    slidingWindow: null,
-    rope: wholeHeadRopeOf(c, defaultTheta, file),
-  }
-}
-
-/** K by the name of its field, which E limits. */
-export function checkTopK(
-  K: number,
-  E: number,
-  nameOfE: string,
-  file: string,
-  nameOfK = 'num_experts_per_tok',
-): void {
-  if (K > E) throw new ConfigError(`${file}: "${nameOfK}" is ${K}, expected at most ${nameOfE}=${E}`)
-}
-
-/** Heads that divide evenly, or a sentence. */
-export function headsOf(
-  fields: {
-    hidden_size: number
-    num_attention_heads: number
-    num_key_value_heads?: number | null
-    head_dim?: number | null
-  },
-  file: string,
-): Pick<GroupedAttention, 'kind' | 'numHeads' | 'numKeyValueHeads' | 'headDim'> {
-  const { hidden_size: D, num_attention_heads: numHeads } = fields
-  const numKeyValueHeads = fields.num_key_value_heads ?? numHeads
-  if (numHeads % numKeyValueHeads !== 0) {
-    throw new ConfigError(
-      `${file}: "num_key_value_heads" is ${numKeyValueHeads}, expected a divisor of num_attention_heads=${numHeads}`,
-    )
-  }
-  if (!fields.head_dim && D % numHeads !== 0) {
-    throw new ConfigError(
-      `${file}: "hidden_size" is ${D}, expected a multiple of num_attention_heads=${numHeads}`,
-    )
-  }
-  const headDim = fields.head_dim ?? D / numHeads
-  if (headDim % 2 !== 0) {
-    throw new ConfigError(
-      `${file}: "head_dim" is ${headDim}, expected an even number (rotary embedding turns pairs)`,
-    )
-  }
-  return { kind: 'grouped', numHeads, numKeyValueHeads, headDim }
-}
-
-/** Token ids that end a text. */
-function eosOf(value: number | number[] | null | undefined): number[] {
-  return value == null ? [] : Array.isArray(value) ? value : [value]
-}
-
-/** The attention of families whose layers have the same. */
-export function groupedIn({ family, layers }: ModelConfig): GroupedAttention & { rope: RopeConfig } {
-  const [{ attention }] = layers
-  if (attention.kind === 'grouped' && attention.rope) return { ...attention, rope: attention.rope }
-  throw new ConfigError(`${family}: layer 0 has ${attention.kind} attention, expected grouped with rotation`)
-}
-
-/** What is the same in all families, in the newer dialect. */
-export function formatCommon(config: ModelConfig): Record<string, unknown> {
-  return {
-    vocab_size: config.vocabSize,
-    hidden_size: config.hiddenSize,
-    num_hidden_layers: config.layers.length,
-    hidden_act: 'silu',
-    max_position_embeddings: config.maxPositionEmbeddings,
-    rms_norm_eps: config.normEps,
-    tie_word_embeddings: config.tieWordEmbeddings,
-    bos_token_id: config.bosTokenId,
-    eos_token_id: config.eosTokenIds.length > 1 ? config.eosTokenIds : (config.eosTokenIds[0] ?? null),
-    attention_dropout: 0,
-    dtype: 'float32',
-  }
-}
-
-/** The same with grouped-query attention. */
-export function formatDecoder(config: ModelConfig): Record<string, unknown> {
-  const attention = groupedIn(config)
-  const { vocab_size, hidden_size, num_hidden_layers, hidden_act, ...common } = formatCommon(config)
-  const { max_position_embeddings, rms_norm_eps, ...rest } = common
-  return {
-    vocab_size,
-    hidden_size,
-    num_hidden_layers,
-    num_attention_heads: attention.numHeads,
-    num_key_value_heads: attention.numKeyValueHeads,
-    head_dim: attention.headDim,
-    hidden_act,
-    max_position_embeddings,
-    rms_norm_eps,
-    rope_parameters: formatRope(attention.rope),
-    ...rest,
-  }
-}

@@ -48,6 +48,8 @@ export interface GeneratedToken {
    * text. Often '' and then more at a later token. Always '' without a tokenizer.
    */
   text: string
+  /** With `trace`: of the call that chose this token, by what came before it. */
+  trace?: RoutingTrace
 }
 
 /**

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander'
 import { numberOf } from '../text/number.ts'
+import { SIZES } from '../text/units.ts'
 
 /** A whole number in any of the forms of `numberOf`, within limits: `3x`, `1.5`, `-1` and '' are refused, not guessed at. */
 export function wholeNumber(min: number, max: number): (text: string) => number {
@@ -28,20 +29,22 @@ export function from(min: number, max: number, what = 'a number'): (text: string
   return decimal(`${what} from ${min} to ${max}`, (value) => value >= min && value <= max)
 }
 
+/** A part of a whole, which leaves some of it. */
+export const share = decimal('a number between 0 and 1', (value) => value > 0 && value < 1)
+
 /** Any number that is exact: a seed costs nothing. */
 export const seed = wholeNumber(0, Number.MAX_SAFE_INTEGER)
 
 /** Of `--max-tokens` and other counts of tokens in one sequence: more than any model has positions. */
 export const MAX_TOKENS = 1e7
 
-const SIZES: Record<string, number> = { '': 1, K: 1e3, M: 1e6, B: 1e9, T: 1e12 }
 /** A million T: beyond every training that there will be, and far from where numbers end. */
 const MAX_AMOUNT = 1e18
 
 /** A positive amount with a letter for its size, such as `37B`, `14.8T`, `2788000` or `1.5e13`. */
 export function amount(text: string): number {
   const [, digits, letter] = /^(.*?)([KMBT]?)$/.exec(text) ?? []
-  const value = (numberOf(digits ?? '') ?? 0) * SIZES[letter ?? '']
+  const value = (numberOf(digits ?? '') ?? 0) * (SIZES[letter as keyof typeof SIZES] ?? 1)
   if (!(value > 0 && value <= MAX_AMOUNT)) {
     throw new InvalidArgumentError(
       'Expected a positive amount up to 1000000T, such as 37B, 14.8T, 2788000 or 1.5e13.',

@@ -17,15 +17,18 @@ export function displayWidth(text: string): number {
 export function fitted(text: string, width: number): string {
   const whole = displayWidth(text)
   if (whole <= width) return text + ' '.repeat(width - whole)
-  let cut = ''
+  const cut = text.slice(0, fittingLength(text, width - 1))
+  return `${cut}…${' '.repeat(width - 1 - displayWidth(cut))}`
+}
+
+/** Length of the longest beginning of a text that takes at most so many columns; no character is cut in two. */
+export function fittingLength(text: string, width: number): number {
   let used = 0
-  for (const { segment } of GRAPHEMES.segment(text)) {
-    const next = graphemeWidth(segment)
-    if (used + next > width - 1) break
-    cut += segment
-    used += next
+  for (const { segment, index } of GRAPHEMES.segment(text)) {
+    used += graphemeWidth(segment)
+    if (used > width) return index
   }
-  return `${cut}…${' '.repeat(width - 1 - used)}`
+  return text.length
 }
 
 function graphemeWidth(grapheme: string): number {

@@ -155,7 +155,8 @@ function spaceAfter({ from, to, cell, width }: Block): number {
   return width - (to - from) * cell
 }
 
-function shade(share: number): string {
+/** Of a share of the largest. */
+export function shade(share: number): string {
   return SHADES[Math.max(0, Math.ceil(share * SHADES.length) - 1)]
 }
 

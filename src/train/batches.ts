@@ -22,20 +22,23 @@ export class Batches {
     private readonly seed: number,
   ) {}
 
-  /** The rows [B][T + 1] of a training step, every domain with an equal share of the tokens. */
+  /** The rows [B][T + 1] of a training step, every domain with its share of the tokens. */
   async training(step: number): Promise<number[][]> {
     const random = new Random(`${this.seed}/batch/${step}`)
-    const drawn = new Map(this.texts.domains.map((domain) => [domain, 0])) // tokens
+    const { domains, weightOf } = this.texts
+    const drawn = new Map(domains.map((domain) => [domain, 0])) // tokens by weight
     const documentOf = (domain: string) => this.document(domain, 'train', random)
     const documents: number[][] = []
     for (let total = 0; total < this.capacity; ) {
       const [domain, tokens] = [...drawn].reduce((least, entry) => (entry[1] < least[1] ? entry : least))
       const document = await documentOf(domain)
       documents.push(document)
-      drawn.set(domain, tokens + document.length)
+      drawn.set(domain, tokens + document.length / (weightOf?.(domain) ?? 1))
       total += document.length
     }
-    return pack(documents, this.shape, random, () => documentOf(random.pick(this.texts.domains)))
+    const weights = Object.fromEntries(domains.map((domain) => [domain, weightOf?.(domain) ?? 1]))
+    const any = () => (weightOf ? random.weighted(weights) : random.pick(domains)) // two streams: runs without weights stay as they were
+    return pack(documents, this.shape, random, () => documentOf(any()))
   }
 
   /** Rows of one domain's validation texts: the same whatever the seed and the step. */

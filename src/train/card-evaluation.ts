@@ -1,12 +1,13 @@
 import type { Proportion } from '../eval/proportion.ts'
-import type { ByDomain, EvalReport, FormsPooled } from '../eval/types.ts'
+import type { ByDomain, EvalReport, FactsReport, FormsPooled } from '../eval/types.ts'
 import { markdownTable } from '../text/columns.ts'
 import { thousands } from '../text/units.ts'
 import { deviceLine, percent } from './card-words.ts'
+import { factsText } from './facts.ts'
 
 /** The card's section on what `tinymoe eval` found, with the command that finds it again. */
 export function evaluationSection(report: EvalReport): string {
-  const { loss, domains, split, samples, seed, headline, exactMatch, wellFormed, notes } = report
+  const { loss, domains, split, samples, seed, facts, headline, exactMatch, wellFormed, notes } = report
   const losses = domains.map((domain) => {
     const { documents, standardError } = loss.details[domain]!
     return [domain, loss.byDomain[domain]!.toFixed(3), standardError?.toFixed(3) ?? '-', String(documents)]
@@ -16,7 +17,7 @@ export function evaluationSection(report: EvalReport): string {
 On texts of the split \`${split}\`, which no model is trained on:
 
 \`\`\`
-npm run -s tinymoe -- eval <this directory> --split ${split} --samples ${samples} --seed ${seed}
+npm run -s tinymoe -- eval <this directory> --split ${split} --samples ${samples} --seed ${seed}${facts ? ` --facts ${factsText(facts)}` : ''}
 \`\`\`
 
 Loss, each document by itself:
@@ -25,8 +26,20 @@ ${markdownTable([['domain', 'nats a token', 'std. error', 'documents'], ...losse
 
 Perplexity ${loss.perplexity.toFixed(3)}, ${loss.bitsPerCharacter.toFixed(3)} bits a character.
 ${headline ? `\n${headlineText(headline)}\n` : ''}${forms('Right answers, greedy', exactMatch)}${forms('Texts in which the verifier finds nothing wrong (form, not sense)', wellFormed)}
+${facts ? factsSection(facts) : ''}
 ${costText(report)}
 ${notes.map((note) => `\n${note}.\n`).join('')}`
+}
+
+/** Facts in words that no training text has for them. */
+function factsSection({ entities, possibleBits, recall, recitation }: FactsReport): string {
+  const share = ({ correct, total }: Proportion) => `${percent(correct / total)} (${correct} of ${total})`
+  const { total, active } = recall.bitsAParameter
+  return (
+    `\nFacts of ${thousands(entities)} entities: ${share(recall.right)} right in words that no training text has for them, ` +
+    `${share(recitation.right)} in words that some have. ${thousands(Math.round(recall.storedBits))} of ${thousands(possibleBits)} bits are stored, ` +
+    `${total.toFixed(2)} a parameter and ${active.toFixed(2)} an active one.\n`
+  )
 }
 
 function headlineText({ worked, plain }: NonNullable<EvalReport['headline']>): string {

@@ -6,6 +6,7 @@ import { markdownTable } from '../text/columns.ts'
 import { thousands } from '../text/units.ts'
 import { evaluationSection } from './card-evaluation.ts'
 import { duration, percent } from './card-words.ts'
+import { factsText } from './facts.ts'
 import { isStep, isValidation, LAST_STEPS, type LogRecord, meanShares, type StepRecord } from './log.ts'
 import { type TrainSettings, USUAL } from './settings.ts'
 import { summaryOf, titleOf } from './start.ts'
@@ -36,7 +37,7 @@ A small language model trained by tinymoe itself, in TypeScript: ${summaryOf(set
 
 - Parameters: ${thousands(total)}${active < total ? `, of which one token uses ${thousands(active)}` : ''}; stored as bfloat16${settings.biasRate === null ? '' : ', the choosing bias as float32'}.
 - ${config.layers.length} layers of width ${config.hiddenSize}, ${thousands(config.vocabSize)} tokens (byte-level BPE), ${thousands(config.maxPositionEmbeddings)} positions.
-- Data: ${texts.description}. Batches hold ${texts.domains.length === 1 ? 'whole documents' : 'all domains in equal shares'}.
+- Data: ${texts.description}. Batches hold ${shares(texts, settings)}.
 - Training: ${thousands(steps)} steps of ${rows} x ${length} tokens (${thousands(tokens)} tokens) on ${devices.join(', then ') || 'a device that was not noted'}, ${duration(seconds)}.
 - AdamW, peak learning rate ${settings.peakLearningRate}, ${settings.warmup} steps of warm-up, cosine to ${settings.learningRateFloor} of the peak, weight
   decay ${settings.adamw.weightDecay}, gradients clipped at ${settings.clipNorm}.${balancing(settings, config)}
@@ -64,12 +65,21 @@ as many threads gives the same model.
 `
 }
 
+function shares({ domains }: TextSource, { facts }: TrainSettings): string {
+  if (domains.length === 1) return 'whole documents'
+  return facts
+    ? `${percent(facts.share)} facts and the other domains in equal shares`
+    : 'all domains in equal shares'
+}
+
 /** The command that repeats the training; what the settings would be anyway is left out. */
 export function trainCommand(settings: TrainSettings): string {
-  const { preset, size, from, executor, steps, seed, corpus, rows, length, peakLearningRate } = settings
+  const { preset, size, from, executor, steps, seed, corpus, facts, rows, length, peakLearningRate } =
+    settings
   const flags = [
     `${preset ? `--preset ${preset}` : `--from ${from}`}${size === USUAL.size ? '' : ` --size ${size}`} --steps ${steps} --seed ${seed}`,
     corpus.length > 0 ? `--corpus ${corpus.join(' ')}` : '',
+    facts ? `--facts ${factsText(facts)} --facts-share ${facts.share}` : '',
     rows === USUAL.rows ? '' : `--batch ${rows}`,
     length === USUAL.length ? '' : `--length ${length}`,
     peakLearningRate === USUAL.peakLearningRate ? '' : `--learning-rate ${peakLearningRate}`,

@@ -45,8 +45,8 @@ export function checkpointDir(out: string): string {
 }
 
 /** Texts that settings name. */
-export function textsOf({ corpus, seed }: TrainSettings): TextSource {
-  return corpus.length > 0 ? textsOfFiles(corpus) : generatedTexts(seed)
+export function textsOf({ corpus, seed, facts }: TrainSettings): TextSource {
+  return corpus.length > 0 ? textsOfFiles(corpus) : generatedTexts(seed, facts)
 }
 
 /** A tokenizer that was trained in this process or read back. */
@@ -83,7 +83,8 @@ export function readTrainingState(out: string): TrainingState {
   const { step, settings, devices = [] } = (readJson(file, CheckpointError) ?? {}) as Partial<TrainingState>
   if (!Number.isInteger(step) || !isJsonObject(settings))
     throw new CheckpointError(`${file}: has no "step" with "settings", expected a training's state`)
-  const older = { size: 'full', from: null, executor: 'eager' } as const // what there was before there was a choice
+  // what there was before there was a choice
+  const older = { size: 'full', from: null, executor: 'eager', facts: null } as const
   return { step: step as number, settings: { ...older, ...settings }, devices }
 }
 

@@ -28,7 +28,8 @@ export function startTraining(settings: TrainSettings): Training {
 }
 
 function randomModel(settings: TrainSettings): ReturnType<typeof readModel> {
-  const tokenizer = settings.corpus.length > 0 ? tokenizerOfTexts(settings) : trainTokenizer(TOKENIZER_SEED)
+  const tokenizer =
+    settings.corpus.length > 0 ? tokenizerOfTexts(settings) : trainTokenizer(TOKENIZER_SEED, settings.facts)
   const config = configOf(settings)
   return { config, weights: initWeights(config, settings.seed), tokenizer }
 }

@@ -1,6 +1,7 @@
 import { mixturesOf } from '../model/config.ts'
 import type { Executor } from '../model/ways.ts'
 import type { AdamWSettings } from './adamw.ts'
+import type { FactsSettings } from './facts.ts'
 import type { LossWeights } from './gradients.ts'
 import { configOf, type Start } from './start.ts'
 
@@ -12,6 +13,8 @@ export interface TrainSettings extends Start {
   seed: number
   /** Files or directories of texts; none: the project's own corpus. */
   corpus: string[]
+  /** Facts that the project's own corpus has beside its other domains; null: none. */
+  facts: FactsSettings | null
   steps: number
   /** B and T: sequences of a step, and tokens of each. */
   rows: number
@@ -46,6 +49,7 @@ export const USUAL = {
   executor: 'recorded',
   seed: 1,
   corpus: [],
+  facts: null,
   rows: 16,
   length: 256,
   peakLearningRate: 2e-3,

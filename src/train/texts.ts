@@ -1,18 +1,21 @@
 import { isUtf8 } from 'node:buffer'
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { DOMAINS, type Domain, generateSample } from '../corpus/index.ts'
+import { ALL_DOMAINS, DOMAINS, type Domain, generateSample } from '../corpus/index.ts'
 import type { Random } from '../corpus/random.ts'
 import { InputError, messageOf } from '../errors.ts'
 import { entryAt, shownPath } from '../files.ts'
-import { counted } from '../text/units.ts'
+import { counted, thousands } from '../text/units.ts'
+import type { FactsSettings } from './facts.ts'
 
 /** Where texts come from. A text is drawn, not read in order, so that any batch can be made again by itself. */
 export interface TextSource {
   /** One sentence for the model card. */
   description: string
-  /** Kinds of text that batches hold in equal shares. */
+  /** Kinds of text that batches hold. */
   domains: readonly string[]
+  /** How much a batch has of a kind beside the others; equal shares where left out. */
+  weightOf?(domain: string): number
   draw(domain: string, split: 'train' | 'validation', random: Random): string
 }
 
@@ -20,12 +23,21 @@ export interface TextSource {
 const MAX_INDEX = 2 ** 31 - 1
 
 /** The project's own corpus. Validation texts do not hang on the seed: runs are measured on the same ones. */
-export function generatedTexts(seed: number): TextSource {
-  return {
+export function generatedTexts(seed: number, facts: FactsSettings | null = null): TextSource {
+  const source: TextSource = {
     description: `this project's generated corpus (${DOMAINS.join(', ')}), seed ${seed}`,
     domains: DOMAINS,
     draw: (domain, split, random) =>
-      generateSample(domain as Domain, split, random.int(0, MAX_INDEX), split === 'train' ? seed : 0).text,
+      generateSample(domain as Domain, split, random.int(0, MAX_INDEX), split === 'train' ? seed : 0, facts)
+        .text,
+  }
+  if (!facts) return source
+  const { entities, share } = facts
+  return {
+    ...source,
+    description: `${source.description}, and facts of ${thousands(entities)} entities`,
+    domains: ALL_DOMAINS,
+    weightOf: (domain) => (domain === 'facts' ? share : (1 - share) / DOMAINS.length),
   }
 }
 

@@ -1,3 +1,4 @@
+import type { FactsSize } from '../corpus/facts/world.ts'
 import { corpus, type Mix } from '../corpus/index.ts'
 import { type TokenizerJson, trainBpe } from '../text/bpe.ts'
 
@@ -9,14 +10,22 @@ export const VOCAB_SIZE = 1024
 const TRAINING_CHARS = 1_500_000
 /** Ordinary words gain most from merges; with equal shares, names of months and data items crowd them out. */
 const MIX: Mix = { story: 2, german: 2, arithmetic: 1, code: 1, data: 1, dates: 1 }
+/** Of facts, where there are some: names and values are many words, each of them rare. */
+const FACTS_SHARE = 4
 
 /**
  * The tokenizer of the trained models: byte-level BPE over all domains. Each digit is a token, so that a model can
- * line up the places of a sum.
+ * line up the places of a sum. A corpus with facts has a tokenizer of its own.
  */
-export function trainTokenizer(seed: number): TokenizerJson {
+export function trainTokenizer(seed: number, facts: FactsSize | null = null): TokenizerJson {
   const texts = Array.from(
-    corpus({ split: 'train', seed, chars: TRAINING_CHARS, mix: MIX }),
+    corpus({
+      split: 'train',
+      seed,
+      chars: TRAINING_CHARS,
+      mix: facts ? { ...MIX, facts: FACTS_SHARE } : MIX,
+      facts,
+    }),
     (sample) => sample.text,
   )
   return trainBpe(texts, {

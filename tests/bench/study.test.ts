@@ -145,12 +145,13 @@ describe('the report', () => {
 describe('processes', () => {
   const tiny = planStudy({ seeds: 1, tokens: 4 * 64, rows: 2, length: 32, peakLearningRate: 4e-3 })
   const planned = tiny.find(({ settings }) => settings.preset === 'moe')!
-  /** On own texts: their tokenizer takes no time. */
+  const facts = { entities: 4, phrasings: 5, share: 0.5 }
+  /** On own texts: their tokenizer takes no time. It is asked for facts that it has not read. */
   const runOn = (dir: string): PlannedRun => {
     const file = join(dir, 'texts.txt')
     const texts = Array.from({ length: 60 }, (_, i) => generateSample('story', 'train', i, 1).text)
     writeFileSync(file, texts.join('\n\n'))
-    return { ...planned, settings: { ...planned.settings, corpus: [file] } }
+    return { ...planned, settings: { ...planned.settings, corpus: [file], facts } }
   }
   const hooks = () => {
     const steps: number[] = []
@@ -189,6 +190,14 @@ describe('processes', () => {
     const [result] = second.results
     expect(result).toEqual(readResult(join(out, run.id), run))
     expect(result).toMatchObject({ id: run.id, preset: 'moe', seed: 1, steps: 4, tokens: 256 })
+    expect(Object.keys(result.byDomain)).toContain('facts')
+    expect(result.facts).toMatchObject({
+      entities: 4,
+      possibleBits: 4 * 38,
+      recall: { right: { total: 20 } },
+    })
+    const { storedBits, bitsAParameter } = result.facts!.recall
+    expect(bitsAParameter.active).toBeCloseTo(storedBits / run.activeParameters, 12)
     expect(result.loss).toBeGreaterThan(6) // four steps from log 1024 = 6.93
     expect(result.loss).toBeLessThan(7)
     expect(result.devices).toEqual([expect.stringMatching(/^cpu \(.*1 thread\)$/)])

@@ -34,6 +34,8 @@ class FakeHub {
   refusals: number[] = []
   /** What is sent in the place of a file. */
   swapped = new Map<string, Buffer>()
+  /** What a file is listed as in the place of its hash. */
+  hashes = new Map<string, string>()
   redirects = false
   private readonly server: Server = createServer((request, response) => this.answer(request, response))
 
@@ -84,7 +86,8 @@ class FakeHub {
 
   private listing() {
     return [...this.files].map(([path, content]) => {
-      const oid = createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex')
+      const hash = createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex')
+      const oid = this.hashes.get(path) ?? hash
       const sha256 = createHash('sha256').update(content).digest('hex')
       const lfs = path.endsWith('.safetensors') && {
         lfs: { oid: sha256, size: content.length, pointerSize: 130 },
@@ -206,6 +209,16 @@ test('redirects are followed, with the token of the usual place', async () => {
   expect(hub.asked.every(({ token }) => token === 'Bearer hf_secret')).toBe(true)
 })
 
+test('a hub that would have files elsewhere is refused, and one that is none', async () => {
+  hub.hashes.set('config.json', '../../../../escaped')
+  await expect(pull()).rejects.toThrow('the hub names something "../../../../escaped", expected a hash')
+  for (const endpoint of ['nonsense', 'file:///etc', 'ftp://hub']) {
+    vi.stubEnv('HF_ENDPOINT', endpoint)
+    await expect(pull()).rejects.toThrow(`HF_ENDPOINT: is "${endpoint}", expected the URL of a hub`)
+  }
+  expect(readdirSync(cache)).toEqual([])
+})
+
 test('a model in another form, and a server that is not there', async () => {
   hub.files.delete(WEIGHTS)
   await expect(pull()).rejects.toThrow('org/tiny: has no config.json with safetensors')
@@ -219,6 +232,16 @@ test('a model in another form, and a server that is not there', async () => {
 test('names of the hub', () => {
   expect(hubName('org/name@v1.0')).toEqual({ repo: 'org/name', revision: 'v1.0' })
   expect(hubName('org/name')).toEqual({ repo: 'org/name', revision: 'main' })
-  for (const other of ['name', './org/name', '/org/name', 'a/b/c', '../x', 'org/name@'])
+  expect(hubName('org/name@refs/pr/1')).toEqual({ repo: 'org/name', revision: 'refs/pr/1' })
+  for (const other of [
+    'name',
+    './org/name',
+    '/org/name',
+    'a/b/c',
+    '../x',
+    'org/name@',
+    'org/name@../x',
+    'org/name@a/../b',
+  ])
     expect(hubName(other)).toBeNull()
 })

@@ -95,6 +95,11 @@ const qwen = {
   sliding_window: oneOf(3, 7),
 }
 
+/** Settings of so many pairs of channels. */
+function longrope(pairs: number) {
+  return { rope_theta: 100, short_factor: [1, 1.5, 2].slice(0, pairs), short_mscale: 1.2 }
+}
+
 /** A record, and another beside it. */
 function both(one: Record<string, fc.Arbitrary<unknown>>, other: fc.Arbitrary<object>): fc.Arbitrary<object> {
   return fc.tuple(fc.record(one), other).map(([a, b]) => ({ ...a, ...b }))
@@ -162,15 +167,21 @@ const BY_FAMILY: Record<string, fc.Arbitrary<object>> = {
     attention_multiplier: oneOf(0.2, 1),
     logits_scaling: oneOf(1, 2),
   }),
-  phimoe: fc.record({
-    ...common,
-    ...heads,
-    ...experts,
-    attention_bias: fc.boolean(),
-    lm_head_bias: fc.constant(false),
-    router_jitter_noise: oneOf(0, 0.01, 0.3),
-    sliding_window: window,
-  }),
+  phimoe: fc
+    .record({
+      ...common,
+      ...heads,
+      ...experts,
+      rope_parameters: oneOf('default', 'longrope'),
+      attention_bias: fc.boolean(),
+      lm_head_bias: fc.constant(false),
+      router_jitter_noise: oneOf(0, 0.01, 0.3),
+      sliding_window: window,
+    })
+    .map((c) => ({
+      ...c,
+      rope_parameters: { ...longrope(c.hidden_size / 8), rope_type: c.rope_parameters },
+    })),
   llama4_text: fc.record({
     ...common,
     ...heads,
@@ -206,6 +217,9 @@ const BY_FAMILY: Record<string, fc.Arbitrary<object>> = {
     }),
   }),
 }
+
+/** Families that are an architecture of their own, not another's by another name. */
+export const ARCHITECTURES = Object.keys(BY_FAMILY)
 
 /** config.json of the family, small. */
 export function smallConfig(modelType: string): fc.Arbitrary<Record<string, unknown>> {

@@ -6,7 +6,7 @@ import { countMatmulFlops } from '../../src/cost/count.ts'
 import { forwardFlops, totalFlops } from '../../src/cost/flops.ts'
 import { countParameters } from '../../src/cost/parameters.ts'
 import { startRuntime } from '../../src/device/index.ts'
-import { FAMILIES, runnableConfig } from '../../src/families/index.ts'
+import { runnableConfig } from '../../src/families/index.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
 import { meanColumnsMet } from '../../src/model/attention/mask.ts'
 import type { AttentionShape, ModelConfig } from '../../src/model/config.ts'
@@ -17,14 +17,13 @@ import { weightTable } from '../../src/model/weight-table.ts'
 import { stepsOf } from '../../src/trace/steps-of.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { randomNumbers, randomTokens } from '../helpers/random.ts'
-import { smallConfig } from './arbitrary.ts'
+import { ARCHITECTURES, smallConfig } from './arbitrary.ts'
 
 /*
  * Any small model of any family, by four ways that are to agree: recorded, op by op, every expert on every token, and token by
  * token through the cache; beside padding; and what is counted of it.
  */
 
-const RUNNABLE = FAMILIES.filter(({ runnable }) => runnable).map(({ modelType }) => modelType)
 const SAME = 2e-4
 /** Any router takes these. */
 const CHANGES: Interventions = {
@@ -63,7 +62,7 @@ function expectSame(actual: Float32Array, expected: Float32Array): void {
   expect(maxDifference(actual, expected) / largest).toBeLessThan(SAME)
 }
 
-describe.each(RUNNABLE)('%s', (modelType) => {
+describe.each(ARCHITECTURES)('%s', (modelType) => {
   test('recorded, eager, dense dispatch and token by token give the same, padded or not', () => {
     fc.assert(
       fc.property(smallConfig(modelType), fc.nat(), (json, seed) => {

@@ -1,13 +1,17 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { findPublished } from '../../src/cost/find-published.ts'
+import type { PublishedModel } from '../../src/cost/published.ts'
 import { ConfigError } from '../../src/errors.ts'
 import type { RunnableFamily } from '../../src/families/family.ts'
 import type { Field, FieldTable } from '../../src/families/fields.ts'
+import { groupedIn } from '../../src/families/format.ts'
 import { FAMILIES, formatted, runnableConfig, shapeFromJson } from '../../src/families/index.ts'
-import { decoderFields, groupedIn } from '../../src/families/schema.ts'
+import { decoderFields } from '../../src/families/schema.ts'
 import type { RouterConfig } from '../../src/model/config.ts'
 import { REPOSITORY } from '../cli/run-cli.ts'
+import { ARCHITECTURES } from './arbitrary.ts'
 
 const RUNNABLE = FAMILIES.filter((family): family is RunnableFamily => family.runnable)
 
@@ -18,9 +22,9 @@ The same tables are what the code reads (\`fields\` in \`src/families\`).
 Defaults are those of the published class, as of transformers 5.24; \`-\` is a field without one. Of two names of a field the alias
 wins, as there. A field that is in no table is one that the published class does not know either: it has no effect.
 
-\`bench/peers/config_variants.py\` puts 400 variants each of mixtral, llama and glm4_moe through transformers, and \`tests/families/variants.test.ts\` compares what we
-read with what it read, field by field. Ours is stricter where a row says so, and more lenient in two things: \`1\` is \`1.0\`, and a null
-for \`num_key_value_heads\` means what the class says that it means.
+\`bench/peers/config_variants.py\` puts 400 variants of each family through transformers, and \`tests/families/variants.test.ts\` compares what we read
+with what its models read, layer by layer, rotary frequencies too. Ours is stricter where a row says so, and more lenient in two things: \`1\` is
+\`1.0\`, and a null means what the class says that it means.
 
 \`npx vitest run tests/families/tables.test.ts -u\` writes this page anew.
 `
@@ -63,9 +67,13 @@ function page(): string {
   return `${HEAD}\n## In every family\n\n${TABLE}${rows(shared)}\n${sections.join('')}`
 }
 
-const HEAD_DIM = { glm4_moe: { head_dim: 128 } } as Record<string, object> // its defaults have none that is whole
+/** What published classes have no default for that a model can be made of. */
+const NEEDED: Record<string, object> = {
+  glm4_moe: { head_dim: 128 },
+  deepseek_v2: { num_experts_per_tok: 6 },
+}
 const read = (model_type: string, more: object) =>
-  runnableConfig({ model_type, ...HEAD_DIM[model_type], ...more }, 'c.json').config
+  runnableConfig({ model_type, ...NEEDED[model_type], ...more }, 'c.json').config
 
 /** What sets a family apart, by the config of its published class. */
 function inWords(modelType: string): string {
@@ -163,6 +171,14 @@ ${lines.join('\n')}
 
 test('docs/families.md is the tables that the code reads', async () => {
   await expect(page()).toMatchFileSnapshot(join(REPOSITORY, 'docs/families.md'))
+})
+
+test("a family is an architecture of its own, or another's by its own name", () => {
+  expect(RUNNABLE.map(({ modelType }) => modelType).sort()).toEqual([...ARCHITECTURES, 'kimi_k2'].sort())
+  const { config } = findPublished('moonshotai/Kimi-K2-Instruct') as PublishedModel
+  const as = (model_type: string) => runnableConfig({ ...config, model_type }, 'c.json').config
+  expect(config.model_type).toBe('kimi_k2')
+  expect(as('kimi_k2')).toEqual(as('deepseek_v3'))
 })
 
 describe('absent is not null', () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { groupedIn } from '../../src/families/schema.ts'
+import { groupedIn } from '../../src/families/format.ts'
 import { loadModel } from '../../src/load-model.ts'
 import { trainedModels } from '../shipped/pins.ts'
 

@@ -66,6 +66,8 @@ export function exampleEvaluation(changes: Partial<EvalReport> = {}): EvalReport
       executor: 'recorded',
       loadAverage: null,
     },
+    facts: null,
+    factExperts: null,
     notes: ['3 of 12 documents were cut'],
     ...changes,
   }

@@ -3,6 +3,7 @@ import { arithmeticProblems } from './arithmetic.ts'
 import { codeProblems } from './code.ts'
 import { dataProblems } from './data.ts'
 import { dateProblems } from './dates.ts'
+import { factProblems } from './facts.ts'
 import { proseProblems } from './prose.ts'
 
 export { bracketProblem } from './code.ts'
@@ -14,6 +15,7 @@ const VERIFIERS: Readonly<Record<Domain, (text: string) => string[]>> = {
   german: proseProblems,
   data: dataProblems,
   dates: dateProblems,
+  facts: factProblems,
 }
 
 /** What is wrong with a document of the domain, whoever wrote it: a model or the generator. Empty where all is right. */

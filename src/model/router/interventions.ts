@@ -107,6 +107,22 @@ export function interventionFor(
   }
 }
 
+/** Whether a layer has enough experts to choose from without one more, beside other interventions. */
+export function canSpare(
+  expert: number,
+  config: RouterConfig,
+  layer: number,
+  others: Interventions = {},
+): boolean {
+  try {
+    interventionFor({ ...others, disable: [...(others.disable ?? []), { expert, layer }] }, config, layer)
+    return true
+  } catch (error) {
+    if (error instanceof InputError) return false
+    throw error
+  }
+}
+
 /** Sequence and position of a row. */
 export function placeOf({ rows }: RouterPlace, row: number): { sequence: number; position: number } {
   return rows?.[row] ?? { sequence: 0, position: row }

@@ -1,0 +1,110 @@
+import { describe, expect, test } from 'vitest'
+import { DOMAINS, generateSample } from '../../src/corpus/index.ts'
+import { Batches } from '../../src/train/batches.ts'
+import { modelCard, trainCommand } from '../../src/train/card.ts'
+import { tokenizerOf } from '../../src/train/checkpoint.ts'
+import { exposureSteps, FACTS, PORTRAIT_TOKENS } from '../../src/train/facts.ts'
+import { trainSettings } from '../../src/train/settings.ts'
+import { configOf } from '../../src/train/start.ts'
+import { generatedTexts } from '../../src/train/texts.ts'
+import { trainTokenizer } from '../../src/train/tokenizer.ts'
+import { tinymoe } from '../cli/run-cli.ts'
+import { exampleEvaluation } from './evaluation.ts'
+import { tinyTokenizer } from './tiny.ts'
+
+const facts = { entities: 500, phrasings: 4, share: 0.7 }
+
+test('a batch holds facts to their share, and the other domains in equal shares of the rest', async () => {
+  const tokenizer = tokenizerOf(tinyTokenizer)
+  const texts = generatedTexts(1, facts)
+  const tokens = new Map<string, number>()
+  const drawn: Promise<void>[] = []
+  const counting: typeof texts = {
+    ...texts,
+    draw: (domain, split, random) => {
+      const text = texts.draw(domain, split, random)
+      const count = async () => {
+        const { length } = await tokenizer.encode(text)
+        tokens.set(domain, (tokens.get(domain) ?? 0) + length)
+      }
+      drawn.push(count())
+      return text
+    },
+  }
+  await new Batches(counting, tokenizer, { rows: 64, length: 256 }, 1).training(0)
+  await Promise.all(drawn)
+  const total = [...tokens.values()].reduce((a, b) => a + b, 0)
+  expect(tokens.get('facts')! / total).toBeCloseTo(0.7, 1)
+  for (const domain of DOMAINS) expect(Math.abs(tokens.get(domain)! / total - 0.05)).toBeLessThan(0.05) // stories are long
+})
+
+test('without facts, texts are what they were', () => {
+  expect(generatedTexts(3)).toMatchObject({ domains: DOMAINS })
+  expect(generatedTexts(3).weightOf).toBeUndefined()
+})
+
+describe('exposures', () => {
+  test('are portraits of each entity: steps by hand', () => {
+    const size = { entities: 1000, phrasings: 5, share: 0.5 }
+    expect(exposureSteps(size, 100, { rows: 10, length: 100 })).toBe(
+      Math.round((1000 * 100 * PORTRAIT_TOKENS) / 0.5 / 1000),
+    )
+  })
+
+  test('count with the tokens that a portrait has in the tokenizer of the usual facts', async () => {
+    const tokenizer = tokenizerOf(trainTokenizer(1, FACTS))
+    const lengths = await Promise.all(
+      Array.from({ length: 1000 }, async (_, index) => {
+        const { text } = generateSample('facts', 'train', index, 3, FACTS)
+        return 2 + (await tokenizer.encode(text, { addSpecialTokens: false })).length
+      }),
+    )
+    const mean = lengths.reduce((a, b) => a + b, 0) / lengths.length
+    expect(Math.abs(mean - PORTRAIT_TOKENS)).toBeLessThan(0.3)
+  })
+})
+
+test('the card says how many facts, the command that repeats it, and what is recalled', () => {
+  const settings = trainSettings({ preset: 'moe', size: 'small', steps: 500, facts })
+  expect(trainCommand(settings)).toBe(
+    'npm run train -- --preset moe --size small --steps 500 --seed 1 --facts 500x4 --facts-share 0.7',
+  )
+  const known = { correct: 30, total: 40, low: 0.6, high: 0.9 }
+  const recall = {
+    right: known,
+    storedBits: 190,
+    byAttribute: {},
+    bitsAParameter: { total: 0.5, active: 1.25 },
+  }
+  const recitation = { ...recall, right: { ...known, correct: 36 } }
+  const evaluation = exampleEvaluation({
+    facts: { entities: 500, phrasings: 4, possibleBits: 19_000, recall, recitation },
+  })
+  const card = modelCard({
+    settings,
+    config: configOf(settings),
+    texts: generatedTexts(1, facts),
+    log: [],
+    devices: ['cpu'],
+    evaluation,
+  })
+  expect(card).toContain(
+    'and facts of 500 entities. Batches hold 70.0 % facts and the other domains in equal shares.',
+  )
+  expect(card).toContain('--samples 100 --seed 1 --facts 500x4\n')
+  expect(card).toContain(
+    '75.0 % (30 of 40) right in words that no training text has for them, 90.0 % (36 of 40) in words that some have. 190 of 19,000 bits are stored, 0.50 a parameter and 1.25 an active one.',
+  )
+})
+
+test.each<[flags: string[], message: string]>([
+  [['--facts', '9', '--corpus', 'a.txt'], 'train takes either --corpus or --facts'],
+  [['--exposures', '9'], '--exposures and --facts-share belong to --facts'],
+  [['--facts', '--exposures', '9', '--steps', '9'], 'train takes one of --steps and --exposures'],
+  [['--facts', '9x2'], 'Expected entities from 1 to 32768, such as 6000, or with phrasings from 3 to 5'],
+  [['--facts', '--facts-share', '1'], 'Expected a number between 0 and 1'],
+])('train %j is refused', async (flags, message) => {
+  const { code, stderr } = await tinymoe('train', '--preset', 'moe', ...flags)
+  expect(code).toBe(2)
+  expect(stderr).toContain(message)
+})
