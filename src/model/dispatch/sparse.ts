@@ -6,7 +6,7 @@ import type { TensorflowOps } from '../../backend/tensorflow-ops.ts'
 import type { Clamp } from '../config.ts'
 import { applyExpert, expertColumns } from '../experts.ts'
 import type { Routing, RoutingTensors } from '../router/types.ts'
-import type { ExpertWeights } from '../weights.ts'
+import type { Experts, ExpertWeights } from '../weights.ts'
 import { combine } from './combine.ts'
 
 /** Tokens sorted into one piece an expert. */
@@ -28,7 +28,7 @@ export interface Grouped {
  */
 export function dispatchSparse(
   x: tf.Tensor2D,
-  experts: ExpertWeights[],
+  experts: Experts,
   routing: Routing,
   weights: tf.Tensor2D,
   clamp?: Clamp,
@@ -36,7 +36,7 @@ export function dispatchSparse(
   return tf.tidy(() => {
     const grouped = group(x, routing)
     if (grouped.pieces.length === 0) return tf.zerosLike(x)
-    const outputs = grouped.pieces.map((rows, i) => applyExpert(rows, experts[grouped.experts[i]], clamp))
+    const outputs = grouped.pieces.map((rows, i) => applyExpert(rows, experts.at(grouped.experts[i])!, clamp))
     return combineGrouped(outputs, grouped, weights)
   })
 }
@@ -44,14 +44,14 @@ export function dispatchSparse(
 /** The same on the device without a read-back: group sizes stay a tensor, so every expert runs, some on no rows. */
 export function dispatchSparseTensorflow(
   x: tf.Tensor2D,
-  experts: ExpertWeights[],
+  experts: Experts,
   routing: RoutingTensors,
   ops: TensorflowOps,
   clamp?: Clamp,
 ): tf.Tensor2D {
   return tf.tidy(() => {
     const grouped = groupTensorflow(x, experts.length, routing, ops)
-    const columns = grouped.pieces.map((rows, e) => expertColumns(rows, experts[e], ops, clamp))
+    const columns = grouped.pieces.map((rows, e) => expertColumns(rows, experts.at(e)!, ops, clamp))
     const inputs = [...columns, grouped.place, routing.expertWeights]
     return fused('combine', inputs, { experts: experts.length }, () => {
       const outputs = columns.map((made) => tf.transpose(made) as tf.Tensor2D)
