@@ -8,13 +8,14 @@ import type { LoadProgress } from './checkpoint/pack.ts'
 import { dequantised } from './checkpoint/quantised.ts'
 import { readCheckpoint } from './checkpoint/shards.ts'
 import type { ModelFiles } from './checkpoint/source.ts'
-import { ConfigError, messageOf } from './errors.ts'
+import { ConfigError } from './errors.ts'
 import { runnableConfig } from './families/index.ts'
 import { endingAs, type GenerationConfig, readGenerationConfig } from './generate/generation-config.ts'
 import type { ModelConfig } from './model/config.ts'
 import { MoeModel } from './model/transformer.ts'
 import type { DispatchName } from './model/ways.ts'
 import type { ModelWeights } from './model/weights.ts'
+import { parseJson } from './text/json.ts'
 import { javascriptLibrary } from './tokenizer/javascript.ts'
 import * as tokenizers from './tokenizer/open.ts'
 import type { Tokenizer } from './tokenizer/tokenizer.ts'
@@ -44,7 +45,7 @@ export function readModel(
 ): BrowserModel {
   const file = files.at('config.json')
   if (!files.has('config.json')) throw new ConfigError(`${file}: not found, expected the model's config`)
-  const json = readJson(file, files.bytes('config.json'))
+  const json = parseJson(files.bytes('config.json'), `${file}:`, ConfigError)
   const { config: published, family, quantisation } = runnableConfig(json, file)
   const generation = readGenerationConfig(files)
   const stored = readCheckpoint(files, (name) => family.ignored(name, published))
@@ -65,14 +66,6 @@ export function readModel(
  */
 export function readTokenizer(files: ModelFiles): Tokenizer | null {
   return tokenizers.readTokenizer(files, javascriptLibrary)
-}
-
-function readJson(file: string, bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder().decode(bytes))
-  } catch (error) {
-    throw new ConfigError(`${file}: not JSON (${messageOf(error)})`, { cause: error })
-  }
 }
 
 export { type FetchOptions, fetchFiles } from './checkpoint/fetched.ts'

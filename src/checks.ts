@@ -10,18 +10,19 @@ export function shown(value: unknown): string {
   return text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text
 }
 
+/** @throws InputError with the value and what was expected, unless that holds */
+export function assertThat(what: string, value: unknown, holds: boolean, expected: string): asserts holds {
+  if (!holds) throw new InputError(`${what}: is ${shown(value)}, expected ${expected}`)
+}
+
 /** @throws InputError for a value that is none of the names */
 export function assertOneOf(what: string, value: unknown, names: readonly string[]): void {
-  if (!names.includes(value as string)) {
-    throw new InputError(`${what}: is ${shown(value)}, expected one of ${names.join(', ')}`)
-  }
+  assertThat(what, value, names.includes(value as string), `one of ${names.join(', ')}`)
 }
 
 /** @throws InputError for anything but an object with fields; arrays are none */
 export function assertObject(what: string, value: unknown, expected: string): asserts value is object {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new InputError(`${what}: is ${shown(value)}, expected ${expected}`)
-  }
+  assertThat(what, value, isJsonObject(value), expected)
 }
 
 /** A misspelt option would else change nothing, unheard. @throws InputError for a field that is none of the names */
@@ -30,16 +31,14 @@ export function assertNames(what: string, value: object, names: Record<string, u
   const wrong = Object.keys(value).find((name) => !known.includes(name))
   if (wrong === undefined) return
   const [near] = nearest(wrong, known)
-  throw new InputError(
-    `${what}: is ${shown(wrong)}, expected one of ${known.join(', ')}; the nearest is ${near}`,
-  )
+  assertThat(what, wrong, false, `one of ${known.join(', ')}; the nearest is ${near}`)
 }
 
 /** @throws InputError for anything but a whole number from `min` to `max` */
 export function assertWhole(what: string, value: unknown, min: number, max = Number.MAX_SAFE_INTEGER): void {
-  if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max) return
+  const holds = Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max
   const range = max === Number.MAX_SAFE_INTEGER ? `from ${min}` : `from ${min} to ${max}`
-  throw new InputError(`${what}: is ${shown(value)}, expected a whole number ${range}`)
+  assertThat(what, value, holds, `a whole number ${range}`)
 }
 
 /** @throws InputError for numbers in another form than `Type`, or for another count of them */
@@ -50,11 +49,8 @@ export function assertNumbers(
   shape: string,
   length?: number,
 ): void {
-  if (!(value instanceof Type)) {
-    throw new InputError(
-      `${what}: is ${shown(value)}, expected ${Type === Int32Array ? 'an' : 'a'} ${Type.name} ${shape}`,
-    )
-  }
+  const article = Type === Int32Array ? 'an' : 'a'
+  assertThat(what, value, value instanceof Type, `${article} ${Type.name} ${shape}`)
   if (length !== undefined && value.length !== length) {
     throw new InputError(`${what}: has ${value.length} values, expected ${length} ${shape}`)
   }

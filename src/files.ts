@@ -12,11 +12,8 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { basename, dirname, join, sep } from 'node:path'
-import { InputError, messageOf, type TinymoeError } from './errors.ts'
-import { excerpt } from './text/foreign.ts'
-
-/** The kind of error that a caller gives its files' faults. */
-type Failure = new (message: string, options?: ErrorOptions) => TinymoeError
+import { InputError, messageOf } from './errors.ts'
+import { type Failure, parseJson } from './text/json.ts'
 
 /** A path as a message shows it: an empty one would be read over. */
 export function shownPath(path: string): string {
@@ -67,11 +64,7 @@ export function readJson(file: string, Failure: Failure, source = `${file}:`): u
   } catch (error) {
     throw new Failure(`${source} cannot be read (${messageOf(error)})`, { cause: error })
   }
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    throw new Failure(`${source} not JSON (${excerpt(messageOf(error))})`, { cause: error })
-  }
+  return parseJson(text, source, Failure)
 }
 
 /**

@@ -8,7 +8,7 @@ import { hubName, pulledDirectory } from './checkpoint/hub-cache.ts'
 import { configOfWeights, expertNames, loadWeights, storedDtype } from './checkpoint/load.ts'
 import { dequantised } from './checkpoint/quantised.ts'
 import type { Checkpoint } from './checkpoint/shards.ts'
-import { assertNames, assertObject, assertOneOf, shown } from './checks.ts'
+import { assertNames, assertObject, assertOneOf, assertThat } from './checks.ts'
 import { BYTES_PER_WEIGHT } from './cost/bytes.ts'
 import { startRuntime } from './device/index.ts'
 import { gigabytes, memoryLimit, memoryProblem } from './device/memory.ts'
@@ -242,14 +242,10 @@ function checkLoadOptions(options: LoadOptions): void {
   if (executor !== undefined) assertOneOf('executor', executor, EXECUTORS)
   assertOneOf('dispatch', dispatch, [...DISPATCHES, 'auto'])
   assertOneOf('dtype', dtype, [...DTYPES, 'auto'])
-  if (expertsOnDisk !== undefined && !(Number.isSafeInteger(expertsOnDisk) && expertsOnDisk > 0)) {
-    throw new InputError(`expertsOnDisk: is ${shown(expertsOnDisk)}, expected a number of bytes`)
-  }
-  if (onProgress !== undefined && typeof onProgress !== 'function') {
-    throw new InputError(
-      `onProgress: is ${shown(onProgress)}, expected a function of the share that was read`,
-    )
-  }
+  const isBudget = expertsOnDisk === undefined || (Number.isSafeInteger(expertsOnDisk) && expertsOnDisk > 0)
+  assertThat('expertsOnDisk', expertsOnDisk, isBudget, 'a number of bytes')
+  const isTold = onProgress === undefined || typeof onProgress === 'function'
+  assertThat('onProgress', onProgress, isTold, 'a function of the share that was read')
 }
 
 function executorFor(

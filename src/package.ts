@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { shown } from './checks.ts'
+import { assertThat } from './checks.ts'
 import { InputError } from './errors.ts'
 
 /** Before the name of a bundled model, where a directory is expected. */
@@ -40,11 +40,8 @@ export function bundledDirectory(name: string): string | null {
  * @throws InputError for a name that is neither
  */
 export function modelDirectory(name: string): string {
-  if (typeof name !== 'string' || name === '') {
-    throw new InputError(
-      `model: is ${shown(name)}, expected a directory, or a bundled model such as tinymoe:moe`,
-    )
-  }
+  const isName = typeof name === 'string' && name !== ''
+  assertThat('model', name, isName, 'a directory, or a bundled model such as tinymoe:moe')
   const bundled = bundledDirectory(name)
   if (bundled !== null || existsSync(name) || /[/\\]/.test(name)) return bundled ?? name
   throw new InputError(

@@ -4,7 +4,8 @@ import { BYTES_PER_WEIGHT } from '../../src/cost/index.ts'
 import { countParameters } from '../../src/cost/parameters.ts'
 import type { LoadedModel } from '../../src/load-model.ts'
 import { quantile } from '../../src/samples.ts'
-import { lastLine, type Parent, runCommand } from '../processes.ts'
+import { readOutput } from '../peers/output.ts'
+import { type Parent, runCommand } from '../processes.ts'
 import type { Loading } from '../schema.ts'
 
 const Loaded = z.object({
@@ -28,10 +29,12 @@ export async function measureLoading(
   for (let i = 0; i < times; i++) {
     const spent = performance.now() - started
     if (i > 0 && spent + spent / i > budgetMs) break
-    const { stdout } = await runCommand(process.execPath, [...script(), dir, runtime.device], parent)
-    const run = parsed(stdout)
-    if (!run) return null
-    runs.push(run)
+    const finished = await runCommand(process.execPath, [...script(), dir, runtime.device], parent)
+    try {
+      runs.push(readOutput(process.execPath, finished, Loaded))
+    } catch {
+      return null
+    }
   }
   const most = (values: (number | null)[]) =>
     values.some((value) => value === null) ? null : Math.max(...(values as number[]))
@@ -50,12 +53,4 @@ function script(): string[] {
   const built = import.meta.url.endsWith('.js')
   const path = fileURLToPath(new URL(built ? 'load-once.js' : 'load-once.ts', import.meta.url))
   return built ? [path] : ['--import', import.meta.resolve('tsx'), path]
-}
-
-function parsed(stdout: string): z.infer<typeof Loaded> | null {
-  try {
-    return Loaded.parse(JSON.parse(lastLine(stdout)))
-  } catch {
-    return null
-  }
 }

@@ -1,5 +1,5 @@
 import type { Domain } from '../../src/corpus/index.ts'
-import type { ByDomain } from '../../src/eval/types.ts'
+import { mapValues } from '../../src/model/tree.ts'
 import { SHIPPED_PRESETS, type ShippedPreset } from '../../src/train/presets.ts'
 import { factsSummary } from './facts.ts'
 import { type Difference, differenceOf, PAIRS, runsOf } from './pairs.ts'
@@ -41,10 +41,8 @@ function cellOf(budget: Budget, preset: ShippedPreset, runs: StudyRun[]) {
   const own = runsOf(budget, preset, runs)
   return own.slice(0, 1).map((run) => {
     const { tokens, trainingFlops, flopsPerToken, totalParameters, activeParameters } = run
-    const domains = Object.keys(run.byDomain) as Domain[]
-    const byDomain: ByDomain<number> = Object.fromEntries(
-      domains.map((domain) => [domain, spreadOf(own.map((one) => one.byDomain[domain]!)).mean]),
-    )
+    const meanOf = (domain: Domain) => spreadOf(own.map((one) => one.byDomain[domain]!)).mean
+    const byDomain = mapValues(run.byDomain, (_, domain) => meanOf(domain as Domain))
     const spread = spreadOf(own.map(({ loss }) => loss))
     const facts = { tokens, trainingFlops, flopsPerToken, totalParameters, activeParameters }
     return { budget, preset, ...facts, ...spread, byDomain }

@@ -22,6 +22,9 @@ export interface TensorflowOps {
   swiglu(x: tf.Tensor2D, gateUp: tf.Tensor, down: tf.Tensor): tf.Tensor2D
 }
 
+/** Of StridedSlice, in its order. */
+const MASKS = ['begin_mask', 'end_mask', 'ellipsis_mask', 'new_axis_mask', 'shrink_axis_mask'] as const
+
 export function tensorflowOps(backend: TfjsNode): TensorflowOps {
   const { binding } = backend
   const type = (name: string, value: number): OpAttribute => ({ name, type: binding.TF_ATTR_TYPE, value })
@@ -35,6 +38,14 @@ export function tensorflowOps(backend: TfjsNode): TensorflowOps {
       [float, bool('transpose_a', false), bool('transpose_b', rightTransposed)],
       [left, right],
     )
+  const cut = (inputs: tf.Tensor[], masks: Partial<Record<(typeof MASKS)[number], number>>) => {
+    const attributes = [
+      float,
+      type('Index', binding.TF_INT32),
+      ...MASKS.map((name) => int(name, masks[name] ?? 0)),
+    ]
+    return backend.executeSingleOutput('StridedSlice', attributes, inputs)
+  }
   /** As an op of its own: what tfjs reshapes without one, a graph takes to have the same sizes in every run. */
   const reshape = (x: tf.Tensor, ...sizes: number[]) =>
     backend.executeSingleOutput(
@@ -58,31 +69,15 @@ export function tensorflowOps(backend: TfjsNode): TensorflowOps {
     pick: (stack, indices) =>
       tf.tidy(() => {
         const [n] = indices.shape
-        const masks = ['begin_mask', 'end_mask', 'ellipsis_mask', 'new_axis_mask'].map((name) => int(name, 0))
-        const attributes = [float, type('Index', binding.TF_INT32), ...masks, int('shrink_axis_mask', 1)]
         const one = tf.tensor1d([1], 'int32')
         // The end counts for nothing where the axis is dropped.
-        return tf
-          .split(indices, n)
-          .map((at) => backend.executeSingleOutput('StridedSlice', attributes, [stack, at, at, one]))
+        return tf.split(indices, n).map((at) => cut([stack, at, at, one], { shrink_axis_mask: 1 }))
       }),
     cutAlong: <X extends tf.Tensor>(x: X, axis: number, begin: tf.Tensor1D, end: tf.Tensor1D) =>
       tf.tidy(() => {
         const others = 2 ** axis - 1 // a bit an axis before this one: taken whole
-        const bounds = {
-          begin_mask: others,
-          end_mask: others,
-          ellipsis_mask: 0,
-          new_axis_mask: 0,
-          shrink_axis_mask: 0,
-        }
-        const attributes = Object.entries(bounds).map(([name, value]) => int(name, value))
         const inputs = [x, ...[begin, end].map((at) => tf.pad(at, [[axis, 0]])), tf.ones([axis + 1], 'int32')]
-        return backend.executeSingleOutput(
-          'StridedSlice',
-          [float, type('Index', binding.TF_INT32), ...attributes],
-          inputs,
-        ) as X
+        return cut(inputs, { begin_mask: others, end_mask: others }) as X
       }),
     pickColumns: (values, indices) => tf.gather(values, indices, 1, 1) as unknown as tf.Tensor2D,
     asFloats: (x) =>

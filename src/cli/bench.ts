@@ -75,7 +75,7 @@ const FLAGS = flags({
 })
 export type Flags = Given<typeof FLAGS> & GlobalOptions
 
-export function registerBench(program: Command): void {
+export function register(program: Command): void {
   const command = addFlags(program.command('bench'), FLAGS).action(
     async (_options: unknown, command: Command) => bench(allOptions<Flags>(command)),
   )

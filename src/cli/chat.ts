@@ -37,7 +37,7 @@ const FLAGS = flags({
 })
 type Options = Given<typeof FLAGS>
 
-export function registerChat(program: Command): void {
+export function register(program: Command): void {
   addFlags(program.command('chat'), FLAGS)
     .description('Talks with a model by its chat template: a line is a turn, the reply comes as it is made.')
     .argument(...MODEL_ARGUMENT)

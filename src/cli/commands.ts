@@ -1,97 +1,69 @@
 import type { Command } from 'commander'
 
-interface Entry {
-  /** What the list of commands shows after the name, and what it says. */
-  usage: string
-  summary: string
-  load(): Promise<(program: Command) => void>
-}
+/** What the list of commands shows after the name, and what it says; and the command's module. */
+type Entry = readonly [
+  usage: string,
+  summary: string,
+  load: () => Promise<{ register(program: Command): void }>,
+]
 
 /**
  * The commands in the order of the help, by name. Each module adds its command with arguments and options to the program;
  * it is loaded only when it is needed, as most bring TensorFlow.js or a whole bench with them.
  */
 export const COMMANDS: Readonly<Record<string, Entry>> = {
-  generate: {
-    usage: '[options] <model>',
-    summary: 'continue a text',
-    load: async () => (await import('./generate.ts')).registerGenerate,
-  },
-  chat: {
-    usage: '[options] <model>',
-    summary: 'talk with a model by its chat template',
-    load: async () => (await import('./chat.ts')).registerChat,
-  },
-  logits: {
-    usage: '[options] <model>',
-    summary: 'logits and routing of token ids',
-    load: async () => (await import('./logits.ts')).registerLogits,
-  },
-  trace: {
-    usage: '[options] <model>',
-    summary: 'see which experts each token goes to, and why',
-    load: async () => (await import('./trace.ts')).registerTrace,
-  },
-  page: {
-    usage: '[options] [model]',
-    summary: 'see a mixture think: a page that runs a model in the browser',
-    load: async () => (await import('./page.ts')).registerPage,
-  },
-  inspect: {
-    usage: '[options] [model]',
-    summary: 'parameters, FLOPs, bytes of a model from its shapes',
-    load: async () => (await import('./inspect.ts')).registerInspect,
-  },
-  cost: {
-    usage: '[options]',
-    summary: 'what training costs, from its FLOPs, and what cheaper tokens do to spending',
-    load: async () => (await import('./cost.ts')).registerCost,
-  },
-  bench: {
-    usage: '[options]',
-    summary: 'measure what sparse expert dispatch saves against dense: FLOPs, bytes and time',
-    load: async () => (await import('./bench.ts')).registerBench,
-  },
-  train: {
-    usage: '[options]',
-    summary: 'train a small model',
-    load: async () => (await import('./train.ts')).registerTrain,
-  },
-  eval: {
-    usage: '[options] <model>',
-    summary: 'how good a model is, and at what cost',
-    load: async () => (await import('./eval.ts')).registerEval,
-  },
-  quantize: {
-    usage: '[options] <model>',
-    summary: 'write a model in 8 or 4 bits, and say what that changes',
-    load: async () => (await import('./quantize.ts')).registerQuantize,
-  },
-  pull: {
-    usage: '<org/name>',
-    summary: 'bring a model from the Hugging Face Hub into its usual cache',
-    load: async () => (await import('./pull.ts')).registerPull,
-  },
-  export: {
-    usage: '[options] <model>',
-    summary: 'write a model again, in another type of numbers or layout',
-    load: async () => (await import('./export.ts')).registerExport,
-  },
-  upcycle: {
-    usage: '[options] <model>',
-    summary: 'make a mixture of a dense model',
-    load: async () => (await import('./upcycle.ts')).registerUpcycle,
-  },
-  setup: {
-    usage: '[options]',
-    summary: 'prepare native TensorFlow for this machine (download, verify, compile its addon)',
-    load: async () => (await import('./setup.ts')).registerSetup,
-  },
-  doctor: {
-    usage: '',
-    summary: 'say which device is used and why, on what it runs, and how fast it is',
-    load: async () => (await import('./doctor.ts')).registerDoctor,
-  },
+  generate: ['[options] <model>', 'continue a text', () => import('./generate.ts')],
+  chat: ['[options] <model>', 'talk with a model by its chat template', () => import('./chat.ts')],
+  logits: ['[options] <model>', 'logits and routing of token ids', () => import('./logits.ts')],
+  trace: ['[options] <model>', 'see which experts each token goes to, and why', () => import('./trace.ts')],
+  page: [
+    '[options] [model]',
+    'see a mixture think: a page that runs a model in the browser',
+    () => import('./page.ts'),
+  ],
+  inspect: [
+    '[options] [model]',
+    'parameters, FLOPs, bytes of a model from its shapes',
+    () => import('./inspect.ts'),
+  ],
+  cost: [
+    '[options]',
+    'what training costs, from its FLOPs, and what cheaper tokens do to spending',
+    () => import('./cost.ts'),
+  ],
+  bench: [
+    '[options]',
+    'measure what sparse expert dispatch saves against dense: FLOPs, bytes and time',
+    () => import('./bench.ts'),
+  ],
+  train: ['[options]', 'train a small model', () => import('./train.ts')],
+  eval: ['[options] <model>', 'how good a model is, and at what cost', () => import('./eval.ts')],
+  quantize: [
+    '[options] <model>',
+    'write a model in 8 or 4 bits, and say what that changes',
+    () => import('./quantize.ts'),
+  ],
+  pull: [
+    '<org/name>',
+    'bring a model from the Hugging Face Hub into its usual cache',
+    () => import('./pull.ts'),
+  ],
+  export: [
+    '[options] <model>',
+    'write a model again, in another type of numbers or layout',
+    () => import('./export.ts'),
+  ],
+  upcycle: ['[options] <model>', 'make a mixture of a dense model', () => import('./upcycle.ts')],
+  setup: [
+    '[options]',
+    'prepare native TensorFlow for this machine (download, verify, compile its addon)',
+    () => import('./setup.ts'),
+  ],
+  doctor: [
+    '',
+    'say which device is used and why, on what it runs, and how fast it is',
+    () => import('./doctor.ts'),
+  ],
 }
 
 /**
@@ -102,14 +74,13 @@ export async function addCommands(program: Command, args: readonly string[]): Pr
   const { operands } = program.parseOptions([...args])
   const [name] = operands[0] === 'help' ? operands.slice(1) : operands
   if (name === undefined || !Object.hasOwn(COMMANDS, name)) {
-    for (const [listed, { usage, summary }] of Object.entries(COMMANDS)) {
+    for (const [listed, [usage, summary]] of Object.entries(COMMANDS)) {
       program.command(`${listed} ${usage}`).summary(summary)
     }
     return
   }
-  const { load, summary } = COMMANDS[name]
-  const register = await load()
-  register(program)
+  const [, summary, load] = COMMANDS[name]
+  ;(await load()).register(program)
   const [command] = program.commands
   if (command.description() === '') command.description(summary)
 }

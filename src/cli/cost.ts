@@ -66,7 +66,7 @@ const REBOUND = flags({
 })
 type Flags = GlobalOptions & Given<typeof TRAINING> & Given<typeof REBOUND>
 
-export function registerCost(program: Command): void {
+export function register(program: Command): void {
   addFlags(addFlags(program.command('cost'), TRAINING).optionsGroup('Rebound:'), REBOUND)
     .description("The arithmetic of a training run's price, and of the rebound effect.")
     .addHelpText('after', EXAMPLES)

@@ -5,7 +5,7 @@ import { CARD_TRIALS } from '../device/release.ts'
 import { allOptions } from '../script/flags.ts'
 import { table } from '../text/columns.ts'
 
-export function registerDoctor(program: Command): void {
+export function register(program: Command): void {
   program.command('doctor').action(async (_flags, command: Command) => {
     const { device, debug, json } = allOptions(command)
     const { report } = await startRuntime({ device, debug })

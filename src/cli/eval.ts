@@ -57,7 +57,7 @@ const FLAGS = flags({
 })
 type Flags = Given<typeof FLAGS>
 
-export function registerEval(program: Command): void {
+export function register(program: Command): void {
   addFlags(program.command('eval'), FLAGS)
     .description("Loss, right answers, cost and speed of a model on texts of this project's corpus.")
     .argument(...MODEL_ARGUMENT)

@@ -37,7 +37,7 @@ Examples:
   $ tinymoe export ~/gpt-oss-20b --out runs/gpt-oss-bf16      quantised weights are widened first
 `
 
-export function registerExport(program: Command): void {
+export function register(program: Command): void {
   addFlags(program.command('export'), FLAGS)
     .description('Writes a model as a Hugging Face directory again, in another type of numbers or layout.')
     .argument(...MODEL_ARGUMENT)

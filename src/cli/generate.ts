@@ -64,7 +64,7 @@ const FLAGS = flags({
   expertsOnDisk: EXPERTS_ON_DISK,
 })
 
-export function registerGenerate(program: Command): void {
+export function register(program: Command): void {
   addFlags(program.command('generate'), FLAGS)
     .description('Continues a text or token ids with the model of a directory, on stdout as it comes.')
     .argument(...MODEL_ARGUMENT)

@@ -51,7 +51,7 @@ const FLAGS = flags({
 })
 type Flags = Given<typeof FLAGS> & GlobalOptions
 
-export function registerInspect(program: Command): void {
+export function register(program: Command): void {
   addFlags(program.command('inspect'), FLAGS)
     .description('Counts parameters, FLOPs and bytes a token, arithmetic intensity and experts touched.')
     .argument('[model]', 'directory, config.json, or name of a bundled or published model')

@@ -3,7 +3,7 @@ import { UsageError } from '../errors.ts'
 import { checkPromptLength } from '../generate/generate.ts'
 import { mostLikely } from '../generate/sampler.ts'
 import type { LoadedModel } from '../load-model.ts'
-import type { LayerTrace } from '../model/trace.ts'
+import { type LayerTrace, rowsOf } from '../model/trace.ts'
 import * as read from '../script/arguments.ts'
 import {
   addFlags,
@@ -42,7 +42,7 @@ const FLAGS = flags({
   expertsOnDisk: EXPERTS_ON_DISK,
 })
 
-export function registerLogits(program: Command): void {
+export function register(program: Command): void {
   addFlags(program.command('logits'), FLAGS)
     .description(
       'Logits at every position of one or several sequences (run as one batch), and what the routers chose.',
@@ -98,22 +98,14 @@ function* toJson(sequences: Float32Array[][], layers: LayerTrace[]): Generator<s
 
 function layerJson({ layer, numExperts, topK, ...trace }: LayerTrace): string {
   const floats = (values: Float32Array, width: number) =>
-    split(values, width).map((row) => Array.from(row, nineDigits))
+    rowsOf(values, width).map((row) => Array.from(row, nineDigits))
   return JSON.stringify({
     layer,
     routerLogits: floats(trace.routerLogits, numExperts),
-    expertIndices: split(trace.expertIndices, topK).map((row) => [...row]),
+    expertIndices: rowsOf(trace.expertIndices, topK).map((row) => [...row]),
     expertWeights: floats(trace.expertWeights, topK),
     tokensPerExpert: [...trace.tokensPerExpert],
   })
-}
-
-/** Row-major [T, width] as T rows. */
-function split<A extends Float32Array | Int32Array>(values: A, width: number): A[] {
-  return Array.from(
-    { length: values.length / width },
-    (_, t) => values.subarray(t * width, (t + 1) * width) as A,
-  )
 }
 
 async function* toText(
@@ -141,8 +133,8 @@ function* choicesText(layers: LayerTrace[], tokens: number[][]): Generator<strin
     sequence.map((token, position) => [b, position, token].map(String)),
   )
   const rows = layers.flatMap((trace) => {
-    const weights = split(trace.expertWeights, trace.topK)
-    return split(trace.expertIndices, trace.topK).map((experts, t) => {
+    const weights = rowsOf(trace.expertWeights, trace.topK)
+    return rowsOf(trace.expertIndices, trace.topK).map((experts, t) => {
       const chosen = Array.from(experts, (expert, k) => `${expert} (${weights[t][k].toFixed(3)})`)
       return [String(trace.layer), ...places[t], chosen.join('  ')]
     })

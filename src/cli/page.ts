@@ -33,7 +33,7 @@ const FLAGS = flags({
 })
 type Flags = Given<typeof FLAGS> & GlobalOptions
 
-export function registerPage(program: Command): void {
+export function register(program: Command): void {
   addFlags(program.command('page'), FLAGS)
     .description('Serves a page that runs a model in the browser and shows how its routers decide.')
     .argument('[model]', 'Hugging Face directory or a bundled model to begin with; default: moe')

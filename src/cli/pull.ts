@@ -14,7 +14,7 @@ Examples:
   $ tinymoe pull Qwen/Qwen3-30B-A3B@main
 `
 
-export function registerPull(program: Command): void {
+export function register(program: Command): void {
   program
     .command('pull')
     .description(

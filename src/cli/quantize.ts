@@ -43,7 +43,7 @@ const FLAGS = flags({
 })
 type Flags = Given<typeof FLAGS>
 
-export function registerQuantize(program: Command): void {
+export function register(program: Command): void {
   addFlags(program.command('quantize'), FLAGS)
     .description('Writes a model in 8 or 4 bits, and says what that changed.')
     .argument(...MODEL_ARGUMENT)

@@ -20,7 +20,7 @@ const FLAGS = flags({
 })
 type Flags = Given<typeof FLAGS> & GlobalOptions
 
-export function registerSetup(program: Command): void {
+export function register(program: Command): void {
   addFlags(program.command('setup'), FLAGS).action((_: unknown, command: Command) => {
     const given = allOptions<Flags>(command)
     return given.check ? check(given) : prepare(given)

@@ -97,7 +97,7 @@ const FILES = flags({
 })
 type Flags = Given<typeof RUN & typeof VIEWS & typeof FILES> & InterventionFlags & GlobalOptions
 
-export function registerTrace(program: Command): void {
+export function register(program: Command): void {
   const command = addFlags(program.command('trace'), RUN)
     .description('Runs a text or token ids and shows what the router of every layer decided.')
     .argument(...MODEL_ARGUMENT)

@@ -89,7 +89,7 @@ const FLAGS = flags({
 })
 type Flags = Given<typeof FLAGS>
 
-export function registerTrain(program: Command): void {
+export function register(program: Command): void {
   addFlags(program.command('train'), FLAGS)
     .description(
       'Trains a small model, from random weights or another model, and writes it as a Hugging Face directory.',

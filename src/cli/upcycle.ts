@@ -23,7 +23,7 @@ const FLAGS = flags({
   ...WRITTEN,
 })
 
-export function registerUpcycle(program: Command): void {
+export function register(program: Command): void {
   addFlags(program.command('upcycle'), FLAGS)
     .description(
       'Makes a mixture of a dense Llama: every expert is a copy, so that it gives the same logits until trained.',

@@ -2,7 +2,7 @@ import { attentionFacts, expands } from '../model/attention/facts.ts'
 import type { AttentionShape, ModelShape } from '../model/config.ts'
 import type { Dims } from '../model/shapes.ts'
 import { ExpertStack, type ModelPart, type TensorSpec } from '../model/tensor-spec.ts'
-import { leaves } from '../model/tree.ts'
+import { leaves, mapValues } from '../model/tree.ts'
 import type { DispatchName } from '../model/ways.ts'
 import { weightTable } from '../model/weight-table.ts'
 import { sum } from '../sums.ts'
@@ -94,6 +94,5 @@ export function totalFlops(parts: FlopParts): number {
 
 /** Every part times `factor`. */
 export function scaled(parts: FlopParts, factor: number): FlopParts {
-  const entries = Object.entries(parts).map(([part, flops]) => [part, factor * flops])
-  return Object.fromEntries(entries) as unknown as FlopParts
+  return mapValues(parts, (flops) => factor * flops)
 }

@@ -5,7 +5,7 @@ export {
   moeLayerWeightBytes,
   weightBytesPerToken,
 } from './bytes.ts'
-export { countMatmulFlops, type MatmulCount } from './count.ts'
+export { countMatmulFlops } from './count.ts'
 export {
   expertRows,
   type FlopParts,
@@ -15,5 +15,4 @@ export {
   moeLayerFlops,
   totalFlops,
 } from './flops.ts'
-export type { Matmul } from './matmul.ts'
-export { countParameters, type ParameterCount, type ParameterParts } from './parameters.ts'
+export { countParameters, type ParameterCount } from './parameters.ts'

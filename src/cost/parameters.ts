@@ -59,17 +59,10 @@ export function expertParameters(D: number, H: number): number {
 
 /** The same model with every expert of every mixture chosen (shape and total stay, all of it is active). */
 export function everyExpert(model: ModelShape): ModelShape {
-  const layers = model.layers.map(({ attention, feedForward }) => ({
-    attention: attention.kind === 'mixture' ? choosing(attention, attention.numExperts) : attention,
-    feedForward:
-      feedForward.kind === 'moe'
-        ? { ...feedForward, router: choosing(feedForward.router, feedForward.router.numExperts) }
-        : feedForward,
+  const every = <M extends { numExperts: number }>(mixture: M) => ({ ...mixture, topK: mixture.numExperts })
+  const layers = model.layers.map(({ attention, feedForward: second }) => ({
+    attention: attention.kind === 'mixture' ? every(attention) : attention,
+    feedForward: second.kind === 'moe' ? { ...second, router: every(second.router) } : second,
   }))
   return { ...model, layers }
-}
-
-/** The same mixture with `topK` of its experts chosen. */
-function choosing<Mixture extends { topK: number }>(mixture: Mixture, topK: number): Mixture {
-  return { ...mixture, topK }
 }

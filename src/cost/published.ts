@@ -1,5 +1,6 @@
 import { shapeFromJson } from '../families/index.ts'
 import type { ModelShape } from '../model/config.ts'
+import { SIZES } from '../text/units.ts'
 import type { CostDtype } from './bytes.ts'
 import { countParameters } from './parameters.ts'
 
@@ -101,7 +102,6 @@ function agreementOf(
 /** A number in the unit and with the decimals of a printed one: 12.88e9 like `12.9B` is `12.9B`. */
 export function printedLike(value: number, printed: string): string {
   const [, , decimals = '', unit] = /^(\d+)(?:\.(\d+))?([MBT])$/.exec(printed) ?? []
-  const size = { M: 1e6, B: 1e9, T: 1e12 }[unit]
-  if (size === undefined) throw new Error(`printedLike: "${printed}" is no figure such as 46.7B`)
-  return `${(value / size).toFixed(decimals.length)}${unit}`
+  if (!unit) throw new Error(`printedLike: "${printed}" is no figure such as 46.7B`)
+  return `${(value / SIZES[unit as 'B']).toFixed(decimals.length)}${unit}`
 }

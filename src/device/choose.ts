@@ -55,7 +55,7 @@ export function chooseDevice(
 ): DeviceChoice {
   const verdicts = DEVICES.map((device): [Device, Verdict] => {
     const failure = failures.get(device)
-    return [device, failure === undefined ? judge(device, machine, prepared) : reject(failure)]
+    return [device, failure === undefined ? JUDGES[device](machine, prepared) : reject(failure)]
   })
   const [device, verdict] =
     verdicts.find(([name, { fits }]) => (request ? name === request.device : fits)) ?? []
@@ -83,17 +83,11 @@ export function chooseVariant(machine: MachineDescription): { variant: Variant |
   return { variant: gpu.fits ? 'cuda' : 'cpu', reason: gpu.reason }
 }
 
-function judge(device: Device, machine: MachineDescription, prepared: Prepared): Verdict {
-  switch (device) {
-    case 'cuda':
-      return judgeCuda(machine, prepared)
-    case 'cpu':
-      return judgeCpu(machine, prepared)
-    case 'wasm':
-      return accept('WebAssembly runs everywhere, on one thread under Node')
-    case 'js':
-      return accept('plain JavaScript runs everywhere, slowly')
-  }
+const JUDGES: Record<Device, (machine: MachineDescription, prepared: Prepared) => Verdict> = {
+  cuda: judgeCuda,
+  cpu: judgeCpu,
+  wasm: () => accept('WebAssembly runs everywhere, on one thread under Node'),
+  js: () => accept('plain JavaScript runs everywhere, slowly'),
 }
 
 function judgeCuda(machine: MachineDescription, { cuda }: Prepared): Verdict {

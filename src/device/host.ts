@@ -1,8 +1,8 @@
-import { execFile } from 'node:child_process'
 import { access, open, readFile, statfs } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { availableParallelism, cpus, totalmem } from 'node:os'
 import { dirname } from 'node:path'
+import { execute } from '../processes.ts'
 
 /** What a command left behind. `code` is null when it could not be started at all. */
 export interface CommandResult {
@@ -54,11 +54,7 @@ export function systemHost(): Host {
     glibcVersion,
     run: runCommand,
     readText: (path) => readFile(path, 'utf8').catch(() => null),
-    exists: (path) =>
-      access(path).then(
-        () => true,
-        () => false,
-      ),
+    exists: async (path) => (await access(path).catch(() => false)) !== false,
     readRefusal,
     freeBytes: async (folder) => {
       const { bavail, bsize } = await statfs(folder)
@@ -97,22 +93,11 @@ function npmPackage(name: string): NpmPackage | null {
   }
 }
 
-function runCommand(
+async function runCommand(
   command: string,
   args: string[],
-  { env }: { env?: Environment } = {},
+  options: { env?: Environment } = {},
 ): Promise<CommandResult> {
-  return new Promise((resolve) => {
-    const options = { env: env ?? process.env, maxBuffer: Number.POSITIVE_INFINITY }
-    const child = execFile(command, args, options, (error, stdout, stderr) => {
-      process.off('exit', end)
-      const { code, message } = error ?? { code: 0, message: '' }
-      if (typeof code === 'string')
-        resolve({ code: null, stdout, stderr: message }) // ENOENT, say
-      else resolve({ code: code ?? 1, stdout, stderr })
-    })
-    const end = () => child.kill()
-    child.stdin?.end()
-    process.once('exit', end) // or a download would go on alone
-  })
+  const { code, stdout, stderr, failure } = await execute(command, args, options)
+  return failure === null ? { code: code ?? 1, stdout, stderr } : { code: null, stdout, stderr: failure }
 }

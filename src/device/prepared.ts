@@ -81,13 +81,6 @@ export async function unreadable(
 
 /** Files of the manifest that are gone or have another length, as paths inside the folder. */
 export async function missingFiles(folder: string, { files }: Manifest): Promise<string[]> {
-  const sizes = await Promise.all(
-    files.map(({ path }) =>
-      stat(join(folder, path)).then(
-        ({ size }) => size,
-        () => -1,
-      ),
-    ),
-  )
-  return files.filter(({ bytes }, i) => sizes[i] !== bytes).map(({ path }) => path)
+  const found = await Promise.all(files.map(({ path }) => stat(join(folder, path)).catch(() => null)))
+  return files.filter(({ bytes }, i) => found[i]?.size !== bytes).map(({ path }) => path)
 }

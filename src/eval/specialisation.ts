@@ -1,5 +1,6 @@
 import { ALL_DOMAINS, type Domain } from '../corpus/index.ts'
 import type { LayerTrace } from '../model/trace.ts'
+import { mapValues } from '../model/tree.ts'
 import { chosenExperts, loadBalanceLoss, maxViolation, utilisation } from '../trace/statistics.ts'
 import type { ByDomain } from './domains.ts'
 import { mutualInformation } from './mutual-information.ts'
@@ -63,9 +64,7 @@ export function tokenShares(layer: LayerTrace, tokens: readonly RoutedToken[]): 
     counts[domain].tokens++
     for (const expert of chosenExperts(layer, t)) counts[domain].chosen[expert]++
   })
-  return Object.fromEntries(
-    Object.entries(counts).map(([domain, { tokens, chosen }]) => [domain, chosen.map((n) => n / tokens)]),
-  )
+  return mapValues(counts, ({ tokens, chosen }) => chosen.map((n) => n / tokens))
 }
 
 export type ExpertLoad = ReturnType<typeof expertLoad>

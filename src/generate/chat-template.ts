@@ -2,6 +2,7 @@ import { Template } from '@huggingface/jinja'
 import type { ModelFiles } from '../checkpoint/source.ts'
 import { isJsonObject } from '../checks.ts'
 import { CheckpointError, InputError, messageOf } from '../errors.ts'
+import { parseJson } from '../text/json.ts'
 
 export interface ChatMessage {
   role: 'system' | 'user' | 'assistant'
@@ -55,10 +56,7 @@ function contentOf(token: unknown): string | undefined {
 }
 
 function jsonOf(files: ModelFiles, name: string): Record<string, unknown> {
-  const json = orFail(
-    () => JSON.parse(new TextDecoder().decode(files.bytes(name))),
-    (why) => new CheckpointError(`${files.at(name)}: not JSON (${why})`),
-  )
+  const json = parseJson(files.bytes(name), `${files.at(name)}:`, CheckpointError)
   return isJsonObject(json) ? json : {}
 }
 

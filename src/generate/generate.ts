@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core'
-import { assertNames, assertObject, shown } from '../checks.ts'
+import { assertNames, assertObject, assertThat, assertWhole, shown } from '../checks.ts'
 import { InputError } from '../errors.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { checkCall, type ForwardOptions } from '../model/forward-options.ts'
@@ -77,7 +77,8 @@ class Generation {
     this.sampling = parseSampling({ ...Object.fromEntries(values), seed: options.seed })
     this.random = Xoshiro128.fromSeed(this.sampling.seed)
     checkInput(options, tokenizer, model.config)
-    this.maxTokens = parseMaxTokens(settings.maxTokens.value)
+    this.maxTokens = settings.maxTokens.value
+    assertWhole('maxTokens', this.maxTokens, 1)
     const stops = parseStops(tokenizer || options.stop ? settings.stop.value : [], tokenizer)
     this.stopFilter = new StopFilter(stops)
     this.stopTokens = stops.flatMap((stop) => tokenizer?.specialTokens.get(stop) ?? [])
@@ -232,16 +233,13 @@ const OPTIONS = {
 function checkOptions(options: GenerateOptions): void {
   assertObject('generate', options, 'an object with prompt or tokens')
   assertNames('generate', options, OPTIONS)
-  const { prompt, tokens, stop, signal, dispatch, trace, interventions } = options
-  const check = (name: string, value: unknown, holds: boolean, expected: string) => {
-    if (value !== undefined && !holds)
-      throw new InputError(`${name}: is ${shown(value)}, expected ${expected}`)
-  }
-  check('prompt', prompt, typeof prompt === 'string', 'a text')
-  check('tokens', tokens, Array.isArray(tokens) || ArrayBuffer.isView(tokens), 'a list of token ids')
+  const { prompt = '', tokens = [], stop = [], signal, dispatch, trace, interventions } = options
+  assertThat('prompt', prompt, typeof prompt === 'string', 'a text')
+  assertThat('tokens', tokens, Array.isArray(tokens) || ArrayBuffer.isView(tokens), 'a list of token ids')
   const isList = Array.isArray(stop) && stop.every((text) => typeof text === 'string')
-  check('stop', stop, isList, "a list of texts, such as ['The end']")
-  check('signal', signal, typeof signal?.aborted === 'boolean', "an AbortController's signal")
+  assertThat('stop', stop, isList, "a list of texts, such as ['The end']")
+  const isSignal = signal === undefined || typeof signal?.aborted === 'boolean'
+  assertThat('signal', signal, isSignal, "an AbortController's signal")
   checkCall([], { dispatch, trace })
   if (interventions !== undefined) checkForm(interventions)
 }
@@ -279,13 +277,6 @@ async function tokensOf(prompt: string, tokenizer: Tokenizer): Promise<number[]>
   const ids = await tokenizer.encode(prompt)
   if (ids.length === 0) throw new InputError(`prompt: ${shown(prompt)} has no tokens, expected some text`)
   return ids
-}
-
-function parseMaxTokens(maxTokens: number): number {
-  if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
-    throw new InputError(`maxTokens: is ${maxTokens}, expected a whole number from 1`)
-  }
-  return maxTokens
 }
 
 function parseStops(stop: readonly string[], tokenizer: Tokenizer | null): readonly string[] {

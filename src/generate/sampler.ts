@@ -1,5 +1,4 @@
-import { shown } from '../checks.ts'
-import { InputError } from '../errors.ts'
+import { assertThat } from '../checks.ts'
 import { argmax, checkLogits } from '../model/most-likely.ts'
 import { sum } from '../sums.ts'
 import type { Random } from './random.ts'
@@ -14,23 +13,19 @@ export type Sampling = Required<SamplingOptions>
  */
 export function parseSampling(options: SamplingOptions): Sampling {
   const { temperature = 0, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed = 0 } = options
-  check('temperature', temperature, Number.isFinite(temperature) && temperature >= 0, 'a number from 0')
-  check('topK', topK, Number.isSafeInteger(topK) && topK >= 0, 'a whole number from 0 (0 is off)')
-  check('topP', topP, topP > 0 && topP <= 1, 'a number above 0 and up to 1')
-  check('minP', minP, minP >= 0 && minP <= 1, 'a number from 0 to 1')
+  assertThat('temperature', temperature, Number.isFinite(temperature) && temperature >= 0, 'a number from 0')
+  assertThat('topK', topK, Number.isSafeInteger(topK) && topK >= 0, 'a whole number from 0 (0 is off)')
+  assertThat('topP', topP, topP > 0 && topP <= 1, 'a number above 0 and up to 1')
+  assertThat('minP', minP, minP >= 0 && minP <= 1, 'a number from 0 to 1')
   const penalty = Number.isFinite(repetitionPenalty) && repetitionPenalty > 0
-  check('repetitionPenalty', repetitionPenalty, penalty, 'a number above 0')
-  check(
+  assertThat('repetitionPenalty', repetitionPenalty, penalty, 'a number above 0')
+  assertThat(
     'seed',
     seed,
     Number.isSafeInteger(seed) && seed >= 0,
     `a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`,
   )
   return { temperature, topK, topP, minP, repetitionPenalty, seed }
-}
-
-function check(option: string, value: unknown, ok: boolean, expected: string): void {
-  if (!ok) throw new InputError(`${option}: is ${shown(value)}, expected ${expected}`)
 }
 
 /**

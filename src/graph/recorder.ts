@@ -5,6 +5,7 @@ import { zerosOn } from '../backend/host-weights.ts'
 import { FUSED, type FusedCall, type FusedName, type Kernel } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
 import { activeTensorflow, type OpAttribute, type TfjsNode } from '../backend/tensorflow.ts'
+import { mapValues } from '../model/tree.ts'
 import { type HeldWeight, HeldWeights, type Side } from './held-weights.ts'
 import { constant, placeholder, variable } from './nodes.ts'
 import { missingAttributes } from './op-attributes.ts'
@@ -220,12 +221,9 @@ export class Recorder {
       nodes: this.nodes,
       products: this.products,
       inputs: this.inputs,
-      outputs: Object.fromEntries(
-        Object.entries(outputs).map(([name, tensor]) => [
-          name,
-          { ref: this.ref(tensor), shape: tensor.shape, dtype: tensor.dtype as GraphDtype },
-        ]),
-      ),
+      outputs: mapValues(outputs, (tensor) => {
+        return { ref: this.ref(tensor), shape: tensor.shape, dtype: tensor.dtype as GraphDtype }
+      }),
       variables: this.variables,
       weights: this.held.widened,
       fused: this.fused,

@@ -1,5 +1,4 @@
-import { assertNames, assertObject, assertOneOf, shown } from '../checks.ts'
-import { InputError } from '../errors.ts'
+import { assertNames, assertObject, assertOneOf, assertThat } from '../checks.ts'
 import { KvCache } from './kv-cache.ts'
 import type { Interventions } from './router/types.ts'
 import type { TraceOptions } from './trace.ts'
@@ -35,20 +34,17 @@ const OPTIONS = {
  * @throws InputError naming the argument, its value and what was expected
  */
 export function checkCall(tokens: unknown, options: ForwardOptions): void {
-  if (!Array.isArray(tokens) && !(ArrayBuffer.isView(tokens) && 'length' in tokens)) {
-    const text = typeof tokens === 'string' ? '; model.tokenizer.encode makes them of a text' : ''
-    throw new InputError(`tokens: is ${shown(tokens)}, expected token ids such as [1, 49, 80]${text}`)
-  }
+  const isList = Array.isArray(tokens) || (ArrayBuffer.isView(tokens) && 'length' in tokens)
+  const text = typeof tokens === 'string' ? '; model.tokenizer.encode makes them of a text' : ''
+  assertThat('tokens', tokens, isList, `token ids such as [1, 49, 80]${text}`)
   assertObject('options', options, 'an object with options of forward')
   assertNames('options', options, OPTIONS)
-  const { cache, trace = false, attentionMask, dispatch = 'auto', logits = 'all' } = options
+  const { cache, trace = false, attentionMask = [], dispatch = 'auto', logits = 'all' } = options
   assertOneOf('dispatch', dispatch, [...DISPATCHES, 'auto'])
   assertOneOf('logits', logits, ['all', 'last'])
   if (typeof trace !== 'boolean') assertObject('trace', trace, 'true, false or { hiddenStates }')
-  if (cache !== undefined && !(cache instanceof KvCache)) {
-    throw new InputError(`cache: is ${shown(cache)}, expected what model.createCache() returns`)
-  }
-  if (attentionMask !== undefined && !(Array.isArray(attentionMask) && attentionMask.every(Array.isArray))) {
-    throw new InputError(`attentionMask: is ${shown(attentionMask)}, expected a list of 0 and 1 a sequence`)
-  }
+  const isCache = cache === undefined || cache instanceof KvCache
+  assertThat('cache', cache, isCache, 'what model.createCache() returns')
+  const isMask = Array.isArray(attentionMask) && attentionMask.every(Array.isArray)
+  assertThat('attentionMask', attentionMask, isMask, 'a list of 0 and 1 a sequence')
 }

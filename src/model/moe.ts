@@ -69,7 +69,7 @@ function sharedExpert(x: tf.Tensor2D, shared: ExpertWeights, { sharedGate }: Moe
 /**
  * The layer from its logits [T, E] on: route, which gives expertIndices and expertWeights [T, K]; dispatch, which brings rows of x
  * to their experts; combine, which adds the K outputs of a token by its weights. The three ways are one definition:
- * `moeReference` on what `route` chose.
+ * `moeReference` of the tests on what `route` chose.
  */
 export function routeAndDispatch(
   x: tf.Tensor2D,

@@ -47,12 +47,9 @@ export function ropeValues(
 }
 
 /** Tables for N heads of width d: [B, T, N or 1, d]. Channels from n on stay as they are, or are only scaled. */
-export interface HeadTables {
-  cos: tf.Tensor4D
-  sin: tf.Tensor4D
+export interface HeadTables extends RopeTables {
   /** n */
   rotaryDim: number
-  interleaved?: boolean
 }
 
 /**

@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
-import { shown } from '../checks.ts'
+import { assertThat } from '../checks.ts'
 import { InputError } from '../errors.ts'
 import type { RouterConfig } from './config.ts'
 import { countTokens, stepsFromLogits } from './router/route.ts'
@@ -183,11 +183,9 @@ function entropiesOf(scores: Float32Array, E: number, scoring: RouterConfig['sco
 /** @throws InputError for anything but a trace; what `traceFromJson` returns has one */
 export function assertTrace(what: string, value: unknown): asserts value is RoutingTrace {
   const { rows, layers, trace } = (value ?? {}) as Partial<RoutingTrace & { trace: unknown }>
-  if (Array.isArray(rows) && Array.isArray(layers)) return
   const within = trace ? '; it has a trace: give its .trace' : ''
-  throw new InputError(
-    `${what}: is ${shown(value)}, expected what forward(tokens, { trace: true }) hands out as trace${within}`,
-  )
+  const expected = `what forward(tokens, { trace: true }) hands out as trace${within}`
+  assertThat(what, value, Array.isArray(rows) && Array.isArray(layers), expected)
 }
 
 /**
@@ -195,9 +193,7 @@ export function assertTrace(what: string, value: unknown): asserts value is Rout
  * @throws InputError for no traces, or traces whose layers are not the same
  */
 export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
-  if (!Array.isArray(traces) || traces.length === 0) {
-    throw new InputError(`traces: is ${shown(traces)}, expected a list of at least one trace`)
-  }
+  assertThat('traces', traces, Array.isArray(traces) && traces.length > 0, 'a list of at least one trace')
   const [first] = traces
   traces.forEach((trace, i) => {
     assertTrace(`traces[${i}]`, trace)
@@ -235,6 +231,12 @@ export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
 function layersOf({ layers }: RoutingTrace): string {
   const each = layers.map(({ layer, numExperts, topK }) => `layer ${layer} (E=${numExperts}, K=${topK})`)
   return each.join(', ') || 'no layer with a router'
+}
+
+/** Row-major [T, width] as T rows. */
+export function rowsOf<A extends Float32Array | Int32Array>(values: A, width: number): A[] {
+  const T = values.length / width
+  return Array.from({ length: T }, (_, t) => values.subarray(t * width, (t + 1) * width) as A)
 }
 
 function joinFloats(parts: Float32Array[]): Float32Array {

@@ -23,6 +23,14 @@ export function mapLeaves<Leaf extends object>(
   return Object.fromEntries(Object.entries(tree).map(([key, child]) => [key, inside(child, key)]))
 }
 
+/** The object with another value in the place of each. */
+export function mapValues<T extends object, B>(
+  object: T,
+  map: (value: NonNullable<T[keyof T]>, key: string) => B,
+): { [K in keyof T]: B } {
+  return Object.fromEntries(Object.entries(object).map(([key, value]) => [key, map(value, key)])) as never
+}
+
 function isContainer(node: object): boolean {
   return Array.isArray(node) || [Object.prototype, null].includes(Object.getPrototypeOf(node))
 }

@@ -7,6 +7,7 @@ import {
   MIN_PHRASINGS,
 } from '../corpus/facts/world.ts'
 import { numberOf } from '../text/number.ts'
+import { SIZES } from '../text/units.ts'
 
 /** A whole number in any of the forms of `numberOf`, within limits: `3x`, `1.5`, `-1` and '' are refused, not guessed at. */
 export function wholeNumber(min: number, max: number): (text: string) => number {
@@ -44,14 +45,13 @@ export const seed = wholeNumber(0, Number.MAX_SAFE_INTEGER)
 /** Of `--max-tokens` and other counts of tokens in one sequence: more than any model has positions. */
 export const MAX_TOKENS = 1e7
 
-const SIZES: Record<string, number> = { '': 1, K: 1e3, M: 1e6, B: 1e9, T: 1e12 }
 /** A million T: beyond every training that there will be, and far from where numbers end. */
 const MAX_AMOUNT = 1e18
 
 /** A positive amount with a letter for its size, such as `37B`, `14.8T`, `2788000` or `1.5e13`. */
 export function amount(text: string): number {
   const [, digits, letter] = /^(.*?)([KMBT]?)$/.exec(text) ?? []
-  const value = (numberOf(digits ?? '') ?? 0) * SIZES[letter ?? '']
+  const value = (numberOf(digits ?? '') ?? 0) * (SIZES[letter as keyof typeof SIZES] ?? 1)
   if (!(value > 0 && value <= MAX_AMOUNT)) {
     throw new InvalidArgumentError(
       'Expected a positive amount up to 1000000T, such as 37B, 14.8T, 2788000 or 1.5e13.',
@@ -63,7 +63,8 @@ export function amount(text: string): number {
 /** A number of bytes such as `2GB`, `1.5G`, `500MB` or `2e9`. */
 export function byteCount(text: string): number {
   const [, digits, letter] = /^(.*?)([KMGT]?)B?$/.exec(text) ?? []
-  const value = Math.floor((numberOf(digits ?? '') ?? 0) * (letter === 'G' ? 1e9 : SIZES[letter ?? '']))
+  const size = { ...SIZES, G: SIZES.B }[letter as 'G'] ?? 1
+  const value = Math.floor((numberOf(digits ?? '') ?? 0) * size)
   if (!(value > 0 && value <= Number.MAX_SAFE_INTEGER)) {
     throw new InvalidArgumentError('Expected a number of bytes up to 9007TB, such as 2GB, 500MB or 2e9.')
   }

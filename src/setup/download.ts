@@ -109,13 +109,6 @@ function lastError(stderr: string): string {
 /** Bytes of the files below a folder that another program is writing, which may come and go meanwhile. */
 export async function bytesBelow(folder: string): Promise<number> {
   const names = await readdir(folder, { recursive: true }).catch(() => [])
-  const sizes = await Promise.all(
-    names.map((name) =>
-      stat(join(folder, name)).then(
-        (entry) => (entry.isFile() ? entry.size : 0),
-        () => 0,
-      ),
-    ),
-  )
-  return sizes.reduce((sum, size) => sum + size, 0)
+  const entries = await Promise.all(names.map((name) => stat(join(folder, name)).catch(() => null)))
+  return entries.reduce((sum, entry) => sum + (entry?.isFile() ? entry.size : 0), 0)
 }

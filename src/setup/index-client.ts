@@ -89,10 +89,7 @@ async function continueDownload(
   part: string,
   onBytes: (done: number, total: number | null) => void,
 ): Promise<void> {
-  const have = await stat(part).then(
-    ({ size }) => size,
-    () => 0,
-  )
+  const have = (await stat(part).catch(() => null))?.size ?? 0
   if (have > 0 && have === file.size) return
   const response = await host.fetch(file.url, { headers: have > 0 ? { range: `bytes=${have}-` } : {} })
   if (!response.ok || !response.body) {

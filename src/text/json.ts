@@ -1,4 +1,18 @@
+import { messageOf, type TinymoeError } from '../errors.ts'
+import { excerpt } from './foreign.ts'
 import { nineDigits } from './number.ts'
+
+/** The kind of error that a caller gives the faults of its files. */
+export type Failure = new (message: string, options?: ErrorOptions) => TinymoeError
+
+/** What JSON from outside says. `source` is what the message begins with. @throws `Failure` for what is not JSON */
+export function parseJson(json: string | Uint8Array, source: string, Failure: Failure): unknown {
+  try {
+    return JSON.parse(typeof json === 'string' ? json : new TextDecoder().decode(json))
+  } catch (error) {
+    throw new Failure(`${source} not JSON (${excerpt(messageOf(error))})`, { cause: error })
+  }
+}
 
 /**
  * JSON from which numbers read back as the same: float32 in nine digits, the sign of zero, and what is no number as a string

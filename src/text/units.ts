@@ -6,19 +6,13 @@ export function si(value: number, unit: string): string {
   return `${fourDigits(value / 1000 ** step)} ${PREFIXES[step]}${unit}`
 }
 
+/** What letters behind amounts stand for, the largest first. */
+export const SIZES = { T: 1e12, B: 1e9, M: 1e6, K: 1e3 } as const
+
 /** Parameters as they are quoted: `46.70B`, `429.5M`, `1.026T`. */
 export function parametersText(value: number): string {
-  const [size, letter] =
-    value >= 1e12
-      ? [1e12, 'T']
-      : value >= 1e9
-        ? [1e9, 'B']
-        : value >= 1e6
-          ? [1e6, 'M']
-          : value >= 1e3
-            ? [1e3, 'K']
-            : [1, '']
-  return `${fourDigits(value / (size as number))}${letter}`
+  const [letter, size] = Object.entries(SIZES).find(([, size]) => value >= size) ?? ['', 1]
+  return `${fourDigits(value / size)}${letter}`
 }
 
 /** Four significant digits; whole numbers below 1000 as they are. */

@@ -2,6 +2,7 @@ import type { ModelFiles } from '../checkpoint/source.ts'
 import { isJsonObject } from '../checks.ts'
 import { CheckpointError, messageOf } from '../errors.ts'
 import { excerpt, shown } from '../text/foreign.ts'
+import { parseJson } from '../text/json.ts'
 import { crashOf } from './crashes.ts'
 import { checkFormat } from './format.ts'
 import { type AddedToken, Tokenizer, type TokenizerJson, type TokenizerLibrary } from './tokenizer.ts'
@@ -63,13 +64,7 @@ function withConfigTokens(json: TokenizerJson, config: TokenizerJson, file: stri
 const FLAGS = { single_word: false, lstrip: false, rstrip: false, normalized: true, special: false }
 
 function readObject(files: ModelFiles, name: string): Record<string, unknown> {
-  let json: unknown
-  try {
-    json = JSON.parse(new TextDecoder().decode(files.bytes(name)))
-  } catch (error) {
-    if (error instanceof CheckpointError) throw error
-    throw new CheckpointError(`${files.at(name)}: not JSON (${excerpt(messageOf(error))})`, { cause: error })
-  }
+  const json = parseJson(files.bytes(name), `${files.at(name)}:`, CheckpointError)
   if (isJsonObject(json)) return json
   throw new CheckpointError(`${files.at(name)}: is ${shown(json)}, expected a JSON object`)
 }

@@ -2,7 +2,7 @@ import { InputError } from '../errors.ts'
 import { type ModelConfig, mixtureAt } from '../model/config.ts'
 import { interventionFor } from '../model/router/interventions.ts'
 import type { Interventions } from '../model/router/types.ts'
-import type { RoutingTrace } from '../model/trace.ts'
+import { type RoutingTrace, rowsOf } from '../model/trace.ts'
 import type { MoeModel } from '../model/transformer.ts'
 import { mean } from '../sums.ts'
 import { chosenExperts } from './statistics.ts'
@@ -119,12 +119,10 @@ function jaccard(a: number[], b: number[]): number {
 
 /** Logits [T, V] a sequence, before and after. */
 function logitChange(before: Float32Array[], after: Float32Array[], V: number) {
-  const pairs = before.flatMap((all, s) =>
-    Array.from({ length: all.length / V }, (_, t) => ({
-      p: all.subarray(t * V, (t + 1) * V),
-      q: after[s].subarray(t * V, (t + 1) * V),
-    })),
-  )
+  const pairs = before.flatMap((all, s) => {
+    const now = rowsOf(after[s], V)
+    return rowsOf(all, V).map((p, t) => ({ p, q: now[t] }))
+  })
   const divergences = pairs.map(({ p, q }) => klDivergence(p, q))
   return {
     /** Share of positions whose most likely next token is the same, 0..1. */

@@ -2,11 +2,11 @@ import { InputError, messageOf } from '../errors.ts'
 import { checkForm } from '../model/router/check-interventions.ts'
 import { countTokens } from '../model/router/route.ts'
 import type { Interventions, RouterStep } from '../model/router/types.ts'
-import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
-import { mapLeaves } from '../model/tree.ts'
+import { type LayerTrace, type RoutingTrace, rowsOf } from '../model/trace.ts'
+import { mapLeaves, mapValues } from '../model/tree.ts'
 import { sum } from '../sums.ts'
 import { excerpt, placeIn } from '../text/foreign.ts'
-import { exactJson } from '../text/json.ts'
+import { exactJson, parseJson } from '../text/json.ts'
 import { nineDigits } from '../text/number.ts'
 import type { Decision } from './decision.ts'
 import { type NumberJson, TRACE_VERSION, type TraceJson, traceSchema } from './schema.ts'
@@ -28,7 +28,7 @@ export function traceToJson(trace: RoutingTrace, texts: readonly string[] | null
     callLengths,
     layers: layers.map((layer) => layerToJson(layer, trace)),
     hiddenStates: mapLeaves<Float32Array>(hiddenStates, (values) =>
-      matrix(values, values.length / rows.length),
+      rowsOf(values, values.length / rows.length),
     ),
   })
 }
@@ -36,8 +36,7 @@ export function traceToJson(trace: RoutingTrace, texts: readonly string[] | null
 /** One decision with its steps, values [E] or [K] by name. */
 export function decisionToJson(decision: Decision, text: string | null): string {
   const { row, layer, steps, recorded, agrees } = decision
-  const values = (of: RouterStep['inputs']) =>
-    Object.fromEntries(Object.entries(of).map(([name, { data }]) => [name, data]))
+  const values = (of: RouterStep['inputs']) => mapValues(of, ({ data }) => data)
   const entropy = nineDigits(recorded.entropy)
   const stepsJson = steps.map((step) => ({
     ...step,
@@ -102,11 +101,11 @@ function layerToJson(layer: LayerTrace, { rows }: RoutingTrace): object {
     layer: number,
     numExperts: E,
     topK: K,
-    routerLogits: matrix(layer.routerLogits, E),
-    scores: matrix(layer.scores, E),
-    compared: compared && matrix(compared, E),
-    expertIndices: matrix(layer.expertIndices, K),
-    expertWeights: matrix(layer.expertWeights, K),
+    routerLogits: rowsOf(layer.routerLogits, E),
+    scores: rowsOf(layer.scores, E),
+    compared: compared && rowsOf(compared, E),
+    expertIndices: rowsOf(layer.expertIndices, K),
+    expertWeights: rowsOf(layer.expertWeights, K),
     tokensPerExpert: layer.tokensPerExpert,
     margins: layer.margins,
     entropies: layer.entropies,
@@ -115,19 +114,8 @@ function layerToJson(layer: LayerTrace, { rows }: RoutingTrace): object {
   }
 }
 
-/** Row-major [T, width] as T rows. */
-function matrix(values: Float32Array | Int32Array, width: number) {
-  return Array.from({ length: values.length / width }, (_, t) => values.subarray(t * width, (t + 1) * width))
-}
-
 function parsed(json: string, source: string): TraceJson {
-  let value: unknown
-  try {
-    value = JSON.parse(json)
-  } catch (error) {
-    throw new InputError(`${source}: not JSON (${excerpt(messageOf(error))})`)
-  }
-  const result = traceSchema.safeParse(value)
+  const result = traceSchema.safeParse(parseJson(json, `${source}:`, InputError))
   if (result.success) return result.data
   const [{ path, message }] = result.error.issues
   throw new InputError(`${source}: ${placeIn(path)}${excerpt(message[0].toLowerCase() + message.slice(1))}`)

@@ -64,27 +64,18 @@ export function actionOf(key: { sequence?: string; name?: string; ctrl?: boolean
 export function moved(state: StepState, action: StepAction, bounds: StepBounds): StepState {
   if (action === 'help') return { ...state, help: !state.help }
   if (state.help) return { ...state, help: false }
-  const { layer, token, step, scroll } = state
-  switch (action) {
-    case 'next':
-      return nextStep(state, bounds)
-    case 'back':
-      return previousStep(state, bounds)
-    case 'next-layer':
-      return at(Math.min(layer + 1, bounds.layers - 1), token, step, bounds)
-    case 'previous-layer':
-      return at(Math.max(layer - 1, 0), token, step, bounds)
-    case 'next-token':
-      return at(layer, Math.min(token + 1, bounds.tokens - 1), step, bounds)
-    case 'previous-token':
-      return at(layer, Math.max(token - 1, 0), step, bounds)
-    case 'down':
-      return { ...state, scroll: scroll + 1 }
-    case 'up':
-      return { ...state, scroll: Math.max(0, scroll - 1) }
-    default:
-      return state
-  }
+  return MOVES[action]?.(state, bounds) ?? state
+}
+
+const MOVES: Partial<Record<StepAction, (state: StepState, bounds: StepBounds) => StepState>> = {
+  next: nextStep,
+  back: previousStep,
+  'next-layer': (s, bounds) => at(Math.min(s.layer + 1, bounds.layers - 1), s.token, s.step, bounds),
+  'previous-layer': (s, bounds) => at(Math.max(s.layer - 1, 0), s.token, s.step, bounds),
+  'next-token': (s, bounds) => at(s.layer, Math.min(s.token + 1, bounds.tokens - 1), s.step, bounds),
+  'previous-token': (s, bounds) => at(s.layer, Math.max(s.token - 1, 0), s.step, bounds),
+  down: (s) => ({ ...s, scroll: s.scroll + 1 }),
+  up: (s) => ({ ...s, scroll: Math.max(0, s.scroll - 1) }),
 }
 
 /** A place, with the step cut to those that there are. */

@@ -2,10 +2,11 @@ import { assertObject, assertWhole } from '../checks.ts'
 import { InputError } from '../errors.ts'
 import type { ModelConfig, MoeConfig, RouterConfig } from '../model/config.ts'
 import { interventionFor } from '../model/router/interventions.ts'
-import { stepsFromLogits } from '../model/router/route.ts'
+import { finishRouting, stepsFromLogits } from '../model/router/route.ts'
 import { contextOf } from '../model/router/steps.ts'
 import type { RouteContext, RouterStep, RouterValue, Routing } from '../model/router/types.ts'
 import { assertTrace, type LayerTrace, type RoutingTrace } from '../model/trace.ts'
+import { mapValues } from '../model/tree.ts'
 import { type ModelWeights, type MoeWeights, routerRules } from '../model/weights.ts'
 
 /** What stepping needs of a model; `MoeModel` is one. */
@@ -126,13 +127,10 @@ export function agrees(layer: LayerTrace, routing: Routing, t: number): boolean 
 /** A step of a whole call, cut to one of its tokens. */
 export function stepOfRow(step: RouterStep, t: number): RouterStep {
   const cut = (values: Record<string, RouterValue>) =>
-    Object.fromEntries(
-      Object.entries(values).map(([name, { shape, data }]) => [
-        name,
-        shape.length === 1 // the same for every token
-          ? { shape, data }
-          : { shape: [shape[1]], data: data.slice(t * shape[1], (t + 1) * shape[1]) },
-      ]),
+    mapValues(values, ({ shape, data }) =>
+      shape.length === 1 // the same for every token
+        ? { shape, data }
+        : { shape: [shape[1]], data: data.slice(t * shape[1], (t + 1) * shape[1]) },
     )
   return { ...step, inputs: cut(step.inputs), outputs: cut(step.outputs) }
 }
@@ -154,13 +152,8 @@ function mixtureOf(
 
 function run({ routerLogits }: LayerTrace, router: RouterConfig, context: RouteContext): CallSteps {
   const steps: RouterStep[] = []
-  const generator = stepsFromLogits(routerLogits, router, context)
-  let next = generator.next()
-  while (!next.done) {
-    steps.push(next.value)
-    next = generator.next()
-  }
-  return { steps, routing: next.value }
+  const routing = finishRouting(stepsFromLogits(routerLogits, router, context), (step) => steps.push(step))
+  return { steps, routing }
 }
 
 /** The logits as they were recorded: a trace does not keep the hidden states that they came from. */

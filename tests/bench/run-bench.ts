@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { registerBench } from '../../src/cli/bench.ts'
+import { register as registerBench } from '../../src/cli/bench.ts'
 
 /** The bench command alone, as a process: `tsx run-bench.ts bench ...`, for tests that send it signals. */
 const program = new Command('tinymoe').option('--json').option('--debug').option('--device <name>')

@@ -18,7 +18,7 @@ describe.each(Object.keys(COMMANDS))('%s', (name) => {
     const program = new Command('tinymoe').exitOverride()
     await addCommands(program, [name])
     const [command] = program.commands
-    expect(new Help().subcommandTerm(command)).toBe(`${name} ${COMMANDS[name].usage}`.trim())
+    expect(new Help().subcommandTerm(command)).toBe(`${name} ${COMMANDS[name][0]}`.trim())
     expect(command.description()).not.toBe('')
   })
 })

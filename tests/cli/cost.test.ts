@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { registerCost } from '../../src/cli/cost.ts'
+import { register as registerCost } from '../../src/cli/cost.ts'
 import { said } from './in-process.ts'
 import { PATIENT, tinymoe } from './run-cli.ts'
 

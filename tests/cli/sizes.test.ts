@@ -21,7 +21,7 @@ describe('a number beyond its limit is refused when it is read', () => {
     [['cost', '--tokens', '1e300'], 'Expected a positive amount up to 1000000T,'],
     [['cost', '--price', '1e300'], 'Expected dollars above 0 and up to 1000000.'],
   ])('%j', async (args, message) => {
-    const { stdout, error } = await said(await COMMANDS[args[0]].load(), ...args)
+    const { stdout, error } = await said((await COMMANDS[args[0]][2]()).register, ...args)
     expect(error?.message).toContain(message)
     expect([stdout, error?.exitCode]).toEqual(['', 2])
   })
@@ -29,7 +29,7 @@ describe('a number beyond its limit is refused when it is read', () => {
 
 test('every flag that takes one number has a limit', async () => {
   const program = new Command('tinymoe')
-  for (const { load } of Object.values(COMMANDS)) (await load())(program)
+  for (const [, , load] of Object.values(COMMANDS)) (await load()).register(program)
   const parsed = program.commands.flatMap((command) =>
     command.options.flatMap((option) =>
       option.parseArg ? [{ name: `${command.name()} ${option.long}`, parse: option.parseArg }] : [],

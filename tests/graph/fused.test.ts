@@ -20,7 +20,6 @@ import { softmaxTopK } from '../../src/model/config.ts'
 import { applyExpert } from '../../src/model/experts.ts'
 import { routeAndDispatch } from '../../src/model/moe.ts'
 import { rmsNorm } from '../../src/model/norm.ts'
-import { expertReference, moeReference, rmsNormReference } from '../../src/model/reference.ts'
 import { applyRope } from '../../src/model/rope.ts'
 import { route } from '../../src/model/router/route.ts'
 import { DISPATCHES } from '../../src/model/ways.ts'
@@ -28,6 +27,7 @@ import { asLoaded } from '../../src/model/weights.ts'
 import { groupedAttention } from '../helpers/attention.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
+import { expertReference, moeReference, rmsNormReference } from '../helpers/reference.ts'
 
 beforeAll(async () => {
   await startRuntime({ device: 'cpu', threads: 2 })

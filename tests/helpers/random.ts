@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { LayerConfig, ModelConfig } from '../../src/model/config.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
-import type { Matrix, ReferenceExpert } from '../../src/model/reference.ts'
 import { MoeModel } from '../../src/model/transformer.ts'
 import {
   asLoaded,
@@ -10,6 +9,7 @@ import {
   type ModelWeights,
 } from '../../src/model/weights.ts'
 import { groupedAttention } from './attention.ts'
+import type { Matrix, ReferenceExpert } from './reference.ts'
 
 /** Seeded numbers in [-1, 1) (mulberry32), the same on every machine. */
 export function randomNumbers(seed: number): () => number {

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { ReferenceExpert } from '../../src/model/reference.ts'
 import { finishRouting, stepRouter } from '../../src/model/router/route.ts'
 import type { RouterLayer } from '../../src/model/router/types.ts'
 import { type LayerTrace, TraceRecorder } from '../../src/model/trace.ts'
 import type { MoeWeights } from '../../src/model/weights.ts'
 import { expertTensors } from '../helpers/random.ts'
+import type { ReferenceExpert } from '../helpers/reference.ts'
 
 /** The three tokens of lessons 1 to 4 and 6, [T=3, D=2]: A, B and C. */
 export const TOKENS = [

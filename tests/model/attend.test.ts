@@ -7,7 +7,6 @@ import { MASKED, queryBlocks } from '../../src/model/attention/mask.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
 import { routeAndDispatch } from '../../src/model/moe.ts'
 import { layerNorm } from '../../src/model/norm.ts'
-import { attentionReference, expertReference } from '../../src/model/reference.ts'
 import { interventionFor } from '../../src/model/router/interventions.ts'
 import { route } from '../../src/model/router/route.ts'
 import { DISPATCHES } from '../../src/model/ways.ts'
@@ -15,6 +14,7 @@ import { asLoaded } from '../../src/model/weights.ts'
 import { groupedAttention } from '../helpers/attention.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
+import { attentionReference, expertReference } from '../helpers/reference.ts'
 
 /* What families add to attention, experts and norms, against the slow definitions. */
 

@@ -7,18 +7,18 @@ import { queryBlocks } from '../../src/model/attention/mask.ts'
 import type { GroupedAttention } from '../../src/model/config.ts'
 import { KvCache } from '../../src/model/kv-cache.ts'
 import { rmsNorm } from '../../src/model/norm.ts'
+import { ropeTables } from '../../src/model/rope.ts'
+import { ropeFrequencies } from '../../src/model/rope-frequencies.ts'
+import { groupedAttention } from '../helpers/attention.ts'
+import { maxDifference } from '../helpers/golden.ts'
+import { randomMatrix, randomNumbers } from '../helpers/random.ts'
 import {
   attentionReference,
   type Matrix,
   rmsNormReference,
   ropeReference,
   rowTimes,
-} from '../../src/model/reference.ts'
-import { ropeTables } from '../../src/model/rope.ts'
-import { ropeFrequencies } from '../../src/model/rope-frequencies.ts'
-import { groupedAttention } from '../helpers/attention.ts'
-import { maxDifference } from '../helpers/golden.ts'
-import { randomMatrix, randomNumbers } from '../helpers/random.ts'
+} from '../helpers/reference.ts'
 
 const THETA = 500
 

@@ -6,13 +6,13 @@ import { softmaxTopK } from '../../src/model/config.ts'
 import { chooseDispatch } from '../../src/model/dispatch/index.ts'
 import { applyExpert } from '../../src/model/experts.ts'
 import { routeAndDispatch } from '../../src/model/moe.ts'
-import { expertReference, moeReference } from '../../src/model/reference.ts'
 import { route } from '../../src/model/router/route.ts'
 import type { Routing } from '../../src/model/router/types.ts'
 import { DISPATCHES } from '../../src/model/ways.ts'
 import { asLoaded } from '../../src/model/weights.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
+import { expertReference, moeReference } from '../helpers/reference.ts'
 
 const D = 12
 const H = 20

@@ -3,7 +3,6 @@ import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { startRuntime } from '../../src/device/index.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
-import { moeReference } from '../../src/model/reference.ts'
 import { expertCapacity } from '../../src/model/router/capacity.ts'
 import { interventionFor, interventionsByLayer } from '../../src/model/router/interventions.ts'
 import { route } from '../../src/model/router/route.ts'
@@ -13,6 +12,7 @@ import type { MoeModel } from '../../src/model/transformer.ts'
 import { DISPATCHES } from '../../src/model/ways.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { randomModel, randomNumbers, randomTokens } from '../helpers/random.ts'
+import { moeReference } from '../helpers/reference.ts'
 
 const E = 6
 const K = 2

@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { registerDoctor } from '../../src/cli/doctor.ts'
-import { describePreparation, registerSetup } from '../../src/cli/setup.ts'
+import { register as registerDoctor } from '../../src/cli/doctor.ts'
+import { describePreparation, register as registerSetup } from '../../src/cli/setup.ts'
 import { SetupError } from '../../src/errors.ts'
 import { fakeHost, fileInTheWay } from './fake-host.ts'
 

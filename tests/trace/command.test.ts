@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { Command } from 'commander'
 import { describe, expect, test, vi } from 'vitest'
-import { registerTrace } from '../../src/cli/trace.ts'
+import { register as registerTrace } from '../../src/cli/trace.ts'
 import { TinymoeError, UsageError } from '../../src/errors.ts'
 import { traceFromJson } from '../../src/trace/json.ts'
 import {

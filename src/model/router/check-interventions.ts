@@ -1,5 +1,4 @@
-import { assertNames, assertObject, assertOneOf, assertWhole, shown } from '../../checks.ts'
-import { InputError } from '../../errors.ts'
+import { assertNames, assertObject, assertOneOf, assertThat, assertWhole } from '../../checks.ts'
 import type { Interventions } from './types.ts'
 
 /** Names by type: one that the type gains or loses does not compile here. */
@@ -32,9 +31,7 @@ export function checkForm(interventions: Interventions): void {
   force?.forEach(({ position, experts, sequence }, i) => {
     assertWhole(`force[${i}].position`, position, 0)
     if (sequence !== undefined) assertWhole(`force[${i}].sequence`, sequence, 0)
-    if (!Array.isArray(experts)) {
-      throw new InputError(`force[${i}].experts: is ${shown(experts)}, expected a list of experts`)
-    }
+    assertThat(`force[${i}].experts`, experts, Array.isArray(experts), 'a list of experts')
   })
   if (replace !== undefined) checkReplace(replace)
   if (capacity !== undefined) assertObject('capacity', capacity, '{ factor, policy }')
@@ -42,7 +39,7 @@ export function checkForm(interventions: Interventions): void {
 
 function checkList(name: string, list: unknown, item: string): void {
   if (list === undefined) return
-  if (!Array.isArray(list)) throw new InputError(`${name}: is ${shown(list)}, expected a list of ${item}`)
+  assertThat(name, list, Array.isArray(list), `a list of ${item}`)
   list.forEach((value, i) => {
     assertObject(`${name}[${i}]`, value, item)
   })
@@ -52,7 +49,7 @@ function checkReplace(replace: NonNullable<Interventions['replace']>): void {
   assertObject('replace', replace, "{ by: 'random', seed }, { by: 'round-robin' } or { by: 'trace', trace }")
   assertOneOf('replace.by', replace.by, Object.keys(REPLACEMENTS))
   if (replace.by === 'random') assertWhole('replace.seed', replace.seed, 0)
-  if (replace.by === 'trace' && !(replace.trace?.rows && replace.trace.layers)) {
-    throw new InputError(`replace.trace: is ${shown(replace.trace)}, expected the trace of a run`)
-  }
+  if (replace.by !== 'trace') return
+  const { trace } = replace
+  assertThat('replace.trace', trace, Boolean(trace?.rows && trace.layers), 'the trace of a run')
 }

@@ -1,4 +1,12 @@
-import { assertNames, assertNumbers, assertObject, assertOneOf, assertWhole, shown } from '../../checks.ts'
+import {
+  assertNames,
+  assertNumbers,
+  assertObject,
+  assertOneOf,
+  assertThat,
+  assertWhole,
+  shown,
+} from '../../checks.ts'
 import { InputError } from '../../errors.ts'
 import { GROUP_SCORES, type RouterConfig, SCORINGS, WEIGHTINGS } from '../config.ts'
 import type { Intervention, RouteContext, RouterLayer } from './types.ts'
@@ -26,16 +34,12 @@ function checkGroupLimit(limit: NonNullable<RouterConfig['groupLimit']>, E: numb
   assertObject('groupLimit', limit, 'null or { groups, keep, score }')
   const { groups, keep, score } = limit
   assertWhole('groupLimit.groups', groups, 1, E)
-  if (E % groups !== 0) {
-    throw new InputError(`groupLimit.groups: is ${groups}, expected a divisor of numExperts=${E}`)
-  }
+  assertThat('groupLimit.groups', groups, E % groups === 0, `a divisor of numExperts=${E}`)
   assertWhole('groupLimit.keep', keep, 1, groups)
   assertOneOf('groupLimit.score', score, GROUP_SCORES)
-  if (topK > (keep * E) / groups) {
-    throw new InputError(
-      `topK: is ${topK}, expected at most ${(keep * E) / groups}: a token may use ${keep} of ${groups} groups of experts`,
-    )
-  }
+  const most = (keep * E) / groups
+  const why = `a token may use ${keep} of ${groups} groups of experts`
+  assertThat('topK', topK, topK <= most, `at most ${most}: ${why}`)
 }
 
 /** What `route` and `stepsFromLogits` are given. @throws InputError naming the argument */
@@ -97,11 +101,13 @@ function checkBias(what: string, bias: Float32Array, E: number): void {
 /** The likely mistake: interventions as a forward takes them. */
 function checkIntervention(intervention: Intervention, config: RouterConfig): void {
   const { disabled, forced, madeFor } = intervention
-  if (!(disabled instanceof Set && typeof forced === 'function' && madeFor)) {
-    throw new InputError(
-      `intervention: is ${shown(intervention)}, expected what interventionFor(interventions, config, layer) returns`,
-    )
-  }
+  const isMade = disabled instanceof Set && typeof forced === 'function' && Boolean(madeFor)
+  assertThat(
+    'intervention',
+    intervention,
+    isMade,
+    'what interventionFor(interventions, config, layer) returns',
+  )
   const fields = ({ numExperts, topK, groupLimit: limit }: Intervention['madeFor']) => ({
     numExperts,
     topK,
@@ -119,6 +125,5 @@ function checkIntervention(intervention: Intervention, config: RouterConfig): vo
 }
 
 function finite(what: string, value: number, inRange: boolean, expected: string): void {
-  if (Number.isFinite(value) && inRange) return
-  throw new InputError(`${what}: is ${shown(value)}, expected ${expected}`)
+  assertThat(what, value, Number.isFinite(value) && inRange, expected)
 }

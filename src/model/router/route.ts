@@ -1,4 +1,5 @@
 import type { RouterConfig } from '../config.ts'
+import { mapValues } from '../tree.ts'
 import { checkRouterLayer } from './check.ts'
 import { contextOf, ROUTER_STEPS, startState } from './steps.ts'
 import type { RouteContext, RouterLayer, RouterState, RouterStep, RouterValue, Routing } from './types.ts'
@@ -40,10 +41,13 @@ export function route(routerLogits: Float32Array, config: RouterConfig, context:
   return finishRouting(stepsFromLogits(routerLogits, config, context))
 }
 
-/** Runs what is left of a stepped router. */
-export function finishRouting(steps: Generator<RouterStep, Routing>): Routing {
+/** Runs what is left of a stepped router; `look` is given each step. */
+export function finishRouting(
+  steps: Generator<RouterStep, Routing>,
+  look?: (step: RouterStep) => void,
+): Routing {
   let step = steps.next()
-  while (!step.done) step = steps.next()
+  for (; !step.done; step = steps.next()) look?.(step.value)
   return step.value
 }
 
@@ -70,7 +74,7 @@ export function* stepsFromLogits(
       applies,
       inputs: {
         ...valuesOf(before, step.reads),
-        ...(applies ? constantsOf(step.constants?.(before) ?? {}) : {}),
+        ...(applies && mapValues(step.constants?.(before) ?? {}, (data) => ({ shape: [data.length], data }))),
       },
       outputs: valuesOf(state, step.writes),
     }
@@ -84,12 +88,6 @@ export function countTokens(expertIndices: Int32Array, numExperts: number): Int3
   const tokensPerExpert = new Int32Array(numExperts)
   for (const e of expertIndices) if (e >= 0) tokensPerExpert[e]++
   return tokensPerExpert
-}
-
-function constantsOf(values: Record<string, Float32Array>): Record<string, RouterValue> {
-  return Object.fromEntries(
-    Object.entries(values).map(([name, data]) => [name, { shape: [data.length], data }]),
-  )
 }
 
 function valuesOf(state: RouterState, names: readonly (keyof RouterState)[]): Record<string, RouterValue> {

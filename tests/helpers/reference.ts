@@ -1,5 +1,5 @@
-import type { GroupedShape } from './config.ts'
-import type { Routing } from './router/types.ts'
+import type { GroupedShape } from '../../src/model/config.ts'
+import type { Routing } from '../../src/model/router/types.ts'
 
 /**
  * The layers by their definition: plain loops, one token and one number at a time, in float64. Slow on purpose.
