@@ -3,7 +3,8 @@ import { UsageError } from '../errors.ts'
 import { checkPromptLength } from '../generate/generate.ts'
 import { mostLikely } from '../generate/sampler.ts'
 import type { LoadedModel } from '../load-model.ts'
-import { type LayerTrace, rowsOf } from '../model/trace.ts'
+import { rowsOf } from '../model/rows.ts'
+import type { LayerTrace } from '../model/trace.ts'
 import * as read from '../script/arguments.ts'
 import {
   addFlags,

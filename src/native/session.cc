@@ -10,6 +10,7 @@
 #include "binding/tfjs_backend.h"
 #include "demand.h"
 #include "javascript.h"
+#include "processor.h"
 #include "signals.h"
 
 namespace {
@@ -305,6 +306,13 @@ napi_value close_session(napi_env env, const napi_value* given) {
   return nullptr;
 }
 
+/** `hasTiles()`: whether kernels multiply many rows with weights, as they are held, by the processor's tiles. */
+napi_value has_tiles(napi_env env, const napi_value*) {
+  napi_value has;
+  napi_get_boolean(env, PROCESSOR.amx, &has);
+  return has;
+}
+
 }  // namespace
 
 std::vector<napi_property_descriptor> tinymoe_session_functions() {
@@ -312,5 +320,6 @@ std::vector<napi_property_descriptor> tinymoe_session_functions() {
     function<open_session>("openSession"), function<extend_session>("extendSession"),
     function<prepare_run>("prepareRun"),   function<run>("run"),
     function<pipe>("pipe"),                function<close_session>("closeSession"),
+    function<has_tiles>("hasTiles"),
   };
 }
