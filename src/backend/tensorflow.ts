@@ -72,6 +72,8 @@ interface NativeSessions {
   /** Feeds what one run fetches to the other; on a processor they then share its memory. */
   pipe(from: NativeRun, to: NativeRun): void
   closeSession(session: NativeSession): void
+  /** Whether kernels multiply many rows with weights, as they are held, by the processor's tiles (src/native/tiles.h). */
+  hasTiles(): boolean
 }
 
 export interface OpAttribute {

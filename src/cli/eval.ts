@@ -3,6 +3,7 @@ import { ALL_DOMAINS, DOMAINS } from '../corpus/index.ts'
 import { EVAL_SPLITS } from '../eval/domains.ts'
 import { EVAL_DEFAULTS, evaluate } from '../eval/run.ts'
 import * as read from '../script/arguments.ts'
+import { factsSize } from '../script/facts-size.ts'
 import type { Given, GlobalOptions } from '../script/flags.ts'
 import { addFlags, allOptions, DISPATCH, EXECUTOR, flags, MODEL_ARGUMENT } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
@@ -36,11 +37,7 @@ const FLAGS = flags({
   ],
   seed: ['<n>', 'of the texts: one seed, the same texts', read.seed, EVAL_DEFAULTS.seed],
   domains: ['<list>', `such as story,code (default: ${DOMAINS.join(',')})`, read.namesOf(ALL_DOMAINS)],
-  facts: [
-    '<n>',
-    'also what it recalls of the facts of so many entities, as it was trained on',
-    read.factsSize,
-  ],
+  facts: ['<n>', 'also what it recalls of the facts of so many entities, as it was trained on', factsSize],
   experts: ['', 'also what the experts specialise in, and what is lost without each'],
   out: ['<file>', 'write the JSON here'],
   dispatch: DISPATCH,

@@ -23,6 +23,7 @@ std::vector<float> turned(const float* x, int64_t in, int64_t columns) {
  */
 struct Product {
   TF_Bool transposed = 0;
+  RowsOutside outside;
   Groups groups;
 
   void compute(Call& call) const {
@@ -46,13 +47,25 @@ struct Product {
   }
 
  private:
-  static void along(const float* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
+  void along(const float* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) const {
     const auto at = rows_of(x, rows, in);
+    if (tiles_for(weights) && outside.exceeded(rows, weights)) return along_in_tiles(at, weights, y, rows, in, out);
     const int64_t parts = parts_of(in * out, out);
     Threads::shared().run(parts, [&](int64_t i) {
       const int64_t from = out * i / parts, to = out * (i + 1) / parts;
       along_rows(at.data(), weights.at(from), {y.at + from * y.out_step, y.row_step, y.out_step}, rows, in, to - from);
     });
+  }
+
+  static void along_in_tiles(const std::vector<const float*>& at, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
+    static thread_local Room kept;
+    uint32_t* const tiles = kept.words(panels_of(rows) * tile_words(in));
+    const int64_t panels = panels_of(rows), pieces = parts_of(rows * in, panels), parts = parts_of(in * out, (out + 31) / 32);
+    Threads::shared().run(pieces, [&](int64_t i) {
+      const int64_t from = panels * i / pieces, to = panels * (i + 1) / pieces;
+      to_tiles(&at[from * PANEL], tiles + from * tile_words(in), std::min(rows, to * PANEL) - from * PANEL, in);
+    });
+    Threads::shared().run(parts, [&](int64_t i) { along_tiles(tiles, weights, y, rows, in, out * i / parts, out * (i + 1) / parts); });
   }
 
   /** Every part reads whole rows of weights, so each has sums of its own, which are added up at the end. */
@@ -180,9 +193,15 @@ void read(TF_OpKernelConstruction* construction, Groups& groups) {
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "group", groups.group);
 }
 
+void read(TF_OpKernelConstruction* construction, RowsOutside& outside) {
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "rows_outside_panels", outside.panels);
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "rows_outside_tiles", outside.tiles);
+}
+
 template <> void* make<Product>(TF_OpKernelConstruction* construction) {
   auto* product = new Product();
   read(TF_OpKernelConstruction_GetAttrBool, construction, "transposed", product->transposed);
+  read(construction, product->outside);
   read(construction, product->groups);
   return product;
 }
@@ -198,14 +217,14 @@ template <> void* make<Experts>(TF_OpKernelConstruction* construction) {
   auto* experts = new Experts();
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "part", experts->part);
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "parts", experts->parts);
-  read(TF_OpKernelConstruction_GetAttrInt64, construction, "rows_outside_panels", experts->rows_outside_panels);
+  read(construction, experts->outside);
   read(construction, experts->groups_of);
   return experts;
 }
 
 template <> void* make<Expert>(TF_OpKernelConstruction* construction) {
   auto* expert = new Expert();
-  read(TF_OpKernelConstruction_GetAttrInt64, construction, "rows_outside_panels", expert->rows_outside_panels);
+  read(construction, expert->outside);
   read(construction, expert->groups_of);
   return expert;
 }
@@ -260,16 +279,16 @@ void add_op(
 /** While the addon is being loaded. */
 const bool added = [] {
   add_op<Product>(
-    "TinymoeProduct", {"left: L", "right: R"}, {"L: type = DT_FLOAT", "R: type = DT_FLOAT", "transposed: bool", "bits: int = 0", "group: int = 0"}
+    "TinymoeProduct", {"left: L", "right: R"}, {"L: type = DT_FLOAT", "R: type = DT_FLOAT", "transposed: bool", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0"}
   );
   add_op<Widen>("TinymoeWiden", {"weights: uint8"}, {"in: int", "bits: int", "group: int"});
   add_op<Experts>(
     "TinymoeExperts", {"x: float", "gate_up: W", "down: W", "indices: int32", "weights: float"},
-    {"W: type = DT_FLOAT", "part: int = 0", "parts: int = 1", "rows_outside_panels: int", "bits: int = 0", "group: int = 0"}
+    {"W: type = DT_FLOAT", "part: int = 0", "parts: int = 1", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0"}
   );
   add_op<Expert>(
     "TinymoeExpert", {"x: float", "gate_up: W", "down: W"},
-    {"W: type = DT_FLOAT", "rows_outside_panels: int", "bits: int = 0", "group: int = 0"}
+    {"W: type = DT_FLOAT", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0"}
   );
   add_op<Attention>("TinymoeAttention", {"queries: float", "keys: float", "values: float", "mask: float"}, {"width: int"});
   add_op<Gated>("TinymoeGated", {"gate_up: float"});

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "binding/tfjs_backend.h"
+#include "processor.h"
 #include "signals.h"
 
 namespace {
@@ -298,6 +299,13 @@ napi_value close_session(napi_env env, const napi_value* given) {
   return nullptr;
 }
 
+/** `hasTiles()`: whether kernels multiply many rows with weights, as they are held, by the processor's tiles. */
+napi_value has_tiles(napi_env env, const napi_value*) {
+  napi_value has;
+  napi_get_boolean(env, PROCESSOR.amx, &has);
+  return has;
+}
+
 /** One of the above as Node calls it. */
 template <napi_value (*f)(napi_env, const napi_value*)> napi_value called(napi_env env, napi_callback_info info) {
   size_t count = 4;
@@ -322,5 +330,6 @@ std::vector<napi_property_descriptor> tinymoe_session_functions() {
     function<open_session>("openSession"), function<extend_session>("extendSession"),
     function<prepare_run>("prepareRun"),   function<run>("run"),
     function<pipe>("pipe"),                function<close_session>("closeSession"),
+    function<has_tiles>("hasTiles"),
   };
 }
