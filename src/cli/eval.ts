@@ -5,7 +5,15 @@ import { EVAL_DEFAULTS, evaluate } from '../eval/run.ts'
 import * as read from '../script/arguments.ts'
 import { factsSize } from '../script/facts-size.ts'
 import type { Given, GlobalOptions } from '../script/flags.ts'
-import { addFlags, allOptions, DISPATCH, EXECUTOR, flags, MODEL_ARGUMENT } from '../script/flags.ts'
+import {
+  addFlags,
+  allOptions,
+  DISPATCH,
+  EXECUTOR,
+  EXPERTS_ON_DISK,
+  flags,
+  MODEL_ARGUMENT,
+} from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { write } from '../script/output.ts'
 import { checkOutputs, writeOutput } from '../script/outputs.ts'
@@ -42,6 +50,7 @@ const FLAGS = flags({
   out: ['<file>', 'write the JSON here'],
   dispatch: DISPATCH,
   executor: EXECUTOR,
+  expertsOnDisk: EXPERTS_ON_DISK,
 })
 type Flags = Given<typeof FLAGS>
 

@@ -12,6 +12,7 @@ import {
   DISPATCH,
   DTYPE,
   EXECUTOR,
+  EXPERTS_ON_DISK,
   flags,
   type Given,
   MODEL_ARGUMENT,
@@ -39,6 +40,7 @@ const FLAGS = flags({
   dispatch: DISPATCH,
   executor: EXECUTOR,
   dtype: DTYPE,
+  expertsOnDisk: EXPERTS_ON_DISK,
 })
 
 export function register(program: Command): void {

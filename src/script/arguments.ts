@@ -53,6 +53,17 @@ export function amount(text: string): number {
   return value
 }
 
+/** A number of bytes such as `2GB`, `1.5G`, `500MB` or `2e9`. */
+export function byteCount(text: string): number {
+  const [, digits, letter] = /^(.*?)([KMGT]?)B?$/.exec(text) ?? []
+  const size = { ...SIZES, G: SIZES.B }[letter as 'G'] ?? 1
+  const value = Math.floor((numberOf(digits ?? '') ?? 0) * size)
+  if (!(value > 0 && value <= Number.MAX_SAFE_INTEGER)) {
+    throw new InvalidArgumentError('Expected a number of bytes up to 9007TB, such as 2GB, 500MB or 2e9.')
+  }
+  return value
+}
+
 /** Token ids such as `1,2,3`. */
 export function tokenIds(text: string): number[] {
   const entries = text.split(',').map((entry) => entry.trim())

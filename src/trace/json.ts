@@ -110,6 +110,7 @@ function layerToJson(layer: LayerTrace, { rows }: RoutingTrace): object {
     tokensPerExpert: layer.tokensPerExpert,
     margins: layer.margins,
     entropies: layer.entropies,
+    reads: layer.reads,
     statistics,
   }
 }
@@ -180,9 +181,10 @@ function checkShape(place: string, rows: unknown[][], T: number, width: number, 
 }
 
 function layerFromJson(layer: TraceJson['layers'][0]): LayerTrace {
-  const { statistics: _, compared, ...read } = layer
+  const { statistics: _, compared, reads, ...read } = layer
   return {
     ...read,
+    ...(reads ? { reads } : {}),
     ...(compared ? { compared: floats(compared) } : {}),
     routerLogits: floats(read.routerLogits),
     scores: floats(read.scores),
