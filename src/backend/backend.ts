@@ -25,6 +25,8 @@ export interface Processor {
   threads: number
   /** As `MachineDescription.cpuFeatures` names them. */
   features: readonly string[]
+  /** Whether it multiplies tiles of bfloat16 for us: many rows then take weights as they are held. */
+  tiles: boolean
 }
 
 /** The active backend. */
@@ -32,6 +34,11 @@ export function backend(): Backend {
   const node = tensorflow()
   const onCard = node?.isUsingGpuDevice === true
   const loadedWith = onCard ? undefined : node?.loadedWith
+  const processor = loadedWith && {
+    threads: loadedWith.threads.threads,
+    features: loadedWith.cpuFeatures,
+    tiles: node!.binding.hasTiles(),
+  }
   return {
     name: tf.getBackend(),
     tensorflow: node,
@@ -39,7 +46,7 @@ export function backend(): Backend {
       return node && tensorflowOps(node)
     },
     onCard,
-    processor: loadedWith ? { threads: loadedWith.threads.threads, features: loadedWith.cpuFeatures } : null,
+    processor: processor ?? null,
     read: (tensor) => tensor.dataSync() as never,
     cutsShareMemory: node !== null,
   }

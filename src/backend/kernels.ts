@@ -13,7 +13,10 @@ export interface Kernel {
   readsWeights?: boolean
 }
 
-const limits = { rows_outside_panels: LIMITS.rowsOutsidePanels }
+export const limits = {
+  rows_outside_panels: LIMITS.rowsOutsidePanels,
+  rows_outside_tiles: LIMITS.rowsOutsideTiles,
+}
 
 /**
  * The fused kernels by what they compute, with the shapes of inputs and output. The definition of each is the steps that stand
@@ -37,10 +40,10 @@ export const FUSED = {
 } as const satisfies Record<string, Kernel>
 
 /**
- * The kernel for one matrix by another where either side has few rows, left [m, k], right [k, n] or `transposed` [n, k] -> [m, n]:
- * graphs have it in the place of TensorFlow's op, without being told.
+ * The kernel for one matrix by another, left [m, k], right [k, n] or `transposed` [n, k] -> [m, n], where either side has few rows, or
+ * weights are multiplied as they are held: graphs have it in the place of TensorFlow's op, without being told.
  */
-export const FEW_ROWS_PRODUCT = 'TinymoeProduct'
+export const PRODUCT = 'TinymoeProduct'
 
 export type FusedName = keyof typeof FUSED
 

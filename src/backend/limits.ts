@@ -10,11 +10,16 @@ export const LIMITS = {
   fewRows: 16,
   /** Rows up to which a fused expert multiplies row by row; more, in panels. "kernels of our own", rows an expert has. */
   rowsOutsidePanels: 8,
+  /** The same of weights of bfloat16 on a processor that multiplies tiles. "weights as they are stored", tiles. */
+  rowsOutsideTiles: 3,
   /** Parts, at most, of the routed experts' work: each sorts and copies all rows. Measured with two. */
   expertParts: 8,
 
   /** Assignments (T K) up to which `auto` runs experts a row at a time. "how much of sparse dispatch arrives". */
   gatherAssignments: 4,
+
+  /** Rows that an expert's are filled up to a multiple of in training. "training recorded". */
+  trainedGroups: 64,
 
   /** Queries that share a block of attention: what comes after the block is not computed for it. "prompts". */
   blockQueries: 64,

@@ -52,6 +52,20 @@ export function weightsRead(
   return always + (tokens * parts.embedding) / model.vocabSize + unembedding
 }
 
+/**
+ * Numbers that a token leaves in the cache; `plain`: that it would by plain attention, which keeps all heads' keys and values where
+ * latent attention keeps what they are made of.
+ */
+export function cachedNumbers({ layers }: ModelShape): { kept: number; plain: number } {
+  const kept = layers.map(({ attention }) => attentionFacts(attention).cached(attention))
+  const plain = layers.map(({ attention }, i) =>
+    attention.kind === 'latent'
+      ? attention.numHeads * (attention.nopeDim + attention.ropeDim + attention.valueDim)
+      : kept[i],
+  )
+  return { kept: sum(kept), plain: sum(plain) }
+}
+
 /** Numbers in the cache of one sequence of `context` tokens; a window or chunk keeps its own width, linear attention its state. */
 export function cacheNumbers({ layers }: ModelShape, context: number): number {
   return sum(

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Dtype } from '../backend/dtypes.ts'
-import { FEW_ROWS_PRODUCT, FUSED } from '../backend/kernels.ts'
+import { FUSED, limits, PRODUCT } from '../backend/kernels.ts'
 import { LIMITS } from '../backend/limits.ts'
 import { groupAttributes } from './nodes.ts'
 import type { Plan } from './plan.ts'
@@ -11,11 +11,12 @@ import { multiplications, type Product, type Recording } from './recorder.ts'
  * A pass: the fused kernels that were noted while the graph was recorded, each in the place of its steps, which stay beside it
  * without effect unless fetched.
  */
-export function fuse(graph: Recording, { expertParts }: Plan): Recording {
+export function fuse(graph: Recording, { expertParts, products }: Plan): Recording {
   const nodes = graph.nodes.flatMap((node) => {
     const noted = graph.fused?.get(node.name)
     if (!noted) return [node]
     const kernel = onHeld(noted, graph)
+    if (noted.fused === 'expert' && products !== 'fewRows' && kernel === noted) return [node] // of many rows, tiles take held ones
     return kernel.op === FUSED.experts.op && expertParts > 1 ? inParts(kernel, expertParts) : [kernel]
   })
   return { ...graph, nodes }
@@ -46,41 +47,49 @@ function inParts(kernel: GraphNode, parts: number): GraphNode[] {
 }
 
 /** A pass: each product of matrices gets the kernel that is the fastest for it. */
-export function chooseProducts(graph: Recording, { products }: Plan): Recording {
-  return products === 'fewRows' ? withFewRows(graph) : withOneDnn(graph, products)
+export function chooseProducts(graph: Recording, { products, tiles }: Plan): Recording {
+  const few = products === 'fewRows' ? LIMITS.fewRows : -1
+  const ours = withOurs(graph, { float: few, held: tiles ? Number.POSITIVE_INFINITY : few })
+  return products === 'fewRows' ? ours : withOneDnn(ours, products)
 }
 
 /** The label that oneDNN's kernels are registered with. */
 const ONEDNN = { s: Buffer.from('MklNameChangeOp') }
 
-function withFewRows(graph: Recording): Recording {
-  const few = new Map(
+/** The most rows that our kernel multiplies, below 0 if it does not: with weights of float32, and with others as they are held. */
+interface MostRows {
+  float: number
+  held: number
+}
+
+function withOurs(graph: Recording, most: MostRows): Recording {
+  const kernels = new Map(
     graph.products.flatMap((product) => {
-      const kernel = fewRowsKernel(product, graph)
+      const kernel = kernelFor(product, graph, most)
       return kernel ? [[product.node, kernel]] : []
     }),
   )
-  return { ...graph, nodes: graph.nodes.map((node) => few.get(node) ?? node) }
+  return { ...graph, nodes: graph.nodes.map((node) => kernels.get(node) ?? node) }
 }
 
-/** The kernel for a product of one matrix by another, one of them of few rows, or few columns; else null. */
-function fewRowsKernel({ node, left, right }: Product, { weights }: Recording): GraphNode | null {
+/** The kernel for a product of one matrix by another, one of them of no more rows, or columns, than that; else null. */
+function kernelFor({ node, left, right }: Product, { weights }: Recording, most: MostRows): GraphNode | null {
   const single = [left, right].every(({ shape }) => shape.slice(0, -2).every((size) => size === 1))
   if (!isOf(node, ['float32']) || !single || left.transposed) return null
   const rows = left.shape.at(-2) as number
   const columns = right.shape.at(right.transposed ? -2 : -1) as number
-  const transposed = { transposed: { b: right.transposed } }
+  const given = Object.entries(limits).map(([name, i]) => [name, { i }])
+  const attributes = { transposed: { b: right.transposed }, ...Object.fromEntries(given) }
   const [ofLeft, ofRight] = [left, right].map(({ ref }) => weights?.get(ref))
   const held = ofLeft ?? (right.transposed ? ofRight : undefined) // rows [out, in] are multiplied as they are held
   if (!held) {
-    if (Math.min(rows, columns) > LIMITS.fewRows) return null
-    return { ...node, op: FEW_ROWS_PRODUCT, attr: transposed }
+    return Math.min(rows, columns) > most.float ? null : { ...node, op: PRODUCT, attr: attributes }
   }
-  if ((held === ofLeft ? columns : rows) > LIMITS.fewRows) return null
+  if ((held === ofLeft ? columns : rows) > most.held) return null
   const input = held === ofLeft ? [held.held, right.ref] : [left.ref, held.held]
   const type = { [held === ofLeft ? 'L' : 'R']: { type: DATA_TYPES[held.dtype] } }
   const groups = held.groups && groupAttributes(held.groups)
-  return { ...node, op: FEW_ROWS_PRODUCT, input, attr: { ...transposed, ...type, ...groups } }
+  return { ...node, op: PRODUCT, input, attr: { ...attributes, ...type, ...groups } }
 }
 
 /** Attention's softmax gets it too, where its scores are many; a router's does not: its ties are settled for Eigen's. */

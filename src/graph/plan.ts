@@ -14,6 +14,8 @@ export interface Plan {
   expertParts: number
   /** Who multiplies: the addon's kernel where one side has few rows, or oneDNN for these types of numbers; else Eigen. */
   products: 'fewRows' | readonly Dtype[]
+  /** Whether weights are multiplied as they are held whatever the number of rows. */
+  tiles: boolean
   /** Whether all of it stays in the thread that asks for a run. The fused kernels share their work among threads themselves. */
   inCallingThread: boolean
   /** A graph whose typical matrix of weights has fewer numbers is run node by node, each on one thread; else op by op, on all. */
@@ -23,9 +25,6 @@ export interface Plan {
   /** Whether a card runs it: nodes are then made to be few, as each is launched by itself. */
   onCard: boolean
 }
-
-/** The fused kernels that are the faster way for few rows only. */
-const FEW_ROWS_ONLY: readonly FusedName[] = ['attention', 'expert']
 
 /** What measuring found to be fastest for graphs that multiply so many rows with weights, on a processor or a card. */
 export function planFor(
@@ -40,14 +39,18 @@ export function planFor(
   const half = dtype !== 'float32' && products.includes(dtype)
   const inCallingThread = few || threads === 1
   const names = Object.keys(FUSED) as FusedName[]
-  const fits = (name: FusedName) =>
-    (few || !FEW_ROWS_ONLY.includes(name)) && !(half && 'readsWeights' in FUSED[name])
+  const tiles = processor.tiles && !half
+  const fits = (name: FusedName) => {
+    if (name === 'attention') return few // of many rows oneDNN is the faster way
+    return !('readsWeights' in FUSED[name]) || (!half && (few || tiles || name === 'experts'))
+  }
   const small = LIMITS.smallWeights.find((limit) => rows <= limit.rows)!
   return {
     dtype: half ? dtype : 'float32', // few rows take as long as their weights are read: in float32, too
     fused: new Set(names.filter(fits)),
     expertParts: inCallingThread ? 1 : Math.min(threads, LIMITS.expertParts),
     products,
+    tiles,
     inCallingThread,
     smallWeights: inCallingThread || threads > LIMITS.nodeThreads ? 0 : small.numbers,
     threads,
@@ -60,6 +63,7 @@ const TENSORFLOWS_OWN: Omit<Plan, 'dtype'> = {
   fused: new Set(),
   expertParts: 1,
   products: [],
+  tiles: false,
   inCallingThread: false,
   smallWeights: 0,
   threads: 1,

@@ -10,24 +10,24 @@
 /** What stands between the products of a step: gates, attention of a few rows, norms, rotary tables, weighted sums. */
 
 /** e^x, to the last bit or two (the polynomial is that of Cephes' expf); 0 below e^-87, infinite above e^88. */
-INLINED Lanes exp_of(Lanes given) {
-  typedef int32_t Bits __attribute__((vector_size(32)));
+template <class Vector> INLINED Vector exp_of(Vector given) {
+  typedef typename Whole<Vector>::type Bits;
   constexpr float WHOLE = 12582912; // 1.5 * 2^23: added and taken away again, it leaves a whole number
-  const Lanes none = {};
-  Lanes x = given < -87.f ? none - 87.f : given;
+  const Vector none = {};
+  Vector x = given < -87.f ? none - 87.f : given;
   x = x > 88.f ? none + 88.f : x;
-  const Lanes shifted = x * 1.44269504f + WHOLE;
-  const Lanes powers = shifted - WHOLE;
-  const Lanes r = x - powers * 0.693359375f + powers * 2.12194440e-4f; // within ln(2) / 2, in two steps
-  Lanes sum = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  const Vector shifted = x * 1.44269504f + WHOLE;
+  const Vector powers = shifted - WHOLE;
+  const Vector r = x - powers * 0.693359375f + powers * 2.12194440e-4f; // within ln(2) / 2, in two steps
+  Vector sum = r * 1.9875691500e-4f + 1.3981999507e-3f;
   for (const float c : {8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f}) sum = sum * r + c;
   sum = sum * r * r + r + 1;
   Bits two_to_powers; // the low bits of `shifted` are the whole number
   std::memcpy(&two_to_powers, &shifted, sizeof(shifted));
   two_to_powers = (two_to_powers << 23) + (127 << 23);
-  Lanes scale;
+  Vector scale;
   std::memcpy(&scale, &two_to_powers, sizeof(scale));
-  const Lanes result = given < -87.f ? none : sum * scale;
+  const Vector result = given < -87.f ? none : sum * scale;
   return given > 88.f ? none + INFINITY : result;
 }
 
@@ -46,10 +46,13 @@ INLINED float exp_all(float* x, int64_t n, float less) {
 }
 
 /** silu(gate) * up, silu(z) = z / (1 + e^-z), of n numbers. */
-INLINED void gate_all(const float* gate, const float* up, float* y, int64_t n) {
+template <class Vector = Lanes> INLINED void gate_all(const float* gate, const float* up, float* y, int64_t n) {
+  constexpr int64_t WIDTH = WIDTH_OF<Vector>;
   int64_t i = 0;
-  for (; i + LANES <= n; i += LANES)
-    put(y + i, lanes(gate + i) / (1 + exp_of(-lanes(gate + i))) * lanes(up + i));
+  for (; i + WIDTH <= n; i += WIDTH) {
+    const Vector x = lanes<Vector>(gate + i);
+    put(y + i, x / (1 + exp_of(-x)) * lanes<Vector>(up + i));
+  }
   for (; i < n; i++) y[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
 }
 

@@ -7,7 +7,7 @@
 #define IS_SLIM_BUILD // leaves out a header that TensorFlow's wheel lacks
 #include "tensorflow/c/kernels.h"
 #include "threads.h"
-#include "weights.h"
+#include "tiles.h"
 
 namespace {
 
@@ -20,6 +20,15 @@ int64_t numbers_of(const std::vector<int64_t>& shape) {
 /** How weights that come as bytes are held: in groups of so many whole numbers, of so many bits each. */
 struct Groups {
   int64_t bits = 0, group = 0;
+};
+
+/** Up to how many rows weights are multiplied row by row, in one stream. */
+struct RowsOutside {
+  int64_t panels = 0, tiles = 0;
+
+  bool exceeded(int64_t rows, const Weights& weights) const {
+    return rows > (weights.format == Format::BFLOAT16 && tiles_for(weights) ? tiles : panels);
+  }
 };
 
 /** One call of a kernel: its inputs, and its output, which is made here. Throws what TensorFlow finds wrong. */

@@ -1,27 +1,39 @@
 #pragma once
 #include "call.h"
 #include "groups.h"
-#include "panels.h"
+#include "tiles.h"
 
 namespace {
 
 /** The rows that one expert is given: where they stand, where what it makes of each is added, and with which weight. */
 struct Group {
-  bool in_panels; // else row by row, reading weights in one stream
+  bool in_panels; // or in tiles; else row by row, reading weights in one stream
   Weights gate_up, down;
   std::vector<const float*> from;
   std::vector<float*> to;
   std::vector<float> weights;
+
+  bool in_tiles() const { return in_panels && tiles_for(gate_up) && tiles_for(down); }
+  /** Of a part's channels between the matrices: words that they take. */
+  int64_t hidden_words(int64_t size) const { return panels_of(from.size()) * (in_tiles() ? tile_words(size) : PANEL * size); }
+  /** What a part may be cut into: whole numbers of so many channels. */
+  int64_t unit() const { return in_tiles() ? BLOCK : 1; }
 };
 
 /** Channels `from` to before `to`, within a part, of what is between the group's matrices: rows of the part, or panels of them. */
 void make_hidden(const Group& group, float* hidden, int64_t D, Between part, int64_t from, int64_t to) {
   const int64_t rows = group.from.size(), size = to - from;
   if (group.in_panels) {
-    static thread_local std::vector<float> panels; // kept: memory fresh from the system costs a fault a page
-    panels.resize(std::max<size_t>(panels.size(), panels_of(rows) * PANEL * D));
-    to_panels(group.from.data(), panels.data(), rows, D);
-    (PROCESSOR.avx512f ? gated_wide : gated_narrow)(panels.data(), group.gate_up, hidden, rows, D, part, from, to);
+    static thread_local Room kept;
+    uint32_t* const words = kept.words(panels_of(rows) * (group.in_tiles() ? tile_words(D) : PANEL * D));
+    if (group.in_tiles()) {
+      to_tiles(group.from.data(), words, rows, D);
+      gated_tiles(words, group.gate_up, reinterpret_cast<uint32_t*>(hidden), rows, D, part, from, to);
+      return;
+    }
+    float* const panels = reinterpret_cast<float*>(words);
+    to_panels(group.from.data(), panels, rows, D);
+    (PROCESSOR.avx512f ? gated_wide : gated_narrow)(panels, group.gate_up, hidden, rows, D, part, from, to);
     return;
   }
   float* gate = hidden + from - part.begin;
@@ -34,6 +46,10 @@ void make_hidden(const Group& group, float* hidden, int64_t D, Between part, int
 /** Adds channels `from` to before `to` of what the group makes of a part's `hidden` to the rows of y that it is for. */
 void add_down(const Group& group, const float* hidden, Between part, int64_t from, int64_t to) {
   const int64_t rows = group.from.size(), size = to - from;
+  if (group.in_tiles()) {
+    add_down_tiles(reinterpret_cast<const uint32_t*>(hidden), group.down, group.weights.data(), group.to.data(), rows, part, from, to);
+    return;
+  }
   if (group.in_panels) {
     (PROCESSOR.avx512f ? add_down_wide : add_down_narrow)(hidden, group.down, group.weights.data(), group.to.data(), rows, part, from, to);
     return;
@@ -50,18 +66,18 @@ void add_down(const Group& group, const float* hidden, Between part, int64_t fro
  * expert's matrices a part, so that the sum of all parts is the whole.
  */
 void add_experts(const std::vector<Group>& groups, float* y, int64_t T, int64_t D, Between part) {
-  static thread_local std::vector<float> all; // kept, as above
+  static thread_local Room kept;
   const int64_t size = part.size();
   std::vector<int64_t> starts{0};
-  for (const Group& group : groups) starts.push_back(starts.back() + panels_of(group.from.size()) * PANEL * size);
-  all.resize(std::max<size_t>(all.size(), starts.back()));
-  float* hidden = all.data(); // the other threads' `all` is another
+  for (const Group& group : groups) starts.push_back(starts.back() + group.hidden_words(size));
+  float* hidden = reinterpret_cast<float*>(kept.words(starts.back())); // the other threads' `kept` is another
 
   const bool shared = size == part.H; // else other threads have the other parts
   const int64_t cuts = shared ? parts_of(2 * size * D, size) : 1;
   Threads::shared().run(groups.size() * cuts, shared, [&](int64_t i) {
-    const int64_t g = i / cuts, cut = i % cuts;
-    make_hidden(groups[g], hidden + starts[g], D, part, part.begin + size * cut / cuts, part.begin + size * (cut + 1) / cuts);
+    const int64_t g = i / cuts, unit = groups[g].unit(), units = (size + unit - 1) / unit;
+    const auto begin = [&](int64_t cut) { return part.begin + std::min(size, units * cut / cuts * unit); };
+    make_hidden(groups[g], hidden + starts[g], D, part, begin(i % cuts), begin(i % cuts + 1));
   });
   const int64_t parts = shared ? parts_of(size * D, D) : 1;
   Threads::shared().run(parts, shared, [&](int64_t i) {
@@ -74,7 +90,7 @@ void add_experts(const std::vector<Group>& groups, float* y, int64_t T, int64_t 
 /** A layer's chosen experts: x [T, D], gateUp [E, 2H, D], down [E, D, H], expertIndices and expertWeights [T, K] -> [T, D]. */
 struct Experts {
   int64_t part = 0, parts = 1; // of the channels between each expert's matrices
-  int64_t rows_outside_panels = 0;
+  RowsOutside outside;
   Groups groups_of;
 
   void compute(Call& call) const {
@@ -97,10 +113,10 @@ struct Experts {
         group.to.push_back(y + i / K * D);
         group.weights.push_back(weights[i]);
       }
-      group.in_panels = static_cast<int64_t>(group.from.size()) > rows_outside_panels;
+      group.in_panels = outside.exceeded(group.from.size(), down);
       if (!group.from.empty()) groups.push_back(std::move(group));
     }
-    const int64_t unit = down.cut(), units = (H + unit - 1) / unit;
+    const int64_t unit = tiles_for(down) ? std::max(down.cut(), BLOCK) : down.cut(), units = (H + unit - 1) / unit;
     const auto begin = [&](int64_t of) { return std::min(H, units * of / parts * unit); };
     add_experts(groups, y, T, D, {H, begin(part), begin(part + 1)});
   }
@@ -108,7 +124,7 @@ struct Experts {
 
 /** One expert for all rows: x [T, D], gateUp [2H, D], down [D, H] -> [T, D]. */
 struct Expert {
-  int64_t rows_outside_panels = 0;
+  RowsOutside outside;
   Groups groups_of;
 
   void compute(Call& call) const {
@@ -119,7 +135,7 @@ struct Expert {
     const int64_t H = matrix[0] / 2;
     const Weights down = call.weights(2, H, groups_of);
     float* y = call.output({T, D});
-    Group all{T > rows_outside_panels, gate_up, down, rows_of(x, T, D), {}, std::vector<float>(T, 1)};
+    Group all{outside.exceeded(T, down), gate_up, down, rows_of(x, T, D), {}, std::vector<float>(T, 1)};
     for (int64_t t = 0; t < T; t++) all.to.push_back(y + t * D);
     add_experts({all}, y, T, D, {H, 0, H});
   }

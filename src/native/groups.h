@@ -1,23 +1,7 @@
 #pragma once
-#include "products.h"
+#include "integers.h"
 
-/**
- * Products of a few rows with weights of 8 or 4 bits in groups. Words of 32 bits are read as they lie in memory, a vector of them at
- * once: the k-th number of each is a vector of numbers, P = 32 / bits of which make a block. So rows are dealt first: of each block
- * the numbers that meet the k-th of all words stand side by side.
- */
-
-/** Rows x[r] [n] with whole blocks dealt, and what is over as it is: [rows, n]. */
-template <class Vector, int BITS> INLINED void deal(const float* const* x, int64_t rows, int64_t n, float* dealt) {
-  constexpr int64_t WORDS = WIDTH_OF<Vector>, P = 32 / BITS, BLOCK = WORDS * P;
-  for (int64_t r = 0; r < rows; r++, dealt += n) {
-    int64_t i = 0;
-    for (; i + BLOCK <= n; i += BLOCK)
-      for (int64_t k = 0; k < P; k++)
-        for (int64_t j = 0; j < WORDS; j++) dealt[i + k * WORDS + j] = x[r][i + j * P + k];
-    for (; i < n; i++) dealt[i] = x[r][i];
-  }
-}
+/** Products of a few rows with weights of 8 or 4 bits in groups. */
 
 /** The scale of each word's group, for the words of the block that begins with number `i`. `SHARED`: words of a group, no more than a vector. */
 template <class Vector, int64_t SHARED> INLINED Vector scales_of(const uint8_t* scales, int64_t i, int64_t group) {
@@ -60,28 +44,20 @@ INLINED void group_products(const Weights& row, const float* dealt, int64_t apar
   }
 }
 
-/** The same for any number of rows. */
-template <class Vector, int BITS, int64_t SHARED>
-INLINED void group_products(const Weights& row, const float* dealt, int64_t rows, int64_t n, float* products) {
-  int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) group_products<Vector, BITS, SHARED, 4>(row, dealt + r * n, n, n, products + r);
-  for (; r + 2 <= rows; r += 2) group_products<Vector, BITS, SHARED, 2>(row, dealt + r * n, n, n, products + r);
-  if (r < rows) group_products<Vector, BITS, SHARED, 1>(row, dealt + r * n, n, n, products + r);
-}
+template <class Vector, int BITS, int64_t SHARED> struct InGroups {
+  template <int R> static INLINED void multiply(const Weights& row, const float* dealt, int64_t apart, int64_t n, float* products) {
+    group_products<Vector, BITS, SHARED, R>(row, dealt, apart, n, products);
+  }
+};
 
 template <class Vector, int BITS, int64_t SHARED>
 INLINED void along_shared(const float* const* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
-  std::vector<float> dealt(rows * in), products(rows);
-  deal<Vector, BITS>(x, rows, in, dealt.data());
-  for (int64_t o = 0; o < out; o++) {
-    group_products<Vector, BITS, SHARED>(weights.at(o), dealt.data(), rows, in, products.data());
-    for (int64_t r = 0; r < rows; r++) y.at[r * y.row_step + o * y.out_step] = products[r];
-  }
+  along_dealt<Vector, 32 / BITS, InGroups<Vector, BITS, SHARED>>(x, weights, y, rows, in, out);
 }
 
 /** Groups are of 32, of 64 or of a multiple of 128. */
 template <class Vector>
-INLINED void along_groups(const float* const* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
+INLINED void along_words(const float* const* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
   constexpr int64_t WORDS = WIDTH_OF<Vector>;
   const int64_t shared = weights.group * weights.bits / 32; // words of a group
   if (weights.bits == 8)
@@ -92,15 +68,24 @@ INLINED void along_groups(const float* const* x, const Weights& weights, Product
 }
 
 AVX512F_CODE inline void along_groups_wide(const float* const* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
-  along_groups<Wide>(x, weights, y, rows, in, out);
+  along_words<Wide>(x, weights, y, rows, in, out);
 }
 INLINED void along_groups_narrow_body(const float* const* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
-  along_groups<Lanes>(x, weights, y, rows, in, out);
+  along_words<Lanes>(x, weights, y, rows, in, out);
 }
 constexpr auto along_groups_narrow = for_every_processor<along_groups_narrow_body>;
 
+inline void along_groups(const float* const* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
+#ifdef VNNI_CODE
+  if (PROCESSOR.vnni) return along_integers(x, weights, y, rows, in, out);
+#endif
+  (PROCESSOR.avx512f ? along_groups_wide : along_groups_narrow)(x, weights, y, rows, in, out);
+}
+
 /** `x W^T` of a few rows x[r] [in] with weights [out, in], however they are held. */
 inline void along_rows(const float* const* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
-  if (weights.format != Format::GROUPS) along_floats(x, weights, y, rows, in, out);
-  else (PROCESSOR.avx512f ? along_groups_wide : along_groups_narrow)(x, weights, y, rows, in, out);
+  const bool wide = PROCESSOR.avx512f;
+  if (weights.format == Format::FLOAT32) along_floats(x, weights, y, rows, in, out);
+  else if (weights.format == Format::GROUPS) along_groups(x, weights, y, rows, in, out);
+  else (wide ? along_halves_wide : along_halves_narrow)(x, weights, y, rows, in, out);
 }

@@ -1,5 +1,6 @@
 // Kernels made known to TensorFlow: of the few rows of a decoding step above all. Each computes what the graph's own ops beside it say.
 #include "call.h"
+#include "demand.h"
 #include "experts.h"
 
 #include <cstdio>
@@ -23,6 +24,7 @@ std::vector<float> turned(const float* x, int64_t in, int64_t columns) {
  */
 struct Product {
   TF_Bool transposed = 0;
+  RowsOutside outside;
   Groups groups;
 
   void compute(Call& call) const {
@@ -46,13 +48,25 @@ struct Product {
   }
 
  private:
-  static void along(const float* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
+  void along(const float* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) const {
     const auto at = rows_of(x, rows, in);
+    if (tiles_for(weights) && outside.exceeded(rows, weights)) return along_in_tiles(at, weights, y, rows, in, out);
     const int64_t parts = parts_of(in * out, out);
     Threads::shared().run(parts, [&](int64_t i) {
       const int64_t from = out * i / parts, to = out * (i + 1) / parts;
       along_rows(at.data(), weights.at(from), {y.at + from * y.out_step, y.row_step, y.out_step}, rows, in, to - from);
     });
+  }
+
+  static void along_in_tiles(const std::vector<const float*>& at, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
+    static thread_local Room kept;
+    uint32_t* const tiles = kept.words(panels_of(rows) * tile_words(in));
+    const int64_t panels = panels_of(rows), pieces = parts_of(rows * in, panels), parts = parts_of(in * out, (out + 31) / 32);
+    Threads::shared().run(pieces, [&](int64_t i) {
+      const int64_t from = panels * i / pieces, to = panels * (i + 1) / pieces;
+      to_tiles(&at[from * PANEL], tiles + from * tile_words(in), std::min(rows, to * PANEL) - from * PANEL, in);
+    });
+    Threads::shared().run(parts, [&](int64_t i) { along_tiles(tiles, weights, y, rows, in, out * i / parts, out * (i + 1) / parts); });
   }
 
   /** Every part reads whole rows of weights, so each has sums of its own, which are added up at the end. */
@@ -152,6 +166,18 @@ struct Rope {
   }
 };
 
+/** Has JavaScript see to what these indices stand for; nodes behind it find it done. Its output is nothing. */
+struct Demand {
+  int64_t of = 0;
+
+  void compute(Call& call) const {
+    std::vector<int64_t> shape;
+    const int32_t* indices = call.input<int32_t>(0, &shape);
+    call.output({0});
+    if (!tinymoe_demand(of, indices, numbers_of(shape))) throw std::runtime_error("TinymoeDemand: what was demanded failed");
+  }
+};
+
 template <class Kernel> void compute(void* kernel, TF_OpKernelContext* context) {
   try {
     Call call(context);
@@ -180,9 +206,15 @@ void read(TF_OpKernelConstruction* construction, Groups& groups) {
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "group", groups.group);
 }
 
+void read(TF_OpKernelConstruction* construction, RowsOutside& outside) {
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "rows_outside_panels", outside.panels);
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "rows_outside_tiles", outside.tiles);
+}
+
 template <> void* make<Product>(TF_OpKernelConstruction* construction) {
   auto* product = new Product();
   read(TF_OpKernelConstruction_GetAttrBool, construction, "transposed", product->transposed);
+  read(construction, product->outside);
   read(construction, product->groups);
   return product;
 }
@@ -198,14 +230,14 @@ template <> void* make<Experts>(TF_OpKernelConstruction* construction) {
   auto* experts = new Experts();
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "part", experts->part);
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "parts", experts->parts);
-  read(TF_OpKernelConstruction_GetAttrInt64, construction, "rows_outside_panels", experts->rows_outside_panels);
+  read(construction, experts->outside);
   read(construction, experts->groups_of);
   return experts;
 }
 
 template <> void* make<Expert>(TF_OpKernelConstruction* construction) {
   auto* expert = new Expert();
-  read(TF_OpKernelConstruction_GetAttrInt64, construction, "rows_outside_panels", expert->rows_outside_panels);
+  read(construction, expert->outside);
   read(construction, expert->groups_of);
   return expert;
 }
@@ -234,21 +266,32 @@ template <> void* make<Combine>(TF_OpKernelConstruction* construction) {
   return combine;
 }
 
+template <> void* make<Demand>(TF_OpKernelConstruction* construction) {
+  auto* demand = new Demand();
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "of", demand->of);
+  return demand;
+}
+
 /** Says on stderr what TensorFlow does not take; a graph that asks for it then fails, and says so too. */
 void report(const char* name, TF_Status* status) {
   if (TF_GetCode(status) != TF_OK) std::fprintf(stderr, "tinymoe: the kernel %s: %s\n", name, TF_Message(status));
 }
 
-/** An op of its own, `name`, and its kernel. TensorFlow rewrites its own ops by the processor's features, and leaves these alone. */
+/**
+ * An op of its own, `name`, and its kernel. TensorFlow rewrites its own ops by the processor's features, and leaves these alone; one
+ * that is there for its effect it may not leave out.
+ */
 template <class Kernel>
 void add_op(
-  const char* name, std::initializer_list<const char*> inputs, std::initializer_list<const char*> attributes = {}
+  const char* name, std::initializer_list<const char*> inputs, std::initializer_list<const char*> attributes = {},
+  bool for_its_effect = false
 ) {
   TF_Status* status = TF_NewStatus();
   TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(name);
   for (const char* attribute : attributes) TF_OpDefinitionBuilderAddAttr(op, attribute);
   for (const char* input : inputs) TF_OpDefinitionBuilderAddInput(op, input);
   TF_OpDefinitionBuilderAddOutput(op, "y: float");
+  TF_OpDefinitionBuilderSetIsStateful(op, for_its_effect);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, TF_ShapeInferenceContextSetUnknownShape);
   TF_RegisterOpDefinition(op, status);
   report(name, status);
@@ -260,22 +303,23 @@ void add_op(
 /** While the addon is being loaded. */
 const bool added = [] {
   add_op<Product>(
-    "TinymoeProduct", {"left: L", "right: R"}, {"L: type = DT_FLOAT", "R: type = DT_FLOAT", "transposed: bool", "bits: int = 0", "group: int = 0"}
+    "TinymoeProduct", {"left: L", "right: R"}, {"L: type = DT_FLOAT", "R: type = DT_FLOAT", "transposed: bool", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0"}
   );
   add_op<Widen>("TinymoeWiden", {"weights: uint8"}, {"in: int", "bits: int", "group: int"});
   add_op<Experts>(
     "TinymoeExperts", {"x: float", "gate_up: W", "down: W", "indices: int32", "weights: float"},
-    {"W: type = DT_FLOAT", "part: int = 0", "parts: int = 1", "rows_outside_panels: int", "bits: int = 0", "group: int = 0"}
+    {"W: type = DT_FLOAT", "part: int = 0", "parts: int = 1", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0"}
   );
   add_op<Expert>(
     "TinymoeExpert", {"x: float", "gate_up: W", "down: W"},
-    {"W: type = DT_FLOAT", "rows_outside_panels: int", "bits: int = 0", "group: int = 0"}
+    {"W: type = DT_FLOAT", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0"}
   );
   add_op<Attention>("TinymoeAttention", {"queries: float", "keys: float", "values: float", "mask: float"}, {"width: int"});
   add_op<Gated>("TinymoeGated", {"gate_up: float"});
   add_op<RmsNorm>("TinymoeRmsNorm", {"x: float", "weight: float"}, {"eps: float"});
   add_op<Rope>("TinymoeRope", {"x: float", "cos: float", "sin: float"}, {"rotary: int"});
   add_op<Combine>("TinymoeCombine", {"made: experts * float", "place: int32", "weights: float"}, {"experts: int >= 1"});
+  add_op<Demand>("TinymoeDemand", {"indices: int32"}, {"of: int"}, true);
   return true;
 }();
 

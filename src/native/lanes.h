@@ -40,35 +40,48 @@ struct Float16 {
 };
 
 /** Numbers that may stand anywhere in memory, as a vector of float32. */
-template <class Vector = Lanes> INLINED Vector lanes(const float* at) {
+template <class Vector> INLINED Vector lanes(const float* at) {
   Vector x;
   std::memcpy(&x, at, sizeof(x));
   return x;
 }
+INLINED Lanes lanes(const float* at) { return lanes<Lanes>(at); }
 template <class Vector> INLINED void put(float* at, Vector x) { std::memcpy(at, &x, sizeof(x)); }
 
-/** Eight halves, each in the low half of 32 bits. */
-INLINED Whole<Lanes>::type halves(const void* at) {
-  typedef uint16_t Halves __attribute__((vector_size(16)));
-  Halves x;
-  std::memcpy(&x, at, sizeof(x));
-  return __builtin_convertvector(x, Whole<Lanes>::type);
-}
-
-INLINED Lanes lanes(const BFloat16* at) { return bits_as<Lanes>(halves(at) << 16); }
+/** What halves stand for, each in the low half of 32 bits, the upper half of which is zero. */
+template <class Vector> INLINED Vector from_halves(typename Whole<Vector>::type halves, BFloat16) { return bits_as<Vector>(halves << 16); }
 
 /** Without the processor's instruction for it, which not all have. A subnormal is made by a subtraction: TensorFlow has them flushed. */
-INLINED Lanes lanes(const Float16* at) {
-  typedef Whole<Lanes>::type Bits;
+template <class Vector> INLINED Vector from_halves(typename Whole<Vector>::type halves, Float16) {
+  typedef typename Whole<Vector>::type Bits;
   constexpr int32_t ONE = 1 << 23, REBIASED = 112 * ONE; // of the exponent; the biases are 127 and 15
-  const Bits half = halves(at);
-  const Bits magnitude = (half & 0x7fff) << 13;
-  const Bits sign = (half & 0x8000) << 16;
-  const Lanes subnormal = bits_as<Lanes>(magnitude + REBIASED + ONE) - 0x1p-14f;
+  const Bits magnitude = (halves & 0x7fff) << 13;
+  const Bits sign = (halves & 0x8000) << 16;
+  const Vector subnormal = bits_as<Vector>(magnitude + REBIASED + ONE) - 0x1p-14f;
   const Bits infinite = magnitude + 2 * REBIASED; // or no number
   Bits result = magnitude >= 31 * ONE ? infinite : magnitude + REBIASED;
   result = magnitude < ONE ? bits_as<Bits>(subnormal) : result;
-  return bits_as<Lanes>(result | sign);
+  return bits_as<Vector>(result | sign);
+}
+
+/** The first and the second number of each word of two. */
+template <class Vector> INLINED Vector low_of(typename Whole<Vector>::type words, Float16 type) {
+  return from_halves<Vector>(words & 0xffff, type);
+}
+template <class Vector> INLINED Vector high_of(typename Whole<Vector>::type words, Float16 type) {
+  return from_halves<Vector>((words >> 16) & 0xffff, type);
+}
+template <class Vector> INLINED Vector low_of(typename Whole<Vector>::type words, BFloat16) { return bits_as<Vector>(words << 16); }
+template <class Vector> INLINED Vector high_of(typename Whole<Vector>::type words, BFloat16) {
+  return bits_as<Vector>(words & static_cast<int32_t>(0xffff0000));
+}
+
+/** Eight numbers of 16 bits each. */
+template <class Number> INLINED Lanes lanes(const Number* at) {
+  typedef uint16_t Halves __attribute__((vector_size(16)));
+  Halves x;
+  std::memcpy(&x, at, sizeof(x));
+  return from_halves<Lanes>(__builtin_convertvector(x, Whole<Lanes>::type), Number());
 }
 
 INLINED float number(const float* at) { return *at; }

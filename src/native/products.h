@@ -12,8 +12,8 @@
  * One row of weights [n] times R rows x[r] [n] -> products [R]. Two sums each, so that none waits for the last; as many for every R,
  * so that equal rows have equal products, to the last bit.
  */
-template <int R, class Number>
-INLINED void dot_products(const Number* weights, const float* const* x, int64_t n, float* products) {
+template <int R>
+INLINED void dot_products(const float* weights, const float* const* x, int64_t n, float* products) {
   constexpr int ROUNDS = 2;
   Lanes sums[R][ROUNDS] = {};
   int64_t i = 0;
@@ -31,14 +31,13 @@ INLINED void dot_products(const Number* weights, const float* const* x, int64_t 
 #pragma GCC unroll 4
     for (int j = 1; j < ROUNDS; j++) sum += sums[r][j];
     float product = sum_of(sum);
-    for (int64_t k = i; k < n; k++) product += number(weights + k) * x[r][k];
+    for (int64_t k = i; k < n; k++) product += weights[k] * x[r][k];
     products[r] = product;
   }
 }
 
 /** The same for any number of rows. */
-template <class Number>
-INLINED void dot_products(const Number* weights, const float* const* x, int64_t rows, int64_t n, float* products) {
+INLINED void dot_products(const float* weights, const float* const* x, int64_t rows, int64_t n, float* products) {
   int64_t r = 0;
   for (; r + 4 <= rows; r += 4) dot_products<4>(weights, x + r, n, products + r);
   for (; r + 2 <= rows; r += 2) dot_products<2>(weights, x + r, n, products + r);
@@ -51,19 +50,13 @@ struct Products {
   int64_t row_step, out_step;
 };
 
-/** `x W^T`: rows x[r] [in], weights [out, in]. */
-template <class Number>
-INLINED void along_numbers(const float* const* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
+/** `x W^T`: rows x[r] [in], weights [out, in] of float32. */
+INLINED void along_floats_body(const float* const* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
   std::vector<float> products(rows);
   for (int64_t o = 0; o < out; o++) {
-    dot_products(weights.row<Number>(o), x, rows, in, products.data());
+    dot_products(weights.row<float>(o), x, rows, in, products.data());
     for (int64_t r = 0; r < rows; r++) y.at[r * y.row_step + o * y.out_step] = products[r];
   }
-}
-INLINED void along_floats_body(const float* const* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
-  if (weights.format == Format::FLOAT32) along_numbers<float>(x, weights, y, rows, in, out);
-  if (weights.format == Format::BFLOAT16) along_numbers<BFloat16>(x, weights, y, rows, in, out);
-  if (weights.format == Format::FLOAT16) along_numbers<Float16>(x, weights, y, rows, in, out);
 }
 constexpr auto along_floats = for_every_processor<along_floats_body>;
 

@@ -1,7 +1,21 @@
 #pragma once
 #include <algorithm>
+#include <vector>
 
 #include "lanes.h"
+
+/** Memory of a thread's, kept, as what is fresh from the system costs a fault a page; it begins with a cache line. */
+class Room {
+ public:
+  uint32_t* words(int64_t count) {
+    kept_.resize(std::max<size_t>(kept_.size(), count + 16));
+    return reinterpret_cast<uint32_t*>((reinterpret_cast<uintptr_t>(kept_.data()) + 63) & ~uintptr_t{63});
+  }
+  float* floats(int64_t count) { return reinterpret_cast<float*>(words(count)); }
+
+ private:
+  std::vector<uint32_t> kept_;
+};
 
 /** How the numbers of a matrix of weights are held. */
 enum class Format { FLOAT32, BFLOAT16, FLOAT16, GROUPS };

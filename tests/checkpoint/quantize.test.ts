@@ -204,3 +204,23 @@ test('rows that are no whole groups, and what this library cannot read, are one 
     '"quantization_config.format" is "dense", expected pack-quantized',
   )
 })
+
+test.each([8, 4] as const)('experts of %i bits that stay on disk give the same bits', async (bits) => {
+  const { out } = quantized(`on-disk-${bits}`, { bits })
+  const tokens = randomTokens(20, V, 7)
+  const [whole, part] = await Promise.all(
+    [undefined, 4 * expertBytes(bits)].map((expertsOnDisk) =>
+      loadModel(out, { device: 'cpu', expertsOnDisk }),
+    ),
+  )
+  for (const some of [tokens, tokens.slice(0, 1)])
+    expect(logitsOf(part.forward(some))).toEqual(logitsOf(whole.forward(some)))
+  expect(part.expertReads!.misses).toBeGreaterThan(8) // of two layers, one of which there is room for
+  whole.dispose()
+  part.dispose()
+})
+
+/** Three matrices of 64 by 96 in groups of 32, each with a scale of two bytes. */
+function expertBytes(bits: number): number {
+  return 3 * 64 * 96 * (bits / 8 + 2 / 32)
+}

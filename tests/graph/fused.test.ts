@@ -440,13 +440,15 @@ test('a recording notes the kernels for its number of rows, and nobody is told a
     [...(record({ x }, build, options).fused?.values() ?? [])].map(({ op }) => op)
   expect(noted()).toEqual([])
   expect(noted(planFor({ rows: 1 }, { processor: null }))).toEqual([])
-  expect(noted(planFor({ rows: 17 }))).toEqual(['TinymoeRmsNorm'])
+  const by = (tiles: boolean) => planFor({ rows: 17 }, { processor: { threads: 2, features: [], tiles } })
+  expect(noted(by(false))).toEqual(['TinymoeRmsNorm'])
+  expect(noted(by(true))).toEqual(['TinymoeRmsNorm', 'TinymoeExpert'])
   expect(noted(half(17))).toEqual(['TinymoeRmsNorm'])
   expect(noted(planFor({ rows: 16 }))).toEqual(['TinymoeRmsNorm', 'TinymoeExpert'])
   const fails = () => {
     throw new Error('no graph')
   }
   expect(() => record({ x }, fails, planFor({ rows: 1 }))).toThrow('no graph')
-  expect([...seen, listening()]).toEqual([true, true, true, true, true, false])
+  expect([...seen, listening()]).toEqual([true, true, true, true, true, true, false])
   tf.dispose([x, weight, gateUp.weight, down.weight])
 })

@@ -19,8 +19,8 @@ beforeAll(async () => {
 })
 
 /** A plan for a processor of so many threads and these features. */
-const plan = (rows: number, threads = 2, features: string[] = []) =>
-  planFor({ rows }, { processor: { threads, features } })
+const plan = (rows: number, threads = 2, features: string[] = [], tiles = false) =>
+  planFor({ rows }, { processor: { threads, features, tiles } })
 /** The types of numbers that are given to oneDNN, where this TensorFlow has it. */
 const given = (...types: string[]) => (hasOneDnn() ? types : [])
 
@@ -47,6 +47,19 @@ test('few rows are left to the fused kernels, in the calling thread; of more row
   expect(plan(17, 64).expertParts).toBe(8)
   const fewRowsOnly = [...plan(16).fused].filter((name) => !plan(17).fused.has(name))
   expect(fewRowsOnly).toEqual(['attention', 'expert'])
+})
+
+test('with tiles many rows take weights as they are held, unless they are to be rounded', () => {
+  const features = ['amx_bf16']
+  const processor = { threads: 2, features, tiles: true }
+  expect(plan(17, 2, features, true)).toMatchObject({ products: given('float32', 'bfloat16'), tiles: true })
+  expect([...plan(17, 2, features, true).fused]).toEqual(
+    [...plan(16).fused].filter((name) => name !== 'attention'),
+  )
+  expect(planFor({ rows: 17, dtype: 'float16' }, { processor })).toMatchObject({
+    dtype: 'float32',
+    tiles: true,
+  })
 })
 
 test('many rows run node by node where most weights are small, and op by op where not or where threads are many', () => {

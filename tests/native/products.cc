@@ -5,7 +5,7 @@
 #include <string>
 
 #include "groups.h"
-#include "panels.h"
+#include "tiles.h"
 
 namespace {
 
@@ -19,6 +19,12 @@ std::vector<float> random_numbers(int64_t count) {
   std::vector<float> numbers(count);
   for (float& number : numbers) number = random_number();
   return numbers;
+}
+
+std::vector<const float*> rows_of(const std::vector<float>& x, int64_t rows, int64_t size) {
+  std::vector<const float*> at;
+  for (int64_t r = 0; r < rows; r++) at.push_back(&x[r * size]);
+  return at;
 }
 
 /** Weights as they are held, in memory that ends with them, and what they stand for by the definition of each format. */
@@ -92,26 +98,44 @@ void expect_near(double actual, double expected, double magnitude, const std::st
 }
 
 /** Rows by weights, along their rows: each product, and that it is the same whatever rows are beside it. */
-void test_along(const Held& held, int64_t in, int64_t out, int64_t rows, const std::string& what) {
-  const auto numbers = random_numbers(rows * in);
-  std::vector<const float*> x;
-  for (int64_t r = 0; r < rows; r++) x.push_back(&numbers[r * in]);
-  std::vector<float> y(rows * out), alone(out), turned(rows * out);
-  along_rows(x.data(), held.weights, {y.data(), out, 1}, rows, in, out);
-  along_rows(x.data(), held.weights, {turned.data(), 1, rows}, rows, in, out);
-  for (int64_t r = 0; r < rows; r++) {
-    along_rows(&x[r], held.weights, {alone.data(), out, 1}, 1, in, out);
+/** Whether products y are those of rows x [rows, in] and what is held, by the definition. */
+void expect_products(Products y, const std::vector<float>& x, const Held& held, int64_t rows, int64_t in, int64_t out, const std::string& what) {
+  for (int64_t r = 0; r < rows; r++)
     for (int64_t o = 0; o < out; o++) {
       double sum = 0, magnitude = 0;
       for (int64_t i = 0; i < in; i++) {
-        const double term = x[r][i] * held.numbers[o * in + i];
+        const double term = x[r * in + i] * held.numbers[o * in + i];
         sum += term;
         magnitude += std::abs(term);
       }
-      expect_near(y[r * out + o], sum, magnitude, what);
-      if (y[r * out + o] != alone[o] || y[r * out + o] != turned[o * rows + r]) expect_near(1, 0, 0, what + ", beside others");
+      expect_near(y.at[r * y.row_step + o * y.out_step], sum, magnitude, what);
     }
+}
+
+void test_along(const Held& held, int64_t in, int64_t out, int64_t rows, const std::string& what) {
+  const auto x = random_numbers(rows * in);
+  const auto at = rows_of(x, rows, in);
+  std::vector<float> y(rows * out), alone(out), turned(rows * out);
+  along_rows(at.data(), held.weights, {y.data(), out, 1}, rows, in, out);
+  along_rows(at.data(), held.weights, {turned.data(), 1, rows}, rows, in, out);
+  expect_products({y.data(), out, 1}, x, held, rows, in, out, what);
+  for (int64_t r = 0; r < rows; r++) {
+    along_rows(&at[r], held.weights, {alone.data(), out, 1}, 1, in, out);
+    for (int64_t o = 0; o < out; o++)
+      if (y[r * out + o] != alone[o] || y[r * out + o] != turned[o * rows + r]) expect_near(1, 0, 0, what + ", beside others");
   }
+}
+
+/** Many rows by tiles, the outputs in two parts. */
+void test_tiles(const Held& held, int64_t in, int64_t out, int64_t rows, const std::string& what) {
+  const auto x = random_numbers(rows * in);
+  Room room;
+  uint32_t* const tiles = room.words(panels_of(rows) * tile_words(in));
+  to_tiles(rows_of(x, rows, in).data(), tiles, rows, in);
+  std::vector<float> y(rows * out);
+  for (const auto [from, to] : {std::pair{int64_t{0}, out / 3}, {out / 3, out}})
+    along_tiles(tiles, held.weights, {y.data(), 1, rows}, rows, in, from, to);
+  expect_products({y.data(), 1, rows}, x, held, rows, in, out, what + ", tiles");
 }
 
 void test_widening(const Held& held, int64_t in, int64_t out, const std::string& what) {
@@ -127,15 +151,27 @@ void test_widening(const Held& held, int64_t in, int64_t out, const std::string&
 /** Panels of rows by weights, through both of an expert's halves, in two parts of its channels. */
 void test_panels(const Held& gate_up, const Held& down, int64_t D, int64_t H, int64_t rows, const std::string& what) {
   const auto numbers = random_numbers(rows * D);
-  std::vector<const float*> x;
-  for (int64_t r = 0; r < rows; r++) x.push_back(&numbers[r * D]);
+  const auto x = rows_of(numbers, rows, D);
   std::vector<float> panels(panels_of(rows) * PANEL * D), y(rows * D), weight(rows, 1);
   std::vector<float*> to;
   for (int64_t r = 0; r < rows; r++) to.push_back(&y[r * D]);
-  to_panels(x.data(), panels.data(), rows, D);
-  const int64_t middle = H / 2 / down.weights.cut() * down.weights.cut();
+  const bool tiles = tiles_for(gate_up.weights);
+  Room of_x, of_hidden;
+  uint32_t* const x_tiles = of_x.words(panels_of(rows) * tile_words(D));
+  if (tiles) to_tiles(x.data(), x_tiles, rows, D);
+  else to_panels(x.data(), panels.data(), rows, D);
+  const int64_t unit = tiles ? std::max(BLOCK, down.weights.cut()) : down.weights.cut(), middle = H / 2 / unit * unit;
   for (const auto [begin, end] : {std::pair{int64_t{0}, middle}, {middle, H}}) {
     const Between part{H, begin, end};
+    if (tiles) {
+      uint32_t* const hidden = of_hidden.words(panels_of(rows) * tile_words(part.size()));
+      const int64_t cut = begin + (end - begin) / 2 / BLOCK * BLOCK;
+      gated_tiles(x_tiles, gate_up.weights, hidden, rows, D, part, begin, cut);
+      gated_tiles(x_tiles, gate_up.weights, hidden, rows, D, part, cut, end);
+      add_down_tiles(hidden, down.weights, weight.data(), to.data(), rows, part, 0, D / 2);
+      add_down_tiles(hidden, down.weights, weight.data(), to.data(), rows, part, D / 2, D);
+      continue;
+    }
     std::vector<float> hidden(panels_of(rows) * PANEL * std::max<int64_t>(1, part.size()));
     (PROCESSOR.avx512f ? gated_wide : gated_narrow)(panels.data(), gate_up.weights, hidden.data(), rows, D, part, begin, end);
     (PROCESSOR.avx512f ? add_down_wide : add_down_narrow)(hidden.data(), down.weights, weight.data(), to.data(), rows, part, 0, D);
@@ -171,6 +207,8 @@ void test_all(const std::string& processor) {
       const Held held = make(in, out);
       test_along(held, in, out, rows, what);
       test_widening(held, in, out, what);
+      const Held wide = make(in, 5 * out);
+      if (tiles_for(wide.weights)) test_tiles(wide, in, 5 * out, many, what);
       test_panels(make(D, 2 * H), make(H, D), D, H, many, what);
     }
     for (const int bits : {8, 4})
@@ -180,6 +218,7 @@ void test_all(const std::string& processor) {
         const Held held = groups_of(bits, group, in, out);
         test_along(held, in, out, rows, what);
         test_widening(held, in, out, what);
+        if (tiles_for(held.weights)) test_tiles(held, in, out, many, what);
         if (group <= 64) test_panels(groups_of(bits, group, D, 2 * H), groups_of(bits, group, H, D), D, H, many, what);
       }
   }
@@ -189,9 +228,9 @@ void test_all(const std::string& processor) {
 
 int main() {
   const Processor has = PROCESSOR;
-  const std::vector<std::pair<std::string, Processor>> kinds{{"plain", {}}, {"AVX2", {true, false}}, {"AVX-512", {true, true}}};
+  const std::vector<std::pair<std::string, Processor>> kinds{{"plain", {}}, {"AVX2", {true}}, {"AVX-512", {true, true}}, {"VNNI", {true, true, true}}, {"AMX", {true, true, true, true}}};
   for (const auto& [name, kind] : kinds) {
-    if ((kind.avx2 && !has.avx2) || (kind.avx512f && !has.avx512f)) continue;
+    if ((kind.avx2 && !has.avx2) || (kind.avx512f && !has.avx512f) || (kind.vnni && !has.vnni) || (kind.amx && !has.amx)) continue;
     PROCESSOR = kind;
     test_all(name);
     std::printf("%s\n", name.c_str());
