@@ -1,5 +1,5 @@
 import { median } from 'd3-array'
-import { flopsPerToken, weightBytesPerToken } from '../src/cost/index.ts'
+import { BYTES_PER_WEIGHT, cachedNumbers, flopsPerToken, weightBytesPerToken } from '../src/cost/index.ts'
 import { countParameters } from '../src/cost/parameters.ts'
 import { cacheBytes, MachineReader, startRuntime } from '../src/device/index.ts'
 import { gigabytes, type MemoryLimit, memoryLimit, memoryProblem } from '../src/device/memory.ts'
@@ -63,6 +63,7 @@ export async function runBench(options: BenchOptions, hooks: BenchHooks): Promis
     device,
     executor: options.executor,
     dtype: options.dtype,
+    expertsOnDisk: options.expertsOnDisk,
     onProgress,
   })
   const reader = new MachineReader(options.dtype === 'float32' ? undefined : halfProduct(options.dtype))
@@ -131,6 +132,7 @@ async function measure(
       dtype,
       tf32: usesTf32(runtime),
       executor: executors[0],
+      expertsOnDisk: options.expertsOnDisk ?? null,
       machine: typical(readings),
       cacheBytes: cache.cacheBytes,
       commit,
@@ -201,11 +203,13 @@ async function runAll(
 /** Costs are behind the longest prompt of its cases; without any, what decode would find. */
 function modelFacts({ config, dir }: LoadedModel, { models, baseContext }: Plan, text: string): ModelFacts {
   const longest = Math.max(baseContext, ...models.map(({ context }) => context))
+  const cached = cachedNumbers(config)
   return {
     name: dir.replace(/[\\/]+$/, '').replace(/^.*[\\/]/, ''),
     parameters: countParameters(config),
     flopsPerToken: flopsPerToken(config, longest, 'sparse'),
     weightBytesPerToken: weightBytesPerToken(config),
+    cacheBytesPerToken: { kept: BYTES_PER_WEIGHT * cached.kept, plain: BYTES_PER_WEIGHT * cached.plain },
     text,
   }
 }

@@ -1,6 +1,7 @@
 import { countMatmulFlops } from '../src/cost/index.ts'
 import type { MachineReadings } from '../src/device/index.ts'
 import { type MemoryLimit, memoryProblem } from '../src/device/memory.ts'
+import { hitRate } from '../src/model/weights.ts'
 import { quantile, ratioInterval, summarize } from '../src/samples.ts'
 import type { Case, CaseFacts, Described, OpenVariant, Variant } from './cases/case.ts'
 import type { RoutingSpread, Row } from './schema.ts'
@@ -153,7 +154,7 @@ function timedRun(open: OpenVariant): number {
 
 function rowOf(
   work: CaseFacts & { spread: RoutingSpread | null },
-  { variant, flopsCounted: counted, skipped }: Tried,
+  { variant, open, flopsCounted: counted, skipped }: Tried,
   samples: number[],
   measured: Pick<Row, 'readMs' | 'warmupRounds' | 'warmupStable'>,
   machine?: ReturnType<typeof meanOf>,
@@ -199,6 +200,7 @@ function rowOf(
     skipped,
     weightSets: variant.weightSets,
     fromCache: work.fromCache,
+    expertHitRate: open?.reads ? hitRate(open.reads) : null,
   }
 }
 

@@ -16,6 +16,8 @@ export interface BenchOptions {
   dtype: Dtype
   /** How forwards and layers run; left out: both ways where the device has both. */
   executor?: Executor
+  /** Bytes of the model's experts that may be in memory, while the others stay on disk; left out: all are in memory. */
+  expertsOnDisk?: number
   /** The one kind of case to measure; left out: all. */
   only?: CaseKind
   /** T of each case of the layer sweep; null: the preset's. */

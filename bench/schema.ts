@@ -109,6 +109,11 @@ const row = z.object({
     .default(1)
     .describe('sets of weights that calls take turns on; 1: the same at every call'),
   fromCache: z.boolean().default(false).describe('each call runs right behind another like it'),
+  expertHitRate: z
+    .number()
+    .nullable()
+    .default(null)
+    .describe('share of needed experts that were in memory; null where all are'),
 })
 
 /** Sparse dispatch of one layer, op by op, with a read after each part. Medians. */
@@ -212,6 +217,10 @@ const conditions = z.object({
   tf32: z.boolean().nullable(),
   executor: z.enum(EXECUTORS).describe('the rows that the conclusion is about'),
   machine: machine.describe('the median of all readings'),
+  expertsOnDisk: count
+    .nullable()
+    .default(null)
+    .describe("bytes of the model's experts that may be in memory; null: all are"),
   cacheBytes: count
     .nullable()
     .default(null)
@@ -242,6 +251,11 @@ const model = z.object({
   /** Of one token by part, sparse, behind the longest prompt measured. */
   flopsPerToken: parts(...FLOP_PARTS),
   weightBytesPerToken: z.number(),
+  cacheBytesPerToken: z
+    .object({ kept: z.number(), plain: z.number() })
+    .nullable()
+    .default(null)
+    .describe('what a token leaves in the kv-cache, and what plain attention of the same heads would'),
   text: text.describe('where the tokens of prefill and decode come from'),
 })
 

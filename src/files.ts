@@ -72,9 +72,21 @@ export function readJson(file: string, Failure: Failure, source = `${file}:`): u
  * order. Where `write` fails, what was there before stays.
  */
 export function atomically(write: (temporary: (file: string) => string) => void): void {
+  Array.from(
+    stepsAtomically((temporary) => {
+      write(temporary)
+      return []
+    }),
+  )
+}
+
+/** The same of work in steps; whoever leaves them before the end leaves nothing behind. */
+export function* stepsAtomically<Step>(
+  write: (temporary: (file: string) => string) => Iterable<Step>,
+): Generator<Step, void> {
   const renames = new Map<string, string>()
   try {
-    write((file) => {
+    yield* write((file) => {
       const name = temporaryName(file)
       renames.set(name, file)
       return name

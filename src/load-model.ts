@@ -5,13 +5,13 @@ import { borrowing } from './backend/host-weights.ts'
 import { onBackend } from './backend/on-backend.ts'
 import { filesIn, openCheckpoint } from './checkpoint/disk.ts'
 import { hubName, pulledDirectory } from './checkpoint/hub-cache.ts'
-import { configOfWeights, loadWeights, storedDtype } from './checkpoint/load.ts'
+import { configOfWeights, expertNames, loadWeights, storedDtype } from './checkpoint/load.ts'
 import { dequantised } from './checkpoint/quantised.ts'
 import type { Checkpoint } from './checkpoint/shards.ts'
 import { assertNames, assertObject, assertOneOf, assertThat } from './checks.ts'
 import { BYTES_PER_WEIGHT } from './cost/bytes.ts'
 import { startRuntime } from './device/index.ts'
-import { memoryLimit, memoryProblem } from './device/memory.ts'
+import { gigabytes, memoryLimit, memoryProblem } from './device/memory.ts'
 import type { RuntimeReport } from './device/report.ts'
 import type { Device } from './device/types.ts'
 import { CheckpointError, ConfigError, DeviceError, InputError } from './errors.ts'
@@ -22,10 +22,17 @@ import { endingAs, type GenerationConfig, readGenerationConfig } from './generat
 import type { GenerateOptions, GenerateResult } from './generate/types.ts'
 import { RecordedExecutor } from './graph/executor.ts'
 import type { ModelConfig } from './model/config.ts'
+import { ExpertCache } from './model/expert-cache.ts'
 import type { ForwardOptions } from './model/forward-options.ts'
 import { type ForwardResult, type GreedyResult, MoeModel } from './model/transformer.ts'
 import { DISPATCHES, type DispatchName, EXECUTORS, type Executor } from './model/ways.ts'
-import { allTensors, type ModelWeights } from './model/weights.ts'
+import {
+  allTensors,
+  type ExpertReads,
+  expertsOnDisk,
+  type ModelWeights,
+  sumOfReads,
+} from './model/weights.ts'
 import { modelDirectory } from './package.ts'
 import { product, sum } from './sums.ts'
 import { loadTokenizer } from './tokenizer/load.ts'
@@ -48,6 +55,11 @@ export interface LoadOptions {
   threads?: number
   /** Lets TensorFlow's own messages through. */
   debug?: boolean
+  /**
+   * Keeps routed experts in the file and reads them when a token is sent to them. So many bytes of them are in memory, those that were
+   * needed last; default: all are, from the beginning.
+   */
+  expertsOnDisk?: number
   /** Called with the share (0..1) that has been read. */
   onProgress?: (share: number) => void
 }
@@ -72,6 +84,8 @@ export class LoadedModel extends MoeModel {
     readonly generation: GenerationConfig | null = null,
     /** What was noticed while loading, a sentence each. */
     readonly remarks: readonly string[] = [],
+    /** What experts that stay on disk are read from; null where all are in memory. */
+    private readonly checkpoint: Checkpoint | null = null,
   ) {
     super(config, weights, dispatch)
     this.recorded = executor === 'recorded' ? new RecordedExecutor(this, multipliedIn) : null
@@ -81,7 +95,7 @@ export class LoadedModel extends MoeModel {
   protected override runForward(tokens: number[] | number[][], options: ForwardOptions): ForwardResult {
     return onBackend(this.runtime.backend, () => {
       const { recorded } = this
-      if (recorded && RecordedExecutor.serves(options)) return recorded.forward(tokens, options)
+      if (recorded?.serves(tokens, options)) return recorded.forward(tokens, options)
       return this.eagerly(() => super.runForward(tokens, options))
     })
   }
@@ -93,7 +107,7 @@ export class LoadedModel extends MoeModel {
   ): GreedyResult {
     return onBackend(this.runtime.backend, () => {
       const { recorded } = this
-      if (recorded && RecordedExecutor.serves(options)) return recorded.greedy(tokens, options)
+      if (recorded?.serves(tokens, options)) return recorded.greedy(tokens, options)
       return this.eagerly(() => super.runGreedy(tokens, options))
     })
   }
@@ -108,9 +122,15 @@ export class LoadedModel extends MoeModel {
     return this.recorded?.graphsMs ?? 0
   }
 
+  /** Of experts that stay on disk, since the model was loaded; null where all are in memory. */
+  get expertReads(): ExpertReads | null {
+    return this.checkpoint && sumOfReads(expertsOnDisk(this.weights).map(({ reads }) => reads))
+  }
+
   override dispose(): void {
     this.recorded?.dispose()
     super.dispose()
+    this.checkpoint?.close()
   }
 
   /** Continues a text or token ids. Iterate the result for tokens as they come, or await `result.done`. */
@@ -131,6 +151,7 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
   const generation = readGenerationConfig(filesIn(dir))
   const stored = openCheckpoint(dir, (name) => family.ignored(name, published))
   const checkpoint = dequantised(stored, quantisation)
+  let staysOpen = false
   try {
     const { config, remarks } = configOfWeights(checkpoint, endingAs(published, generation), family)
     const { report } = await startRuntime({
@@ -138,17 +159,21 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
       threads: options.threads,
       debug: options.debug,
     })
-    const executor = executorFor(options.executor, report)
+    const executor = executorFor(options, report)
     const dtype = dtypeFor(options.dtype, report)
-    checkSize(checkpoint, (name) => family.ignored(name, config), dtype, report)
+    const { expertsOnDisk: budget } = options
+    const experts = () => expertNames(checkpoint, config, family)
+    checkSize(checkpoint, { ignored: (name) => family.ignored(name, config), experts, budget }, dtype, report)
     const tokenizer = await loadTokenizer(dir)
     const weights = onBackend(report.backend, () =>
       loadWeights(checkpoint, config, family, {
         dtype,
         onProgress: options.onProgress,
         onHost: executor === 'recorded' && backend().onCard,
+        onDisk: budget === undefined ? undefined : new ExpertCache(budget),
       }),
     )
+    staysOpen = expertsOnDisk(weights).length > 0
     return new LoadedModel(
       dir,
       config,
@@ -161,9 +186,10 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
       dtype === 'auto' ? 'float32' : dtype,
       generation,
       remarks,
+      staysOpen ? checkpoint : null,
     )
   } finally {
-    checkpoint.close()
+    if (!staysOpen) checkpoint.close()
   }
 }
 
@@ -175,43 +201,63 @@ const OPTIONS = {
   dtype: 0,
   threads: 0,
   debug: 0,
+  expertsOnDisk: 0,
   onProgress: 0,
 } satisfies Record<keyof LoadOptions, 0>
 
 /** Before anything is read: what the machine would otherwise find out by running out of memory. */
 function checkSize(
   { dir, names, get }: Checkpoint,
-  ignored: (name: string) => boolean,
+  { ignored, experts, budget }: { ignored(name: string): boolean; experts(): Set<string>; budget?: number },
   dtype: Dtype | 'auto',
   report: RuntimeReport,
 ): void {
-  const held = names()
-    .filter((name) => !ignored(name))
-    .map((name) => get(name))
-    .map(({ shape, bytes, holding }) => {
-      const ofNumbers = (dtype === 'float32' ? BYTES_PER_WEIGHT : BYTES_PER_WEIGHT / 2) * product(shape)
-      return dtype === 'auto' ? (holding ? bytes : BYTES_PER_WEIGHT * product(shape)) : ofNumbers
-    })
-  const problem = memoryProblem(sum(held), memoryLimit(report))
-  if (problem !== null) {
-    const as = dtype === 'auto' ? 'as they are stored' : `in ${dtype}`
-    throw new InputError(`${dir}: its weights, ${as}, ${problem.replace(/^needs/, 'need')}`)
+  const held = (name: string) => {
+    const { shape, bytes, holding } = get(name)
+    const ofNumbers = (dtype === 'float32' ? BYTES_PER_WEIGHT : BYTES_PER_WEIGHT / 2) * product(shape)
+    return dtype === 'auto' ? (holding ? bytes : BYTES_PER_WEIGHT * product(shape)) : ofNumbers
   }
+  const used = names().filter((name) => !ignored(name))
+  const limit = memoryLimit(report)
+  const all = sum(used.map(held))
+  if (memoryProblem(all, limit) === null) return
+  const routed = experts()
+  const ofExperts = sum(used.filter((name) => routed.has(name)).map(held))
+  const others = all - ofExperts
+  const problem = memoryProblem(others + Math.min(ofExperts, budget ?? ofExperts), limit)
+  if (problem === null) return
+  const as = dtype === 'auto' ? 'as they are stored' : `in ${dtype}`
+  const fit = budget === undefined && ofExperts > 0 && memoryProblem(others, limit) === null
+  const advice = fit
+    ? `; ${gigabytes(ofExperts)} GB are experts, which --experts-on-disk leaves in the file`
+    : ''
+  throw new InputError(`${dir}: its weights, ${as}, ${problem.replace(/^needs/, 'need')}${advice}`)
 }
 
 /** The names of what is asked for; whether this device has it is known later. */
 function checkLoadOptions(options: LoadOptions): void {
   assertObject('options', options, 'an object with options of loadModel')
   assertNames('options', options, OPTIONS)
-  const { executor, dispatch = 'auto', dtype = 'auto', onProgress } = options
+  const { executor, dispatch = 'auto', dtype = 'auto', onProgress, expertsOnDisk } = options
   if (executor !== undefined) assertOneOf('executor', executor, EXECUTORS)
   assertOneOf('dispatch', dispatch, [...DISPATCHES, 'auto'])
   assertOneOf('dtype', dtype, [...DTYPES, 'auto'])
+  const isBudget = expertsOnDisk === undefined || (Number.isSafeInteger(expertsOnDisk) && expertsOnDisk > 0)
+  assertThat('expertsOnDisk', expertsOnDisk, isBudget, 'a number of bytes')
   const isTold = onProgress === undefined || typeof onProgress === 'function'
   assertThat('onProgress', onProgress, isTold, 'a function of the share that was read')
 }
 
-function executorFor(requested: Executor | undefined, { backend, device }: RuntimeReport): Executor {
+function executorFor(
+  { executor: requested, expertsOnDisk }: LoadOptions,
+  { backend, device }: RuntimeReport,
+): Executor {
+  if (expertsOnDisk !== undefined && device === 'cuda') {
+    if (requested !== 'recorded') return 'eager'
+    throw new DeviceError(
+      'executor recorded: a graph on a card has all experts there; use eager with expertsOnDisk',
+    )
+  }
   const native = backend === 'tensorflow'
   if (requested === 'recorded' && !native) {
     throw new DeviceError(`executor recorded: needs TensorFlow, but the device is ${device}; use eager`)

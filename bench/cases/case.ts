@@ -1,4 +1,5 @@
 import { DISPATCHES, type Executor } from '../../src/model/ways.ts'
+import type { ExpertReads } from '../../src/model/weights.ts'
 import { type Dispatch, type RoutingSpread, type Row, TWINS } from '../schema.ts'
 import type { Timed } from '../timing.ts'
 
@@ -37,6 +38,8 @@ export interface Variant extends Described {
 export interface OpenVariant extends Timed {
   /** The same work without what an executor adds (a recorded model attends to its cache's spare room too), for counting. */
   plain?(): void
+  /** What became of experts that its runs needed; not there where all are in memory. */
+  reads?: ExpertReads
   /** Uncounted, before `plain`. */
   preparePlain?(): void
   dispose(): void

@@ -28,7 +28,9 @@ export class MeasuredModel {
   forward(tokens: number[][], executor: Executor, options: ForwardOptions): ForwardResult {
     if (executor === 'eager') return this.eager.forward(tokens, options)
     this.recorded ??= new RecordedExecutor(this.eager, this.dtype)
-    return this.recorded.forward(tokens, options)
+    return this.recorded.serves(tokens, options)
+      ? this.recorded.forward(tokens, options)
+      : this.eager.forward(tokens, options)
   }
 
   /** Ends the graphs. */

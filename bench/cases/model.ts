@@ -18,6 +18,7 @@ import {
 } from '../../src/model/config.ts'
 import type { MoeModel } from '../../src/model/transformer.ts'
 import type { Executor } from '../../src/model/ways.ts'
+import { expertsOnDisk, readsSince, sumOfReads } from '../../src/model/weights.ts'
 import { NOMINAL_SECONDS } from '../presets.ts'
 import { type Dispatch, isTwin } from '../schema.ts'
 import {
@@ -207,8 +208,19 @@ function openVariant(
     run: () => take(calls.timed, how),
   })
   const plain = runBy('eager')
+  const onDisk = expertsOnDisk(of.eager.weights)
+  const reads = { hits: 0, misses: 0, bytes: 0 }
+  const usual = runBy(executor)
   return {
-    ...runBy(executor),
+    ...usual,
+    ...(onDisk.length > 0 && {
+      reads,
+      run: () => {
+        const before = onDisk.map((experts) => ({ ...experts.reads }))
+        usual.run()
+        Object.assign(reads, sumOfReads([reads, ...onDisk.map((one, i) => readsSince(one, before[i]))]))
+      },
+    }),
     ...(executor === 'eager' ? {} : { preparePlain: plain.prepare, plain: plain.run }),
     dispose: () => {
       caches?.dispose()

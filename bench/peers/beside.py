@@ -63,6 +63,19 @@ def our_texts(directory):
     return tinymoe("bench/peers/greedy.ts", *arguments, given=json.dumps(TEXTS))
 
 
+def greedy_texts(model, tokenizer):
+    """(ids, new ids) of each text, by a model of the transformers library."""
+    import torch
+
+    answers = []
+    for text in TEXTS:
+        ids = tokenizer(text).input_ids
+        end = {"eos_token_id": None, "pad_token_id": 0}
+        new = model.generate(torch.tensor([ids]), max_new_tokens=NEW_TOKENS, do_sample=False, **end)
+        answers.append((ids, new[0, len(ids) :].tolist()))
+    return answers
+
+
 def apart(function, *arguments):
     """The function's result, from a process of its own: an engine that crashes or keeps its memory does no harm."""
     spawn = multiprocessing.get_context("spawn")

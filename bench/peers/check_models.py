@@ -1,9 +1,9 @@
-"""Compares models with the transformers library: token ids of texts, and all logits, in float32.
+"""Compares models with the transformers library: token ids of texts, all logits, and 24 greedy tokens after each, in float32.
 
   python bench/peers/check_models.py [DIR ...]      default: every model under models/
 
-Prints a line a model; exits 1 where ids differ or a logit is further away than --tolerance. Without torch and transformers it
-says so and exits 0.
+Prints two lines a model, then all tokens as one line of JSON, which is what bench/results/peers-transformers.json holds. Exits 1 where
+anything differs or a logit is further away than --tolerance. Without torch and transformers it says so and exits 0.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import json
 import os
 import sys
 
-from beside import TEXTS, add_directories, checked, models_of, sentence, skip, tinymoe
+from beside import TEXTS, add_directories, checked, compare_greedy, greedy_texts, models_of, sentence, skip, tinymoe
 from peer import needed
 
 torch = needed("torch", otherwise=skip)
@@ -36,6 +36,12 @@ def compare(directory):
     return different, worst, sum(map(len, theirs))
 
 
+def theirs(path, _):
+    """(ids, new ids) of each text."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+    return greedy_texts(model, transformers.AutoTokenizer.from_pretrained(path))
+
+
 def main():
     parser = argparse.ArgumentParser(description="Compares models with transformers: token ids and logits.")
     add_directories(parser)
@@ -56,8 +62,11 @@ def main():
         texts = "token ids equal" if different == 0 else f"token ids of {different} of {len(TEXTS)} texts DIFFER"
         verdict = "" if worst <= args.tolerance else f", MORE than {args.tolerance:g}"
         print(f"{name}: {texts}; largest difference of a logit {worst:.2g}{verdict} ({tokens} tokens)")
-    print(f"transformers {transformers.__version__}, torch {torch.__version__}, float32")
-    sys.exit(1 if failed else 0)
+    if failed:
+        sys.exit(1)
+    versions = {library.__name__: library.__version__ for library in (transformers, torch)}
+    compare_greedy("transformers", versions, [(directory, 1) for directory in models_of(args)], theirs)
 
 
-main()
+if __name__ == "__main__":
+    main()

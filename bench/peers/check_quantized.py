@@ -9,7 +9,7 @@ compressed-tensors it says so and exits 0.
 
 import argparse
 
-from beside import NEW_TOKENS, TEXTS, add_directories, compare_greedy, skip
+from beside import add_directories, compare_greedy, greedy_texts, skip
 from peer import needed
 
 
@@ -23,13 +23,7 @@ def theirs(path, _):
     with torch.no_grad():
         model(torch.tensor([[0]]))  # the other matrices are widened by the first call
         widen_experts(model, path)
-    answers = []
-    for text in TEXTS:
-        ids = tokenizer(text).input_ids
-        end = {"eos_token_id": None, "pad_token_id": 0}
-        new = model.generate(torch.tensor([ids]), max_new_tokens=NEW_TOKENS, do_sample=False, **end)
-        answers.append((ids, new[0, len(ids) :].tolist()))
-    return answers
+    return greedy_texts(model, tokenizer)
 
 
 def widen_experts(model, path):

@@ -11,7 +11,7 @@ export function conditionLines(report: BenchReport): string[] {
     `device: ${runtime.device}, ${known(runtime.deviceName)} (${runtime.reason}); backend ${runtime.backend}, ${runtime.threads} threads, ${runtime.platform}`,
     `versions: TensorFlow ${runtime.tensorflowVersion ?? 'not used'}, tfjs ${runtime.tfjsVersion}, Node ${runtime.nodeVersion}; driver ${runtime.driver ?? 'none'}`,
     `machine: ${machine.matmulGflops.toFixed(1)} GFLOP/s in a ${machine.matmulSize}-square matrix product, ${machine.memoryGbPerS.toFixed(1)} GB/s read from memory; load average before ${known(conditions.loadAverage)}, frequency governor ${known(conditions.governor)}`,
-    `weights and arithmetic ${conditions.dtype}, TensorFloat-32 ${tf32}; sizes of the layer: ${layer.source}; seed ${conditions.seed}; commit ${known(conditions.commit)}`,
+    `weights and arithmetic ${conditions.dtype}, TensorFloat-32 ${tf32}; ${onDiskWords(conditions)}sizes of the layer: ${layer.source}; seed ${conditions.seed}; commit ${known(conditions.commit)}`,
     `${date}, preset ${preset}, ${seconds.toFixed(0)} s in all (${planned})${preset === 'quick' ? '; expect noise' : ''}`,
     ...(loading ? [loadingLine(loading)] : []),
     ...(tracing
@@ -21,6 +21,10 @@ export function conditionLines(report: BenchReport): string[] {
       : []),
     ...peers.flatMap(({ report: peer }) => (peer ? [peerLine(peer)] : [])),
   ]
+}
+
+function onDiskWords({ expertsOnDisk }: BenchReport['conditions']): string {
+  return expertsOnDisk === null ? '' : `experts on disk, ${megabytes(expertsOnDisk)} MB of them in memory; `
 }
 
 /** How the numbers were made, a line each. */

@@ -1,3 +1,4 @@
+import { thousands } from '../../src/text/units.ts'
 import { type BenchReport, isTwin, type Row, type Sweep } from '../schema.ts'
 import { count, fixed, intervalOf, percent, ratio, UNKNOWN } from './format.ts'
 import { type Column, type Section, type Table, tableOf } from './section.ts'
@@ -45,6 +46,7 @@ const columnsFor = (machine: BenchReport['conditions']['machine']): Column<Line[
   ['as total', (by) => fixed(by['twin-total']?.medianMs), 'ms'],
   ['of matmul', ({ sparse }) => percent(sparse?.shareOfMatmul)],
   ['of memory', ({ sparse }) => percent(sparse?.shareOfBandwidth)],
+  ['experts in memory', ({ sparse }) => percent(sparse?.expertHitRate)],
 ]
 
 const EXECUTOR_COLUMN: Column<Line> = ['executor', ({ row }) => row.executor]
@@ -76,13 +78,13 @@ function parametersOf(total: number, active: number): string {
 }
 
 function modelSection(report: BenchReport, kind: 'prefill' | 'decode', what: string): Section {
-  const { name, text, parameters } = report.model
+  const { name, text, parameters, cacheBytesPerToken } = report.model
   const { total, active, totalWithoutEmbeddings, activeWithoutEmbeddings } = parameters
   const without = `without embeddings ${count(totalWithoutEmbeddings)} and ${count(activeWithoutEmbeddings)}`
   return {
     id: `table-${kind}`,
     title: `Model ${name}: ${kind}`,
-    sentence: `${what} ${parametersOf(total, active)} (${without}); ${text}.`,
+    sentence: `${what} ${parametersOf(total, active)} (${without}); ${text}.${kind === 'decode' ? cacheWords(cacheBytesPerToken) : ''}`,
     ...caseTable(
       report,
       'batch x keys',
@@ -90,6 +92,14 @@ function modelSection(report: BenchReport, kind: 'prefill' | 'decode', what: str
       ({ batch, context }) => `${batch} x ${context}`,
     ),
   }
+}
+
+/** Of reports that know it. */
+function cacheWords(cache: BenchReport['model']['cacheBytesPerToken']): string {
+  if (!cache) return ''
+  const kept = ` A token leaves ${thousands(cache.kept)} bytes in the cache`
+  const plain = `by plain attention of the same heads ${thousands(cache.plain)}`
+  return cache.plain === cache.kept ? `${kept}.` : `${kept}, ${plain}.`
 }
 
 function sweepSection(report: BenchReport, { axis, groups }: Sweep): Section {

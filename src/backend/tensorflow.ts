@@ -7,7 +7,8 @@ export interface TfjsNode extends tf.KernelBackend {
   isUsingGpuDevice: boolean
   binding: Record<`TF_ATTR_${'TYPE' | 'INT' | 'BOOL' | 'FLOAT' | 'STRING' | 'SHAPE'}`, number> &
     Record<`TF_${'FLOAT' | 'INT32' | 'BOOL'}`, number> &
-    NativeSessions & {
+    NativeSessions &
+    NativeMemory & {
       TF_Version: string
       deleteTensor(id: number): void
       createTensor(shape: number[], dtype: number, values: Numbers): number
@@ -30,6 +31,8 @@ export interface TfjsNode extends tf.KernelBackend {
   held?: WeakMap<object, Held>
   /** There while a run is being recorded: told of steps that have run, and of the kernel that makes the same of them. */
   onFused?(kernel: FusedCall, output: tf.Tensor): void
+  /** Likewise: told that tensors have their numbers only once a supplier was called with these indices. */
+  onDemand?(tensors: tf.Tensor[], indices: tf.Tensor, supplier: number): void
 }
 
 /** What tfjs-node knows of a tensor: its numbers while they are on the host only, then TensorFlow's id of it. */
@@ -67,13 +70,29 @@ interface NativeSessions {
   openSession(config: Uint8Array): NativeSession
   extendSession(session: NativeSession, graphDef: Uint8Array, prefix: string): void
   prepareRun(session: NativeSession, feeds: string[], fetches: string[], targets: string[]): NativeRun
-  /** A number is TensorFlow's id of a tensor, whose memory is shared on a processor. */
-  run(run: NativeRun, values: (Numbers | number)[]): HostNumbers[]
+  /**
+   * A number is TensorFlow's id of a tensor, whose memory is shared on a processor. `served`: nodes of it call suppliers from other
+   * threads.
+   */
+  run(run: NativeRun, values: (Numbers | number)[], served: boolean): HostNumbers[]
   /** Feeds what one run fetches to the other; on a processor they then share its memory. */
   pipe(from: NativeRun, to: NativeRun): void
   closeSession(session: NativeSession): void
   /** Whether kernels multiply many rows with weights, as they are held, by the processor's tiles (src/native/tiles.h). */
   hasTiles(): boolean
+}
+
+/** The functions of src/native/demand.cc. */
+interface NativeMemory {
+  /** A number by which the nodes `TinymoeDemand` of graphs call a function of JavaScript's. */
+  addSupplier(supply: (indices: Int32Array) => void): number
+  removeSupplier(supplier: number): void
+  /** Zeros that take no memory before they are written to. */
+  reserveMemory(bytes: number): ArrayBuffer
+  /** Makes room for a part of them that is about to be written to: faster than doing so bit by bit. */
+  claimMemory(part: Uint8Array): void
+  /** Gives back what a part of them takes, but for pages that are not all in it. */
+  forgetMemory(part: Uint8Array): void
 }
 
 export interface OpAttribute {

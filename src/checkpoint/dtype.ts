@@ -27,6 +27,13 @@ export const DTYPE_BITS: ReadonlyMap<string, number> = new Map([
 /** The dtypes that are read as, and written from, float32. */
 export type FloatDtype = 'F32' | 'F16' | 'BF16'
 
+/** As PyTorch's users say them. */
+export const FLOAT_DTYPES = { bf16: 'BF16', f16: 'F16', f32: 'F32' } as const satisfies Record<
+  string,
+  FloatDtype
+>
+export type FloatDtypeName = keyof typeof FLOAT_DTYPES
+
 export function isFloatDtype(dtype: string): dtype is FloatDtype {
   return dtype === 'F32' || dtype === 'F16' || dtype === 'BF16'
 }

@@ -1,5 +1,6 @@
-import { copyFileSync, existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { copyFileSync, existsSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { ConfigError, InputError } from '../errors.ts'
 import type { RunnableFamily } from '../families/family.ts'
 import { decoderJson, runnableConfig } from '../families/index.ts'
@@ -10,7 +11,7 @@ import type { FloatDtype } from './dtype.ts'
 import { configOfWeights, weightSource } from './load.ts'
 import type { CheckpointLayout } from './published.ts'
 import { dequantised } from './quantised.ts'
-import { DTYPE_NAMES, jsonText, type StoredValues, storedFrom, writeCheckpoint } from './save.ts'
+import { checkpointSteps, DTYPE_NAMES, jsonText, type StoredValues, storedFrom } from './save.ts'
 
 export interface ExportOptions {
   dtype: FloatDtype
@@ -36,8 +37,13 @@ const COPIED =
  * stays, but for what says how the weights are stored, and so do the tokenizer's files. Returns what was noticed, a sentence each.
  * @throws ConfigError, CheckpointError or InputError, each one sentence
  */
-export function exportModel(dir: string, out: string, options: ExportOptions): string[] {
-  return withStored(dir, out, ({ config, json, values }) => {
+export function exportModel(
+  dir: string,
+  out: string,
+  options: ExportOptions,
+  hooks?: WriteHooks,
+): Promise<string[]> {
+  const steps = ({ config, json, values }: StoredModel) => {
     const { quantization_config: _, torch_dtype: __, transformers_weights: ___, ...kept } = json
     const written = {
       ...kept,
@@ -47,12 +53,28 @@ export function exportModel(dir: string, out: string, options: ExportOptions): s
       dtype: DTYPE_NAMES[options.dtype],
     }
     const text = jsonText(written, readFileSync(join(dir, 'config.json'), 'utf8'))
-    writeCheckpoint(out, config, options, values, { 'config.json': text })
-  })
+    return checkpointSteps(out, config, options, values, { 'config.json': text })
+  }
+  return withStored(dir, out, steps, hooks)
 }
 
-/** Opens a model's directory for `work`, and copies its small files to `out` after it. Returns what was noticed. */
-export function withStored(dir: string, out: string, work: (model: StoredModel) => void): string[] {
+/** Told the share of the work that is done; asked after each tensor whether to go on. */
+export interface WriteHooks {
+  onShare?: (share: number) => void
+  /** Once aborted, nothing of the weights is left, and it is rejected with. */
+  signal?: AbortSignal
+}
+
+/**
+ * Opens a model's directory for the steps of `work`, and puts its small files in the place of those in `out` after them. Returns what
+ * was noticed.
+ */
+export async function withStored(
+  dir: string,
+  out: string,
+  work: (model: StoredModel) => Iterable<number>,
+  { onShare, signal }: WriteHooks = {},
+): Promise<string[]> {
   if (existsSync(out) && realpathSync(out) === realpathSync(dir)) {
     throw new InputError(`${out}: is the model's own directory, expected another`)
   }
@@ -64,7 +86,12 @@ export function withStored(dir: string, out: string, work: (model: StoredModel) 
     const plain = dequantised(checkpoint, quantisation)
     const { config, remarks } = configOfWeights(plain, published, family)
     const values = storedFrom(weightSource(plain, config, family), config)
-    work({ dir, config, family, json: decoderJson(whole) as Record<string, unknown>, values })
+    const json = decoderJson(whole) as Record<string, unknown>
+    for (const share of work({ dir, config, family, json, values })) {
+      onShare?.(share)
+      await nextTurn(undefined, { signal })
+    }
+    for (const name of readdirSync(out)) if (COPIED.test(name)) rmSync(join(out, name)) // of a model that was there
     for (const name of readdirSync(dir)) {
       if (COPIED.test(name) && statSync(join(dir, name)).isFile())
         copyFileSync(join(dir, name), join(out, name))

@@ -100,6 +100,22 @@ export function loadWeights(
   return packWeights(weightTable(config), numbersFrom(found), { held, ...options })
 }
 
+/** The names, in the checkpoint, of tensors that hold routed experts. */
+export function expertNames(
+  checkpoint: Checkpoint,
+  config: ModelConfig,
+  family: RunnableFamily,
+): Set<string> {
+  const published = publishedNames(family.names)
+  const names = new Set<string>()
+  for (const [, { part, name, stored }] of tensorSpecs(weightTable(config))) {
+    if (part !== 'experts') continue
+    for (const ours of [name, ...stored.map((tensor) => tensor.name)])
+      for (const found of presentOf(checkpoint, published(ours))) names.add(found.name)
+  }
+  return names
+}
+
 /** How matrices made of these tensors are held: all as stored, if alike. */
 function holdingFor(dtype: Dtype | 'auto', all: readonly Piece[]): Holding | null {
   if (dtype !== 'auto') return dtype === 'float32' ? null : { dtype }

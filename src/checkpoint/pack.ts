@@ -3,6 +3,7 @@ import { backend } from '../backend/backend.ts'
 import { heldAs, heldEntry, holdTensor } from '../backend/held.ts'
 import { type Holding, rowBytes } from '../backend/holding.ts'
 import { tensorflow } from '../backend/tensorflow.ts'
+import { CachedExperts, type ExpertCache } from '../model/expert-cache.ts'
 import { ExpertStack, type ModelPart, type StoredTensor, TensorSpec } from '../model/tensor-spec.ts'
 import { leaves, mapLeaves } from '../model/tree.ts'
 import type { WeightTable } from '../model/weight-table.ts'
@@ -14,12 +15,18 @@ import {
   type StackedExperts,
 } from '../model/weights.ts'
 import { product, sum } from '../sums.ts'
+import { floatsIn, Piece, StackShelf, TensorShelf } from './shelf.ts'
 
 /** Called after each tensor of a file with the share (0..1) of the weights that has been read. */
 export type LoadProgress = (share: number) => void
 
 /** Fills `target` with the numbers of the stored tensors that one of the model's is made of, one after the other. */
 export type WeightSource = (spec: TensorSpec, target: Float32Array) => void
+
+type LoadedExperts = Pick<MoeWeights, 'experts' | 'stacked' | 'onDisk'>
+
+/** Where so many bytes may be put. */
+type Room = (bytes: number) => Uint8Array
 
 /** A source that has each stored tensor by itself. */
 export function eachStored(read: (tensor: StoredTensor, target: Float32Array) => void): WeightSource {
@@ -47,18 +54,22 @@ export interface PackOptions {
   held?: HeldSource
   /** Whether the numbers stay on the host until an op uses them: a card's graphs have variables of their own. */
   onHost?: boolean
+  /** Given where the routed experts stay in the file: which of them are in memory. The source is then read as long as the model is. */
+  onDisk?: ExpertCache
+  /** Bytes up to which a layer's experts on disk are one stack, which graphs read. Default: what an array of Node 20 holds. */
+  largestStack?: number
 }
 
 /** Lays a model's weights out on the active device as the table says. Frees what it made where the source throws. */
 export function packWeights(
   table: WeightTable,
   source: WeightSource,
-  { onProgress = () => {}, onHost = false, held }: PackOptions = {},
+  { onProgress = () => {}, onHost = false, held, onDisk, largestStack = LARGEST_ARRAY }: PackOptions = {},
 ): ModelWeights {
   const sizes = leaves<TensorSpec | ExpertStack>(table).map(([, leaf]) =>
-    leaf instanceof ExpertStack ? leaf.count * leaf.size : leaf.size,
+    leaf instanceof ExpertStack ? (onDisk ? 0 : leaf.count * leaf.size) : leaf.size,
   )
-  const packer = new Packer(source, sum(sizes), onProgress, onHost, held)
+  const packer = new Packer(source, sum(sizes), onProgress, onHost, held, onDisk, largestStack)
   try {
     return packer.tree(table) as ModelWeights
   } catch (error) {
@@ -66,6 +77,9 @@ export function packWeights(
     throw error
   }
 }
+
+/** Bytes of the longest array that Node 20 has. */
+const LARGEST_ARRAY = 2 ** 32
 
 /** TensorFlow uses memory as it is where it starts at a multiple of this many bytes, and copies it where not. */
 const ALIGNMENT = 64
@@ -89,11 +103,6 @@ const HELD_PARTS: readonly ModelPart[] = [
 function bytesToShare(count: number): Uint8Array {
   const offset = ALIGNMENT - AFTER_A_PAGE
   return new Uint8Array(new ArrayBuffer(offset + count), offset, count)
-}
-
-function numbersToShare(count: number): Float32Array {
-  const { buffer, byteOffset } = bytesToShare(4 * count)
-  return new Float32Array(buffer, byteOffset, count)
 }
 
 /** Each expert as a part of the host's numbers. */
@@ -123,6 +132,8 @@ class Packer {
     private readonly onProgress: LoadProgress,
     private readonly onHost: boolean,
     private readonly heldSource: HeldSource | undefined,
+    private readonly onDisk: ExpertCache | undefined,
+    private readonly largestStack: number,
   ) {}
 
   /** The weights that a part of the table describes; a mixture's experts come with their stacks. */
@@ -142,12 +153,12 @@ class Packer {
 
   private tensor(spec: TensorSpec): tf.Tensor | Float32Array {
     const { shape, size, packing } = spec
-    const held = this.held(spec, [spec])
-    if (held) return held
-    const values = numbersToShare(size)
-    this.fill(values, spec)
+    const piece = this.piece(spec, [spec], bytesToShare)
+    piece.fill(0)
+    this.tell(size)
+    if (piece.isHeld || packing === 'joined') return this.keep(piece.tensor())
+    const values = floatsIn(piece.bytes)
     if (packing === 'host') return values
-    if (packing === 'joined') return this.keep(tf.tensor(values, shape))
     // Transposing on the device also uploads now, so that the host's copy can go.
     const turned = this.keep(tf.tidy(() => tf.transpose(tf.tensor(values, shape))))
     if (!this.onHost) return turned
@@ -157,22 +168,18 @@ class Packer {
   }
 
   /** In one piece of memory where the device can cut it without copying, else one by one. */
-  private experts(stack: ExpertStack): Pick<MoeWeights, 'experts' | 'stacked'> {
+  private experts(stack: ExpertStack): LoadedExperts {
+    if (this.onDisk) return this.expertsOnDisk(stack, this.onDisk)
     if (!backend().cutsShareMemory) {
       return {
         experts: Array.from({ length: stack.count }, (_, e) => this.tree(stack.each(e)) as ExpertWeights),
       }
     }
-    const all = Array.from({ length: stack.count }, (_, e) => new Map(leaves<TensorSpec>(stack.each(e))))
-    const stacked = mapLeaves<TensorSpec>(stack.whole, (whole, path) => {
-      const { shape, size } = whole
-      const specs = all.map((each) => each.get(path) as TensorSpec)
-      const held = this.held(whole, specs)
-      if (held) return held
-      const values = numbersToShare(size)
-      const length = size / stack.count
-      for (const [e, spec] of specs.entries()) this.fill(values.subarray(e * length, (e + 1) * length), spec)
-      return this.keep(tf.tensor(values, shape))
+    const stacked = mapLeaves<Piece>(this.stackPieces(stack, bytesToShare), (piece) => {
+      for (let e = 0; e < stack.count; e++) piece.fill(e)
+      const tensor = this.keep(piece.tensor())
+      this.tell(tensor.size)
+      return tensor
     }) as StackedExperts
     // Cutting also uploads the stacks now, so that the host's copies can go.
     const experts = this.onHost ? entriesOf(stacked) : cutExperts(stacked)
@@ -180,26 +187,54 @@ class Packer {
     return { experts, stacked }
   }
 
-  private fill(target: Float32Array, spec: TensorSpec): void {
-    this.source(spec, target)
-    this.tell(target.length)
+  private expertsOnDisk(stack: ExpertStack, cache: ExpertCache): LoadedExperts {
+    const node = tensorflow()
+    const pieces = (e: number) =>
+      mapLeaves<TensorSpec>(stack.each(e), (spec) => this.piece(spec, [spec], bytesToShare))
+    const apart = new TensorShelf(stack.count, pieces)
+    if (!node || backend().onCard || stack.count * apart.largestTensor > this.largestStack) {
+      return { experts: [], onDisk: new CachedExperts(apart, cache) }
+    }
+    const reserve = (bytes: number) => new Uint8Array(node.binding.reserveMemory(bytes))
+    const shelf = new StackShelf(node, stack.count, this.stackPieces(stack, reserve))
+    for (const [, tensor] of leaves<tf.Tensor>(shelf.stacked)) this.keep(tensor)
+    return { experts: [], onDisk: new CachedExperts(shelf, cache), stacked: shelf.stacked }
   }
 
-  /** What is held in fewer bits, made of these one above the other; null where it is not. */
-  private held({ part, shape, packing }: TensorSpec, specs: readonly TensorSpec[]): tf.Tensor | null {
-    const node = tensorflow()
+  /** A piece for each of the stacks. */
+  private stackPieces(stack: ExpertStack, room: Room): unknown {
+    const all = Array.from({ length: stack.count }, (_, e) => new Map(leaves<TensorSpec>(stack.each(e))))
+    return mapLeaves<TensorSpec>(stack.whole, (whole, path) => {
+      return this.piece(
+        whole,
+        all.map((each) => each.get(path) as TensorSpec),
+        room,
+      )
+    })
+  }
+
+  /** Room for `whole`, which is made of these one above the other, in fewer bits where it is held so. */
+  private piece(whole: TensorSpec, specs: readonly TensorSpec[], room: Room): Piece {
+    const { shape, size, packing } = whole
     const source = this.heldSource
-    if (!node || !source || specs[0].shape.length < 2 || !HELD_PARTS.includes(part)) return null
-    const holding = source.holding(specs)
-    const row = holding ? rowBytes(holding, shape[shape.length - 1]) : null
-    if (!holding || row === null) return null
-    const bytes = bytesToShare(product(shape.slice(0, -1)) * row)
-    const each = bytes.length / specs.length
-    for (const [i, spec] of specs.entries()) {
-      source.read(spec, bytes.subarray(i * each, (i + 1) * each), holding)
-      this.tell(spec.size)
+    const holding = this.holdingOf(whole, specs)
+    if (!holding || !source) {
+      const bytes = room(Float32Array.BYTES_PER_ELEMENT * size)
+      const read = (i: number, target: Uint8Array) => this.source(specs[i], floatsIn(target))
+      return new Piece(bytes, specs.length, false, read, () => tf.tensor(floatsIn(bytes), shape))
     }
-    return this.keep(holdTensor(node, bytes, shape, holding, packing === 'transposed'))
+    const row = rowBytes(holding, shape[shape.length - 1]) as number
+    const bytes = room(product(shape.slice(0, -1)) * row)
+    const read = (i: number, target: Uint8Array) => source.read(specs[i], target, holding)
+    const hold = () => holdTensor(tensorflow()!, bytes, shape, holding, packing === 'transposed')
+    return new Piece(bytes, specs.length, true, read, hold)
+  }
+
+  /** How what is made of these is held in fewer bits; null where it is not. */
+  private holdingOf({ part, shape }: TensorSpec, specs: readonly TensorSpec[]): Holding | null {
+    if (!tensorflow() || specs[0].shape.length < 2 || !HELD_PARTS.includes(part)) return null
+    const holding = this.heldSource?.holding(specs) ?? null
+    return holding && rowBytes(holding, shape[shape.length - 1]) !== null ? holding : null
   }
 
   private tell(values: number): void {

@@ -7,7 +7,7 @@ import { type PublishedName, publishedNames } from '../families/names.ts'
 import { PACKED_FORMAT } from '../families/quantisation.ts'
 import { makeFolder, writeAtomically } from '../files.ts'
 import type { ModelConfig } from '../model/config.ts'
-import type { ModelPart, TensorSpec } from '../model/tensor-spec.ts'
+import type { TensorSpec } from '../model/tensor-spec.ts'
 import { tensorSpecs, weightTable } from '../model/weight-table.ts'
 import { sum } from '../sums.ts'
 import { PACKED } from './compressed.ts'
@@ -15,12 +15,8 @@ import { inGroups } from './groups.ts'
 import { weightSource } from './load.ts'
 import type { WeightSource } from './pack.ts'
 import type { Checkpoint } from './shards.ts'
+import { type QuantizeOptions, quantizedAs } from './widths.ts'
 import { type TensorToWrite, writeShards } from './write.ts'
-
-export interface QuantizeOptions extends Groups {
-  /** Parts that stay as they are; routers and norms do so always. */
-  keep: readonly ModelPart[]
-}
 
 /** How far a matrix is from what it was. */
 export interface MatrixError {
@@ -31,9 +27,6 @@ export interface MatrixError {
   relative: number
 }
 
-/** The unembedding is compared row by row to choose a token: it keeps 8 bits. */
-const UNEMBEDDING_BITS = 8
-const NEVER: readonly ModelPart[] = ['router', 'norms']
 /** Files of a model that are the same of every width. */
 const SAME_FILES = ['generation_config.json', 'tokenizer.json', 'tokenizer_config.json']
 /** As the hub advises. */
@@ -65,8 +58,7 @@ export function quantizeCheckpoint(
   const published = publishedNames(family.names)
   const specs = [...tensorSpecs(weightTable(config))].flatMap(([, spec]) =>
     spec.stored.map((tensor, i) => ({
-      part: spec.part,
-      packing: spec.packing,
+      as: quantizedAs(spec, tensor.shape, options),
       ours: tensor.name,
       shape: tensor.shape,
       name: nameOf(published(tensor.name), config),
@@ -75,23 +67,19 @@ export function quantizeCheckpoint(
   )
   const errors: MatrixError[] = []
   const groups = new Map<string, Groups>()
-  const tensors = specs.flatMap(({ part, packing, ours, shape, name, read: numbers }, i): TensorToWrite[] => {
+  const tensors = specs.flatMap(({ as, ours, shape, name, read: numbers }, i): TensorToWrite[] => {
     const read = () => {
       onProgress(i / specs.length)
       return numbers()
     }
-    const bits = part === 'unembedding' ? UNEMBEDDING_BITS : options.bits
-    if (shape.length < 2 || NEVER.includes(part) || options.keep.includes(part))
-      return [{ name, shape, dtype: packing === 'host' || part === 'router' ? 'F32' : 'BF16', data: read }]
+    if (typeof as === 'string') return [{ name, shape, dtype: as, data: read }]
     const [rows, columns] = shape
-    if (columns % options.group !== 0) {
-      throw new InputError(
-        `group: is ${options.group}, expected a divisor of the ${columns} inputs of ${name}`,
-      )
+    if (columns % as.group !== 0) {
+      throw new InputError(`group: is ${as.group}, expected a divisor of the ${columns} inputs of ${name}`)
     }
-    groups.set(name.replace(/\.weight$/, ''), { bits, group: options.group })
-    return packed(name, rows, columns, { bits, group: options.group }, read, (relative) =>
-      errors.push({ name: ours, bits, relative }),
+    groups.set(name.replace(/\.weight$/, ''), as)
+    return packed(name, rows, columns, as, read, (relative) =>
+      errors.push({ name: ours, bits: as.bits, relative }),
     )
   })
   makeFolder(out)

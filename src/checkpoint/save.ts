@@ -8,7 +8,7 @@ import { product } from '../sums.ts'
 import type { FloatDtype } from './dtype.ts'
 import type { WeightSource } from './pack.ts'
 import { type CheckpointLayout, publishedTensors } from './published.ts'
-import { writeShards } from './write.ts'
+import { shardSteps } from './write.ts'
 
 /** What goes into a directory beside the weights, by file name; objects are written as JSON. */
 export type ExtraFiles = Record<string, string | object>
@@ -31,24 +31,25 @@ export function saveCheckpoint(
   extra: ExtraFiles = {},
 ): void {
   const json = { ...formatted(config), dtype: DTYPE_NAMES[dtype] }
-  writeCheckpoint(dir, config, { dtype, layout: 'published' }, values, { 'config.json': json, ...extra })
+  const files = { 'config.json': json, ...extra }
+  for (const _ of checkpointSteps(dir, config, { dtype, layout: 'published' }, values, files));
 }
 
-/** Writes model.safetensors (cut in shards if large) and `files`, config.json among them. */
-export function writeCheckpoint(
+/** Writes model.safetensors (cut in shards if large) and `files`, config.json among them; stops after each tensor, as `shardSteps`. */
+export function* checkpointSteps(
   dir: string,
   config: ModelConfig,
   { dtype, layout }: { dtype: FloatDtype; layout: CheckpointLayout },
   values: StoredValues,
   files: ExtraFiles,
-): void {
+): Generator<number, void> {
   makeFolder(dir)
   const { names } = familyNamed(config.family)
   const tensors = publishedTensors(config, names, values, layout).map(({ keepsFloat32, ...tensor }) => ({
     ...tensor,
     dtype: keepsFloat32 ? ('F32' as const) : dtype,
   }))
-  writeShards(dir, tensors, MAX_SHARD_BYTES)
+  yield* shardSteps(dir, tensors, MAX_SHARD_BYTES)
   for (const [name, content] of Object.entries(files)) {
     writeAtomically(join(dir, name), typeof content === 'string' ? content : jsonText(content))
   }

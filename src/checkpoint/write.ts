@@ -1,7 +1,8 @@
 import { closeSync, fsyncSync, openSync, readdirSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { CheckpointError, messageOf } from '../errors.ts'
-import { atomically } from '../files.ts'
+import { stepsAtomically } from '../files.ts'
+import { sum } from '../sums.ts'
 import { DTYPE_BITS, encodeBf16, encodeF16, type FloatDtype, floatBytes } from './dtype.ts'
 import { INDEX_FILE, SINGLE_FILE } from './shards.ts'
 
@@ -31,7 +32,7 @@ export function writeSafetensors(
   tensors: Iterable<TensorToWrite>,
   metadata?: Record<string, string>,
 ): void {
-  replacing((temporary) => writeTo(temporary(file), [...tensors], metadata))
+  for (const _ of replacing((temporary) => writeTo(temporary(file), [...tensors], metadata)));
 }
 
 /**
@@ -41,6 +42,16 @@ export function writeSafetensors(
  * Returns the names of the files. Errors as `writeSafetensors`.
  */
 export function writeShards(dir: string, tensors: Iterable<TensorToWrite>, maxShardBytes: number): string[] {
+  const steps = shardSteps(dir, tensors, maxShardBytes)
+  for (let step = steps.next(); ; step = steps.next()) if (step.done) return step.value
+}
+
+/** The same with a stop after each tensor, which says the share of the bytes that is written. */
+export function* shardSteps(
+  dir: string,
+  tensors: Iterable<TensorToWrite>,
+  maxShardBytes: number,
+): Generator<number, string[]> {
   const all = [...tensors]
   checkNames(all) // across shards too
   const shards = splitIntoShards(all, maxShardBytes)
@@ -49,10 +60,16 @@ export function writeShards(dir: string, tensors: Iterable<TensorToWrite>, maxSh
       ? SINGLE_FILE
       : `model-${fiveDigits(i + 1)}-of-${fiveDigits(shards.length)}.safetensors`
   const written = shards.map((_, i) => shardName(i))
-  replacing((temporary) => {
-    shards.forEach((shard, i) => {
-      writeTo(temporary(join(dir, written[i])), shard, { format: 'pt' }) // transformers refuses files without it
-    })
+  const total = sum(all.map(storedBytes))
+  let done = 0
+  yield* replacing(function* (temporary) {
+    for (const [i, shard] of shards.entries()) {
+      // transformers refuses files without a format
+      for (const bytes of writeTo(temporary(join(dir, written[i])), shard, { format: 'pt' })) {
+        done += bytes
+        yield done / total
+      }
+    }
     if (shards.length > 1) {
       const index = indexOf(shards, written)
       written.push(INDEX_FILE)
@@ -96,11 +113,13 @@ function fiveDigits(n: number): string {
   return String(n).padStart(5, '0')
 }
 
-/** `atomically`, with a CheckpointError where the disk refuses. */
-function replacing(write: (temporary: (file: string) => string) => void): void {
+/** `stepsAtomically`, with a CheckpointError where the disk refuses. */
+function* replacing(
+  write: (temporary: (file: string) => string) => Iterable<number>,
+): Generator<number, void> {
   let last = ''
   try {
-    atomically((temporary) =>
+    yield* stepsAtomically((temporary) =>
       write((file) => {
         last = file
         return temporary(file)
@@ -112,7 +131,12 @@ function replacing(write: (temporary: (file: string) => string) => void): void {
   }
 }
 
-function writeTo(file: string, tensors: TensorToWrite[], metadata?: Record<string, string>): void {
+/** Tells the bytes of each tensor when it is written. */
+function* writeTo(
+  file: string,
+  tensors: TensorToWrite[],
+  metadata?: Record<string, string>,
+): Generator<number, void> {
   checkNames(tensors)
   const ordered = tensors.toSorted(
     (a, b) => DTYPE_ORDER.indexOf(a.dtype) - DTYPE_ORDER.indexOf(b.dtype) || (a.name < b.name ? -1 : 1),
@@ -120,7 +144,10 @@ function writeTo(file: string, tensors: TensorToWrite[], metadata?: Record<strin
   const fd = openSync(file, 'wx')
   try {
     writeAll(fd, headerOf(ordered, metadata))
-    for (const tensor of ordered) writeData(fd, tensor)
+    for (const tensor of ordered) {
+      writeData(fd, tensor)
+      yield storedBytes(tensor)
+    }
     fsyncSync(fd)
   } finally {
     closeSync(fd)

@@ -8,7 +8,15 @@ import { bundledModel, defaultResultsFolder, storePart, storeReport } from '../.
 import { DTYPES } from '../backend/dtypes.ts'
 import { UsageError } from '../errors.ts'
 import { listOf, positive, wholeNumber } from '../script/arguments.ts'
-import { addFlags, allOptions, EXECUTOR, flags, type Given, type GlobalOptions } from '../script/flags.ts'
+import {
+  addFlags,
+  allOptions,
+  EXECUTOR,
+  EXPERTS_ON_DISK,
+  flags,
+  type Given,
+  type GlobalOptions,
+} from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
@@ -39,6 +47,7 @@ const FLAGS = flags({
   model: ['<model>', 'directory, or a bundled model (default: moe)'],
   executor: EXECUTOR,
   dtype: ['<name>', 'what weights are held and multiplied in (default: float32)', DTYPES],
+  expertsOnDisk: EXPERTS_ON_DISK,
   only: ['<kind>', 'one kind of case (default: all)', CASE_KINDS],
   tokens: sizes('T of each case of the layer sweep', MAX_BATCH),
   dim: sizes(
@@ -115,6 +124,7 @@ export function benchOptions(flags: Flags): BenchOptions {
     model: flags.model ?? bundledModel(),
     executor,
     dtype,
+    expertsOnDisk: flags.expertsOnDisk,
     only,
     tokens: flags.tokens ?? null,
     layer: layerOf(flags, PRESET_PLANS[preset].layer),

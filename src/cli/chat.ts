@@ -7,7 +7,7 @@ import type { Generated } from '../generate/types.ts'
 import type { LoadedModel } from '../load-model.ts'
 import { joinTraces } from '../model/trace.ts'
 import * as read from '../script/arguments.ts'
-import { addFlags, allOptions, flags, type Given, MODEL_ARGUMENT } from '../script/flags.ts'
+import { addFlags, allOptions, EXPERTS_ON_DISK, flags, type Given, MODEL_ARGUMENT } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { heatMap } from '../trace/heatmap.ts'
@@ -33,6 +33,7 @@ const FLAGS = flags({
   temperature: ['<x>', '0 takes the most likely token; else as the model says', read.from(0, 1000)],
   topP: ['<x>', 'draw from the most likely tokens that reach this sum', read.positive(1)],
   seed: ['<n>', 'of the draws', read.seed, 0],
+  expertsOnDisk: EXPERTS_ON_DISK,
 })
 type Options = Given<typeof FLAGS>
 
@@ -42,9 +43,9 @@ export function register(program: Command): void {
     .argument(...MODEL_ARGUMENT)
     .addHelpText('after', EXAMPLES)
     .action(async (dir: string, _: unknown, command: Command) => {
-      const { json, device, debug, ...options } = allOptions<Options>(command)
+      const { json, device, debug, expertsOnDisk, ...options } = allOptions<Options>(command)
       await interruptible('the chat ends here', (signal) =>
-        withModel(dir, { device, debug }, async (model) => {
+        withModel(dir, { device, debug, expertsOnDisk }, async (model) => {
           const template = readChatTemplate(filesIn(model.dir))
           if (!template || !model.tokenizer) {
             throw new CheckpointError(

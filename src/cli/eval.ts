@@ -3,8 +3,17 @@ import { ALL_DOMAINS, DOMAINS } from '../corpus/index.ts'
 import { EVAL_SPLITS } from '../eval/domains.ts'
 import { EVAL_DEFAULTS, evaluate } from '../eval/run.ts'
 import * as read from '../script/arguments.ts'
+import { factsSize } from '../script/facts-size.ts'
 import type { Given, GlobalOptions } from '../script/flags.ts'
-import { addFlags, allOptions, DISPATCH, EXECUTOR, flags, MODEL_ARGUMENT } from '../script/flags.ts'
+import {
+  addFlags,
+  allOptions,
+  DISPATCH,
+  EXECUTOR,
+  EXPERTS_ON_DISK,
+  flags,
+  MODEL_ARGUMENT,
+} from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { write } from '../script/output.ts'
 import { checkOutputs, writeOutput } from '../script/outputs.ts'
@@ -36,15 +45,12 @@ const FLAGS = flags({
   ],
   seed: ['<n>', 'of the texts: one seed, the same texts', read.seed, EVAL_DEFAULTS.seed],
   domains: ['<list>', `such as story,code (default: ${DOMAINS.join(',')})`, read.namesOf(ALL_DOMAINS)],
-  facts: [
-    '<n>',
-    'also what it recalls of the facts of so many entities, as it was trained on',
-    read.factsSize,
-  ],
+  facts: ['<n>', 'also what it recalls of the facts of so many entities, as it was trained on', factsSize],
   experts: ['', 'also what the experts specialise in, and what is lost without each'],
   out: ['<file>', 'write the JSON here'],
   dispatch: DISPATCH,
   executor: EXECUTOR,
+  expertsOnDisk: EXPERTS_ON_DISK,
 })
 type Flags = Given<typeof FLAGS>
 

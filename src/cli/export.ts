@@ -1,17 +1,13 @@
 import type { Command } from 'commander'
-import type { FloatDtype } from '../checkpoint/dtype.ts'
-import { exportModel } from '../checkpoint/export.ts'
+import { FLOAT_DTYPES } from '../checkpoint/dtype.ts'
+import { exportModel, type WriteHooks } from '../checkpoint/export.ts'
 import { LAYOUTS } from '../checkpoint/published.ts'
 import { modelDirectory } from '../package.ts'
 import { addFlags, allOptions, flags, type Given, MODEL_ARGUMENT, REQUIRED } from '../script/flags.ts'
+import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
-
-/** As PyTorch's users say them. */
-export const FLOAT_DTYPES = { bf16: 'BF16', f16: 'F16', f32: 'F32' } as const satisfies Record<
-  string,
-  FloatDtype
->
+import { withProgress } from '../script/progress.ts'
 
 /** How a model is written. */
 export const WRITTEN = flags({
@@ -44,11 +40,29 @@ export function register(program: Command): void {
     .addHelpText('after', EXAMPLES)
     .action(async (model: string, _: unknown, command: Command) => {
       const { out, dtype, layout, json } = allOptions<Given<typeof FLAGS>>(command)
-      checkOutputs({ flag: '--out', path: out, kind: 'folder' })
       const dir = modelDirectory(model)
-      for (const text of exportModel(dir, out, { dtype: FLOAT_DTYPES[dtype], layout })) remark(text)
+      checkOutputs({ flag: '--out', path: out, kind: 'folder' })
+      const options = { dtype: FLOAT_DTYPES[dtype], layout }
+      const remarks = await writingModel((hooks) => exportModel(dir, out, options, hooks))
+      if (remarks === null) return
+      for (const text of remarks) remark(text)
       await write(
         json ? `${JSON.stringify({ out, dtype, layout })}\n` : `${out}: ${dtype}, ${layout} layout\n`,
       )
     })
+}
+
+/** Runs what writes a model, with a bar; a signal ends it, and nothing of its weights is left. Null then. */
+export async function writingModel(work: (hooks: WriteHooks) => Promise<string[]>): Promise<string[] | null> {
+  let remarks: string[] | null = null
+  await interruptible('no model is written', (signal) =>
+    withProgress('writing', async (onProgress) => {
+      try {
+        remarks = await work({ signal, onShare: (share) => onProgress(share, 'tensors') })
+      } catch (error) {
+        if (!signal.aborted) throw error
+      }
+    }),
+  )
+  return remarks
 }

@@ -9,6 +9,7 @@ import {
 } from '../generate/generation-config.ts'
 import type { Generated, GenerateResult } from '../generate/types.ts'
 import type { LoadedModel } from '../load-model.ts'
+import { type ExpertReads, hitRate } from '../model/weights.ts'
 import * as read from '../script/arguments.ts'
 import {
   addFlags,
@@ -16,6 +17,7 @@ import {
   DISPATCH,
   DTYPE,
   EXECUTOR,
+  EXPERTS_ON_DISK,
   flagOf,
   flags,
   type Given,
@@ -25,7 +27,7 @@ import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { checkRunSize } from '../script/run-size.ts'
 import { shown } from '../text/foreign.ts'
-import { counted } from '../text/units.ts'
+import { counted, percent, si, thousands } from '../text/units.ts'
 import { withModel } from './loading.ts'
 import { textFromStdin } from './stdin.ts'
 
@@ -59,6 +61,7 @@ const FLAGS = flags({
   dispatch: DISPATCH,
   executor: EXECUTOR,
   dtype: DTYPE,
+  expertsOnDisk: EXPERTS_ON_DISK,
 })
 
 export function register(program: Command): void {
@@ -75,13 +78,15 @@ function stopText(text: string): string {
 }
 
 async function runGenerate(dir: string, command: Command): Promise<void> {
-  const { json, device, debug, executor, dtype, ...options } = allOptions<Given<typeof FLAGS>>(command)
+  const { json, device, debug, executor, dtype, expertsOnDisk, ...options } =
+    allOptions<Given<typeof FLAGS>>(command)
   if ((options.prompt === undefined) === (options.tokens === undefined)) {
     throw new UsageError('generate takes either --prompt or --tokens')
   }
   const prompt = options.prompt === '-' ? await textFromStdin('--prompt') : options.prompt
   await interruptible('the text ends here', async (signal) => {
-    await withModel(dir, { device, debug, dispatch: options.dispatch, executor, dtype }, async (model) => {
+    const how = { device, debug, dispatch: options.dispatch, executor, dtype, expertsOnDisk }
+    await withModel(dir, how, async (model) => {
       const settings = settingsOf(options, model.generation)
       checkSize(options.tokens?.length ?? 0, settings, model)
       const run = model.generate({ ...options, prompt, signal })
@@ -107,7 +112,7 @@ function remarkNotFollowed({ generation }: LoadedModel): void {
 
 function toJson(
   { tokens, text, promptTokens, finishReason, timings }: Generated,
-  { tokenizer, runtime, dtype }: LoadedModel,
+  { tokenizer, runtime, dtype, expertReads }: LoadedModel,
 ) {
   return {
     tokens,
@@ -116,6 +121,7 @@ function toJson(
     finishReason,
     device: runtime.device,
     dtype,
+    ...(expertReads && { expertReads }),
     timings,
   }
 }
@@ -140,15 +146,20 @@ async function show(run: GenerateResult, model: LoadedModel, settings: Settings)
 
 function summary(
   { tokens, promptTokens, finishReason, timings }: Generated,
-  { runtime, dtype }: LoadedModel,
+  { runtime, dtype, expertReads }: LoadedModel,
 ): string {
   const { prefillMs, graphsMs, tokensPerSecond } = timings
   const graphs = graphsMs > 0 ? `, ${graphsMs.toFixed(0)} ms in all for making graphs` : ''
   const speed = tokensPerSecond === null ? '' : `, ${tokensPerSecond.toFixed(1)} tokens/s`
   return (
     `[${counted(tokens.length, 'token')}${speed} (${finishReason}); prompt of ${counted(promptTokens, 'token')} in ${prefillMs.toFixed(0)} ms${graphs}; ` +
-    `${deviceLine(runtime)}${dtype === 'float32' ? '' : `; ${dtype}`}]`
+    `${deviceLine(runtime)}${dtype === 'float32' ? '' : `; ${dtype}`}${expertReads ? `; ${readsText(expertReads)}` : ''}]`
   )
+}
+
+function readsText(reads: ExpertReads): string {
+  const needed = reads.hits + reads.misses
+  return `experts on disk: ${percent(hitRate(reads) ?? 1)} of ${thousands(needed)} needed were in memory, ${si(reads.bytes, 'B')} read`
 }
 
 /** The device with the reason it was taken, and why each better one was not. */

@@ -135,11 +135,13 @@ function flopsTable({ flopsPerToken, parameters, distinctExperts }: Inspected): 
 }
 
 function bytesTable({ bytesPerToken, bytes }: Inspected): string {
-  const { context, dtype, cacheDtype, weights, cacheRead, cacheWritten, total } = bytesPerToken
+  const { context, dtype, cacheDtype, weights, cacheRead, cacheWritten, plainCacheWritten, total } =
+    bytesPerToken
   const rows = [
     ['weights read', si(weights, 'B')],
     ['keys and values read', si(cacheRead, 'B')],
     ['keys and values written', si(cacheWritten, 'B')],
+    ...(plainCacheWritten === cacheWritten ? [] : [['by plain attention', si(plainCacheWritten, 'B')]]),
     ['all', si(total, 'B')],
   ]
   return (

@@ -3,15 +3,12 @@ import { remark } from '../script/output.ts'
 import { progressLines } from '../script/progress.ts'
 
 /** `loadModel`, which says where it is when it takes long, on a terminal too, and what it noticed. */
-async function loadTold(
-  dir: string,
-  { device, dispatch, executor, dtype, debug }: LoadOptions,
-): Promise<LoadedModel> {
+async function loadTold(dir: string, options: LoadOptions): Promise<LoadedModel> {
   const { loadModel } = await import('../load-model.ts') // after what is said of wrong flags
   const lines = progressLines(false)
   const onProgress = (share: number) => lines.show(`loading ${dir}: ${Math.floor(100 * share)} %`)
   try {
-    const model = await loadModel(dir, { device, dispatch, executor, dtype, debug, onProgress })
+    const model = await loadModel(dir, { ...options, onProgress })
     lines.stop()
     for (const text of model.remarks) remark(text)
     return model
@@ -20,13 +17,13 @@ async function loadTold(
   }
 }
 
-/** The same for `work`; the model is freed however that ends. */
+/** The same for `work`, by a command's flags; the model is freed however that ends. */
 export async function withModel<T>(
   dir: string,
-  options: LoadOptions,
+  { device, dispatch, executor, dtype, debug, expertsOnDisk }: LoadOptions,
   work: (model: LoadedModel) => Promise<T>,
 ): Promise<T> {
-  const model = await loadTold(dir, options)
+  const model = await loadTold(dir, { device, dispatch, executor, dtype, debug, expertsOnDisk })
   try {
     return await work(model)
   } finally {

@@ -3,7 +3,8 @@ import { UsageError } from '../errors.ts'
 import { checkPromptLength } from '../generate/generate.ts'
 import { mostLikely } from '../generate/sampler.ts'
 import type { LoadedModel } from '../load-model.ts'
-import { type LayerTrace, rowsOf } from '../model/trace.ts'
+import { rowsOf } from '../model/rows.ts'
+import type { LayerTrace } from '../model/trace.ts'
 import * as read from '../script/arguments.ts'
 import {
   addFlags,
@@ -11,6 +12,7 @@ import {
   DISPATCH,
   DTYPE,
   EXECUTOR,
+  EXPERTS_ON_DISK,
   flags,
   type Given,
   MODEL_ARGUMENT,
@@ -38,6 +40,7 @@ const FLAGS = flags({
   dispatch: DISPATCH,
   executor: EXECUTOR,
   dtype: DTYPE,
+  expertsOnDisk: EXPERTS_ON_DISK,
 })
 
 export function register(program: Command): void {

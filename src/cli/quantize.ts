@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { openCheckpoint } from '../checkpoint/disk.ts'
 import { configOfWeights } from '../checkpoint/load.ts'
 import { quantizeCheckpoint } from '../checkpoint/quantize.ts'
+import { QUANTIZE_DEFAULTS } from '../checkpoint/widths.ts'
 import { ConfigError, InputError } from '../errors.ts'
 import { compareQuantized, type QuantizedReport } from '../eval/quantized.ts'
 import { readJson } from '../files.ts'
@@ -31,8 +32,8 @@ Examples:
 
 const FLAGS = flags({
   bits: ['<n>', 'of a number', ['8', '4'], REQUIRED],
-  group: ['<n>', 'numbers that share a scale', ['32', '128'], '32'],
-  keep: ['<parts>', 'parts that stay as they are', read.namesOf(MODEL_PARTS), ['embedding']],
+  group: ['<n>', 'numbers that share a scale', ['32', '128'], String(QUANTIZE_DEFAULTS.group)],
+  keep: ['<parts>', 'parts that stay as they are', read.namesOf(MODEL_PARTS), QUANTIZE_DEFAULTS.keep],
   samples: [
     '<n>',
     'documents of each domain that both models read; 0: none',

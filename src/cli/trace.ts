@@ -6,7 +6,7 @@ import { mixturesOf } from '../model/config.ts'
 import type { Interventions } from '../model/router/types.ts'
 import * as read from '../script/arguments.ts'
 import type { Given, GlobalOptions } from '../script/flags.ts'
-import { addFlags, allOptions, DISPATCH, flags, MODEL_ARGUMENT } from '../script/flags.ts'
+import { addFlags, allOptions, DISPATCH, EXPERTS_ON_DISK, flags, MODEL_ARGUMENT } from '../script/flags.ts'
 import { writeAll } from '../script/output.ts'
 import { checkOutputs, writeOutput } from '../script/outputs.ts'
 import { checkRunSize } from '../script/run-size.ts'
@@ -21,7 +21,7 @@ import { decisionToJson, traceToJson } from '../trace/json.ts'
 import { readPageAssets } from '../trace/page/read.ts'
 import { tracePicture } from '../trace/picture.ts'
 import { type TraceRun, traceRun } from '../trace/run.ts'
-import { layerStatistics, STATISTICS } from '../trace/statistics.ts'
+import { layerStatistics, statisticsOf } from '../trace/statistics.ts'
 import { tokenTexts } from '../trace/token-text.ts'
 import { analyseCommand } from './analyse.ts'
 import { colourDepth } from './colour-depth.ts'
@@ -74,6 +74,7 @@ const RUN = flags({
   tokens: ['<ids>', 'token ids to run, such as 1,2,3', read.tokenIds],
   maxTokens: ['<n>', 'tokens to generate after that, the most likely ones', FROM_NONE, 0],
   dispatch: DISPATCH,
+  expertsOnDisk: EXPERTS_ON_DISK,
 })
 const VIEWS = flags({
   layer: ['<n>', 'with --token: one decision in full', read.wholeNumber(0, MAX_LAYERS)],
@@ -246,9 +247,10 @@ function placeOf({ trace }: Traced, flags: Flags): { layer: number; token: numbe
 
 /** The statistics of each layer as a table. */
 function summary({ trace: { rows, layers } }: TraceRun): string {
+  const columns = statisticsOf(layers)
   const lines = layers.map((layer) => {
     const statistics = layerStatistics(layer, rows)
-    return [String(layer.layer), ...STATISTICS.map(([, , , text]) => text(statistics))]
+    return [String(layer.layer), ...columns.map(([, , , text]) => text(statistics))]
   })
-  return table([['layer', ...STATISTICS.map(([short]) => short)], ...lines])
+  return table([['layer', ...columns.map(([short]) => short)], ...lines])
 }

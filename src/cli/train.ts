@@ -7,6 +7,7 @@ import { InputError, UsageError } from '../errors.ts'
 import { readConfig } from '../load-model.ts'
 import { EXECUTORS } from '../model/ways.ts'
 import * as read from '../script/arguments.ts'
+import { factsSize } from '../script/facts-size.ts'
 import { addFlags, allOptions, flagOf, flags, type Given, type GlobalOptions } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
@@ -67,7 +68,7 @@ const FLAGS = flags({
   facts: [
     '[n]',
     `also facts of so many entities (default: ${FACTS.entities}), in steps by --exposures`,
-    read.factsSize,
+    factsSize,
     undefined,
     (option) => option.preset(`${FACTS.entities}`),
   ],

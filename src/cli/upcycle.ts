@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { FLOAT_DTYPES } from '../checkpoint/dtype.ts'
 import { UsageError } from '../errors.ts'
 import { modelDirectory } from '../package.ts'
 import { seed, wholeNumber } from '../script/arguments.ts'
@@ -6,7 +7,7 @@ import { addFlags, allOptions, flags, type Given, MODEL_ARGUMENT, REQUIRED } fro
 import { remark, write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
 import { upcycleModel } from '../train/upcycle.ts'
-import { FLOAT_DTYPES, WRITTEN } from './export.ts'
+import { WRITTEN, writingModel } from './export.ts'
 
 const MAX_EXPERTS = 1024
 
@@ -34,9 +35,12 @@ export function register(program: Command): void {
       const { out, dtype, json, ...options } = allOptions<Given<typeof FLAGS>>(command)
       const { experts, topK, layout } = options
       if (topK > experts) throw new UsageError(`--top-k ${topK}: expected at most --experts ${experts}`)
+      const dir = modelDirectory(model)
       checkOutputs({ flag: '--out', path: out, kind: 'folder' })
       const settings = { experts, topK, seed: options.seed, layout, dtype: FLOAT_DTYPES[dtype] }
-      for (const text of upcycleModel(modelDirectory(model), out, settings)) remark(text)
+      const remarks = await writingModel((hooks) => upcycleModel(dir, out, settings, hooks))
+      if (remarks === null) return
+      for (const text of remarks) remark(text)
       const text = `${out}: ${experts} experts, top-${topK}, ${dtype}\n`
       await write(json ? `${JSON.stringify({ out, experts, topK, dtype, layout })}\n` : text)
     })

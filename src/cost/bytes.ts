@@ -1,7 +1,7 @@
 import { attentionFacts } from '../model/attention/facts.ts'
 import { type ModelConfig, type ModelShape, mixturesOf } from '../model/config.ts'
 import type { Dims } from '../model/shapes.ts'
-import type { ModelPart } from '../model/tensor-spec.ts'
+import type { ModelPart, TensorSpec } from '../model/tensor-spec.ts'
 import { sum } from '../sums.ts'
 import { keysKept } from './attention.ts'
 import { expertParameters, parameterParts } from './parameters.ts'
@@ -36,19 +36,34 @@ export function weightBytesPerToken(config: ModelConfig): number {
 }
 
 /**
- * As `forwardWeightBytes` for any model, in weights. `experts` has an entry a mixture of feed-forwards, and
+ * As `forwardWeightBytes` for any model, in weights, or in what `sizeOf` counts. `experts` has an entry a mixture of feed-forwards, and
  * `attention` (default: every expert) one a mixture of attention heads, first layer to last.
  */
 export function weightsRead(
   model: ModelShape,
   tokens: number,
   touched: { experts: number[]; attention?: number[] },
+  sizeOf?: (spec: TensorSpec) => number,
 ): number {
   const remaining: Partial<Record<ModelPart, number[]>> = structuredClone(touched)
-  const parts = parameterParts(model, ({ part, count }) => remaining[part]?.shift() ?? count)
+  const parts = parameterParts(model, ({ part, count }) => remaining[part]?.shift() ?? count, sizeOf)
+  const unembedding = parts.unembedding || parts.embedding // tied: the input table in full
   const always = sum(Object.values(parts)) - parts.embedding - parts.unembedding
-  const { hiddenSize: D, vocabSize: V } = model
-  return always + tokens * D + V * D // the unembedding, tied or not
+  return always + (tokens * parts.embedding) / model.vocabSize + unembedding
+}
+
+/**
+ * Numbers that a token leaves in the cache; `plain`: that it would by plain attention, which keeps all heads' keys and values where
+ * latent attention keeps what they are made of.
+ */
+export function cachedNumbers({ layers }: ModelShape): { kept: number; plain: number } {
+  const kept = layers.map(({ attention }) => attentionFacts(attention).cached(attention))
+  const plain = layers.map(({ attention }, i) =>
+    attention.kind === 'latent'
+      ? attention.numHeads * (attention.nopeDim + attention.ropeDim + attention.valueDim)
+      : kept[i],
+  )
+  return { kept: sum(kept), plain: sum(plain) }
 }
 
 /** Numbers in the cache of one sequence of `context` tokens; a window or chunk keeps its own width, linear attention its state. */

@@ -1,4 +1,10 @@
-export { BYTES_PER_WEIGHT, forwardWeightBytes, moeLayerWeightBytes, weightBytesPerToken } from './bytes.ts'
+export {
+  BYTES_PER_WEIGHT,
+  cachedNumbers,
+  forwardWeightBytes,
+  moeLayerWeightBytes,
+  weightBytesPerToken,
+} from './bytes.ts'
 export { countMatmulFlops } from './count.ts'
 export {
   expertRows,

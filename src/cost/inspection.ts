@@ -1,8 +1,6 @@
-import { attentionFacts } from '../model/attention/facts.ts'
 import { type ModelShape, mixturesOf } from '../model/config.ts'
-import { sum } from '../sums.ts'
 import { keysMet, meanKeysMet } from './attention.ts'
-import { type CostDtype, cacheNumbers, DTYPE_BYTES, weightsRead } from './bytes.ts'
+import { type CostDtype, cachedNumbers, cacheNumbers, DTYPE_BYTES, weightsRead } from './bytes.ts'
 import { expectedDistinct } from './experts.ts'
 import { type FlopParts, forwardFlops, scaled, totalFlops } from './flops.ts'
 import { countParameters, everyExpert, parameterParts } from './parameters.ts'
@@ -35,9 +33,8 @@ export function inspectModel(model: ModelShape, options: InspectOptions) {
   const intensityAt = (batch: number) =>
     intensity(model, options, { tokens: batch, sequences: batch, flops: batch * totalFlops(decode) })
   const one = intensityAt(1)
-  const cacheWritten =
-    DTYPE_BYTES[cacheDtype] *
-    sum(model.layers.map(({ attention }) => attentionFacts(attention).cached(attention)))
+  const cached = cachedNumbers(model)
+  const cacheWritten = DTYPE_BYTES[cacheDtype] * cached.kept
   return {
     parameters: { ...count, activeParts: parameterParts(model), byConvention: countsByConvention(model) },
     flopsPerToken: {
@@ -59,6 +56,8 @@ export function inspectModel(model: ModelShape, options: InspectOptions) {
       weights: one.weightBytes,
       cacheRead: one.cacheBytes,
       cacheWritten,
+      /** By plain attention, where latent attention keeps less. */
+      plainCacheWritten: DTYPE_BYTES[cacheDtype] * cached.plain,
       total: one.weightBytes + one.cacheBytes + cacheWritten,
     },
     bytes: {

@@ -30,12 +30,16 @@ export function countParameters(model: ModelShape) {
   }
 }
 
-/** What one token uses, by part; `used` may count other experts of each stack than those that a token goes to. */
+/**
+ * What one token uses, by part; `used` may count other experts of each stack than those that a token goes to, and `sizeOf` something
+ * else of a tensor than its numbers.
+ */
 export function parameterParts(
   model: ModelShape,
   used: (stack: ExpertStack) => number = ({ chosen }) => chosen,
+  sizeOf?: (spec: TensorSpec) => number,
 ): ParameterParts {
-  return partsOf(tensorsOf(model), used)
+  return partsOf(tensorsOf(model), used, sizeOf)
 }
 
 type Tensors = (TensorSpec | ExpertStack)[]
@@ -44,10 +48,16 @@ function tensorsOf(model: ModelShape): Tensors {
   return leaves<TensorSpec | ExpertStack>(weightTable(model)).map(([, leaf]) => leaf)
 }
 
-function partsOf(tensors: Tensors, used: (stack: ExpertStack) => number): ParameterParts {
+function partsOf(
+  tensors: Tensors,
+  used: (stack: ExpertStack) => number,
+  sizeOf: (spec: TensorSpec) => number = ({ size }) => size,
+): ParameterParts {
   const parts = Object.fromEntries(MODEL_PARTS.map((part) => [part, 0])) as ParameterParts
   for (const leaf of tensors) {
-    parts[leaf.part] += leaf instanceof ExpertStack ? used(leaf) * leaf.size : leaf.size
+    const isStack = leaf instanceof ExpertStack
+    const specs = isStack ? leaves<TensorSpec>(leaf.each(0)).map(([, spec]) => spec) : [leaf]
+    parts[leaf.part] += (isStack ? used(leaf) : 1) * sum(specs.map(sizeOf))
   }
   return parts
 }

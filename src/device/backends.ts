@@ -44,7 +44,8 @@ export async function activate(
   if (!(await tf.setBackend(BACKENDS[choice.device])))
     throw new DeviceError(`tfjs could not start ${choice.device}`)
   await tf.ready()
-  if (choice.device === 'js') silenceAdvice()
+  // It prints at its first use that a native one would be faster. The report says it better.
+  if (choice.device === 'js') Object.assign(tf.backend(), { firstUse: false })
   await proveUsable()
 }
 
@@ -159,12 +160,6 @@ function registerWasm(): void {
   if (tf.findBackend('wasm')) return
   const path = require.resolve('@tensorflow/tfjs-backend-wasm')
   require(path).setWasmPaths(`${dirname(path)}/`)
-}
-
-/** The plain backend prints at its first use that a native one would be faster. The report says it better. */
-function silenceAdvice(): void {
-  const backend = tf.backend() as tf.KernelBackend & { firstUse: boolean }
-  backend.firstUse = false
 }
 
 async function proveUsable(): Promise<void> {

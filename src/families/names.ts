@@ -36,8 +36,11 @@ export const ATTENTION_NAMES: NameRule[] = [
   ['model.layers.{layer}.input_layernorm.bias', 'blocks.{layer}.attentionNorm.bias'],
   ['model.layers.{layer}.post_attention_layernorm.weight', 'blocks.{layer}.feedForwardNorm'],
   ['model.layers.{layer}.post_attention_layernorm.bias', 'blocks.{layer}.feedForwardNorm.bias'],
-  ['model.layers.{layer}.self_attn.{part}_proj.weight', 'blocks.{layer}.attention.{part}'],
-  ['model.layers.{layer}.self_attn.{part}_proj.bias', 'blocks.{layer}.attention.{part}.bias'],
+  // Named one by one: sinks are no projection.
+  ...[...'qkvo'].flatMap((part): NameRule[] => [
+    [`model.layers.{layer}.self_attn.${part}_proj.weight`, `blocks.{layer}.attention.${part}`],
+    [`model.layers.{layer}.self_attn.${part}_proj.bias`, `blocks.{layer}.attention.${part}.bias`],
+  ]),
 ]
 
 /** Names that most decoders share; a family's own stand before them. As published comes first, as newer libraries hold it last. */

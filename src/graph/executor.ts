@@ -9,7 +9,13 @@ import { mostLikelyTokens } from '../model/most-likely.ts'
 import { assertFinite } from '../model/router/steps.ts'
 import { type RoutingTrace, TraceRecorder } from '../model/trace.ts'
 import type { ForwardResult, GreedyResult, MoeModel } from '../model/transformer.ts'
-import { routerRules } from '../model/weights.ts'
+import {
+  type ExpertReads,
+  type ExpertsOnDisk,
+  type MoeWeights,
+  readsSince,
+  routerRules,
+} from '../model/weights.ts'
 import { type Piece, piecesOf, roomFor, stepsPlanFor } from './plan.ts'
 import { RecordedStep, StepGraphs, type StepShape } from './step.ts'
 import type { StepInputs } from './step-inputs.ts'
@@ -39,12 +45,15 @@ interface Call {
   columns: Uint8Array[]
   /** The layers whose routing is to be fetched. */
   traced: number[]
+  /** Of experts that stay on disk, by layer, what was read before the call. */
+  readsBefore: Map<number, ExpertReads>
 }
 
 /** Runs a model's forward as recorded graphs, made when first needed: one a shape of step. */
 export class RecordedExecutor {
   private readonly steps = new Map<string, RecordedStep>()
   private readonly mixtureLayers: number[]
+  private readonly onDisk: { layer: number; experts: ExpertsOnDisk; topK: number; isStacked: boolean }[]
   private readonly shared: StepGraphs
   private msForGraphs = 0
 
@@ -55,11 +64,31 @@ export class RecordedExecutor {
   ) {
     this.shared = new StepGraphs(model.config, model.weights, dtype)
     this.mixtureLayers = mixtureLayers(model.config)
+    this.onDisk = this.mixtureLayers.flatMap((layer) => {
+      const { onDisk: experts, stacked } = model.weights.blocks[layer].feedForward as MoeWeights
+      const { topK } = mixtureAt(model.config, layer).router
+      return experts ? [{ layer, experts, topK, isStacked: stacked !== undefined }] : []
+    })
   }
 
   /** Whether a graph can serve a call: interventions and hidden states need the eager forward. */
   static serves({ interventions, trace }: ForwardOptions): boolean {
     return !interventions && !(typeof trace === 'object' && trace.hiddenStates)
+  }
+
+  /** Likewise; of experts that stay on disk, a step's have to be in memory at the same time. */
+  serves(tokens: number[] | number[][], options: ForwardOptions): boolean {
+    if (!RecordedExecutor.serves(options)) return false
+    const { onDisk } = this
+    if (onDisk.length === 0) return true
+    const sequences = Array.isArray(tokens[0]) ? (tokens as number[][]) : [tokens as number[]]
+    const longest = Math.max(0, ...sequences.map(({ length }) => length))
+    const rows = sequences.length * Math.max(0, ...piecesOf(longest).map(({ stepTokens }) => stepTokens))
+    return onDisk.every(({ experts, topK, isStacked }) => {
+      if (!isStacked) return false
+      const all = (options.dispatch ?? this.model.dispatch) === 'dense'
+      return experts.hasRoomFor(all ? experts.length : Math.min(experts.length, rows * topK))
+    })
   }
 
   /** As `MoeModel.forward`. */
@@ -148,6 +177,7 @@ export class RecordedExecutor {
         return room
       }),
       traced: options.trace ? this.mixtureLayers : [],
+      readsBefore: new Map(this.onDisk.map(({ layer, experts }) => [layer, { ...experts.reads }])),
     }
   }
 
@@ -236,7 +266,9 @@ export class RecordedExecutor {
         )
       tf.tidy(() => {
         const routing = { expertIndices: gather('expertIndices'), expertWeights: gather('expertWeights') }
-        recorder.routing(gather('routerLogits'), routing, rules, { place: { layer } })
+        const before = call.readsBefore.get(layer)
+        const reads = weights.onDisk && before && readsSince(weights.onDisk, before)
+        recorder.routing(gather('routerLogits'), routing, rules, { place: { layer }, reads })
       })
     }
     return recorder.trace

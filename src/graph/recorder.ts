@@ -44,6 +44,9 @@ export interface Product {
   shape: readonly number[]
 }
 
+/** The node that has a supplier of the host called (src/native/demand.cc). */
+export const DEMAND = 'TinymoeDemand'
+
 export const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1)
 
 /** In a product of two matrices; of stacks, in one of them. */
@@ -81,7 +84,7 @@ interface Known {
 export interface RecordOptions {
   isVariable?: (tensor: tf.Tensor) => boolean
   /** Tensors that are entries of others, by their `dataId`: the graph cuts them out, so that the others alone become variables. */
-  entries?: ReadonlyMap<object, Entry>
+  entries?: Pick<ReadonlyMap<object, Entry>, 'get'>
   /** The fused kernels that are noted; default: none. */
   fused?: ReadonlySet<FusedName>
 }
@@ -115,6 +118,8 @@ export class Recorder {
   private readonly weights = new WeakSet<object>()
   private readonly held = new HeldWeights(this.backend, this)
   private readonly fused = new Map<string, FusedNode>()
+  /** Nodes that see to the numbers of tensors, by their `dataId`. */
+  private readonly demands = new Map<object, string>()
   private count = 0
   /** What each `Reshape` gives another shape: of several in a row only the last is needed. */
   private readonly reshaped = new Map<string, string>()
@@ -165,11 +170,16 @@ export class Recorder {
       return dataId
     }
     backend.onFused = (kernel, output) => this.noteFused(kernel, output)
+    backend.onDemand = (tensors, indices, supplier) => {
+      const demand = this.emit(DEMAND, [this.ref(indices)], { of: { i: supplier } })
+      for (const { dataId } of tensors) this.demands.set(dataId, demand)
+    }
     try {
       return f()
     } finally {
       Object.assign(backend, { executeSingleOutput, executeMultipleOutputs, readSync, write })
       delete backend.onFused
+      delete backend.onDemand
     }
   }
 
@@ -200,9 +210,10 @@ export class Recorder {
     return name
   }
 
-  /** The value of a variable, in the variable's own memory. */
-  read(name: string, dtype: GraphDtype): string {
-    return this.emit('ReadVariableOp', [name], { dtype: { type: DATA_TYPES[dtype] } })
+  /** The value of a variable, in the variable's own memory; `after` a node has run. */
+  read(name: string, dtype: GraphDtype, after?: string): string {
+    const input = after === undefined ? [name] : [name, `^${after}`]
+    return this.emit('ReadVariableOp', input, { dtype: { type: DATA_TYPES[dtype] } })
   }
 
   finish(outputs: Record<string, tf.Tensor>): Recording {
@@ -339,9 +350,10 @@ export class Recorder {
     }
     const { isVariable = ({ size }) => size > LIMITS.constantValues, entries } = this.options
     const dtype = tensor.dtype as GraphDtype
-    if (!this.madeHere.has(tensor.dataId) && isVariable(tensor)) {
+    const entry = entries?.get(tensor.dataId)
+    const isDemanded = this.demands.has((entry?.of ?? tensor).dataId) // its numbers are not there yet
+    if (isDemanded || (!this.madeHere.has(tensor.dataId) && isVariable(tensor))) {
       this.weights.add(tensor.dataId)
-      const entry = entries?.get(tensor.dataId)
       if (entry) return this.cut(this.refOf(entry.of, readSync), entry.index, dtype)
       return this.weight(tensor, dtype, tensor.shape)
     }
@@ -354,7 +366,7 @@ export class Recorder {
     const name = `variable_${this.count++}`
     this.weights.add(tensor.dataId)
     this.variables.push({ name, tensor, dtype, shape })
-    return this.read(this.declare(name, dtype, shape), dtype)
+    return this.read(this.declare(name, dtype, shape), dtype, this.demands.get(tensor.dataId))
   }
 
   /** The entry of a stack at an index, in the stack's memory. */

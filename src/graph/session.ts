@@ -5,7 +5,7 @@ import { onCard } from './card.ts'
 import { chooseProducts, fuse } from './kernels.ts'
 import { type Plan, planFor } from './plan.ts'
 import type { GraphNode } from './protobuf.ts'
-import type { GraphVariable, Recording } from './recorder.ts'
+import { DEMAND, type GraphVariable, type Recording } from './recorder.ts'
 import { type Session, Sessions, type VariableExchange } from './sessions.ts'
 import { sideBySide } from './side-by-side.ts'
 
@@ -26,6 +26,7 @@ export class GraphSession {
   private readonly prefix: string
   private readonly runs = new Map<string, NativeRun>()
   private readonly own: Sessions | null
+  private readonly demands: boolean
   private readonly names: ReadonlyMap<string, string>
 
   /**
@@ -40,6 +41,7 @@ export class GraphSession {
     const sessions = of ?? new Sessions()
     this.own = of ? null : sessions
     const { nodes, variables, oneThreadAnOp } = planned(recording, plan)
+    this.demands = nodes.some(({ op }) => op === DEMAND)
     const { inCallingThread } = plan
     try {
       this.session = sessions.at({ opThreads: oneThreadAnOp || inCallingThread ? 1 : 0, inCallingThread })
@@ -79,6 +81,7 @@ export class GraphSession {
     return this.session.run(
       run,
       names.map((name) => inputs[name]),
+      this.demands,
     )
   }
 

@@ -80,7 +80,7 @@ export class Session {
   private readonly variables = new Set<string>()
   private parts = 0
 
-  constructor(options: SessionOptions) {
+  constructor(private readonly options: SessionOptions) {
     this.native = this.node.binding.openSession(encodeSessionConfig(options))
   }
 
@@ -100,11 +100,12 @@ export class Session {
     return this.node.binding.prepareRun(this.native, feeds, fetches, targets)
   }
 
-  /** Tensors on a processor are fed without a copy. */
-  run(run: NativeRun, inputs: readonly (tf.Tensor | Numbers)[]): HostNumbers[] {
+  /** Tensors on a processor are fed without a copy. `demands`: nodes of it have suppliers called. */
+  run(run: NativeRun, inputs: readonly (tf.Tensor | Numbers)[], demands = false): HostNumbers[] {
     return this.node.binding.run(
       run,
       inputs.map((input) => ('dataId' in input ? this.valueOf(input) : input)),
+      demands && !this.options.inCallingThread,
     )
   }
 

@@ -10,11 +10,11 @@ import { moe } from '../model/moe.ts'
 import type { RoutingTensors } from '../model/router/types.ts'
 import { leaves } from '../model/tree.ts'
 import type { DispatchName } from '../model/ways.ts'
-import type { ModelWeights, MoeWeights } from '../model/weights.ts'
+import type { ExpertsOnDisk, ModelWeights, MoeWeights } from '../model/weights.ts'
 import { CachePlace, GraphCache } from './graph-cache.ts'
 import { inHalf } from './half.ts'
 import { type Plan, planFor } from './plan.ts'
-import { type Entry, type Recording, record } from './recorder.ts'
+import { type Entry, type Recording, type RecordOptions, record } from './recorder.ts'
 import { GraphSession } from './session.ts'
 import { type Session, Sessions } from './sessions.ts'
 import {
@@ -135,18 +135,21 @@ function choosing({ blocks, embedding, unembedding }: ModelWeights): Set<object>
 }
 
 /** Each expert's matrices as entries of the layer's stacks, where there are stacks. */
-function expertEntries({ blocks }: ModelWeights): Map<object, Entry> {
+function expertEntries({ blocks }: ModelWeights): RecordOptions['entries'] {
   const entries = new Map<object, Entry>()
+  const onDisk: ExpertsOnDisk[] = []
   for (const { feedForward } of blocks) {
     if (feedForward.kind !== 'moe' || !feedForward.stacked) continue
     const { experts, stacked } = feedForward
+    if (feedForward.onDisk) onDisk.push(feedForward.onDisk)
     const stacks = new Map(leaves<tf.Tensor>(stacked))
     for (const [index, expert] of experts.entries()) {
       for (const [path, { dataId }] of leaves<tf.Tensor>(expert))
         entries.set(dataId, { of: stacks.get(path) as tf.Tensor, index })
     }
   }
-  return entries
+  const onDiskOf = (dataId: object) => onDisk.map((experts) => experts.entryOf(dataId)).find(Boolean)
+  return { get: (dataId) => entries.get(dataId) ?? onDiskOf(dataId) }
 }
 
 /** Runs the decoder once on zeros and records it. */

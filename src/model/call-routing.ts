@@ -6,7 +6,7 @@ import { assertFinite } from './router/steps.ts'
 import type { Intervention, RouterPlace } from './router/types.ts'
 import type { TraceRecorder } from './trace.ts'
 import type { DispatchName } from './ways.ts'
-import { type MoeWeights, routerRules } from './weights.ts'
+import { type MoeWeights, readsSince, routerRules } from './weights.ts'
 
 /** What the mixture layers of one forward share: how to dispatch, who intervenes, where to record. */
 export class CallRouting {
@@ -24,8 +24,11 @@ export class CallRouting {
   run(x: tf.Tensor2D, weights: MoeWeights, config: MoeConfig, layer: number): tf.Tensor2D {
     const place = { layer, rows: this.rows }
     const context = { place, intervention: this.interventions?.[layer] }
+    const { onDisk } = weights
+    const before = onDisk && { ...onDisk.reads }
     const { output, routing, routerLogits } = moe(x, weights, config, this.dispatch, context)
-    this.recorder?.routing(routerLogits, routing, routerRules(config, weights), context)
+    const reads = onDisk && before && readsSince(onDisk, before)
+    this.recorder?.routing(routerLogits, routing, routerRules(config, weights), { ...context, reads })
     if (!('tokensPerExpert' in routing)) this.unseen.push({ layer, logits: tf.keep(routerLogits) })
     return output
   }

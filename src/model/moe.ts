@@ -6,7 +6,7 @@ import { applyExpert } from './experts.ts'
 import { linear } from './linear.ts'
 import { route } from './router/route.ts'
 import { contextOf } from './router/steps.ts'
-import { routeTensors, routeTrainable, routeTrainableTensors } from './router/tensors.ts'
+import { routeTensors, routeTrainable, routeTrainableTensors, routingToHost } from './router/tensors.ts'
 import type { Intervention, RouterPlace, Routing, RoutingTensors } from './router/types.ts'
 import type { DispatchName } from './ways.ts'
 import { type ExpertWeights, type MoeWeights, routerRules } from './weights.ts'
@@ -85,12 +85,22 @@ export function routeAndDispatch(
   const topK = intervention?.topK ?? config.router.topK
   const name = dispatch === 'auto' ? chooseDispatch(x.shape[0], topK) : dispatch
   const { ops, read } = backend()
-  if (ops && !intervention && (name !== 'gather' || weights.stacked)) {
+  const { stacked, onDisk } = weights
+  const experts = onDisk ?? weights.experts
+  if (ops && !intervention && (stacked || (name !== 'gather' && !onDisk))) {
     const routing = routeTensors(routerLogits, rules)
-    return { output: dispatchOnDevice(name, x, weights, routing, ops, config), routing }
+    const atHand = onDisk ? onDisk.together(routing.expertIndices, name === 'dense') : experts
+    if (atHand) {
+      return {
+        output: dispatchOnDevice(name, x, { stacked, experts: atHand }, routing, ops, config),
+        routing,
+      }
+    }
+    const onHost = routingToHost(routing, experts.length) // one expert after the other
+    return { output: dispatchOnHost(name, x, experts, onHost, config), routing }
   }
   const routing = route(read(routerLogits), config.router, contextOf(rules, { place, intervention }))
-  return { output: dispatchOnHost(name, x, weights, routing, config), routing }
+  return { output: dispatchOnHost(name, x, experts, routing, config), routing }
 }
 
 /** The same for gradients. */
@@ -116,7 +126,8 @@ function trained(
   const rules = routerRules(config, weights)
   const chosen = training.replay?.(layer)
   const { routing, weights: expertWeights } = routeTrainable(routerLogits, rules, place, chosen)
-  const output = dispatchOnHost('sparse', x, weights, routing, config, expertWeights)
+  const experts = weights.onDisk ?? weights.experts
+  const output = dispatchOnHost('sparse', x, experts, routing, config, expertWeights)
   training.onRouting(layer, routerLogits, {
     expertIndices: tf.tensor2d(routing.expertIndices, [x.shape[0], config.router.topK], 'int32'),
     tokensPerExpert: tf.tensor1d(Float32Array.from(routing.tokensPerExpert)),

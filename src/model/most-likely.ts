@@ -1,6 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
 import { InputError } from '../errors.ts'
+import { rowsOf } from './rows.ts'
 
 /** Index of the largest value; a tie goes to the lower index. */
 export function argmax(values: Float32Array): number {
@@ -27,9 +28,8 @@ export function checkLogits(logits: Float32Array): void {
 export function mostLikelyTokens(logits: tf.Tensor): number[] {
   const values = backend().read(logits)
   const V = logits.shape[logits.rank - 1]
-  return Array.from({ length: values.length / V }, (_, row) => {
-    const own = values.subarray(row * V, (row + 1) * V)
-    checkLogits(own)
-    return argmax(own)
+  return rowsOf(values, V).map((row) => {
+    checkLogits(row)
+    return argmax(row)
   })
 }

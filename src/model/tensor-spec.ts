@@ -102,7 +102,9 @@ export class ExpertStack<Expert extends object = Described<ExpertWeights>> {
 export type Described<T> = T extends tf.Tensor | Float32Array
   ? TensorSpec
   : T extends MoeWeights
-    ? { [K in Exclude<keyof T, 'experts' | 'stacked'>]: Described<T[K]> } & { experts: ExpertStack }
+    ? { [K in Exclude<keyof T, 'experts' | 'stacked' | 'onDisk'>]: Described<T[K]> } & {
+        experts: ExpertStack
+      }
     : T extends object
       ? { [K in keyof T]: Described<T[K]> }
       : T

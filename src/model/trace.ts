@@ -14,6 +14,7 @@ import type {
   Routing,
   RoutingTensors,
 } from './router/types.ts'
+import { type ExpertReads, sumOfReads } from './weights.ts'
 
 /** One token of a traced run. */
 export interface TraceRow {
@@ -39,6 +40,8 @@ export interface LayerTrace extends Routing {
   compared?: Float32Array
   /** [T] by how much the worst of the K best beat the best of the rest, in what experts are compared by; null if K = E. */
   margins: (number | null)[]
+  /** Of experts that stay on disk: which of the layer's were found in memory, each counted once a step. */
+  reads?: ExpertReads
   /** [T] entropy of the scores as shares of one, in nats; ln E when the router cannot tell experts apart. */
   entropies: Float32Array
 }
@@ -89,7 +92,7 @@ export class TraceRecorder {
     routerLogits: tf.Tensor2D,
     routing: Routing | RoutingTensors,
     rules: RouterRules,
-    context: { place: RouterPlace; intervention?: Intervention },
+    context: { place: RouterPlace; intervention?: Intervention; reads?: ExpertReads },
   ): void {
     const E = rules.config.numExperts
     const logits = backend().read(routerLogits).slice()
@@ -106,6 +109,7 @@ export class TraceRecorder {
       ...(compared === scores ? {} : { compared }),
       margins: marginsOf(compared, E, topK),
       entropies: entropiesOf(scores, E, rules.config.scoring),
+      ...(context.reads ? { reads: context.reads } : {}),
     })
   }
 
@@ -215,6 +219,7 @@ export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
         tokensPerExpert: countTokens(expertIndices, layer.numExperts),
         margins: parts.flatMap((p) => p.margins),
         entropies: joinFloats(parts.map((p) => p.entropies)),
+        ...(layer.reads ? { reads: sumOfReads(parts.flatMap((p) => p.reads ?? [])) } : {}),
       }
     }),
     hiddenStates: null,
@@ -226,12 +231,6 @@ export function joinTraces(traces: RoutingTrace[]): RoutingTrace {
 function layersOf({ layers }: RoutingTrace): string {
   const each = layers.map(({ layer, numExperts, topK }) => `layer ${layer} (E=${numExperts}, K=${topK})`)
   return each.join(', ') || 'no layer with a router'
-}
-
-/** Row-major [T, width] as T rows. */
-export function rowsOf<A extends Float32Array | Int32Array>(values: A, width: number): A[] {
-  const T = values.length / width
-  return Array.from({ length: T }, (_, t) => values.subarray(t * width, (t + 1) * width) as A)
 }
 
 function joinFloats(parts: Float32Array[]): Float32Array {

@@ -12,7 +12,7 @@ import { ropeTables } from './rope.ts'
 import { interventionsByLayer } from './router/interventions.ts'
 import { type RoutingTrace, type TraceOptions, TraceRecorder } from './trace.ts'
 import type { DispatchName } from './ways.ts'
-import { allTensors, type ModelWeights } from './weights.ts'
+import { allTensors, expertsOnDisk, type ModelWeights } from './weights.ts'
 
 export interface ForwardResult {
   /** [T, V] for one sequence, [B, T, V] for a batch (padding rows included); T = 1 with `logits: 'last'`. The caller disposes it. */
@@ -148,6 +148,7 @@ export class MoeModel {
 
   dispose(): void {
     tf.dispose(allTensors(this.weights))
+    for (const experts of expertsOnDisk(this.weights)) experts.dispose()
   }
 }
 

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
 import { heldAs, heldEntry } from '../backend/held.ts'
 import { tensorflow } from '../backend/tensorflow.ts'
+import { sum } from '../sums.ts'
 import type { MoeConfig } from './config.ts'
 import type { RouterRules } from './router/types.ts'
 import { leaves, mapLeaves } from './tree.ts'
@@ -30,6 +31,36 @@ export interface DenseWeights {
   expert: ExpertWeights
 }
 
+/** Experts by their number; an array is one. */
+export interface Experts {
+  readonly length: number
+  at(expert: number): ExpertWeights | undefined
+}
+
+/** What became of experts that were needed: those found in memory, those that were read, and the bytes that these take there. */
+export interface ExpertReads {
+  hits: number
+  misses: number
+  bytes: number
+}
+
+/** A layer's experts that stay in a file and are read when they are needed (expert-cache.ts). */
+export interface ExpertsOnDisk extends Experts {
+  /** Since the model was loaded. */
+  readonly reads: Readonly<ExpertReads>
+  /** One of them, read if it is not there; its tensors are good until another one is asked for. */
+  at(expert: number): ExpertWeights
+  hasRoomFor(experts: number): boolean
+  /**
+   * Those that were chosen, or all, there at the same time; null where there is no room for so many. While a graph is recorded, a node
+   * is added that does so when the graph has chosen; whoever runs it sees to it that there is room.
+   */
+  together(chosen: tf.Tensor, all?: boolean): Experts | null
+  /** Of which stack a tensor of an expert is a part, and which one. */
+  entryOf(dataId: object): { of: tf.Tensor; index: number } | undefined
+  dispose(): void
+}
+
 export interface MoeWeights {
   kind: 'moe'
   /** Router matrix [D, E]. */
@@ -40,6 +71,8 @@ export interface MoeWeights {
   experts: ExpertWeights[]
   /** The same numbers stacked, in the same memory, where the device can cut a stack without copying (TensorFlow). */
   stacked?: StackedExperts
+  /** In the place of `experts`, which are none then, where they stay in a file. */
+  onDisk?: ExpertsOnDisk
   /** What every token passes through. */
   shared?: ExpertWeights
   /** [1, D]: the sigmoid of its product with a token multiplies what `shared` gives. */
@@ -104,6 +137,27 @@ export interface ModelWeights {
 export function allTensors(weights: ModelWeights): tf.Tensor[] {
   const all = leaves<tf.Tensor | Float32Array>(weights).map(([, leaf]) => leaf)
   return all.filter((leaf) => leaf instanceof tf.Tensor)
+}
+
+/** Of each mixture layer whose experts stay in a file. */
+export function expertsOnDisk({ blocks }: ModelWeights): ExpertsOnDisk[] {
+  return blocks.flatMap(({ feedForward }) => (feedForward.kind === 'moe' ? (feedForward.onDisk ?? []) : []))
+}
+
+/** What has been added to `before`. */
+export function readsSince({ reads }: ExpertsOnDisk, before: ExpertReads): ExpertReads {
+  const { hits, misses, bytes } = reads
+  return { hits: hits - before.hits, misses: misses - before.misses, bytes: bytes - before.bytes }
+}
+
+export function sumOfReads(reads: readonly ExpertReads[]): ExpertReads {
+  const total = (name: keyof ExpertReads) => sum(reads.map((one) => one[name]))
+  return { hits: total('hits'), misses: total('misses'), bytes: total('bytes') }
+}
+
+/** The share of needed experts that was found in memory; null where none was needed. */
+export function hitRate({ hits, misses }: ExpertReads): number | null {
+  return hits + misses > 0 ? hits / (hits + misses) : null
 }
 
 /**

@@ -2,6 +2,7 @@
 #pragma once
 #include <node_api.h>
 #include <vector>
+#include "demand.h"
 #include "session.h"
 #include "signals.h"
 
@@ -31,7 +32,7 @@ static inline napi_status tinymoe_define_properties(
 #define NAPI_MODULE(name, init)                                     \
   NAPI_MODULE_INIT() {                                              \
     const SignalsBlocked meanwhile;                                 \
-    const auto more = tinymoe_session_functions();                  \
-    napi_define_properties(env, exports, more.size(), more.data()); \
+    for (const auto& more : {tinymoe_session_functions(), tinymoe_demand_functions()}) \
+      napi_define_properties(env, exports, more.size(), more.data()); \
     return init(env, exports);                                      \
   }

@@ -1,5 +1,6 @@
 // Kernels made known to TensorFlow: of the few rows of a decoding step above all. Each computes what the graph's own ops beside it say.
 #include "call.h"
+#include "demand.h"
 #include "experts.h"
 
 #include <cstdio>
@@ -165,6 +166,18 @@ struct Rope {
   }
 };
 
+/** Has JavaScript see to what these indices stand for; nodes behind it find it done. Its output is nothing. */
+struct Demand {
+  int64_t of = 0;
+
+  void compute(Call& call) const {
+    std::vector<int64_t> shape;
+    const int32_t* indices = call.input<int32_t>(0, &shape);
+    call.output({0});
+    if (!tinymoe_demand(of, indices, numbers_of(shape))) throw std::runtime_error("TinymoeDemand: what was demanded failed");
+  }
+};
+
 template <class Kernel> void compute(void* kernel, TF_OpKernelContext* context) {
   try {
     Call call(context);
@@ -253,21 +266,32 @@ template <> void* make<Combine>(TF_OpKernelConstruction* construction) {
   return combine;
 }
 
+template <> void* make<Demand>(TF_OpKernelConstruction* construction) {
+  auto* demand = new Demand();
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "of", demand->of);
+  return demand;
+}
+
 /** Says on stderr what TensorFlow does not take; a graph that asks for it then fails, and says so too. */
 void report(const char* name, TF_Status* status) {
   if (TF_GetCode(status) != TF_OK) std::fprintf(stderr, "tinymoe: the kernel %s: %s\n", name, TF_Message(status));
 }
 
-/** An op of its own, `name`, and its kernel. TensorFlow rewrites its own ops by the processor's features, and leaves these alone. */
+/**
+ * An op of its own, `name`, and its kernel. TensorFlow rewrites its own ops by the processor's features, and leaves these alone; one
+ * that is there for its effect it may not leave out.
+ */
 template <class Kernel>
 void add_op(
-  const char* name, std::initializer_list<const char*> inputs, std::initializer_list<const char*> attributes = {}
+  const char* name, std::initializer_list<const char*> inputs, std::initializer_list<const char*> attributes = {},
+  bool for_its_effect = false
 ) {
   TF_Status* status = TF_NewStatus();
   TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(name);
   for (const char* attribute : attributes) TF_OpDefinitionBuilderAddAttr(op, attribute);
   for (const char* input : inputs) TF_OpDefinitionBuilderAddInput(op, input);
   TF_OpDefinitionBuilderAddOutput(op, "y: float");
+  TF_OpDefinitionBuilderSetIsStateful(op, for_its_effect);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, TF_ShapeInferenceContextSetUnknownShape);
   TF_RegisterOpDefinition(op, status);
   report(name, status);
@@ -295,6 +319,7 @@ const bool added = [] {
   add_op<RmsNorm>("TinymoeRmsNorm", {"x: float", "weight: float"}, {"eps: float"});
   add_op<Rope>("TinymoeRope", {"x: float", "cos: float", "sin: float"}, {"rotary: int"});
   add_op<Combine>("TinymoeCombine", {"made: experts * float", "place: int32", "weights: float"}, {"experts: int >= 1"});
+  add_op<Demand>("TinymoeDemand", {"indices: int32"}, {"of: int"}, true);
   return true;
 }();
 

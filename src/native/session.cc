@@ -3,11 +3,13 @@
 #include "session.h"
 
 #include <cstring>
+#include <exception>
 #include <memory>
-#include <stdexcept>
-#include <string>
+#include <thread>
 
 #include "binding/tfjs_backend.h"
+#include "demand.h"
+#include "javascript.h"
 #include "processor.h"
 #include "signals.h"
 
@@ -37,26 +39,6 @@ class Status {
  private:
   Owned<TF_Status, TF_DeleteStatus> status_{TF_NewStatus()};
 };
-
-/** Bytes of JavaScript's. */
-struct Bytes {
-  void* data = nullptr;
-  size_t length = 0;
-};
-
-void check(napi_status status, const char* expected) {
-  if (status != napi_ok) throw std::runtime_error(std::string("session: expected ") + expected);
-}
-
-Bytes bytes_of(napi_env env, napi_value array) {
-  Bytes bytes;
-  napi_typedarray_type type;
-  check(napi_get_typedarray_info(env, array, &type, &bytes.length, &bytes.data, nullptr, nullptr), "a typed array");
-  if (type == napi_uint16_array || type == napi_int16_array) bytes.length *= 2;
-  else if (type == napi_float32_array || type == napi_int32_array || type == napi_uint32_array) bytes.length *= 4;
-  else if (type > napi_uint8_clamped_array) throw std::runtime_error("session: expected numbers of 8 to 32 bits");
-  return bytes;
-}
 
 std::string text_of(napi_env env, napi_value value) {
   size_t length = 0;
@@ -273,14 +255,39 @@ napi_value prepare_run(napi_env env, const napi_value* given) {
   return external(env, std::move(run));
 }
 
-/** `run(prepared, values: (TypedArray | number)[]): { data, shape }[]`; a number is the id of a tensor of tfjs-node's. */
+/** A run in another thread, while this one, which is JavaScript's, does what the run demands of it. */
+std::vector<Tensor> run_served(const Run& prepared, const std::vector<Tensor>& fed) {
+  std::vector<Tensor> fetched;
+  std::exception_ptr failure;
+  Desk& desk = Desk::of_this_thread();
+  desk.open();
+  std::thread run([&] {
+    try {
+      fetched = prepared(fed);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    desk.close();
+  });
+  desk.serve();
+  run.join();
+  if (failure) std::rethrow_exception(failure);
+  return fetched;
+}
+
+/**
+ * `run(prepared, values: (TypedArray | number)[], served: boolean): { data, shape }[]`; a number is the id of a tensor of tfjs-node's.
+ * `served`: nodes in other threads may demand something of JavaScript.
+ */
 napi_value run(napi_env env, const napi_value* given) {
   const Run& prepared = external_of<Run>(env, given[0]);
   const std::vector<napi_value> values = list_of(env, given[1]);
   std::vector<Tensor> fed;
   for (size_t i = 0; i < std::min(values.size(), prepared.feeds.size()); i++)
     fed.push_back(value_for(env, prepared.feeds[i], values[i]));
-  const std::vector<Tensor> fetched = prepared(fed);
+  bool served = false;
+  napi_get_value_bool(env, given[2], &served);
+  const std::vector<Tensor> fetched = served ? run_served(prepared, fed) : prepared(fed);
   napi_value results;
   napi_create_array_with_length(env, fetched.size(), &results);
   for (size_t i = 0; i < fetched.size(); i++) napi_set_element(env, results, i, numbers_of(env, fetched[i].get()));
@@ -304,23 +311,6 @@ napi_value has_tiles(napi_env env, const napi_value*) {
   napi_value has;
   napi_get_boolean(env, PROCESSOR.amx, &has);
   return has;
-}
-
-/** One of the above as Node calls it. */
-template <napi_value (*f)(napi_env, const napi_value*)> napi_value called(napi_env env, napi_callback_info info) {
-  size_t count = 4;
-  napi_value given[4];
-  napi_get_cb_info(env, info, &count, given, nullptr, nullptr);
-  try {
-    return f(env, given);
-  } catch (const std::exception& error) {
-    napi_throw_error(env, nullptr, error.what());
-    return nullptr;
-  }
-}
-
-template <napi_value (*f)(napi_env, const napi_value*)> napi_property_descriptor function(const char* name) {
-  return {name, nullptr, called<f>, nullptr, nullptr, nullptr, napi_default, nullptr};
 }
 
 }  // namespace

@@ -1,11 +1,4 @@
 import { InvalidArgumentError } from 'commander'
-import {
-  checkFactsSize,
-  type FactsSize,
-  MAX_ENTITIES,
-  MAX_PHRASINGS,
-  MIN_PHRASINGS,
-} from '../corpus/facts/world.ts'
 import { numberOf } from '../text/number.ts'
 import { SIZES } from '../text/units.ts'
 
@@ -60,6 +53,17 @@ export function amount(text: string): number {
   return value
 }
 
+/** A number of bytes such as `2GB`, `1.5G`, `500MB` or `2e9`. */
+export function byteCount(text: string): number {
+  const [, digits, letter] = /^(.*?)([KMGT]?)B?$/.exec(text) ?? []
+  const size = { ...SIZES, G: SIZES.B }[letter as 'G'] ?? 1
+  const value = Math.floor((numberOf(digits ?? '') ?? 0) * size)
+  if (!(value > 0 && value <= Number.MAX_SAFE_INTEGER)) {
+    throw new InvalidArgumentError('Expected a number of bytes up to 9007TB, such as 2GB, 500MB or 2e9.')
+  }
+  return value
+}
+
 /** Token ids such as `1,2,3`. */
 export function tokenIds(text: string): number[] {
   const entries = text.split(',').map((entry) => entry.trim())
@@ -82,21 +86,6 @@ export function namesOf<Name extends string>(names: readonly Name[]): (text: str
     if (given.every((name): name is Name => (names as readonly string[]).includes(name))) return given
     throw new InvalidArgumentError(`Expected names from ${names.join(', ')}, separated by commas.`)
   }
-}
-
-/** How many facts a corpus has: `6000`, or `6000x4` with other than all phrasings. */
-export function factsSize(text: string): FactsSize {
-  const [entities, phrasings = MAX_PHRASINGS, ...rest] = text
-    .split('x')
-    .map((part) => numberOf(part) ?? Number.NaN)
-  const size = { entities, phrasings }
-  try {
-    checkFactsSize(size)
-    if (rest.length === 0) return size
-  } catch {}
-  throw new InvalidArgumentError(
-    `Expected entities from 1 to ${MAX_ENTITIES}, such as 6000, or with phrasings from ${MIN_PHRASINGS} to ${MAX_PHRASINGS}, such as 6000x4.`,
-  )
 }
 
 /** For an option that may be given several times: all its values, in order. */

@@ -3,7 +3,7 @@ import { DTYPES } from '../backend/dtypes.ts'
 import { MAX_THREADS } from '../device/threads.ts'
 import { DEVICES } from '../device/types.ts'
 import { DISPATCHES, EXECUTORS } from '../model/ways.ts'
-import { wholeNumber } from './arguments.ts'
+import { byteCount, wholeNumber } from './arguments.ts'
 
 type Reader = (text: string, ...previous: never[]) => unknown
 
@@ -97,4 +97,9 @@ export const DTYPE = [
   '<name>',
   'what weights are held in (default: auto, as they are stored)',
   ['auto', ...DTYPES],
+] as const
+export const EXPERTS_ON_DISK = [
+  '<bytes>',
+  'leave experts in the file, and have so many bytes of them in memory, such as 2GB (default: all are in memory)',
+  byteCount,
 ] as const

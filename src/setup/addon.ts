@@ -55,7 +55,7 @@ function bindingArgs(host: Host, variantFolder: string, { folder }: NpmPackage):
     ...[join(folder, '..'), folder, join(libraries, 'include')].map((path) => `-I${path}`),
     ...['-include', join(NATIVE, 'binding.h')],
     ...['tfjs_backend.cc', 'tfjs_binding.cc'].map((name) => join(folder, 'binding', name)),
-    ...['kernels.cc', 'session.cc'].map((name) => join(NATIVE, name)),
+    ...['kernels.cc', 'session.cc', 'demand.cc'].map((name) => join(NATIVE, name)),
     ...libraryNames(host.platform).map((name) => join(libraries, name)),
     `-Wl,-rpath,${libraries}`,
   ]

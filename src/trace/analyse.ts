@@ -11,7 +11,7 @@ import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
 import type { MoeModel } from '../model/transformer.ts'
 import { mean, sum } from '../sums.ts'
 import { sequencesOf, topKAnswers } from './analyse-top-k.ts'
-import { CACHE_POLICIES, type CachePolicy, layerCaches } from './expert-cache.ts'
+import { type CachePolicy, layerCaches } from './expert-cache.ts'
 
 /*
  * Questions about capacity, caches, K and memory, answered from the routing of a run. T tokens, E experts, K a token.
@@ -136,10 +136,7 @@ export function cacheAnswer(trace: RoutingTrace, config: ModelConfig) {
 }
 
 function byPolicy(value: (policy: CachePolicy) => number): Record<CachePolicy, number> {
-  return Object.fromEntries(CACHE_POLICIES.map((policy) => [policy, value(policy)])) as Record<
-    CachePolicy,
-    number
-  >
+  return { lru: value('lru'), lfu: value('lfu'), static: value('static'), optimal: value('optimal') }
 }
 
 /** Weight bytes of one expert of a layer. */

@@ -6,7 +6,7 @@ import type { Decision } from './decision.ts'
 import { traceToJson } from './json.ts'
 import { pageDecisions } from './page-decisions.ts'
 import { tracePicture } from './picture.ts'
-import { layerStatistics, STATISTICS } from './statistics.ts'
+import { layerStatistics, statisticsOf } from './statistics.ts'
 
 /** What the page holds beside its data, as it stands in src/trace/page: Node reads the files, a bundler imports them as text. */
 export interface PageAssets {
@@ -76,12 +76,13 @@ ${assets.script}</script>
 }
 
 function statisticsTable({ rows, layers }: RoutingTrace): string {
-  const head = STATISTICS.map(
+  const columns = statisticsOf(layers)
+  const head = columns.map(
     ([, name, meaning]) => `<th scope="col" title="${escapeXml(meaning)}">${name}</th>`,
   )
   const body = layers.map((layer) => {
     const statistics = layerStatistics(layer, rows)
-    const cells = STATISTICS.map(([, , , text]) => `<td>${text(statistics)}</td>`)
+    const cells = columns.map(([, , , text]) => `<td>${text(statistics)}</td>`)
     return `<tr><th scope="row">${layer.layer}</th>${cells.join('')}</tr>`
   })
   return `<table><thead><tr><th scope="col">layer</th>${head.join('')}</tr></thead><tbody>\n${body.join('\n')}\n</tbody></table>`

@@ -2,7 +2,8 @@ import { InputError, messageOf } from '../errors.ts'
 import { checkForm } from '../model/router/check-interventions.ts'
 import { countTokens } from '../model/router/route.ts'
 import type { Interventions, RouterStep } from '../model/router/types.ts'
-import { type LayerTrace, type RoutingTrace, rowsOf } from '../model/trace.ts'
+import { rowsOf } from '../model/rows.ts'
+import type { LayerTrace, RoutingTrace } from '../model/trace.ts'
 import { mapLeaves, mapValues } from '../model/tree.ts'
 import { sum } from '../sums.ts'
 import { excerpt, placeIn } from '../text/foreign.ts'
@@ -109,6 +110,7 @@ function layerToJson(layer: LayerTrace, { rows }: RoutingTrace): object {
     tokensPerExpert: layer.tokensPerExpert,
     margins: layer.margins,
     entropies: layer.entropies,
+    reads: layer.reads,
     statistics,
   }
 }
@@ -179,9 +181,10 @@ function checkShape(place: string, rows: unknown[][], T: number, width: number, 
 }
 
 function layerFromJson(layer: TraceJson['layers'][0]): LayerTrace {
-  const { statistics: _, compared, ...read } = layer
+  const { statistics: _, compared, reads, ...read } = layer
   return {
     ...read,
+    ...(reads ? { reads } : {}),
     ...(compared ? { compared: floats(compared) } : {}),
     routerLogits: floats(read.routerLogits),
     scores: floats(read.scores),

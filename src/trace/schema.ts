@@ -28,6 +28,7 @@ const statistics = z
     meanMargin: number.nullable(),
     meanEntropy: number.describe('nats'),
     dropped: count.describe('assignments dropped by a capacity limit'),
+    hitRate: number.nullable().optional().describe('share of needed experts that were in memory'),
   })
   .describe('computed from the rest; not read back')
 
@@ -47,6 +48,10 @@ const layer = z.strictObject({
     .array(number.nullable())
     .describe('[T] worst chosen less best not chosen, in what is compared; null where there is none'),
   entropies: z.array(number).describe('[T] entropy of the scores as shares, nats'),
+  reads: z
+    .strictObject({ hits: count, misses: count, bytes: count })
+    .optional()
+    .describe('experts found in memory and read, each counted once a step, where they stay on disk'),
   statistics: statistics.optional(),
 })
 

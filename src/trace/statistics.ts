@@ -1,5 +1,6 @@
 import { softmax } from '../model/router/top-k.ts'
 import type { LayerTrace, TraceRow } from '../model/trace.ts'
+import { hitRate } from '../model/weights.ts'
 import { mean, sum } from '../sums.ts'
 
 /** What one mixture layer did over the T tokens of a trace, in numbers. Shares are of one; entropies in nats. */
@@ -31,16 +32,27 @@ export function layerStatistics(layer: LayerTrace, rows: readonly TraceRow[]) {
     meanEntropy: mean([...layer.entropies]),
     /** Assignments that a capacity limit dropped: T K less the sum of tokensPerExpert. */
     dropped: layer.expertIndices.length - sum(layer.tokensPerExpert),
+    /** Share of needed experts that were in memory; there where experts stay on disk. */
+    ...(layer.reads ? { hitRate: hitRate(layer.reads) } : {}),
   }
 }
 
-/** The columns of layers in numbers: short and whole heading, what it means, and the text of a layer; none is a dash. */
-export const STATISTICS: readonly [
-  short: string,
-  name: string,
-  meaning: string,
-  text: (s: LayerStatistics) => string,
-][] = [
+/** The columns that say something about these layers. */
+export function statisticsOf(layers: readonly LayerTrace[]): readonly Statistic[] {
+  return layers.some(({ reads }) => reads) ? [...STATISTICS, IN_MEMORY] : STATISTICS
+}
+
+/** A column of layers in numbers: short and whole heading, what it means, and the text of a layer; none is a dash. */
+type Statistic = readonly [short: string, name: string, meaning: string, text: (s: LayerStatistics) => string]
+
+const IN_MEMORY: Statistic = [
+  'in memory',
+  'experts in memory',
+  'share of needed experts that were not read from disk',
+  (s) => threeDigits(s.hitRate ?? null),
+]
+
+const STATISTICS: readonly Statistic[] = [
   ['loss', 'load-balance loss', '1 when balanced', (s) => threeDigits(s.loadBalanceLoss)],
   ['used', 'experts used', '', (s) => `${s.expertsUsed}/${s.utilisation.length}`],
   ['busiest', 'busiest expert', 'and its share of the assignments', (s) => busiestText(s)],

@@ -26,7 +26,7 @@ export function trainingLogits(
       normEps: config.normEps,
       rope: (rope, headDim) => ropeTables(positions, 1, rope, headDim),
       positions: () => tf.tensor2d(Float32Array.from(positions), [1, length]),
-      blocks: (shape) => queryBlocks(columns, length, shape, length),
+      blocks: (shape) => queryBlocks(columns, length, shape),
       cache: { append: (layer, added) => partsOf(added, cached[layer].parts) },
     },
     padding: null,

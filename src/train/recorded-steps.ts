@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { LIMITS } from '../backend/limits.ts'
 import { planFor } from '../graph/plan.ts'
 import { GraphSession } from '../graph/session.ts'
 import type { VariableExchange } from '../graph/sessions.ts'
@@ -132,9 +133,8 @@ export class RecordedSteps implements Steps {
   }
 }
 
-/** Parts that sequences are cut into: one a thread, or fewer where they do not come out even. */
+/** Parts that sequences are cut into: one a thread where nodes run side by side, or fewer where they do not come out even. */
 function partsOf(rows: number, threads: number): number {
-  const asked = Number(process.env.PARTS ?? threads)
-  for (let parts = Math.min(asked, rows); parts > 1; parts--) if (rows % parts === 0) return parts
-  return 1
+  const asked = threads > LIMITS.nodeThreads ? 1 : threads
+  return [4, 3, 2].find((parts) => parts <= asked && rows % parts === 0) ?? 1
 }

@@ -1,5 +1,5 @@
-import { type ExportOptions, withStored } from '../checkpoint/export.ts'
-import { DTYPE_NAMES, writeCheckpoint } from '../checkpoint/save.ts'
+import { type ExportOptions, type StoredModel, type WriteHooks, withStored } from '../checkpoint/export.ts'
+import { checkpointSteps, DTYPE_NAMES } from '../checkpoint/save.ts'
 import { InputError } from '../errors.ts'
 import { formatted } from '../families/index.ts'
 import { type LayerConfig, type ModelConfig, softmaxTopK } from '../model/config.ts'
@@ -23,16 +23,18 @@ export function upcycleModel(
   dir: string,
   out: string,
   { experts, topK, seed, ...options }: UpcycleOptions,
-): string[] {
-  return withStored(dir, out, (dense) => {
+  hooks?: WriteHooks,
+): Promise<string[]> {
+  const steps = (dense: StoredModel) => {
     const config = mixtureOf(dense.config, experts, topK, dir)
     const json = { ...formatted(config), dtype: DTYPE_NAMES[options.dtype] }
     const values = (ours: string, shape: number[]) =>
       ours.endsWith('.router')
         ? initialValues({ name: ours, shape }, config, seed)
         : dense.values(ours.replace(/\.moe\.experts\.\d+\./, '.mlp.'), shape)
-    writeCheckpoint(out, config, options, values, { 'config.json': json })
-  })
+    return checkpointSteps(out, config, options, values, { 'config.json': json })
+  }
+  return withStored(dir, out, steps, hooks)
 }
 
 function mixtureOf(dense: ModelConfig, experts: number, topK: number, dir: string): ModelConfig {

@@ -16,13 +16,18 @@ import { PRESET_PLANS } from '../../bench/presets.ts'
 import { remarks } from '../../bench/report/remarks.ts'
 import { holdRounded } from '../../src/backend/held.ts'
 import { activeTensorflow } from '../../src/backend/tensorflow.ts'
+import { packWeights } from '../../src/checkpoint/pack.ts'
 import { countMatmulFlops, countParameters, forwardFlops } from '../../src/cost/index.ts'
 import { startRuntime } from '../../src/device/index.ts'
+import { ExpertCache } from '../../src/model/expert-cache.ts'
 import { applyExpert } from '../../src/model/experts.ts'
 import { linear } from '../../src/model/linear.ts'
 import { routeAndDispatch } from '../../src/model/moe.ts'
+import { MoeModel } from '../../src/model/transformer.ts'
+import { weightTable } from '../../src/model/weight-table.ts'
+import { allTensors } from '../../src/model/weights.ts'
 import { fixtureModel } from '../helpers/golden.ts'
-import { randomModel } from '../helpers/random.ts'
+import { randomModel, randomNumbers } from '../helpers/random.ts'
 import { report } from './rows.ts'
 
 const DIMS = { D: 16, H: 8, E: 4, K: 2 }
@@ -338,6 +343,37 @@ describe('a case', () => {
     }
     measuredModel.dispose()
     model.dispose()
+  })
+
+  test('of experts that stay on disk, rows say which share was in memory', async () => {
+    const { config, weights } = randomModel({ layers: 2, E: 4, K: 2 })
+    const numbers = randomNumbers(1)
+    const source = (_: unknown, target: Float32Array) => target.set(Array.from(target, numbers))
+    const text = await benchText(config, null, 1)
+    for (const [room, rate] of [
+      [8, 1], // both layers' after the untimed calls
+      [1, 0], // one after the other
+    ]) {
+      const onDisk = new ExpertCache(room * 3 * 16 * 24 * 4)
+      const model = new MoeModel(config, packWeights(weightTable(config), source, { onDisk }))
+      const measuredModel = new MeasuredModel(config, model.weights)
+      const options = {
+        batch: 1,
+        context: 4,
+        steps: 3,
+        executors: ['recorded'],
+        twins: false,
+        dtype: 'float32',
+        seed: 1,
+      } as const
+      const work = modelCase(measuredModel, text, 'decode', options)
+      const rows = await measureCase(work, OPTIONS)
+      expect(rows.find(({ dispatch }) => dispatch === 'dense')?.expertHitRate).toBe(rate)
+      work.dispose()
+      measuredModel.dispose()
+      model.dispose()
+    }
+    tf.dispose(allTensors(weights))
   })
 
   test('decodes behind a shared prompt as behind one that was read for it', () => {

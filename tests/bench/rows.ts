@@ -43,6 +43,7 @@ export function row(values: Partial<Row>): Row {
     skipped: null,
     weightSets: 1,
     fromCache: false,
+    expertHitRate: null,
     ...values,
   }
 }
@@ -82,6 +83,7 @@ export function report(rows: Row[], values: Partial<BenchReport> = {}): BenchRep
       dtype: 'float32',
       tf32: false,
       executor: 'eager',
+      expertsOnDisk: null,
       machine: { matmulGflops: 100, memoryGbPerS: 10, matmulSize: 1024, vectorBytes: 2 ** 27 },
       cacheBytes: 2 ** 25,
       commit: null,
@@ -96,6 +98,7 @@ export function report(rows: Row[], values: Partial<BenchReport> = {}): BenchRep
       parameters: countParameters(config()),
       flopsPerToken: flopsPerToken(config(), 8, 'sparse'),
       weightBytesPerToken: 100,
+      cacheBytesPerToken: null,
       text: 'random token ids',
     },
     layer: {

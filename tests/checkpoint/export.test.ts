@@ -90,11 +90,11 @@ test.each(
   goldenIndex()
     .filter(({ dir, golden }) => dir.endsWith('/fused') && existsSync(join(FIXTURES, dirname(golden))))
     .map(({ dir }) => dir),
-)('%s is what exporting the published one as fused gives, and the other way round', (fused) => {
+)('%s is what exporting the published one as fused gives, and the other way round', async (fused) => {
   const published = join(FIXTURES, dirname(fused))
-  exportModel(published, join(dir, 'fused'), { dtype: 'F32', layout: 'fused' })
+  await exportModel(published, join(dir, 'fused'), { dtype: 'F32', layout: 'fused' })
   expect(contents(join(dir, 'fused'))).toEqual(contents(join(FIXTURES, fused)))
-  exportModel(join(FIXTURES, fused), join(dir, 'published'), { dtype: 'F32', layout: 'published' })
+  await exportModel(join(FIXTURES, fused), join(dir, 'published'), { dtype: 'F32', layout: 'published' })
   expect(contents(join(dir, 'published'))).toEqual(contents(published))
 })
 
@@ -102,7 +102,7 @@ test.each(['gpt_oss/mxfp4', 'deepseek_v3/fp8'])(
   '%s is written plain, says so in its config, and gives the same logits',
   async (name) => {
     const out = join(dir, 'plain')
-    exportModel(join(FIXTURES, name), out, { dtype: 'F32', layout: 'published' })
+    await exportModel(join(FIXTURES, name), out, { dtype: 'F32', layout: 'published' })
     const config = JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'))
     expect(config).not.toHaveProperty('quantization_config')
     expect(config.dtype).toBe('float32')
@@ -117,7 +117,7 @@ test.each(['gpt_oss/mxfp4', 'deepseek_v3/fp8'])(
   },
 )
 
-test('numbers keep the decimal point by which transformers tells kinds apart', () => {
+test('numbers keep the decimal point by which transformers tells kinds apart', async () => {
   cpSync(join(FIXTURES, 'mixtral'), dir, { recursive: true })
   const text = readFileSync(join(dir, 'config.json'), 'utf8')
   expect(text).toContain('"router_jitter_noise": 0.0')
@@ -126,21 +126,49 @@ test('numbers keep the decimal point by which transformers tells kinds apart', (
     text.replace('{', '{"a_float": 1e2, "an_int": 1, "rms_norm_eps": 1,'),
   )
   const out = join(dir, 'out')
-  exportModel(dir, out, { dtype: 'F32', layout: 'published' })
+  await exportModel(dir, out, { dtype: 'F32', layout: 'published' })
   const written = readFileSync(join(out, 'config.json'), 'utf8')
   for (const line of ['"router_jitter_noise": 0.0', '"a_float": 100.0', '"an_int": 1', '"hidden_size": 32'])
     expect(written).toContain(`  ${line},\n`)
 })
 
-test('a model is not written over itself, and a multimodal config becomes its decoder', () => {
+test('a model is not written over itself, and a multimodal config becomes its decoder', async () => {
   cpSync(join(FIXTURES, 'llama4_text/published'), dir, { recursive: true })
-  expect(() => exportModel(dir, dir, { dtype: 'BF16', layout: 'published' })).toThrow(
+  await expect(exportModel(dir, dir, { dtype: 'BF16', layout: 'published' })).rejects.toThrow(
     "is the model's own directory, expected another",
   )
   const out = join(dir, 'out')
-  exportModel(dir, out, { dtype: 'BF16', layout: 'published' })
+  await exportModel(dir, out, { dtype: 'BF16', layout: 'published' })
   expect(JSON.parse(readFileSync(join(out, 'config.json'), 'utf8')).model_type).toBe('llama4_text')
   expect([...contents(out).keys()]).toContain('model.embed_tokens.weight')
+})
+
+describe('a folder that has a model', () => {
+  const f32 = { dtype: 'F32', layout: 'published' } as const
+  const files = () => readdirSync(join(dir, 'out')).sort()
+
+  test('gets another in its place, its tokenizer too', async () => {
+    const out = join(dir, 'out')
+    await exportModel(join(FIXTURES, 'qwen3_moe/text'), out, f32)
+    expect(files()).toContain('tokenizer.json')
+    await exportModel(join(FIXTURES, 'llama'), out, f32)
+    expect(files()).toEqual(['config.json', 'generation_config.json', 'model.safetensors'])
+  })
+
+  test('keeps it where the writing is ended', async () => {
+    const out = join(dir, 'out')
+    await exportModel(join(FIXTURES, 'qwen3_moe/text'), out, f32)
+    const before = [files(), contents(out)]
+    const ending = new AbortController()
+    const shares: number[] = []
+    const onShare = (share: number) => {
+      if (shares.push(share) === 3) ending.abort()
+    }
+    const writing = exportModel(join(FIXTURES, 'llama'), out, f32, { onShare, signal: ending.signal })
+    await expect(writing).rejects.toThrow('aborted')
+    expect(shares).toHaveLength(3)
+    expect([files(), contents(out)]).toEqual(before)
+  })
 })
 
 describe('upcycling', () => {
@@ -148,7 +176,7 @@ describe('upcycling', () => {
 
   test('the mixture gives the logits of the dense model, whichever experts are chosen', async () => {
     const out = join(dir, 'mixture')
-    upcycleModel(join(FIXTURES, 'llama'), out, options)
+    await upcycleModel(join(FIXTURES, 'llama'), out, options)
     const dense = await loadModel(join(FIXTURES, 'llama'), { device: 'js' })
     const mixture = await loadModel(out, { device: 'js' })
     const tokens = [1, 7, 30, 99, 12, 64]
@@ -159,14 +187,14 @@ describe('upcycling', () => {
     mixture.dispose()
   })
 
-  test('what Mixtral has not is refused', () => {
-    expect(() => upcycleModel(join(FIXTURES, 'mixtral'), join(dir, 'out'), options)).toThrow(
+  test('what Mixtral has not is refused', async () => {
+    await expect(upcycleModel(join(FIXTURES, 'mixtral'), join(dir, 'out'), options)).rejects.toThrow(
       'is of family mixtral, expected a dense model of family llama without biases',
     )
     cpSync(join(FIXTURES, 'llama/f16'), dir, { recursive: true })
-    expect(() => upcycleModel(dir, join(dir, 'out'), options)).toThrow('has biases')
+    await expect(upcycleModel(dir, join(dir, 'out'), options)).rejects.toThrow('has biases')
     expect(existsSync(join(dir, 'out'))).toBe(false)
     writeFileSync(join(dir, 'config.json'), '{')
-    expect(() => upcycleModel(dir, join(dir, 'out'), options)).toThrow('not JSON')
+    await expect(upcycleModel(dir, join(dir, 'out'), options)).rejects.toThrow('not JSON')
   })
 })

@@ -7,12 +7,17 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openCheckpoint } from '../../src/checkpoint/disk.ts'
 import { decodeBf16 } from '../../src/checkpoint/dtype.ts'
 import { inGroups } from '../../src/checkpoint/groups.ts'
-import { type QuantizeOptions, quantizeCheckpoint } from '../../src/checkpoint/quantize.ts'
+import { quantizeCheckpoint } from '../../src/checkpoint/quantize.ts'
 import { saveCheckpoint } from '../../src/checkpoint/save.ts'
+import type { QuantizeOptions } from '../../src/checkpoint/widths.ts'
+import { weightBytesPerToken } from '../../src/cost/bytes.ts'
+import { countParameters } from '../../src/cost/parameters.ts'
+import { bytesByWidth } from '../../src/cost/widths.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { loadModel, readConfig } from '../../src/load-model.ts'
 import { leaves } from '../../src/model/tree.ts'
 import { DISPATCHES } from '../../src/model/ways.ts'
+import { sum } from '../../src/sums.ts'
 import { numbersOf } from '../helpers/held.ts'
 import { logitsOf } from '../helpers/logits.ts'
 import { randomModel, randomNumbers, randomTokens } from '../helpers/random.ts'
@@ -43,6 +48,41 @@ function quantized(name: string, options: Partial<QuantizeOptions> = {}) {
     checkpoint.close()
   }
 }
+
+describe('bytes by width', () => {
+  const width = (name: string) =>
+    bytesByWidth(readConfig(source).config).find((each) => each.name.startsWith(name))!
+
+  test.each([8, 4] as const)('of %i bits: those of the tensors that quantize writes', (bits) => {
+    const checkpoint = openCheckpoint(quantized(`bytes-${bits}`, { bits }).out)
+    const bytes = (has: (name: string) => boolean) =>
+      sum(checkpoint.names().map((name) => (has(name) ? checkpoint.get(name).bytes : 0)))
+    const isSize = (name: string) => name.endsWith('weight_shape') // read once, when it is loaded
+    const experts = bytes((name) => name.includes('.experts.') && !isSize(name))
+    const table = bytes((name) => name.includes('embed_tokens'))
+    const others = bytes((name) => !name.includes('.experts.') && !isSize(name)) - table
+    checkpoint.close()
+    expect(experts).toBeGreaterThan(others)
+    expect(width(`${bits} bits`)).toMatchObject({
+      stored: others + table + experts,
+      read: others + table / V + experts / 2, // K = 2 of E = 4
+      readByAll: others + table / V + experts,
+    })
+  })
+
+  test('of one type: so many for each weight', () => {
+    const { config } = readConfig(source)
+    const { total } = countParameters(config)
+    expect(width('float32')).toMatchObject({ stored: 4 * total, read: weightBytesPerToken(config) })
+    expect(width('bfloat16')).toMatchObject({ stored: 2 * total, read: weightBytesPerToken(config) / 2 })
+  })
+
+  test('a width whose groups do not fit is left out', () => {
+    const narrow = randomModel({ D: 16, H: 24, E: 4, K: 2, V })
+    expect(bytesByWidth(narrow.config).map(({ name }) => name)).toEqual(['float32', 'bfloat16'])
+    narrow.dispose()
+  })
+})
 
 describe('a matrix in groups', () => {
   const matrices = fc.record({
@@ -164,3 +204,23 @@ test('rows that are no whole groups, and what this library cannot read, are one 
     '"quantization_config.format" is "dense", expected pack-quantized',
   )
 })
+
+test.each([8, 4] as const)('experts of %i bits that stay on disk give the same bits', async (bits) => {
+  const { out } = quantized(`on-disk-${bits}`, { bits })
+  const tokens = randomTokens(20, V, 7)
+  const [whole, part] = await Promise.all(
+    [undefined, 4 * expertBytes(bits)].map((expertsOnDisk) =>
+      loadModel(out, { device: 'cpu', expertsOnDisk }),
+    ),
+  )
+  for (const some of [tokens, tokens.slice(0, 1)])
+    expect(logitsOf(part.forward(some))).toEqual(logitsOf(whole.forward(some)))
+  expect(part.expertReads!.misses).toBeGreaterThan(8) // of two layers, one of which there is room for
+  whole.dispose()
+  part.dispose()
+})
+
+/** Three matrices of 64 by 96 in groups of 32, each with a scale of two bytes. */
+function expertBytes(bits: number): number {
+  return 3 * 64 * 96 * (bits / 8 + 2 / 32)
+}

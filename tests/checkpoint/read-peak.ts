@@ -1,5 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs'
 import { openSafetensors } from '../../src/checkpoint/disk.ts'
+import { peakBytes } from '../helpers/peak.ts'
 
 /**
  * Run as a program with `--expose-gc`: reads the tensors of the file given, first by slices, then whole, and prints how many
@@ -11,14 +11,7 @@ function riseOf(read: () => void): number {
   globalThis.gc!()
   const before = process.memoryUsage().rss
   read()
-  return peak() - before
-}
-
-/** Bytes. On Linux `maxRSS` would count what the parent process had in memory when it started this one. */
-function peak(): number {
-  const status = '/proc/self/status'
-  if (!existsSync(status)) return process.resourceUsage().maxRSS * 1024
-  return Number(/VmHWM:\s*(\d+) kB/.exec(readFileSync(status, 'utf8'))![1]) * 1024
+  return peakBytes() - before
 }
 
 const slices = riseOf(() => {

@@ -109,7 +109,7 @@ describe.concurrent('tinymoe eval', PATIENT, () => {
 
   test.for<[message: string, args: string[]]>([
     [
-      "error: option '--domains <list>' argument 'story,poems' is invalid. Expected names from story, arithmetic, code, german, data, dates, separated by commas.",
+      "error: option '--domains <list>' argument 'story,poems' is invalid. Expected names from story, arithmetic, code, german, data, dates, facts, separated by commas.",
       ['--domains', 'story,poems'],
     ],
   ])('%s', async ([message, args], { expect }) => {

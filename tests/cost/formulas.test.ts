@@ -1,5 +1,10 @@
 import { beforeAll, describe, expect, test } from 'vitest'
-import { forwardWeightBytes, moeLayerWeightBytes, weightBytesPerToken } from '../../src/cost/bytes.ts'
+import {
+  cachedNumbers,
+  forwardWeightBytes,
+  moeLayerWeightBytes,
+  weightBytesPerToken,
+} from '../../src/cost/bytes.ts'
 import { flopsPerToken, moeLayerFlops, totalFlops } from '../../src/cost/flops.ts'
 import { countParameters } from '../../src/cost/parameters.ts'
 import { startRuntime } from '../../src/device/index.ts'
@@ -134,4 +139,14 @@ describe('weight bytes', () => {
       4 * (total - parts.embedding + 4096),
     )
   })
+})
+
+test('latent attention leaves what it compresses in the cache, plain attention of its heads all keys and values', () => {
+  // deepseek-ai/DeepSeek-V3, config.json: 61 layers, 128 heads of 128 + 64 for keys and 128 for values
+  expect(cachedNumbers(configOf({ model_type: 'deepseek_v3', num_hidden_layers: 61 }))).toEqual({
+    kept: 61 * (512 + 64),
+    plain: 61 * 128 * (128 + 64 + 128),
+  })
+  const { kept, plain } = cachedNumbers(MIXTRAL_8X7B)
+  expect([kept, plain]).toEqual([32 * 2 * 8 * 128, kept])
 })

@@ -149,9 +149,11 @@ describe('the addon', () => {
       'session: part0/x was given 12 bytes, expected 8',
     )
     expect(() => session.run(run, [])).toThrow('session: expected a value for each input')
-    expect(() => binding.run(run, [-5])).toThrow('session: no tensor has the id -5')
-    expect(() => binding.run(run, ['text' as never])).toThrow('session: expected a typed array')
-    expect(() => binding.run({} as never, [])).toThrow('expected what openSession or prepareRun returned')
+    expect(() => binding.run(run, [-5], false)).toThrow('session: no tensor has the id -5')
+    expect(() => binding.run(run, ['text' as never], false)).toThrow('expected a typed array')
+    expect(() => binding.run({} as never, [], false)).toThrow(
+      'expected what openSession or prepareRun returned',
+    )
     const failing = session.prepare(at('x'), at('picked'))
     expect(() => session.run(failing, [new Float32Array(2)])).toThrow(
       /^session: a run failed: indices\[0\] = 5/,

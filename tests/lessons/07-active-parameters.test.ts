@@ -1,8 +1,10 @@
 import { expect } from 'vitest'
 import { weightBytesPerToken } from '../../src/cost/bytes.ts'
 import { countParameters } from '../../src/cost/parameters.ts'
+import { bytesByWidth } from '../../src/cost/widths.ts'
 import { familyOf } from '../../src/families/index.ts'
 import { allTensors } from '../../src/model/weights.ts'
+import { percent } from '../../src/text/units.ts'
 import { randomModel } from '../helpers/random.ts'
 import { lesson, table } from './lesson.ts'
 
@@ -57,14 +59,38 @@ lesson('7. Active parameters', (tell) => {
   model.dispose()
 
   // The same formulas on the published sizes of Mixtral 8x7B.
-  const mixtral = countParameters(
-    familyOf(MIXTRAL_8X7B, 'config.json').parseConfig(MIXTRAL_8X7B, 'config.json'),
-  )
+  const config = familyOf(MIXTRAL_8X7B, 'config.json').parseConfig(MIXTRAL_8X7B, 'config.json')
+  const mixtral = countParameters(config)
   expect(mixtral.total).toBe(46_702_792_704)
   expect(mixtral.active).toBe(12_879_925_248)
   tell(
     `Mixtral 8x7B by the same formulas: ${billions(mixtral.total)} billion stored, ${billions(mixtral.active)} billion active a token, ` +
       'which is what "47B, runs like 13B" means. It is not 8 · 7 = 56, because only the experts come eight times.',
+  )
+
+  // Held in fewer bits, the same parameters are fewer bytes to store and to read.
+  const widths = bytesByWidth(config)
+  const [float32, bfloat16, eight, four] = widths
+  expect(float32).toMatchObject({ stored: 4 * mixtral.total, read: weightBytesPerToken(config) })
+  expect(bfloat16.read).toBe(float32.read / 2)
+  const gigabytes = (bytes: number) => (bytes / 1e9).toFixed(1)
+  // Of 32 numbers each, 16 bits of scale: half a bit a number. The unembedding has 8 bits always; the rest stays as it is.
+  const { attention, experts, router, embedding, norms, unembedding } = mixtral.parts
+  const kept = 2 * (embedding + norms) + 4 * router + (8.5 / 8) * unembedding
+  expect(eight.stored).toBe((8.5 / 8) * (attention + experts) + kept)
+  expect(four.stored).toBe((4.5 / 8) * (attention + experts) + kept)
+  tell(
+    `${table(
+      ['weights held in', 'GB stored', 'GB read a token', 'of float32'],
+      widths.map(({ name, stored, read }) => [
+        name,
+        gigabytes(stored),
+        gigabytes(read),
+        percent(read / float32.read),
+      ]),
+    )}\n\nWriting a token is bound by these bytes. So what is active and how wide a number is save together: of float32 with every expert, ` +
+      `4 bits and ${MIXTRAL_8X7B.num_experts_per_tok} of ${MIXTRAL_8X7B.num_local_experts} experts leave ` +
+      `${percent(four.read / float32.readByAll)} to read.`,
   )
 })
 

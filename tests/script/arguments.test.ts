@@ -1,7 +1,15 @@
 import { InvalidArgumentError } from 'commander'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { amount, decimal, positive, repeated, tokenIds, wholeNumber } from '../../src/script/arguments.ts'
+import {
+  amount,
+  byteCount,
+  decimal,
+  positive,
+  repeated,
+  tokenIds,
+  wholeNumber,
+} from '../../src/script/arguments.ts'
 
 describe('wholeNumber', () => {
   const parse = wholeNumber(0, Number.MAX_SAFE_INTEGER)
@@ -84,6 +92,22 @@ test.each([
 
 test.each(['', '0', '-1', 'B', '14.8Q', '1e99', '1e7T', '37BB'])('amount refuses %j', (text) => {
   expect(() => amount(text)).toThrow('Expected a positive amount up to 1000000T,')
+})
+
+test.each([
+  ['2GB', 2e9],
+  ['1.5G', 1.5e9],
+  ['500MB', 5e8],
+  ['64K', 64e3],
+  ['2e9', 2e9],
+  ['3TB', 3e12],
+  ['100B', 100],
+])('byteCount reads %j', (text, value) => {
+  expect(byteCount(text)).toBe(value)
+})
+
+test.each(['', '0', '-1GB', 'GB', '2GiB', '2gb', '0.5', '1e9T'])('byteCount refuses %j', (text) => {
+  expect(() => byteCount(text)).toThrow('Expected a number of bytes up to 9007TB, such as 2GB, 500MB or 2e9.')
 })
 
 describe('tokenIds', () => {

@@ -102,7 +102,7 @@ test('SIGTERM leaves a checkpoint, --resume ends with a model that generates', a
 
 test.each(['SIGINT', 'SIGHUP'] as const)('%s leaves a checkpoint too', async (signal) => {
   const out = join(dir, signal)
-  const child = startCli(...flags, '--steps', '1000', '--out', out)
+  const child = startCli(...flags, '--steps', '1000', '--executor', 'eager', '--out', out)
   child.stderr!.once('data', () => child.kill(signal))
   const { code, stdout } = await outcomeOf(child)
   expect(code).toBe(exitCodeOf(signal))

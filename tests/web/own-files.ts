@@ -1,6 +1,7 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Page } from 'playwright-core'
 import { expect, onTestFinished, test } from 'vitest'
 import { register as registerLogits } from '../../src/cli/logits.ts'
 import { register as registerTrace } from '../../src/cli/trace.ts'
@@ -38,6 +39,15 @@ function folderOf(model: string, name: string): { parent: string; folder: string
   return { parent, folder }
 }
 
+/** Drops files and folders of the disk on the page, as a browser does when a person lets go of them. */
+async function drop(page: Page, files: string[]): Promise<void> {
+  const client = await page.context().newCDPSession(page)
+  const data = { items: [], files, dragOperationsMask: 1 }
+  for (const type of ['dragEnter', 'dragOver', 'drop'] as const) {
+    await client.send('Input.dispatchDragEvent', { type, x: 300, y: 300, data })
+  }
+}
+
 /** Models and traces that the reader has. */
 export function ownFilesTests(site: () => Site): void {
   test.each(Object.keys(BROKEN))(
@@ -59,16 +69,40 @@ export function ownFilesTests(site: () => Site): void {
     },
   )
 
-  test("one's own checkpoint runs in the page", async () => {
+  test("one's own checkpoint runs in the page: picked, its folder dropped, its files dropped", async () => {
     const { visit, url } = site()
     const { folder } = folderOf('deepseek', 'my-model')
+    const { total } = countParameters(readConfig(folder).config)
     const page = await visit()
     await open(page, url, '#play')
-    await page.getByLabel('Checkpoint folder').setInputFiles(folder)
-    const { total } = countParameters(readConfig(folder).config)
-    await page.getByText(`my-model: ${parametersText(total)} parameters, running here`).waitFor()
-    await expect.poll(() => page.getByLabel('Model', { exact: true }).inputValue()).toBe('dropped:my-model')
-    await expect.poll(() => page.locator('.heat thead th').count()).toBe(1 + 3)
+    await settled(page)
+    const files = ['config.json', 'model.safetensors', 'tokenizer.json'].map((file) => join(folder, file))
+    const ways = {
+      'my-model': () => page.getByLabel('Checkpoint folder').setInputFiles(folder),
+      'my-model (2)': () => drop(page, [folder]),
+      'dropped files': () => drop(page, files),
+    }
+    for (const [name, give] of Object.entries(ways)) {
+      await give()
+      await page.locator('.status', { hasText: `${name}: ${parametersText(total)}` }).waitFor()
+      await expect.poll(() => page.getByLabel('Model', { exact: true }).inputValue()).toBe(`dropped:${name}`)
+      await settled(page)
+      expect(await page.locator('.heat thead th').count()).toBe(1 + 3)
+    }
+    await page.context().close()
+  })
+
+  test('files that are no checkpoint are told so when they are dropped', async () => {
+    const { visit, url } = site()
+    const { folder } = folderOf('moe', 'unused')
+    const page = await visit()
+    await open(page, url, '#play')
+    await settled(page)
+    const alert = page.locator('.own [role=alert]')
+    await drop(page, [join(folder, 'model.safetensors')])
+    await alert.filter({ hasText: 'dropped files/config.json' }).waitFor()
+    await drop(page, [join(folder, 'config.json')])
+    await alert.filter({ hasText: 'config.json: format: ' }).waitFor()
     await page.context().close()
   })
 
@@ -91,12 +125,7 @@ export function ownFilesTests(site: () => Site): void {
     writeFileSync(file, stdout)
     const page = await visit()
     await open(page, url, '#play')
-    const dropped = await page.evaluateHandle((json) => {
-      const transfer = new DataTransfer()
-      transfer.items.add(new File([json], 'saved.json'))
-      return transfer
-    }, stdout)
-    await page.dispatchEvent('body', 'drop', { dataTransfer: dropped })
+    await drop(page, [file])
     await page.getByText('7 tokens, 4 layers').waitFor()
     await page.getByRole('button', { name: 'Replay' }).click()
     await expect.poll(() => page.locator('#token-heading + p').innerText()).toContain('Token 6')

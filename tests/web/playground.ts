@@ -196,7 +196,7 @@ export function playgroundTests(site: () => Site): void {
     model.dispose()
     expect(await quantity(page, 'Parameters that ran', 'changed')).toBe(used.active[0])
     expect(await page.locator('.compare').innerText()).toContain(parametersText(used.active[0]))
-    for (const name of ['Arithmetic a token', 'Weights read a token', 'Time of a forward']) {
+    for (const name of ['Arithmetic a token', 'Memory read a token', 'Time of a forward']) {
       expect(await quantity(page, name, 'unchanged')).toBeGreaterThan(0)
       expect(await quantity(page, name, 'changed')).toBeGreaterThan(0)
     }

@@ -4,7 +4,7 @@ import type { Clamp } from '../config.ts'
 import { applyExpert, expertColumns } from '../experts.ts'
 import type { Routing, RoutingTensors } from '../router/types.ts'
 import { mapLeaves } from '../tree.ts'
-import type { ExpertWeights, StackedExperts } from '../weights.ts'
+import type { Experts, ExpertWeights, StackedExperts } from '../weights.ts'
 import { combine } from './combine.ts'
 
 /**
@@ -13,7 +13,7 @@ import { combine } from './combine.ts'
  */
 export function dispatchGather(
   x: tf.Tensor2D,
-  experts: ExpertWeights[],
+  experts: Experts,
   routing: Routing,
   weights: tf.Tensor2D,
   clamp?: Clamp,
@@ -24,7 +24,7 @@ export function dispatchGather(
     const dropped = tf.zeros<tf.Rank.R2>([1, x.shape[1]])
     const rows = T === 1 ? [x] : tf.split<tf.Tensor2D>(x, T, 0)
     const outputs = Array.from(routing.expertIndices, (e, i) =>
-      e < 0 ? dropped : applyExpert(rows[Math.floor(i / K)], experts[e], clamp),
+      e < 0 ? dropped : applyExpert(rows[Math.floor(i / K)], experts.at(e)!, clamp),
     )
     return combine(tf.concat(outputs, 0), weights)
   })

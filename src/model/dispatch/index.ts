@@ -7,7 +7,7 @@ import { isPlain } from '../experts.ts'
 import { routingToTensors } from '../router/tensors.ts'
 import type { Routing, RoutingTensors } from '../router/types.ts'
 import type { DispatchName } from '../ways.ts'
-import type { MoeWeights } from '../weights.ts'
+import type { Experts, MoeWeights, StackedExperts } from '../weights.ts'
 import { dispatchDense } from './dense.ts'
 import { dispatchGather, dispatchGatherTensorflow } from './gather.ts'
 import { dispatchSparse, dispatchSparseTensorflow, dispatchSparseTrainable } from './sparse.ts'
@@ -21,7 +21,7 @@ export function chooseDispatch(tokens: number, topK: number): DispatchName {
 export function dispatchOnDevice(
   name: DispatchName,
   x: tf.Tensor2D,
-  { experts, stacked }: MoeWeights,
+  { experts, stacked }: { experts: Experts; stacked?: StackedExperts },
   routing: RoutingTensors,
   ops: TensorflowOps,
   { router, clamp }: Pick<MoeConfig, 'router' | 'clamp'>,
@@ -57,7 +57,7 @@ export function dispatchTrainable(
 export function dispatchOnHost(
   name: DispatchName,
   x: tf.Tensor2D,
-  { experts }: MoeWeights,
+  experts: Experts,
   routing: Routing,
   { router, clamp }: Pick<MoeConfig, 'router' | 'clamp'>,
   weights?: tf.Tensor2D,

@@ -1,11 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { fused } from '../../backend/fused.ts'
+import { LIMITS } from '../../backend/limits.ts'
 import { joinRows, splitRows } from '../../backend/row-groups.ts'
 import type { TensorflowOps } from '../../backend/tensorflow-ops.ts'
 import type { Clamp } from '../config.ts'
 import { applyExpert, expertColumns } from '../experts.ts'
 import type { Routing, RoutingTensors } from '../router/types.ts'
-import type { ExpertWeights } from '../weights.ts'
+import type { Experts, ExpertWeights } from '../weights.ts'
 import { combine } from './combine.ts'
 
 /** Tokens sorted into one piece an expert. */
@@ -16,8 +17,6 @@ export interface Grouped {
   experts: number[]
   /** [T K] where each assignment's output stands when the pieces' outputs are joined. */
   place: tf.Tensor1D
-  /** [pieces] int32, how many rows each has, where that stays on the device. */
-  sizes?: tf.Tensor1D
   /** Some assignments were dropped: their place is one past the end. */
   dropped: boolean
 }
@@ -29,7 +28,7 @@ export interface Grouped {
  */
 export function dispatchSparse(
   x: tf.Tensor2D,
-  experts: ExpertWeights[],
+  experts: Experts,
   routing: Routing,
   weights: tf.Tensor2D,
   clamp?: Clamp,
@@ -37,7 +36,7 @@ export function dispatchSparse(
   return tf.tidy(() => {
     const grouped = group(x, routing)
     if (grouped.pieces.length === 0) return tf.zerosLike(x)
-    const outputs = grouped.pieces.map((rows, i) => applyExpert(rows, experts[grouped.experts[i]], clamp))
+    const outputs = grouped.pieces.map((rows, i) => applyExpert(rows, experts.at(grouped.experts[i])!, clamp))
     return combineGrouped(outputs, grouped, weights)
   })
 }
@@ -45,14 +44,14 @@ export function dispatchSparse(
 /** The same on the device without a read-back: group sizes stay a tensor, so every expert runs, some on no rows. */
 export function dispatchSparseTensorflow(
   x: tf.Tensor2D,
-  experts: ExpertWeights[],
+  experts: Experts,
   routing: RoutingTensors,
   ops: TensorflowOps,
   clamp?: Clamp,
 ): tf.Tensor2D {
   return tf.tidy(() => {
     const grouped = groupTensorflow(x, experts.length, routing, ops)
-    const columns = grouped.pieces.map((rows, e) => expertColumns(rows, experts[e], ops, clamp))
+    const columns = grouped.pieces.map((rows, e) => expertColumns(rows, experts.at(e)!, ops, clamp))
     const inputs = [...columns, grouped.place, routing.expertWeights]
     return fused('combine', inputs, { experts: experts.length }, () => {
       const outputs = columns.map((made) => tf.transpose(made) as tf.Tensor2D)
@@ -61,19 +60,59 @@ export function dispatchSparseTensorflow(
   })
 }
 
-/** The same in steps that have gradients. `expertWeights` may have one, and indices have none. */
+/**
+ * The same in steps that have gradients; indices have none. Pieces are filled up with rows of zeros to multiples of a number of rows:
+ * oneDNN makes code for each shape that it meets.
+ */
 export function dispatchSparseTrainable(
   x: tf.Tensor2D,
   experts: ExpertWeights[],
-  routing: RoutingTensors,
+  { expertIndices, expertWeights }: RoutingTensors,
   ops: TensorflowOps,
   clamp?: Clamp,
 ): tf.Tensor2D {
   return tf.tidy(() => {
-    const grouped = groupTensorflow(x, experts.length, routing, ops)
-    const outputs = grouped.pieces.map((rows, e) => applyExpert(rows, experts[e], clamp))
-    return combineGrouped(outputs, grouped, routing.expertWeights)
+    const { sizes, place, tokens } = filledGroups(expertIndices, experts.length, ops)
+    const rows = tf.gather(tf.concat([tf.zeros<tf.Rank.R2>([1, x.shape[1]]), x], 0), tokens) as tf.Tensor2D
+    const pieces = splitRows(rows, sizes, experts.length + 1)
+    const outputs = pieces.map((piece, e) =>
+      e < experts.length ? applyExpert(piece, experts[e], clamp) : piece,
+    )
+    return combine(tf.gather(joinRows(outputs, sizes), place) as tf.Tensor2D, expertWeights)
   })
+}
+
+/** Groups of assignments in `trainedGroups` rows or a multiple, and as a last group what is left of the most that this could take. */
+function filledGroups(
+  expertIndices: tf.Tensor2D,
+  numExperts: number,
+  ops: TensorflowOps,
+): {
+  /** [E + 1] int32, rows of each group. */
+  sizes: tf.Tensor1D
+  /** [T K] int32, the row of each assignment. */
+  place: tf.Tensor1D
+  /** int32, the token of each row, counted from 1; 0 where there is none. */
+  tokens: tf.Tensor1D
+} {
+  const unit = LIMITS.trainedGroups
+  const [T, K] = expertIndices.shape
+  const all = T * K + numExperts * unit
+  const flat = tf.reshape(expertIndices, [T * K]) as tf.Tensor1D
+  const counts = tf.cast(ops.bincount(flat, numExperts), 'float32')
+  const filled = tf.mul(tf.ceil(tf.div(counts, unit)), unit)
+  const moved = tf.sub(tf.cumsum(filled, 0, true), tf.cumsum(counts, 0, true)) // [E]
+  const order = argsort(tf.cast(flat, 'float32'))
+  const sorted = argsort(tf.cast(order, 'float32')) // where each assignment stands among those sorted by expert
+  const place = tf.cast(tf.add(tf.cast(sorted, 'float32'), tf.gather(moved, flat)), 'int32') as tf.Tensor1D
+  const ofAssignments = Int32Array.from({ length: T * K }, (_, i) => 1 + Math.floor(i / K))
+  const tokens = tf.scatterND(tf.expandDims(place, 1), tf.tensor1d(ofAssignments, 'int32'), [all])
+  const rest = tf.reshape(tf.sub(all, tf.sum(filled)), [1])
+  return {
+    sizes: tf.cast(tf.concat([filled, rest]), 'int32') as tf.Tensor1D,
+    place,
+    tokens: tokens as tf.Tensor1D,
+  }
 }
 
 /** First part: sorts the assignments by expert and cuts out their rows. No piece is empty. */
@@ -110,21 +149,20 @@ export function groupTensorflow(
     const rows = tf.gather(x, tf.cast(tf.floorDiv(place, K), 'int32')) as tf.Tensor2D
     const sizes = ops.bincount(tf.cast(expertOf, 'int32'), numExperts) // the one thing that a card is waited for
     const pieces = splitRows(rows, sizes, numExperts)
-    return { pieces, experts: [...pieces.keys()], place: argsort(place), sizes, dropped: false }
+    return { pieces, experts: [...pieces.keys()], place: argsort(place), dropped: false }
   })
 }
 
 /** Last part: the pieces' outputs back in the order of tokens, weighted by [T, K] and summed: [T, D]. */
 export function combineGrouped(
   outputs: tf.Tensor2D[],
-  { place, sizes, dropped }: Grouped,
+  { place, dropped }: Grouped,
   weights: tf.Tensor2D,
 ): tf.Tensor2D {
   return tf.tidy(() => {
     // What dropped assignments read.
     const none = dropped ? [tf.zeros<tf.Rank.R2>([1, outputs[0].shape[1]])] : []
-    const joined = sizes ? joinRows(outputs, sizes) : tf.concat([...outputs, ...none], 0)
-    return combine(tf.gather(joined, place), weights) // of [T K, D]
+    return combine(tf.gather(tf.concat([...outputs, ...none], 0), place), weights) // of [T K, D]
   })
 }
 

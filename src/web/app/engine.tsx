@@ -113,8 +113,10 @@ export function WithEngine({
     return known
   }
   const open = (dir: string, files: Map<string, Uint8Array>) => {
-    const id = `dropped:${dir}`
-    const opened = take(id, dir, () => client.ask('open', [id, dir, files]))
+    let name = dir // another one of that name stays: it may be of an earlier step of a training
+    for (let n = 2; models.has(`dropped:${name}`); n++) name = `${dir} (${n})`
+    const id = `dropped:${name}`
+    const opened = take(id, name, () => client.ask('open', [id, name, files]))
     pending.set(id, opened)
     return opened
   }

@@ -71,7 +71,7 @@ function ThemeButton() {
       onClick={() => setTheme(next)}
       aria-label={`Theme: ${theme}. Change to ${next}`}
     >
-      {theme}
+      Theme: {theme}
     </button>
   )
 }

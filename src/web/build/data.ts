@@ -32,7 +32,7 @@ const DRAW = { split: 'heldout', seed: 1 } as const
 const CARD_TOKENS = 1000
 const SAMPLE_TOKENS = 22
 
-const NAMES: Record<Domain, string> = {
+const NAMES: Record<(typeof DOMAINS)[number], string> = {
   story: 'a story',
   arithmetic: 'arithmetic',
   code: 'code',

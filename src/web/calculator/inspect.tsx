@@ -3,7 +3,7 @@ import { type CostDtype, DTYPE_BYTES } from '../../cost/bytes.ts'
 import { type Inspection, inspectModel } from '../../cost/inspection.ts'
 import { type PublishedModel, publishedShape } from '../../cost/published.ts'
 import { DEEPSEEK_V3 } from '../../cost/report.ts'
-import { parametersText, si } from '../../text/units.ts'
+import { parametersText, si, thousands } from '../../text/units.ts'
 import { Select } from '../parts/controls.tsx'
 import { COUNTED, Fact } from '../parts/fact.tsx'
 import { ShareBar } from '../parts/share-bar.tsx'
@@ -73,7 +73,7 @@ function Result({ model: { published: figures }, inspection, dtype }: ResultProp
           formula="2 FLOP a weight of each product, attention over the context"
         />
         <ShareBar
-          name="Weights read for a token"
+          name="Memory read for a token"
           part={bytesPerToken.weights}
           whole={bytes.allWeights}
           text={(value) => si(value, 'B')}
@@ -89,8 +89,20 @@ function Result({ model: { published: figures }, inspection, dtype }: ResultProp
           inputs={parts.map(([part, flops]) => [part, si(flops, 'FLOP')])}
           source={COUNTED}
         />
-        , and {si(bytesPerToken.cacheRead, 'B')} of keys and values are read for it too. Published:{' '}
-        {figures.printed.total} in all{figures.printed.active ? `, ${figures.printed.active} active` : ''}.{' '}
+        , and{' '}
+        <Fact
+          quiet
+          value={si(bytesPerToken.cacheRead, 'B')}
+          title="Keys and values read for a token"
+          formula="numbers kept of each token of the context × bytes of one"
+          inputs={[
+            ['context, tokens', thousands(bytesPerToken.context)],
+            ['held in', bytesPerToken.cacheDtype],
+          ]}
+          source={COUNTED}
+        />{' '}
+        of keys and values are read for it too. Published: {figures.printed.total} in all
+        {figures.printed.active ? `, ${figures.printed.active} active` : ''}.{' '}
         <small>Source: {figures.source}</small>
       </p>
     </>

@@ -7,7 +7,7 @@ import { PlotFigure } from '../parts/plot.tsx'
 import { deepseekCost } from './published.ts'
 
 const CURVE = { max: 2, steps: 96 }
-const DEMAND = 'Demand of constant elasticity.'
+export const DEMAND = 'Demand of constant elasticity.'
 const START = { elasticity: 1.3, useFactor: 30 }
 
 /** What sparsity saved of DeepSeek-V3's training, to a digit as the slider has it. */
@@ -15,14 +15,18 @@ function savedInTraining(): number {
   return Number(deepseekCost(DEEPSEEK_V3.price).cost.dense.timesFlops.toFixed(1))
 }
 
+export function reboundInputs(factor: number, elasticity: number): [string, string][] {
+  return [
+    ['f, times cheaper', String(Number(factor.toFixed(2)))],
+    ['e, elasticity', elasticity.toFixed(2)],
+  ]
+}
+
 export function ReboundPart() {
   const [factor, setFactor] = useState(savedInTraining)
   const [elasticity, setElasticity] = useState(START.elasticity)
   const { use, spend } = rebound(factor, elasticity)
-  const inputs: [string, string][] = [
-    ['f, times cheaper', String(factor)],
-    ['e, elasticity', elasticity.toFixed(2)],
-  ]
+  const inputs = reboundInputs(factor, elasticity)
   return (
     <section class="card" aria-labelledby="rebound-heading">
       <h2 id="rebound-heading">Cheaper tokens, more use</h2>

@@ -18,16 +18,16 @@ export function ShareBar({ name, part, whole, text, formula }: ShareBarProps) {
         <span>{name}</span>
         <span>
           <Fact
-            value={text(part)}
+            value={`${text(part)} of ${text(whole)}`}
             title={name}
             formula={formula}
             inputs={[
               ['used', text(part)],
               ['in all', text(whole)],
+              ['used, of all', shareText(share)],
             ]}
             source={COUNTED}
-          />{' '}
-          of {text(whole)}
+          />
         </span>
       </p>
       <div class="share-track" role="img" aria-label={`${name}: ${shareText(share)}`}>

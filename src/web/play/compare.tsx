@@ -1,63 +1,65 @@
 import { parametersText, si } from '../../text/units.ts'
-import { costOfRun, lossOf } from '../cost/of-run.ts'
+import { costOfRun, lossOf, type RunCost } from '../cost/of-run.ts'
 import type { Run } from '../engine/protocol.ts'
 import { shareText } from '../parts/expert.tsx'
-import { COUNTED, ENGINE, Fact } from '../parts/fact.tsx'
+import { ENGINE, Fact } from '../parts/fact.tsx'
 import { tokenText } from '../parts/tokens.tsx'
+import { QUANTITIES } from './quantities.ts'
 import { type PlayValue, usePlay } from './state.tsx'
 
 interface Line {
-  name: string
+  quantity: (typeof QUANTITIES)[keyof typeof QUANTITIES]
   before: number | null
   after: number | null
   text(value: number): string
-  formula: string
-  source: string
+  /** What went into a run's number. */
+  inputs(of: { run: Run; cost: RunCost }): [string, string][]
 }
 
-function linesOf({ before, after, facts }: PlayValue): Line[] {
-  const [a, b] = [costOfRun(facts.config, before), costOfRun(facts.config, after)]
+function linesOf({ before, after, facts }: PlayValue) {
+  const runs = [before, after].map((run) => ({ run, cost: costOfRun(facts.config, run) }))
+  const line = (
+    quantity: Line['quantity'],
+    value: (of: (typeof runs)[number]) => number | null,
+    text: Line['text'],
+    inputs: Line['inputs'],
+  ) => ({ quantity, before: value(runs[0]), after: value(runs[1]), text, inputs: runs.map(inputs) })
+  const experts = ({ cost }: { cost: RunCost }): [string, string][] =>
+    cost.expertsRun.map((ran, l) => [`experts of mixture layer ${l}`, `${Number(ran.toFixed(2))} a token`])
+  const flop = (value: number) => si(value, 'FLOP')
+  const bytes = (value: number) => si(value, 'B')
   return [
-    {
-      name: 'Loss of the text, nats a token',
-      before: lossOf(before),
-      after: lossOf(after),
-      text: (value) => value.toFixed(4),
-      formula: 'mean of -ln p(token | the tokens before)',
-      source: ENGINE,
-    },
-    {
-      name: 'Parameters that ran',
-      before: a.parameters.active,
-      after: b.parameters.active,
-      text: parametersText,
-      formula: 'mean over tokens: always used + experts that ran',
-      source: COUNTED,
-    },
-    {
-      name: 'Arithmetic a token',
-      before: a.flops.active,
-      after: b.flops.active,
-      text: (value) => si(value, 'FLOP'),
-      formula: '2 FLOP a weight of each product, experts that ran',
-      source: COUNTED,
-    },
-    {
-      name: 'Weights read a token',
-      before: a.bytes.active,
-      after: b.bytes.active,
-      text: (value) => si(value, 'B'),
-      formula: '4 bytes a weight of what ran',
-      source: COUNTED,
-    },
-    {
-      name: 'Time of a forward',
-      before: before.ms,
-      after: after.ms,
-      text: (value) => `${value.toFixed(1)} ms`,
-      formula: 'median of forwards over the whole text',
-      source: 'Timed in this browser.',
-    },
+    line(
+      QUANTITIES.loss,
+      ({ run }) => lossOf(run),
+      (value) => value.toFixed(4),
+      ({ run }) =>
+        run.losses.map((nats, t) => [`${t + 1} “${tokenText(run.texts[t + 1])}”`, nats.toFixed(3)]),
+    ),
+    line(
+      QUANTITIES.active,
+      ({ cost }) => cost.parameters.active,
+      parametersText,
+      (of) => [...experts(of), ['all parameters', parametersText(of.cost.parameters.total)]],
+    ),
+    line(
+      QUANTITIES.flops,
+      ({ cost }) => cost.flops.active,
+      flop,
+      (of) => [...experts(of), ['if every expert ran', flop(of.cost.flops.everyExpert)]],
+    ),
+    line(
+      QUANTITIES.bytes,
+      ({ cost }) => cost.bytes.active,
+      bytes,
+      (of) => [...experts(of), ['if every expert ran', bytes(of.cost.bytes.everyExpert)]],
+    ),
+    line(
+      QUANTITIES.ms,
+      ({ run }) => run.ms,
+      (value) => `${value.toFixed(1)} ms`,
+      ({ run }) => [['tokens', String(run.tokens.length)]],
+    ),
   ]
 }
 
@@ -81,7 +83,7 @@ export function Compare() {
         </thead>
         <tbody>
           {linesOf(play).map((line) => (
-            <CompareRow key={line.name} {...line} isChanged={isChanged} />
+            <CompareRow key={line.quantity.title} {...line} isChanged={isChanged} />
           ))}
         </tbody>
       </table>
@@ -91,32 +93,39 @@ export function Compare() {
 }
 
 function CompareRow({
-  name,
+  quantity,
   before,
   after,
   text,
-  formula,
-  source,
+  inputs,
   isChanged,
-}: Line & { isChanged: boolean }) {
-  const fact = (value: number | null) =>
-    value === null ? (
-      '–'
-    ) : (
-      <Fact value={text(value)} title={name} formula={formula} inputs={[]} source={source} />
-    )
-  const difference = before === null || after === null || before === 0 ? null : after / before - 1
+}: ReturnType<typeof linesOf>[number] & { isChanged: boolean }) {
+  const { title } = quantity
+  const fact = (value: number | null, went: [string, string][]) =>
+    value === null ? '–' : <Fact quiet {...quantity} value={text(value)} inputs={went} />
   return (
     <tr>
-      <th scope="row">{name}</th>
-      <td data-quantity={name} data-value={before ?? ''}>
-        {fact(before)}
+      <th scope="row">{title}</th>
+      <td data-quantity={title} data-value={before ?? ''}>
+        {fact(before, inputs[0])}
       </td>
-      <td data-value={isChanged ? (after ?? '') : ''}>{isChanged ? fact(after) : '–'}</td>
+      <td data-value={isChanged ? (after ?? '') : ''}>{isChanged ? fact(after, inputs[1]) : '–'}</td>
       <td>
-        {isChanged && difference !== null
-          ? `${difference >= 0 ? '+' : ''}${(100 * difference).toFixed(1)} %`
-          : '–'}
+        {isChanged && before && after !== null ? (
+          <Fact
+            quiet
+            value={`${after >= before ? '+' : ''}${(100 * (after / before - 1)).toFixed(1)} %`}
+            title={`Difference: ${title}`}
+            formula="changed / unchanged - 1"
+            inputs={[
+              ['unchanged', text(before)],
+              ['changed', text(after)],
+            ]}
+            source={quantity.source}
+          />
+        ) : (
+          '–'
+        )}
       </td>
     </tr>
   )
@@ -135,7 +144,17 @@ function NextTokens({ before, after }: { before: Run; after: Run | null }) {
     .slice(0, SHOWN)
   return (
     <div>
-      <h3>What may come next</h3>
+      <h3>
+        What may come next, by{' '}
+        <Fact
+          quiet
+          value="probability"
+          title="Probability of the next token"
+          formula="softmax of the logits behind the last token"
+          inputs={[['tokens of the vocabulary', String(before.probabilities.length)]]}
+          source={ENGINE}
+        />
+      </h3>
       <table class="next-tokens">
         <thead>
           <tr>

@@ -2,6 +2,7 @@ import { utilisation } from '../../trace/statistics.ts'
 import { useEngine } from '../app/engine.tsx'
 import type { LayerCards } from '../build/site.ts'
 import { ExpertChip, shareText } from '../parts/expert.tsx'
+import { ENGINE, Fact } from '../parts/fact.tsx'
 import { tokenText } from '../parts/tokens.tsx'
 import { usePlay } from './state.tsx'
 
@@ -16,6 +17,7 @@ export function ExpertCard() {
   const isOff = changes.off.some((off) => off.layer === own.layer && off.expert === expert)
   const card = cards[facts.id]?.find((each) => each.layer === layer.layer)
   const seen = card?.experts[expert]
+  const share = utilisation(layer)[expert]
   const toggle = () =>
     setChanges({
       off: isOff
@@ -36,8 +38,28 @@ export function ExpertCard() {
         </button>
       </div>
       <p>
-        In this text: {layer.tokensPerExpert[expert]} of {after.tokens.length} tokens,{' '}
-        {shareText(utilisation(layer)[expert])} of the layer's work.
+        In this text:{' '}
+        <Fact
+          quiet
+          value={`${layer.tokensPerExpert[expert]} of ${after.tokens.length} tokens`}
+          title={`Tokens of expert ${expert} of layer ${layer.layer}`}
+          formula="tokens that have the expert among their K"
+          inputs={Array.from(layer.tokensPerExpert, (tokens, e) => [`expert ${e}`, String(tokens)])}
+          source={ENGINE}
+        />
+        ,{' '}
+        <Fact
+          quiet
+          value={shareText(share)}
+          title="Share of the layer's work"
+          formula="its tokens / those of all experts"
+          inputs={[
+            ['its tokens', String(layer.tokensPerExpert[expert])],
+            ['even (1 / E)', shareText(1 / layer.numExperts)],
+          ]}
+          source={ENGINE}
+        />{' '}
+        of the layer's work.
       </p>
       {card && seen && <Seen card={card} seen={seen} />}
     </section>
@@ -50,8 +72,19 @@ function Seen({ card, seen }: { card: LayerCards; seen: LayerCards['experts'][nu
   return (
     <>
       <p>
-        In {card.tokens} tokens of unseen texts: {shareText(seen.load)} of the work (even:{' '}
-        {shareText(1 / card.experts.length)}).
+        In texts that no training saw:{' '}
+        <Fact
+          quiet
+          value={shareText(seen.load)}
+          title="Share of the layer's work"
+          formula="its tokens / those of all experts"
+          inputs={[
+            ['tokens of texts', String(card.tokens)],
+            ['even (1 / E)', shareText(1 / card.experts.length)],
+          ]}
+          source="Counted when this page was built."
+        />{' '}
+        of the work.
       </p>
       <h3>Typical tokens</h3>
       <p class="typical">

@@ -4,11 +4,19 @@ export interface PickedFolder {
   files: Map<string, Uint8Array>
 }
 
-/** What was dropped: a model's directory, or one file. */
+/** What files are called that were dropped without their directory. */
+const LOOSE = 'dropped files'
+
+/** What was dropped: a model's directory, its files, or a trace, which is one file of JSON. */
 export async function droppedFiles(transfer: DataTransfer): Promise<PickedFolder | File | null> {
-  const entry = transfer.items[0]?.webkitGetAsEntry()
-  if (entry?.isDirectory) return folderOf(entry as FileSystemDirectoryEntry)
-  return transfer.files[0] ?? null
+  // Both are empty once something was waited for.
+  const entries = Array.from(transfer.items, (item) => item.webkitGetAsEntry())
+  const files = [...transfer.files]
+  const directory = entries.find((entry) => entry?.isDirectory)
+  if (directory) return folderOf(directory as FileSystemDirectoryEntry)
+  const [first] = files
+  if (files.length === 1 && first.name.endsWith('.json')) return first
+  return first ? { dir: LOOSE, files: await bytesOf(files) } : null
 }
 
 /** Files of an `<input webkitdirectory>`; folders within the folder are no part of a model. */

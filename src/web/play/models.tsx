@@ -1,13 +1,16 @@
 import { useState } from 'preact/hooks'
 import { messageOf } from '../../errors.ts'
+import { sum } from '../../sums.ts'
 import { parametersText, si } from '../../text/units.ts'
 import { useEngine } from '../app/engine.tsx'
 import { costOfRun, lossOf } from '../cost/of-run.ts'
 import type { ModelFacts, Run } from '../engine/protocol.ts'
 import { Busy } from '../parts/controls.tsx'
 import { shareText } from '../parts/expert.tsx'
+import { Fact } from '../parts/fact.tsx'
 import { HeatMap } from '../parts/heat-map.tsx'
 import { tokenText } from '../parts/tokens.tsx'
+import { QUANTITIES } from './quantities.ts'
 import { usePlay } from './state.tsx'
 
 interface Contestant {
@@ -47,17 +50,22 @@ function useContest() {
 export function Models() {
   const { offered } = useEngine()
   const { found, busy, error, compare } = useContest()
+  const others = offered.slice(1)
   return (
     <section class="card models" aria-labelledby="models-heading">
       <h2 id="models-heading">Side by side</h2>
       <p>
         The same text through {offered.map(({ name }) => name).join(', ')}, all trained on the same texts.
-        What is not here yet is fetched (
-        {si(
-          offered.slice(1).reduce((sum, { bytes }) => sum + (bytes ?? 0), 0),
-          'B',
-        )}
-        ).
+        What is not here yet is fetched:{' '}
+        <Fact
+          quiet
+          value={si(sum(others.map(({ bytes }) => bytes ?? 0)), 'B')}
+          title="Weights of the other models"
+          formula="sum of their files"
+          inputs={others.map(({ name, bytes }) => [name, bytes === null ? 'not known' : si(bytes, 'B')])}
+          source="Sizes of the files that this page offers."
+        />
+        .
       </p>
       <button type="button" onClick={compare} disabled={busy}>
         Compare the models
@@ -93,14 +101,14 @@ function Table({ found }: { found: Contestant[] }) {
     cost: costOfRun(facts.config, run),
     loss: lossOf(run),
   }))
-  const rows: [string, (one: (typeof all)[number]) => string][] = [
-    ['parameters', ({ cost }) => parametersText(cost.parameters.total)],
-    ['active a token', ({ cost }) => parametersText(cost.parameters.active)],
-    ['arithmetic a token', ({ cost }) => si(cost.flops.active, 'FLOP')],
-    ['weights read a token', ({ cost }) => si(cost.bytes.active, 'B')],
-    ['loss, nats a token', ({ loss }) => loss?.toFixed(4) ?? '–'],
-    ['time of a forward', ({ run }) => `${run.ms?.toFixed(1) ?? '–'} ms`],
-    ['next token', ({ run }) => `${tokenText(run.next[0].text)} ${shareText(run.next[0].probability)}`],
+  const rows: [quantity: keyof typeof QUANTITIES, text: (one: (typeof all)[number]) => string][] = [
+    ['total', ({ cost }) => parametersText(cost.parameters.total)],
+    ['active', ({ cost }) => parametersText(cost.parameters.active)],
+    ['flops', ({ cost }) => si(cost.flops.active, 'FLOP')],
+    ['bytes', ({ cost }) => si(cost.bytes.active, 'B')],
+    ['loss', ({ loss }) => loss?.toFixed(4) ?? '–'],
+    ['ms', ({ run }) => `${run.ms?.toFixed(1) ?? '–'} ms`],
+    ['next', ({ run }) => `${tokenText(run.next[0].text)} ${shareText(run.next[0].probability)}`],
   ]
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be reached with the keyboard
@@ -119,9 +127,16 @@ function Table({ found }: { found: Contestant[] }) {
           </tr>
         </thead>
         <tbody>
-          {rows.map(([name, text]) => (
-            <tr key={name}>
-              <th scope="row">{name}</th>
+          {rows.map(([quantity, text]) => (
+            <tr key={quantity}>
+              <th scope="row">
+                <Fact
+                  quiet
+                  {...QUANTITIES[quantity]}
+                  value={QUANTITIES[quantity].title}
+                  inputs={all.map((one) => [one.facts.name, text(one)])}
+                />
+              </th>
               {all.map((one) => (
                 <td key={one.facts.id}>{text(one)}</td>
               ))}

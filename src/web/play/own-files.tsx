@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import { messageOf } from '../../errors.ts'
 import { useEngine } from '../app/engine.tsx'
 import { Busy } from '../parts/controls.tsx'
@@ -8,6 +8,8 @@ import { usePlay } from './state.tsx'
 /** Takes what is dropped anywhere on the page; true while something is held over it. */
 function useDrop(onDrop: (transfer: DataTransfer) => void): boolean {
   const [over, setOver] = useState(false)
+  const take = useRef(onDrop)
+  take.current = onDrop
   useEffect(() => {
     const allow = (event: DragEvent) => {
       event.preventDefault()
@@ -16,7 +18,7 @@ function useDrop(onDrop: (transfer: DataTransfer) => void): boolean {
     const drop = (event: DragEvent) => {
       event.preventDefault()
       setOver(false)
-      if (event.dataTransfer) onDrop(event.dataTransfer)
+      if (event.dataTransfer) take.current(event.dataTransfer)
     }
     addEventListener('dragover', allow)
     addEventListener('dragleave', allow)
@@ -53,7 +55,7 @@ export function OwnFiles() {
     <section class={`card own${over ? ' over' : ''}`} aria-labelledby="own-heading">
       <h2 id="own-heading">Your own model or trace</h2>
       <p>
-        Drop a checkpoint's folder (config.json, safetensors, tokenizer.json) or a trace of{' '}
+        Drop a checkpoint (its folder, or config.json, safetensors and tokenizer.json) or a trace of{' '}
         <code>tinymoe trace --out</code> here, or pick one. It stays in this browser.
       </p>
       <div class="buttons">

@@ -18,7 +18,10 @@ export function Playground({ query }: { query: URLSearchParams }) {
     <PlayState query={query}>
       <main class="play">
         <h1>Playground</h1>
-        <p class="lead">Write, change the routing, and see at once what would have been otherwise.</p>
+        <p class="lead">
+          Press Play and the model writes. Change how it routes, and see at once what would have been
+          otherwise.
+        </p>
         <Content />
       </main>
     </PlayState>

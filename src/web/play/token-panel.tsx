@@ -3,6 +3,7 @@ import type { RoutingTrace } from '../../model/trace.ts'
 import { OF_EXPERTS, OF_RANKS, rowsOf, verdictOf } from '../../trace/decision-text.ts'
 import { useAnswer } from '../app/answer.ts'
 import { ExpertChip } from '../parts/expert.tsx'
+import { ENGINE, Fact } from '../parts/fact.tsx'
 import type { HeatPlace } from '../parts/heat-map.tsx'
 import { tokenText } from '../parts/tokens.tsx'
 
@@ -35,8 +36,28 @@ export function TokenPanel({ model, trace, texts, place: { row, layerIndex } }: 
         ))}
       </p>
       <p class="quiet">
-        Margin to the best that was not chosen: {margin === null ? '–' : margin.toFixed(4)}. Undecidedness of
-        the router: {layer.entropies[row].toFixed(3)} nats of at most {Math.log(layer.numExperts).toFixed(3)}.
+        Margin to the best that was not chosen:{' '}
+        {margin === null ? (
+          '–'
+        ) : (
+          <Fact
+            quiet
+            value={margin.toFixed(4)}
+            title="Margin"
+            formula="last score that was chosen - best that was not"
+            source={ENGINE}
+          />
+        )}
+        . Undecidedness of the router:{' '}
+        <Fact
+          quiet
+          value={`${layer.entropies[row].toFixed(3)} nats`}
+          title="Entropy of the router's scores"
+          formula="-sum of p ln p over all experts"
+          inputs={[['at most, ln E', Math.log(layer.numExperts).toFixed(3)]]}
+          source={ENGINE}
+        />
+        .
       </p>
       {error && (
         <p class="failure" role="alert">

@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact'
 import { Busy, Choice } from '../parts/controls.tsx'
+import { Fact } from '../parts/fact.tsx'
 import { Tokens, wordText } from '../parts/tokens.tsx'
 import { useStory } from './state.tsx'
 
@@ -41,6 +42,20 @@ export function Step({
 export function TheToken() {
   const { run, row } = useStory()
   return <span class="quoted">{wordText(run.texts[row])}</span>
+}
+
+/** A size of the model that its config.json says. */
+export function Size({ value, title }: { value: number; title: string }) {
+  const { name } = useStory().facts
+  return (
+    <Fact
+      quiet
+      value={String(value)}
+      title={title}
+      formula="a size of config.json"
+      source={`The model ${name}.`}
+    />
+  )
 }
 
 export function TokenPicker({

@@ -1,10 +1,10 @@
 import { TryIt } from '../parts/controls.tsx'
 import { shareText } from '../parts/expert.tsx'
-import { Fact } from '../parts/fact.tsx'
+import { ENGINE, Fact } from '../parts/fact.tsx'
 import { Strip } from '../parts/strip.tsx'
 import { wordText } from '../parts/tokens.tsx'
 import { useTyped } from '../parts/typed.ts'
-import { Step, TheToken, TokenPicker } from './parts.tsx'
+import { Size, Step, TheToken, TokenPicker } from './parts.tsx'
 import { useStory } from './state.tsx'
 
 /** Next tokens that are shown. */
@@ -14,27 +14,23 @@ const LEAST = 0.01
 export function TokenStep() {
   const { run, row, facts, vectors } = useStory()
   const { hiddenSize: D, vocabSize: V, layers } = facts.config
-  const width = (
-    <Fact
-      value={String(D)}
-      title="Numbers a token (D)"
-      formula="hidden_size of config.json"
-      inputs={[['table of tokens', `${V} rows of ${D} numbers`]]}
-      source={`The model ${facts.name}.`}
-    />
-  )
   return (
     <Step
       text={
         <>
           <p class="lead">
+            A <b>mixture of experts</b> runs only a part of itself for each word. In ten short steps you see
+            which part, why that one, and what it saves, in a model that runs here in your browser.
+          </p>
+          <p>
             A language model guesses what comes next. It reads <b>tokens</b>: pieces of text that occur often.
-            This small one knows {V} of them.
+            This small one knows <Size value={V} title="Tokens that the model knows (V)" /> of them.
           </p>
           <p>
             Each token has a number, and the number names a row of a table. The row of <TheToken /> holds{' '}
-            {width} numbers. They go through {layers.length} <b>layers</b>, and each layer adds to them what
-            it finds.
+            <Size value={D} title="Numbers a token (D)" /> numbers. They go through{' '}
+            <Size value={layers.length} title="Layers" /> <b>layers</b>, and each layer adds to them what it
+            finds.
           </p>
           <TryIt what="Write something short, then press the token you want to follow. ␣ stands for a space, <s> for the beginning of a text.">
             <TextBox />
@@ -78,7 +74,15 @@ function Guess() {
         .filter(({ probability }) => probability >= LEAST)
         .map(({ token, text, probability }) => (
           <span key={token}>
-            <span class="quoted">{wordText(text)}</span> {shareText(probability)}
+            <span class="quoted">{wordText(text)}</span>{' '}
+            <Fact
+              quiet
+              value={shareText(probability)}
+              title={`Probability of ${wordText(text)}`}
+              formula="softmax of the last layer's result times the table of tokens"
+              inputs={run.next.map((each) => [`“${wordText(each.text)}”`, shareText(each.probability)])}
+              source={ENGINE}
+            />
           </span>
         ))}
     </p>

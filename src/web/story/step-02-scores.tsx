@@ -3,7 +3,7 @@ import { TryIt } from '../parts/controls.tsx'
 import { ExpertBars, shareText } from '../parts/expert.tsx'
 import { ENGINE, Fact } from '../parts/fact.tsx'
 import { Strip } from '../parts/strip.tsx'
-import { LayerPicker, Step, TheToken } from './parts.tsx'
+import { LayerPicker, Size, Step, TheToken } from './parts.tsx'
 import { useStory } from './state.tsx'
 import { Down } from './step-01-token.tsx'
 
@@ -26,13 +26,14 @@ export function ScoresStep() {
       text={
         <>
           <p class="lead">
-            In a layer wait {E} small networks, the <b>experts</b>. They are built alike and learned different
-            things.
+            In a layer wait <Size value={E} title="Experts of a layer (E)" /> small networks, the{' '}
+            <b>experts</b>. They are built alike and learned different things.
           </p>
           <p>
-            Before any of them runs, a tiny <b>router</b> looks at the token's {D} numbers. It keeps {D}{' '}
-            numbers for each expert, multiplies the two lists and adds up: a large sum says that this expert
-            suits this token. Here expert {best} fits <TheToken /> best, with{' '}
+            Before any of them runs, a tiny <b>router</b> looks at the token's{' '}
+            <Size value={D} title="Numbers a token (D)" /> numbers. It keeps as many for each expert,
+            multiplies the two lists and adds up: a large sum says that this expert suits this token. Here
+            expert {best} fits <TheToken /> best, with{' '}
             <Fact
               value={shareText(scores[best])}
               title={`Score of expert ${best}`}

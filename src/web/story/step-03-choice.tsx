@@ -35,8 +35,20 @@ export function ChoiceStep() {
       text={
         <>
           <p class="lead">
-            Now the trick: only the best {k === 1 ? 'one is' : `${k} are`} used. For <TheToken /> that is{' '}
-            {k === 1 ? 'expert' : 'experts'} {listText(chosen)}.
+            Now the trick: only the best{' '}
+            <Fact
+              quiet
+              value={k === 1 ? 'one' : String(k)}
+              title="Experts a token (K)"
+              formula="a size of config.json, or yours"
+              inputs={[
+                ['trained with', String(router.topK)],
+                ['experts of the layer (E)', String(E)],
+              ]}
+              source={`The model ${facts.name}.`}
+            />{' '}
+            {k === 1 ? 'is' : 'are'} used. For <TheToken /> that is {k === 1 ? 'expert' : 'experts'}{' '}
+            {listText(chosen)}.
           </p>
           <Weights {...choice} />
           <TryIt what={`${facts.name} was trained with ${router.topK}. Choose more or fewer.`}>
@@ -77,7 +89,7 @@ function Weights({ k, E, logits, chosen, weights }: ReturnType<typeof useChoice>
         inputs={chosen.map((e) => [`z of expert ${e}`, logits[e].toFixed(4)])}
         source={ENGINE}
       />
-      . {k === E ? 'Nobody sleeps, so ' : `The other ${E - k} do nothing for this token, so `}
+      . {k === E ? 'Nobody sleeps, so ' : 'All others do nothing for this token, so '}
       <Fact
         value={shareText(1 - k / E)}
         title="Experts of the layer that sleep"
@@ -85,6 +97,7 @@ function Weights({ k, E, logits, chosen, weights }: ReturnType<typeof useChoice>
         inputs={[
           ['K, chosen', String(k)],
           ['E, experts', String(E)],
+          ['asleep', String(E - k)],
         ]}
         source={ENGINE}
       />{' '}

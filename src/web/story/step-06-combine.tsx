@@ -76,7 +76,15 @@ function Sentences({ mix }: { mix: Mix }) {
         times its weight.
       </p>
       <p>
-        For <TheToken /> in layer {layer.layer}: {listText(terms)}
+        For <TheToken /> in layer {layer.layer}:{' '}
+        <Fact
+          quiet
+          value={listText(terms)}
+          title="Weights of the mix"
+          formula="the first as the slider has it, the others share the rest as the router chose"
+          inputs={experts.map((e, k) => [`the router's of expert ${e}`, vectors.weights[k].toFixed(4)])}
+          source={ENGINE}
+        />
         {shared ? ', and the shared expert, which every token passes' : ''}. The result is added to the token,
         which goes on to the next layer. Your mix is{' '}
         <Fact

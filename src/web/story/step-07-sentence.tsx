@@ -71,24 +71,27 @@ function Specialist({ cards, id, names }: { cards: ExpertCards; id: string; name
   if (!own) return <p>The columns that light up differ from text to text: experts specialise.</p>
   const { layer, expert, most, least } = specialist(own)
   const { tokens, baseline, experts } = own.find((one) => one.layer === layer)!
+  const share = ([domain, of]: [Domain, number], quiet = false) => (
+    <Fact
+      quiet={quiet}
+      value={shareText(of)}
+      title={`Tokens of ${names[domain]} that go to expert ${expert}`}
+      formula="tokens with the expert among their K / tokens of that kind"
+      inputs={[
+        ...Object.entries(experts[expert].domains).map(([each, of]): [string, string] => [
+          names[each],
+          shareText(of),
+        ]),
+        ['without any preference (K / E)', shareText(baseline)],
+      ]}
+      source={`Counted when this page was built, over ${tokens} tokens of texts that the model was not trained on.`}
+    />
+  )
   return (
     <p>
-      Experts <b>specialise</b>. Expert {expert} of layer {layer} takes{' '}
-      <Fact
-        value={shareText(most[1])}
-        title={`Tokens of ${names[most[0]]} that go to expert ${expert}`}
-        formula="tokens with the expert among their K / tokens of that kind"
-        inputs={[
-          ...Object.entries(experts[expert].domains).map(([domain, share]): [string, string] => [
-            names[domain],
-            shareText(share),
-          ]),
-          ['without any preference (K / E)', shareText(baseline)],
-        ]}
-        source={`Counted when this page was built, over ${tokens} tokens of texts that the model was not trained on.`}
-      />{' '}
-      of the tokens of {names[most[0]]}, and {shareText(least[1])} of those of {names[least[0]]}. Nobody
-      assigned it: it came out of the training.
+      Experts <b>specialise</b>. Expert {expert} of layer {layer} takes {share(most)} of the tokens of{' '}
+      {names[most[0]]}, and {share(least, true)} of those of {names[least[0]]}. Nobody assigned it: it came
+      out of the training.
     </p>
   )
 }

@@ -1,10 +1,12 @@
 import { useState } from 'preact/hooks'
+import { bytesByWidth } from '../../cost/widths.ts'
+import type { ModelConfig } from '../../model/config.ts'
 import { parametersText, si } from '../../text/units.ts'
 import { useAnswer } from '../app/answer.ts'
 import { useEngine } from '../app/engine.tsx'
 import { costOfRun, lossOf, type RunCost } from '../cost/of-run.ts'
 import { Slider, TryIt } from '../parts/controls.tsx'
-import { Fact } from '../parts/fact.tsx'
+import { ENGINE, Fact } from '../parts/fact.tsx'
 import { ShareBar } from '../parts/share-bar.tsx'
 import { Step } from './parts.tsx'
 import { SavedArithmetic, SavedReading } from './saved.tsx'
@@ -31,8 +33,17 @@ export function CostStep() {
       text={
         <>
           <p class="lead">
-            With {k} of {router.numExperts} experts a token, the model skips <SavedArithmetic cost={cost} />{' '}
-            of the arithmetic, and reads <SavedReading cost={cost} /> less from memory.
+            With{' '}
+            <Fact
+              quiet
+              value={`${k} of ${router.numExperts}`}
+              title="Experts a token (K of E)"
+              formula="sizes of config.json, K as the slider has it"
+              inputs={[['trained with', String(router.topK)]]}
+              source={`The model ${facts.name}.`}
+            />{' '}
+            experts a token, the model skips <SavedArithmetic cost={cost} /> of the arithmetic, and reads{' '}
+            <SavedReading cost={cost} /> less from memory.
           </p>
           <p>
             It does not skip everything: attention, tables and routers run for every token. And all experts
@@ -49,7 +60,7 @@ export function CostStep() {
                 title="Loss of the text"
                 formula="mean of -ln p(token | the tokens before)"
                 inputs={shown.losses.map((nats, t) => [`“${shown.texts[t + 1]}”`, nats.toFixed(3)])}
-                source="Computed by the engine on this page."
+                source={ENGINE}
               />
             )}
             .
@@ -59,9 +70,53 @@ export function CostStep() {
           </TryIt>
         </>
       }
-      picture={<CostBars cost={cost} />}
-      caption="Lit: used for one token. The whole bar: if every expert ran. A FLOP is one multiplication or addition, and M stands for a million."
+      picture={
+        <>
+          <CostBars cost={cost} />
+          <Widths config={facts.config} cost={cost} />
+        </>
+      }
+      caption="Lit: used for one token. The whole bar: if every expert ran. A FLOP is one multiplication or addition."
     />
+  )
+}
+
+/** The bytes that are read for a token, by what a weight is held in. */
+function Widths({ config, cost }: { config: ModelConfig; cost: RunCost }) {
+  return (
+    <table class="widths">
+      <caption>Each parameter may be held in fewer bits, which saves on top (float32 has 32):</caption>
+      <thead>
+        <tr>
+          <th scope="col">
+            <span class="unseen">width</span>
+          </th>
+          <th scope="col">stored</th>
+          <th scope="col">read a token</th>
+        </tr>
+      </thead>
+      <tbody>
+        {bytesByWidth(config, cost.expertsRun).map(({ name, stored, read, readByAll }) => (
+          <tr key={name}>
+            <th scope="row">{name}</th>
+            <td>{si(stored, 'B')}</td>
+            <td>
+              <Fact
+                quiet
+                value={si(read, 'B')}
+                title={`Memory read a token, parameters held in ${name}`}
+                formula="bytes of what is used: numbers and the scales that they share"
+                inputs={[
+                  ['all parameters', si(stored, 'B')],
+                  ['if every expert ran', si(readByAll, 'B')],
+                ]}
+                source="Counted from the model's shapes and the rule of `tinymoe quantize`. This page itself computes in float32."
+              />
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
   )
 }
 
@@ -81,14 +136,14 @@ export function CostBars({ cost }: { cost: RunCost }) {
         part={flops.active}
         whole={flops.everyExpert}
         text={(value) => si(value, 'FLOP')}
-        formula="2 FLOP a weight of each product, and attention over the text"
+        formula="2 FLOP a parameter of each product, and attention over the text"
       />
       <ShareBar
-        name="Weights read a token"
+        name="Memory read a token"
         part={bytes.active}
         whole={bytes.everyExpert}
         text={(value) => si(value, 'B')}
-        formula="4 bytes a weight that is used, one row of the input table"
+        formula="4 bytes a parameter that is used, one row of the input table"
       />
     </div>
   )

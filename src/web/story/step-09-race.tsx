@@ -7,7 +7,7 @@ import { si } from '../../text/units.ts'
 import { useEngine } from '../app/engine.tsx'
 import type { Race } from '../engine/protocol.ts'
 import { Busy, Choice, TryIt } from '../parts/controls.tsx'
-import { COUNTED, Fact } from '../parts/fact.tsx'
+import { COUNTED, Fact, TIMED } from '../parts/fact.tsx'
 import { Step } from './parts.tsx'
 import { useStory } from './state.tsx'
 
@@ -74,8 +74,8 @@ export function RaceStep() {
       text={
         <>
           <p class="lead">
-            Fewer FLOPs are a promise. Time is the test: run the same text through all experts, then through
-            the chosen ones.
+            Fewer FLOPs are a promise. Time is the test: run the same text through all experts (dense), then
+            through the chosen ones (sparse).
           </p>
           {race ? (
             <Verdict race={race} config={facts.config} />
@@ -123,7 +123,7 @@ function Verdict({ race, config }: { race: Race; config: ModelConfig }) {
           ['chosen experts', `${sparse.toFixed(2)} ms`],
           ['rounds', String(race.rounds)],
         ]}
-        source="Timed in this browser just now."
+        source={TIMED}
       />
       . The FLOPs would allow{' '}
       <Fact
@@ -147,7 +147,7 @@ function Verdict({ race, config }: { race: Race; config: ModelConfig }) {
           ['least time, dense', `${denseMs.toFixed(3)} ms`],
           ['least time, sparse', `${sparseMs.toFixed(3)} ms`],
         ]}
-        source="Both speeds measured in this browser just now."
+        source={TIMED}
       />
       . What is missing goes to sorting tokens and to many small products: this model is tiny, and large ones
       come nearer.
@@ -158,17 +158,30 @@ function Verdict({ race, config }: { race: Race; config: ModelConfig }) {
 function Lanes({ race, config }: { race: Race | null; config: ModelConfig }) {
   const bounds = race && boundsOf(config, race)
   const lanes = [
-    { name: 'every expert', ms: race && median(race.dense), least: bounds?.denseMs },
-    { name: 'chosen experts', ms: race && median(race.sparse), least: bounds?.sparseMs },
-  ]
+    { name: 'every expert', rounds: race?.dense, least: bounds?.denseMs },
+    { name: 'chosen experts', rounds: race?.sparse, least: bounds?.sparseMs },
+  ].map((lane) => ({ ...lane, ms: lane.rounds ? median(lane.rounds) : null }))
   const most = Math.max(...lanes.map(({ ms }) => ms ?? 0), 1e-9)
   return (
     <div class="lanes">
-      {lanes.map(({ name, ms, least }) => (
+      {lanes.map(({ name, rounds, ms, least }) => (
         <div class="lane" key={name}>
           <p>
             <span>{name}</span>
-            <span>{ms === null ? '–' : `${ms.toFixed(2)} ms`}</span>
+            <span>
+              {ms === null ? (
+                '–'
+              ) : (
+                <Fact
+                  quiet
+                  value={`${ms.toFixed(2)} ms`}
+                  title={`A forward through ${name}`}
+                  formula="median of the rounds"
+                  inputs={rounds!.map((each, i) => [`round ${i + 1}`, `${each.toFixed(2)} ms`])}
+                  source={TIMED}
+                />
+              )}
+            </span>
           </p>
           <div class="share-track">
             <span style={{ width: `${(100 * (ms ?? 0)) / most}%` }} />

@@ -3,6 +3,7 @@ import { rebound } from '../../cost/rebound.ts'
 import { DEEPSEEK_V3 } from '../../cost/report.ts'
 import { dollars, parametersText, thousands } from '../../text/units.ts'
 import { deepseekCost, published } from '../calculator/published.ts'
+import { DEMAND, reboundInputs } from '../calculator/rebound.tsx'
 import { costOfRun } from '../cost/of-run.ts'
 import { Slider, TryIt } from '../parts/controls.tsx'
 import { shareText } from '../parts/expert.tsx'
@@ -11,6 +12,7 @@ import { ShareBar } from '../parts/share-bar.tsx'
 import { listText, Step, TheToken } from './parts.tsx'
 import { SavedArithmetic, SavedReading } from './saved.tsx'
 import { useStory } from './state.tsx'
+import { ParametersRan } from './step-05-compute.tsx'
 
 /** Of the slider at the start. */
 const ELASTICITY = 1.3
@@ -74,7 +76,16 @@ function Bill() {
         .
       </p>
       <p>
-        Its last training run took {thousands(run.hours)} hours of one GPU,{' '}
+        Its last training run took{' '}
+        <Fact
+          quiet
+          value={thousands(run.hours)}
+          title="GPU hours of the training run"
+          formula="pre-training + longer context + post-training"
+          inputs={Object.entries(DEEPSEEK_V3.hours).map(([part, hours]) => [part, thousands(hours)])}
+          source={REPORT}
+        />{' '}
+        hours of one GPU,{' '}
         <Fact
           value={dollars(cost.dollars)}
           title="Price of the training run"
@@ -103,6 +114,7 @@ function Bill() {
 function Rebound({ factor, elasticity }: { factor: number; elasticity: number }) {
   const { published: figures } = published(DEEPSEEK_V3.model)
   const { use, spend } = rebound(factor, elasticity)
+  const inputs = reboundInputs(factor, elasticity)
   const said =
     spend > 1 + EQUAL
       ? 'More is spent, although each token is cheaper.'
@@ -120,10 +132,30 @@ function Rebound({ factor, elasticity }: { factor: number; elasticity: number })
       />
       <div class="pair">
         <p>
-          <b>×{use.toFixed(use < 10 ? 1 : 0)}</b> tokens used
+          <b>
+            <Fact
+              quiet
+              value={`×${use.toFixed(use < 10 ? 1 : 0)}`}
+              title="Growth of use"
+              formula="f^e"
+              inputs={inputs}
+              source={DEMAND}
+            />
+          </b>{' '}
+          tokens used
         </p>
         <p>
-          <b>×{spend.toFixed(2)}</b> spent
+          <b>
+            <Fact
+              quiet
+              value={`×${spend.toFixed(2)}`}
+              title="Spending"
+              formula="f^(e - 1)"
+              inputs={inputs}
+              source={DEMAND}
+            />
+          </b>{' '}
+          spent
         </p>
       </div>
       <p class="verdict" aria-live="polite">
@@ -144,9 +176,8 @@ function Summary() {
     <aside class="summary" aria-label="In short">
       <h2>In short</h2>
       <p>
-        <b>Which</b> parameters ran for <TheToken />? {parametersText(used.active[row])} of{' '}
-        {parametersText(used.total)}: what all tokens share, and of layer {layer} experts{' '}
-        {listText(used.experts[row][0])}, of each other layer its own.
+        <b>Which</b> parameters ran for <TheToken />? <ParametersRan quiet />: what every token uses, and the
+        experts that were chosen for it: {listText(used.experts[row][0])} in layer {layer}, and so on.
       </p>
       <p>
         <b>Why</b> these? In each layer a router scored all experts for this token, and these scored best.

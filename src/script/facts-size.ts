@@ -1,0 +1,24 @@
+import { InvalidArgumentError } from 'commander'
+import {
+  checkFactsSize,
+  type FactsSize,
+  MAX_ENTITIES,
+  MAX_PHRASINGS,
+  MIN_PHRASINGS,
+} from '../corpus/facts/world.ts'
+import { numberOf } from '../text/number.ts'
+
+/** How many facts a corpus has: `6000`, or `6000x4` with other than all phrasings. */
+export function factsSize(text: string): FactsSize {
+  const [entities, phrasings = MAX_PHRASINGS, ...rest] = text
+    .split('x')
+    .map((part) => numberOf(part) ?? Number.NaN)
+  const size = { entities, phrasings }
+  try {
+    checkFactsSize(size)
+    if (rest.length === 0) return size
+  } catch {}
+  throw new InvalidArgumentError(
+    `Expected entities from 1 to ${MAX_ENTITIES}, such as 6000, or with phrasings from ${MIN_PHRASINGS} to ${MAX_PHRASINGS}, such as 6000x4.`,
+  )
+}
