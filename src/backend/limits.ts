@@ -18,7 +18,7 @@ export const LIMITS = {
   /** Assignments (T K) up to which `auto` runs experts a row at a time. "how much of sparse dispatch arrives". */
   gatherAssignments: 4,
 
-  /** Rows that an expert's are filled up to a multiple of in training. "training recorded". */
+  /** Rows that an expert's are filled up to a multiple of in training. "Training recorded". */
   trainedGroups: 64,
 
   /** Queries that share a block of attention: what comes after the block is not computed for it. "prompts". */
