@@ -10,7 +10,7 @@ export const LIMITS = {
   fewRows: 16,
   /** Rows up to which a fused expert multiplies row by row; more, in panels. "kernels of our own", rows an expert has. */
   rowsOutsidePanels: 8,
-  /** The same of weights of bfloat16 on a processor that multiplies tiles. "weights as they are stored", tiles. */
+  /** The same of weights of bfloat16 on a processor that multiplies tiles. "tiles and whole numbers", rows from which they pay. */
   rowsOutsideTiles: 3,
   /** Parts, at most, of the routed experts' work: each sorts and copies all rows. Measured with two. */
   expertParts: 8,
