@@ -27,7 +27,7 @@ beforeAll(async () => {
   for (let i = 0; i < 3; i++) await dense.train()
   saveModel(join(dir, 'dense'), dense, tinyTokenizer, 'F32')
   const options = { experts: 4, topK: 2, seed: 1, dtype: 'F32', layout: 'published' } as const
-  upcycleModel(join(dir, 'dense'), upcycled, options)
+  await upcycleModel(join(dir, 'dense'), upcycled, options)
 })
 afterAll(() => {
   dense.dispose()
