@@ -28,7 +28,9 @@ function copied(): string[] {
     'src/native',
     'src/cost/published.json',
     ...bundledModels().map((name) => `models/${name}`),
-    ...['src/corpus', 'src/corpus/facts', 'src/corpus/story', 'src/train'].flatMap((folder) => of(folder, /\.json$/)),
+    ...['src/corpus', 'src/corpus/facts', 'src/corpus/story', 'src/train'].flatMap((folder) =>
+      of(folder, /\.json$/),
+    ),
     ...of('src/trace/page', /\.(js|css)$/),
     ...of('docs', /\.(md|svg|json|png|webp)$/),
     ...of('bench/report', /\.css$/),

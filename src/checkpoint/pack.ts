@@ -56,18 +56,20 @@ export interface PackOptions {
   onHost?: boolean
   /** Given where the routed experts stay in the file: which of them are in memory. The source is then read as long as the model is. */
   onDisk?: ExpertCache
+  /** Bytes up to which a layer's experts on disk are one stack, which graphs read. Default: what an array of Node 20 holds. */
+  largestStack?: number
 }
 
 /** Lays a model's weights out on the active device as the table says. Frees what it made where the source throws. */
 export function packWeights(
   table: WeightTable,
   source: WeightSource,
-  { onProgress = () => {}, onHost = false, held, onDisk }: PackOptions = {},
+  { onProgress = () => {}, onHost = false, held, onDisk, largestStack = LARGEST_ARRAY }: PackOptions = {},
 ): ModelWeights {
   const sizes = leaves<TensorSpec | ExpertStack>(table).map(([, leaf]) =>
     leaf instanceof ExpertStack ? (onDisk ? 0 : leaf.count * leaf.size) : leaf.size,
   )
-  const packer = new Packer(source, sum(sizes), onProgress, onHost, held, onDisk)
+  const packer = new Packer(source, sum(sizes), onProgress, onHost, held, onDisk, largestStack)
   try {
     return packer.tree(table) as ModelWeights
   } catch (error) {
@@ -75,6 +77,9 @@ export function packWeights(
     throw error
   }
 }
+
+/** Bytes of the longest array that Node 20 has. */
+const LARGEST_ARRAY = 2 ** 32
 
 /** TensorFlow uses memory as it is where it starts at a multiple of this many bytes, and copies it where not. */
 const ALIGNMENT = 64
@@ -128,6 +133,7 @@ class Packer {
     private readonly onHost: boolean,
     private readonly heldSource: HeldSource | undefined,
     private readonly onDisk: ExpertCache | undefined,
+    private readonly largestStack: number,
   ) {}
 
   /** The weights that a part of the table describes; a mixture's experts come with their stacks. */
@@ -182,12 +188,12 @@ class Packer {
   }
 
   private expertsOnDisk(stack: ExpertStack, cache: ExpertCache): LoadedExperts {
-    const { onCard, cutsShareMemory } = backend()
     const node = tensorflow()
-    if (!node || onCard || !cutsShareMemory) {
-      const pieces = (e: number) =>
-        mapLeaves<TensorSpec>(stack.each(e), (spec) => this.piece(spec, [spec], bytesToShare))
-      return { experts: [], onDisk: new CachedExperts(new TensorShelf(stack.count, pieces), cache) }
+    const pieces = (e: number) =>
+      mapLeaves<TensorSpec>(stack.each(e), (spec) => this.piece(spec, [spec], bytesToShare))
+    const apart = new TensorShelf(stack.count, pieces)
+    if (!node || backend().onCard || stack.count * apart.largestTensor > this.largestStack) {
+      return { experts: [], onDisk: new CachedExperts(apart, cache) }
     }
     const reserve = (bytes: number) => new Uint8Array(node.binding.reserveMemory(bytes))
     const shelf = new StackShelf(node, stack.count, this.stackPieces(stack, reserve))

@@ -86,6 +86,8 @@ export class StackShelf implements ExpertShelf {
 /** Experts as tensors of their own, made when they are read: for a card, and where something else than TensorFlow computes. */
 export class TensorShelf implements ExpertShelf {
   readonly expertBytes: number
+  /** Bytes of an expert's largest one. */
+  readonly largestTensor: number
   private readonly filled = new Map<number, ExpertWeights>()
 
   /** `pieces`: an expert's, made anew at each call. */
@@ -93,7 +95,9 @@ export class TensorShelf implements ExpertShelf {
     readonly length: number,
     private readonly pieces: (expert: number) => unknown,
   ) {
-    this.expertBytes = sum(leaves<Piece>(pieces(0)).map(([, { partBytes }]) => partBytes))
+    const bytes = leaves<Piece>(pieces(0)).map(([, { partBytes }]) => partBytes)
+    this.expertBytes = sum(bytes)
+    this.largestTensor = Math.max(...bytes)
   }
 
   fill(expert: number): void {

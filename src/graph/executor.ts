@@ -53,7 +53,7 @@ interface Call {
 export class RecordedExecutor {
   private readonly steps = new Map<string, RecordedStep>()
   private readonly mixtureLayers: number[]
-  private readonly onDisk: { layer: number; experts: ExpertsOnDisk; topK: number }[]
+  private readonly onDisk: { layer: number; experts: ExpertsOnDisk; topK: number; isStacked: boolean }[]
   private readonly shared: StepGraphs
   private msForGraphs = 0
 
@@ -65,8 +65,9 @@ export class RecordedExecutor {
     this.shared = new StepGraphs(model.config, model.weights, dtype)
     this.mixtureLayers = mixtureLayers(model.config)
     this.onDisk = this.mixtureLayers.flatMap((layer) => {
-      const { onDisk: experts } = model.weights.blocks[layer].feedForward as MoeWeights
-      return experts ? [{ layer, experts, topK: mixtureAt(model.config, layer).router.topK }] : []
+      const { onDisk: experts, stacked } = model.weights.blocks[layer].feedForward as MoeWeights
+      const { topK } = mixtureAt(model.config, layer).router
+      return experts ? [{ layer, experts, topK, isStacked: stacked !== undefined }] : []
     })
   }
 
@@ -83,7 +84,8 @@ export class RecordedExecutor {
     const sequences = Array.isArray(tokens[0]) ? (tokens as number[][]) : [tokens as number[]]
     const longest = Math.max(0, ...sequences.map(({ length }) => length))
     const rows = sequences.length * Math.max(0, ...piecesOf(longest).map(({ stepTokens }) => stepTokens))
-    return onDisk.every(({ experts, topK }) => {
+    return onDisk.every(({ experts, topK, isStacked }) => {
+      if (!isStacked) return false
       const all = (options.dispatch ?? this.model.dispatch) === 'dense'
       return experts.hasRoomFor(all ? experts.length : Math.min(experts.length, rows * topK))
     })

@@ -56,9 +56,8 @@ export function amount(text: string): number {
 /** A number of bytes such as `2GB`, `1.5G`, `500MB` or `2e9`. */
 export function byteCount(text: string): number {
   const [, digits, letter] = /^(.*?)([KMGT]?)B?$/.exec(text) ?? []
-  const value = Math.floor(
-    (numberOf(digits ?? '') ?? 0) * (letter === 'G' ? 1e9 : (SIZES[letter as keyof typeof SIZES] ?? 1)),
-  )
+  const size = { ...SIZES, G: SIZES.B }[letter as 'G'] ?? 1
+  const value = Math.floor((numberOf(digits ?? '') ?? 0) * size)
   if (!(value > 0 && value <= Number.MAX_SAFE_INTEGER)) {
     throw new InvalidArgumentError('Expected a number of bytes up to 9007TB, such as 2GB, 500MB or 2e9.')
   }

@@ -11,16 +11,17 @@ interface Text {
   tokens: number[]
 }
 
-/** The last line of check_vllm.py and check_llama_cpp.py: what the other engine wrote. */
+/** The last line of check_models.py, check_vllm.py and check_llama_cpp.py: what the other engine wrote. */
 interface Stored {
   library: string
+  versions: Record<string, string>
   rows: { model: string; processes: number; texts: Text[] }[]
 }
 
 /** A few times what it takes where all processors have other work. */
 const PATIENCE_MS = 600_000
 
-const stored = ['vllm', 'llama-cpp'].map(
+const stored = ['transformers', 'vllm', 'llama-cpp'].map(
   (name): Stored => JSON.parse(readFileSync(join(REPOSITORY, `bench/results/peers-${name}.json`), 'utf8')),
 )
 const bundled = readdirSync(join(REPOSITORY, 'models')).filter((name) =>
@@ -56,7 +57,18 @@ describe.each(bundled)('models/%s', (name) => {
     expect(ours).toEqual(texts)
   })
 
-  test('was read by both', () => {
-    expect(new Set(rows.map(({ library }) => library))).toEqual(new Set(['vllm', 'llama.cpp']))
+  test('was read by all', () => {
+    expect(new Set(rows.map(({ library }) => library))).toEqual(
+      new Set(['transformers', 'vllm', 'llama.cpp']),
+    )
   })
+})
+
+test('it is known which versions wrote', () => {
+  expect(stored.map(({ versions }) => Object.keys(versions)[0])).toEqual([
+    'transformers',
+    'vllm',
+    'llama-cpp-python',
+  ])
+  for (const { versions } of stored) expect(Object.values(versions)[0]).toMatch(/^\d+\.\d+/)
 })

@@ -88,7 +88,11 @@ describe('with the Mixtral fixture', () => {
   })
 
   test('the trace holds the routing of prompt and tokens, in order', async () => {
-    const { traces } = await generate(model, null, { tokens: prompt, maxTokens: 4, trace: true }).done
+    const run = generate(model, null, { tokens: prompt, maxTokens: 4, trace: true })
+    const made: unknown[] = []
+    for await (const { trace } of run) made.push(trace)
+    const { traces } = await run.done
+    expect(made).toEqual(traces.slice(-4)) // each token comes with the call that chose it
     expect(traces.map(({ layers }) => layers[0].expertIndices.length / layers[0].topK)).toEqual([
       prompt.length,
       1,

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdtempSync, rmSync, truncateSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -165,3 +165,53 @@ test('room for less than one expert is refused, and says how much it takes', asy
       /^expertsOnDisk: is .*, expected a number of bytes$/,
     )
 })
+
+test('weights that do not fit are refused with what experts are of them', async () => {
+  const dir = join(folder, 'huge')
+  mkdirSync(dir)
+  const config = { ...mixtralConfigJson(), hidden_size: 4096, intermediate_size: 1_000_000 }
+  writeFileSync(join(dir, 'config.json'), JSON.stringify(config))
+  const tensors: Record<string, object> = {}
+  let end = 0
+  const add = (name: string, ...shape: number[]) => {
+    const begin = end
+    end += 4 * shape.reduce((a, b) => a * b, 1)
+    tensors[name] = { dtype: 'F32', shape, data_offsets: [begin, end] }
+  }
+  add('model.embed_tokens.weight', 16, 4096)
+  add('model.norm.weight', 4096)
+  add('lm_head.weight', 16, 4096)
+  for (const name of ['input_layernorm', 'post_attention_layernorm'])
+    add(`model.layers.0.${name}.weight`, 4096)
+  for (const name of ['q', 'k', 'v', 'o']) add(`model.layers.0.self_attn.${name}_proj.weight`, 4096, 4096)
+  add('model.layers.0.block_sparse_moe.gate.weight', 8, 4096)
+  for (let e = 0; e < 8; e++) {
+    for (const w of ['w1', 'w3'])
+      add(`model.layers.0.block_sparse_moe.experts.${e}.${w}.weight`, 1_000_000, 4096)
+    add(`model.layers.0.block_sparse_moe.experts.${e}.w2.weight`, 4096, 1_000_000)
+  }
+  const header = Buffer.from(JSON.stringify(tensors))
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(header.length))
+  writeFileSync(join(dir, 'model.safetensors'), Buffer.concat([length, header]))
+  truncateSync(join(dir, 'model.safetensors'), 8 + header.length + end) // takes no room on the disk
+  await expect(loadModel(dir, { device: 'cpu' })).rejects.toThrow(
+    /its weights, as they are stored, need about 393 GB of memory, and \S+ GB may be used; 393 GB are experts, which --experts-on-disk leaves in the file$/,
+  )
+  await expect(loadModel(dir, { device: 'cpu', expertsOnDisk: 4e11 })).rejects.toThrow(
+    /need about 393 GB of memory, and \S+ GB may be used$/,
+  )
+})
+
+function mixtralConfigJson() {
+  return {
+    model_type: 'mixtral',
+    vocab_size: 16,
+    num_hidden_layers: 1,
+    num_attention_heads: 32,
+    num_key_value_heads: 32,
+    num_local_experts: 8,
+    num_experts_per_tok: 2,
+    tie_word_embeddings: false,
+  }
+}
