@@ -78,6 +78,26 @@ test('it goes on after an interruption as if there had been none, and needs the 
   expect([...(await losses(out, 8)), ...(await losses(out, STEPS))]).toEqual(expected)
 })
 
+test('the command takes the model, and records its steps unless told otherwise', async () => {
+  const out = join(dir, 'command')
+  const size = ['--steps', '2', '--batch', '2', '--length', '24']
+  const { code, stdout } = await tinymoe(
+    'train',
+    '--from',
+    upcycled,
+    ...size,
+    '--out',
+    out,
+    '--device',
+    'cpu',
+    '--json',
+  )
+  expect(code).toBe(0)
+  const { finished, settings } = JSON.parse(stdout)
+  expect(finished).toBe(true)
+  expect(settings).toMatchObject({ preset: null, from: upcycled, executor: 'recorded', biasRate: null })
+})
+
 test('a model with other tokens is refused, and so are flags that do not go together', async () => {
   const file = join(dir, 'dense', 'tokenizer.json')
   const others = { ...tinyTokenizer, added_tokens: [{ id: 0, content: '<unk>' }] }
