@@ -321,8 +321,3 @@ export type BenchReport = z.infer<typeof benchSchema>
 
 /** Names of a row's fields, in order. */
 export const ROW_FIELDS = Object.keys(row.shape) as (keyof Row)[]
-
-/** The schema as JSON Schema, draft 2020-12. */
-export function benchJsonSchema(): Record<string, unknown> {
-  return z.toJSONSchema(benchSchema, { io: 'input' })
-}

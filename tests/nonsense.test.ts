@@ -264,7 +264,7 @@ test.each<[unknown, string]>([
   [{ threads: 0 }, 'threads'],
   [
     { devcie: 'cpu' },
-    'options: is "devcie", expected one of device, dispatch, executor, dtype, threads, debug, onProgress; the nearest is device',
+    'options: is "devcie", expected one of device, dispatch, executor, dtype, threads, debug, expertsOnDisk, onProgress; the nearest is device',
   ],
   [{ onProgress: true }, 'onProgress: is true, expected a function of the share that was read'],
   ['cpu', 'options: is "cpu", expected an object with options of loadModel'],

@@ -254,6 +254,11 @@ export function mixtureLayers({ layers }: Pick<ModelConfig, 'layers'>): number[]
   return [...layers.keys()].filter((layer) => layers[layer].feedForward.kind === 'moe')
 }
 
+/** Whether a router learns a bias for choosing. */
+export function hasChoosingBias({ layers }: ModelShape): boolean {
+  return mixturesOf(layers).some(({ router }) => router.scoreBias === true)
+}
+
 /** The mixture of a layer that is known to have one: a trace names it, or a router's weights are there. */
 export function mixtureAt({ layers }: ModelConfig, layer: number): MoeConfig {
   const { feedForward } = layers[layer]

@@ -23,7 +23,7 @@ export interface MoeContext {
 /** Asks a forward for gradients, and hears of each mixture layer what a balance loss is made of. */
 export interface Training {
   /** Given, all choices stay on the device, as a graph needs it; a layer's choosing bias is then a tensor, too. Without it, the definition. */
-  onDevice?: { scoreBias(layer: number): tf.Tensor1D | null }
+  onDevice?: { choosingBias(layer: number): tf.Tensor1D | null }
   /** Experts [T, K] in the place of those that a layer's router chooses, to take a step again. */
   replay?(layer: number): Int32Array
   /** The tensors are disposed with the layer: `tf.keep` what is needed of them. Logits [T, E] are differentiable. */
@@ -115,8 +115,7 @@ function trained(
   const { layer } = place
   const { onDevice } = training
   if (onDevice && ops) {
-    const rules = { config: config.router, scoreBias: onDevice.scoreBias(layer) }
-    const routing = routeTrainableTensors(routerLogits, rules)
+    const routing = routeTrainableTensors(routerLogits, config.router, onDevice.choosingBias(layer))
     const output = dispatchTrainable(x, weights, routing, ops, config)
     const { expertIndices } = routing
     const counts = ops.bincount(tf.reshape(expertIndices, [expertIndices.size]), config.router.numExperts)

@@ -3,7 +3,7 @@ import { backend } from '../backend/backend.ts'
 import { heldAs, heldEntry } from '../backend/held.ts'
 import { tensorflow } from '../backend/tensorflow.ts'
 import { sum } from '../sums.ts'
-import type { MoeConfig } from './config.ts'
+import { type MoeConfig, mixturesOf } from './config.ts'
 import type { RouterRules } from './router/types.ts'
 import { leaves, mapLeaves } from './tree.ts'
 
@@ -82,6 +82,11 @@ export interface MoeWeights {
 /** How a layer's router chooses, without its matrix. */
 export function routerRules({ router: config }: MoeConfig, { scoreBias }: MoeWeights): RouterRules {
   return { config, scoreBias }
+}
+
+/** What routers learned for choosing, an entry a mixture layer; null where they have no bias for it. */
+export function choosingBiases({ blocks }: ModelWeights): (Float32Array | null)[] {
+  return mixturesOf(blocks).map(({ scoreBias }) => scoreBias)
 }
 
 export interface GroupedWeights {

@@ -43,6 +43,7 @@ template <class Vector, class Number> struct InHalves {
     Vector lower[R] = {}, upper[R] = {};
     int64_t i = 0;
     for (; i + BLOCK <= n; i += BLOCK) {
+      fetch_ahead(row.numbers + 2 * i);
       Words words;
       std::memcpy(&words, row.numbers + 2 * i, sizeof(words));
       const Vector low = low_of<Vector>(words, Number()), high = high_of<Vector>(words, Number());

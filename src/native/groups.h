@@ -23,6 +23,7 @@ INLINED void group_products(const Weights& row, const float* dealt, int64_t apar
   Vector sums[R] = {};
   int64_t i = 0;
   for (; i + BLOCK <= n; i += BLOCK) {
+    fetch_ahead(row.numbers + i * BITS / 8);
     Words words;
     std::memcpy(&words, row.numbers + i * BITS / 8, sizeof(words));
     words ^= SIGNS;

@@ -115,6 +115,7 @@ VNNI_CODE ALWAYS_INLINED inline void integer_products(const Weights& row, const 
   const int64_t blocks = n / Of::BLOCK, of_group = std::max<int64_t>(1, row.group / Of::BLOCK);
   int64_t left = of_group;
   for (int64_t i = 0; i < blocks; i++, numbers += 64, digits += Of::VECTORS) {
+    fetch_ahead(numbers);
     std::memcpy(&scales, at, sizeof(scales));
     add_words<BITS, SCALES, R>(_mm512_loadu_si512(numbers), scales, digits, apart, upper, lower);
     if (--left > 0) continue;

@@ -17,7 +17,8 @@ INLINED void dot_products(const float* weights, const float* const* x, int64_t n
   constexpr int ROUNDS = 2;
   Lanes sums[R][ROUNDS] = {};
   int64_t i = 0;
-  for (; i + ROUNDS * LANES <= n; i += ROUNDS * LANES)
+  for (; i + ROUNDS * LANES <= n; i += ROUNDS * LANES) {
+    fetch_ahead(weights + i);
 #pragma GCC unroll 4
     for (int j = 0; j < ROUNDS; j++) {
       const int64_t at = i + j * LANES;
@@ -25,6 +26,7 @@ INLINED void dot_products(const float* weights, const float* const* x, int64_t n
 #pragma GCC unroll 4
       for (int r = 0; r < R; r++) sums[r][j] += w * lanes(x[r] + at);
     }
+  }
 #pragma GCC unroll 4
   for (int r = 0; r < R; r++) {
     Lanes sum = sums[r][0];

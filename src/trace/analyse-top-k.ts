@@ -1,6 +1,6 @@
 import { InputError } from '../errors.ts'
 import { type ModelConfig, mixtureAt } from '../model/config.ts'
-import { interventionFor } from '../model/router/interventions.ts'
+import { canFollow } from '../model/router/interventions.ts'
 import type { Interventions } from '../model/router/types.ts'
 import { rowsOf } from '../model/rows.ts'
 import type { RoutingTrace } from '../model/trace.ts'
@@ -54,15 +54,8 @@ function possible(
   trace: RoutingTrace,
 ): boolean {
   if (interventions.replace?.by === 'trace') return trace.layers.every((layer) => layer.topK === topK)
-  try {
-    for (const { layer } of trace.layers) {
-      interventionFor({ ...interventions, topK }, mixtureAt(config, layer).router, layer)
-    }
-    return true
-  } catch (error) {
-    if (error instanceof InputError) return false
-    throw error
-  }
+  const changed = { ...interventions, topK }
+  return trace.layers.every(({ layer }) => canFollow(changed, mixtureAt(config, layer).router, layer))
 }
 
 /** A sequence's tokens in order, and their rows in the trace. */

@@ -1,5 +1,5 @@
-import { mixturesOf } from '../model/config.ts'
 import type { Training } from '../model/moe.ts'
+import { choosingBiases } from '../model/weights.ts'
 import { adamwStep, clipByGlobalNorm } from './adamw.ts'
 import { evaluate, gradientsOf } from './gradients.ts'
 import { updateScoreBias } from './losses.ts'
@@ -44,8 +44,8 @@ export class EagerSteps implements Steps {
   }
 
   private balance(load: Int32Array[], rate: number): void {
-    mixturesOf(this.trained.model.weights.blocks).forEach(({ scoreBias }, i) => {
-      if (scoreBias) updateScoreBias(scoreBias, load[i], rate)
+    choosingBiases(this.trained.model.weights).forEach((bias, i) => {
+      if (bias) updateScoreBias(bias, load[i], rate)
     })
   }
 }

@@ -3,7 +3,8 @@ import { LIMITS } from '../backend/limits.ts'
 import { planFor } from '../graph/plan.ts'
 import { GraphSession } from '../graph/session.ts'
 import type { VariableExchange } from '../graph/sessions.ts'
-import { mixtureLayers, mixturesOf } from '../model/config.ts'
+import { mixtureLayers } from '../model/config.ts'
+import { choosingBiases } from '../model/weights.ts'
 import { inputsOf, targetsOf } from './gradients.ts'
 import { upload } from './parameters.ts'
 import { recordTraining, type TrainedTensors } from './recording.ts'
@@ -59,7 +60,7 @@ export class RecordedSteps implements Steps {
   toHost(): void {
     if (!this.ahead || !this.made) return
     const { parameters, moments, model } = this.trained
-    const biases = mixturesOf(model.weights.blocks).flatMap(({ scoreBias }) => scoreBias ?? [])
+    const biases = choosingBiases(model.weights).flatMap((bias) => bias ?? [])
     const targets = [
       ...parameters.flatMap(({ values }, i) => [values, moments[i].first, moments[i].second]),
       ...biases,
@@ -109,9 +110,7 @@ export class RecordedSteps implements Steps {
           first: tf.tensor(first.slice(), parameters[i].shape),
           second: tf.tensor(second.slice(), parameters[i].shape),
         })),
-        scoreBiases: mixturesOf(model.weights.blocks).map(({ scoreBias }) =>
-          scoreBias ? tf.tensor1d(scoreBias.slice()) : null,
-        ),
+        biases: choosingBiases(model.weights).map((bias) => bias && tf.tensor1d(bias.slice())),
       }
       const plan = planFor({ rows: settings.rows * settings.length })
       const parts = partsOf(settings.rows, plan.threads)
@@ -124,7 +123,7 @@ export class RecordedSteps implements Steps {
           tensors.moments[i].first,
           tensors.moments[i].second,
         ]),
-        ...tensors.scoreBiases.flatMap((bias) => bias ?? []),
+        ...tensors.biases.flatMap((bias) => bias ?? []),
       ]
       return { graph, moved: graph.exchange(moving.map(({ dataId }) => ofTensor.get(dataId)!)) }
     } finally {

@@ -16,7 +16,7 @@ export interface TrainedTensors {
   /** Of each parameter the running means of its gradient and of its square. */
   moments: { first: tf.Tensor; second: tf.Tensor }[]
   /** The choosing bias [E] of each mixture layer, null where there is none. */
-  scoreBiases: (tf.Tensor1D | null)[]
+  biases: (tf.Tensor1D | null)[]
 }
 
 type StepSettings = Pick<TrainSettings, 'rows' | 'length' | 'lossWeights' | 'adamw' | 'clipNorm' | 'biasRate'>
@@ -36,16 +36,16 @@ type StepSettings = Pick<TrainSettings, 'rows' | 'length' | 'lossWeights' | 'ada
  * @throws Error naming the op that cannot be recorded, or the parameter that has no gradient
  */
 export function recordTraining(trained: TrainedTensors, settings: StepSettings, parts: number): Recording {
-  const { model, parameters, moments, scoreBiases } = trained
+  const { model, parameters, moments, biases } = trained
   const { rows, length, lossWeights } = settings
   const variables = [
     ...parameters.map(({ variable }) => variable),
     ...moments.flatMap(({ first, second }) => [first, second]),
-    ...scoreBiases.flatMap((bias) => bias ?? []),
+    ...biases.flatMap((bias) => bias ?? []),
   ]
   const dataIds = new Set(variables.map(({ dataId }) => dataId))
   const mixtures = mixtureLayers(model.config)
-  const onDevice = { scoreBias: (layer: number) => scoreBiases[mixtures.indexOf(layer)] }
+  const onDevice = { choosingBias: (layer: number) => biases[mixtures.indexOf(layer)] }
   const inputs = {
     tokens: tf.zeros<tf.Rank.R1>([rows * length], 'int32'),
     targets: tf.zeros<tf.Rank.R1>([rows * length], 'int32'),
@@ -134,7 +134,7 @@ class Moving {
     this.bindAfter(scale, [finite])
     const moved = [
       ...of.gradients.map((gradient, i) => this.parameter(i, tf.mul(gradient, scale))),
-      ...trained.scoreBiases.flatMap((bias, i) => (bias ? [this.bias(bias, of.load[i], finite)] : [])),
+      ...trained.biases.flatMap((bias, i) => (bias ? [this.bias(bias, of.load[i], finite)] : [])),
     ]
     return this.bindAfter(tf.add(numbers, 0), moved)
   }

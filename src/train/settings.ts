@@ -1,4 +1,4 @@
-import { mixturesOf } from '../model/config.ts'
+import { hasChoosingBias } from '../model/config.ts'
 import type { Executor } from '../model/ways.ts'
 import type { AdamWSettings } from './adamw.ts'
 import type { FactsSettings } from './facts.ts'
@@ -61,7 +61,7 @@ export const USUAL = {
 } as const
 
 export function trainSettings(chosen: ChosenSettings): TrainSettings {
-  const byBias = mixturesOf(configOf({ ...USUAL, ...chosen }).layers).some(({ router }) => router.scoreBias)
+  const byBias = hasChoosingBias(configOf({ ...USUAL, ...chosen }))
   return {
     ...USUAL,
     corpus: [],

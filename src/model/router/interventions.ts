@@ -114,8 +114,13 @@ export function canSpare(
   layer: number,
   others: Interventions = {},
 ): boolean {
+  return canFollow({ ...others, disable: [...(others.disable ?? []), { expert, layer }] }, config, layer)
+}
+
+/** Whether a layer's router can do what the interventions say. */
+export function canFollow(interventions: Interventions, config: RouterConfig, layer: number): boolean {
   try {
-    interventionFor({ ...others, disable: [...(others.disable ?? []), { expert, layer }] }, config, layer)
+    interventionFor(interventions, config, layer)
     return true
   } catch (error) {
     if (error instanceof InputError) return false

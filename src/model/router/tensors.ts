@@ -143,10 +143,14 @@ export function routeTrainable(
 }
 
 /** The same on the device. */
-export function routeTrainableTensors(logits: tf.Tensor2D, rules: TensorRules): RoutingTensors {
+export function routeTrainableTensors(
+  logits: tf.Tensor2D,
+  config: RouterConfig,
+  scoreBias: tf.Tensor1D | null,
+): RoutingTensors {
   return tf.tidy(() => {
-    const { expertIndices } = routeTensors(withoutGradient(logits), rules)
-    return { expertIndices, expertWeights: weightsAt(logits, expertIndices, rules.config) }
+    const { expertIndices } = routeTensors(withoutGradient(logits), { config, scoreBias })
+    return { expertIndices, expertWeights: weightsAt(logits, expertIndices, config) }
   })
 }
 
