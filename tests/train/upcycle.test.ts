@@ -27,7 +27,7 @@ beforeAll(async () => {
   for (let i = 0; i < 3; i++) await dense.train()
   saveModel(join(dir, 'dense'), dense, tinyTokenizer, 'F32')
   const options = { experts: 4, topK: 2, seed: 1, dtype: 'F32', layout: 'published' } as const
-  upcycleModel(join(dir, 'dense'), upcycled, options)
+  await upcycleModel(join(dir, 'dense'), upcycled, options)
 })
 afterAll(() => {
   dense.dispose()
@@ -76,6 +76,26 @@ test('it goes on after an interruption as if there had been none, and needs the 
   whole.trainer.dispose()
   const out = join(dir, 'run')
   expect([...(await losses(out, 8)), ...(await losses(out, STEPS))]).toEqual(expected)
+})
+
+test('the command takes the model, and records its steps unless told otherwise', async () => {
+  const out = join(dir, 'command')
+  const size = ['--steps', '2', '--batch', '2', '--length', '24']
+  const { code, stdout } = await tinymoe(
+    'train',
+    '--from',
+    upcycled,
+    ...size,
+    '--out',
+    out,
+    '--device',
+    'cpu',
+    '--json',
+  )
+  expect(code).toBe(0)
+  const { finished, settings } = JSON.parse(stdout)
+  expect(finished).toBe(true)
+  expect(settings).toMatchObject({ preset: null, from: upcycled, executor: 'recorded', biasRate: null })
 })
 
 test('a model with other tokens is refused, and so are flags that do not go together', async () => {
