@@ -7,7 +7,7 @@ import { MAX_THREADS } from '../src/device/threads.ts'
 import { writeAtomically } from '../src/files.ts'
 import { packageRoot } from '../src/package.ts'
 import { positive, share, wholeNumber } from '../src/script/arguments.ts'
-import { factsSize } from '../src/script/facts-size.ts'
+import { checkFactsFlags, factsSize } from '../src/script/facts-size.ts'
 import { addFlags, flags, type Given } from '../src/script/flags.ts'
 import { interruptible } from '../src/script/interrupt.ts'
 import { remark, write } from '../src/script/output.ts'
@@ -52,8 +52,8 @@ const FLAGS = flags({
     undefined,
     (option) => option.preset(`${FACTS.entities}`),
   ],
-  factsShare: ['<x>', 'of the tokens', share, FACTS.share],
-  exposures: ['<n>', 'times that each fact is read', wholeNumber(1, 1e6), FACTS.exposures],
+  factsShare: ['<x>', `of the tokens (default: ${FACTS.share})`, share],
+  exposures: ['<n>', `times that each fact is read (default: ${FACTS.exposures})`, wholeNumber(1, 1e6)],
   jobs: [
     '<n>',
     'processes at a time, each with one thread',
@@ -117,9 +117,13 @@ async function study(given: Given<typeof FLAGS>): Promise<void> {
 }
 
 function optionsOf(given: Given<typeof FLAGS>): StudyOptions {
-  const { seeds, pairSeeds, batch: rows, length, learningRate: peakLearningRate, exposures } = given
-  const facts = given.facts ? { ...given.facts, share: given.factsShare } : null
-  const tokens = facts ? exposureSteps(facts, exposures, { rows, length }) * rows * length : TOKENS
+  const { seeds, pairSeeds, batch: rows, length, learningRate: peakLearningRate } = given
+  const { factsShare, exposures } = given
+  checkFactsFlags(given)
+  const facts = given.facts ? { ...given.facts, share: factsShare ?? FACTS.share } : null
+  const tokens = facts
+    ? exposureSteps(facts, exposures ?? FACTS.exposures, { rows, length }) * rows * length
+    : TOKENS
   return { seeds, pairSeeds, tokens: given.tokens ?? tokens, rows, length, peakLearningRate, facts }
 }
 

@@ -13,7 +13,6 @@ const METHOD =
   'schedule of that length; presets that cost about as much a token have one run for both comparisons.'
 
 export type StudyReport = ReturnType<typeof studyReport>
-export type Cell = ReturnType<typeof cellOf>[number]
 
 export function studyReport(options: StudyOptions, plan: PlannedRun[], runs: StudyRun[]) {
   const cells = BUDGETS.flatMap((budget) => SHIPPED_PRESETS.flatMap((preset) => cellOf(budget, preset, runs)))

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { ALL_DOMAINS, DOMAINS } from '../corpus/index.ts'
+import { UsageError } from '../errors.ts'
 import { EVAL_SPLITS } from '../eval/domains.ts'
 import { EVAL_DEFAULTS, evaluate } from '../eval/run.ts'
 import * as read from '../script/arguments.ts'
@@ -64,9 +65,11 @@ export function register(program: Command): void {
 
 async function runEval(dir: string, flags: Flags & GlobalOptions): Promise<void> {
   const { json, out } = flags
+  if (flags.domains?.includes('facts') && !flags.facts)
+    throw new UsageError('eval --domains facts needs --facts: how many entities the model was trained on')
   checkOutputs({ flag: '--out', path: out })
   await interruptible('no report is written', async (signal) => {
-    const work = withModel(dir, flags, async (model) => {
+    await withModel(dir, flags, async (model) => {
       const report = await withProgress('eval', (onProgress) =>
         evaluate(model, flags, { signal, onProgress }),
       )
@@ -76,9 +79,6 @@ async function runEval(dir: string, flags: Flags & GlobalOptions): Promise<void>
       if (!failure) return
       if (!json) await write(line) // made in a minute or an hour: it must not be lost
       throw failure
-    })
-    await work.catch((error) => {
-      if (!signal.aborted) throw error
     })
   })
 }

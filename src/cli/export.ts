@@ -57,11 +57,7 @@ export async function writingModel(work: (hooks: WriteHooks) => Promise<string[]
   let remarks: string[] | null = null
   await interruptible('no model is written', (signal) =>
     withProgress('writing', async (onProgress) => {
-      try {
-        remarks = await work({ signal, onShare: (share) => onProgress(share, 'tensors') })
-      } catch (error) {
-        if (!signal.aborted) throw error
-      }
+      remarks = await work({ signal, onShare: (share) => onProgress(share, 'tensors') })
     }),
   )
   return remarks

@@ -7,7 +7,7 @@ import { InputError, UsageError } from '../errors.ts'
 import { readConfig } from '../load-model.ts'
 import { EXECUTORS } from '../model/ways.ts'
 import * as read from '../script/arguments.ts'
-import { factsSize } from '../script/facts-size.ts'
+import { checkFactsFlags, factsSize } from '../script/facts-size.ts'
 import { addFlags, allOptions, flagOf, flags, type Given, type GlobalOptions } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
@@ -149,8 +149,7 @@ function checkLength({ steps, minutes, exposures, facts, factsShare, corpus }: F
   if (given.length > 1)
     throw new UsageError(`train takes one of ${given.map(([name]) => flagOf(name)).join(' and ')}`)
   if (facts && corpus) throw new UsageError('train takes either --corpus or --facts')
-  if (!facts && (exposures ?? factsShare) !== undefined)
-    throw new UsageError('--exposures and --facts-share belong to --facts')
+  checkFactsFlags({ facts, factsShare, exposures })
 }
 
 /** What flags set, by the names of settings. */
@@ -213,11 +212,12 @@ function checkSameSettings(flags: Flags, stored: TrainSettings): void {
         `${flagOf(flag)} is ${asked}, but the training to resume was started with ${kept || 'none'}`,
       )
   }
-  const [asked, kept] = [factsOf(flags), stored.facts].map(
-    (facts) => facts && `${factsText(facts)}, a share of ${facts.share},`,
+  const share = flags.factsShare ?? stored.facts?.share
+  const [asked, kept] = [factsOf({ ...flags, factsShare: share }), stored.facts].map(
+    (facts) => facts && `${factsText(facts)}, a share of ${facts.share}`,
   )
   if (asked && asked !== kept)
-    throw new InputError(`--facts is ${asked} but the training to resume was started with ${kept ?? 'none'}`)
+    throw new InputError(`--facts is ${asked}, but the training to resume was started with ${kept ?? 'none'}`)
 }
 
 function summary(out: string, { trainer }: Training, finished: boolean) {

@@ -6,6 +6,7 @@ import {
   MAX_PHRASINGS,
   MIN_PHRASINGS,
 } from '../corpus/facts/world.ts'
+import { UsageError } from '../errors.ts'
 import { numberOf } from '../text/number.ts'
 
 /** How many facts a corpus has: `6000`, or `6000x4` with other than all phrasings. */
@@ -21,4 +22,10 @@ export function factsSize(text: string): FactsSize {
   throw new InvalidArgumentError(
     `Expected entities from 1 to ${MAX_ENTITIES}, such as 6000, or with phrasings from ${MIN_PHRASINGS} to ${MAX_PHRASINGS}, such as 6000x4.`,
   )
+}
+
+/** What says how facts are trained on is of no effect without them, which would pass unheard. */
+export function checkFactsFlags(given: { facts?: unknown; factsShare?: number; exposures?: number }): void {
+  if (!given.facts && (given.exposures ?? given.factsShare) !== undefined)
+    throw new UsageError('--exposures and --facts-share belong to --facts')
 }

@@ -17,7 +17,7 @@ export function endBySignals(): () => void {
 
 /**
  * Runs work that can end early and still keep what it has: the first signal (Ctrl-C, SIGTERM, SIGHUP) aborts the
- * AbortSignal, sets the exit code and says `what` becomes of the work; the second one ends the process.
+ * AbortSignal, sets the exit code and says `what` becomes of the work, whose AbortError ends here; the second one ends the process.
  */
 export async function interruptible(
   what: string,
@@ -32,6 +32,8 @@ export async function interruptible(
   })
   try {
     await work(controller.signal)
+  } catch (error) {
+    if (!controller.signal.aborted || (error as Error).name !== 'AbortError') throw error
   } finally {
     if (!controller.signal.aborted) release()
   }

@@ -84,6 +84,7 @@ export function trainCommand(settings: TrainSettings): string {
     length === USUAL.length ? '' : `--length ${length}`,
     peakLearningRate === USUAL.peakLearningRate ? '' : `--learning-rate ${peakLearningRate}`,
     executor === USUAL.executor ? '' : `--executor ${executor}`,
+    from === null ? '' : '--out <dir>',
   ]
   return `npm run train -- ${flags.filter(Boolean).join(' ')}`
 }

@@ -133,14 +133,14 @@ class Moving {
     const scale = tf.div(settings.clipNorm, tf.maximum(of.norm, settings.clipNorm))
     this.bindAfter(scale, [finite])
     const moved = [
-      ...of.gradients.map((gradient, i) => this.parameter(i, tf.mul(gradient, scale))),
+      ...of.gradients.map((gradient, i) => this.parameter(i, tf.mul(gradient, scale), finite)),
       ...trained.biases.flatMap((bias, i) => (bias ? [this.bias(bias, of.load[i], finite)] : [])),
     ]
     return this.bindAfter(tf.add(numbers, 0), moved)
   }
 
   /** AdamW with the weight decay apart from the gradient, as in adamw.ts. */
-  private parameter(i: number, gradient: tf.Tensor): string {
+  private parameter(i: number, gradient: tf.Tensor, after: string): string {
     const { recorder, inputs, trained } = this
     const parameter = trained.parameters[i]
     const { variable } = parameter
@@ -149,7 +149,8 @@ class Moving {
       recorder.ref(tensor)
       return recorder.handle(tensor)
     })
-    const decayed = decays(parameter) ? [this.assign(variable, tf.mul(variable, inputs.kept))] : []
+    const kept = () => this.bindAfter(tf.mul(variable, inputs.kept), [after])
+    const decayed = decays(parameter) ? [this.assign(variable, kept())] : []
     return recorder.emit(
       'ResourceApplyAdam',
       [

@@ -140,3 +140,27 @@ test('a loss that is no number ends the training with a sentence, and nothing ha
   expect(trainer.parameters[1].values).toEqual(before)
   trainer.dispose()
 })
+
+test('nor has anything in the variables of its session, weight decay among it', () => {
+  const [token, other] = [7, 8]
+  const [failed, twin] = Array.from({ length: 2 }, () => {
+    const trained = trainedOf('mixtral')
+    const { values, variable, shape } = trained.parameters[0]
+    values.fill(Number.NaN, token * shape[1], (token + 1) * shape[1])
+    variable.assign(tf.tensor(values, shape))
+    const steps = new RecordedSteps(trained)
+    const rows = rowsOf(0).map((row) => row.map((id) => (id === token ? other : id)))
+    steps.step(rows, 1, 0.1)
+    return { trained, steps }
+  })
+  expect(() => failed.steps.step([[token, ...rowsOf(1)[0].slice(1)], ...rowsOf(1).slice(1)], 2, 0.1)).toThrow(
+    /step 2: the loss is NaN/,
+  )
+  for (const { steps } of [failed, twin]) steps.toHost()
+  for (const [i, { values, name }] of failed.trained.parameters.entries())
+    expect(values, name).toEqual(twin.trained.parameters[i].values)
+  for (const { trained, steps } of [failed, twin]) {
+    steps.dispose()
+    trained.model.dispose()
+  }
+})
