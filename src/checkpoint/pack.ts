@@ -2,8 +2,8 @@ import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../backend/backend.ts'
 import { heldAs, heldEntry, holdTensor } from '../backend/held.ts'
 import { type Holding, rowBytes } from '../backend/holding.ts'
-import { tensorflow } from '../backend/tensorflow.ts'
-import { CachedExperts, type ExpertCache } from '../model/expert-cache.ts'
+import { type TfjsNode, tensorflow } from '../backend/tensorflow.ts'
+import { CachedExperts, type ExpertCache, type ExpertShelf } from '../model/expert-cache.ts'
 import { ExpertStack, type ModelPart, type StoredTensor, TensorSpec } from '../model/tensor-spec.ts'
 import { leaves, mapLeaves } from '../model/tree.ts'
 import type { WeightTable } from '../model/weight-table.ts'
@@ -124,6 +124,7 @@ function entriesOf(stacked: StackedExperts): ExpertWeights[] {
 /** Turns the table's entries into tensors of the device, and remembers them in case a later one fails. */
 class Packer {
   private readonly made: tf.Tensor[] = []
+  private readonly cached: CachedExperts[] = []
   private readValues = 0
 
   constructor(
@@ -149,6 +150,7 @@ class Packer {
 
   dispose(): void {
     tf.dispose(this.made)
+    for (const experts of this.cached) experts.dispose()
   }
 
   private tensor(spec: TensorSpec): tf.Tensor | Float32Array {
@@ -189,16 +191,37 @@ class Packer {
 
   private expertsOnDisk(stack: ExpertStack, cache: ExpertCache): LoadedExperts {
     const node = tensorflow()
-    const pieces = (e: number) =>
+    const ofExpert = (e: number) =>
       mapLeaves<TensorSpec>(stack.each(e), (spec) => this.piece(spec, [spec], bytesToShare))
-    const apart = new TensorShelf(stack.count, pieces)
-    if (!node || backend().onCard || stack.count * apart.largestTensor > this.largestStack) {
-      return { experts: [], onDisk: new CachedExperts(apart, cache) }
+    const apart = new TensorShelf(stack.count, ofExpert)
+    const onDisk = (shelf: ExpertShelf) => {
+      const experts = new CachedExperts(shelf, cache)
+      this.cached.push(experts)
+      return experts
     }
-    const reserve = (bytes: number) => new Uint8Array(node.binding.reserveMemory(bytes))
-    const shelf = new StackShelf(node, stack.count, this.stackPieces(stack, reserve))
+    const fits = stack.count * apart.largestTensor <= this.largestStack
+    const pieces = node && fits && !backend().onCard ? this.reservedPieces(stack, node) : null
+    if (!node || !pieces) return { experts: [], onDisk: onDisk(apart) }
+    const shelf = new StackShelf(node, stack.count, pieces)
     for (const [, tensor] of leaves<tf.Tensor>(shelf.stacked)) this.keep(tensor)
-    return { experts: [], onDisk: new CachedExperts(shelf, cache), stacked: shelf.stacked }
+    return { experts: [], onDisk: onDisk(shelf), stacked: shelf.stacked }
+  }
+
+  /** Null where the system does not reserve so much, or Node takes no array of it. */
+  private reservedPieces(stack: ExpertStack, { binding }: TfjsNode): unknown {
+    let refused = false
+    const reserve = (bytes: number) => {
+      refused = true
+      const memory = new Uint8Array(binding.reserveMemory(bytes))
+      refused = false
+      return memory
+    }
+    try {
+      return this.stackPieces(stack, reserve)
+    } catch (error) {
+      if (!refused) throw error
+      return null
+    }
   }
 
   /** A piece for each of the stacks. */

@@ -101,10 +101,9 @@ export class TensorShelf implements ExpertShelf {
   }
 
   fill(expert: number): void {
-    const weights = mapLeaves<Piece>(this.pieces(expert), (piece) => {
-      piece.fill(0)
-      return tf.keep(piece.tensor())
-    })
+    const pieces = this.pieces(expert)
+    for (const [, piece] of leaves<Piece>(pieces)) piece.fill(0) // all are read before a tensor is made: reading may fail
+    const weights = mapLeaves<Piece>(pieces, (piece) => tf.keep(piece.tensor()))
     this.filled.set(expert, weights as ExpertWeights)
   }
 

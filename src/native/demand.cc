@@ -60,17 +60,21 @@ struct Supplier {
     napi_is_exception_pending(env, &pending);
     if (pending) return false; // of the call before
     napi_handle_scope scope;
-    napi_value buffer, given, self, supply;
-    void* to = nullptr;
-    napi_open_handle_scope(env, &scope);
-    napi_create_arraybuffer(env, count * sizeof(int32_t), &to, &buffer);
-    if (count > 0) std::memcpy(to, indices, count * sizeof(int32_t));
-    napi_create_typedarray(env, napi_int32_array, count, buffer, 0, &given);
-    napi_get_global(env, &self);
-    napi_get_reference_value(env, function, &supply);
-    const bool done = napi_call_function(env, self, supply, 1, &given, nullptr) == napi_ok;
+    if (napi_open_handle_scope(env, &scope) != napi_ok) return false;
+    const bool done = call_in_scope(indices, count);
     napi_close_handle_scope(env, scope);
     return done;
+  }
+
+  /** Nothing can be made, and there is no room to write to, once the thread is being ended. */
+  bool call_in_scope(const int32_t* indices, int64_t count) const {
+    napi_value buffer, given, self, supply;
+    void* to = nullptr;
+    if (napi_create_arraybuffer(env, count * sizeof(int32_t), &to, &buffer) != napi_ok) return false;
+    if (count > 0) std::memcpy(to, indices, count * sizeof(int32_t));
+    return napi_create_typedarray(env, napi_int32_array, count, buffer, 0, &given) == napi_ok &&
+           napi_get_global(env, &self) == napi_ok && napi_get_reference_value(env, function, &supply) == napi_ok &&
+           napi_call_function(env, self, supply, 1, &given, nullptr) == napi_ok;
   }
 };
 
@@ -124,8 +128,10 @@ napi_value reserve_memory(napi_env env, const napi_value* given) {
 #endif
   napi_value buffer;
   const auto free = [](napi_env, void* data, void* size) { munmap(data, reinterpret_cast<size_t>(size)); };
-  if (napi_create_external_arraybuffer(env, memory, bytes, free, reinterpret_cast<void*>(bytes), &buffer) != napi_ok) {
-    munmap(memory, bytes);
+  const napi_status made =
+      napi_create_external_arraybuffer(env, memory, bytes, free, reinterpret_cast<void*>(bytes), &buffer);
+  if (made != napi_ok) {
+    if (made == napi_no_external_buffers_allowed) munmap(memory, bytes); // of all other faults Node has freed it
     throw std::runtime_error("memory: Node takes no array of " + std::to_string(bytes) + " bytes");
   }
   return buffer;

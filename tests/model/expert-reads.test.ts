@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import * as tf from '@tensorflow/tfjs-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { mixtralConfig } from '../../models/mixtral.ts'
+import { tensorflow } from '../../src/backend/tensorflow.ts'
 import { saveCheckpoint } from '../../src/checkpoint/save.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { loadModel } from '../../src/load-model.ts'
@@ -152,6 +153,29 @@ test('on WebAssembly experts are tensors of their own while they are needed', as
   part.dispose()
   expect(tf.memory().numTensors).toBe(before)
   await startRuntime({ device: 'cpu' })
+})
+
+test('where the system reserves no memory, experts are tensors of their own, and the same tokens come', async () => {
+  const dir = join(FIXTURES, 'mixtral')
+  const { one } = await expertBytes(dir)
+  const node = tensorflow()!
+  const { binding } = node
+  const reserveMemory = () => {
+    throw new Error('memory: cannot be reserved')
+  }
+  node.binding = Object.create(binding, { reserveMemory: { value: reserveMemory } })
+  const before = tf.memory().numTensors
+  const [whole, part] = await Promise.all(
+    [undefined, 3 * one].map((expertsOnDisk) => loadModel(dir, { device: 'cpu', expertsOnDisk })),
+  ).finally(() => {
+    node.binding = binding
+  })
+  const tokens = randomTokens(20, whole.config.vocabSize, 5)
+  expect(maxDifference(logitsOf(part.forward(tokens)), logitsOf(whole.forward(tokens)))).toBeLessThan(2e-5)
+  expect(hitRate(part.expertReads!)).toBeLessThan(1)
+  whole.dispose()
+  part.dispose()
+  expect(tf.memory().numTensors).toBe(before)
 })
 
 test('room for less than one expert is refused, and says how much it takes', async () => {
