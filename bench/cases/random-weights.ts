@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { ascending, sort } from 'd3-array'
 import { backend } from '../../src/backend/backend.ts'
 import type { Dtype } from '../../src/backend/dtypes.ts'
 import { holdRounded } from '../../src/backend/held.ts'
@@ -80,5 +81,6 @@ export function copyFeedForward(weights: ExpertWeights): ExpertWeights {
 
 /** All tensors in a tree of weights, in the same order for trees alike. */
 export function tensorsOf(weights: object): tf.Tensor[] {
-  return leaves<tf.Tensor>(weights).map(([, tensor]) => tensor)
+  const byPath = sort(leaves<tf.Tensor>(weights), ([one], [other]) => ascending(one, other))
+  return byPath.map(([, tensor]) => tensor)
 }

@@ -8,7 +8,7 @@ import { weightSets } from '../../bench/cases/memory.ts'
 import { modelCase } from '../../bench/cases/model.ts'
 import { benchText } from '../../bench/cases/model-text.ts'
 import { randomLayer } from '../../bench/cases/random-layer.ts'
-import { RandomTensors, randomFeedForward } from '../../bench/cases/random-weights.ts'
+import { RandomTensors, randomFeedForward, tensorsOf } from '../../bench/cases/random-weights.ts'
 import { RecordedComputation } from '../../bench/cases/recorded-layer.ts'
 import { type MeasureOptions, measureCase } from '../../bench/measure.ts'
 import { makePlan } from '../../bench/plan.ts'
@@ -168,6 +168,24 @@ describe('sets of weights', () => {
     expect([...twice].every((value, i) => Math.abs(value - 2 * once[i]) < 1e-5)).toBe(true)
     tf.dispose([x, other.down.weight, ...outputs])
     recorded.dispose()
+    layer.dispose()
+  })
+
+  test('name their tensors alike, whatever order a set was put together in: a recorded layer runs on each', async () => {
+    await startRuntime({ device: 'cpu' })
+    const layer = randomLayer({ ...DIMS, D: 64, H: 32 }, 1)
+    const [first, second] = layer.sets(2).map(tensorsOf)
+    for (const [i, tensor] of first.entries()) expect(second[i].dataSync()).toEqual(tensor.dataSync())
+    const work = layerCase(layer, { ...LAYER, T: 64, executors: ['recorded'], sets: 2 })
+    for (const variant of work.variants) {
+      const open = variant.open()
+      for (let call = 0; call < 3; call++) {
+        open.prepare?.()
+        open.run()
+      }
+      open.dispose()
+    }
+    work.dispose()
     layer.dispose()
   })
 })
