@@ -227,6 +227,7 @@ function opened<W extends object>(
 ): OpenVariant {
   const graph =
     executor === 'recorded' ? new RecordedComputation(x, () => compute(sets[0]), dtype, sessions) : null
+  const tensors = sets.map(tensorsOf)
   let current = 0
   const run = () => {
     const output = graph?.run() ?? compute(sets[current])
@@ -235,7 +236,7 @@ function opened<W extends object>(
   }
   const take = () => {
     current = next()
-    graph?.use(tensorsOf(sets[0]), tensorsOf(sets[current]))
+    graph?.use(tensors[0], tensors[current])
   }
   return {
     run,

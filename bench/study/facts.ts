@@ -1,4 +1,6 @@
 import { mean } from 'd3-array'
+import { shareOf } from '../../src/eval/proportion.ts'
+import { percent } from '../../src/train/card-words.ts'
 import { SHIPPED_PRESETS } from '../../src/train/presets.ts'
 import { differenceOf, PAIRS, runsOf } from './pairs.ts'
 import { meanInterval, spreadOf } from './statistics.ts'
@@ -8,7 +10,7 @@ type FactsRun = StudyRun & { facts: NonNullable<StudyRun['facts']> }
 
 /** Share of all facts that are recalled in words that no training text has for them. */
 function recallOf({ facts }: FactsRun): number {
-  return facts.recall.right.correct / facts.recall.right.total
+  return shareOf(facts.recall.right)
 }
 
 export type FactsSummary = NonNullable<ReturnType<typeof factsSummary>>
@@ -28,7 +30,7 @@ export function factsSummary(runs: StudyRun[]) {
         preset,
         ...spread,
         ...meanInterval(spread),
-        recitation: meanOf(({ facts }) => facts.recitation.right.correct / facts.recitation.right.total),
+        recitation: meanOf(({ facts }) => shareOf(facts.recitation.right)),
         storedBits: meanOf(({ facts }) => facts.recall.storedBits),
         /** Stored bits: of all parameters, and of those that a token uses. */
         bitsAParameter: meanOf(({ facts }) => facts.recall.bitsAParameter.total),
@@ -37,10 +39,7 @@ export function factsSummary(runs: StudyRun[]) {
         byAttribute: Object.fromEntries(
           Object.keys(facts.recall.byAttribute).map((name): [string, number] => [
             name,
-            meanOf((run) => {
-              const { correct, total } = run.facts.recall.byAttribute[name].right
-              return correct / total
-            }),
+            meanOf((run) => shareOf(run.facts.recall.byAttribute[name].right)),
           ]),
         ),
       },
@@ -67,10 +66,6 @@ export function factsConclusion({ cells, differences }: FactsSummary): string {
     })
   if (!moe || parts.length === 0) return 'No pair of trainings is finished.'
   return `In words that no training text has for them the mixture recalls ${percent(moe.mean)} of the facts; ${parts.join('; ')}.`
-}
-
-export function percent(share: number): string {
-  return `${(100 * share).toFixed(1)} %`
 }
 
 /** A difference of shares, in percentage points. */

@@ -1,5 +1,5 @@
 import { PLACES } from '../eval/fact-experts.ts'
-import type { Proportion } from '../eval/proportion.ts'
+import { type Proportion, shareOf } from '../eval/proportion.ts'
 import type { EvalSplit, FactExpertsReport, FactsKnown, FactsReport } from '../eval/types.ts'
 import { table } from '../text/columns.ts'
 import { percent, thousands } from '../text/units.ts'
@@ -13,7 +13,7 @@ export function factsText(report: FactsReport, split: EvalSplit): string {
     recalled: FactsKnown['right'],
     recited: FactsKnown['right'],
     stored: number,
-  ) => [title, bits, ...rightCells(recalled), percent(share(recited)), thousands(Math.round(stored))]
+  ) => [title, bits, ...rightCells(recalled), percent(shareOf(recited)), thousands(Math.round(stored))]
   const rows = Object.entries(recall.byAttribute).map(([name, { right, bitsAFact, storedBits }]) =>
     cells(name, bitsAFact.toFixed(2), right, recitation.byAttribute[name].right, storedBits),
   )
@@ -42,19 +42,15 @@ export function factExpertsText({ known, asked, layers }: FactExpertsReport): st
   const rows = layers.map(({ layer, places, lost }) => [
     String(layer),
     ...PLACES.flatMap((place) => [
-      percent(share(places[place].chosen)),
-      percent(share(places[place].others)),
+      percent(shareOf(places[place].chosen)),
+      percent(shareOf(places[place].others)),
     ]),
-    lost.map((one, expert) => `${expert}: ${percent(share(one))}`).join('  '),
+    lost.map((one, expert) => `${expert}: ${percent(shareOf(one))}`).join('  '),
   ])
   const headings = PLACES.flatMap((place) => [`chosen at ${place}`, 'any other'])
   return `${title}\n${table([['layer', ...headings, 'each expert'], ...rows], [headings.length + 1])}`
 }
 
 function rightCells(right: Proportion): string[] {
-  return [percent(share(right)), `${percent(right.low)} .. ${percent(right.high)}`]
-}
-
-function share({ correct, total }: Proportion): number {
-  return total === 0 ? 0 : correct / total
+  return [percent(shareOf(right)), `${percent(right.low)} .. ${percent(right.high)}`]
 }

@@ -1,3 +1,4 @@
+import { group } from 'd3-array'
 import { phrasingsOf, question } from '../corpus/facts/facts.ts'
 import { type Fact, type FactsSize, factsOf } from '../corpus/facts/world.ts'
 import type { Split } from '../corpus/index.ts'
@@ -78,13 +79,7 @@ export type FactsKnown = ReturnType<typeof knownFacts>
 
 /** What the answers come to: of each attribute, and of all facts. */
 export function knownFacts(questions: readonly FactQuestion[], answers: readonly FactAnswer[]) {
-  const groups = new Map<string, number[]>()
-  for (const [i, { fact }] of questions.entries()) {
-    const name = `${fact.kind} ${fact.attribute}`
-    const own = groups.get(name)
-    if (own) own.push(i)
-    else groups.set(name, [i])
-  }
+  const groups = group(questions.keys(), (i) => `${questions[i].fact.kind} ${questions[i].fact.attribute}`)
   const byAttribute = Object.fromEntries(
     [...groups].map(([name, own]): [string, KnownBits] => {
       const bitsAFact = questions[own[0]].fact.bits

@@ -9,6 +9,11 @@ export interface Proportion {
   high: number
 }
 
+/** Correct ones of all; 0 where nothing was counted. */
+export function shareOf({ correct, total }: Pick<Proportion, 'correct' | 'total'>): number {
+  return total === 0 ? 0 : correct / total
+}
+
 /** Two-sided 95 % point of the standard normal distribution. */
 const Z = 1.959963984540054
 
