@@ -10,13 +10,14 @@ import type { ModelConfig } from '../model/config.ts'
 import type { TensorSpec } from '../model/tensor-spec.ts'
 import { tensorSpecs, weightTable } from '../model/weight-table.ts'
 import { sum } from '../sums.ts'
-import { PACKED } from './compressed.ts'
+import { PACKED, unpacked } from './compressed.ts'
 import { inGroups } from './groups.ts'
 import { weightSource } from './load.ts'
 import type { WeightSource } from './pack.ts'
-import type { Checkpoint } from './shards.ts'
+import { type Checkpoint, readCheckpoint, SINGLE_FILE } from './shards.ts'
+import { filesInMemory } from './source.ts'
 import { type QuantizeOptions, quantizedAs } from './widths.ts'
-import { type TensorToWrite, writeShards } from './write.ts'
+import { safetensorsInMemory, type TensorToWrite, writeShards } from './write.ts'
 
 /** How far a matrix is from what it was. */
 export interface MatrixError {
@@ -32,6 +33,16 @@ const SAME_FILES = ['generation_config.json', 'tokenizer.json', 'tokenizer_confi
 /** As the hub advises. */
 const MAX_SHARD_BYTES = 5e9
 
+/** A model that is to be quantised. */
+export interface Unquantised {
+  checkpoint: Checkpoint
+  config: ModelConfig
+  family: RunnableFamily
+}
+
+/** Called with the share of the matrices that are done. */
+type OnProgress = (share: number) => void
+
 /**
  * Writes a model with its matrices in whole numbers of 8 or 4 bits, as compressed-tensors packs them: what transformers and vLLM read.
  * @param json the model's config.json
@@ -39,21 +50,40 @@ const MAX_SHARD_BYTES = 5e9
  * @throws InputError for matrices whose rows are no whole number of groups, CheckpointError as loading and writing do
  */
 export function quantizeCheckpoint(
-  {
-    checkpoint,
-    config,
-    family,
-    json,
-  }: {
-    checkpoint: Checkpoint
-    config: ModelConfig
-    family: RunnableFamily
-    json: Record<string, unknown>
-  },
+  { json, ...model }: Unquantised & { json: Record<string, unknown> },
   out: string,
   options: QuantizeOptions,
-  onProgress: (share: number) => void = () => {},
+  onProgress: OnProgress = () => {},
 ): MatrixError[] {
+  const { tensors, errors, groups, kept } = quantized(model, options, onProgress)
+  makeFolder(out)
+  writeShards(out, tensors, MAX_SHARD_BYTES)
+  for (const name of SAME_FILES) {
+    const from = join(model.checkpoint.dir, name)
+    if (existsSync(from)) copyFileSync(from, join(out, name))
+  }
+  const settings = { ...json, dtype: 'bfloat16', quantization_config: quantizationConfig(groups, kept) }
+  writeAtomically(join(out, 'config.json'), `${JSON.stringify(settings, null, 2)}\n`)
+  onProgress(1)
+  return errors
+}
+
+/** The checkpoint that `quantizeCheckpoint` would write, read back, without a file. Errors as there. */
+export function quantizedInMemory(
+  model: Unquantised,
+  options: QuantizeOptions,
+  onProgress: OnProgress = () => {},
+): Checkpoint {
+  const file = safetensorsInMemory(quantized(model, options, onProgress).tensors)
+  return unpacked(readCheckpoint(filesInMemory(model.checkpoint.dir, new Map([[SINGLE_FILE, file]]))))
+}
+
+/** What is to be written; each matrix is rounded, and its error known, when its turn comes. */
+function quantized(
+  { checkpoint, config, family }: Unquantised,
+  options: QuantizeOptions,
+  onProgress: OnProgress,
+) {
   const values = weightSource(checkpoint, config, family)
   const published = publishedNames(family.names)
   const specs = [...tensorSpecs(weightTable(config))].flatMap(([, spec]) =>
@@ -65,11 +95,12 @@ export function quantizeCheckpoint(
       read: () => partOf(spec, i, values),
     })),
   )
+  let done = 0
   const errors: MatrixError[] = []
   const groups = new Map<string, Groups>()
-  const tensors = specs.flatMap(({ as, ours, shape, name, read: numbers }, i): TensorToWrite[] => {
+  const tensors = specs.flatMap(({ as, ours, shape, name, read: numbers }): TensorToWrite[] => {
     const read = () => {
-      onProgress(i / specs.length)
+      onProgress(done++ / specs.length) // a file has them in its own order
       return numbers()
     }
     if (typeof as === 'string') return [{ name, shape, dtype: as, data: read }]
@@ -77,22 +108,17 @@ export function quantizeCheckpoint(
     if (columns % as.group !== 0) {
       throw new InputError(`group: is ${as.group}, expected a divisor of the ${columns} inputs of ${name}`)
     }
-    groups.set(name.replace(/\.weight$/, ''), as)
+    groups.set(moduleOf(name), as)
     return packed(name, rows, columns, as, read, (relative) =>
       errors.push({ name: ours, bits: as.bits, relative }),
     )
   })
-  makeFolder(out)
-  writeShards(out, tensors, MAX_SHARD_BYTES)
-  for (const name of SAME_FILES) {
-    const from = join(checkpoint.dir, name)
-    if (existsSync(from)) copyFileSync(from, join(out, name))
-  }
-  const kept = specs.map(({ name }) => name.replace(/\.weight$/, '')).filter((name) => !groups.has(name))
-  const settings = { ...json, dtype: 'bfloat16', quantization_config: quantizationConfig(groups, kept) }
-  writeAtomically(join(out, 'config.json'), `${JSON.stringify(settings, null, 2)}\n`)
-  onProgress(1)
-  return errors
+  const kept = specs.map(({ name }) => moduleOf(name)).filter((module) => !groups.has(module))
+  return { tensors, errors, groups, kept }
+}
+
+function moduleOf(name: string): string {
+  return name.replace(/\.weight$/, '')
 }
 
 /** What a matrix is called by itself. @throws InputError where the family publishes it only with others, or turned */

@@ -35,6 +35,21 @@ export function writeSafetensors(
   for (const _ of replacing((temporary) => writeTo(temporary(file), [...tensors], metadata)));
 }
 
+/** The same file in memory. */
+export function safetensorsInMemory(tensors: readonly TensorToWrite[]): Uint8Array {
+  const ordered = inOrder(tensors)
+  const header = headerOf(ordered)
+  const file = new Uint8Array(header.length + sum(ordered.map(storedBytes)))
+  file.set(header)
+  let end = header.length
+  const put = (bytes: Uint8Array) => {
+    file.set(bytes, end)
+    end += bytes.length
+  }
+  for (const tensor of ordered) writeData(put, tensor)
+  return file
+}
+
 /**
  * Writes a checkpoint as `save_pretrained` does: shards of at most `maxShardBytes` of data (a larger tensor has a shard
  * to itself) and `model.safetensors.index.json`, or one `model.safetensors` where that suffices. Replaces the checkpoint
@@ -137,15 +152,13 @@ function* writeTo(
   tensors: TensorToWrite[],
   metadata?: Record<string, string>,
 ): Generator<number, void> {
-  checkNames(tensors)
-  const ordered = tensors.toSorted(
-    (a, b) => DTYPE_ORDER.indexOf(a.dtype) - DTYPE_ORDER.indexOf(b.dtype) || (a.name < b.name ? -1 : 1),
-  )
+  const ordered = inOrder(tensors)
   const fd = openSync(file, 'wx')
+  const put = (bytes: Uint8Array) => writeAll(fd, bytes)
   try {
-    writeAll(fd, headerOf(ordered, metadata))
+    put(headerOf(ordered, metadata))
     for (const tensor of ordered) {
-      writeData(fd, tensor)
+      writeData(put, tensor)
       yield storedBytes(tensor)
     }
     fsyncSync(fd)
@@ -154,7 +167,14 @@ function* writeTo(
   }
 }
 
-function checkNames(tensors: TensorToWrite[]): void {
+function inOrder(tensors: readonly TensorToWrite[]): TensorToWrite[] {
+  checkNames(tensors)
+  return tensors.toSorted(
+    (a, b) => DTYPE_ORDER.indexOf(a.dtype) - DTYPE_ORDER.indexOf(b.dtype) || (a.name < b.name ? -1 : 1),
+  )
+}
+
+function checkNames(tensors: readonly TensorToWrite[]): void {
   const seen = new Set(['__metadata__'])
   for (const { name } of tensors) {
     if (seen.has(name)) throw new Error(`tensor name "${name}" is used twice or reserved`)
@@ -187,13 +207,14 @@ function storedBytes({ shape, dtype }: TensorToWrite): number {
   )
 }
 
-function writeData(fd: number, tensor: TensorToWrite): void {
+/** In pieces; what a piece lies in may be used again for the next. */
+function writeData(put: (bytes: Uint8Array) => void, tensor: TensorToWrite): void {
   const { name, shape, dtype } = tensor
   const data = typeof tensor.data === 'function' ? tensor.data() : tensor.data
   if (data instanceof Uint8Array) {
     if (data.length !== storedBytes(tensor))
       throw new Error(`"${name}" has ${data.length} bytes, expected ${storedBytes(tensor)}`)
-    writeAll(fd, data)
+    put(data)
     return
   }
   const expected = storedBytes(tensor) / floatBytes(dtype as FloatDtype)
@@ -201,7 +222,7 @@ function writeData(fd: number, tensor: TensorToWrite): void {
     throw new Error(`"${name}" has ${data.length} elements, expected ${expected} for shape [${shape}]`)
   }
   if (dtype === 'F32') {
-    writeAll(fd, new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+    put(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
     return
   }
   const encode = dtype === 'BF16' ? encodeBf16 : encodeF16
@@ -210,7 +231,7 @@ function writeData(fd: number, tensor: TensorToWrite): void {
   for (let done = 0; done < data.length; done += chunk.length) {
     const part = bits.subarray(done, done + chunk.length)
     encode(part, chunk)
-    writeAll(fd, new Uint8Array(chunk.buffer, 0, 2 * part.length))
+    put(new Uint8Array(chunk.buffer, 0, 2 * part.length))
   }
 }
 

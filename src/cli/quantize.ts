@@ -5,7 +5,7 @@ import { configOfWeights } from '../checkpoint/load.ts'
 import { quantizeCheckpoint } from '../checkpoint/quantize.ts'
 import { QUANTIZE_DEFAULTS } from '../checkpoint/widths.ts'
 import { ConfigError, InputError } from '../errors.ts'
-import { compareQuantized, type QuantizedReport } from '../eval/quantized.ts'
+import { compareQuantized, QUANTIZED_SAMPLES, type QuantizedReport } from '../eval/quantized.ts'
 import { readJson } from '../files.ts'
 import { readConfig } from '../load-model.ts'
 import { MODEL_PARTS } from '../model/tensor-spec.ts'
@@ -38,7 +38,7 @@ const FLAGS = flags({
     '<n>',
     'documents of each domain that both models read; 0: none',
     read.wholeNumber(0, 10_000),
-    20,
+    QUANTIZED_SAMPLES,
   ],
   out: ['<dir>', 'folder for the model', undefined, REQUIRED],
 })

@@ -27,6 +27,9 @@ export interface LayerError {
   rare: number | null
 }
 
+/** Documents of each domain, where nobody says how many. */
+export const QUANTIZED_SAMPLES = 20
+
 /** Compares a model with what quantising made of it, on `samples` documents of each domain. */
 export async function compareQuantized(
   original: LoadedModel,
