@@ -10,7 +10,12 @@ test("README's table of widths has the bundled model's bytes", () => {
   const shown = table
     .trim()
     .split('\n')
-    .map((line) => line.split('|').slice(1, 5).map((cell) => cell.trim().replace(/,.*/, '')))
+    .map((line) =>
+      line
+        .split('|')
+        .slice(1, 5)
+        .map((cell) => cell.trim().replace(/,.*/, '')),
+    )
   const { config } = readConfig('tinymoe:moe')
   const { total } = countParameters(config)
   const megabytes = (bytes: number) => (bytes / 1e6).toFixed(2)
