@@ -1,24 +1,20 @@
-import { join } from 'node:path'
 import type { Command } from 'commander'
 import { openCheckpoint } from '../checkpoint/disk.ts'
-import { configOfWeights } from '../checkpoint/load.ts'
-import { quantizeCheckpoint } from '../checkpoint/quantize.ts'
+import { type MatrixError, quantizeModel } from '../checkpoint/quantize.ts'
 import { QUANTIZE_DEFAULTS } from '../checkpoint/widths.ts'
-import { ConfigError, InputError } from '../errors.ts'
 import { compareQuantized, type QuantizedReport } from '../eval/quantized.ts'
-import { readJson } from '../files.ts'
-import { readConfig } from '../load-model.ts'
 import { MODEL_PARTS } from '../model/tensor-spec.ts'
 import { modelDirectory } from '../package.ts'
 import * as read from '../script/arguments.ts'
 import type { Given, GlobalOptions } from '../script/flags.ts'
 import { addFlags, allOptions, flags, MODEL_ARGUMENT, REQUIRED } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
-import { write } from '../script/output.ts'
+import { remark, write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
 import { withProgress } from '../script/progress.ts'
 import { table } from '../text/columns.ts'
 import { percent, si } from '../text/units.ts'
+import { writingModel } from './export.ts'
 import { withModel } from './loading.ts'
 
 const EXAMPLES = `
@@ -53,28 +49,17 @@ export function register(program: Command): void {
 }
 
 async function runQuantize(model: string, flags: Flags & GlobalOptions): Promise<void> {
-  const { json, out, samples } = flags
-  checkOutputs({ flag: '--out', path: out, kind: 'folder' })
-  const settings = { bits: Number(flags.bits) as 8 | 4, group: Number(flags.group), keep: flags.keep }
-  await interruptible('the model may be incomplete', async (signal) => {
-    const dir = modelDirectory(model)
-    const { config: published, family, quantisation } = readConfig(model)
-    if (quantisation) throw new InputError(`${dir}: is quantised already, expected a model that is not`)
-    const checkpoint = openCheckpoint(dir, (name) => family.ignored(name, published))
-    const errors = await withProgress('quantize', async (onProgress) => {
-      try {
-        const { config } = configOfWeights(checkpoint, published, family)
-        const json = readJson(join(dir, 'config.json'), ConfigError) as Record<string, unknown>
-        return quantizeCheckpoint({ checkpoint, config, family, json }, out, settings, (share) =>
-          onProgress(share, 'matrices'),
-        )
-      } finally {
-        checkpoint.close()
-      }
-    })
-    const bytes = { before: weightBytes(dir), after: weightBytes(out) }
-    const report = samples > 0 ? await compared(dir, out, errors, flags, signal) : null
-    const result = { out, ...settings, bytes, report, matrices: errors }
+  const { json, out, samples, group, keep } = flags
+  const dir = modelDirectory(model)
+  const made = checkOutputs({ flag: '--out', path: out, kind: 'folder' })
+  const settings = { bits: Number(flags.bits) as 8 | 4, group: Number(group), keep }
+  const written = await writingModel(made, (hooks) => quantizeModel(dir, out, settings, hooks))
+  if (written === null) return
+  for (const text of written.remarks) remark(text)
+  const bytes = { before: weightBytes(dir), after: weightBytes(out) }
+  await interruptible('the model is written, what that changed of it is not known', async (signal) => {
+    const report = samples > 0 ? await compared(dir, out, written.errors, flags, signal) : null
+    const result = { out, ...settings, bytes, report, matrices: written.errors }
     await write(json ? `${JSON.stringify(result)}\n` : shownResult(result))
   })
 }
@@ -82,7 +67,7 @@ async function runQuantize(model: string, flags: Flags & GlobalOptions): Promise
 function compared(
   dir: string,
   out: string,
-  errors: Parameters<typeof compareQuantized>[2],
+  errors: MatrixError[],
   { device, debug, samples }: Flags & GlobalOptions,
   signal: AbortSignal,
 ): Promise<QuantizedReport> {
