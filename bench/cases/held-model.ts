@@ -1,11 +1,15 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import * as tf from '@tensorflow/tfjs-core'
 import { backend } from '../../src/backend/backend.ts'
+import type { Dtype } from '../../src/backend/dtypes.ts'
 import { onBackend } from '../../src/backend/on-backend.ts'
 import { openCheckpoint } from '../../src/checkpoint/disk.ts'
-import { loadWeights } from '../../src/checkpoint/load.ts'
+import { loadWeights, weightSource } from '../../src/checkpoint/load.ts'
 import { LARGEST_ARRAY } from '../../src/checkpoint/pack.ts'
 import { dequantised } from '../../src/checkpoint/quantised.ts'
 import { quantizedInMemory } from '../../src/checkpoint/quantize.ts'
+import { storedFrom } from '../../src/checkpoint/save.ts'
+import type { Checkpoint } from '../../src/checkpoint/shards.ts'
 import { QUANTIZE_DEFAULTS } from '../../src/checkpoint/widths.ts'
 import { bytesByWidth, WIDTHS, type Width } from '../../src/cost/widths.ts'
 import { gigabytes, type MemoryLimit, memoryProblem } from '../../src/device/memory.ts'
@@ -20,16 +24,14 @@ import { type TimeLimit, TookTooLong } from './time-limit.ts'
 export class HeldModel extends MeasuredModel {
   private readonly owned: ModelWeights | null
 
-  /** @throws InputError where the model's matrices cannot be held so, TookTooLong where rounding them takes too long */
+  /** `weights` are its own; null: those of the model as it is loaded. */
   constructor(
     loaded: LoadedModel,
     readonly width: Width,
-    limit: TimeLimit,
+    weights: ModelWeights | null,
   ) {
-    const isSame = width === 'float32' && loaded.dtype === 'float32'
-    const weights = isSame ? loaded.weights : weightsIn(loaded, width, limit.watch())
-    super(loaded.config, weights, width === 'bfloat16' ? width : 'float32')
-    this.owned = isSame ? null : weights
+    super(loaded.config, weights ?? loaded.weights, width === 'bfloat16' ? width : 'float32')
+    this.owned = weights
   }
 
   override dispose(): void {
@@ -39,30 +41,31 @@ export class HeldModel extends MeasuredModel {
 }
 
 /** Read as the model was, and rounded as `quantize` rounds, which leaves no file. */
-function weightsIn(
+async function weightsIn(
   { dir, config, runtime }: LoadedModel,
   width: Width,
-  onShare: (share: number) => void,
-): ModelWeights {
+  limit: TimeLimit,
+  signal: AbortSignal,
+): Promise<ModelWeights> {
   const { config: published, family, quantisation } = readConfig(dir)
   const stored = openCheckpoint(dir, (name) => family.ignored(name, published))
+  const load = (checkpoint: Checkpoint, dtype: Dtype | 'auto') =>
+    onBackend(runtime.backend, () =>
+      loadWeights(checkpoint, config, family, { dtype, onHost: backend().onCard }),
+    )
   try {
     const checkpoint = dequantised(stored, quantisation)
     const { size } = WIDTHS[width]
-    const [from, dtype] =
-      typeof size === 'number'
-        ? [checkpoint, width as 'float32' | 'bfloat16']
-        : [
-            quantizedInMemory(
-              { checkpoint, config, family },
-              { ...size, keep: QUANTIZE_DEFAULTS.keep },
-              onShare,
-            ),
-            'auto' as const,
-          ]
-    return onBackend(runtime.backend, () =>
-      loadWeights(from, config, family, { dtype, onHost: backend().onCard }),
-    )
+    if (typeof size === 'number') return load(checkpoint, width as Dtype)
+    const values = storedFrom(weightSource(checkpoint, config, family), config)
+    const options = { ...size, keep: QUANTIZE_DEFAULTS.keep }
+    const steps = quantizedInMemory({ dir, config, family, values }, options)
+    const watch = limit.watch()
+    for (let step = steps.next(); ; step = steps.next()) {
+      if (step.done) return load(step.value, 'auto')
+      watch(step.value)
+      await nextTurn(undefined, { signal })
+    }
   } finally {
     stored.close()
   }
@@ -77,12 +80,20 @@ export interface Place {
 }
 
 /** The model in a width, or why it is not to be had. */
-export function holdIn(width: Width, place: Place, limit: TimeLimit): HeldModel | string {
+export async function holdIn(
+  width: Width,
+  place: Place,
+  limit: TimeLimit,
+  signal: AbortSignal,
+): Promise<HeldModel | string> {
+  const { loaded } = place
   const problem = widthProblem(width, place)
   if (problem !== null) return problem
+  if (width === 'float32' && loaded.dtype === 'float32') return new HeldModel(loaded, width, null)
   try {
-    return new HeldModel(place.loaded, width, limit)
+    return new HeldModel(loaded, width, await weightsIn(loaded, width, limit, signal))
   } catch (error) {
+    if (signal.aborted) return 'interrupted'
     if (error instanceof InputError) return error.message
     if (error instanceof TookTooLong) return `quantising it ${error.message}`
     throw error

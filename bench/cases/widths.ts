@@ -73,7 +73,7 @@ async function holdAll(
   const found: Found[] = []
   const missing: Missing = []
   for (const width of widths) {
-    const held = signal.aborted ? 'interrupted' : holdIn(width, bench, limit)
+    const held = signal.aborted ? 'interrupted' : await holdIn(width, bench, limit, signal)
     if (typeof held === 'string') missing.push(...describe(width).map((variant) => ({ variant, why: held })))
     else found.push({ held, loss: texts && (await lossOf(held.eager, texts, limit, signal)) })
   }

@@ -12,8 +12,11 @@ export interface TensorToWrite {
   shape: readonly number[]
   /** What is stored: BF16 and F16 round to nearest, ties to even. */
   dtype: FloatDtype | 'I32' | 'I64'
-  /** Row-major; bytes are written as they are. As a function it is called once, when its turn comes, so that one tensor at a time need be in memory. */
-  data: Float32Array | (() => Float32Array | Uint8Array)
+  /**
+   * Row-major; bytes are written as they are, in parts if they are made so. As a function it is called once, when its turn comes, so that
+   * one tensor at a time need be in memory.
+   */
+  data: Float32Array | (() => Float32Array | Iterable<Uint8Array>)
 }
 
 const ALIGNMENT = 8
@@ -35,18 +38,18 @@ export function writeSafetensors(
   for (const _ of replacing((temporary) => writeTo(temporary(file), [...tensors], metadata)));
 }
 
-/** The same file in memory. */
-export function safetensorsInMemory(tensors: readonly TensorToWrite[]): Uint8Array {
+/** The same file in memory, with a stop after each tensor, or part of one, which says the share of the bytes that is there. */
+export function* safetensorsInMemory(tensors: readonly TensorToWrite[]): Generator<number, Uint8Array> {
   const ordered = inOrder(tensors)
   const header = headerOf(ordered)
   const file = new Uint8Array(header.length + sum(ordered.map(storedBytes)))
-  file.set(header)
-  let end = header.length
+  let end = 0
   const put = (bytes: Uint8Array) => {
     file.set(bytes, end)
     end += bytes.length
   }
-  for (const tensor of ordered) writeData(put, tensor)
+  put(header)
+  for (const tensor of ordered) for (const _ of writeData(put, tensor)) yield end / file.length
   return file
 }
 
@@ -61,7 +64,7 @@ export function writeShards(dir: string, tensors: Iterable<TensorToWrite>, maxSh
   for (let step = steps.next(); ; step = steps.next()) if (step.done) return step.value
 }
 
-/** The same with a stop after each tensor, which says the share of the bytes that is written. */
+/** The same with a stop after each tensor, or part of one, which says the share of the bytes that is written. */
 export function* shardSteps(
   dir: string,
   tensors: Iterable<TensorToWrite>,
@@ -146,7 +149,7 @@ function* replacing(
   }
 }
 
-/** Tells the bytes of each tensor when it is written. */
+/** Tells the bytes of each tensor, or part of one, when they are written. */
 function* writeTo(
   file: string,
   tensors: TensorToWrite[],
@@ -157,10 +160,7 @@ function* writeTo(
   const put = (bytes: Uint8Array) => writeAll(fd, bytes)
   try {
     put(headerOf(ordered, metadata))
-    for (const tensor of ordered) {
-      writeData(put, tensor)
-      yield storedBytes(tensor)
-    }
+    for (const tensor of ordered) yield* writeData(put, tensor)
     fsyncSync(fd)
   } finally {
     closeSync(fd)
@@ -207,16 +207,28 @@ function storedBytes({ shape, dtype }: TensorToWrite): number {
   )
 }
 
-/** In pieces; what a piece lies in may be used again for the next. */
-function writeData(put: (bytes: Uint8Array) => void, tensor: TensorToWrite): void {
-  const { name, shape, dtype } = tensor
+/** Takes bytes to where they are kept; what they lie in may be used again. */
+type Put = (bytes: Uint8Array) => void
+
+function* writeData(put: Put, tensor: TensorToWrite): Generator<number, void> {
   const data = typeof tensor.data === 'function' ? tensor.data() : tensor.data
-  if (data instanceof Uint8Array) {
-    if (data.length !== storedBytes(tensor))
-      throw new Error(`"${name}" has ${data.length} bytes, expected ${storedBytes(tensor)}`)
-    put(data)
+  if (data instanceof Float32Array) {
+    writeFloats(put, tensor, data)
+    yield storedBytes(tensor)
     return
   }
+  let bytes = 0
+  for (const part of data) {
+    put(part)
+    bytes += part.length
+    yield part.length
+  }
+  if (bytes !== storedBytes(tensor))
+    throw new Error(`"${tensor.name}" has ${bytes} bytes, expected ${storedBytes(tensor)}`)
+}
+
+function writeFloats(put: Put, tensor: TensorToWrite, data: Float32Array): void {
+  const { name, shape, dtype } = tensor
   const expected = storedBytes(tensor) / floatBytes(dtype as FloatDtype)
   if (data.length !== expected) {
     throw new Error(`"${name}" has ${data.length} elements, expected ${expected} for shape [${shape}]`)

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
@@ -13,14 +13,13 @@ import { measureCase } from '../../bench/measure.ts'
 import type { Row } from '../../bench/schema.ts'
 import { heldAs } from '../../src/backend/held.ts'
 import { activeTensorflow } from '../../src/backend/tensorflow.ts'
-import { openCheckpoint } from '../../src/checkpoint/disk.ts'
-import { quantizeCheckpoint } from '../../src/checkpoint/quantize.ts'
+import { quantizeModel } from '../../src/checkpoint/quantize.ts'
 import { saveCheckpoint } from '../../src/checkpoint/save.ts'
 import { countParameters } from '../../src/cost/parameters.ts'
 import { bytesByWidth, WIDTH_NAMES, type Width } from '../../src/cost/widths.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { documentLosses, lossReport } from '../../src/eval/loss.ts'
-import { type LoadedModel, loadModel, readConfig } from '../../src/load-model.ts'
+import { type LoadedModel, loadModel } from '../../src/load-model.ts'
 import { MoeModel } from '../../src/model/transformer.ts'
 import { leaves } from '../../src/model/tree.ts'
 import { allTensors } from '../../src/model/weights.ts'
@@ -45,6 +44,14 @@ const OPTIONS = {
 const endless = () => new TimeLimit(Number.POSITIVE_INFINITY)
 const placeOf = (loaded: LoadedModel, values: Partial<Place> = {}): Place => {
   return { loaded, executors: ['recorded'], memory: () => null, ...values }
+}
+
+const problemOf = (width: Width, place: Place) => holdIn(width, place, endless(), OPTIONS.signal)
+
+async function heldIn(loaded: LoadedModel, width: Width): Promise<HeldModel> {
+  const held = await holdIn(width, placeOf(loaded), endless(), OPTIONS.signal)
+  expect(held).toBeInstanceOf(HeldModel)
+  return held as HeldModel
 }
 
 /** The rows of the case, and why it could not be made. */
@@ -87,8 +94,8 @@ describe('on native TensorFlow', () => {
 
   test.each(WIDTH_NAMES)(
     'a model in %s holds the bytes that the rule counts, and no file is made',
-    (width) => {
-      const held = new HeldModel(loaded, width, endless())
+    async (width) => {
+      const held = await heldIn(loaded, width)
       const node = activeTensorflow()
       const tensors = leaves<tf.Tensor | Float32Array>(held.eager.weights).flatMap(
         ([path, leaf]) => (leaf instanceof tf.Tensor && !path.includes('stacked') ? leaf : []), // a stack is its experts
@@ -134,21 +141,15 @@ describe('on native TensorFlow', () => {
     )
   })
 
-  test('quantising leaves what quantize writes', () => {
+  test('quantising leaves what quantize writes', async () => {
     const out = join(folder, 'written')
-    const { config, family } = readConfig(source)
-    const checkpoint = openCheckpoint(source)
-    const json = JSON.parse(readFileSync(join(source, 'config.json'), 'utf8'))
-    const options = { bits: 4, group: 32, keep: ['embedding'] } as const
-    quantizeCheckpoint({ checkpoint, config, family, json }, out, { ...options, keep: [...options.keep] })
-    checkpoint.close()
-    return loadModel(out, { device: 'cpu' }).then((written) => {
-      const held = new HeldModel(loaded, 'int4', endless())
-      const [a, b] = [written.weights, held.eager.weights].map(allTensors)
-      expect(a.map((tensor) => tensor.dataSync())).toEqual(b.map((tensor) => tensor.dataSync()))
-      held.dispose()
-      written.dispose()
-    })
+    await quantizeModel(source, out, { bits: 4, group: 32, keep: ['embedding'] })
+    const written = await loadModel(out, { device: 'cpu' })
+    const held = await heldIn(loaded, 'int4')
+    const [a, b] = [written.weights, held.eager.weights].map(allTensors)
+    expect(a.map((tensor) => tensor.dataSync())).toEqual(b.map((tensor) => tensor.dataSync()))
+    held.dispose()
+    written.dispose()
   })
 
   test('a width that is not to be had here is left out with the reason, the others are measured', async () => {
@@ -159,14 +160,16 @@ describe('on native TensorFlow', () => {
       ...new Array(4).fill([true, null, true]),
       ...new Array(4).fill([false, 'rows of its matrices are no whole number of groups of 32', false]),
     ])
-    expect(holdIn('int8', placeOf(loaded, { executors: ['eager'] }), endless())).toBe(
+    expect(await problemOf('int8', placeOf(loaded, { executors: ['eager'] }))).toBe(
       'op by op 8 bits in groups of 32 are widened to float32 at every use',
     )
-    expect(holdIn('int8', placeOf(loaded, { memory: () => 10 }), endless())).toMatch(
+    expect(await problemOf('int8', placeOf(loaded, { memory: () => 10 }))).toMatch(
       /^needs about \S+ GB of memory, and 1\.00e-8 GB may be used$/,
     )
     const written = await loadModel(join(folder, 'written'), { device: 'cpu', dtype: 'float32' })
-    expect(holdIn('int4', placeOf(written), endless())).toBe('it is quantised already')
+    expect(await problemOf('int4', placeOf(written))).toBe('it is quantised already')
+    const ended = holdIn('int4', placeOf(loaded), endless(), AbortSignal.abort())
+    expect(await ended).toBe('interrupted')
     written.dispose()
   })
 
