@@ -59,6 +59,13 @@ inline void along_minifloats_plainly(const float* const* x, const Weights& weigh
 }
 
 #ifdef AVX2_INTRINSICS
+/** As `sum_of`: clang refuses to hand such a vector to a function that is not for AVX2. */
+AVX2_CODE ALWAYS_INLINED inline float sum_of_eight(__m256 x) {
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
 /** Sixteen e4m3, each 2^-8 of itself: their bits are a half's, but for the bias of the exponent. What is no number is 480. */
 AVX2_CODE ALWAYS_INLINED inline void from_e4m3(__m128i bytes, __m256* first, __m256* second) {
   const __m128i zero = _mm_setzero_si128(), kept = _mm_set1_epi16(static_cast<int16_t>(0xbf80)); // a shift doubles the sign
@@ -122,7 +129,7 @@ template <int R> AVX2_CODE inline void fp8_products(const Weights& row, const fl
     for (; i < to; i++)
       for (int r = 0; r < R; r++) over[r] += scale * E4M3[row.numbers[i]] * x[r][i];
   }
-  for (int r = 0; r < R; r++) products[r] = is_any_set(most) ? NAN : E4M3_UNIT * sum_of(bits_as<Lanes>(sums[r])) + over[r];
+  for (int r = 0; r < R; r++) products[r] = is_any_set(most) ? NAN : E4M3_UNIT * sum_of_eight(sums[r]) + over[r];
 }
 
 AVX2_CODE inline void along_fp8(const float* const* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
@@ -210,7 +217,7 @@ AVX2_CODE inline void mxfp4_products(const uint8_t* row, const float* scales, co
       sums[r] = _mm256_fmadd_ps(unscaled, scale, sums[r]);
     }
   }
-  for (int r = 0; r < R; r++) products[r] = sum_of(bits_as<Lanes>(sums[r]));
+  for (int r = 0; r < R; r++) products[r] = sum_of_eight(sums[r]);
 }
 
 AVX2_CODE inline void along_mxfp4(const float* const* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
