@@ -16,13 +16,13 @@ import { withProgress } from '../src/script/progress.ts'
 import { runScript } from '../src/script/run.ts'
 import { table } from '../src/text/columns.ts'
 import { exposureSteps, FACTS } from '../src/train/facts.ts'
-import { presetOf, SHIPPED_PRESETS } from '../src/train/presets.ts'
+import { presetOf, SIZE_NAMES } from '../src/train/presets.ts'
 import { checkTrainingSize } from '../src/train/size.ts'
 import { factsTables, studyTables } from './quality/table.ts'
 import { cellsOf } from './report/section.ts'
 import { factsConclusion } from './study/facts.ts'
 import { runJobs } from './study/jobs.ts'
-import { planStudy, type StudyOptions } from './study/plan.ts'
+import { planStudy, type StudyOptions, studied } from './study/plan.ts'
 import { type StudyReport, studyReport } from './study/summary.ts'
 import { readResult, type StudyRun } from './study/train.ts'
 
@@ -34,6 +34,9 @@ import { readResult, type StudyRun } from './study/train.ts'
 
 /** Without facts. */
 const TOKENS = 2_000_000
+const USUAL = { size: 'small', rows: 8, peakLearningRate: 0.004 } as const
+/** Facts are learned in many small steps; docs/log.md has what else was tried. */
+const OF_FACTS = { size: 'tiny', rows: 2, peakLearningRate: 0.006 } as const
 /** A training each, or seven: years of them. */
 const upToSeeds = wholeNumber(1, 1000)
 
@@ -60,9 +63,18 @@ const FLAGS = flags({
     wholeNumber(1, MAX_THREADS),
     availableParallelism(),
   ],
-  batch: ['<n>', 'sequences of a step', wholeNumber(1, 1e9), 8],
+  size: ['<name>', `of the models (default: ${USUAL.size}; with --facts ${OF_FACTS.size})`, SIZE_NAMES],
+  batch: [
+    '<n>',
+    `sequences of a step (default: ${USUAL.rows}; with --facts ${OF_FACTS.rows})`,
+    wholeNumber(1, 1e9),
+  ],
   length: ['<n>', 'tokens of a sequence', wholeNumber(2, 1e9), 288],
-  learningRate: ['<x>', 'the highest one', positive(1000), 0.004],
+  learningRate: [
+    '<x>',
+    `the highest one (default: ${USUAL.peakLearningRate}; with --facts ${OF_FACTS.peakLearningRate})`,
+    positive(1000),
+  ],
   out: ['<dir>', 'folder for the trainings (default: runs/study, or runs/study-facts)'],
   report: ['<file>', 'where the results go (default: study.json or study-facts.json in bench/results)'],
 })
@@ -76,10 +88,10 @@ async function study(given: Given<typeof FLAGS>): Promise<void> {
   const { jobs, out = join('runs', name) } = given
   const { report: file = join(packageRoot(), 'bench', 'results', `${name}.json`) } = given
   const options = optionsOf(given)
-  const { rows, length } = options
+  const { rows, length, size } = options
   const memory = memoryLimit({ device: 'cpu', memoryBytes: null })
-  for (const preset of SHIPPED_PRESETS)
-    checkTrainingSize(presetOf({ preset, size: 'small' }).config, { rows, length }, memory, jobs)
+  for (const preset of studied(options))
+    checkTrainingSize(presetOf({ preset, size }).config, { rows, length }, memory, jobs)
   checkOutputs({ flag: '--out', path: out, kind: 'folder' }, { flag: '--report', path: file })
   const plan = planStudy(options)
   const results = new Map<string, StudyRun>()
@@ -117,14 +129,16 @@ async function study(given: Given<typeof FLAGS>): Promise<void> {
 }
 
 function optionsOf(given: Given<typeof FLAGS>): StudyOptions {
-  const { seeds, pairSeeds, batch: rows, length, learningRate: peakLearningRate } = given
-  const { factsShare, exposures } = given
+  const usual = given.facts ? OF_FACTS : USUAL
+  const { seeds, pairSeeds, length, factsShare, exposures } = given
+  const { size = usual.size, batch: rows = usual.rows } = given
+  const { learningRate: peakLearningRate = usual.peakLearningRate } = given
   checkFactsFlags(given)
   const facts = given.facts ? { ...given.facts, share: factsShare ?? FACTS.share } : null
   const tokens = facts
     ? exposureSteps(facts, exposures ?? FACTS.exposures, { rows, length }) * rows * length
     : TOKENS
-  return { seeds, pairSeeds, tokens: given.tokens ?? tokens, rows, length, peakLearningRate, facts }
+  return { seeds, pairSeeds, tokens: given.tokens ?? tokens, rows, length, peakLearningRate, size, facts }
 }
 
 function printed(report: StudyReport, file: string): string {

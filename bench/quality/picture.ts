@@ -1,14 +1,15 @@
 import * as Plot from '@observablehq/plot'
 import { extent, mean } from 'd3-array'
 import { composedFile, plotElement, type Svg } from '../../src/text/plot.ts'
-import { SHIPPED_PRESETS, type ShippedPreset } from '../../src/train/presets.ts'
+import { PRESET_NAMES, type PresetName } from '../../src/train/presets.ts'
 import type { Budget } from '../study/plan.ts'
 import type { Quality } from './read.ts'
 
 /** Of middle lightness and on no background, so that the picture reads on a light and a dark page. */
-const COLORS: Record<ShippedPreset, string> = {
+const COLORS: Record<PresetName, string> = {
   moe: '#3d8fd1',
   deepseek: '#a371d8',
+  'deepseek-v3': '#a371d8',
   'dense-active': '#d9822b',
   'dense-total': '#3aa06b',
 }
@@ -18,7 +19,13 @@ const PANEL = { width: 400, height: 250, marginTop: 34, marginBottom: 44, margin
 /** Title and legend above the panels. */
 const HEAD = 58
 /** Names of three presets that cost the same would lie on one another: each has its place around the true one. */
-const SIDESTEP: Record<ShippedPreset, number> = { moe: -8, deepseek: 0, 'dense-active': 8, 'dense-total': 0 }
+const SIDESTEP: Record<PresetName, number> = {
+  moe: -8,
+  deepseek: 0,
+  'deepseek-v3': 0,
+  'dense-active': 8,
+  'dense-total': 0,
+}
 /** Pixels of a line at a mean, either way. */
 const HALF_LINE = 9
 
@@ -41,7 +48,7 @@ export function qualityPicture(quality: Quality): string {
     },
   ].filter(({ points }) => points.length > 0)
   const drawn = rows.flatMap(({ points }) => points)
-  const names = SHIPPED_PRESETS.filter((name) => drawn.some(({ preset }) => preset === name))
+  const names = PRESET_NAMES.filter((name) => drawn.some(({ preset }) => preset === name))
   const keys = [
     ...names.map((name) => ({ text: `● ${name}`, fill: COLORS[name] })),
     ...(drawn.some(({ budget }) => budget === 'compute')
@@ -67,7 +74,7 @@ ${keys.map(({ text, fill }, i) => `<text x="${12 + 120 * i}" y="44" fill="${fill
 
 function shippedPoints({ shipped }: Quality) {
   return shipped.map(({ preset, report: { loss, cost } }) => ({
-    preset,
+    preset: preset as PresetName,
     budget: 'tokens' as Budget,
     losses: [loss.mean],
     flopsPerToken: cost.flopsPerToken,

@@ -76,14 +76,14 @@ const DIFFERENCE_COLUMNS: Column<Difference>[] = [
 
 function studySection(study: StudyReport, title: string): string[] {
   const { conditions, conclusion, runs, planned } = study
-  const { rows, length, peakLearningRate, method } = conditions
+  const { rows, length, peakLearningRate, size, method } = conditions
   const state = runs.length < planned ? ` **Not finished: ${runs.length} of ${planned} trainings.**` : ''
   const { losses, pairs } = studyTables(study)
   const domains = domainDifferences(runs).map(({ domain, difference }) => ({ ...difference, domain }))
   return [
     `## ${title}`,
     `${conclusion}${state}`,
-    `The presets at half the width, ${rows} x ${length} tokens a step, peak learning rate ${peakLearningRate} for all. ${method}`,
+    `The presets in the ${size} size, ${rows} x ${length} tokens a step, peak learning rate ${peakLearningRate} for all. ${method}`,
     markdownTable(cellsOf(losses)),
     'Differences, seed by seed (below zero: the first has the lower loss):',
     markdownTable(cellsOf(pairs)),

@@ -1,7 +1,7 @@
 import { mean } from 'd3-array'
 import { shareOf } from '../../src/eval/proportion.ts'
 import { percent } from '../../src/train/card-words.ts'
-import { SHIPPED_PRESETS } from '../../src/train/presets.ts'
+import { PRESET_NAMES } from '../../src/train/presets.ts'
 import { differenceOf, PAIRS, runsOf } from './pairs.ts'
 import { meanInterval, spreadOf } from './statistics.ts'
 import type { StudyRun } from './train.ts'
@@ -20,7 +20,7 @@ export function factsSummary(runs: StudyRun[]) {
   const own = runs.filter((run): run is FactsRun => (run.facts ?? null) !== null) // reports of before have no such field
   if (own.length === 0) return null
   const [{ facts }] = own
-  const cells = SHIPPED_PRESETS.flatMap((preset) => {
+  const cells = PRESET_NAMES.flatMap((preset) => {
     const seeds = runsOf('tokens', preset, own) as FactsRun[]
     if (seeds.length === 0) return []
     const spread = spreadOf(seeds.map(recallOf))

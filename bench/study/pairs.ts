@@ -1,20 +1,22 @@
-import type { ShippedPreset } from '../../src/train/presets.ts'
+import type { PresetName } from '../../src/train/presets.ts'
 import type { Budget } from './plan.ts'
 import { meanInterval, spreadOf } from './statistics.ts'
 import type { StudyRun } from './train.ts'
 
 /** Pairs whose difference is a question: sparse against dense, and the two ways of routing. */
-export const PAIRS: [ShippedPreset, ShippedPreset][] = [
+export const PAIRS: [PresetName, PresetName][] = [
   ['moe', 'dense-active'],
   ['moe', 'dense-total'],
   ['deepseek', 'dense-active'],
   ['deepseek', 'moe'],
+  ['deepseek-v3', 'dense-active'],
+  ['deepseek-v3', 'moe'],
 ]
 
 export type Difference = ReturnType<typeof differenceOf>[number]
 
 /** Of one preset under one budget, by seed. */
-export function runsOf(budget: Budget, preset: ShippedPreset, runs: StudyRun[]): StudyRun[] {
+export function runsOf(budget: Budget, preset: PresetName, runs: StudyRun[]): StudyRun[] {
   return runs
     .filter((run) => run.preset === preset && run.budgets.includes(budget))
     .sort((a, b) => a.seed - b.seed)
@@ -23,8 +25,8 @@ export function runsOf(budget: Budget, preset: ShippedPreset, runs: StudyRun[]):
 /** A measure (loss, where none is given) of `preset` less that of `than`, over the seeds that both have. */
 export function differenceOf(
   budget: Budget,
-  preset: ShippedPreset,
-  than: ShippedPreset,
+  preset: PresetName,
+  than: PresetName,
   runs: StudyRun[],
   measureOf = ({ loss }: StudyRun) => loss,
 ) {

@@ -1,6 +1,6 @@
 import { countParameters, flopsPerToken, totalFlops } from '../../src/cost/index.ts'
 import type { FactsSettings } from '../../src/train/facts.ts'
-import { presetOf, SHIPPED_PRESETS, type ShippedPreset } from '../../src/train/presets.ts'
+import { type PresetName, presetOf, type SizeName } from '../../src/train/presets.ts'
 import { type TrainSettings, trainSettings } from '../../src/train/settings.ts'
 
 export const BUDGETS = ['tokens', 'compute'] as const
@@ -18,6 +18,7 @@ export interface StudyOptions {
   rows: number
   length: number
   peakLearningRate: number
+  size: SizeName
   /** What is studied is then how much of them is kept, at equal tokens alone. */
   facts?: FactsSettings | null
 }
@@ -28,7 +29,7 @@ export interface PlannedRun {
   id: string
   /** Comparisons it is part of. */
   budgets: Budget[]
-  settings: TrainSettings & { preset: ShippedPreset }
+  settings: TrainSettings & { preset: PresetName }
   tokens: number
   /** Forward, one token with `length` keys. */
   flopsPerToken: number
@@ -45,20 +46,29 @@ const FORWARD_AND_BACKWARD = 3
 const CHECKPOINT_EVERY = 100
 
 /** Sparse and dense at the same cost: the question of the study, and cheap enough for more seeds than the rest. */
-const PAIR: readonly ShippedPreset[] = ['moe', 'dense-active']
+const PAIR: readonly PresetName[] = ['moe', 'dense-active']
+/** What else is compared. Of facts the architecture as it is published, since what is kept hangs on the whole of it. */
+const OTHERS = (facts: boolean): readonly PresetName[] => ['dense-total', facts ? 'deepseek-v3' : 'deepseek']
 
-/** All trainings, seed by seed, so that a study cut short has whole seeds. */
-export function planStudy(options: StudyOptions): PlannedRun[] {
-  const { seeds, pairSeeds = seeds } = options
-  const all = Array.from({ length: Math.max(seeds, pairSeeds) }, (_, i) => i + 1)
-  const presets = (seed: number) => (seed <= seeds ? SHIPPED_PRESETS : PAIR)
-  return all.flatMap((seed) => presets(seed).flatMap((preset) => runsOf(preset, seed, options)))
+/** All presets of a study. */
+export function studied({ facts }: Pick<StudyOptions, 'facts'>): readonly PresetName[] {
+  return [...PAIR, ...OTHERS(!!facts)]
 }
 
-function runsOf(preset: ShippedPreset, seed: number, options: StudyOptions): PlannedRun[] {
+/** All trainings, the pair's first, seed by seed, so that a study cut short answers its question. */
+export function planStudy(options: StudyOptions): PlannedRun[] {
+  const { seeds, pairSeeds = seeds, facts } = options
+  const of = (presets: readonly PresetName[], seeds: number) =>
+    Array.from({ length: seeds }, (_, i) => i + 1).flatMap((seed) =>
+      presets.flatMap((preset) => runsOf(preset, seed, options)),
+    )
+  return [...of(PAIR, Math.max(seeds, pairSeeds)), ...of(OTHERS(!!facts), seeds)]
+}
+
+function runsOf(preset: PresetName, seed: number, options: StudyOptions): PlannedRun[] {
   const steps = Math.max(1, Math.round(options.tokens / (options.rows * options.length)))
   if (options.facts) return [plannedRun(preset, seed, steps, ['tokens'], options)]
-  const share = forwardFlops('moe', options.length) / forwardFlops(preset, options.length)
+  const share = forwardFlops('moe', options) / forwardFlops(preset, options)
   if (Math.abs(share - 1) <= SAME_COMPUTE)
     return [plannedRun(preset, seed, steps, ['tokens', 'compute'], options)]
   return [
@@ -68,15 +78,16 @@ function runsOf(preset: ShippedPreset, seed: number, options: StudyOptions): Pla
 }
 
 function plannedRun(
-  preset: ShippedPreset,
+  preset: PresetName,
   seed: number,
   steps: number,
   budgets: Budget[],
-  { rows, length, peakLearningRate, facts = null }: StudyOptions,
+  options: StudyOptions,
 ): PlannedRun {
+  const { rows, length, peakLearningRate, size, facts = null } = options
   const chosen = trainSettings({
     preset,
-    size: 'small',
+    size,
     steps,
     seed,
     rows,
@@ -88,7 +99,7 @@ function plannedRun(
   })
   const settings = { ...chosen, preset }
   const { total, active } = countParameters(presetOf(settings).config)
-  const flops = forwardFlops(preset, length)
+  const flops = forwardFlops(preset, options)
   const tokens = steps * rows * length
   return {
     id: `${preset}-seed${seed}-steps${steps}`,
@@ -103,6 +114,6 @@ function plannedRun(
 }
 
 /** Every query meets all keys of its row: training masks the later ones, it does not skip them. */
-function forwardFlops(preset: ShippedPreset, length: number): number {
-  return totalFlops(flopsPerToken(presetOf({ preset, size: 'small' }).config, length, 'sparse'))
+function forwardFlops(preset: PresetName, { length, size }: StudyOptions): number {
+  return totalFlops(flopsPerToken(presetOf({ preset, size }).config, length, 'sparse'))
 }

@@ -1,6 +1,6 @@
 import type { Domain } from '../../src/corpus/index.ts'
 import { mapValues } from '../../src/model/tree.ts'
-import { SHIPPED_PRESETS, type ShippedPreset } from '../../src/train/presets.ts'
+import { PRESET_NAMES, type PresetName, type SizeName } from '../../src/train/presets.ts'
 import { factsSummary } from './facts.ts'
 import { type Difference, differenceOf, PAIRS, runsOf } from './pairs.ts'
 import { BUDGETS, type Budget, type PlannedRun, SAME_COMPUTE, type StudyOptions } from './plan.ts'
@@ -15,7 +15,7 @@ const METHOD =
 export type StudyReport = ReturnType<typeof studyReport>
 
 export function studyReport(options: StudyOptions, plan: PlannedRun[], runs: StudyRun[]) {
-  const cells = BUDGETS.flatMap((budget) => SHIPPED_PRESETS.flatMap((preset) => cellOf(budget, preset, runs)))
+  const cells = BUDGETS.flatMap((budget) => PRESET_NAMES.flatMap((preset) => cellOf(budget, preset, runs)))
   const differences = BUDGETS.flatMap((budget) =>
     PAIRS.flatMap(([preset, than]) => differenceOf(budget, preset, than, runs)),
   )
@@ -25,18 +25,18 @@ export function studyReport(options: StudyOptions, plan: PlannedRun[], runs: Stu
     date: new Date().toISOString(),
     /** Trainings of the whole study; fewer `runs` than this: it is not finished. */
     planned: plan.length,
-    conditions: { ...options, size: 'small' as const, sameCompute: SAME_COMPUTE, method: METHOD },
+    conditions: { ...options, sameCompute: SAME_COMPUTE, method: METHOD },
     runs,
     cells,
     differences,
-    conclusion: conclude(differences),
+    conclusion: conclude(differences, options.size),
     /** What is kept of the facts; null where no training had any. */
     facts: factsSummary(runs),
   }
 }
 
 /** The seeds of one preset under one budget. Empty while no run of it is done. */
-function cellOf(budget: Budget, preset: ShippedPreset, runs: StudyRun[]) {
+function cellOf(budget: Budget, preset: PresetName, runs: StudyRun[]) {
   const own = runsOf(budget, preset, runs)
   return own.slice(0, 1).map((run) => {
     const { tokens, trainingFlops, flopsPerToken, totalParameters, activeParameters } = run
@@ -58,20 +58,20 @@ export function domainDifferences(runs: StudyRun[]): { domain: Domain; differenc
   )
 }
 
-const QUESTIONS: [Budget, ShippedPreset, against: string][] = [
+const QUESTIONS: [Budget, PresetName, against: string][] = [
   ['tokens', 'dense-active', 'a dense model with as many active parameters at equal tokens'],
   ['tokens', 'dense-total', 'a dense model with as many parameters in all at equal tokens'],
   ['compute', 'dense-total', 'the latter at equal training compute'],
 ]
 
 /** One sentence on what the mixture gains or loses, whichever way it comes out. */
-export function conclude(differences: Difference[]): string {
+export function conclude(differences: Difference[], size: SizeName): string {
   const parts = QUESTIONS.flatMap(([budget, than, against]) => {
     const difference = differences.find((d) => d.budget === budget && d.preset === 'moe' && d.than === than)
     return difference ? [`${verdict(difference)} ${against} (${evidence(difference)})`] : []
   })
   if (parts.length === 0) return 'No pair of trainings is finished.'
-  return `In the small size the mixture's loss is ${parts.join('; ')}.`
+  return `In the ${size} size the mixture's loss is ${parts.join('; ')}.`
 }
 
 /** Lower or higher only where the interval excludes zero. */

@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module'
 import { Command } from 'commander'
 import { report, usage } from '../script/failure.ts'
-import { addFlags, allOptions, GLOBAL } from '../script/flags.ts'
+import { addFlags, GLOBAL, type GlobalOptions } from '../script/flags.ts'
 import { endBySignals } from '../script/interrupt.ts'
 import { onBrokenOutput } from '../script/output.ts'
 import { addCommands } from './commands.ts'
@@ -25,7 +25,7 @@ function createProgram(): Command {
     .addHelpText('after', EXAMPLES)
     .exitOverride()
     .hook('preAction', (_, command) => {
-      const { debug, threads } = allOptions(command)
+      const { debug, threads } = command.optsWithGlobals<GlobalOptions>()
       if (debug) process.env.TF_CPP_MIN_LOG_LEVEL ??= '0'
       if (threads) process.env.TINYMOE_THREADS = String(threads) // read by whatever starts the runtime
     })

@@ -75,9 +75,10 @@ export const GLOBAL = flags({
 })
 export type GlobalOptions = Given<typeof GLOBAL>
 
-/** A command's own options together with the global ones. */
-export function allOptions<Own>(command: Command): Own & GlobalOptions {
-  return command.optsWithGlobals() as Own & GlobalOptions
+/** A command's own options together with the global ones, but for the threads: those are set before any command runs. */
+export function allOptions<Own>(command: Command): Own & Omit<GlobalOptions, 'threads'> {
+  const { threads: _, ...options } = command.optsWithGlobals<Own & GlobalOptions>()
+  return options as Own & Omit<GlobalOptions, 'threads'>
 }
 
 /** The model of every command that runs one; `loadModel` reads it. */

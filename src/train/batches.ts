@@ -26,8 +26,12 @@ export class Batches {
   async training(step: number): Promise<number[][]> {
     const random = new Random(`${this.seed}/batch/${step}`)
     const { domains, weightOf } = this.texts
-    const drawn = new Map(domains.map((domain) => [domain, 0])) // tokens by weight
     const documentOf = (domain: string) => this.document(domain, 'train', random)
+    const drawn = new Map(domains.map((domain) => [domain, 0])) // tokens by weight
+    // a small batch holds fewer documents than domains: each begins anywhere in its turn, so that shares come out over many batches
+    if (weightOf)
+      for (const domain of domains)
+        drawn.set(domain, (random.float() * (await documentOf(domain)).length) / weightOf(domain))
     const documents: number[][] = []
     for (let total = 0; total < this.capacity; ) {
       const [domain, tokens] = [...drawn].reduce((least, entry) => (entry[1] < least[1] ? entry : least))

@@ -5,11 +5,11 @@ export interface FactsSettings extends FactsSize {
   share: number
 }
 
-/** What facts are where nobody chooses: 47 million tokens. docs/training.md has the arithmetic of bits and hours. */
-export const FACTS = { entities: 10_000, phrasings: 5, share: 0.8, exposures: 100 } as const
+/** What facts are where nobody chooses: 3.8 million tokens. docs/training.md has the arithmetic of bits and hours. */
+export const FACTS = { entities: 512, phrasings: 5, share: 0.8, exposures: 200 } as const
 
 /** Tokens of a portrait in the tokenizer of a corpus with facts, marks included: mean of many. A test measures it again. */
-export const PORTRAIT_TOKENS = 37.6
+export const PORTRAIT_TOKENS = 29.4
 
 /** Steps in which each fact is read so many times, on average. */
 export function exposureSteps(

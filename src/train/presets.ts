@@ -16,8 +16,11 @@ export type ShippedPreset = (typeof SHIPPED_PRESETS)[number]
 export const PRESET_NAMES = [...SHIPPED_PRESETS, 'deepseek-v3'] as const
 export type PresetName = (typeof PRESET_NAMES)[number]
 
-export const SIZE_NAMES = ['full', 'small'] as const
-/** `full` is what is shipped; `small` trains in minutes, so that a comparison can be repeated with several seeds. */
+export const SIZE_NAMES = ['full', 'small', 'tiny'] as const
+/**
+ * `full` is what is shipped; `small` trains in minutes, so that a comparison can be repeated with several seeds; `tiny`, a quarter as
+ * wide, does so where there is much to learn by heart.
+ */
 export type SizeName = (typeof SIZE_NAMES)[number]
 
 /** What all presets share, as a config.json has it: layers, heads and vocabulary, in all sizes. */
@@ -37,6 +40,7 @@ const SHARED = {
 const WIDTHS: Record<SizeName, object> = {
   full: { hidden_size: 128, head_dim: 32 },
   small: { hidden_size: 64, head_dim: 16 },
+  tiny: { hidden_size: 32, head_dim: 8 },
 }
 
 /** What each preset adds to that, in all sizes and in each; tests/train/presets.test.ts has what the widths come from. */

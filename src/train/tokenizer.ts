@@ -11,7 +11,7 @@ const TRAINING_CHARS = 1_500_000
 /** Ordinary words gain most from merges; with equal shares, names of months and data items crowd them out. */
 const MIX: Mix = { story: 2, german: 2, arithmetic: 1, code: 1, data: 1, dates: 1 }
 /** Of facts, where there are some: names and values are many words, each of them rare. */
-const FACTS_SHARE = 4
+const FACTS_SHARE = 8
 
 /**
  * The tokenizer of the trained models: byte-level BPE over all domains. Each digit is a token, so that a model can

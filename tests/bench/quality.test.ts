@@ -15,7 +15,14 @@ import { SHIPPED_PRESETS } from '../../src/train/presets.ts'
 import { exampleEvaluation } from '../train/evaluation.ts'
 import { finishedRuns } from './study-runs.ts'
 
-const OPTIONS: StudyOptions = { seeds: 3, tokens: 800_000, rows: 8, length: 288, peakLearningRate: 8e-3 }
+const OPTIONS: StudyOptions = {
+  seeds: 3,
+  tokens: 800_000,
+  rows: 8,
+  length: 288,
+  peakLearningRate: 8e-3,
+  size: 'small',
+}
 const LOSSES: Record<string, number> = { moe: 1, 'dense-active': 1.1, 'dense-total': 0.9, deepseek: 1.05 }
 const plan = planStudy(OPTIONS)
 const runs = finishedRuns(plan, ({ settings, budgets }) => {

@@ -53,6 +53,12 @@ describe.concurrent('tinymoe logits', PATIENT, () => {
     })
   })
 
+  test.for(['generate', 'logits', 'trace'])('%s takes --threads', async (command, { expect }) => {
+    const out = command === 'trace' ? ['--json'] : []
+    const { code, stderr } = await tinymoe(command, MIXTRAL, '--tokens', '1,2,3', '--threads', '1', ...out)
+    expect([code, stderr.includes('error')]).toEqual([0, false])
+  })
+
   test('--json without --trace has no layers; more than a pipe holds comes whole', async ({ expect }) => {
     const tokens = Array.from({ length: 250 }, (_, i) => i % V).join(',')
     const { code, stdout } = await tinymoe(

@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { DOMAINS, generateSample } from '../../src/corpus/index.ts'
+import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts'
 import { Batches } from '../../src/train/batches.ts'
 import { modelCard, trainCommand } from '../../src/train/card.ts'
 import { tokenizerOf } from '../../src/train/checkpoint.ts'
 import { exposureSteps, FACTS, PORTRAIT_TOKENS } from '../../src/train/facts.ts'
 import { trainSettings } from '../../src/train/settings.ts'
 import { configOf } from '../../src/train/start.ts'
-import { generatedTexts } from '../../src/train/texts.ts'
+import { generatedTexts, type TextSource } from '../../src/train/texts.ts'
 import { trainTokenizer } from '../../src/train/tokenizer.ts'
 import { tinymoe } from '../cli/run-cli.ts'
 import { exampleEvaluation } from './evaluation.ts'
@@ -36,6 +37,29 @@ test('a batch holds facts to their share, and the other domains in equal shares 
   const total = [...tokens.values()].reduce((a, b) => a + b, 0)
   expect(tokens.get('facts')! / total).toBeCloseTo(0.7, 1)
   for (const domain of DOMAINS) expect(Math.abs(tokens.get(domain)! / total - 0.05)).toBeLessThan(0.05) // stories are long
+})
+
+test('nor do small batches leave out domains: shares of what stands in the rows', async () => {
+  const lengths: Record<string, number> = { long: 140, middling: 90, short: 36 }
+  const weights: Record<string, number> = { long: 0.2, middling: 0.1, short: 0.7 }
+  const domains = Object.keys(lengths)
+  const texts: TextSource = {
+    description: '',
+    domains,
+    weightOf: (domain) => weights[domain],
+    draw: (domain) => domain,
+  }
+  const encode = async (domain: string) => new Array(lengths[domain]).fill(10 + domains.indexOf(domain))
+  for (const rows of [1, 2, 8]) {
+    const batches = new Batches(texts, { encode } as unknown as Tokenizer, { rows, length: 288 }, 1)
+    const tokens: number[] = []
+    for (let step = 0; step < 800 / rows; step++) tokens.push(...(await batches.training(step)).flat())
+    const own = tokens.filter((token) => token >= 10)
+    for (const [i, domain] of domains.entries()) {
+      const share = own.filter((token) => token === 10 + i).length / own.length
+      expect(Math.abs(share - weights[domain]), `${domain}, ${rows} rows`).toBeLessThan(0.04)
+    }
+  }
 })
 
 test('without facts, texts are what they were', () => {

@@ -39,6 +39,23 @@ function rowsOf(step: number): number[][] {
   return Array.from({ length: BATCH.rows }, (_, row) => randomTokens(BATCH.length + 1, V, 100 * step + row))
 }
 
+/** A recorded step, and the eager one with the experts that it chose. */
+function stepOfBoth(
+  steps: RecordedSteps,
+  eager: EagerSteps,
+  { model }: Trained,
+  t: number,
+  rate: number,
+  rows = rowsOf(t),
+) {
+  const mixtures = mixtureLayers(model.config)
+  const names = mixtures.map((layer) => `${layer}/expertIndices`)
+  const chosen = steps.fetch(rows, ['numbers', ...names]).slice(1)
+  const is = steps.step(rows, t, rate)
+  const than = eager.step(rows, t, rate, (layer) => chosen[mixtures.indexOf(layer)] as Int32Array)
+  return { is, than }
+}
+
 describe.each(Object.keys(TINY))('%s', (family) => {
   test('losses and gradients of the graph are those of the eager step', () => {
     const trained = trainedOf(family)
@@ -61,12 +78,8 @@ describe.each(Object.keys(TINY))('%s', (family) => {
   test('many steps, with the routing replayed, come to the same losses, weights, moments and biases', () => {
     const [recorded, replayed] = [trainedOf(family), trainedOf(family)]
     const [steps, eager] = [new RecordedSteps(recorded), new EagerSteps(replayed)]
-    const mixtures = mixtureLayers(recorded.model.config)
     for (let t = 1; t <= 9; t++) {
-      const names = mixtures.map((layer) => `${layer}/expertIndices`)
-      const chosen = steps.fetch(rowsOf(t), ['numbers', ...names]).slice(1)
-      const is = steps.step(rowsOf(t), t, 0.01)
-      const than = eager.step(rowsOf(t), t, 0.01, (layer) => chosen[mixtures.indexOf(layer)] as Int32Array)
+      const { is, than } = stepOfBoth(steps, eager, recorded, t, 0.01)
       expect(is.load).toEqual(than.load)
       for (const name of ['loss', 'crossEntropy', 'balance', 'z', 'gradientNorm'] as const) {
         if (than[name] === null) expect(is[name]).toBeNull()
@@ -90,6 +103,20 @@ describe.each(Object.keys(TINY))('%s', (family) => {
     steps.dispose()
     for (const { model } of [recorded, replayed]) model.dispose()
   })
+})
+
+test('losses of 200 steps are those of eager ones with the same routing', () => {
+  const [recorded, replayed] = [trainedOf('mixtral'), trainedOf('mixtral')]
+  const [steps, eager] = [new RecordedSteps(recorded), new EagerSteps(replayed)]
+  const losses: number[] = []
+  for (let t = 1; t <= 200; t++) {
+    const { is, than } = stepOfBoth(steps, eager, recorded, t, 0.003, rowsOf(t % 2))
+    expect(Math.abs(is.crossEntropy / than.crossEntropy - 1), `step ${t}`).toBeLessThan(1e-4)
+    losses.push(is.crossEntropy)
+  }
+  expect(losses[199]).toBeLessThan(0.8 * losses[0]) // there was something to learn
+  steps.dispose()
+  for (const { model } of [recorded, replayed]) model.dispose()
 })
 
 test('an interrupted training goes on to the very same losses and weights, and leaves no tensor', async () => {

@@ -58,9 +58,22 @@ export interface Fact {
   bits: number
 }
 
+/** How far a part of a name moves the next one on, so that the first entities have all parts. Odd: it meets them all. */
+const STEP = 27
+
+/** Each list's turn, a digit of the entity's number, is moved on by the part before it. */
+function nameOf(entity: number): string {
+  let [rest, before] = [entity, 0]
+  return NAMES.map((list) => {
+    before = (rest + STEP * before) % list.length
+    rest = Math.floor(rest / list.length)
+    return list[before]
+  }).join('')
+}
+
 /** The facts of an entity, a function of its number alone. */
 export function factsOf(entity: number): Fact[] {
-  const name = written(NAMES, entity)
+  const name = nameOf(entity)
   const kind = KINDS[entity % KINDS.length]
   return Object.entries(WORLD.kinds[kind]).map(([attribute, { values, phrasings }]) => {
     const set = SETS[values]
@@ -75,7 +88,12 @@ const NAME = new RegExp(`^${NAMES.map((list) => `(${list.join('|')})`).join('')}
 /** The number of the entity with a name, or undefined where no entity has it. */
 export function entityNamed(name: string): number | undefined {
   const parts = NAME.exec(name)?.slice(1)
-  return parts?.reduceRight((number, part, i) => number * NAMES[i].length + NAMES[i].indexOf(part), 0)
+  const indices = parts?.map((part, i) => NAMES[i].indexOf(part))
+  return indices?.reduceRight((number, index, i) => {
+    const { length } = NAMES[i]
+    const turn = index - STEP * (indices[i - 1] ?? 0)
+    return number * length + (((turn % length) + length) % length)
+  }, 0)
 }
 
 /** Bits of all facts of a corpus together. */
