@@ -6,6 +6,7 @@ import {
   mkdirSync,
   readFileSync,
   renameSync,
+  rmdirSync,
   rmSync,
   type Stats,
   statSync,
@@ -34,6 +35,13 @@ export function makeFolder(path: string): string[] {
     return above
   }
   return [...above, path]
+}
+
+/** Removes folders, given as `makeFolder` gives them, up to one in which there is something. */
+export function removeEmpty(folders: readonly string[]): void {
+  try {
+    for (const folder of folders.toReversed()) rmdirSync(folder)
+  } catch {} // something is in it, or it is gone
 }
 
 function isFolder(path: string): boolean {
@@ -111,14 +119,17 @@ export function writeAtomically(file: string, content: string): void {
   }
 }
 
-/** Throws what `writeAtomically` would, before there is anything to write. The file's folder is made. */
-export function checkWritable(file: string): void {
+/** Throws what `writeAtomically` would, before there is anything to write. The file's folder is made; gives the folders that were. */
+export function checkWritable(file: string): string[] {
   if (file.endsWith('/') || file.endsWith(sep) || isFolder(file)) throw new InputError('is a directory')
   const there = lstatSync(file, { throwIfNoEntry: false })
   if (!there || there.isFile()) {
-    makeFolder(dirname(file))
+    const made = makeFolder(dirname(file))
     const temporary = temporaryName(file)
     writeFileSync(temporary, '')
     rmSync(temporary)
-  } else if (statSync(file, { throwIfNoEntry: false })) accessSync(file, constants.W_OK)
+    return made
+  }
+  if (statSync(file, { throwIfNoEntry: false })) accessSync(file, constants.W_OK)
+  return []
 }

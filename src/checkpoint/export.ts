@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { ConfigError, InputError } from '../errors.ts'
 import type { RunnableFamily } from '../families/family.ts'
 import { decoderJson, runnableConfig } from '../families/index.ts'
+import type { Quantisation } from '../families/quantisation.ts'
 import { readJson } from '../files.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { openCheckpoint } from './disk.ts'
@@ -23,6 +24,7 @@ export interface StoredModel {
   dir: string
   config: ModelConfig
   family: RunnableFamily
+  quantisation: Quantisation | null
   /** Its config.json, of a multimodal one the part about its decoder. */
   json: Record<string, unknown>
   values: StoredValues
@@ -43,19 +45,24 @@ export function exportModel(
   options: ExportOptions,
   hooks?: WriteHooks,
 ): Promise<string[]> {
-  const steps = ({ config, json, values }: StoredModel) => {
-    const { quantization_config: _, torch_dtype: __, transformers_weights: ___, ...kept } = json
-    const written = {
-      ...kept,
-      ...(config.tieWordEmbeddings !== (json.tie_word_embeddings ?? false) && {
-        tie_word_embeddings: config.tieWordEmbeddings,
-      }),
-      dtype: DTYPE_NAMES[options.dtype],
-    }
-    const text = jsonText(written, readFileSync(join(dir, 'config.json'), 'utf8'))
-    return checkpointSteps(out, config, options, values, { 'config.json': text })
+  const steps = (model: StoredModel) => {
+    const files = { 'config.json': configText(model, { dtype: DTYPE_NAMES[options.dtype] }) }
+    return checkpointSteps(out, model.config, options, model.values, files)
   }
   return withStored(dir, out, steps, hooks)
+}
+
+/** A model's config.json for weights that are stored in another way, of which `stored` are the fields. */
+export function configText({ dir, config, json }: StoredModel, stored: Record<string, unknown>): string {
+  const { quantization_config: _, torch_dtype: __, transformers_weights: ___, ...kept } = json
+  const written = {
+    ...kept,
+    ...(config.tieWordEmbeddings !== (json.tie_word_embeddings ?? false) && {
+      tie_word_embeddings: config.tieWordEmbeddings,
+    }),
+    ...stored,
+  }
+  return jsonText(written, readFileSync(join(dir, 'config.json'), 'utf8'))
 }
 
 /** Told the share of the work that is done; asked after each tensor whether to go on. */
@@ -87,7 +94,7 @@ export async function withStored(
     const { config, remarks } = configOfWeights(plain, published, family)
     const values = storedFrom(weightSource(plain, config, family), config)
     const json = decoderJson(whole) as Record<string, unknown>
-    for (const share of work({ dir, config, family, json, values })) {
+    for (const share of work({ dir, config, family, quantisation, json, values })) {
       onShare?.(share)
       await nextTurn(undefined, { signal })
     }

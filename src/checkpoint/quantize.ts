@@ -1,22 +1,18 @@
-import { copyFileSync, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Groups } from '../backend/holding.ts'
-import { InputError } from '../errors.ts'
-import type { RunnableFamily } from '../families/family.ts'
+import { CheckpointError, InputError } from '../errors.ts'
 import { type PublishedName, publishedNames } from '../families/names.ts'
 import { PACKED_FORMAT } from '../families/quantisation.ts'
 import { makeFolder, writeAtomically } from '../files.ts'
 import type { ModelConfig } from '../model/config.ts'
-import type { TensorSpec } from '../model/tensor-spec.ts'
 import { tensorSpecs, weightTable } from '../model/weight-table.ts'
-import { sum } from '../sums.ts'
 import { PACKED } from './compressed.ts'
+import { configText, type StoredModel, type WriteHooks, withStored } from './export.ts'
 import { inGroups } from './groups.ts'
-import { weightSource } from './load.ts'
-import type { WeightSource } from './pack.ts'
-import type { Checkpoint } from './shards.ts'
+import { quote } from './json.ts'
+import { DTYPE_NAMES, type StoredValues } from './save.ts'
 import { type QuantizeOptions, quantizedAs } from './widths.ts'
-import { type TensorToWrite, writeShards } from './write.ts'
+import { shardSteps, type TensorToWrite } from './write.ts'
 
 /** How far a matrix is from what it was. */
 export interface MatrixError {
@@ -27,72 +23,56 @@ export interface MatrixError {
   relative: number
 }
 
-/** Files of a model that are the same of every width. */
-const SAME_FILES = ['generation_config.json', 'tokenizer.json', 'tokenizer_config.json']
 /** As the hub advises. */
 const MAX_SHARD_BYTES = 5e9
+/** Numbers that are rounded between two looks at the signal. */
+const NUMBERS_AT_ONCE = 1 << 16
 
 /**
- * Writes a model with its matrices in whole numbers of 8 or 4 bits, as compressed-tensors packs them: what transformers and vLLM read.
- * @param json the model's config.json
- * @returns the error of each matrix
- * @throws InputError for matrices whose rows are no whole number of groups, CheckpointError as loading and writing do
+ * Writes a model with its matrices in whole numbers of 8 or 4 bits, as compressed-tensors packs them: what transformers reads.
+ * @returns the error of each matrix, and what was noticed
+ * @throws InputError for matrices whose rows are no whole number of groups, ConfigError and CheckpointError as loading and writing do
  */
-export function quantizeCheckpoint(
-  {
-    checkpoint,
-    config,
-    family,
-    json,
-  }: {
-    checkpoint: Checkpoint
-    config: ModelConfig
-    family: RunnableFamily
-    json: Record<string, unknown>
-  },
+export async function quantizeModel(
+  dir: string,
   out: string,
   options: QuantizeOptions,
-  onProgress: (share: number) => void = () => {},
-): MatrixError[] {
-  const values = weightSource(checkpoint, config, family)
-  const published = publishedNames(family.names)
-  const specs = [...tensorSpecs(weightTable(config))].flatMap(([, spec]) =>
-    spec.stored.map((tensor, i) => ({
-      as: quantizedAs(spec, tensor.shape, options),
-      ours: tensor.name,
-      shape: tensor.shape,
-      name: nameOf(published(tensor.name), config),
-      read: () => partOf(spec, i, values),
-    })),
-  )
+  hooks?: WriteHooks,
+): Promise<{ errors: MatrixError[]; remarks: string[] }> {
   const errors: MatrixError[] = []
+  const steps = (model: StoredModel) => quantizeSteps(model, out, options, errors)
+  const remarks = await withStored(dir, out, steps, hooks)
+  return { errors, remarks }
+}
+
+function* quantizeSteps(
+  model: StoredModel,
+  out: string,
+  options: QuantizeOptions,
+  errors: MatrixError[],
+): Generator<number, void> {
+  const { dir, config, family, quantisation, values } = model
+  if (quantisation) throw new InputError(`${dir}: is quantised already, expected a model that is not`)
+  const published = publishedNames(family.names)
   const groups = new Map<string, Groups>()
-  const tensors = specs.flatMap(({ as, ours, shape, name, read: numbers }, i): TensorToWrite[] => {
-    const read = () => {
-      onProgress(i / specs.length)
-      return numbers()
-    }
-    if (typeof as === 'string') return [{ name, shape, dtype: as, data: read }]
-    const [rows, columns] = shape
-    if (columns % as.group !== 0) {
-      throw new InputError(`group: is ${as.group}, expected a divisor of the ${columns} inputs of ${name}`)
-    }
-    groups.set(name.replace(/\.weight$/, ''), as)
-    return packed(name, rows, columns, as, read, (relative) =>
-      errors.push({ name: ours, bits: as.bits, relative }),
-    )
-  })
+  const kept: string[] = []
+  const tensors = [...tensorSpecs(weightTable(config))].flatMap(([, spec]) =>
+    spec.stored.flatMap(({ name: ours, shape }): TensorToWrite[] => {
+      const as = quantizedAs(spec, shape, options)
+      const name = nameOf(published(ours), config)
+      const module = name.replace(/\.weight$/, '')
+      if (typeof as === 'string') {
+        kept.push(module)
+        return [{ name, shape, dtype: as, data: () => values(ours, shape) }]
+      }
+      groups.set(module, as)
+      return packed({ name, ours, shape: shape as [number, number], groups: as }, values, errors)
+    }),
+  )
   makeFolder(out)
-  writeShards(out, tensors, MAX_SHARD_BYTES)
-  for (const name of SAME_FILES) {
-    const from = join(checkpoint.dir, name)
-    if (existsSync(from)) copyFileSync(from, join(out, name))
-  }
-  const kept = specs.map(({ name }) => name.replace(/\.weight$/, '')).filter((name) => !groups.has(name))
-  const settings = { ...json, dtype: 'bfloat16', quantization_config: quantizationConfig(groups, kept) }
-  writeAtomically(join(out, 'config.json'), `${JSON.stringify(settings, null, 2)}\n`)
-  onProgress(1)
-  return errors
+  yield* shardSteps(out, tensors, MAX_SHARD_BYTES)
+  const stored = { dtype: DTYPE_NAMES.BF16, quantization_config: quantizationConfig(groups, kept) }
+  writeAtomically(join(out, 'config.json'), configText(model, stored))
 }
 
 /** What a matrix is called by itself. @throws InputError where the family publishes it only with others, or turned */
@@ -103,50 +83,67 @@ function nameOf([first]: PublishedName[], { family }: ModelConfig): string {
   )
 }
 
-/** The numbers of one of the stored tensors that one of the model's is made of. */
-function partOf(spec: TensorSpec, index: number, source: WeightSource): Float32Array {
-  const values = new Float32Array(spec.size)
-  source(spec, values)
-  const rows = spec.stored.map(({ shape }) => shape[0])
-  const row = spec.size / sum(rows)
-  const before = sum(rows.slice(0, index))
-  return values.slice(before * row, (before + rows[index]) * row)
+/** A matrix that is to be packed. */
+interface Matrix {
+  name: string
+  ours: string
+  shape: [rows: number, columns: number]
+  groups: Groups
 }
 
-/** The three tensors of a matrix; it is rounded once, when the first of them is written. */
-function packed(
-  name: string,
-  rows: number,
-  columns: number,
-  groups: Groups,
-  read: () => Float32Array,
-  onError: (relative: number) => void,
-): TensorToWrite[] {
-  let scales: Uint16Array | null = null // those of all matrices are few
-  const round = () => {
-    const { squaredError, squares, ...made } = inGroups(read(), groups)
-    onError(Math.sqrt(squaredError / Math.max(squares, Number.MIN_VALUE)))
-    scales = made.scales
-    return made.numbers
+/** The three tensors of a matrix. */
+function packed(matrix: Matrix, values: StoredValues, errors: MatrixError[]): TensorToWrite[] {
+  const { name, shape, groups } = matrix
+  const [rows, columns] = shape
+  const { bits, group } = groups
+  if (columns % group !== 0) {
+    throw new InputError(`group: is ${group}, expected a divisor of the ${columns} inputs of ${name}`)
   }
-  const words = (columns * groups.bits) / 32
-  const bytesOf = (array: Uint8Array | Uint16Array) =>
-    new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
+  const scales: Uint8Array[] = [] // those of all matrices are few
   return [
-    { name: `${name}${PACKED.numbers}`, shape: [rows, words], dtype: 'I32', data: round },
+    {
+      name: `${name}${PACKED.numbers}`,
+      shape: [rows, (columns * bits) / 32],
+      dtype: 'I32',
+      data: () => roundedParts(matrix, values, scales, errors),
+    },
     {
       name: `${name}${PACKED.scales}`,
-      shape: [rows, columns / groups.group],
+      shape: [rows, columns / group],
       dtype: 'BF16',
-      data: () => bytesOf(scales as Uint16Array), // a file has numbers of 32 bits first
+      data: () => scales, // a file has numbers of 32 bits first
     },
     {
       name: `${name}${PACKED.shape}`,
       shape: [2],
       dtype: 'I64',
-      data: () => bytesOf64([rows, columns]),
+      data: () => [bytesOf64(shape)],
     },
   ]
+}
+
+/** A matrix's whole numbers, some rows at a time; its scales and its error are added to these lists. */
+function* roundedParts(
+  { name, ours, shape, groups }: Matrix,
+  values: StoredValues,
+  scales: Uint8Array[],
+  errors: MatrixError[],
+): Generator<Uint8Array, void> {
+  const matrix = values(ours, shape)
+  const [, columns] = shape
+  const step = Math.max(1, Math.floor(NUMBERS_AT_ONCE / columns)) * columns
+  let [squaredError, squares] = [0, 0]
+  for (let begin = 0; begin < matrix.length; begin += step) {
+    const made = inGroups(matrix.subarray(begin, begin + step), groups)
+    squaredError += made.squaredError
+    squares += made.squares
+    scales.push(new Uint8Array(made.scales.buffer))
+    yield made.numbers
+  }
+  if (!Number.isFinite(squaredError))
+    throw new CheckpointError(`${quote(name)} has numbers that are not finite, expected finite ones`)
+  const relative = Math.sqrt(squaredError / Math.max(squares, Number.MIN_VALUE))
+  errors.push({ name: ours, bits: groups.bits, relative })
 }
 
 function bytesOf64(numbers: number[]): Uint8Array {

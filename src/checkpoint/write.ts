@@ -12,8 +12,11 @@ export interface TensorToWrite {
   shape: readonly number[]
   /** What is stored: BF16 and F16 round to nearest, ties to even. */
   dtype: FloatDtype | 'I32' | 'I64'
-  /** Row-major; bytes are written as they are. As a function it is called once, when its turn comes, so that one tensor at a time need be in memory. */
-  data: Float32Array | (() => Float32Array | Uint8Array)
+  /**
+   * Row-major; bytes are written as they are, in parts if they are made so. As a function it is called once, when its turn comes, so that
+   * one tensor at a time need be in memory.
+   */
+  data: Float32Array | (() => Float32Array | Iterable<Uint8Array>)
 }
 
 const ALIGNMENT = 8
@@ -46,7 +49,7 @@ export function writeShards(dir: string, tensors: Iterable<TensorToWrite>, maxSh
   for (let step = steps.next(); ; step = steps.next()) if (step.done) return step.value
 }
 
-/** The same with a stop after each tensor, which says the share of the bytes that is written. */
+/** The same with a stop after each tensor, or part of one, which says the share of the bytes that is written. */
 export function* shardSteps(
   dir: string,
   tensors: Iterable<TensorToWrite>,
@@ -131,7 +134,7 @@ function* replacing(
   }
 }
 
-/** Tells the bytes of each tensor when it is written. */
+/** Tells the bytes of each tensor, or part of one, when they are written. */
 function* writeTo(
   file: string,
   tensors: TensorToWrite[],
@@ -145,8 +148,7 @@ function* writeTo(
   try {
     writeAll(fd, headerOf(ordered, metadata))
     for (const tensor of ordered) {
-      writeData(fd, tensor)
-      yield storedBytes(tensor)
+      yield* writeData(fd, tensor)
     }
     fsyncSync(fd)
   } finally {
@@ -187,15 +189,25 @@ function storedBytes({ shape, dtype }: TensorToWrite): number {
   )
 }
 
-function writeData(fd: number, tensor: TensorToWrite): void {
-  const { name, shape, dtype } = tensor
+function* writeData(fd: number, tensor: TensorToWrite): Generator<number, void> {
   const data = typeof tensor.data === 'function' ? tensor.data() : tensor.data
-  if (data instanceof Uint8Array) {
-    if (data.length !== storedBytes(tensor))
-      throw new Error(`"${name}" has ${data.length} bytes, expected ${storedBytes(tensor)}`)
-    writeAll(fd, data)
+  if (data instanceof Float32Array) {
+    writeFloats(fd, tensor, data)
+    yield storedBytes(tensor)
     return
   }
+  let bytes = 0
+  for (const part of data) {
+    writeAll(fd, part)
+    bytes += part.length
+    yield part.length
+  }
+  if (bytes !== storedBytes(tensor))
+    throw new Error(`"${tensor.name}" has ${bytes} bytes, expected ${storedBytes(tensor)}`)
+}
+
+function writeFloats(fd: number, tensor: TensorToWrite, data: Float32Array): void {
+  const { name, shape, dtype } = tensor
   const expected = storedBytes(tensor) / floatBytes(dtype as FloatDtype)
   if (data.length !== expected) {
     throw new Error(`"${name}" has ${data.length} elements, expected ${expected} for shape [${shape}]`)

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { FLOAT_DTYPES } from '../checkpoint/dtype.ts'
 import { exportModel, type WriteHooks } from '../checkpoint/export.ts'
 import { LAYOUTS } from '../checkpoint/published.ts'
+import { removeEmpty } from '../files.ts'
 import { modelDirectory } from '../package.ts'
 import { addFlags, allOptions, flags, type Given, MODEL_ARGUMENT, REQUIRED } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
@@ -41,9 +42,9 @@ export function register(program: Command): void {
     .action(async (model: string, _: unknown, command: Command) => {
       const { out, dtype, layout, json } = allOptions<Given<typeof FLAGS>>(command)
       const dir = modelDirectory(model)
-      checkOutputs({ flag: '--out', path: out, kind: 'folder' })
+      const made = checkOutputs({ flag: '--out', path: out, kind: 'folder' })
       const options = { dtype: FLOAT_DTYPES[dtype], layout }
-      const remarks = await writingModel((hooks) => exportModel(dir, out, options, hooks))
+      const remarks = await writingModel(made, (hooks) => exportModel(dir, out, options, hooks))
       if (remarks === null) return
       for (const text of remarks) remark(text)
       await write(
@@ -52,13 +53,23 @@ export function register(program: Command): void {
     })
 }
 
-/** Runs what writes a model, with a bar; a signal ends it, and nothing of its weights is left. Null then. */
-export async function writingModel(work: (hooks: WriteHooks) => Promise<string[]>): Promise<string[] | null> {
-  let remarks: string[] | null = null
-  await interruptible('no model is written', (signal) =>
-    withProgress('writing', async (onProgress) => {
-      remarks = await work({ signal, onShare: (share) => onProgress(share, 'tensors') })
-    }),
-  )
-  return remarks
+/**
+ * Runs what writes a model, with a bar. A signal ends it: null then. Without a model nothing of it is left, nor are those of the folders
+ * `made` for it that are empty.
+ */
+export async function writingModel<T>(
+  made: readonly string[],
+  work: (hooks: WriteHooks) => Promise<T>,
+): Promise<T | null> {
+  let written: T | null = null
+  try {
+    await interruptible('no model is written', (signal) =>
+      withProgress('writing', async (onProgress) => {
+        written = await work({ signal, onShare: (share) => onProgress(share, 'tensors') })
+      }),
+    )
+  } finally {
+    if (written === null) removeEmpty(made)
+  }
+  return written
 }

@@ -1,32 +1,33 @@
-import { join } from 'node:path'
 import type { Command } from 'commander'
 import { openCheckpoint } from '../checkpoint/disk.ts'
-import { configOfWeights } from '../checkpoint/load.ts'
-import { quantizeCheckpoint } from '../checkpoint/quantize.ts'
+import { type MatrixError, quantizeModel } from '../checkpoint/quantize.ts'
 import { QUANTIZE_DEFAULTS } from '../checkpoint/widths.ts'
-import { ConfigError, InputError } from '../errors.ts'
-import { compareQuantized, type QuantizedReport } from '../eval/quantized.ts'
-import { readJson } from '../files.ts'
-import { readConfig } from '../load-model.ts'
+import { UsageError } from '../errors.ts'
+import type { FactsKnown } from '../eval/facts.ts'
+import { shareOf } from '../eval/proportion.ts'
+import { compareQuantized, type FactsChanged, type QuantizedReport } from '../eval/quantized.ts'
 import { MODEL_PARTS } from '../model/tensor-spec.ts'
 import { modelDirectory } from '../package.ts'
 import * as read from '../script/arguments.ts'
+import { factsSize } from '../script/facts-size.ts'
 import type { Given, GlobalOptions } from '../script/flags.ts'
 import { addFlags, allOptions, flags, MODEL_ARGUMENT, REQUIRED } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
-import { write } from '../script/output.ts'
+import { remark, write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
 import { withProgress } from '../script/progress.ts'
 import { table } from '../text/columns.ts'
-import { percent, si } from '../text/units.ts'
+import { percent, si, thousands } from '../text/units.ts'
+import { writingModel } from './export.ts'
 import { withModel } from './loading.ts'
 
 const EXAMPLES = `
 Matrices become whole numbers of 8 or 4 bits, in groups along their inputs that share a scale; the unembedding has 8. Routers and norms
-stay as they are. The directory is one of compressed-tensors, which transformers and vLLM read too (docs/quantize.md).
+stay as they are. The directory is one of compressed-tensors, which transformers reads too (docs/quantize.md).
 
 Examples:
   $ tinymoe quantize moe --bits 8 --out moe-8bit
+  $ tinymoe quantize runs/moe-facts/model --bits 4 --facts 6000 --out moe-facts-4bit
   $ tinymoe quantize moe --bits 4 --group 32 --keep embedding,attention --out moe-4bit --json
 `
 
@@ -39,6 +40,11 @@ const FLAGS = flags({
     'documents of each domain that both models read; 0: none',
     read.wholeNumber(0, 10_000),
     20,
+  ],
+  facts: [
+    '<n>',
+    'also which facts it knows, of so many entities, as it was trained on, before and after',
+    factsSize,
   ],
   out: ['<dir>', 'folder for the model', undefined, REQUIRED],
 })
@@ -53,28 +59,18 @@ export function register(program: Command): void {
 }
 
 async function runQuantize(model: string, flags: Flags & GlobalOptions): Promise<void> {
-  const { json, out, samples } = flags
-  checkOutputs({ flag: '--out', path: out, kind: 'folder' })
-  const settings = { bits: Number(flags.bits) as 8 | 4, group: Number(flags.group), keep: flags.keep }
-  await interruptible('the model may be incomplete', async (signal) => {
-    const dir = modelDirectory(model)
-    const { config: published, family, quantisation } = readConfig(model)
-    if (quantisation) throw new InputError(`${dir}: is quantised already, expected a model that is not`)
-    const checkpoint = openCheckpoint(dir, (name) => family.ignored(name, published))
-    const errors = await withProgress('quantize', async (onProgress) => {
-      try {
-        const { config } = configOfWeights(checkpoint, published, family)
-        const json = readJson(join(dir, 'config.json'), ConfigError) as Record<string, unknown>
-        return quantizeCheckpoint({ checkpoint, config, family, json }, out, settings, (share) =>
-          onProgress(share, 'matrices'),
-        )
-      } finally {
-        checkpoint.close()
-      }
-    })
-    const bytes = { before: weightBytes(dir), after: weightBytes(out) }
-    const report = samples > 0 ? await compared(dir, out, errors, flags, signal) : null
-    const result = { out, ...settings, bytes, report, matrices: errors }
+  const { json, out, samples, group, keep } = flags
+  if (flags.facts && samples === 0) throw new UsageError('--facts needs --samples of at least 1')
+  const dir = modelDirectory(model)
+  const made = checkOutputs({ flag: '--out', path: out, kind: 'folder' })
+  const settings = { bits: Number(flags.bits) as 8 | 4, group: Number(group), keep }
+  const written = await writingModel(made, (hooks) => quantizeModel(dir, out, settings, hooks))
+  if (written === null) return
+  for (const text of written.remarks) remark(text)
+  const bytes = { before: weightBytes(dir), after: weightBytes(out) }
+  await interruptible('the model is written, what that changed of it is not known', async (signal) => {
+    const report = samples > 0 ? await compared(dir, out, written.errors, flags, signal) : null
+    const result = { out, ...settings, bytes, report, matrices: written.errors }
     await write(json ? `${JSON.stringify(result)}\n` : shownResult(result))
   })
 }
@@ -82,18 +78,16 @@ async function runQuantize(model: string, flags: Flags & GlobalOptions): Promise
 function compared(
   dir: string,
   out: string,
-  errors: Parameters<typeof compareQuantized>[2],
-  { device, debug, samples }: Flags & GlobalOptions,
+  errors: MatrixError[],
+  { device, debug, samples, facts }: Flags & GlobalOptions,
   signal: AbortSignal,
 ): Promise<QuantizedReport> {
   return withModel(dir, { device, debug }, (original) =>
     withModel(out, { device, debug }, (quantized) =>
-      withProgress('quantize', (onProgress) =>
-        compareQuantized(original, quantized, errors, samples, {
-          signal,
-          onShare: (share) => onProgress(share, 'held-out texts'),
-        }),
-      ),
+      withProgress('quantize', (onProgress) => {
+        const onShare = (share: number) => onProgress(share, 'held-out texts')
+        return compareQuantized(original, quantized, errors, { samples, facts }, { signal, onShare })
+      }),
     ),
   )
 }
@@ -119,7 +113,7 @@ function shownResult({
 }): string {
   const head = `${out}: ${bits} bits in groups of ${group}, ${si(bytes.before, 'B')} -> ${si(bytes.after, 'B')}\n`
   if (!report) return head
-  const { loss, agreement, layers } = report
+  const { loss, agreement, facts, layers } = report
   const nats = (value: number) => value.toFixed(4)
   const error = (value: number | null) => (value === null ? '' : percent(value))
   const rows = layers.map((layer) => [
@@ -132,7 +126,9 @@ function shownResult({
   return [
     head,
     `loss ${nats(loss.before)} -> ${nats(loss.after)} (${nats(loss.after - loss.before)}) nats a token of held-out texts\n`,
-    `the same next token after ${percent(agreement.share)} of ${agreement.tokens} tokens\n\n`,
+    `the same next token after ${percent(agreement.share)} of ${agreement.tokens} tokens\n`,
+    facts ? factsLine(facts) : '',
+    '\n',
     table(
       [
         ['layer', 'outside experts', 'busy experts', 'rare experts', 'each expert (its share of tokens)'],
@@ -142,4 +138,9 @@ function shownResult({
     ),
     'errors: root mean square, of the numbers of the matrices\n',
   ].join('')
+}
+
+function factsLine({ before, after, lost, gained }: FactsChanged): string {
+  const known = ({ right }: FactsKnown) => `${thousands(right.correct)} (${percent(shareOf(right))})`
+  return `facts known ${known(before)} -> ${known(after)} of ${thousands(before.right.total)}: ${thousands(lost.length)} lost, ${thousands(gained.length)} gained\n`
 }

@@ -36,9 +36,9 @@ export function register(program: Command): void {
       const { experts, topK, layout } = options
       if (topK > experts) throw new UsageError(`--top-k ${topK}: expected at most --experts ${experts}`)
       const dir = modelDirectory(model)
-      checkOutputs({ flag: '--out', path: out, kind: 'folder' })
+      const made = checkOutputs({ flag: '--out', path: out, kind: 'folder' })
       const settings = { experts, topK, seed: options.seed, layout, dtype: FLOAT_DTYPES[dtype] }
-      const remarks = await writingModel((hooks) => upcycleModel(dir, out, settings, hooks))
+      const remarks = await writingModel(made, (hooks) => upcycleModel(dir, out, settings, hooks))
       if (remarks === null) return
       for (const text of remarks) remark(text)
       const text = `${out}: ${experts} experts, top-${topK}, ${dtype}\n`

@@ -45,9 +45,14 @@ export async function documentLosses(
   const totals = new Array<number>(documents.length)
   for await (const { document, losses } of predictions(model, documents, options))
     totals[document] = sum(losses)
-  const broken = totals.findIndex((loss) => !Number.isFinite(loss))
-  if (broken >= 0) throw new InputError(`loss: of document ${broken} is ${totals[broken]}, expected a number`)
+  checkLosses(totals)
   return totals
+}
+
+/** @throws InputError when the loss of a document is no number */
+export function checkLosses(losses: readonly number[]): void {
+  const broken = losses.findIndex((loss) => !Number.isFinite(loss))
+  if (broken >= 0) throw new InputError(`loss: of document ${broken} is ${losses[broken]}, expected a number`)
 }
 
 /** What a model says of the tokens of one document after its first: `[t]` is about token t + 1. */

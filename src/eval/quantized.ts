@@ -1,10 +1,19 @@
-import * as tf from '@tensorflow/tfjs-core'
 import type { MatrixError } from '../checkpoint/quantize.ts'
-import { DOMAINS } from '../corpus/index.ts'
+import type { Fact, FactsSize } from '../corpus/facts/world.ts'
+import { ALL_DOMAINS, DOMAINS } from '../corpus/index.ts'
 import type { LoadedModel } from '../load-model.ts'
+import type { RoutingTrace } from '../model/trace.ts'
 import { mean, sum } from '../sums.ts'
-import { documentsOf, TextCodec } from './documents.ts'
-import { documentLosses, type EvalForward, lossReport, type Watch } from './loss.ts'
+import { type Document, documentsOf, TextCodec } from './documents.ts'
+import { answerFacts, type FactsKnown, factQuestions, knownFacts } from './facts.ts'
+import {
+  checkLosses,
+  type EvalForward,
+  type LossOptions,
+  lossReport,
+  predictions,
+  type Watch,
+} from './loss.ts'
 
 /** What quantising changed of a model, on held-out texts of this project's corpus. */
 export interface QuantizedReport {
@@ -12,8 +21,21 @@ export interface QuantizedReport {
   loss: { before: number; after: number }
   /** Share of tokens after which both find the same next token the most likely, and how many tokens that was. */
   agreement: { share: number; tokens: number }
+  /** Null unless their number was given. */
+  facts: FactsChanged | null
   layers: LayerError[]
 }
+
+/** What quantising changed of the facts that a model knows, each asked for in held-out words. */
+export interface FactsChanged {
+  before: FactsKnown
+  after: FactsKnown
+  /** Right before and wrong after, and the other way round. */
+  lost: NamedFact[]
+  gained: NamedFact[]
+}
+
+type NamedFact = Pick<Fact, 'name' | 'attribute' | 'value'>
 
 /** Errors of a mixture's experts, and of the others' matrices. */
 export interface LayerError {
@@ -27,60 +49,83 @@ export interface LayerError {
   rare: number | null
 }
 
-/** Compares a model with what quantising made of it, on `samples` documents of each domain. */
+/** What both models read. */
+export interface Compared {
+  /** Documents of each domain. */
+  samples: number
+  /** How many facts they were trained on, which become a domain, and all of which are asked for. Default: none. */
+  facts?: FactsSize
+}
+
+/** Compares a model with what quantising made of it. */
 export async function compareQuantized(
   original: LoadedModel,
   quantized: LoadedModel,
   errors: readonly MatrixError[],
-  samples: number,
+  { samples, facts }: Compared,
   watch: Watch = {},
 ): Promise<QuantizedReport> {
   const codec = new TextCodec(original.dir, original.config, original.tokenizer)
-  const documents = await documentsOf(codec, DOMAINS, { split: 'heldout', seed: 1 }, samples)
+  const domains = facts ? ALL_DOMAINS : DOMAINS
+  const documents = await documentsOf(codec, domains, { split: 'heldout', seed: 1, facts }, samples)
   const counts = original.config.layers.map(({ feedForward }) =>
     feedForward.kind === 'moe' ? new Array<number>(feedForward.router.numExperts).fill(0) : [],
   )
-  const half = (from: number): Watch => ({
-    signal: watch.signal,
-    onShare: (share) => watch.onShare?.(from + share / 2),
-  })
-  const [before, after] = [new Choices(original), new Choices(quantized)]
-  const losses = await documentLosses(before, documents, {
-    ...half(0),
-    onTrace: ({ layers }) => {
-      for (const { layer, tokensPerExpert } of layers)
-        for (const [e, tokens] of tokensPerExpert.entries()) counts[layer][e] += tokens
-    },
-  })
-  const lossesAfter = await documentLosses(after, documents, half(0.5))
-  const same = before.tokens.filter((token, i) => token === after.tokens[i]).length
+  const onTrace = ({ layers }: RoutingTrace) => {
+    for (const { layer, tokensPerExpert } of layers)
+      for (const [e, tokens] of tokensPerExpert.entries()) counts[layer][e] += tokens
+  }
+  const part = partsOf(watch, facts ? 4 : 2)
+  const before = await readingOf(original, documents, { ...part(0), onTrace })
+  const after = await readingOf(quantized, documents, part(1))
+  const same = before.chosen.filter((token, i) => token === after.chosen[i]).length
   return {
-    loss: { before: lossReport(documents, losses).mean, after: lossReport(documents, lossesAfter).mean },
-    agreement: { share: same / before.tokens.length, tokens: before.tokens.length },
+    loss: {
+      before: lossReport(documents, before.losses).mean,
+      after: lossReport(documents, after.losses).mean,
+    },
+    agreement: { share: same / before.chosen.length, tokens: before.chosen.length },
+    facts: facts ? await factsChanged(original, quantized, codec, facts, [part(2), part(3)]) : null,
     layers: counts.map((tokens, layer) => layerError(layer, tokens, errors)),
   }
 }
 
-/** A model that remembers the most likely token after each real one. */
-class Choices implements EvalForward {
-  readonly tokens: number[] = []
-  readonly config: EvalForward['config']
-  readonly forward: EvalForward['forward']
-  readonly greedy: EvalForward['greedy']
-  readonly createCache: EvalForward['createCache']
+/** Watches for parts of the work that take as long each. */
+function partsOf({ signal, onShare }: Watch, parts: number): (part: number) => Watch {
+  return (part) => ({ signal, onShare: (share) => onShare?.((part + share) / parts) })
+}
 
-  constructor(model: LoadedModel) {
-    this.config = model.config
-    this.greedy = model.greedy.bind(model)
-    this.createCache = model.createCache.bind(model)
-    this.forward = ((sequences: number[][], options = {}) => {
-      const result = model.forward(sequences, options)
-      const chosen = tf.tidy(() => tf.argMax(result.logits, -1).dataSync())
-      const T = chosen.length / sequences.length
-      for (const [b, { length }] of sequences.entries())
-        this.tokens.push(...chosen.subarray((b + 1) * T - length, (b + 1) * T)) // padding is on the left
-      return result
-    }) as EvalForward['forward']
+/** The loss of each document, and the most likely token after each of all their tokens. */
+async function readingOf(model: EvalForward, documents: readonly Document[], options: LossOptions) {
+  const losses = new Array<number>(documents.length)
+  const chosen: number[] = []
+  for await (const prediction of predictions(model, documents, { ...options, choose: true })) {
+    losses[prediction.document] = sum(prediction.losses)
+    chosen.push(...prediction.chosen!)
+  }
+  checkLosses(losses)
+  return { losses, chosen }
+}
+
+async function factsChanged(
+  original: EvalForward,
+  quantized: EvalForward,
+  codec: TextCodec,
+  size: FactsSize,
+  [first, second]: [Watch, Watch],
+): Promise<FactsChanged> {
+  const questions = await factQuestions(codec, size, 'heldout')
+  const before = await answerFacts(original, questions, first)
+  const after = await answerFacts(quantized, questions, second)
+  const rightOnly = (these: typeof before, those: typeof before) =>
+    questions
+      .filter((_, i) => these[i].right && !those[i].right)
+      .map(({ fact: { name, attribute, value } }) => ({ name, attribute, value }))
+  return {
+    before: knownFacts(questions, before),
+    after: knownFacts(questions, after),
+    lost: rightOnly(before, after),
+    gained: rightOnly(after, before),
   }
 }
 

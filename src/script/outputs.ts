@@ -15,21 +15,24 @@ export interface Output {
 /**
  * Asked before the work, so that no result is lost for want of a place: each output can be written (folders are made), and
  * no two are the same file.
+ * @returns the folders that it made, a folder before those in it
  * @throws UsageError or InputError naming flag and path
  */
-export function checkOutputs(...outputs: Output[]): void {
+export function checkOutputs(...outputs: Output[]): string[] {
   const taken = new Map<string, string>()
+  const made: string[] = []
   for (const { flag, path, kind = 'file' } of outputs) {
     if (path === undefined) continue
     const named = `${flag} ${path}`
     if (path === '') throw new UsageError(`${flag}: is empty, expected the name of a ${kind}`)
-    reporting(named, () => (kind === 'folder' ? checkFolder(path) : checkWritable(path)))
+    made.push(...reporting(named, () => (kind === 'folder' ? checkFolder(path) : checkWritable(path))))
     const place = placeOf(path)
     if (place === null) continue
     const other = taken.get(place)
     if (other !== undefined) throw new UsageError(`${other} and ${named} are the same file, expected two`)
     taken.set(place, named)
   }
+  return made
 }
 
 /** Writes what `checkOutputs` has found a place for. Returns the InputError where that fails after all, for the end. */
@@ -44,14 +47,15 @@ export function writeOutput(flag: string, file: string, content: string): InputE
   return null
 }
 
-function checkFolder(folder: string): void {
-  makeFolder(folder)
+function checkFolder(folder: string): string[] {
+  const made = makeFolder(folder)
   checkWritable(join(folder, '.writable'))
+  return made
 }
 
-function reporting(what: string, work: () => void): void {
+function reporting<T>(what: string, work: () => T): T {
   try {
-    work()
+    return work()
   } catch (error) {
     throw new InputError(`${what}: cannot be written (${messageOf(error)})`, { cause: error })
   }

@@ -1,13 +1,13 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openCheckpoint } from '../../src/checkpoint/disk.ts'
-import { decodeBf16 } from '../../src/checkpoint/dtype.ts'
+import { decodeBf16, encodeBf16 } from '../../src/checkpoint/dtype.ts'
 import { inGroups } from '../../src/checkpoint/groups.ts'
-import { quantizeCheckpoint } from '../../src/checkpoint/quantize.ts'
+import { quantizeModel } from '../../src/checkpoint/quantize.ts'
 import { saveCheckpoint } from '../../src/checkpoint/save.ts'
 import type { QuantizeOptions } from '../../src/checkpoint/widths.ts'
 import { weightBytesPerToken } from '../../src/cost/bytes.ts'
@@ -36,25 +36,21 @@ beforeAll(async () => {
 })
 
 /** The source quantised, in a folder of its own. */
-function quantized(name: string, options: Partial<QuantizeOptions> = {}) {
+async function quantized(name: string, options: Partial<QuantizeOptions> = {}) {
   const out = join(folder, name)
-  const { config, family } = readConfig(source)
-  const json = JSON.parse(readFileSync(join(source, 'config.json'), 'utf8'))
-  const checkpoint = openCheckpoint(source)
-  const settings = { bits: 4, group: 32, keep: ['embedding'], ...options } as QuantizeOptions
-  try {
-    return { out, errors: quantizeCheckpoint({ checkpoint, config, family, json }, out, settings) }
-  } finally {
-    checkpoint.close()
-  }
+  return { out, ...(await quantizeModel(source, out, settingsOf(options))) }
+}
+
+function settingsOf(options: Partial<QuantizeOptions>): QuantizeOptions {
+  return { bits: 4, group: 32, keep: ['embedding'], ...options }
 }
 
 describe('bytes by width', () => {
   const width = (name: string) =>
     bytesByWidth(readConfig(source).config).find((each) => each.name.startsWith(name))!
 
-  test.each([8, 4] as const)('of %i bits: those of the tensors that quantize writes', (bits) => {
-    const checkpoint = openCheckpoint(quantized(`bytes-${bits}`, { bits }).out)
+  test.each([8, 4] as const)('of %i bits: those of the tensors that quantize writes', async (bits) => {
+    const checkpoint = openCheckpoint((await quantized(`bytes-${bits}`, { bits })).out)
     const bytes = (has: (name: string) => boolean) =>
       sum(checkpoint.names().map((name) => (has(name) ? checkpoint.get(name).bytes : 0)))
     const isSize = (name: string) => name.endsWith('weight_shape') // read once, when it is loaded
@@ -129,7 +125,41 @@ describe('a matrix in groups', () => {
     )
   })
 
-  test('of zeros is zeros', () => {
+  test('has the scale, of those that are tried, of the smallest squared error, and the nearest numbers', () => {
+    const bfloat16 = (value: number) => {
+      const [bits, wide] = [new Uint16Array(1), new Uint32Array(1)]
+      encodeBf16(new Uint32Array(Float32Array.of(value).buffer), bits)
+      decodeBf16(bits, wide, 0)
+      return new Float32Array(wide.buffer)[0]
+    }
+    const tries = fc.uniqueArray(fc.integer({ min: 60, max: 100 }), { minLength: 1, maxLength: 6 })
+    fc.assert(
+      fc.property(matrices, tries, ({ bits, group, groups, seed, size }, percents) => {
+        const next = randomNumbers(seed)
+        const values = Float32Array.from({ length: group * groups }, () => size * next() ** 3)
+        const cuts = percents.map((percent) => percent / 100)
+        const zero = 2 ** (bits - 1)
+        const expected = Array.from({ length: groups }, (_, g) => {
+          const part = [...values.subarray(g * group, (g + 1) * group)]
+          const tried = cuts.map((cut) => {
+            const scale = bfloat16((Math.max(...part.map(Math.abs)) * cut) / (zero - 0.5))
+            const numbers = part.map(
+              (value) => scale * Math.min(Math.max(Math.round(value / scale), -zero), zero - 1) + 0, // no -0
+            )
+            return { numbers, error: sum(part.map((value, i) => (value - numbers[i]) ** 2)) }
+          })
+          return tried.reduce((best, each) => (each.error < best.error ? each : best)).numbers
+        })
+        expect(definition(inGroups(values, { bits, group }, cuts), bits, group)).toEqual(expected.flat())
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  test('of zeros is zeros, and so is one of numbers that are too small for a scale', () => {
+    const tiny = Float32Array.from({ length: 64 }, (_, i) => i * 1e-40)
+    expect(definition(inGroups(tiny, { bits: 4, group: 32 }), 4, 32)).toEqual(new Array(64).fill(0))
+
     expect(definition(inGroups(new Float32Array(64), { bits: 4, group: 32 }), 4, 32)).toEqual(
       new Array(64).fill(0),
     )
@@ -142,7 +172,7 @@ describe.each([
 ] as const)('$bits bits in groups of $group', ({ bits, group }) => {
   test('held so, a model is the one of the same numbers in float32, eagerly and as graphs of any number of rows', async () => {
     const before = tf.memory().numTensors
-    const { out, errors } = quantized(`${bits}-${group}`, { bits, group })
+    const { out, errors } = await quantized(`${bits}-${group}`, { bits, group })
     for (const { relative } of errors) expect(relative).toBeLessThan(bits === 8 ? 0.008 : 0.12)
     const [full, held] = [
       await loadModel(out, { device: 'cpu', dtype: 'float32' }),
@@ -170,8 +200,60 @@ describe.each([
   })
 })
 
-test('what is kept stays, the unembedding has 8 bits, and the numbers of every matrix are told', () => {
-  const { out, errors } = quantized('kept', { keep: ['embedding', 'attention'] })
+test('ended at any time, nothing is left in the folder', async () => {
+  const whole: number[] = []
+  await quantizeModel(source, join(folder, 'whole'), settingsOf({}), {
+    onShare: (share) => whole.push(share),
+  })
+  expect(whole).toEqual(whole.toSorted((a, b) => a - b))
+  for (let stop = 1; stop <= whole.length; stop += 7) {
+    const out = join(folder, `ended-${stop}`)
+    const ending = new AbortController()
+    let shares = 0
+    const onShare = () => {
+      if (++shares === stop) ending.abort()
+    }
+    await expect(
+      quantizeModel(source, out, settingsOf({}), { onShare, signal: ending.signal }),
+    ).rejects.toThrow('aborted')
+    expect([shares, readdirSync(out)]).toEqual([stop, []])
+  }
+})
+
+test.each([Number.NaN, Number.POSITIVE_INFINITY])('a matrix with %d in it is one sentence', async (value) => {
+  const model = randomModel({ D: 64, H: 96, E: 1, K: 1, V })
+  const from = join(folder, `has-${value}`)
+  const numbers = numbersOf(model)
+  const name = 'blocks.1.moe.experts.0.down'
+  saveCheckpoint(from, model.config, 'F32', (ours) => {
+    const values = numbers(ours)
+    return ours === name ? values.map((each, i) => (i === 100 ? value : each)) : values
+  })
+  model.dispose()
+  await expect(quantizeModel(from, join(folder, `${value}-4`), settingsOf({}))).rejects.toThrow(
+    '"model.layers.1.block_sparse_moe.experts.0.w2.weight" has numbers that are not finite, expected finite ones',
+  )
+})
+
+test('a matrix that is rounded in parts is what it is as one', async () => {
+  const wide = randomModel({ D: 64, H: 1056, E: 1, K: 1, V }) // 67,584 numbers, more than 2 ** 16
+  const from = join(folder, 'wide')
+  saveCheckpoint(from, wide.config, 'F32', numbersOf(wide))
+  wide.dispose()
+  await quantizeModel(from, join(folder, 'wide-4'), settingsOf({}))
+  const [before, after] = [from, join(folder, 'wide-4')].map((dir) => openCheckpoint(dir))
+  for (const part of ['w1', 'w2']) {
+    const name = `model.layers.1.block_sparse_moe.experts.0.${part}.weight`
+    const { numbers, scales } = inGroups(before.get(name).read(), { bits: 4, group: 32 })
+    const [packed, scale] = ['packed', 'scale'].map((kind) => after.get(`${name}_${kind}`))
+    expect(packed.raw(0, packed.bytes)).toEqual(numbers)
+    expect(scale.raw(0, scale.bytes)).toEqual(new Uint8Array(scales.buffer))
+  }
+  for (const checkpoint of [before, after]) checkpoint.close()
+})
+
+test('what is kept stays, the unembedding has 8 bits, and the numbers of every matrix are told', async () => {
+  const { out, errors } = await quantized('kept', { keep: ['embedding', 'attention'] })
   const checkpoint = openCheckpoint(out)
   const names = checkpoint.names()
   const [packed, shape] = ['packed', 'shape'].map((part) => checkpoint.get(`lm_head.weight_${part}`))
@@ -187,10 +269,10 @@ test('what is kept stays, the unembedding has 8 bits, and the numbers of every m
 })
 
 test('rows that are no whole groups, and what this library cannot read, are one sentence', async () => {
-  expect(() => quantized('odd', { group: 128 })).toThrow(
+  await expect(quantized('odd', { group: 128 })).rejects.toThrow(
     /^group: is 128, expected a divisor of the 64 inputs of /,
   )
-  const { out } = quantized('settings')
+  const { out } = await quantized('settings')
   const file = join(out, 'config.json')
   const json = JSON.parse(readFileSync(file, 'utf8'))
   const load = (settings: object) => {
@@ -206,7 +288,7 @@ test('rows that are no whole groups, and what this library cannot read, are one 
 })
 
 test.each([8, 4] as const)('experts of %i bits that stay on disk give the same bits', async (bits) => {
-  const { out } = quantized(`on-disk-${bits}`, { bits })
+  const { out } = await quantized(`on-disk-${bits}`, { bits })
   const tokens = randomTokens(20, V, 7)
   const [whole, part] = await Promise.all(
     [undefined, 4 * expertBytes(bits)].map((expertsOnDisk) =>

@@ -187,7 +187,7 @@ describe('reading', () => {
 })
 
 describe('writing', () => {
-  const good: TensorToWrite = { name: 'a', shape: [2], dtype: 'F32', data: Float32Array.of(1, 2) }
+  const good = { name: 'a', shape: [2], dtype: 'F32', data: Float32Array.of(1, 2) } satisfies TensorToWrite
   const bad: TensorToWrite = { name: 'b', shape: [3], dtype: 'F32', data: Float32Array.of(1, 2) }
 
   test('that fails leaves the old file, and no other', () => {
@@ -204,6 +204,17 @@ describe('writing', () => {
     expect(() => writeSafetensors(target, [{ ...good, data: failing }])).toThrow('from the caller')
     expect(readAll(target).get('a')).toEqual(good.data)
     expect(readdirSync(folder)).toEqual(['y.safetensors'])
+  })
+
+  test('takes bytes in parts, and counts them', () => {
+    const bytes = new Uint8Array(good.data.buffer)
+    const inParts = (...ends: number[]): TensorToWrite => ({
+      ...good,
+      data: () => ends.map((end, i) => bytes.subarray(ends[i - 1] ?? 0, end)),
+    })
+    writeSafetensors(file, [inParts(3, 3, 8)])
+    expect(readAll(file).get('a')).toEqual(good.data)
+    expect(() => writeSafetensors(file, [inParts(3, 7)])).toThrow('"a" has 7 bytes, expected 8')
   })
 
   test('refuses a name given twice, and the reserved one', () => {

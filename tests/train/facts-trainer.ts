@@ -15,12 +15,11 @@ const V = 300
 /** A mixture of two layers of width 32 that was trained on portraits alone, some 140 times each where entities are nine. */
 export async function trainedOnFacts(size: FactsSize, steps = 200) {
   const texts = Array.from(corpus({ split: 'train', seed: 1, chars: 40_000, mix: { facts: 1 }, facts: size }))
-  const tokenizer = tokenizerOf(
-    trainBpe(
-      texts.map(({ text }) => text),
-      { vocabSize: V, specialTokens: SPECIAL_TOKENS, individualDigits: true },
-    ),
+  const tokenizerJson = trainBpe(
+    texts.map(({ text }) => text),
+    { vocabSize: V, specialTokens: SPECIAL_TOKENS, individualDigits: true },
   )
+  const tokenizer = tokenizerOf(tokenizerJson)
   const source: TextSource = {
     description: 'facts',
     domains: ['facts'],
@@ -35,5 +34,5 @@ export async function trainedOnFacts(size: FactsSize, steps = 200) {
   const settings = trainSettings({ preset: 'moe', steps, rows: 8, length: 63, peakLearningRate: 1e-2 })
   const trainer = new Trainer(settings, config, initWeights(config, 1), source, tokenizer)
   for (let step = 0; step < steps; step++) await trainer.train()
-  return { trainer, tokenizer }
+  return { trainer, tokenizer, tokenizerJson }
 }
