@@ -1,11 +1,11 @@
-import { copyFileSync, mkdirSync, readFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, expect, test } from 'vitest'
 import { openCheckpoint } from '../../src/checkpoint/disk.ts'
 import { loadWeights } from '../../src/checkpoint/load.ts'
 import { dequantised } from '../../src/checkpoint/quantised.ts'
-import { quantizeCheckpoint } from '../../src/checkpoint/quantize.ts'
+import { quantizeModel } from '../../src/checkpoint/quantize.ts'
 import { saveCheckpoint } from '../../src/checkpoint/save.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { loadModel, readConfig } from '../../src/load-model.ts'
@@ -32,14 +32,8 @@ beforeAll(async () => {
   const model = randomModel(sizes)
   saveCheckpoint(source, model.config, 'F32', numbersOf(model))
   model.dispose()
-  const { config, family } = readConfig(source)
-  const json = JSON.parse(readFileSync(join(source, 'config.json'), 'utf8'))
-  for (const bits of [4, 8] as const) {
-    const checkpoint = openCheckpoint(source)
-    const settings = { bits, group: 32, keep: ['embedding'] } as const
-    quantizeCheckpoint({ checkpoint, config, family, json }, join(folder, `${bits}`), settings as never)
-    checkpoint.close()
-  }
+  for (const bits of [4, 8] as const)
+    await quantizeModel(source, join(folder, `${bits}`), { bits, group: 32, keep: ['embedding'] })
 })
 
 /** The directory in 4 bits, with the tensors whose names `ofOther` knows in 8. */
