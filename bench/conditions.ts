@@ -3,6 +3,7 @@ import { readFileSync, realpathSync } from 'node:fs'
 import { loadavg, platform } from 'node:os'
 import { promisify } from 'node:util'
 import type { RuntimeReport } from '../src/device/index.ts'
+import { AMPERE } from '../src/device/report.ts'
 import { packageRoot } from '../src/package.ts'
 
 const run = promisify(execFile)
@@ -36,9 +37,6 @@ export function governor(file = '/sys/devices/system/cpu/cpu0/cpufreq/scaling_go
   }
 }
 
-/** NVIDIA's tensor cores know TensorFloat-32 from here on. */
-const TF32_FROM = 8
-
 /**
  * Whether float32 products may be rounded to TensorFloat-32: TensorFlow lets cuBLAS do so on cards that can, unless the
  * environment forbids it. Null where the card is not known.
@@ -48,5 +46,5 @@ export function usesTf32(
   env: Record<string, string | undefined> = process.env,
 ): boolean | null {
   if (device !== 'cuda' || env.NVIDIA_TF32_OVERRIDE === '0') return false
-  return computeCapability === null ? null : Number.parseFloat(computeCapability) >= TF32_FROM
+  return computeCapability === null ? null : Number.parseFloat(computeCapability) >= AMPERE
 }

@@ -1,6 +1,8 @@
+import { constants } from 'node:buffer'
 import { join } from 'node:path'
 import { backend } from './backend/backend.ts'
 import { DTYPES, type Dtype, type HeldDtype } from './backend/dtypes.ts'
+import { isInGroups } from './backend/holding.ts'
 import { borrowing } from './backend/host-weights.ts'
 import { onBackend } from './backend/on-backend.ts'
 import { filesIn, openCheckpoint } from './checkpoint/disk.ts'
@@ -12,7 +14,7 @@ import { assertNames, assertObject, assertOneOf, assertThat } from './checks.ts'
 import { BYTES_PER_WEIGHT } from './cost/bytes.ts'
 import { startRuntime } from './device/index.ts'
 import { gigabytes, memoryLimit, memoryProblem } from './device/memory.ts'
-import type { RuntimeReport } from './device/report.ts'
+import { AMPERE, type RuntimeReport } from './device/report.ts'
 import type { Device } from './device/types.ts'
 import { CheckpointError, ConfigError, DeviceError, InputError } from './errors.ts'
 import { runnableConfig } from './families/index.ts'
@@ -46,8 +48,8 @@ export interface LoadOptions {
   /** How a forward is run; default `recorded` on TensorFlow, `eager` elsewhere. */
   executor?: Executor
   /**
-   * What matrices of weights are held in, routers' excepted, default `auto`: as they are stored, on a card and without TensorFlow in
-   * float32. A half type that is asked for is also what graphs multiply in, where the device does it faster; else products are
+   * What matrices of weights are held in, routers' excepted, default `auto`: as they are stored, without TensorFlow in float32; on a
+   * card too, but those stored in groups in bfloat16. A half type that is asked for is also what graphs multiply in, where the device does it faster; else products are
    * of float32 numbers.
    */
   dtype?: Dtype | 'auto'
@@ -149,8 +151,8 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
   const dir = directoryOf(model)
   const { config: published, family, quantisation } = readConfig(dir)
   const generation = readGenerationConfig(filesIn(dir))
-  const stored = openCheckpoint(dir, (name) => family.ignored(name, published))
-  const checkpoint = dequantised(stored, quantisation)
+  const files = openCheckpoint(dir, (name) => family.ignored(name, published))
+  const checkpoint = dequantised(files, quantisation)
   let staysOpen = false
   try {
     const { config, remarks } = configOfWeights(checkpoint, endingAs(published, generation), family)
@@ -160,7 +162,8 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
       debug: options.debug,
     })
     const executor = executorFor(options, report)
-    const dtype = dtypeFor(options.dtype, report)
+    const stored = storedDtype(checkpoint)
+    const dtype = dtypeFor(options.dtype, report, stored)
     const { expertsOnDisk: budget } = options
     const experts = () => expertNames(checkpoint, config, family)
     checkSize(checkpoint, { ignored: (name) => family.ignored(name, config), experts, budget }, dtype, report)
@@ -171,6 +174,7 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
         onProgress: options.onProgress,
         onHost: executor === 'recorded' && backend().onCard,
         onDisk: budget === undefined ? undefined : new ExpertCache(budget),
+        largestStack: constants.MAX_LENGTH,
       }),
     )
     staysOpen = expertsOnDisk(weights).length > 0
@@ -182,10 +186,10 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
       tokenizer,
       report,
       executor,
-      dtype === 'auto' ? storedDtype(checkpoint) : dtype,
+      dtype === 'auto' ? stored : dtype,
       dtype === 'auto' ? 'float32' : dtype,
       generation,
-      remarks,
+      [...remarks, ...widenedOnCard(dir, options.dtype, report, stored)],
       staysOpen ? checkpoint : null,
     )
   } finally {
@@ -265,10 +269,32 @@ function executorFor(
   return requested ?? (native ? 'recorded' : 'eager')
 }
 
-function dtypeFor(dtype: Dtype | 'auto' = 'auto', { backend, device }: RuntimeReport): Dtype | 'auto' {
-  if (dtype === 'auto') return device === 'cpu' ? 'auto' : 'float32'
+function dtypeFor(dtype: Dtype | 'auto' = 'auto', report: RuntimeReport, stored: HeldDtype): Dtype | 'auto' {
+  const { backend, device } = report
+  if (dtype === 'auto') {
+    if (device === 'cpu') return 'auto'
+    return device === 'cuda' && isInGroups(stored) && multipliesBfloat16(report) ? 'bfloat16' : 'float32'
+  }
   if (dtype === 'float32' || backend === 'tensorflow') return dtype
   throw new DeviceError(`dtype ${dtype}: needs TensorFlow, but the device is ${device}; use float32`)
+}
+
+function multipliesBfloat16({ computeCapability }: RuntimeReport): boolean {
+  return Number(computeCapability) >= AMPERE
+}
+
+/** What is to be said of weights that TensorFlow has no kernels for on a card. */
+function widenedOnCard(
+  dir: string,
+  dtype: Dtype | 'auto' = 'auto',
+  report: RuntimeReport,
+  stored: HeldDtype,
+): string[] {
+  if (dtype !== 'auto' || report.device !== 'cuda' || !isInGroups(stored)) return []
+  const widened = `${dir}: its weights, ${stored}, for which TensorFlow has no kernels on a card, are widened to`
+  if (multipliesBfloat16(report)) return [`${widened} bfloat16`]
+  const capability = report.computeCapability ?? 'unknown'
+  return [`${widened} float32, as cards of compute capability ${capability} do not multiply bfloat16`]
 }
 
 /** Of a path, a bundled model, or one of the hub that was pulled. */

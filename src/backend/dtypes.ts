@@ -2,8 +2,10 @@
 export const DTYPES = ['float32', 'bfloat16', 'float16'] as const
 export type Dtype = (typeof DTYPES)[number]
 export type HalfDtype = Exclude<Dtype, 'float32'>
-/** What weights may be held in: also whole numbers of 8 or 4 bits in groups, where they are stored so. */
-export type HeldDtype = Dtype | 'int8' | 'int4'
+/** What numbers in groups are called: whole ones of 8 or 4 bits, floats of as many. */
+export type GroupedDtype = 'int8' | 'int4' | 'fp8' | 'mxfp4'
+/** What weights may be held in: also in groups, where they are stored so. */
+export type HeldDtype = Dtype | GroupedDtype
 
 /** TensorFlow's DataType numbers. */
 export const DATA_TYPES = {

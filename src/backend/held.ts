@@ -178,7 +178,10 @@ class Widener {
     const [wide] = groups
       ? binding.executeOp(
           WIDEN_GROUPS,
-          [int('in', numbers), int('bits', groups.bits), int('group', groups.group)],
+          [
+            ...[int('in', numbers), int('bits', groups.bits), int('group', groups.group)],
+            { name: 'floats', type: binding.TF_ATTR_BOOL, value: groups.floats === true },
+          ],
           [id],
           1,
         )

@@ -1,5 +1,6 @@
 import { type Groups, type Holding, rowBytes } from '../backend/holding.ts'
 import { CheckpointError } from '../errors.ts'
+import { joinRows } from './blocks.ts'
 import { quote } from './json.ts'
 import type { CheckpointTensor } from './safetensors.ts'
 import type { Checkpoint } from './shards.ts'
@@ -101,13 +102,8 @@ class PackedTensor implements CheckpointTensor {
   readBytes(start: number, count: number, target?: Uint8Array): Uint8Array {
     const numbers = this.numbers.readBytes(start, count)
     const scales = this.scales.readBytes(start, count)
-    const [ofNumbers, ofScales] = [numbers.length / count, scales.length / count]
     const rows = target ?? new Uint8Array(numbers.length + scales.length)
-    for (let row = 0; row < count; row++) {
-      const at = row * (ofNumbers + ofScales)
-      rows.set(numbers.subarray(row * ofNumbers, (row + 1) * ofNumbers), at)
-      rows.set(scales.subarray(row * ofScales, (row + 1) * ofScales), at + ofNumbers)
-    }
+    joinRows(numbers, scales, count, rows)
     return rows
   }
 

@@ -38,6 +38,15 @@ export function toPublished(held: Held, ours: Float32Array): Float32Array {
   return published
 }
 
+/** Rows of bytes in the model's order. */
+export function rowsFromPublished({ shapes, groups }: Held, published: Uint8Array, ours: Uint8Array): void {
+  const rows = rowOrder(shapes, groups)
+  const bytes = ours.length / rows.length
+  rows.forEach((our, row) => {
+    ours.set(published.subarray(row * bytes, (row + 1) * bytes), our * bytes)
+  })
+}
+
 function pairs({ shapes, layout, groups }: Held, take: (published: number, ours: number) => void): void {
   const columns = product(shapes[0].slice(1))
   const rows = rowOrder(shapes, groups)

@@ -1,5 +1,5 @@
 import type { Dtype, HeldDtype } from '../backend/dtypes.ts'
-import { type Holding, isHeldAlike } from '../backend/holding.ts'
+import { type Holding, isHeldAlike, nameOf } from '../backend/holding.ts'
 import { CheckpointError } from '../errors.ts'
 import type { RunnableFamily } from '../families/family.ts'
 import { type PublishedName, publishedNames } from '../families/names.ts'
@@ -11,7 +11,7 @@ import { product, sum } from '../sums.ts'
 import { excerpt } from '../text/foreign.ts'
 import { encodeBf16, encodeF16 } from './dtype.ts'
 import { quote } from './json.ts'
-import { fromPublished, type Held, isAsInModel, publishedShape } from './layout.ts'
+import { fromPublished, type Held, isAsInModel, publishedShape, rowsFromPublished } from './layout.ts'
 import { type HeldSource, type PackOptions, packWeights, type WeightSource } from './pack.ts'
 import type { CheckpointTensor } from './safetensors.ts'
 import type { Checkpoint } from './shards.ts'
@@ -121,7 +121,12 @@ function holdingFor(dtype: Dtype | 'auto', all: readonly Piece[]): Holding | nul
   if (dtype !== 'auto') return dtype === 'float32' ? null : { dtype }
   const { holding } = all[0].found.tensor
   if (!all.every(({ found }) => isHeldAlike(found.tensor.holding, holding))) return null
-  return holding?.groups && !all.every(({ found }) => isAsInModel(found)) ? null : holding
+  return holding?.groups && !all.every(({ found }) => hasRows(found)) ? null : holding
+}
+
+/** Whether the rows that a tensor is held in are the model's, in whatever order. */
+function hasRows({ tensor, layout }: Found): boolean {
+  return (tensor.isHeldTurned ?? false) === (layout.transposed ?? false)
 }
 
 /** What most of a checkpoint's bytes are in, of the types that weights may be held in. */
@@ -136,18 +141,17 @@ export function storedDtype(checkpoint: Checkpoint): HeldDtype {
   return most
 }
 
-function nameOf(holding: Holding | null): HeldDtype {
-  return holding?.groups ? `int${holding.groups.bits}` : ((holding?.dtype as Dtype | undefined) ?? 'float32')
-}
-
 /** Reads matrices as they are to be held: the bytes of a file, or its numbers rounded to a half type. */
 function heldFrom(source: Source): HeldSource['read'] {
   return (spec, target, holding) => {
     eachPart(source(spec), target, (found, part, size) => {
       const { tensor, expert } = found
-      if (isAsInModel(found) && isHeldAlike(tensor.holding, holding)) {
+      const inOrder = found.groups === 1
+      if (isHeldAlike(tensor.holding, holding) && (holding.groups ? hasRows(found) : isAsInModel(found))) {
         const rows = rowsOf(found, size)
-        tensor.readBytes(expert === null ? 0 : expert * rows, rows, part)
+        const published = inOrder ? part : new Uint8Array(part.length)
+        tensor.readBytes(expert === null ? 0 : expert * rows, rows, published)
+        if (!inOrder) rowsFromPublished(found, published, part)
         return
       }
       const values = new Float32Array(size)

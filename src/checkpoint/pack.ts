@@ -191,8 +191,14 @@ class Packer {
 
   private expertsOnDisk(stack: ExpertStack, cache: ExpertCache): LoadedExperts {
     const node = tensorflow()
+    // All alike, as an expert's place in memory may be another's.
+    const holdings = new Map(
+      this.stackParts(stack).map(([path, whole, specs]) => [path, this.holdingOf(whole, specs)]),
+    )
     const ofExpert = (e: number) =>
-      mapLeaves<TensorSpec>(stack.each(e), (spec) => this.piece(spec, [spec], bytesToShare))
+      mapLeaves<TensorSpec>(stack.each(e), (spec, path) => {
+        return this.piece(spec, [spec], bytesToShare, holdings.get(path) ?? null)
+      })
     const apart = new TensorShelf(stack.count, ofExpert)
     const onDisk = (shelf: ExpertShelf) => {
       const experts = new CachedExperts(shelf, cache)
@@ -226,21 +232,29 @@ class Packer {
 
   /** A piece for each of the stacks. */
   private stackPieces(stack: ExpertStack, room: Room): unknown {
-    const all = Array.from({ length: stack.count }, (_, e) => new Map(leaves<TensorSpec>(stack.each(e))))
+    const parts = new Map(this.stackParts(stack).map(([path, , specs]) => [path, specs]))
     return mapLeaves<TensorSpec>(stack.whole, (whole, path) => {
-      return this.piece(
-        whole,
-        all.map((each) => each.get(path) as TensorSpec),
-        room,
-      )
+      return this.piece(whole, parts.get(path) as TensorSpec[], room)
+    })
+  }
+
+  /** Each of the stacks, by its path in an expert, and what it is made of. */
+  private stackParts(stack: ExpertStack): [path: string, whole: TensorSpec, specs: TensorSpec[]][] {
+    const all = Array.from({ length: stack.count }, (_, e) => new Map(leaves<TensorSpec>(stack.each(e))))
+    return leaves<TensorSpec>(stack.whole).map(([path, whole]) => {
+      return [path, whole, all.map((each) => each.get(path) as TensorSpec)]
     })
   }
 
   /** Room for `whole`, which is made of these one above the other, in fewer bits where it is held so. */
-  private piece(whole: TensorSpec, specs: readonly TensorSpec[], room: Room): Piece {
+  private piece(
+    whole: TensorSpec,
+    specs: readonly TensorSpec[],
+    room: Room,
+    holding = this.holdingOf(whole, specs),
+  ): Piece {
     const { shape, size, packing } = whole
     const source = this.heldSource
-    const holding = this.holdingOf(whole, specs)
     if (!holding || !source) {
       const bytes = room(Float32Array.BYTES_PER_ELEMENT * size)
       const read = (i: number, target: Uint8Array) => this.source(specs[i], floatsIn(target))

@@ -29,6 +29,8 @@ export interface CheckpointTensor {
   readSlice(start: number, count: number, target?: Float32Array): Float32Array
   /** How it may be held without being widened; null where only as float32. */
   readonly holding: Holding | null
+  /** Whether what it is held as has rows where `shape` has columns. */
+  readonly isHeldTurned?: boolean
   /** The same slice as it may be held: the bytes of the file, but of what is packed. */
   readBytes(start: number, count: number, target?: Uint8Array): Uint8Array
   /** Bytes `[offset, offset + count)` as they are in the file. */

@@ -90,7 +90,7 @@ export class TensorShelf implements ExpertShelf {
   readonly largestTensor: number
   private readonly filled = new Map<number, ExpertWeights>()
 
-  /** `pieces`: an expert's, made anew at each call. */
+  /** `pieces`: an expert's, made anew at each call, all experts' of the same sizes. */
   constructor(
     readonly length: number,
     private readonly pieces: (expert: number) => unknown,

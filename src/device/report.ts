@@ -37,6 +37,9 @@ export const runtimeSchema = z.object({
 export type Candidate = z.infer<typeof candidate>
 export type RuntimeReport = z.infer<typeof runtimeSchema>
 
+/** The compute capability of cards from which on they multiply TensorFloat-32 and bfloat16 (Ampere). */
+export const AMPERE = 8
+
 /** A prepared device. The tfjs engine is global to the process, so only one runtime is active at a time. */
 export interface Runtime {
   readonly report: RuntimeReport

@@ -4,10 +4,7 @@ import { ConfigError } from '../errors.ts'
 import { shown } from '../text/foreign.ts'
 import { parseFields, positiveInt } from './fields.ts'
 
-/**
- * How a checkpoint's matrices are quantised. fp8 in blocks and mxfp4 are widened when they are read; whole numbers in groups, as the
- * compressed-tensors library packs them, are held as they are.
- */
+/** How a checkpoint's matrices are quantised: as fp8 in blocks, as mxfp4, or as whole numbers in groups, as the compressed-tensors library packs them. */
 export type Quantisation =
   | { method: 'fp8'; block: [rows: number, columns: number] }
   | { method: 'mxfp4' }

@@ -77,7 +77,7 @@ export const decoderFields = {
   auto_map: withoutEffect('code beside the weights is not run'),
   transformers_version: withoutEffect('both dialects of rotary settings are read'),
   quantization_config: withoutEffect(
-    'on shapes; fp8 in blocks and mxfp4 are widened to float32, compressed-tensors of format pack-quantized is held, others are refused',
+    'on shapes; fp8 in blocks, mxfp4 and compressed-tensors of format pack-quantized are held as they are stored, others are refused',
   ),
   compression_config: withoutEffect('on shapes; to run, one that is not null is refused'),
 } satisfies FieldTable

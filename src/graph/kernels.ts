@@ -16,7 +16,9 @@ export function fuse(graph: Recording, { expertParts, products }: Plan): Recordi
     const noted = graph.fused?.get(node.name)
     if (!noted) return [node]
     const kernel = onHeld(noted, graph)
-    if (noted.fused === 'expert' && products !== 'fewRows' && kernel === noted) return [node] // of many rows, tiles take held ones
+    // Of many rows, tiles take held ones. Held unlike, each product reads its own: the kernel would get them widened, all experts of them.
+    const widens = noted.input.some((ref) => graph.weights?.has(ref))
+    if (kernel === noted && (widens || (noted.fused === 'expert' && products !== 'fewRows'))) return [node]
     return kernel.op === FUSED.experts.op && expertParts > 1 ? inParts(kernel, expertParts) : [kernel]
   })
   return { ...graph, nodes }
@@ -49,17 +51,20 @@ function inParts(kernel: GraphNode, parts: number): GraphNode[] {
 /** A pass: each product of matrices gets the kernel that is the fastest for it. */
 export function chooseProducts(graph: Recording, { products, tiles }: Plan): Recording {
   const few = products === 'fewRows' ? LIMITS.fewRows : -1
-  const ours = withOurs(graph, { float: few, held: tiles ? Number.POSITIVE_INFINITY : few })
+  const ours = withOurs(graph, { float: few, halves: tiles ? Number.POSITIVE_INFINITY : few })
   return products === 'fewRows' ? ours : withOneDnn(ours, products)
 }
 
 /** The label that oneDNN's kernels are registered with. */
 const ONEDNN = { s: Buffer.from('MklNameChangeOp') }
 
-/** The most rows that our kernel multiplies, below 0 if it does not: with weights of float32, and with others as they are held. */
+/**
+ * The most rows that our kernel multiplies, below 0 if it does not: with weights of float32, and with halves as they are held. With those
+ * in groups it multiplies any: widened, they would be there all at once, as nothing has to come before.
+ */
 interface MostRows {
   float: number
-  held: number
+  halves: number
 }
 
 function withOurs(graph: Recording, most: MostRows): Recording {
@@ -85,7 +90,7 @@ function kernelFor({ node, left, right }: Product, { weights }: Recording, most:
   if (!held) {
     return Math.min(rows, columns) > most.float ? null : { ...node, op: PRODUCT, attr: attributes }
   }
-  if ((held === ofLeft ? columns : rows) > most.held) return null
+  if (!held.groups && (held === ofLeft ? columns : rows) > most.halves) return null
   const input = held === ofLeft ? [held.held, right.ref] : [left.ref, held.held]
   const type = { [held === ofLeft ? 'L' : 'R']: { type: DATA_TYPES[held.dtype] } }
   const groups = held.groups && groupAttributes(held.groups)

@@ -46,6 +46,11 @@ export function constant(
 }
 
 /** What a kernel is told of weights in groups; the one that widens them also how many numbers a row has. */
-export function groupAttributes({ bits, group }: Groups, numbers?: number): GraphNode['attr'] {
-  return { bits: { i: bits }, group: { i: group }, ...(numbers !== undefined && { in: { i: numbers } }) }
+export function groupAttributes({ bits, group, floats }: Groups, numbers?: number): GraphNode['attr'] {
+  return {
+    bits: { i: bits },
+    group: { i: group },
+    floats: { b: floats === true },
+    ...(numbers !== undefined && { in: { i: numbers } }),
+  }
 }

@@ -17,9 +17,10 @@ int64_t numbers_of(const std::vector<int64_t>& shape) {
   return numbers;
 }
 
-/** How weights that come as bytes are held: in groups of so many whole numbers, of so many bits each. */
+/** How weights that come as bytes are held: in groups of so many numbers, of so many bits each, whole ones or floats. */
 struct Groups {
   int64_t bits = 0, group = 0;
+  TF_Bool floats = 0;
 };
 
 /** Up to how many rows weights are multiplied row by row, in one stream. */
@@ -57,8 +58,10 @@ class Call {
     if (type == TF_FLOAT) return {Format::FLOAT32, data, in};
     if (type == TF_BFLOAT16) return {Format::BFLOAT16, data, in};
     if (type == TF_HALF) return {Format::FLOAT16, data, in};
-    if (groups.group < 1 || in % groups.group != 0) throw std::runtime_error("weights in groups: rows are no whole number of them");
-    return {Format::GROUPS, data, in, static_cast<int>(groups.bits), groups.group};
+    const Format format = !groups.floats ? Format::GROUPS : groups.bits == 8 ? Format::FP8 : Format::MXFP4;
+    if (groups.group < 1 || (format != Format::FP8 && in % groups.group != 0))
+      throw std::runtime_error("weights in groups: rows are no whole number of them");
+    return {format, data, in, static_cast<int>(groups.bits), groups.group};
   }
 
   /** Whether an input is float32. */

@@ -1,5 +1,6 @@
 #pragma once
 #include "integers.h"
+#include "minifloats.h"
 
 /** Products of a few rows with weights of 8 or 4 bits in groups. */
 
@@ -88,5 +89,6 @@ inline void along_rows(const float* const* x, const Weights& weights, Products y
   const bool wide = PROCESSOR.avx512f;
   if (weights.format == Format::FLOAT32) along_floats(x, weights, y, rows, in, out);
   else if (weights.format == Format::GROUPS) along_groups(x, weights, y, rows, in, out);
+  else if (weights.is_minifloat()) along_minifloats(x, weights, y, rows, in, out);
   else (wide ? along_halves_wide : along_halves_narrow)(x, weights, y, rows, in, out);
 }

@@ -19,8 +19,8 @@ std::vector<float> turned(const float* x, int64_t in, int64_t columns) {
 }
 
 /**
- * One matrix by another: `x W`, `x W^T`, `W x^T` or `W x`, of few rows or columns x. W may be held in any way where its rows [out, in]
- * are multiplied; of two matrices of float32, W is the larger.
+ * One matrix by another: `x W`, `x W^T`, `W x^T` or `W x`, of few rows or columns x, or of many where W is not float32. W may be held in
+ * any way where its rows [out, in] are multiplied; of two matrices of float32, W is the larger.
  */
 struct Product {
   TF_Bool transposed = 0;
@@ -51,6 +51,7 @@ struct Product {
   void along(const float* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) const {
     const auto at = rows_of(x, rows, in);
     if (tiles_for(weights) && outside.exceeded(rows, weights)) return along_in_tiles(at, weights, y, rows, in, out);
+    if (weights.format != Format::FLOAT32 && rows > PANEL) return along_in_panels(at, weights, y, rows, in, out);
     const int64_t parts = parts_of(in * out, out);
     Threads::shared().run(parts, [&](int64_t i) {
       const int64_t from = out * i / parts, to = out * (i + 1) / parts;
@@ -67,6 +68,26 @@ struct Product {
       to_tiles(&at[from * PANEL], tiles + from * tile_words(in), std::min(rows, to * PANEL) - from * PANEL, in);
     });
     Threads::shared().run(parts, [&](int64_t i) { along_tiles(tiles, weights, y, rows, in, out * i / parts, out * (i + 1) / parts); });
+  }
+
+  /** A few rows of weights at a time are widened, not all of them. */
+  static void along_in_panels(const std::vector<const float*>& at, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
+    constexpr int64_t KEPT = 3 << 17; // numbers of rows that stay in a cache while weights are widened
+    static thread_local Room kept;
+    float* const x = kept.floats(panels_of(rows) * PANEL * in);
+    const int64_t panels = panels_of(rows), pieces = parts_of(rows * in, panels), parts = parts_of(in * out, out);
+    Threads::shared().run(pieces, [&](int64_t i) {
+      const int64_t from = panels * i / pieces, to = panels * (i + 1) / pieces;
+      to_panels(&at[from * PANEL], x + from * PANEL * in, std::min(rows, to * PANEL) - from * PANEL, in);
+    });
+    const int64_t together = std::max<int64_t>(1, KEPT / (PANEL * in));
+    Threads::shared().run(parts, [&](int64_t i) {
+      for (int64_t p = 0; p < panels; p += together) {
+        const int64_t first = p * PANEL, some = std::min(rows - first, together * PANEL);
+        const Products of_rows{y.at + first * y.row_step, y.row_step, y.out_step};
+        (PROCESSOR.avx512f ? along_panels_wide : along_panels_narrow)(x + first * in, weights, of_rows, some, in, out * i / parts, out * (i + 1) / parts);
+      }
+    });
   }
 
   /** Every part reads whole rows of weights, so each has sums of its own, which are added up at the end. */
@@ -204,6 +225,7 @@ template <class Get, class Value> void read(Get get, TF_OpKernelConstruction* co
 void read(TF_OpKernelConstruction* construction, Groups& groups) {
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "bits", groups.bits);
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "group", groups.group);
+  read(TF_OpKernelConstruction_GetAttrBool, construction, "floats", groups.floats);
 }
 
 void read(TF_OpKernelConstruction* construction, RowsOutside& outside) {
@@ -303,16 +325,16 @@ void add_op(
 /** While the addon is being loaded. */
 const bool added = [] {
   add_op<Product>(
-    "TinymoeProduct", {"left: L", "right: R"}, {"L: type = DT_FLOAT", "R: type = DT_FLOAT", "transposed: bool", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0"}
+    "TinymoeProduct", {"left: L", "right: R"}, {"L: type = DT_FLOAT", "R: type = DT_FLOAT", "transposed: bool", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0", "floats: bool = false"}
   );
-  add_op<Widen>("TinymoeWiden", {"weights: uint8"}, {"in: int", "bits: int", "group: int"});
+  add_op<Widen>("TinymoeWiden", {"weights: uint8"}, {"in: int", "bits: int", "group: int", "floats: bool = false"});
   add_op<Experts>(
     "TinymoeExperts", {"x: float", "gate_up: W", "down: W", "indices: int32", "weights: float"},
-    {"W: type = DT_FLOAT", "part: int = 0", "parts: int = 1", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0"}
+    {"W: type = DT_FLOAT", "part: int = 0", "parts: int = 1", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0", "floats: bool = false"}
   );
   add_op<Expert>(
     "TinymoeExpert", {"x: float", "gate_up: W", "down: W"},
-    {"W: type = DT_FLOAT", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0"}
+    {"W: type = DT_FLOAT", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0", "floats: bool = false"}
   );
   add_op<Attention>("TinymoeAttention", {"queries: float", "keys: float", "values: float", "mask: float"}, {"width: int"});
   add_op<Gated>("TinymoeGated", {"gate_up: float"});

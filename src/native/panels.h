@@ -87,29 +87,47 @@ INLINED void gated_panels(
   }
 }
 
+/**
+ * Panels of rows [in] times weights `from` to before `to`, R of them at once; calls `take(row, output, product)` for each row of x and each
+ * of them.
+ */
+template <class Vector, int R, class Take>
+INLINED void each_panel_product(const float* x, const Weights& weights, int64_t rows, int64_t in, int64_t from, int64_t to, const Take& take) {
+  static thread_local Room kept;
+  float* const room = kept.floats(weights.format == Format::FLOAT32 ? 0 : R * in);
+  for (int64_t o = from; o < to; o += R) {
+    const float* of_outputs[R];
+    rows_from<R>(weights, o, to - 1, in, room, of_outputs);
+    const int64_t outputs = std::min<int64_t>(R, to - o);
+    for (int64_t p = 0; p < panels_of(rows); p++) {
+      fetch<R>(weights, o + R, to - 1, in, p, panels_of(rows));
+      float products[R][PANEL];
+      multiply<Vector, R>(of_outputs, x + p * in * PANEL, products, in);
+      for (int64_t r = p * PANEL; r < std::min(rows, (p + 1) * PANEL); r++)
+        for (int64_t c = 0; c < outputs; c++) take(r, o + c, products[c][r % PANEL]);
+    }
+  }
+}
+
 /** Adds channels `from` to before `to` of down(hidden), weighted, to rows y[r] [D], as far as the part's panels of hidden rows go. */
 template <class Vector, int R>
 INLINED void add_down_panels(
   const float* hidden, const Weights& down, const float* weight, float* const* y, int64_t rows, Between part, int64_t from, int64_t to
 ) {
-  const int64_t in = part.size();
-  const Weights of_part = down.at(0, part.begin);
-  std::vector<float> room(down.format == Format::FLOAT32 ? 0 : R * in);
-  for (int64_t d = from; d < to; d += R) {
-    const float* weights[R];
-    rows_from<R>(of_part, d, to - 1, in, room.data(), weights);
-    const int64_t channels = std::min<int64_t>(R, to - d);
-    for (int64_t p = 0; p < panels_of(rows); p++) {
-      fetch<R>(of_part, d + R, to - 1, in, p, panels_of(rows));
-      float products[R][PANEL];
-      multiply<Vector, R>(weights, hidden + p * in * PANEL, products, in);
-      for (int64_t r = p * PANEL; r < std::min(rows, (p + 1) * PANEL); r++)
-        for (int64_t c = 0; c < channels; c++) y[r][d + c] += weight[r] * products[c][r % PANEL];
-    }
-  }
+  each_panel_product<Vector, R>(hidden, down.at(0, part.begin), rows, part.size(), from, to, [&](int64_t r, int64_t d, float product) ALWAYS_INLINED {
+    y[r][d] += weight[r] * product;
+  });
 }
 
-/** Both again, as the processor has vectors, and with as many rows of weights at once as it has registers for. */
+/** `x W^T` of rows in panels, the outputs `from` to before `to`. */
+template <class Vector, int R>
+INLINED void put_panels(const float* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t from, int64_t to) {
+  each_panel_product<Vector, R>(x, weights, rows, in, from, to, [&](int64_t r, int64_t o, float product) ALWAYS_INLINED {
+    y.at[r * y.row_step + o * y.out_step] = product;
+  });
+}
+
+/** All again, as the processor has vectors, and with as many rows of weights at once as it has registers for. */
 AVX512F_CODE inline void gated_wide(const float* x, const Weights& gate_up, float* hidden, int64_t rows, int64_t D, Between part, int64_t from, int64_t to) {
   gated_panels<Wide, 8>(x, gate_up, hidden, rows, D, part, from, to);
 }
@@ -130,3 +148,10 @@ INLINED void add_down_narrow_body(
   add_down_panels<Lanes, 6>(hidden, down, weight, y, rows, part, from, to);
 }
 constexpr auto add_down_narrow = for_every_processor<add_down_narrow_body>;
+AVX512F_CODE inline void along_panels_wide(const float* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t from, int64_t to) {
+  put_panels<Wide, 8>(x, weights, y, rows, in, from, to);
+}
+INLINED void along_panels_narrow_body(const float* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t from, int64_t to) {
+  put_panels<Lanes, 6>(x, weights, y, rows, in, from, to);
+}
+constexpr auto along_panels_narrow = for_every_processor<along_panels_narrow_body>;

@@ -5,7 +5,7 @@
  * `__builtin_cpu_supports`, and so takes the slowest of `target_clones`.
  */
 struct Processor {
-  bool avx2 = false; // and FMA with it
+  bool avx2 = false; // and FMA and F16C with it
   bool avx512f = false;
   bool vnni = false; // and the instructions for bytes with it
   bool amx = false; // tiles of bfloat16, and AVX-512 with them
@@ -30,7 +30,8 @@ inline bool may_use_tiles() {
 }
 
 inline Processor ask_processor() {
-  constexpr unsigned FMA = 1 << 12, XGETBV = 1 << 27, AVX2 = 1 << 5, AVX512F = 1 << 16; // Intel's manual, CPUID: leaf 1 ECX, leaf 7 EBX
+  constexpr unsigned FMA = 1 << 12, XGETBV = 1 << 27, F16C = 1 << 29; // Intel's manual, CPUID: leaf 1 ECX
+  constexpr unsigned AVX2 = 1 << 5, AVX512F = 1 << 16; // leaf 7 EBX
   constexpr unsigned AVX512BW = 1 << 30, VNNI = 1 << 11; // leaf 7 EBX, ECX
   constexpr unsigned AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24; // leaf 7 EDX
   constexpr unsigned YMM_KEPT = 0x6, ZMM_KEPT = 0xe6, TILES_KEPT = 0x60000; // XCR0: registers that the system keeps when it changes threads
@@ -39,7 +40,7 @@ inline Processor ask_processor() {
   unsigned kept, high;
   __asm__("xgetbv" : "=a"(kept), "=d"(high) : "c"(0));
   Processor has;
-  const bool fma = c & FMA;
+  const bool fma = (c & FMA) && (c & F16C);
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return {};
   has.avx2 = fma && (b & AVX2) && (kept & YMM_KEPT) == YMM_KEPT;
   has.avx512f = has.avx2 && (b & AVX512F) && (kept & ZMM_KEPT) == ZMM_KEPT;
@@ -51,7 +52,8 @@ inline Processor ask_processor() {
 #endif
   return has;
 }
-#define AVX2_CODE __attribute__((target("avx2,fma")))
+#define AVX2_CODE __attribute__((target("avx2,fma,f16c")))
+#define AVX2_INTRINSICS // code may name its instructions
 #define AVX512F_CODE __attribute__((target("avx512f,avx2,fma")))
 #else
 inline Processor ask_processor() { return {}; }

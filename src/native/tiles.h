@@ -125,7 +125,10 @@ struct Strip {
 };
 
 /** How many bfloat16 a weight is the sum of. */
-INLINED int weight_parts(const Weights& weights) { return weights.format == Format::BFLOAT16 ? 1 : 2; }
+INLINED int weight_parts(const Weights& weights) {
+  if (weights.format == Format::BFLOAT16 || weights.format == Format::MXFP4) return 1; // two bits and a power of two
+  return weights.format == Format::FP8 ? 3 : 2; // by a float32
+}
 
 /** Words of a strip's room. */
 INLINED int64_t strip_words(const Weights& weights, int64_t in) { return blocks_of(in) * weight_parts(weights) * TILE_WORDS; }

@@ -1,9 +1,12 @@
+import { fileURLToPath } from 'node:url'
 import * as tf from '@tensorflow/tfjs-core'
 import { afterEach, beforeAll, expect, test, vi } from 'vitest'
 import type { Dtype } from '../../src/backend/dtypes.ts'
+import { heldAs } from '../../src/backend/held.ts'
 import { LIMITS } from '../../src/backend/limits.ts'
 import { activeTensorflow, type TfjsNode } from '../../src/backend/tensorflow.ts'
 import { startRuntime } from '../../src/device/index.ts'
+import type { RuntimeReport } from '../../src/device/report.ts'
 import { Session, Sessions } from '../../src/graph/sessions.ts'
 import { type LoadedModel, loadModel } from '../../src/load-model.ts'
 import { leaves } from '../../src/model/tree.ts'
@@ -106,5 +109,43 @@ test.each([
 
     for (const model of models) model.dispose()
     expect(tf.memory().numTensors).toBe(before)
+  },
+)
+
+test.each([
+  [
+    '8.0',
+    'bfloat16',
+    /weights, fp8, for which TensorFlow has no kernels on a card, are widened to bfloat16$/,
+  ],
+  ['7.5', 'float32', /are widened to float32, as cards of compute capability 7\.5 do not multiply bfloat16$/],
+  [
+    null,
+    'float32',
+    /are widened to float32, as cards of compute capability unknown do not multiply bfloat16$/,
+  ],
+] as const)(
+  'fp8 blocks on a card of compute capability %s are widened to %s, which a remark says',
+  async (computeCapability, dtype, remark) => {
+    const dir = fileURLToPath(new URL('../fixtures/deepseek_v3/fp8', import.meta.url))
+    const before = tf.memory().numTensors
+    const onProcessor = await loadModel(dir, { device: 'cpu' })
+    expect(onProcessor.remarks).toEqual([])
+    node.isUsingGpuDevice = true
+    const report: RuntimeReport = { ...onProcessor.runtime, device: 'cuda', computeCapability }
+    vi.mocked(startRuntime).mockResolvedValueOnce({ report })
+    const onCard = await loadModel(dir)
+    expect(onCard.dtype).toBe(dtype)
+    expect(onCard.remarks).toEqual([expect.stringMatching(remark)])
+    const tokens = PROMPT.map((token) => token % 140)
+    const actual = logitsOf(onCard.forward(tokens, { logits: 'last' }))
+    const held = allTensors(onCard.weights).flatMap((tensor) => heldAs(node, tensor)?.dtype ?? [])
+    expect(new Set(held)).toEqual(new Set(dtype === 'bfloat16' ? ['bfloat16'] : []))
+    onCard.dispose()
+    node.isUsingGpuDevice = false
+    const expected = logitsOf(onProcessor.forward(tokens, { logits: 'last' }))
+    onProcessor.dispose()
+    expect(tf.memory().numTensors).toBe(before)
+    expect(maxDifference(actual, expected)).toBeLessThan(dtype === 'bfloat16' ? 1 : 1e-4)
   },
 )

@@ -90,6 +90,50 @@ Held groups_of(int bits, int64_t group, int64_t in, int64_t out) {
   return held;
 }
 
+/** Numbers of e4m3 or e2m1 by their definition: a sign, `exponent` bits with this bias, `mantissa` bits. */
+double minifloat(int bits, int exponent, int mantissa, int bias) {
+  const int power = bits >> mantissa & ((1 << exponent) - 1), digits = bits & ((1 << mantissa) - 1);
+  const double size = power == 0 ? std::ldexp(digits, 1 - bias - mantissa) : std::ldexp((1 << mantissa) + digits, power - bias - mantissa);
+  return bits >> (exponent + mantissa) & 1 ? -size : size;
+}
+
+/** Rows of e4m3 with a float32 for each group; the last one may be short. */
+Held fp8_of(int64_t group, int64_t in, int64_t out) {
+  Held held;
+  for (int64_t o = 0; o < out; o++) {
+    std::vector<uint8_t> row(in);
+    for (uint8_t& number : row)
+      do number = random_size(0, 255);
+      while ((number & 127) == 127);
+    add(held.bytes, row.data(), in);
+    for (int64_t i = 0; i < in; i += group) {
+      const float scale = std::ldexp(random_number(), -6);
+      add(held.bytes, &scale, sizeof(scale));
+      for (int64_t k = i; k < std::min(in, i + group); k++) held.numbers.push_back(scale * minifloat(row[k], 4, 3, 7));
+    }
+  }
+  held.weights = {Format::FP8, held.bytes.data(), in, 8, group};
+  return held;
+}
+
+/** Rows of e2m1 with a power of two for each 32; `extreme`: some of them as small and as large as products allow. */
+Held mxfp4_of(int64_t in, int64_t out, bool extreme = false) {
+  Held held;
+  for (int64_t o = 0; o < out; o++) {
+    std::vector<uint8_t> row(in / 2);
+    for (uint8_t& number : row) number = random_size(0, 255);
+    add(held.bytes, row.data(), in / 2);
+    for (int64_t g = 0; g < in / 32; g++) {
+      const uint8_t scale = extreme && o % 2 ? (g % 2 ? 0 : 240) : random_size(120, 134);
+      add(held.bytes, &scale, 1);
+      for (int64_t i = g * 32; i < (g + 1) * 32; i++)
+        held.numbers.push_back(std::ldexp(minifloat(row[i / 2] >> (i % 2 * 4) & 15, 2, 1, 1), scale - 127));
+    }
+  }
+  held.weights = {Format::MXFP4, held.bytes.data(), in, 4, 32};
+  return held;
+}
+
 int failures = 0;
 
 void expect_near(double actual, double expected, double magnitude, const std::string& what) {
@@ -124,6 +168,16 @@ void test_along(const Held& held, int64_t in, int64_t out, int64_t rows, const s
     for (int64_t o = 0; o < out; o++)
       if (y[r * out + o] != alone[o] || y[r * out + o] != turned[o * rows + r]) expect_near(1, 0, 0, what + ", beside others");
   }
+}
+
+/** Many rows in panels, the outputs in two parts. */
+void test_along_panels(const Held& held, int64_t in, int64_t out, int64_t rows, const std::string& what) {
+  const auto x = random_numbers(rows * in);
+  std::vector<float> panels(panels_of(rows) * PANEL * in), y(rows * out);
+  to_panels(rows_of(x, rows, in).data(), panels.data(), rows, in);
+  for (const auto [from, to] : {std::pair{int64_t{0}, out / 3}, {out / 3, out}})
+    (PROCESSOR.avx512f ? along_panels_wide : along_panels_narrow)(panels.data(), held.weights, {y.data(), 1, rows}, rows, in, from, to);
+  expect_products({y.data(), 1, rows}, x, held, rows, in, out, what + ", rows in panels");
 }
 
 /** Many rows by tiles, the outputs in two parts. */
@@ -197,7 +251,58 @@ void test_panels(const Held& gate_up, const Held& down, int64_t D, int64_t H, in
   }
 }
 
+/** That row's only number that is not zero, at `at`, is `expected`, widened and multiplied with ones. */
+void expect_number(const Weights& row, int64_t in, int64_t at, float expected, const std::string& what) {
+  const std::vector<float> ones(in, 1);
+  const float* const x = ones.data();
+  std::vector<float> wide(in);
+  float y;
+  along_rows(&x, row, {&y, 1, 1}, 1, in, 1);
+  widened(row, in, wide.data());
+  for (const float actual : {y, wide[at]})
+    if (std::isnan(expected) ? !std::isnan(actual) : actual != expected) expect_near(1, 0, 0, what);
+}
+
+/** Every e4m3 and every scale of e2m1, in any place of a row of three groups. */
+void test_each_minifloat(const std::string& processor) {
+  for (int bits = 0; bits < 256; bits++) {
+    const std::string what = processor + ", minifloat " + std::to_string(bits);
+    for (const int64_t in : {95, 96}) {
+      std::vector<uint8_t> row(in, 0);
+      for (const float two : {2.f, 2.f, 2.f}) add(row, &two, sizeof(two));
+      const int64_t at = random_size(0, in - 1);
+      row[at] = bits;
+      expect_number({Format::FP8, row.data(), in, 8, 32}, in, at, (bits & 127) == 127 ? NAN : 2 * minifloat(bits, 4, 3, 7), what);
+    }
+    std::vector<uint8_t> row(96 / 2 + 96 / 32, 0);
+    const int64_t at = random_size(0, 95);
+    row[at / 2] = 5 << (at % 2 * 4); // 3
+    row[96 / 2 + at / 32] = bits;
+    expect_number({Format::MXFP4, row.data(), 96, 4, 32}, 96, at, bits == 255 ? NAN : std::ldexp(3.f, bits - 127), what);
+  }
+}
+
+void test_minifloats(const std::string& processor, int64_t rows, int64_t many) {
+  const int64_t in = random_size(1, 300), out = random_size(1, 12), D = random_size(1, 70), H = random_size(1, 50);
+  const auto test = [&](const Held& held, int64_t in, const std::string& what) {
+    test_along(held, in, out, rows, what);
+    test_widening(held, in, out, what);
+    test_along_panels(held, in, out, many, what);
+    if (tiles_for(held.weights)) test_tiles(held, in, out, many, what);
+  };
+  for (const int64_t group : {16, 32, 128}) {
+    const std::string what = processor + ", fp8 in groups of " + std::to_string(group);
+    test(fp8_of(group, in, out), in, what);
+    test_panels(fp8_of(group, D, 2 * H), fp8_of(group, H, D), D, H, many, what);
+  }
+  const int64_t groups = random_size(1, 9), of_D = 32 * random_size(1, 3), of_H = 32 * random_size(1, 3);
+  test(mxfp4_of(32 * groups, out, true), 32 * groups, processor + ", mxfp4");
+  test_panels(mxfp4_of(of_D, 2 * of_H), mxfp4_of(of_H, of_D), of_D, of_H, many, processor + ", mxfp4");
+}
+
 void test_all(const std::string& processor) {
+  test_each_minifloat(processor);
+
   for (int round = 0; round < 12; round++) {
     const int64_t in = random_size(1, 300), out = random_size(1, 12), rows = random_size(1, 9);
     const int64_t D = random_size(1, 70), H = random_size(1, 50), many = random_size(1, 40);
@@ -207,6 +312,7 @@ void test_all(const std::string& processor) {
       const Held held = make(in, out);
       test_along(held, in, out, rows, what);
       test_widening(held, in, out, what);
+      test_along_panels(held, in, out, many, what);
       const Held wide = make(in, 5 * out);
       if (tiles_for(wide.weights)) test_tiles(wide, in, 5 * out, many, what);
       test_panels(make(D, 2 * H), make(H, D), D, H, many, what);
@@ -218,9 +324,11 @@ void test_all(const std::string& processor) {
         const Held held = groups_of(bits, group, in, out);
         test_along(held, in, out, rows, what);
         test_widening(held, in, out, what);
+        test_along_panels(held, in, out, many, what);
         if (tiles_for(held.weights)) test_tiles(held, in, out, many, what);
         if (group <= 64) test_panels(groups_of(bits, group, D, 2 * H), groups_of(bits, group, H, D), D, H, many, what);
       }
+    test_minifloats(processor, rows, many);
   }
 }
 
