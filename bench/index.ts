@@ -117,7 +117,7 @@ async function measure(
   }
   const machine = await readAgain('')
   const cache = { cacheBytes: cacheBytes(runtime.device === 'cuda'), machine }
-  const plan = makePlan(preset, { ...layer, tokens, only }, config)
+  const plan = makePlan(preset, { ...layer, tokens, only, widths: options.widths }, config)
   const executors = executorsFor(runtime.backend, options, preset)
   const text = await benchText(config, tokenizer, SEED)
   const model = new MeasuredModel(config, weights, dtype)

@@ -53,6 +53,7 @@ export async function measureCase(work: Case, options: MeasureOptions): Promise<
     )
     const measured = { readMs, warmupRounds, warmupStable: stable }
     const around = meanOf(machine, (await options.readAgain?.()) ?? machine)
+    for (const { variant, why } of work.missing ?? []) tried.push(skip(variant, why))
     const rows = tried.map((one) => {
       const own = one.open ? samples[opened.indexOf(one.open)] : []
       return rowOf(work, one, own, measured, around)
@@ -88,10 +89,16 @@ function openVariants(work: Case, options: MeasureOptions, tried: Tried[]): void
         : memoryProblem(variant.bytes, memory)
     const one = problem
       ? skip(variant, problem)
-      : tryVariant(variant, { runs, allowed, mostMs }, options.machine)
+      : tryVariant(variant, { runs, allowed, mostMs }, options.machine, countedBefore(variant, tried))
     needed += runs * one.runMs
     tried.push(one)
   }
+}
+
+/** FLOPs of the same work in another width, whose products are the same ones: counting takes longer than they do. */
+function countedBefore({ held, dispatch }: Described, tried: readonly Tried[]): number | null {
+  const alike = tried.find(({ variant, open }) => open && held && variant.dispatch === dispatch)
+  return alike?.flopsCounted ?? null
 }
 
 function skip(variant: Described, why: string): Tried {
@@ -103,6 +110,7 @@ function tryVariant(
   variant: Variant,
   { runs, allowed, mostMs }: { runs: number; allowed: number; mostMs: number },
   machine: MachineReadings,
+  counted: number | null,
 ): Tried {
   const tooLong = (ms: number, how: string) =>
     skip(
@@ -112,7 +120,7 @@ function tryVariant(
   const least = variant.flops / machine.matmulGflops / 1e6
   if (runs * least > allowed) return tooLong(least, "at the speed of the machine's matrix product")
   const open = variant.open()
-  const { flopsCounted, ms } = count(open)
+  const { flopsCounted, ms } = counted === null ? count(open) : { flopsCounted: counted, ms: timedRun(open) }
   // The first run makes and moves what later ones find, and counting costs something: it may mislead.
   const again = runs * ms > allowed && ms < allowed / 2
   const runMs = again ? Math.min(ms, timedRun(open)) : ms
@@ -161,6 +169,7 @@ function rowOf(
 ): Row {
   const { dispatch, executor, idealSpeedup, weightBytes } = variant
   const { group, kind, routing, dims, tokens, batch, context, callsPerRun } = work
+  const { held, heldBytes, loss, lossTokens } = variant.held ?? NOT_HELD
   const samplesMs = samples.map((ms) => ms / callsPerRun)
   const summary = samplesMs.length > 0 ? summarize(samplesMs) : UNMEASURED
   const flopsCounted = counted === null ? null : counted / callsPerRun
@@ -171,7 +180,7 @@ function rowOf(
   const share = (value: number | null, of: number | undefined) =>
     value === null || of === undefined ? null : value / 1e9 / of
   return {
-    id: `${group}/${dispatch}/${executor}`,
+    id: [group, ...(variant.held ? [variant.held.width] : []), dispatch, executor].join('/'),
     group,
     kind,
     dispatch,
@@ -183,7 +192,7 @@ function rowOf(
     context,
     flops: variant.flops / callsPerRun,
     flopsCounted,
-    weightBytes: Math.round(weightBytes),
+    weightBytes: weightBytes === null ? null : Math.round(weightBytes),
     spread: isTwin(dispatch) ? null : work.spread,
     ...summary,
     tokensPerSecond: rate(tokens),
@@ -201,15 +210,24 @@ function rowOf(
     weightSets: variant.weightSets,
     fromCache: work.fromCache,
     expertHitRate: open?.reads ? hitRate(open.reads) : null,
+    held,
+    heldBytes,
+    loss,
+    lossTokens,
   }
 }
 
+/** Of cases of a layer, and of the model as it is loaded. */
+const NOT_HELD = { held: null, heldBytes: null, loss: null, lossTokens: null }
 const UNMEASURED = { n: 0, medianMs: null, p10Ms: null, p90Ms: null, p99Ms: null, outliers: 0 }
 
-/** Against the dense row of the same executor. */
+/** Against the dense row of the same executor and width. */
 function withSpeedups(rows: Row[], seed: number): Row[] {
   return rows.map((row) => {
-    const dense = rows.find(({ dispatch, executor }) => dispatch === 'dense' && executor === row.executor)
+    const dense = rows.find(
+      ({ dispatch, executor, held }) =>
+        dispatch === 'dense' && executor === row.executor && held === row.held,
+    )
     if (!dense || dense.medianMs === null || row.medianMs === null) return row
     const interval = row === dense ? null : ratioInterval(dense.samplesMs, row.samplesMs, seed)
     return {

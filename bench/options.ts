@@ -1,4 +1,5 @@
 import type { Dtype } from '../src/backend/dtypes.ts'
+import type { Width } from '../src/cost/widths.ts'
 import type { MemoryLimit } from '../src/device/memory.ts'
 import type { Executor } from '../src/model/ways.ts'
 import type { LayerChoice } from './like.ts'
@@ -20,6 +21,8 @@ export interface BenchOptions {
   expertsOnDisk?: number
   /** The one kind of case to measure; left out: all. */
   only?: CaseKind
+  /** What to hold the model in for the case `width`; left out: as the preset says, or all where only that is measured. */
+  widths?: readonly Width[]
   /** T of each case of the layer sweep; null: the preset's. */
   tokens: number[] | null
   /** The layer's sizes; null: the preset's. */

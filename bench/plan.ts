@@ -1,4 +1,5 @@
 import { cross } from 'd3-array'
+import { WIDTH_NAMES, type Width } from '../src/cost/widths.ts'
 import { InputError } from '../src/errors.ts'
 import type { ModelConfig } from '../src/model/config.ts'
 import type { Executor } from '../src/model/ways.ts'
@@ -12,6 +13,8 @@ import type { Axis, CaseKind, LayerDims, Sweep } from './schema.ts'
 export interface Plan {
   layers: PlannedLayer[]
   models: PlannedModel[]
+  /** What the model is held in, a case of one decoded token each. */
+  widths: readonly Width[]
   sweeps: Sweep[]
   /** T of the sweeps that are not over T. */
   sideTokens: number
@@ -28,11 +31,12 @@ export interface Asked {
   tokens: number[]
   /** The one kind of case; null: all. */
   only?: CaseKind | null
+  widths?: readonly Width[]
 }
 
 /** What a preset measures of a layer of these sizes and of a model of this config. */
 export function makePlan(preset: PresetPlan, asked: Asked, config: ModelConfig): Plan {
-  const { tokens, only = null } = asked
+  const { tokens, only = null, widths = only === 'width' ? WIDTH_NAMES : preset.widths } = asked
   const sideTokens = Math.max(...tokens.filter((T) => T <= preset.sideTokens), Math.min(...tokens))
   const layers = new Map<string, PlannedLayer>()
   const add = (planned: PlannedLayer) => {
@@ -45,10 +49,13 @@ export function makePlan(preset: PresetPlan, asked: Asked, config: ModelConfig):
   const size = contextFor(preset, config)
   // Of one place there is no sweep, but for T: conclusions are about it.
   const hasSeveral = ({ axis, groups }: Sweep) => groups.length > 1 || axis === 'T'
-  const ofModel = kinds.flatMap((kind) => (kind === 'layer' ? [] : casesOfModel(kind, preset, size, config)))
+  const ofModel = kinds.flatMap((kind) =>
+    kind === 'prefill' || kind === 'decode' ? [casesOfModel(kind, preset, size, config)] : [],
+  )
   return {
     layers: [...layers.values()],
     models: ofModel.flatMap(({ models }) => models),
+    widths: only === null || only === 'width' ? WIDTH_NAMES.filter((width) => widths.includes(width)) : [],
     sweeps: [...ofModel.flatMap(({ sweeps }) => sweeps), ...layerSweeps].filter(hasSeveral),
     sideTokens,
     ...size,

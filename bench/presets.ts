@@ -1,3 +1,4 @@
+import { WIDTH_NAMES, type Width } from '../src/cost/widths.ts'
 import { CASE_KINDS, type CaseKind, type LayerDims, type Preset, type RoutingKind } from './schema.ts'
 import type { SamplingLimits } from './timing.ts'
 
@@ -18,6 +19,8 @@ export interface PresetPlan {
   /** Every combination of these, where a preset has the time. */
   grid: { T: number[]; E: number[]; K: number[]; D: number[]; H: number[] } | null
   kinds: readonly CaseKind[]
+  /** What the model is held in, one after the other. */
+  widths: readonly Width[]
   /** Parts, capacity, loading and tracing too. */
   details: boolean
   /** Recorded and eager, where the device has both; else only the usual one. */
@@ -46,6 +49,7 @@ const DEFAULT: PresetPlan = {
   fromCache: true,
   grid: null,
   kinds: CASE_KINDS,
+  widths: WIDTH_NAMES,
   details: true,
   bothExecutors: true,
   twins: true,
@@ -61,6 +65,7 @@ export const PRESET_PLANS: Record<Preset, PresetPlan> = {
   quick: {
     ...DEFAULT,
     seconds: 30,
+    widths: [],
     sides: NO_SIDES,
     bothExecutors: false,
     twins: false,
@@ -107,6 +112,7 @@ export const PRESET_PLANS: Record<Preset, PresetPlan> = {
     batches: [1],
     contexts: [],
     kinds: ['layer', 'decode'],
+    widths: [],
     details: false,
     sampling: { minSamples: 5, maxSamples: 50 },
   },
@@ -117,6 +123,7 @@ export const NOMINAL_SECONDS = {
   layer: 4,
   grid: 1,
   model: 4,
+  width: 8,
   breakdown: 1.5,
   capacity: 3,
   tracing: 3,

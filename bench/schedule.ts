@@ -13,6 +13,8 @@ export interface TaskTime {
   budgetMs: number
   /** What it may take for its most telling part, at the cost of the tasks after it. */
   mostMs: number
+  /** What is left for it and all tasks after it. */
+  leftMs: number
 }
 
 /** More than so many times the seconds it would like help no task. */
@@ -48,7 +50,8 @@ export async function runTasks(tasks: Task[], schedule: Schedule): Promise<void>
       continue
     }
     const budgetMs = Math.min(most, (left * task.seconds) / ahead)
-    await task.run({ budgetMs, mostMs: Math.max(budgetMs, Math.min(2 * most, TELLING_SHARE * left)) })
+    const mostMs = Math.max(budgetMs, Math.min(2 * most, TELLING_SHARE * left))
+    await task.run({ budgetMs, mostMs, leftMs: left })
     onDone?.()
   }
 }

@@ -12,7 +12,8 @@ export const BENCH_VERSION = 3
 export const PRESETS = ['quick', 'default', 'full', 'gpu', 'gpu-smoke'] as const
 export type Preset = (typeof PRESETS)[number]
 
-export const CASE_KINDS = ['prefill', 'decode', 'layer'] as const
+/** `width`: a decoded token of the model held in several widths. */
+export const CASE_KINDS = ['prefill', 'decode', 'layer', 'width'] as const
 export type CaseKind = (typeof CASE_KINDS)[number]
 
 /**
@@ -77,7 +78,7 @@ const row = z.object({
   context: count.nullable().describe('keys that a query meets; null without attention'),
   flops: z.number().describe('of one call, by formula'),
   flopsCounted: z.number().nullable().describe('from the matrix products that ran in one call'),
-  weightBytes: z.number().describe('that one call has to read'),
+  weightBytes: z.number().nullable().describe('that one call has to read'),
   spread: spread.nullable().describe('null for a twin, which has no router'),
   n: count,
   medianMs: measured,
@@ -114,6 +115,14 @@ const row = z.object({
     .nullable()
     .default(null)
     .describe('share of needed experts that were in memory; null where all are'),
+  held: text.nullable().default(null).describe('the width that weights are held in, of cases of several'),
+  heldBytes: z.number().nullable().default(null).describe('of all weights in that width'),
+  loss: z
+    .number()
+    .nullable()
+    .default(null)
+    .describe('of the model in that width, nats a token of held-out texts, mean over domains'),
+  lossTokens: count.nullable().default(null).describe('tokens that were predicted for it'),
 })
 
 /** Sparse dispatch of one layer, op by op, with a read after each part. Medians. */

@@ -1,10 +1,12 @@
+import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { sum } from 'd3-array'
 import { memoryLimit } from '../src/device/memory.ts'
 import { MAX_THREADS } from '../src/device/threads.ts'
-import { writeAtomically } from '../src/files.ts'
+import { InputError } from '../src/errors.ts'
+import { readJson, writeAtomically } from '../src/files.ts'
 import { packageRoot } from '../src/package.ts'
 import { positive, share, wholeNumber } from '../src/script/arguments.ts'
 import { checkFactsFlags, factsSize } from '../src/script/facts-size.ts'
@@ -23,7 +25,7 @@ import { cellsOf } from './report/section.ts'
 import { factsConclusion } from './study/facts.ts'
 import { runJobs } from './study/jobs.ts'
 import { planStudy, type StudyOptions, studied } from './study/plan.ts'
-import { type StudyReport, studyReport } from './study/summary.ts'
+import { runsIn, type StudyReport, studyReport } from './study/summary.ts'
 import { readResult, type StudyRun } from './study/train.ts'
 
 /*
@@ -103,8 +105,9 @@ async function study(given: Given<typeof FLAGS>): Promise<void> {
     return report
   }
   let report = studyReport(options, plan, [])
+  const known = existsSync(file) ? runsIn(readJson(file, InputError) as StudyReport, options) : []
   for (const run of plan) {
-    const result = readResult(join(out, run.id), run)
+    const result = readResult(join(out, run.id), run) ?? known.find(({ id }) => id === run.id)
     if (result) report = keep(result)
   }
   const left = plan.filter(({ id }) => !results.has(id))

@@ -12,6 +12,7 @@ import { plannedModel } from './cases/model.ts'
 import type { BenchText } from './cases/model-text.ts'
 import type { Layers, RandomLayer } from './cases/random-layer.ts'
 import { measureTracing } from './cases/tracing.ts'
+import { plannedWidths } from './cases/widths.ts'
 import { leftOut, measureCase } from './measure.ts'
 import type { BenchHooks } from './options.ts'
 import type { Plan } from './plan.ts'
@@ -27,6 +28,7 @@ export type Findings = Pick<BenchReport, 'rows' | 'breakdown' | 'capacity' | 'lo
 function plannedCases({ plan, ...made }: Bench): PlannedCase[] {
   return [
     ...plan.models.map((planned) => plannedModel(planned, { ...made, ...plan })),
+    ...plannedWidths({ ...made, ...plan }),
     ...plan.layers.map((planned) => plannedLayer(planned, made)),
   ]
 }
@@ -68,8 +70,14 @@ function caseTask(bench: Bench, { facts, what, seconds, describe, make }: Planne
   const leaveOut = (why: string) => void rows.push(...leftOut(facts, describe(), why))
   const run = async (time: TaskTime) => {
     const started = performance.now()
+    const mostMs = bench.limits
+      ? Number.POSITIVE_INFINITY
+      : bench.only === facts.kind
+        ? time.leftMs
+        : time.mostMs
     const problem = await make(
       async (work) => void rows.push(...(await measured(bench, work, time, started))),
+      mostMs,
     )
     if (problem !== null) leaveOut(problem)
   }
@@ -86,7 +94,8 @@ async function measured(
   { budgetMs, mostMs }: TaskTime,
   started: number,
 ): Promise<Row[]> {
-  const left = Math.max(0, budgetMs - (performance.now() - started))
+  const { preparedMs = 0 } = work
+  const left = Math.max(0, budgetMs - (performance.now() - started - preparedMs))
   const limits = bench.limits ?? { ...preset.sampling, budgetMs: left }
   const most = bench.limits
     ? { tellingMs: Number.POSITIVE_INFINITY, allMs: Number.POSITIVE_INFINITY }
@@ -152,7 +161,11 @@ function detailTasks(
       findings.loading = await measureLoading(loaded, preset.loads, budgetMs, { signal, onDeath })
     },
   )
-  return { all: [...ofLayer, tracing, loading], layer: ofLayer, decode: [tracing], prefill: [] }[
-    only ?? 'all'
-  ]
+  return {
+    all: [...ofLayer, tracing, loading],
+    layer: ofLayer,
+    decode: [tracing],
+    prefill: [],
+    width: [],
+  }[only ?? 'all']
 }

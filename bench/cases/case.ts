@@ -1,3 +1,4 @@
+import type { Width } from '../../src/cost/widths.ts'
 import { DISPATCHES, type Executor } from '../../src/model/ways.ts'
 import type { ExpertReads } from '../../src/model/weights.ts'
 import { type Dispatch, type RoutingSpread, type Row, TWINS } from '../schema.ts'
@@ -16,6 +17,10 @@ export interface Case extends CaseFacts {
   spread: RoutingSpread
   /** The most telling first: where time is short the later ones are left out. */
   variants: Variant[]
+  /** What of the case is not to be had here, and why. */
+  missing?: { variant: Described; why: string }[]
+  /** Of making it, what its share of the time is not for. */
+  preparedMs?: number
   /** Reads a finished result once more, to say what that costs. */
   read(): void
   dispose(): void
@@ -28,6 +33,8 @@ export interface Described
   flops: number
   /** Bytes it holds beside what the case has already. */
   bytes: number
+  /** Where the case's variants are held in several widths. */
+  held?: Pick<Row, 'heldBytes' | 'loss' | 'lossTokens'> & { held: string; width: Width }
 }
 
 export interface Variant extends Described {
@@ -56,8 +63,8 @@ export interface PlannedCase {
   telling: boolean
   /** The variants, supposing that as many experts get a token as can. */
   describe(): Described[]
-  /** Makes the case and has it measured; returns why there is no room for it, or null. */
-  make(measure: (work: Case) => Promise<void>): Promise<string | null>
+  /** Makes the case, in at most about so long, and has it measured; returns why it is not to be had, or null. */
+  make(measure: (work: Case) => Promise<void>, mostMs: number): Promise<string | null>
 }
 
 /** Up to this many assignments (T K) `gather` is measured too; it is for few tokens, and far beyond it only wastes time. */

@@ -170,17 +170,26 @@ export function modelCase(
 ): Case {
   const calls = callsOf(text, kind, options)
   const { spread, touched, logits } = routingOf(model.eager, calls)
-  const variants = describeVariants(model.config, kind, options, touched)
+  const described = describeVariants(model.config, kind, options, touched)
   return {
     ...modelCaseFacts(model.config, kind, options),
     spread,
-    variants: variants.map((variant) => ({
-      ...variant,
-      open: () => openVariant(model, calls, variant, options.seed),
-    })),
+    variants: variantsOf(model, text, kind, options, described),
     read: () => logits.dataSync(),
     dispose: () => logits.dispose(),
   }
+}
+
+/** The work of a case on a model that may hold the same weights in another width. */
+export function variantsOf(
+  model: MeasuredModel,
+  text: BenchText,
+  kind: ModelKind,
+  options: ModelCaseOptions,
+  described: readonly Described[],
+): Variant[] {
+  const calls = callsOf(text, kind, options)
+  return described.map((one) => ({ ...one, open: () => openVariant(model, calls, one, options.seed) }))
 }
 
 function openVariant(

@@ -1,7 +1,16 @@
 import { greatest } from 'd3-array'
 import type { Row } from '../schema.ts'
 import { capitalised, listed } from './format.ts'
-import { allowedAmong, type ComparedRow, firstCase, isCompared, type Subject, tokenSweep } from './select.ts'
+import {
+  allowedAmong,
+  type ComparedRow,
+  firstCase,
+  heldRows,
+  isCompared,
+  type Subject,
+  tokenSweep,
+  widestOf,
+} from './select.ts'
 
 /** Nearer to dense than this is called as fast: medians of a busy machine differ by a few per cent of themselves. */
 const EVEN_WITHIN = 0.05
@@ -14,6 +23,7 @@ export function conclude(rows: Row[], subject: Subject): string {
     ...layerClause(rows, subject),
     ...allowedClause(rows, subject),
     ...modelClause(rows, subject),
+    ...widthClause(rows),
   ]
   if (clauses.length === 0) return 'Nothing was compared, so there is nothing to conclude.'
   return `${capitalised(clauses.join('; '))}.`
@@ -74,6 +84,22 @@ function modelClause(rows: Row[], { executor }: Subject): string[] {
   return clauses.length > 0 ? [`the whole model against dense is ${listed(clauses)}`] : []
 }
 
+/** The narrowest against the widest. */
+function widthClause(rows: Row[]): string[] {
+  const held = heldRows(rows).filter(({ dispatch }) => dispatch === 'sparse')
+  const narrowest = held.at(-1)
+  const widest = narrowest && widestOf(narrowest, held)
+  if (!widest || widest === narrowest) return []
+  const gain = widest.medianMs / narrowest.medianMs
+  const speed =
+    Math.abs(gain - 1) <= EVEN_WITHIN ? 'as fast as' : `${times({ speedup: gain })} times as fast as`
+  const lost =
+    narrowest.loss === null || widest.loss === null
+      ? ''
+      : `, ${(narrowest.loss - widest.loss).toFixed(4)} nats more`
+  return [`the model held in ${narrowest.held} writes a token ${speed} in ${widest.held} (sparse${lost})`]
+}
+
 function described(row: ComparedRow): string {
   const ideal = `ideal ${idealOf(row)}`
   return verdictOf(row) === 'even'
@@ -90,7 +116,7 @@ function verdictOf({ speedup, speedupLow, speedupHigh }: ComparedRow): Verdict {
   return speedup > 1 ? 'faster' : 'slower'
 }
 
-function times({ speedup }: ComparedRow): string {
+function times({ speedup }: Pick<ComparedRow, 'speedup'>): string {
   return speedup.toFixed(speedup < 1 ? 2 : 1)
 }
 

@@ -2,7 +2,7 @@ import { markdownTable } from '../../src/text/columns.ts'
 import type { BenchReport } from '../schema.ts'
 import { conditionLines, methodLines } from './conditions.ts'
 import { remarks } from './remarks.ts'
-import { cellsOf, type Section } from './section.ts'
+import { cellsOf, type Section, saidOf } from './section.ts'
 import { everyRow, leftOut, sections } from './tables.ts'
 
 /** The stored report for people: conclusion, remarks, tables, conditions, every row. */
@@ -26,7 +26,8 @@ function list(lines: string[]): string[] {
 }
 
 function markdownSection(section: Section): string {
-  const { title, sentence, words } = section
+  const { title, words } = section
+  const said = saidOf(section)
   const table = markdownTable(cellsOf(section), words)
-  return `${[`## ${title}`, ...(sentence ? [sentence] : []), table].join('\n\n')}\n`
+  return `${[`## ${title}`, ...(said ? [said] : []), table].join('\n\n')}\n`
 }

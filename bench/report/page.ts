@@ -10,8 +10,9 @@ import { parametersSection } from './parameters.ts'
 import { qualitySection } from './quality.ts'
 import { remarks } from './remarks.ts'
 import { rooflineSection } from './roofline.ts'
-import type { LegendEntry, Panel, Section, Table } from './section.ts'
+import { type LegendEntry, type Panel, type Section, saidOf, type Table } from './section.ts'
 import { everyRow, leftOut, sections } from './tables.ts'
+import { widthSection } from './widths.ts'
 import { workSection } from './work.ts'
 
 const STYLE = readFileSync(new URL('page.css', import.meta.url), 'utf8')
@@ -24,6 +25,7 @@ export function benchPage(report: BenchReport, evaluations: Evaluations): string
     latencySection(report),
     rooflineSection(report),
     workSection(report),
+    widthSection(report),
     sweepsSection(report),
     parametersSection(report),
     qualitySection(evaluations),
@@ -50,7 +52,7 @@ ${headerOf(report)}
 ${parts.map(pictureSection).join('\n')}
 <section id="tables">
 <h2>All tables</h2>
-${[...sections(report), everyRow(report)].map(({ title, sentence, ...table }) => folded(title, paragraph(sentence, 'note') + htmlTable(table))).join('\n')}
+${[...sections(report).filter(({ panels }) => !panels), everyRow(report)].map(({ title, sentence, ...table }) => folded(title, paragraph(sentence, 'note') + htmlTable(table))).join('\n')}
 </section>
 </main>
 </body>
@@ -79,12 +81,13 @@ function paragraph(text: string, className: string): string {
 }
 
 /** A section with its pictures; the table is folded under them. */
-function pictureSection({ id, title, sentence, dispatches = [], panels = [], ...table }: Section): string {
+function pictureSection(section: Section): string {
+  const { id, title, dispatches = [], panels = [], ...table } = section
   const keys = dispatches.map((name) => ({ colour: colourOf(name), ...LOOKS[name] }))
   return [
     `<section id="${id}">`,
     `<h2>${escapeXml(title)}</h2>`,
-    paragraph(sentence, 'note'),
+    paragraph(saidOf(section), 'note'),
     legendOf(keys),
     `<div class="panels ${columnsOf(panels.length)}">${panels.map(figureOf).join('\n')}</div>`,
     table.rows.length > 0 ? folded('The numbers', htmlTable(table)) : paragraph('Not measured.', 'missing'),

@@ -58,7 +58,7 @@ function missingRemark({
     'the parts of a sparse dispatch': breakdown.length > 0 || !isAsked('layer'),
     'limited capacity': capacity.length > 0 || !isAsked('layer'),
     tracing: tracing !== null || !isAsked('decode'),
-    loading: loading !== null || !isAsked(...CASE_KINDS),
+    loading: loading !== null || !isAsked('prefill', 'decode', 'layer'),
   }
   const missing = Object.entries(there).flatMap(([what, is]) => (is ? [] : [what]))
   if (interrupted || missing.length === 0 || conditions.preset === 'gpu-smoke') return []

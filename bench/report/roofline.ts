@@ -16,7 +16,7 @@ export function roofAt(intensity: number, { matmulGflops, memoryGbPerS }: Machin
 /** Rows under the roofs, at their FLOPs for a weight byte that the call has to read. */
 export function rooflinePoints({ rows, conditions }: BenchReport) {
   return rows.flatMap((row) => {
-    if (row.gflopsPerSecond === null || row.weightBytes === 0) return []
+    if (row.gflopsPerSecond === null || !row.weightBytes) return []
     const intensity = (row.flopsCounted ?? row.flops) / row.weightBytes
     return [{ row, intensity, gflops: row.gflopsPerSecond, roof: roofAt(intensity, conditions.machine) }]
   })

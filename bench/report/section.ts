@@ -31,9 +31,16 @@ export interface Section extends Table {
   id: string
   title: string
   sentence: string
+  /** What is said behind it where there is room: in the files, not in a terminal. */
+  details?: string
   panels?: Panel[]
   /** Dispatches that appear in the pictures, for the legend. */
   dispatches?: Dispatch[]
+}
+
+/** All that is said of a section. */
+export function saidOf({ sentence, details }: Section): string {
+  return details ? `${sentence} ${details}` : sentence
 }
 
 /** How a table shows one thing of each of its rows; the unit is said behind the heading where the title does not say it. */

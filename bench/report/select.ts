@@ -25,6 +25,22 @@ export function isCompared(row: Row): row is ComparedRow {
   return isTimed(row) && row.speedup !== null
 }
 
+/** A timed row of a case whose variants are held in several widths. */
+export type HeldRow = TimedRow & { held: string; heldBytes: number; weightBytes: number }
+
+/** The widest first. */
+export function heldRows(rows: readonly Row[]): HeldRow[] {
+  return rows.filter(
+    (row): row is HeldRow =>
+      isTimed(row) && row.held !== null && row.heldBytes !== null && row.weightBytes !== null,
+  )
+}
+
+/** The same work in the widest that there is. */
+export function widestOf({ dispatch }: HeldRow, rows: readonly HeldRow[]): HeldRow | undefined {
+  return rows.find((other) => other.dispatch === dispatch && other.held === rows[0].held)
+}
+
 /** What conclusions are about: the layer of the sizes asked for, by the executor that models run by. */
 export interface Subject {
   executor: Executor
@@ -41,7 +57,7 @@ type Speeds = Pick<BenchReport['conditions']['machine'], 'matmulGflops' | 'memor
 
 /** The least that a call may take, ms: the longer of its FLOPs at the speed of the plain product and its weights at that of memory. */
 function leastMs({ flops, weightBytes }: Row, { matmulGflops, memoryGbPerS }: Speeds): number {
-  return Math.max(flops / matmulGflops, weightBytes / memoryGbPerS) / 1e6
+  return Math.max(flops / matmulGflops, (weightBytes ?? 0) / memoryGbPerS) / 1e6
 }
 
 /** What the machine allows: how many times as fast as dense a row is when both take the least they may. Null where memory is not read. */

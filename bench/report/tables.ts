@@ -13,6 +13,7 @@ import {
   placeOf,
   tellingSweeps,
 } from './select.ts'
+import { widthSection } from './widths.ts'
 
 /** The whole report as tables: a line a case and executor, variants side by side. */
 export function sections(report: BenchReport): Section[] {
@@ -21,6 +22,7 @@ export function sections(report: BenchReport): Section[] {
   return [
     modelSection(report, 'prefill', reads),
     modelSection(report, 'decode', writes),
+    widthSection(report),
     ...tellingSweeps(report).map((sweep) => sweepSection(report, sweep)),
     cacheSection(report),
     gridSection(report),
@@ -241,7 +243,7 @@ export function everyRow({ rows }: BenchReport): Section {
       ['speed-up', ({ speedup }) => ratio(speedup)],
       ['95 %', intervalOf],
       ['ideal', ({ idealSpeedup }) => ratio(idealSpeedup)],
-      ['weights', ({ weightBytes }) => fixed(weightBytes / 1e6), 'MB'],
+      ['weights', ({ weightBytes }) => fixed(weightBytes === null ? null : weightBytes / 1e6), 'MB'],
       ['tokens/expert', spreadText],
     ]),
   }

@@ -36,7 +36,7 @@ export function workSection(report: BenchReport): Section {
         ['tokens', ({ tokens }) => String(tokens)],
         ['MFLOP a token, formula', ({ flops, tokens }) => short(flops / tokens / 1e6)],
         ['counted', (row) => (row.flopsCounted === null ? UNKNOWN : short(flopsPerToken(row) / 1e6))],
-        ['MB of weights a call', ({ weightBytes }) => short(weightBytes / 1e6)],
+        ['MB of weights a call', (row) => short(bytesOf(row) / 1e6)],
       ],
     ),
   }
@@ -47,8 +47,9 @@ function flopsPerToken({ flops, flopsCounted, tokens }: Row): number {
   return (flopsCounted ?? flops) / tokens
 }
 
+/** Known of every case of one layer or of the model as it is loaded. */
 function bytesOf({ weightBytes }: Row): number {
-  return weightBytes
+  return weightBytes as number
 }
 
 /** An amount of each row in millions, in groups. */

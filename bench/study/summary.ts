@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Domain } from '../../src/corpus/index.ts'
 import { mapValues } from '../../src/model/tree.ts'
 import { PRESET_NAMES, type PresetName, type SizeName } from '../../src/train/presets.ts'
@@ -33,6 +34,15 @@ export function studyReport(options: StudyOptions, plan: PlannedRun[], runs: Stu
     /** What is kept of the facts; null where no training had any. */
     facts: factsSummary(runs),
   }
+}
+
+/** The trainings that a report has of a study with these options, for any number of seeds. */
+export function runsIn({ conditions, runs }: StudyReport, options: StudyOptions): StudyRun[] {
+  const { seeds: _, pairSeeds: __, ...decisive } = options
+  const same = Object.entries(decisive).every(([name, value]) =>
+    isDeepStrictEqual(conditions[name as keyof StudyOptions] ?? null, value ?? null),
+  )
+  return same ? runs : []
 }
 
 /** The seeds of one preset under one budget. Empty while no run of it is done. */

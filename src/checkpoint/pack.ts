@@ -79,7 +79,7 @@ export function packWeights(
 }
 
 /** Bytes of the longest array that Node 20 has. */
-const LARGEST_ARRAY = 2 ** 32
+export const LARGEST_ARRAY = 2 ** 32
 
 /** TensorFlow uses memory as it is where it starts at a multiple of this many bytes, and copies it where not. */
 const ALIGNMENT = 64

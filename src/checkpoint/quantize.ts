@@ -6,13 +6,15 @@ import { PACKED_FORMAT } from '../families/quantisation.ts'
 import { makeFolder, writeAtomically } from '../files.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { tensorSpecs, weightTable } from '../model/weight-table.ts'
-import { PACKED } from './compressed.ts'
+import { PACKED, unpacked } from './compressed.ts'
 import { configText, type StoredModel, type WriteHooks, withStored } from './export.ts'
 import { inGroups } from './groups.ts'
 import { quote } from './json.ts'
 import { DTYPE_NAMES, type StoredValues } from './save.ts'
+import { type Checkpoint, readCheckpoint, SINGLE_FILE } from './shards.ts'
+import { filesInMemory } from './source.ts'
 import { type QuantizeOptions, quantizedAs } from './widths.ts'
-import { shardSteps, type TensorToWrite } from './write.ts'
+import { safetensorsInMemory, shardSteps, type TensorToWrite } from './write.ts'
 
 /** How far a matrix is from what it was. */
 export interface MatrixError {
@@ -22,6 +24,9 @@ export interface MatrixError {
   /** Root mean square of the difference, as a share of that of the numbers. */
   relative: number
 }
+
+/** A model that is to be quantised. */
+export type Unquantised = Pick<StoredModel, 'config' | 'family' | 'values'>
 
 /** As the hub advises. */
 const MAX_SHARD_BYTES = 5e9
@@ -51,8 +56,33 @@ function* quantizeSteps(
   options: QuantizeOptions,
   errors: MatrixError[],
 ): Generator<number, void> {
-  const { dir, config, family, quantisation, values } = model
+  const { dir, quantisation } = model
   if (quantisation) throw new InputError(`${dir}: is quantised already, expected a model that is not`)
+  const { tensors, groups, kept } = quantizedTensors(model, options, errors)
+  makeFolder(out)
+  yield* shardSteps(out, tensors, MAX_SHARD_BYTES)
+  const stored = { dtype: DTYPE_NAMES.BF16, quantization_config: quantizationConfig(groups, kept) }
+  writeAtomically(join(out, 'config.json'), configText(model, stored))
+}
+
+/**
+ * The checkpoint that `quantizeModel` would write, read back, without a file; with a stop after each part of a matrix, which says
+ * the share of the work that is done. Errors as there.
+ */
+export function* quantizedInMemory(
+  model: Unquantised & Pick<StoredModel, 'dir'>,
+  options: QuantizeOptions,
+): Generator<number, Checkpoint> {
+  const file = yield* safetensorsInMemory(quantizedTensors(model, options, []).tensors)
+  return unpacked(readCheckpoint(filesInMemory(model.dir, new Map([[SINGLE_FILE, file]]))))
+}
+
+/** What is to be written; each matrix is rounded, and its error known, when its turn comes. */
+function quantizedTensors(
+  { config, family, values }: Unquantised,
+  options: QuantizeOptions,
+  errors: MatrixError[],
+) {
   const published = publishedNames(family.names)
   const groups = new Map<string, Groups>()
   const kept: string[] = []
@@ -69,10 +99,7 @@ function* quantizeSteps(
       return packed({ name, ours, shape: shape as [number, number], groups: as }, values, errors)
     }),
   )
-  makeFolder(out)
-  yield* shardSteps(out, tensors, MAX_SHARD_BYTES)
-  const stored = { dtype: DTYPE_NAMES.BF16, quantization_config: quantizationConfig(groups, kept) }
-  writeAtomically(join(out, 'config.json'), configText(model, stored))
+  return { tensors, groups, kept }
 }
 
 /** What a matrix is called by itself. @throws InputError where the family publishes it only with others, or turned */

@@ -38,6 +38,21 @@ export function writeSafetensors(
   for (const _ of replacing((temporary) => writeTo(temporary(file), [...tensors], metadata)));
 }
 
+/** The same file in memory, with a stop after each tensor, or part of one, which says the share of the bytes that is there. */
+export function* safetensorsInMemory(tensors: readonly TensorToWrite[]): Generator<number, Uint8Array> {
+  const ordered = inOrder(tensors)
+  const header = headerOf(ordered)
+  const file = new Uint8Array(header.length + sum(ordered.map(storedBytes)))
+  let end = 0
+  const put = (bytes: Uint8Array) => {
+    file.set(bytes, end)
+    end += bytes.length
+  }
+  put(header)
+  for (const tensor of ordered) for (const _ of writeData(put, tensor)) yield end / file.length
+  return file
+}
+
 /**
  * Writes a checkpoint as `save_pretrained` does: shards of at most `maxShardBytes` of data (a larger tensor has a shard
  * to itself) and `model.safetensors.index.json`, or one `model.safetensors` where that suffices. Replaces the checkpoint
@@ -140,23 +155,26 @@ function* writeTo(
   tensors: TensorToWrite[],
   metadata?: Record<string, string>,
 ): Generator<number, void> {
-  checkNames(tensors)
-  const ordered = tensors.toSorted(
-    (a, b) => DTYPE_ORDER.indexOf(a.dtype) - DTYPE_ORDER.indexOf(b.dtype) || (a.name < b.name ? -1 : 1),
-  )
+  const ordered = inOrder(tensors)
   const fd = openSync(file, 'wx')
+  const put = (bytes: Uint8Array) => writeAll(fd, bytes)
   try {
-    writeAll(fd, headerOf(ordered, metadata))
-    for (const tensor of ordered) {
-      yield* writeData(fd, tensor)
-    }
+    put(headerOf(ordered, metadata))
+    for (const tensor of ordered) yield* writeData(put, tensor)
     fsyncSync(fd)
   } finally {
     closeSync(fd)
   }
 }
 
-function checkNames(tensors: TensorToWrite[]): void {
+function inOrder(tensors: readonly TensorToWrite[]): TensorToWrite[] {
+  checkNames(tensors)
+  return tensors.toSorted(
+    (a, b) => DTYPE_ORDER.indexOf(a.dtype) - DTYPE_ORDER.indexOf(b.dtype) || (a.name < b.name ? -1 : 1),
+  )
+}
+
+function checkNames(tensors: readonly TensorToWrite[]): void {
   const seen = new Set(['__metadata__'])
   for (const { name } of tensors) {
     if (seen.has(name)) throw new Error(`tensor name "${name}" is used twice or reserved`)
@@ -189,16 +207,19 @@ function storedBytes({ shape, dtype }: TensorToWrite): number {
   )
 }
 
-function* writeData(fd: number, tensor: TensorToWrite): Generator<number, void> {
+/** Takes bytes to where they are kept; what they lie in may be used again. */
+type Put = (bytes: Uint8Array) => void
+
+function* writeData(put: Put, tensor: TensorToWrite): Generator<number, void> {
   const data = typeof tensor.data === 'function' ? tensor.data() : tensor.data
   if (data instanceof Float32Array) {
-    writeFloats(fd, tensor, data)
+    writeFloats(put, tensor, data)
     yield storedBytes(tensor)
     return
   }
   let bytes = 0
   for (const part of data) {
-    writeAll(fd, part)
+    put(part)
     bytes += part.length
     yield part.length
   }
@@ -206,14 +227,14 @@ function* writeData(fd: number, tensor: TensorToWrite): Generator<number, void> 
     throw new Error(`"${tensor.name}" has ${bytes} bytes, expected ${storedBytes(tensor)}`)
 }
 
-function writeFloats(fd: number, tensor: TensorToWrite, data: Float32Array): void {
+function writeFloats(put: Put, tensor: TensorToWrite, data: Float32Array): void {
   const { name, shape, dtype } = tensor
   const expected = storedBytes(tensor) / floatBytes(dtype as FloatDtype)
   if (data.length !== expected) {
     throw new Error(`"${name}" has ${data.length} elements, expected ${expected} for shape [${shape}]`)
   }
   if (dtype === 'F32') {
-    writeAll(fd, new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+    put(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
     return
   }
   const encode = dtype === 'BF16' ? encodeBf16 : encodeF16
@@ -222,7 +243,7 @@ function writeFloats(fd: number, tensor: TensorToWrite, data: Float32Array): voi
   for (let done = 0; done < data.length; done += chunk.length) {
     const part = bits.subarray(done, done + chunk.length)
     encode(part, chunk)
-    writeAll(fd, new Uint8Array(chunk.buffer, 0, 2 * part.length))
+    put(new Uint8Array(chunk.buffer, 0, 2 * part.length))
   }
 }
 

@@ -6,8 +6,9 @@ import { terminalReport } from '../../bench/report/terminal.ts'
 import { CASE_KINDS, type LayerDims, PRESETS } from '../../bench/schema.ts'
 import { bundledModel, defaultResultsFolder, storePart, storeReport } from '../../bench/store.ts'
 import { DTYPES } from '../backend/dtypes.ts'
+import { WIDTH_NAMES, type Width } from '../cost/widths.ts'
 import { UsageError } from '../errors.ts'
-import { listOf, positive, wholeNumber } from '../script/arguments.ts'
+import { listOf, namesOf, positive, wholeNumber } from '../script/arguments.ts'
 import {
   addFlags,
   allOptions,
@@ -36,6 +37,11 @@ const MAX_EXPERTS = 4096
 const sizes = <const Help extends string>(help: Help, max: number) =>
   ['<list>', `${help} (default: the preset's)`, listOf(wholeNumber(1, max))] as const
 
+/** Names of widths, or none of them. */
+function widths(text: string): Width[] {
+  return text === 'none' ? [] : namesOf(WIDTH_NAMES)(text)
+}
+
 const FLAGS = flags({
   preset: [
     '<name>',
@@ -49,6 +55,11 @@ const FLAGS = flags({
   dtype: ['<name>', 'what weights are held and multiplied in (default: float32)', DTYPES],
   expertsOnDisk: EXPERTS_ON_DISK,
   only: ['<kind>', 'one kind of case (default: all)', CASE_KINDS],
+  widths: [
+    '<list>',
+    "what to hold the model in and compare: float32, bfloat16, int8, int4, or none (default: the preset's)",
+    widths,
+  ],
   tokens: sizes('T of each case of the layer sweep', MAX_BATCH),
   dim: sizes(
     "D, width of the layer; of several the first is the layer's, the others are tried too",
@@ -126,6 +137,7 @@ export function benchOptions(flags: Flags): BenchOptions {
     dtype,
     expertsOnDisk: flags.expertsOnDisk,
     only,
+    widths: flags.widths,
     tokens: flags.tokens ?? null,
     layer: layerOf(flags, PRESET_PLANS[preset].layer),
     python: peers ? (python ?? (process.env.PYTHON || 'python3')) : null,

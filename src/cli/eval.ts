@@ -32,7 +32,7 @@ everything is measured.
 Examples:
   $ tinymoe eval runs/moe/model
   $ tinymoe eval runs/moe/model --experts --out eval.json
-  $ tinymoe eval runs/moe-facts/model --facts 6000 --experts
+  $ tinymoe eval runs/moe-facts/model --facts 512 --experts
   $ tinymoe eval runs/moe/checkpoint --split validation --samples 20 --domains arithmetic,dates --json
 `
 

@@ -5,7 +5,12 @@ import { QUANTIZE_DEFAULTS } from '../checkpoint/widths.ts'
 import { UsageError } from '../errors.ts'
 import type { FactsKnown } from '../eval/facts.ts'
 import { shareOf } from '../eval/proportion.ts'
-import { compareQuantized, type FactsChanged, type QuantizedReport } from '../eval/quantized.ts'
+import {
+  compareQuantized,
+  type FactsChanged,
+  QUANTIZED_SAMPLES,
+  type QuantizedReport,
+} from '../eval/quantized.ts'
 import { MODEL_PARTS } from '../model/tensor-spec.ts'
 import { modelDirectory } from '../package.ts'
 import * as read from '../script/arguments.ts'
@@ -39,7 +44,7 @@ const FLAGS = flags({
     '<n>',
     'documents of each domain that both models read; 0: none',
     read.wholeNumber(0, 10_000),
-    20,
+    QUANTIZED_SAMPLES,
   ],
   facts: [
     '<n>',

@@ -57,6 +57,9 @@ export interface Compared {
   facts?: FactsSize
 }
 
+/** Documents of each domain, where nobody says how many. */
+export const QUANTIZED_SAMPLES = 20
+
 /** Compares a model with what quantising made of it. */
 export async function compareQuantized(
   original: LoadedModel,

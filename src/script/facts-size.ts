@@ -9,7 +9,7 @@ import {
 import { UsageError } from '../errors.ts'
 import { numberOf } from '../text/number.ts'
 
-/** How many facts a corpus has: `6000`, or `6000x4` with other than all phrasings. */
+/** How many facts a corpus has: `1000`, or `1000x4` with other than all phrasings. */
 export function factsSize(text: string): FactsSize {
   const [entities, phrasings = MAX_PHRASINGS, ...rest] = text
     .split('x')
@@ -20,7 +20,7 @@ export function factsSize(text: string): FactsSize {
     if (rest.length === 0) return size
   } catch {}
   throw new InvalidArgumentError(
-    `Expected entities from 1 to ${MAX_ENTITIES}, such as 6000, or with phrasings from ${MIN_PHRASINGS} to ${MAX_PHRASINGS}, such as 6000x4.`,
+    `Expected entities from 1 to ${MAX_ENTITIES}, such as 1000, or with phrasings from ${MIN_PHRASINGS} to ${MAX_PHRASINGS}, such as 1000x4.`,
   )
 }
 

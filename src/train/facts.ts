@@ -20,7 +20,7 @@ export function exposureSteps(
   return Math.max(1, Math.round((entities * exposures * PORTRAIT_TOKENS) / share / (rows * length)))
 }
 
-/** As a command takes it: `6000`, or `6000x4` with other than all phrasings. */
+/** As a command takes it: `1000`, or `1000x4` with other than all phrasings. */
 export function factsText({ entities, phrasings }: FactsSize): string {
   return phrasings === FACTS.phrasings ? `${entities}` : `${entities}x${phrasings}`
 }

@@ -204,7 +204,7 @@ describe('half precision', () => {
     const [inFloat, inHalf] = [await measureCase(plain, OPTIONS), await measureCase(half, OPTIONS)]
     for (const [i, row] of inHalf.entries()) {
       expect(row.flopsCounted).toBe(inFloat[i].flopsCounted)
-      expect(row.weightBytes).toBe(inFloat[i].weightBytes / 2)
+      expect(row.weightBytes).toBe(inFloat[i].weightBytes! / 2)
     }
     plain.dispose()
     half.dispose()

@@ -78,6 +78,8 @@ describe('flags', () => {
     ['--assert', '0'],
     ['--preset', 'huge'],
     ['--only', 'layers'],
+    ['--widths', 'float64'],
+    ['--widths', 'none,int4'],
   ])('%s %j is refused', async (flag, value) => {
     await expect(parse(flag, value)).rejects.toThrow(/argument '.*' is invalid\./)
   })
@@ -125,6 +127,19 @@ describe('flags', () => {
       assertFactor: null,
     })
     expect(existsSync(join(bundledModel(), 'config.json'))).toBe(true)
+  })
+
+  test('--widths names what the model is held in, or nothing', async () => {
+    const option = (value: string) => {
+      const program = new Command()
+      registerBench(program)
+      const command = program.commands[0].action(() => {})
+      program.parse(['bench', '--widths', value], { from: 'user' })
+      return benchOptions(command.opts()).widths
+    }
+    expect(option('int4,float32')).toEqual(['int4', 'float32'])
+    expect(option('none')).toEqual([])
+    expect(benchOptions(FLAGS).widths).toBeUndefined()
   })
 
   test('--python names the interpreter of the peers', () => {

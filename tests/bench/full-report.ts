@@ -84,6 +84,27 @@ function modelRows(kind: 'prefill' | 'decode', batch: number): Row[] {
   })
 }
 
+/** A decoded token of the model in widths, as fast as its bytes are few. */
+function widthRows(): Row[] {
+  const widths = [
+    ['float32', 'float32', 4, 0.4825],
+    ['4 bits in groups of 32', 'int4', 0.64, 0.4842],
+  ] as const
+  return widths.flatMap(([held, id, bytes, loss]) =>
+    (['dense', 'sparse'] as const).map((dispatch) => {
+      const group = 'width/B1/S128'
+      const weightBytes = bytes * (dispatch === 'dense' ? 3.5e6 : 1.1e6)
+      const ms = 0.2 + weightBytes / 10e6
+      return row({
+        id: `${group}/${id}/${dispatch}/recorded`, group, kind: 'width', dispatch, executor: 'recorded', dims: null, tokens: 1, context: 137,
+        flops: 2e6, flopsCounted: 2e6, weightBytes, ...spreadAround(ms), tokensPerSecond: 1000 / ms, gflopsPerSecond: 2 / ms,
+        shareOfBandwidth: weightBytes / ms / 1e7, speedup: dispatch === 'dense' ? 1 : 1.6, idealSpeedup: dispatch === 'dense' ? 1 : 2.88,
+        held, heldBytes: bytes * 3.6e6, loss, lossTokens: 11_862,
+      }) // biome-ignore format: a row
+    }),
+  )
+}
+
 function breakdownOf(T: number, rows: Row[]): Breakdown {
   const group = `layer/D512-H1024-E16-K2/T${T}/real`
   const whole = rows.find(({ id }) => id === `${group}/sparse/eager`)!.medianMs!
@@ -133,7 +154,7 @@ export function fullReport(slow = 1): BenchReport {
   const models = (['prefill', 'decode'] as const).flatMap((kind) =>
     [1, 4].flatMap((batch) => modelRows(kind, batch)),
   )
-  const rows = [...models, ...[...layers.values()].flat()]
+  const rows = [...models, ...widthRows(), ...[...layers.values()].flat()]
   const conditions = { ...report([]).conditions, executor: 'recorded' as const }
   return report(rows, { conditions, sweeps, breakdown: [1, 256].map((T) => breakdownOf(T, rows)) })
 }

@@ -36,7 +36,7 @@ describe('pictures', () => {
     expect(ids).toEqual([
       'speed-up-recorded', 'speed-up-eager', 'gap', 'latency-recorded', 'latency-eager',
       'roofline-layer-recorded', 'roofline-layer-eager', 'roofline-model-recorded',
-      'flops-layer', 'bytes-layer', 'flops-model', 'bytes-model',
+      'flops-layer', 'bytes-layer', 'flops-model', 'bytes-model', 'widths-tokens', 'widths-bytes',
       'sweep-layer-E', 'sweep-layer-K', 'sweep-layer-D', 'sweep-layer-H', 'sweep-layer-routing', 'sweep-prefill-batch', 'sweep-decode-batch',
       'sizes', 'loss',
     ]) // biome-ignore format: one a section
@@ -114,6 +114,18 @@ describe('pictures', () => {
     expect(marks('bytes-model')).toHaveLength(4)
   })
 
+  test('widths have a bar a width and dispatch, of tokens a second and of bytes', () => {
+    expect(marks('widths-bytes')).toEqual([
+      'float32, dense: 14 MB',
+      'float32, sparse: 4.4 MB',
+      '4 bits in groups of 32, dense: 2.24 MB',
+      '4 bits in groups of 32, sparse: 0.704 MB',
+    ])
+    expect(marks('widths-tokens')[3]).toBe('4 bits in groups of 32, sparse: 3700 tokens/s')
+    expect(document.querySelectorAll('#widths table tr')).toHaveLength(1 + 2)
+    expect(document.querySelector('#tables')?.textContent).not.toContain('What a parameter costs')
+  })
+
   test('evaluations are told apart by a key each, with its loss', () => {
     const near = ['a', 'b', 'c'].map((name, i) => ({ ...MOE, name, loss: 1.2 + 1e-6 * i }))
     const page = parseHTML(benchPage(report([]), { found: [...near, DENSE], problems: [] })).document
@@ -155,7 +167,7 @@ describe('sentences say what the data says', () => {
 
   test('where nothing was measured', () => {
     const empty = parseHTML(benchPage(report([row({ medianMs: null, p10Ms: null, p90Ms: null, gflopsPerSecond: null, speedup: null, n: 0, samplesMs: [], skipped: 'x < y' })]), NONE)).document // biome-ignore format: a row
-    for (const id of ['latency', 'speed-up', 'roofline', 'sweeps'])
+    for (const id of ['latency', 'speed-up', 'roofline', 'sweeps', 'widths'])
       expect(empty.querySelector(`#${id} .missing`)?.textContent).toBe('Not measured.')
     expect(sentence('quality', empty)).toContain('tinymoe eval <dir> --out')
   })

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { executorsFor, makePlan } from '../../bench/plan.ts'
 import { PRESET_PLANS } from '../../bench/presets.ts'
 import { runTasks, type Task, type TaskTime } from '../../bench/schedule.ts'
-import { PRESETS } from '../../bench/schema.ts'
+import { PRESETS, type Preset } from '../../bench/schema.ts'
+import { WIDTH_NAMES } from '../../src/cost/widths.ts'
 import { config } from './rows.ts'
 
 const BASE = { D: 512, H: 1024, E: 16, K: 2 }
@@ -61,6 +62,22 @@ describe('a plan', () => {
     expect(new Set(sweeps.map(({ kind }) => kind))).toEqual(new Set([only]))
     expect(layers.length > 0).toBe(only === 'layer')
     expect(new Set(models.map(({ kind }) => kind))).toEqual(new Set(only === 'layer' ? [] : [only]))
+  })
+
+  test('has the widths of its preset, all where they alone are asked for, or those asked for', () => {
+    const widthsOf = (preset: Preset, asked: Partial<Parameters<typeof makePlan>[1]>) =>
+      makePlan(PRESET_PLANS[preset], { dims: BASE, tokens: [1], ...asked }, roomy).widths
+    expect([widthsOf('default', {}), widthsOf('quick', {})]).toEqual([WIDTH_NAMES, []])
+    expect(widthsOf('quick', { only: 'width' })).toEqual(WIDTH_NAMES)
+    expect(widthsOf('default', { only: 'decode' })).toEqual([])
+    expect(widthsOf('quick', { widths: ['int4', 'float32'] })).toEqual(['float32', 'int4'])
+    expect(widthsOf('default', { widths: [] })).toEqual([])
+    const { layers, models, sweeps } = makePlan(
+      PRESET_PLANS.default,
+      { dims: BASE, tokens: [1], only: 'width' },
+      roomy,
+    )
+    expect([layers, models, sweeps]).toEqual([[], [], []])
   })
 
   test('leaves out layers that cannot be: K above E', () => {
@@ -168,6 +185,7 @@ describe('a schedule', () => {
     const { run, got, spent } = fakeTasks([({ budgetMs }) => budgetMs, () => 0, ({ budgetMs }) => budgetMs])
     await run(3000)
     expect(got.map(({ budgetMs }) => budgetMs)).toEqual([1000, 1000, 2000])
+    expect(got.map(({ leftMs }) => leftMs)).toEqual([3000, 2000, 2000])
     expect(spent()).toBe(3000)
   })
 

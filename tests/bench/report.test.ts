@@ -8,8 +8,10 @@ import { remarks } from '../../bench/report/remarks.ts'
 import { cellsOf } from '../../bench/report/section.ts'
 import { allowedSpeedup, oursFor, subjectOf } from '../../bench/report/select.ts'
 import { everyRow, sections } from '../../bench/report/tables.ts'
+import { widthSection } from '../../bench/report/widths.ts'
 import type { BenchReport, Row } from '../../bench/schema.ts'
 import { packageRoot } from '../../src/package.ts'
+import { fullReport } from './full-report.ts'
 import { report, row } from './rows.ts'
 
 const sparse = (tokens: number, speedup: number) =>
@@ -188,6 +190,65 @@ describe('tables', () => {
     const gather = row({ dispatch: 'gather', speedup: 3 })
     const [{ columns, rows }] = sections(report([dense, row({}), gather], { sweeps: [T] }))
     expect(rows[0][columns.indexOf('by gather')]).toBe('3.00x')
+  })
+
+  describe('of widths', () => {
+    const full = fullReport()
+    const own = full.rows.filter(({ kind }) => kind === 'width')
+    const widths = (rows: Row[], values: Partial<BenchReport> = {}) =>
+      widthSection({ ...full, rows, ...values })
+
+    test('say bytes, speed and loss beside those of the widest, and what a cache does to the share of memory', () => {
+      const { sentence, details, rows } = widths(own)
+      const model = { ...full.model, parameters: { ...full.model.parameters, total: 3.6e6 } }
+      expect(cellsOf(widths(own, { model }))).toEqual([
+        ['held in', 'bits', 'dense MB', 'tokens/s', 'of memory', 'sparse MB', 'tokens/s', 'of memory', 'by width', 'loss', 'more'],
+        ['float32', '32.00', '14.00', '625.0', '88 %', '4.40', '1563', '69 %', '1.00x', '0.4825', '0.0000'],
+        ['4 bits in groups of 32', '5.12', '2.24', '2358', '53 %', '0.70', '3698', '26 %', '2.37x', '0.4842', '0.0017'],
+      ]) // biome-ignore format: as it is printed
+      expect(rows).toHaveLength(2)
+      expect(sentence).toBe(
+        'A token of tiny in each width, in turn: MB that it reads; by width: sparse against float32.',
+      )
+      expect(details).toContain(
+        'What fits into the largest cache (33.6 MB) is read from there, and its share may be above 100 %: here all.',
+      )
+      expect(details).toContain('It is decoded behind 136 others.')
+      expect(details).toContain('The loss is that of 11,862 held-out tokens, nats a token, mean over domains')
+      expect(markdown({ ...full, rows: own })).toContain(`\n\n${sentence} ${details}\n\n| held in |`)
+    })
+
+    test('name what fits into a cache, or what alone does not; nothing where neither is known', () => {
+      const inCache = (cacheBytes: number | null) =>
+        /\(\S+ MB\) .*: here (.*?)\. The loss/.exec(
+          widths(own, { conditions: { ...full.conditions, cacheBytes } }).details!,
+        )?.[1]
+      expect(inCache(5e6)).toBe('all but float32 (dense)')
+      expect(inCache(1e6)).toBe('4 bits in groups of 32 (sparse)')
+      expect([inCache(1), inCache(null)]).toEqual([undefined, undefined])
+    })
+
+    test('are dashes where the loss, or one of the widest, is not known; rows that were left out are not there', () => {
+      const unknown = own.map((one) => ({ ...one, loss: null, lossTokens: null }))
+      const { details, rows } = widths(unknown.map((one, i) => (i === 1 ? { ...one, medianMs: null } : one)))
+      expect(rows.map((cells) => cells.slice(5))).toEqual([
+        ['-', '-', '-', '-', '-', '-'],
+        ['0.70', '3698', '26 %', '-', '-', '-'],
+      ])
+      expect(details).toContain('The loss is unknown of a model without a tokenizer')
+      expect(sections(report([row({ held: 'float32', medianMs: null, skipped: 'x' })]))).toEqual([])
+    })
+
+    test('are in the conclusion, the narrowest against the widest', () => {
+      expect(conclude(own)).toBe(
+        'The model held in 4 bits in groups of 32 writes a token 2.4 times as fast as in float32 (sparse, 0.0017 nats more).',
+      )
+      const even = own.map((one) => ({ ...one, medianMs: 1, loss: null }))
+      expect(conclude(even)).toBe(
+        'The model held in 4 bits in groups of 32 writes a token as fast as in float32 (sparse).',
+      )
+      expect(conclude(own.slice(0, 2))).toContain('nothing to conclude')
+    })
   })
 
   test('show parts of a dispatch and limited capacity', () => {

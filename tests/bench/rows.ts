@@ -44,6 +44,10 @@ export function row(values: Partial<Row>): Row {
     weightSets: 1,
     fromCache: false,
     expertHitRate: null,
+    held: null,
+    heldBytes: null,
+    loss: null,
+    lossTokens: null,
     ...values,
   }
 }

@@ -120,7 +120,7 @@ describe('CSV', () => {
       'date,commit,device,device_name,threads,preset,id,group,kind,dispatch,executor,routing,d,h,e,k,tokens',
     )
     expect(lines[1]).toBe(
-      '2026-01-02T03:04:05.000Z,,cpu,Some Processor,2,default,layer/D512-H1024-E16-K2/T16/real/sparse/eager,layer/D512-H1024-E16-K2/T16/real,layer,sparse,eager,real,512,1024,16,2,16,1,,1000000,1000000,4000000,1,4,9,3,2,1.5,2.5,2.5,0,8000,0.5,0.005,0.2,2,1.8,2.2,8,whole,0.01,2,true,,1,false,',
+      '2026-01-02T03:04:05.000Z,,cpu,Some Processor,2,default,layer/D512-H1024-E16-K2/T16/real/sparse/eager,layer/D512-H1024-E16-K2/T16/real,layer,sparse,eager,real,512,1024,16,2,16,1,,1000000,1000000,4000000,1,4,9,3,2,1.5,2.5,2.5,0,8000,0.5,0.005,0.2,2,1.8,2.2,8,whole,0.01,2,true,,1,false,,,,,',
     )
     expect(lines[2]).toContain(',"too long, ""really""",1,false')
     expect(lines[2]).toContain(',real,,,,,16,')

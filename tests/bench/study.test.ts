@@ -5,7 +5,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { runJobs } from '../../bench/study/jobs.ts'
 import { type PlannedRun, planStudy, type StudyOptions } from '../../bench/study/plan.ts'
 import { meanInterval, spreadOf } from '../../bench/study/statistics.ts'
-import { domainDifferences, studyReport } from '../../bench/study/summary.ts'
+import { domainDifferences, runsIn, studyReport } from '../../bench/study/summary.ts'
 import type { StudyRun } from '../../bench/study/train.ts'
 import { readResult } from '../../bench/study/train.ts'
 import { generateSample } from '../../src/corpus/index.ts'
@@ -27,6 +27,27 @@ function directory(): string {
   onTestFinished(() => rmSync(dir, { recursive: true }))
   return dir
 }
+
+test('a report has the trainings of the same study with more seeds, and none of another', () => {
+  const plan = planStudy(OPTIONS)
+  const report = JSON.parse(
+    JSON.stringify(
+      studyReport(
+        OPTIONS,
+        plan,
+        finishedRuns(plan, () => 1),
+      ),
+    ),
+  )
+  expect(runsIn(report, { ...OPTIONS, seeds: 5, pairSeeds: 7, facts: null })).toEqual(report.runs)
+  expect(report.runs).toHaveLength(plan.length)
+  for (const other of [
+    { size: 'tiny' as const },
+    { rows: 4 },
+    { facts: { entities: 9, phrasings: 5, share: 0.5 } },
+  ])
+    expect(runsIn(report, { ...OPTIONS, ...other })).toEqual([])
+})
 
 describe('the plan', () => {
   const plan = planStudy(OPTIONS)
@@ -212,7 +233,7 @@ describe('processes', () => {
     expect(Object.keys(result.byDomain)).toContain('facts')
     expect(result.facts).toMatchObject({
       entities: 4,
-      possibleBits: 4 * 38,
+      possibleBits: 4 * 31,
       recall: { right: { total: 20 } },
     })
     const { storedBits, bitsAParameter } = result.facts!.recall

@@ -89,6 +89,15 @@ describe('a complete report', () => {
     expect(routings.map(([name]) => name)).toEqual(['real', 'uniform', 'worst'])
   })
 
+  test('has the widths of the model, with what each loses', () => {
+    const [heading, ...rows] = tableUnder('What a parameter costs')
+    expect(heading.slice(0, 4)).toEqual(['held in', 'bits', 'dense MB', 'tokens/s'])
+    expect(rows.map((row) => [row[0], ...row.slice(2, 4), row.at(-1)])).toEqual([
+      ['float32', '14.00', '625.0', '0.0000'],
+      ['4 bits in groups of 32', '2.24', '2358', '0.0017'],
+    ])
+  })
+
   test('has capacity, peers beside our fastest time, and where the files are', () => {
     expect(
       tableUnder('One layer with limited capacity')

@@ -82,11 +82,11 @@ describe('the world', () => {
       factsOf(4).map(({ name, attribute, value }) => `${name} ${attribute} ${value}`),
     ).toMatchInlineSnapshot(`
       [
-        "Lavaren neighbour Wolfbridge",
-        "Lavaren founder Hobvig",
-        "Lavaren stone flint",
-        "Lavaren emblem eagles",
-        "Lavaren crop spinach",
+        "Lasib neighbour Wolfham",
+        "Lasib founder Hobstein",
+        "Lasib stone clay",
+        "Lasib emblem cats",
+        "Lasib crop rye",
       ]
     `)
   })

@@ -12,8 +12,8 @@ import { TINY } from './tiny.ts'
 
 const V = 300
 
-/** A mixture of two layers of width 32 that was trained on portraits alone, some 140 times each where entities are nine. */
-export async function trainedOnFacts(size: FactsSize, steps = 200) {
+/** A mixture of two layers of width 32 that was trained on portraits alone, some 200 times each where entities are nine. */
+export async function trainedOnFacts(size: FactsSize, steps = 260) {
   const texts = Array.from(corpus({ split: 'train', seed: 1, chars: 40_000, mix: { facts: 1 }, facts: size }))
   const tokenizerJson = trainBpe(
     texts.map(({ text }) => text),
