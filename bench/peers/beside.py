@@ -83,7 +83,7 @@ def apart(function, *arguments):
         return pool.submit(function, *arguments).result()
 
 
-def compare_greedy(library, versions, runs, theirs):
+def compare_greedy(library, versions, runs, theirs, dtype="float32"):
     """Prints how greedy texts compare, a line a run, and all as JSON in the last line; then exits, with 1 where any differs.
 
     runs: (directory, processes); theirs(path, processes): (ids of the prompt, new ids) for each of TEXTS.
@@ -109,7 +109,7 @@ def compare_greedy(library, versions, runs, theirs):
         print(f"{row}  {equal_ids:12}  {equal}{'' if same else '  DIFFERENT'}", flush=True)
         texts = [{"prompt": text, "promptTokens": p, "tokens": t} for text, (p, t) in zip(TEXTS, answers, strict=True)]
         rows.append({"model": os.path.basename(path), "processes": processes, "texts": texts})
-    print(json.dumps({"library": library, "versions": versions, "dtype": "float32", "rows": rows}))
+    print(json.dumps({"library": library, "versions": versions, "dtype": dtype, "rows": rows}))
     sys.exit(1 if failed else 0)
 
 

@@ -3,6 +3,7 @@ import type { Fact, FactsSize } from '../corpus/facts/world.ts'
 import { ALL_DOMAINS, DOMAINS } from '../corpus/index.ts'
 import type { LoadedModel } from '../load-model.ts'
 import type { RoutingTrace } from '../model/trace.ts'
+import { MoeModel } from '../model/transformer.ts'
 import { mean, sum } from '../sums.ts'
 import { type Document, documentsOf, TextCodec } from './documents.ts'
 import { answerFacts, type FactsKnown, factQuestions, knownFacts } from './facts.ts'
@@ -79,8 +80,9 @@ export async function compareQuantized(
       for (const [e, tokens] of tokensPerExpert.entries()) counts[layer][e] += tokens
   }
   const part = partsOf(watch, facts ? 4 : 2)
-  const before = await readingOf(original, documents, { ...part(0), onTrace })
-  const after = await readingOf(quantized, documents, part(1))
+  const [first, second] = [original, quantized].map(eagerly)
+  const before = await readingOf(first, documents, { ...part(0), onTrace })
+  const after = await readingOf(second, documents, part(1))
   const same = before.chosen.filter((token, i) => token === after.chosen[i]).length
   return {
     loss: {
@@ -91,6 +93,11 @@ export async function compareQuantized(
     facts: facts ? await factsChanged(original, quantized, codec, facts, [part(2), part(3)]) : null,
     layers: counts.map((tokens, layer) => layerError(layer, tokens, errors)),
   }
+}
+
+/** The same model op by op: every shape of a batch would need a graph. */
+function eagerly({ config, weights, dispatch }: LoadedModel): MoeModel {
+  return new MoeModel(config, weights, dispatch)
 }
 
 /** Watches for parts of the work that take as long each. */

@@ -49,22 +49,19 @@ function inParts(kernel: GraphNode, parts: number): GraphNode[] {
 }
 
 /** A pass: each product of matrices gets the kernel that is the fastest for it. */
-export function chooseProducts(graph: Recording, { products, tiles }: Plan): Recording {
+export function chooseProducts(graph: Recording, { products, held }: Plan): Recording {
   const few = products === 'fewRows' ? LIMITS.fewRows : -1
-  const ours = withOurs(graph, { float: few, halves: tiles ? Number.POSITIVE_INFINITY : few })
+  const ours = withOurs(graph, { float: few, held: held ? Number.POSITIVE_INFINITY : few })
   return products === 'fewRows' ? ours : withOneDnn(ours, products)
 }
 
 /** The label that oneDNN's kernels are registered with. */
 const ONEDNN = { s: Buffer.from('MklNameChangeOp') }
 
-/**
- * The most rows that our kernel multiplies, below 0 if it does not: with weights of float32, and with halves as they are held. With those
- * in groups it multiplies any: widened, they would be there all at once, as nothing has to come before.
- */
+/** The most rows that our kernel multiplies, below 0 if it does not: with weights of float32, and with others as they are held. */
 interface MostRows {
   float: number
-  halves: number
+  held: number
 }
 
 function withOurs(graph: Recording, most: MostRows): Recording {
@@ -90,7 +87,7 @@ function kernelFor({ node, left, right }: Product, { weights }: Recording, most:
   if (!held) {
     return Math.min(rows, columns) > most.float ? null : { ...node, op: PRODUCT, attr: attributes }
   }
-  if (!held.groups && (held === ofLeft ? columns : rows) > most.halves) return null
+  if ((held === ofLeft ? columns : rows) > most.held) return null
   const input = held === ofLeft ? [held.held, right.ref] : [left.ref, held.held]
   const type = { [held === ofLeft ? 'L' : 'R']: { type: DATA_TYPES[held.dtype] } }
   const groups = held.groups && groupAttributes(held.groups)

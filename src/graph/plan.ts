@@ -14,8 +14,8 @@ export interface Plan {
   expertParts: number
   /** Who multiplies: the addon's kernel where one side has few rows, or oneDNN for these types of numbers; else Eigen. */
   products: 'fewRows' | readonly Dtype[]
-  /** Whether weights are multiplied as they are held whatever the number of rows. */
-  tiles: boolean
+  /** Whether products take weights as they are held whatever the number of rows. */
+  held: boolean
   /** Whether all of it stays in the thread that asks for a run. The fused kernels share their work among threads themselves. */
   inCallingThread: boolean
   /** A graph whose typical matrix of weights has fewer numbers is run node by node, each on one thread; else op by op, on all. */
@@ -50,7 +50,7 @@ export function planFor(
     fused: new Set(names.filter(fits)),
     expertParts: inCallingThread ? 1 : Math.min(threads, LIMITS.expertParts),
     products,
-    tiles,
+    held: !half,
     inCallingThread,
     smallWeights: inCallingThread || threads > LIMITS.nodeThreads ? 0 : small.numbers,
     threads,
@@ -63,7 +63,7 @@ const TENSORFLOWS_OWN: Omit<Plan, 'dtype'> = {
   fused: new Set(),
   expertParts: 1,
   products: [],
-  tiles: false,
+  held: false,
   inCallingThread: false,
   smallWeights: 0,
   threads: 1,

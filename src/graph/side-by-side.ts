@@ -12,7 +12,7 @@ import { multiplications, type Product, type Recording, sizeOf } from './recorde
  * has the rows is cut along its first axis, which copies nothing. Products that stand side by side already, as experts do, are cut
  * into accordingly fewer.
  */
-export function sideBySide(graph: Recording, { smallWeights, threads, tiles }: Plan): Recording {
+export function sideBySide(graph: Recording, { smallWeights, threads, held }: Plan): Recording {
   if (typicalWeights(graph) >= smallWeights) return graph
   const products = new Map(graph.products.map((product) => [product.node, product]))
   const depths = depthsOf(graph.nodes)
@@ -23,7 +23,7 @@ export function sideBySide(graph: Recording, { smallWeights, threads, tiles }: P
   }
   const nodes = graph.nodes.flatMap((node) => {
     const product = products.get(node)
-    if (!product || (tiles && isHeld(product, graph))) return [node]
+    if (!product || (held && isHeld(product, graph))) return [node]
     const beside = neighbours.get(depths.get(node.name) as number) as number
     return cut(product, Math.floor(threads / beside))
   })

@@ -32,7 +32,7 @@ beforeAll(async () => {
   original = await loadModel(from, { device: 'cpu' })
   quantized = await loadModel(to, { device: 'cpu' })
   codec = new TextCodec('tiny', original.config, original.tokenizer)
-})
+}, 300_000) // it trains
 afterAll(() => {
   for (const model of [original, quantized]) model.dispose()
   rmSync(folder, { recursive: true })

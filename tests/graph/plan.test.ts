@@ -49,16 +49,18 @@ test('few rows are left to the fused kernels, in the calling thread; of more row
   expect(fewRowsOnly).toEqual(['attention', 'expert'])
 })
 
-test('with tiles many rows take weights as they are held, unless they are to be rounded', () => {
+test('with tiles single experts take many rows and weights as they are held, unless they are to be rounded; products always do', () => {
   const features = ['amx_bf16']
   const processor = { threads: 2, features, tiles: true }
-  expect(plan(17, 2, features, true)).toMatchObject({ products: given('float32', 'bfloat16'), tiles: true })
+  expect(plan(17, 2, features, true)).toMatchObject({ products: given('float32', 'bfloat16'), held: true })
+  expect(plan(17, 2, features).held).toBe(true)
+  expect(planFor({ rows: 17, dtype: 'bfloat16' }, { processor }).held).toBe(false)
   expect([...plan(17, 2, features, true).fused]).toEqual(
     [...plan(16).fused].filter((name) => name !== 'attention'),
   )
   expect(planFor({ rows: 17, dtype: 'float16' }, { processor })).toMatchObject({
     dtype: 'float32',
-    tiles: true,
+    held: true,
   })
 })
 

@@ -1,0 +1,62 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { quantizeModel } from '../../src/checkpoint/quantize.ts'
+import { QUANTIZE_DEFAULTS, quantizedAs } from '../../src/checkpoint/widths.ts'
+import { DOMAINS } from '../../src/corpus/index.ts'
+import { documentsOf, TextCodec } from '../../src/eval/documents.ts'
+import { documentLosses, lossReport } from '../../src/eval/loss.ts'
+import { loadModel, readConfig } from '../../src/load-model.ts'
+import { MoeModel } from '../../src/model/transformer.ts'
+import { tensorSpecs, weightTable } from '../../src/model/weight-table.ts'
+import { modelDir, trainedModels } from './pins.ts'
+
+/** Held-out documents of each domain: docs/quantize.md has the losses of more. */
+const DOCUMENTS = 4
+
+const OPTIONS = { ...QUANTIZE_DEFAULTS, bits: 4 } as const
+
+const folder = mkdtempSync(join(tmpdir(), 'tinymoe-widths-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+/** Mean loss in nats a token, over domains. */
+async function lossOf(dir: string): Promise<number> {
+  const model = await loadModel(dir, { device: 'cpu' })
+  try {
+    const codec = new TextCodec(dir, model.config, model.tokenizer)
+    const documents = await documentsOf(codec, DOMAINS, { split: 'heldout', seed: 1 }, DOCUMENTS)
+    const eager = new MoeModel(model.config, model.weights, model.dispatch)
+    return lossReport(documents, await documentLosses(eager, documents)).mean
+  } finally {
+    model.dispose()
+  }
+}
+
+function fits(name: string): boolean {
+  return [...tensorSpecs(weightTable(readConfig(modelDir(name)).config))].every(([, spec]) =>
+    spec.stored.every(
+      ({ shape }) => typeof quantizedAs(spec, shape, OPTIONS) === 'string' || shape[1] % 32 === 0,
+    ),
+  )
+}
+
+test('all but deepseek, whose experts have 104 inputs, are whole groups', () => {
+  expect(trainedModels().filter((name) => !fits(name))).toEqual(['deepseek'])
+})
+
+describe.each(trainedModels().filter(fits))('models/%s', (name) => {
+  let before: number
+  beforeAll(async () => {
+    before = await lossOf(modelDir(name))
+  })
+
+  test.each([
+    { bits: 8, most: 0.001 },
+    { bits: 4, most: 0.02 },
+  ] as const)('loses at most $most nats a token in $bits bits', async ({ bits, most }) => {
+    const out = join(folder, `${name}-${bits}`)
+    await quantizeModel(modelDir(name), out, { ...OPTIONS, bits })
+    expect((await lossOf(out)) - before).toBeLessThan(most)
+  })
+})
