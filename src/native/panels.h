@@ -39,12 +39,12 @@ INLINED void multiply(const float* const* weights, const float* panel, float pro
  */
 template <int R>
 INLINED void rows_from(const Weights& weights, int64_t first, int64_t last, int64_t in, float* room, const float** rows) {
-  for (int r = 0; r < R; r++, room += in) {
+  for (int r = 0; r < R; r++) {
     const int64_t row = std::min(first + r, last);
     rows[r] = weights.row<float>(row);
-    if (weights.format == Format::FLOAT32) continue;
-    widen(weights.at(row), in, room);
-    rows[r] = room;
+    if (weights.format == Format::FLOAT32) continue; // without any room
+    widen(weights.at(row), in, room + r * in);
+    rows[r] = room + r * in;
   }
 }
 
@@ -71,11 +71,13 @@ INLINED void gated_panels(
 ) {
   constexpr int CHANNELS = R / 2;
   const Weights up = gate_up.at(part.H);
-  std::vector<float> room(gate_up.format == Format::FLOAT32 ? 0 : R * D);
+  const bool widened = gate_up.format != Format::FLOAT32;
+  std::vector<float> room(widened ? R * D : 0);
+  float* const of_up = widened ? room.data() + CHANNELS * D : nullptr;
   for (int64_t h = from; h < to; h += CHANNELS) {
     const float* weights[R];
     rows_from<CHANNELS>(gate_up, h, to - 1, D, room.data(), weights);
-    rows_from<CHANNELS>(up, h, to - 1, D, room.data() + CHANNELS * D, weights + CHANNELS);
+    rows_from<CHANNELS>(up, h, to - 1, D, of_up, weights + CHANNELS);
     for (int64_t p = 0; p < panels_of(rows); p++) {
       fetch<CHANNELS>(gate_up, h + CHANNELS, to - 1, D, p, panels_of(rows));
       fetch<CHANNELS>(up, h + CHANNELS, to - 1, D, p, panels_of(rows));
