@@ -32,7 +32,7 @@ stay as they are. The directory is one of compressed-tensors, which transformers
 
 Examples:
   $ tinymoe quantize moe --bits 8 --out moe-8bit
-  $ tinymoe quantize runs/moe-facts/model --bits 4 --facts 6000 --out moe-facts-4bit
+  $ tinymoe quantize runs/moe-facts/model --bits 4 --facts 512 --out moe-facts-4bit
   $ tinymoe quantize moe --bits 4 --group 32 --keep embedding,attention --out moe-4bit --json
 `
 
