@@ -99,7 +99,8 @@ export function factsTables({ cells, differences, possibleBits }: FactsSummary) 
     ['recall', ({ mean }) => percent(mean)],
     [
       '95 % interval',
-      ({ low, high }) => (low === null || high === null ? '-' : `${percent(Math.max(0, low))} to ${percent(Math.min(1, high))}`),
+      ({ low, high }) =>
+        low === null || high === null ? '-' : `${percent(Math.max(0, low))} to ${percent(Math.min(1, high))}`,
     ],
     ['min', ({ min }) => percent(min)],
     ['max', ({ max }) => percent(max)],
