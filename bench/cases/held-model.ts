@@ -111,7 +111,7 @@ function widthProblem(width: Width, { loaded, executors, memory }: Place): strin
       return `${runtime.device} holds weights in float32 alone, not in ${name}`
     if (executors[0] === 'eager') return `op by op ${name} are widened to float32 at every use`
     if (typeof size !== 'number') {
-      if (runtime.device === 'cuda') return `a card widens ${name} to float32 when it loads them`
+      if (runtime.device === 'cuda') return `a card widens ${name} when it loads them`
       if (readConfig(dir).quantisation) return 'it is quantised already'
       if (bytes.stored > LARGEST_ARRAY) {
         return `${name} take ${gigabytes(bytes.stored)} GB, and an array holds ${gigabytes(LARGEST_ARRAY)}`

@@ -48,11 +48,14 @@ const CHECKPOINT_EVERY = 100
 /** Sparse and dense at the same cost: the question of the study, and cheap enough for more seeds than the rest. */
 const PAIR: readonly PresetName[] = ['moe', 'dense-active']
 /** What else is compared. Of facts the architecture as it is published, since what is kept hangs on the whole of it. */
-const OTHERS = (facts: boolean): readonly PresetName[] => ['dense-total', facts ? 'deepseek-v3' : 'deepseek']
+const others = (facts: StudyOptions['facts']): readonly PresetName[] => [
+  'dense-total',
+  facts ? 'deepseek-v3' : 'deepseek',
+]
 
 /** All presets of a study. */
 export function studied({ facts }: Pick<StudyOptions, 'facts'>): readonly PresetName[] {
-  return [...PAIR, ...OTHERS(!!facts)]
+  return [...PAIR, ...others(facts)]
 }
 
 /** All trainings, the pair's first, seed by seed, so that a study cut short answers its question. */
@@ -62,7 +65,7 @@ export function planStudy(options: StudyOptions): PlannedRun[] {
     Array.from({ length: seeds }, (_, i) => i + 1).flatMap((seed) =>
       presets.flatMap((preset) => runsOf(preset, seed, options)),
     )
-  return [...of(PAIR, Math.max(seeds, pairSeeds)), ...of(OTHERS(!!facts), seeds)]
+  return [...of(PAIR, Math.max(seeds, pairSeeds)), ...of(others(facts), seeds)]
 }
 
 function runsOf(preset: PresetName, seed: number, options: StudyOptions): PlannedRun[] {
