@@ -18,13 +18,13 @@ import { withProgress } from '../src/script/progress.ts'
 import { runScript } from '../src/script/run.ts'
 import { table } from '../src/text/columns.ts'
 import { exposureSteps, FACTS } from '../src/train/facts.ts'
-import { presetOf, SIZE_NAMES } from '../src/train/presets.ts'
+import { PRESET_NAMES, presetOf, SIZE_NAMES } from '../src/train/presets.ts'
 import { checkTrainingSize } from '../src/train/size.ts'
 import { factsTables, studyTables } from './quality/table.ts'
 import { cellsOf } from './report/section.ts'
 import { factsConclusion } from './study/facts.ts'
 import { runJobs } from './study/jobs.ts'
-import { planStudy, type StudyOptions, studied } from './study/plan.ts'
+import { planStudy, type StudyOptions } from './study/plan.ts'
 import { runsIn, type StudyReport, studyReport } from './study/summary.ts'
 import { readResult, type StudyRun } from './study/train.ts'
 
@@ -92,7 +92,7 @@ async function study(given: Given<typeof FLAGS>): Promise<void> {
   const options = optionsOf(given)
   const { rows, length, size } = options
   const memory = memoryLimit({ device: 'cpu', memoryBytes: null })
-  for (const preset of studied(options))
+  for (const preset of PRESET_NAMES)
     checkTrainingSize(presetOf({ preset, size }).config, { rows, length }, memory, jobs)
   checkOutputs({ flag: '--out', path: out, kind: 'folder' }, { flag: '--report', path: file })
   const plan = planStudy(options)

@@ -9,7 +9,6 @@ import type { Quality } from './read.ts'
 const COLORS: Record<PresetName, string> = {
   moe: '#3d8fd1',
   deepseek: '#a371d8',
-  'deepseek-v3': '#a371d8',
   'dense-active': '#d9822b',
   'dense-total': '#3aa06b',
 }
@@ -22,7 +21,6 @@ const HEAD = 58
 const SIDESTEP: Record<PresetName, number> = {
   moe: -8,
   deepseek: 0,
-  'deepseek-v3': 0,
   'dense-active': 8,
   'dense-total': 0,
 }

@@ -4,13 +4,13 @@ import { InputError } from '../../src/errors.ts'
 import { readEvaluation } from '../../src/eval/read.ts'
 import type { EvalReport } from '../../src/eval/types.ts'
 import { readJson } from '../../src/files.ts'
-import { SHIPPED_PRESETS, type ShippedPreset } from '../../src/train/presets.ts'
+import { PRESET_NAMES, type PresetName } from '../../src/train/presets.ts'
 import type { StudyReport } from '../study/summary.ts'
 
 /** What is known of the models' quality. What was not measured is missing. */
 export interface Quality {
   /** Evaluations of the shipped models, one training each. */
-  shipped: { preset: ShippedPreset; report: EvalReport }[]
+  shipped: { preset: PresetName; report: EvalReport }[]
   study: StudyReport | null
   /** The study on a corpus with facts. */
   factsStudy?: StudyReport | null
@@ -21,7 +21,7 @@ export interface Quality {
  * @throws InputError where there is none of them, one cannot be read, or the evaluations are not of the same texts
  */
 export function readQuality(folder: string): Quality {
-  const shipped = SHIPPED_PRESETS.flatMap((preset) => {
+  const shipped = PRESET_NAMES.flatMap((preset) => {
     const file = join(folder, `eval-${preset}.json`)
     return existsSync(file) ? [{ preset, report: readEvaluation(file) }] : []
   })

@@ -9,8 +9,6 @@ export const PAIRS: [PresetName, PresetName][] = [
   ['moe', 'dense-total'],
   ['deepseek', 'dense-active'],
   ['deepseek', 'moe'],
-  ['deepseek-v3', 'dense-active'],
-  ['deepseek-v3', 'moe'],
 ]
 
 export type Difference = ReturnType<typeof differenceOf>[number]

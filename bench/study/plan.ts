@@ -1,6 +1,6 @@
 import { countParameters, flopsPerToken, totalFlops } from '../../src/cost/index.ts'
 import type { FactsSettings } from '../../src/train/facts.ts'
-import { type PresetName, presetOf, type SizeName } from '../../src/train/presets.ts'
+import { PRESET_NAMES, type PresetName, presetOf, type SizeName } from '../../src/train/presets.ts'
 import { type TrainSettings, trainSettings } from '../../src/train/settings.ts'
 
 export const BUDGETS = ['tokens', 'compute'] as const
@@ -47,25 +47,16 @@ const CHECKPOINT_EVERY = 100
 
 /** Sparse and dense at the same cost: the question of the study, and cheap enough for more seeds than the rest. */
 const PAIR: readonly PresetName[] = ['moe', 'dense-active']
-/** What else is compared. Of facts the architecture as it is published, since what is kept hangs on the whole of it. */
-const others = (facts: StudyOptions['facts']): readonly PresetName[] => [
-  'dense-total',
-  facts ? 'deepseek-v3' : 'deepseek',
-]
-
-/** All presets of a study. */
-export function studied({ facts }: Pick<StudyOptions, 'facts'>): readonly PresetName[] {
-  return [...PAIR, ...others(facts)]
-}
+const OTHERS = PRESET_NAMES.filter((name) => !PAIR.includes(name))
 
 /** All trainings, the pair's first, seed by seed, so that a study cut short answers its question. */
 export function planStudy(options: StudyOptions): PlannedRun[] {
-  const { seeds, pairSeeds = seeds, facts } = options
+  const { seeds, pairSeeds = seeds } = options
   const of = (presets: readonly PresetName[], seeds: number) =>
     Array.from({ length: seeds }, (_, i) => i + 1).flatMap((seed) =>
       presets.flatMap((preset) => runsOf(preset, seed, options)),
     )
-  return [...of(PAIR, Math.max(seeds, pairSeeds)), ...of(others(facts), seeds)]
+  return [...of(PAIR, Math.max(seeds, pairSeeds)), ...of(OTHERS, seeds)]
 }
 
 function runsOf(preset: PresetName, seed: number, options: StudyOptions): PlannedRun[] {

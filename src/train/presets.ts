@@ -9,11 +9,8 @@ export interface Preset {
   config: ModelConfig
 }
 
-/** The presets of the models that come with the package, which are compared with each other. */
-export const SHIPPED_PRESETS = ['moe', 'dense-active', 'dense-total', 'deepseek'] as const
-export type ShippedPreset = (typeof SHIPPED_PRESETS)[number]
-
-export const PRESET_NAMES = [...SHIPPED_PRESETS, 'deepseek-v3'] as const
+/** Those of the models that come with the package, which are compared with each other. */
+export const PRESET_NAMES = ['moe', 'dense-active', 'dense-total', 'deepseek'] as const
 export type PresetName = (typeof PRESET_NAMES)[number]
 
 export const SIZE_NAMES = ['full', 'small', 'tiny'] as const

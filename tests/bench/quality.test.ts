@@ -11,7 +11,7 @@ import { qualityMarkdown } from '../../bench/quality/table.ts'
 import { planStudy, type StudyOptions } from '../../bench/study/plan.ts'
 import { studyReport } from '../../bench/study/summary.ts'
 import type { EvalReport } from '../../src/eval/types.ts'
-import { SHIPPED_PRESETS } from '../../src/train/presets.ts'
+import { PRESET_NAMES } from '../../src/train/presets.ts'
 import { exampleEvaluation } from '../train/evaluation.ts'
 import { finishedRuns } from './study-runs.ts'
 
@@ -36,7 +36,7 @@ function evaluation(loss: number): EvalReport {
   return { ...report, loss: { ...report.loss, mean: loss } }
 }
 
-const shipped = SHIPPED_PRESETS.map((preset) => ({ preset, report: evaluation(LOSSES[preset]) }))
+const shipped = PRESET_NAMES.map((preset) => ({ preset, report: evaluation(LOSSES[preset]) }))
 
 function folderWith(files: Record<string, unknown>): string {
   const dir = mkdtempSync(join(tmpdir(), 'tinymoe-quality-'))
@@ -75,7 +75,7 @@ describe('the picture', () => {
   test('has the lower loss lower', () => {
     const [flops] = charts({ shipped, study: null })
     const order = [...flops].sort((a, b) => b.y - a.y).map(({ color }) => color)
-    const byLoss = SHIPPED_PRESETS.map((name, i) => ({ loss: LOSSES[name], color: flops[i].color }))
+    const byLoss = PRESET_NAMES.map((name, i) => ({ loss: LOSSES[name], color: flops[i].color }))
     expect(order).toEqual(byLoss.sort((a, b) => a.loss - b.loss).map(({ color }) => color))
     expect(new Set(order).size).toBe(4)
   })
@@ -99,7 +99,7 @@ test("the page has the losses, the differences and the study's sentence", () => 
   expect(page).toContain(study.conclusion)
   expect(page).not.toContain('Not finished')
   const begun = studyReport(OPTIONS, plan, runs.slice(0, 2))
-  expect(qualityMarkdown({ shipped: [], study: begun })).toContain('**Not finished: 2 of 15 trainings.**')
+  expect(qualityMarkdown({ shipped: [], study: begun })).toContain('**Not finished: 2 of 18 trainings.**')
 })
 
 describe('what is read', () => {

@@ -23,7 +23,7 @@ const RIGHT: Record<string, number> = {
   moe: 400,
   'dense-active': 200,
   'dense-total': 410,
-  'deepseek-v3': 390,
+  deepseek: 390,
 }
 const BY_SEED = [0, -20, 20]
 

@@ -29,23 +29,24 @@ describe.each(SIZE_NAMES)('size %s', (size) => {
     expect(apart(flops('dense-active', context), flops('moe', context))).toBeLessThan(0.02)
   })
 
-  test.each([
-    ['deepseek', 3],
-    ['deepseek-v3', size === 'tiny' ? 7 : 4], // absorbed weights meet vectors no shorter than a head is wide
-  ] as const)(
-    '%s is moe in FLOPs and active parameters within %i %, with fewer parameters in all',
-    (preset, percent) => {
-      expect(apart(flops(preset, 128), flops('moe', 128))).toBeLessThan(percent / 100)
-      const [deepseek, moe] = [parameters(preset), parameters('moe')]
-      expect(apart(deepseek.activeWithoutEmbeddings, moe.activeWithoutEmbeddings)).toBeLessThan(percent / 100)
-      expect(deepseek.total).toBeLessThan(moe.total)
-    },
-  )
+  // Absorbed weights meet compressed vectors, which in the tiny size are no shorter than a head is wide.
+  const flopsApart = size === 'tiny' ? 0.07 : 0.03
+  test('deepseek is moe in active parameters within 3 %, and nearly in FLOPs, with fewer parameters in all', () => {
+    expect(apart(flops('deepseek', 128), flops('moe', 128))).toBeLessThan(flopsApart)
+    const [deepseek, moe] = [parameters('deepseek'), parameters('moe')]
+    expect(apart(deepseek.activeWithoutEmbeddings, moe.activeWithoutEmbeddings)).toBeLessThan(0.03)
+    expect(deepseek.total).toBeLessThan(moe.total)
+  })
 
-  test('a token of deepseek-v3 leaves 3/8 of the numbers of deepseek in a cache', () => {
+  test('a token of deepseek leaves 3/8 of the numbers of moe in a cache', () => {
     const cached = (preset: PresetName) =>
       configOf(preset).layers.map(({ attention }) => attentionFacts(attention).cached(attention))
-    expect(cached('deepseek-v3').map((numbers) => (8 / 3) * numbers)).toEqual(cached('deepseek'))
+    expect(cached('deepseek').map((numbers) => (8 / 3) * numbers)).toEqual(cached('moe'))
+  })
+
+  test('experts of every preset can be held in groups of 32', () => {
+    for (const preset of PRESET_NAMES)
+      for (const { feedForward } of configOf(preset).layers) expect(feedForward.intermediateSize % 32).toBe(0)
   })
 
   test('less than half of moe works for a token', () => {

@@ -92,8 +92,8 @@ export const TINY: Record<string, ModelConfig> = {
 const PRESETS: Record<keyof typeof TINY, PresetName> = {
   mixtral: 'moe',
   llama: 'dense-active',
-  glm4_moe: 'deepseek',
-  deepseek_v3: 'deepseek-v3',
+  glm4_moe: 'deepseek', // balanced by a bias as well
+  deepseek_v3: 'deepseek',
 }
 
 export function tinyTrainer(family: keyof typeof TINY, settings: Partial<TrainSettings> = {}): Trainer {
