@@ -36,9 +36,9 @@ import { readResult, type StudyRun } from './study/train.ts'
 
 /** Without facts. */
 const TOKENS = 2_000_000
-const USUAL = { size: 'small', rows: 8, peakLearningRate: 0.004 } as const
+const USUAL = { rows: 8, peakLearningRate: 0.004 } as const
 /** Facts are learned in many small steps; docs/log.md has what else was tried. */
-const OF_FACTS = { size: 'tiny', rows: 2, peakLearningRate: 0.006 } as const
+const OF_FACTS = { rows: 2, peakLearningRate: 0.006 } as const
 /** A training each, or seven: years of them. */
 const upToSeeds = wholeNumber(1, 1000)
 
@@ -65,7 +65,7 @@ const FLAGS = flags({
     wholeNumber(1, MAX_THREADS),
     availableParallelism(),
   ],
-  size: ['<name>', `of the models (default: ${USUAL.size}; with --facts ${OF_FACTS.size})`, SIZE_NAMES],
+  size: ['<name>', 'of the models', SIZE_NAMES, 'small'],
   batch: [
     '<n>',
     `sequences of a step (default: ${USUAL.rows}; with --facts ${OF_FACTS.rows})`,
@@ -134,7 +134,7 @@ async function study(given: Given<typeof FLAGS>): Promise<void> {
 function optionsOf(given: Given<typeof FLAGS>): StudyOptions {
   const usual = given.facts ? OF_FACTS : USUAL
   const { seeds, pairSeeds, length, factsShare, exposures } = given
-  const { size = usual.size, batch: rows = usual.rows } = given
+  const { size, batch: rows = usual.rows } = given
   const { learningRate: peakLearningRate = usual.peakLearningRate } = given
   checkFactsFlags(given)
   const facts = given.facts ? { ...given.facts, share: factsShare ?? FACTS.share } : null

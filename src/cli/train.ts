@@ -54,7 +54,7 @@ Examples:
   $ tinymoe train --preset moe --minutes 60
   $ tinymoe train --preset moe --out runs/moe --resume
   $ tinymoe train --preset dense-active --corpus notes/ diary.txt --steps 500
-  $ tinymoe train --preset moe --size tiny --facts --batch 2 --length 288 --learning-rate 0.006
+  $ tinymoe train --preset moe --size small --facts --batch 2 --length 288 --learning-rate 0.006
   $ tinymoe train --from runs/upcycled --out runs/upcycled-trained --steps 500
 
 Needs TensorFlow (device cuda or cpu). Ctrl-C writes a checkpoint before it ends; --resume goes on from there.

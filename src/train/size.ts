@@ -1,31 +1,36 @@
 import { gigabytes, type MemoryLimit, memoryProblem } from '../device/memory.ts'
 import { InputError } from '../errors.ts'
+import { attentionFacts } from '../model/attention/facts.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { sum } from '../sums.ts'
 import type { TrainSettings } from './settings.ts'
 
-/** What a step keeps of each token until its gradients are known, in numbers a unit of width. Measured: docs/training.md. */
-const KEPT = { hidden: 38, feedForward: 13, logits: 19, scores: 5 }
+/**
+ * What a step keeps of each token until its gradients are known, in numbers: a unit of heads and of the feed-forward that it goes through, a
+ * word, a head and key, an expert chosen. Fitted to what was measured: docs/training.md.
+ */
+const KEPT = { heads: 82, feedForward: 11.5, logits: 8, scores: 3.6, assigned: 1600 }
 
 /** TensorFlow, this program and the smallest model, before the first step. */
 const PROCESS_BYTES = 0.6e9
 
-/** What a training step holds, in float32: up to a quarter too little, and more where experts are many. */
+/** What a training step holds, in float32: up to a quarter more or less. */
 export function stepBytes(config: ModelConfig, { rows, length }: { rows: number; length: number }): number {
-  const { hiddenSize: D, vocabSize: V, layers } = config
-  const widths = layers.map(({ feedForward }) =>
-    feedForward.kind === 'dense'
-      ? feedForward.intermediateSize
-      : feedForward.router.topK * feedForward.intermediateSize +
-        (feedForward.sharedExpert?.intermediateSize ?? 0),
-  )
-  const heads = sum(layers.map(({ attention }) => attention.numHeads))
-  const perToken =
-    KEPT.hidden * D * layers.length +
-    KEPT.scores * heads * length +
-    KEPT.feedForward * sum(widths) +
-    KEPT.logits * V
-  return 4 * rows * length * perToken
+  const numbers = config.layers.map(({ attention, feedForward }) => {
+    const topK = feedForward.kind === 'dense' ? 0 : feedForward.router.topK
+    const width =
+      feedForward.kind === 'dense'
+        ? feedForward.intermediateSize
+        : topK * feedForward.intermediateSize + (feedForward.sharedExpert?.intermediateSize ?? 0)
+    const wide = attentionFacts(attention).scores(attention, 1, false) / 4 // two multiply-adds a unit of heads
+    return (
+      KEPT.heads * wide +
+      KEPT.scores * attention.numHeads * length +
+      KEPT.feedForward * width +
+      KEPT.assigned * topK
+    )
+  })
+  return 4 * rows * length * (sum(numbers) + KEPT.logits * config.vocabSize)
 }
 
 /**

@@ -29,19 +29,19 @@ describe.each(SIZE_NAMES)('size %s', (size) => {
     expect(apart(flops('dense-active', context), flops('moe', context))).toBeLessThan(0.02)
   })
 
-  // Absorbed weights meet compressed vectors, which in the tiny size are no shorter than a head is wide.
-  const flopsApart = size === 'tiny' ? 0.07 : 0.03
-  test('deepseek is moe in active parameters within 3 %, and nearly in FLOPs, with fewer parameters in all', () => {
-    expect(apart(flops('deepseek', 128), flops('moe', 128))).toBeLessThan(flopsApart)
+  // In FLOPs not as near: absorbed weights meet compressed vectors that are no shorter than a head is wide.
+  test('deepseek is moe in active parameters within 7 %, in FLOPs within 10, with fewer parameters in all', () => {
+    expect(apart(flops('deepseek', 128), flops('moe', 128))).toBeLessThan(0.1)
     const [deepseek, moe] = [parameters('deepseek'), parameters('moe')]
-    expect(apart(deepseek.activeWithoutEmbeddings, moe.activeWithoutEmbeddings)).toBeLessThan(0.03)
+    expect(apart(deepseek.activeWithoutEmbeddings, moe.activeWithoutEmbeddings)).toBeLessThan(0.07)
     expect(deepseek.total).toBeLessThan(moe.total)
   })
 
-  test('a token of deepseek leaves 3/8 of the numbers of moe in a cache', () => {
+  test(`a token of deepseek leaves ${size === 'full' ? '3/4' : '3/8'} of the numbers of moe in a cache`, () => {
     const cached = (preset: PresetName) =>
       configOf(preset).layers.map(({ attention }) => attentionFacts(attention).cached(attention))
-    expect(cached('deepseek').map((numbers) => (8 / 3) * numbers)).toEqual(cached('moe'))
+    const share = size === 'full' ? 3 / 4 : 3 / 8
+    expect(cached('deepseek')).toEqual(cached('moe').map((numbers) => share * numbers))
   })
 
   test('experts of every preset can be held in groups of 32', () => {
@@ -60,14 +60,11 @@ describe.each(SIZE_NAMES)('size %s', (size) => {
   })
 })
 
-test('moe has 3 to 4 million parameters, small and tiny a third of the size before at most', () => {
-  const [full, small, tiny] = SIZE_NAMES.map((size) =>
-    countParameters(presetOf({ preset: 'moe', size }).config),
-  )
-  expect(full.total).toBeGreaterThan(3e6)
-  expect(full.total).toBeLessThan(4e6)
-  expect(small.total).toBeLessThan(full.total / 3)
-  expect(tiny.total).toBeLessThan(small.total / 3)
+test('moe has half a million parameters, and small less than half of them', () => {
+  const [full, small] = SIZE_NAMES.map((size) => countParameters(presetOf({ preset: 'moe', size }).config))
+  expect(full.total).toBeGreaterThan(0.5e6)
+  expect(full.total).toBeLessThan(0.6e6)
+  expect(small.total).toBeLessThan(full.total / 2)
 })
 
 test.each(PRESET_NAMES)('%s is at most 8 MB in bfloat16', (preset) => {

@@ -3,16 +3,18 @@ import { InputError } from '../../src/errors.ts'
 import { type PresetName, presetOf, type SizeName } from '../../src/train/presets.ts'
 import { checkTrainingSize, stepBytes } from '../../src/train/size.ts'
 
-// Growth of the peak resident size by the first step on two cores, 2026-11-28; docs/training.md has the table.
+// Growth of the peak resident size by the first step on two cores, 2026-11-29; docs/training.md has the table.
 const MEASURED: [PresetName, SizeName, rows: number, length: number, gigabytes: number][] = [
-  ['moe', 'full', 16, 256, 1.583],
-  ['moe', 'full', 32, 256, 3.099],
-  ['moe', 'full', 64, 64, 1.37],
-  ['moe', 'full', 8, 1024, 5.181],
-  ['dense-active', 'full', 16, 256, 1.404],
-  ['dense-total', 'full', 16, 256, 2.726],
-  ['deepseek', 'full', 16, 256, 1.745],
-  ['moe', 'small', 16, 256, 1.023],
+  ['moe', 'full', 16, 256, 0.975],
+  ['moe', 'full', 32, 256, 1.778],
+  ['moe', 'full', 64, 64, 0.881],
+  ['moe', 'full', 8, 1024, 2.396],
+  ['dense-active', 'full', 16, 256, 0.711],
+  ['dense-total', 'full', 16, 256, 1.24],
+  ['deepseek', 'full', 16, 256, 1.218],
+  ['moe', 'small', 16, 256, 0.709],
+  ['dense-active', 'small', 16, 256, 0.707],
+  ['deepseek', 'small', 16, 256, 0.95],
 ]
 
 test.each(MEASURED)(
@@ -20,7 +22,7 @@ test.each(MEASURED)(
   (preset, size, rows, length, gb) => {
     const estimated = stepBytes(presetOf({ preset, size }).config, { rows, length }) / 1e9
     expect(estimated / gb).toBeGreaterThan(0.75)
-    expect(estimated / gb).toBeLessThan(1.05)
+    expect(estimated / gb).toBeLessThan(1.25)
   },
 )
 
@@ -50,7 +52,7 @@ describe('checkTrainingSize', () => {
   test('counts every job', () => {
     checkTrainingSize(config, settings, tenGigabytes, 4)
     expect(() => checkTrainingSize(config, settings, tenGigabytes, 500)).toThrow(
-      /--batch 16 --length 256: --jobs 500, each with a step of 1\.\d+ GB, needs about /,
+      /--batch 16 --length 256: --jobs 500, each with a step of 0\.9\d* GB, needs about /,
     )
   })
 })
