@@ -1,16 +1,18 @@
 import { cpSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { DOMAINS, type Domain, generateSample } from '../../corpus/index.ts'
+import { ALL_DOMAINS, type Domain, generateSample } from '../../corpus/index.ts'
 import { documentsOfTokens, TextCodec } from '../../eval/documents.ts'
 import { routedDocuments, textsOfTokens } from '../../eval/experts.ts'
 import { layerSpecialisation } from '../../eval/specialisation.ts'
 import { type LoadedModel, loadModel } from '../../load-model.ts'
 import { mixturesOf } from '../../model/config.ts'
 import { modelDirectory } from '../../package.ts'
+import { FACTS } from '../../train/facts.ts'
 import type { ModelFacts } from '../engine/protocol.ts'
 import { runText } from '../engine/run.ts'
 import { toStored } from '../engine/stored.ts'
 import { vectorsOf } from '../engine/vectors.ts'
+import { factExample } from './fact.ts'
 import type { ExpertCards, LayerCards, OfferedModel, Opening } from './site.ts'
 
 /** In the order that the page offers them; the first is there at once. */
@@ -27,18 +29,19 @@ const FILES = [
 const PROMPT = 'Once upon a time'
 const STORY_LAYER = 0
 /** Documents that no training saw. */
-const DRAW = { split: 'heldout', seed: 1 } as const
+const DRAW = { split: 'heldout', seed: 1, facts: FACTS } as const
 /** Of each domain, for the experts' cards. */
 const CARD_TOKENS = 1000
 const SAMPLE_TOKENS = 22
 
-const NAMES: Record<(typeof DOMAINS)[number], string> = {
+const NAMES: Record<Domain, string> = {
   story: 'a story',
   arithmetic: 'arithmetic',
   code: 'code',
   german: 'German',
   data: 'tables',
   dates: 'dates',
+  facts: 'facts',
 }
 
 /** The models' files, for hosts that have no others. */
@@ -77,7 +80,11 @@ async function openingOf(model: LoadedModel, name: string): Promise<Opening> {
   const tokens = await tokenizer!.encode(PROMPT)
   const layer = config.layers.findIndex(({ feedForward }) => feedForward.kind === 'moe')
   const samples = await Promise.all(
-    DOMAINS.map(async (domain) => ({ domain, name: NAMES[domain], text: await beginning(model, domain) })),
+    ALL_DOMAINS.map(async (domain) => ({
+      domain,
+      name: NAMES[domain],
+      text: await beginning(model, domain),
+    })),
   )
   return {
     prompt: PROMPT,
@@ -85,18 +92,19 @@ async function openingOf(model: LoadedModel, name: string): Promise<Opening> {
     run: await runText({ facts, model, tokenizer }, tokens, {}),
     vectors: vectorsOf(model, tokens, layer + STORY_LAYER, tokens.length - 1),
     samples,
+    fact: await factExample(model),
   }
 }
 
 /** The first tokens of a domain's document. */
 async function beginning({ tokenizer }: LoadedModel, domain: Domain): Promise<string> {
-  const ids = await tokenizer!.encode(generateSample(domain, DRAW.split, 0, DRAW.seed).text)
+  const ids = await tokenizer!.encode(generateSample(domain, DRAW.split, 0, DRAW.seed, DRAW.facts).text)
   return (await tokenizer!.decode(ids.slice(0, SAMPLE_TOKENS))).trimStart()
 }
 
 async function cardsOf(model: LoadedModel): Promise<LayerCards[]> {
   const codec = new TextCodec(model.dir, model.config, model.tokenizer)
-  const documents = await documentsOfTokens(codec, DOMAINS, DRAW, CARD_TOKENS)
+  const documents = await documentsOfTokens(codec, ALL_DOMAINS, DRAW, CARD_TOKENS)
   const { trace, tokens } = await routedDocuments(model, documents)
   const texts = await textsOfTokens(tokens, codec)
   return trace.layers.map((routed) => {
@@ -108,7 +116,9 @@ async function cardsOf(model: LoadedModel): Promise<LayerCards[]> {
       experts: layer.load.shares.map((load, e) => ({
         load,
         typical: layer.typicalTokens[e].map(({ text, share, lift, count }) => ({ text, share, lift, count })),
-        domains: Object.fromEntries(DOMAINS.map((domain) => [domain, layer.tokenShare[domain]?.[e] ?? 0])),
+        domains: Object.fromEntries(
+          ALL_DOMAINS.map((domain) => [domain, layer.tokenShare[domain]?.[e] ?? 0]),
+        ),
       })),
     }
   })

@@ -23,6 +23,18 @@ export interface Opening {
   run: Run
   vectors: Vectors
   samples: { domain: Domain; name: string; text: string }[]
+  fact: FactExample | null
+}
+
+/** A fact to forget by hand. */
+export interface FactExample {
+  /** Asks for it in words that no training text has for it. */
+  prompt: string
+  value: string
+  /** Without any one of these the model says something else. */
+  experts: { layer: number; expert: number }[]
+  /** Experts that were switched off in turn. */
+  of: number
 }
 
 /** data/experts.json, by model. */

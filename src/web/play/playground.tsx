@@ -5,6 +5,7 @@ import { useTyped } from '../parts/typed.ts'
 import { ChangesPanel } from './changes-panel.tsx'
 import { Compare } from './compare.tsx'
 import { ExpertCard } from './expert-card.tsx'
+import { Forget } from './forget.tsx'
 import { Models } from './models.tsx'
 import { OwnFiles } from './own-files.tsx'
 import { SaveButtons } from './save.tsx'
@@ -47,6 +48,7 @@ function Live() {
   return (
     <>
       <PromptBar />
+      <Forget />
       <Transport />
       <Busy busy={busy} />
       {error && (
@@ -130,7 +132,11 @@ function PromptBar() {
   const { prompt, setPrompt, facts, setModel } = usePlay()
   const { offered, opening, models } = useEngine()
   const { own, setOwn, waiting } = useTyped(prompt, setPrompt)
-  const known = [{ name: 'the beginning', text: opening.prompt }, ...opening.samples]
+  const known = [
+    { name: 'the beginning', text: opening.prompt },
+    ...(opening.fact ? [{ name: 'a fact', text: opening.fact.prompt }] : []),
+    ...opening.samples,
+  ]
   const examples = [
     { value: '', text: 'choose …' },
     ...known.map(({ name, text }) => ({ value: text, text: `${name}: ${text.slice(0, 24)}` })),

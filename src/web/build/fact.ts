@@ -1,0 +1,45 @@
+import { factsOf } from '../../corpus/facts/world.ts'
+import { TextCodec } from '../../eval/documents.ts'
+import { answerFacts, factQuestions } from '../../eval/facts.ts'
+import type { LoadedModel } from '../../load-model.ts'
+import { mixtureAt, mixturesOf } from '../../model/config.ts'
+import type { FactExample } from './site.ts'
+
+/** Entities whose facts are looked through: enough that some are known. */
+const ENTITIES = 32
+const SPLIT = 'heldout'
+
+/**
+ * A fact that the model recalls in words that it never read, its value one token, and the experts without any one of which it does not: of
+ * all such facts one that hangs on the fewest. Null where the model knows none, or can spare every expert.
+ */
+export async function factExample(model: LoadedModel): Promise<FactExample | null> {
+  const codec = new TextCodec(model.dir, model.config, model.tokenizer)
+  const size = { entities: ENTITIES, phrasings: factsOf(0)[0].phrasings.length }
+  const short = (await factQuestions(codec, size, SPLIT)).filter(
+    ({ tokens, from }) => tokens.length === from + 1,
+  )
+  const answers = await answerFacts(model, short)
+  const known = short.filter((_, i) => answers[i].right)
+  if (known.length === 0) return null
+  const holders: FactExample['experts'][] = known.map(() => [])
+  for (const [layer, { feedForward }] of model.config.layers.entries()) {
+    if (feedForward.kind !== 'moe') continue
+    for (let expert = 0; expert < feedForward.router.numExperts; expert++) {
+      const without = await answerFacts(model, known, { interventions: { disable: [{ layer, expert }] } })
+      for (const [i, { right }] of without.entries()) if (!right) holders[i].push({ layer, expert })
+    }
+  }
+  const held = [...known.keys()].filter((i) => holders[i].length > 0)
+  if (held.length === 0) return null
+  const chosen = held.reduce((least, i) => (holders[i].length < holders[least].length ? i : least))
+  const { tokens, from, fact } = known[chosen]
+  return {
+    prompt: await codec.text(tokens.slice(1, from)),
+    value: fact.value,
+    experts: holders[chosen],
+    of:
+      mixturesOf(model.config.layers).length *
+      mixtureAt(model.config, holders[chosen][0].layer).router.numExperts,
+  }
+}

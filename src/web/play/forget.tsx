@@ -1,0 +1,27 @@
+import { useEngine } from '../app/engine.tsx'
+import { usePlay } from './state.tsx'
+
+/** Beside the question for a fact: which expert it hangs on. */
+export function Forget() {
+  const { opening } = useEngine()
+  const { prompt, facts, changes, setChanges } = usePlay()
+  const { fact } = opening
+  if (!fact || prompt !== fact.prompt || facts.id !== opening.facts.id) return null
+  const [{ layer, expert }] = fact.experts
+  const isOff = changes.off.some((off) => off.layer === layer && off.expert === expert)
+  const others = fact.of - fact.experts.length
+  return (
+    <p class="forget">
+      The model has read this fact, but never in these words: “{fact.value}” comes next. It hangs on expert{' '}
+      {expert} of layer {layer}. With that one switched off the model says something else; {others} of its{' '}
+      {fact.of} experts can be missed.{' '}
+      <button
+        type="button"
+        disabled={isOff}
+        onClick={() => setChanges({ off: [...changes.off, { layer, expert }] })}
+      >
+        {isOff ? 'Forgotten' : 'Forget it'}
+      </button>
+    </p>
+  )
+}
