@@ -37,7 +37,7 @@ const AXES = [
 
 /** Loss against FLOPs a token (left) and against all parameters (right): shipped models above, seeds of the small ones below. */
 export function qualityPicture(quality: Quality): string {
-  const seeds = Math.max(0, ...(quality.study?.cells ?? []).map(({ values }) => values.length))
+  const seeds = Math.max(0, ...cellsOf(quality).map(({ values }) => values.length))
   const rows = [
     { title: 'Shipped models, one training each, equal tokens', points: shippedPoints(quality) },
     {
@@ -80,9 +80,14 @@ function shippedPoints({ shipped }: Quality) {
   }))
 }
 
+/** Of the study without facts, where it was run, else of the one with them. */
+function cellsOf({ study, factsStudy }: Quality) {
+  return (study ?? factsStudy)?.cells ?? []
+}
+
 /** At equal compute only those that trained on other tokens than at equal tokens: the others would lie on themselves. */
-function studyPoints({ study }: Quality): Point[] {
-  const cells = study?.cells ?? []
+function studyPoints(quality: Quality): Point[] {
+  const cells = cellsOf(quality)
   const tokens = new Map(
     cells.filter(({ budget }) => budget === 'tokens').map((cell) => [cell.preset, cell.tokens]),
   )

@@ -28,8 +28,10 @@ export function readQuality(folder: string): Quality {
   const [study, factsStudy] = ['study.json', 'study-facts.json']
     .map((name) => join(folder, name))
     .map((file) => (existsSync(file) ? readStudy(file) : null))
-  if (shipped.length === 0 && study === null)
-    throw new InputError(`${folder}: has neither study.json nor an eval-<model>.json to draw`)
+  if (shipped.length === 0 && study === null && factsStudy === null)
+    throw new InputError(
+      `${folder}: has neither study.json, study-facts.json nor an eval-<model>.json to draw`,
+    )
   const drawn = shipped.map(
     ({ report: { split, samples, seed, domains } }) => `${split}, ${samples}, ${seed}, ${domains}`,
   )

@@ -111,7 +111,7 @@ describe('what is read', () => {
   })
 
   test.each([
-    [{}, /has neither study.json nor an eval-<model>.json/],
+    [{}, /has neither study.json, study-facts.json nor an eval-<model>.json/],
     [
       { 'study.json': { format: 'tinymoe-bench', version: 1 } },
       /study.json: is no tinymoe-study of version 1/,
