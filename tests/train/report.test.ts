@@ -66,7 +66,7 @@ test('the card says data, command, losses and loads, all from settings and log',
     evaluation: null,
   })
   expect(card).toContain('npm run train -- --preset moe --steps 500 --seed 7\n')
-  expect(card).toContain('3,609,728, of which one token uses 1,250,432')
+  expect(card).toContain('1,018,432, of which one token uses 428,608')
   expect(card).toContain('| training, mean of the last 100 steps | 1.496 |') // 6 - 5 (449.5 / 499)
   expect(card).toContain('| validation, mean of the domains | 1.250 |')
   expect(card).toContain('| - story | 1.500 |')
@@ -131,7 +131,7 @@ test('a small one says so, and counts its own parameters', () => {
   })
   expect(card).toMatch(/^# moe, small\n/)
   expect(card).toContain('--preset moe --size small --steps 500 --seed 1\n')
-  expect(card).toContain('969,280, of which one token uses 379,456')
+  expect(card).toContain('275,744, of which one token uses 128,288')
 })
 
 test('the card of a dense model speaks of no experts', () => {
