@@ -93,7 +93,7 @@ test('an evaluated model has losses, answers, cost and speed of the report in it
   expect(card).toContain('50.0 % (2 of 4) right with the working written out, 50.0 % (1 of 2) without')
   expect(card).toContain('| arithmetic | plain | 50.0 % | 1/2 | 9.5 % to 90.5 % |') // Wilson's interval
   expect(card).toContain('| story | story | 75.0 % | 3/4 |')
-  expect(card).toContain('2,498,560 matrix FLOPs a token at 128 keys')
+  expect(card).toContain('987,136 matrix FLOPs a token at 128 keys')
   expect(card).toContain('6400 tokens/s reading (128 tokens), 321 tokens/s writing')
   expect(card).toContain(
     'cpu (a processor, 2 threads), TensorFlow 2.21.0, executor recorded, load average before unknown',
