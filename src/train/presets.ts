@@ -17,12 +17,11 @@ export const SIZE_NAMES = ['full', 'small'] as const
 /** `full` is what is shipped; `small`, half as wide, trains in minutes, so that a comparison can be repeated with several seeds. */
 export type SizeName = (typeof SIZE_NAMES)[number]
 
-/** What all presets share, as a config.json has it: layers, heads and vocabulary, in all sizes. */
+/** What all presets share, as a config.json has it: layers, width of heads and vocabulary, in all sizes. */
 const SHARED = {
   vocab_size: VOCAB_SIZE,
   num_hidden_layers: 4,
-  num_attention_heads: 4,
-  num_key_value_heads: 2,
+  head_dim: 32, // narrower ones vLLM does not take
   max_position_embeddings: 1024,
   hidden_act: 'silu',
   rms_norm_eps: 1e-5,
@@ -32,8 +31,8 @@ const SHARED = {
   eos_token_id: SPECIAL_TOKENS.indexOf('</s>'),
 }
 const WIDTHS: Record<SizeName, object> = {
-  full: { hidden_size: 64, head_dim: 32 }, // narrower heads vLLM does not take
-  small: { hidden_size: 32, head_dim: 8 },
+  full: { hidden_size: 128, num_attention_heads: 4, num_key_value_heads: 2 },
+  small: { hidden_size: 32, num_attention_heads: 2, num_key_value_heads: 1 },
 }
 
 /** What each preset adds to that, in all sizes and in each; tests/train/presets.test.ts has what the widths come from. */

@@ -6,11 +6,11 @@ import type { RoutingTrace } from '../../src/model/trace.ts'
 import { parametersUsed } from '../../src/trace/parameters.ts'
 import { layerOf, rowsOf } from './traces.ts'
 
-/** Two tokens of models/deepseek, whose first layer is dense: 16 experts, four a token; one assignment is dropped. */
+/** Two tokens of models/deepseek, whose first layer is dense: 16 experts, three a token; one assignment is dropped. */
 function deepseekTrace(): RoutingTrace {
   const scores = [0, 1].map(() => new Array(16).fill(1 / 16))
   const layers = [1, 2, 3].map((layer) =>
-    layerOf({ layer, scores, experts: [[9, 1, 4, 15], layer === 2 ? [-1, 3, 0, 2] : [3, 0, 2, 1]] }),
+    layerOf({ layer, scores, experts: [[9, 1, 15], layer === 2 ? [-1, 3, 0] : [3, 0, 2]] }),
   )
   return { rows: rowsOf(2), layers, hiddenStates: null }
 }
@@ -19,14 +19,14 @@ test('a token uses what the model counts as active; one whose assignment was dro
   const { config } = readConfig('models/deepseek')
   const { total, active } = countParameters(config)
   const used = parametersUsed(config, deepseekTrace())
-  const expert = 3 * 128 * 104 // gate, up and down
+  const expert = 3 * 64 * 64 // gate, up and down
   expect(used.total).toBe(total)
   expect(used.active).toEqual([active, active - expert])
   expect(used.expert).toEqual([expert, expert, expert])
-  expect(used.experts[0][0]).toEqual([1, 4, 9, 15])
-  expect(used.experts[1][1]).toEqual([0, 2, 3])
+  expect(used.experts[0][0]).toEqual([1, 9, 15])
+  expect(used.experts[1][1]).toEqual([0, 3])
   const always = Object.values(used.always).reduce((a, b) => a + b, 0)
-  expect(always + 12 * expert).toBe(active)
+  expect(always + 9 * expert).toBe(active)
 })
 
 test('is said a line a token, then what all have in common', () => {
