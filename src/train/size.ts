@@ -14,7 +14,7 @@ const KEPT = { heads: 82, feedForward: 11.5, logits: 8, scores: 3.6, assigned: 1
 /** TensorFlow, this program and the smallest model, before the first step. */
 const PROCESS_BYTES = 0.6e9
 
-/** What a training step holds, in float32: up to a quarter more or less. */
+/** What a training step holds, in float32: up to 30 % too little, or a fifth too much. */
 export function stepBytes(config: ModelConfig, { rows, length }: { rows: number; length: number }): number {
   const numbers = config.layers.map(({ attention, feedForward }) => {
     const topK = feedForward.kind === 'dense' ? 0 : feedForward.router.topK

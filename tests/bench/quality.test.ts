@@ -89,9 +89,9 @@ describe('the picture', () => {
 
 test("the page has the losses, the differences and the study's sentence", () => {
   const page = qualityMarkdown({ shipped, study })
-  expect(page).toContain('| moe | 1,018,432 | 428,608 | 987,136 | 1.000 | 0.250 | 0.750 | 0.432 | 2/4 |')
+  expect(page).toContain('| moe | 3,609,728 | 1,250,432 | 2,498,560 | 1.000 | 0.250 | 0.750 | 0.432 | 2/4 |')
   expect(page).toMatch(
-    /\| compute \| dense-total \|.* 428,544 \| 0\.81 \| 1\.400 \| 1\.380 \| 1\.420 \| 3 \|/,
+    /\| compute \| dense-total \|.* 506,880 \| 1\.22 \| 1\.400 \| 1\.380 \| 1\.420 \| 3 \|/,
   )
   expect(page).toContain(
     '| tokens | moe less dense-active | -0.100 | -0.100 to -0.100 | -0.100, -0.100, -0.100 |',

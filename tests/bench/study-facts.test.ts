@@ -68,8 +68,8 @@ describe('the summary', () => {
     expect(moe.high).toBeCloseTo(0.8 + (4.303 * 0.04) / Math.sqrt(3), 10) // t of 2 degrees of freedom
     expect(moe.recitation).toBeCloseTo(0.9, 12)
     expect(moe.storedBits).toBeCloseTo(7.6 * 400, 6)
-    expect(moe.bitsAParameter).toBeCloseTo((7.6 * 400) / 275_744, 12)
-    expect(moe.bitsAnActiveParameter).toBeCloseTo((7.6 * 400) / 128_288, 12)
+    expect(moe.bitsAParameter).toBeCloseTo((7.6 * 400) / 288_032, 12)
+    expect(moe.bitsAnActiveParameter).toBeCloseTo((7.6 * 400) / 140_576, 12)
     expect(moe.byAttribute['person pet']).toBeCloseTo(0.8, 12)
   })
 
@@ -109,7 +109,7 @@ test('the page has a section of the facts where there is such a study, and none 
   const page = qualityMarkdown(readQuality(dir))
   expect(page).toContain(`## Facts\n\n${factsConclusion(report.facts!)}`)
   expect(page).toContain(
-    '| moe | 80.0 % | 70.1 % to 89.9 % | 76.0 % | 84.0 % | 90.0 % | 3,040 | 0.011 | 0.024 | 3 |',
+    '| moe | 80.0 % | 70.1 % to 89.9 % | 76.0 % | 84.0 % | 90.0 % | 3,040 | 0.011 | 0.022 | 3 |',
   )
   expect(page).toContain('| moe less dense-active | +40.0 | +40.0 to +40.0 | +40.0, +40.0, +40.0 |')
   expect(page).toContain('| person pet | 80.0 % | 40.0 % | 82.0 % | 78.0 % |')

@@ -85,19 +85,19 @@ describe('the plan', () => {
       expect(Math.abs(run.trainingFlops / trainingFlops - 1), run.id).toBeLessThan(0.01)
   })
 
-  test('what costs more a token has fewer for that, on a schedule of their length', () => {
+  test('what costs more or less a token has other tokens for that, on a schedule of their length', () => {
     const own = plan.filter(({ budgets }) => !budgets.includes('tokens'))
     expect(new Set(own.map(({ settings }) => settings.preset))).toEqual(new Set(['dense-total', 'deepseek']))
     for (const { tokens, settings } of own) {
       expect(settings.steps * settings.rows * settings.length).toBe(tokens)
-      expect(tokens).toBeLessThan(OPTIONS.tokens * (settings.preset === 'dense-total' ? 0.6 : 1))
+      expect(tokens).toBeLessThan(OPTIONS.tokens * (settings.preset === 'dense-total' ? 0.65 : 1.2))
     }
   })
 
   test('training FLOPs are six a multiply-add: by hand for dense-active', () => {
     const [run] = runsOf('dense-active', 'tokens')
     const [D, H, V, L, T] = [32, 128, 1024, 4, 288]
-    const attention = 2 * D * (D + 16 + 16 + D) + 2 * 2 * T * D // q, k, v, o; scores and mix over all keys
+    const attention = 2 * D * (2 * D + D + D + 2 * D) + 2 * 2 * T * 2 * D // q, k, v, o; scores and mix over all keys
     const forward = L * (attention + 2 * 3 * D * H) + 2 * D * V
     expect(run.flopsPerToken).toBe(forward)
     expect(run.trainingFlops).toBe(3 * forward * run.tokens)

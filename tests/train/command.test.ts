@@ -134,7 +134,7 @@ test('models/export.ts makes the same model again, with an evaluation in its car
   other.model.family = 'llama'
   writeFileSync(evaluation, JSON.stringify(other))
   expect((await exported(run, model, evaluation)).stderr).toMatch(
-    /^error: .*eval.json: is of a llama with 1018432 parameters, but the training made a mixtral with 1018432\n$/,
+    /^error: .*eval.json: is of a llama with 3609728 parameters, but the training made a mixtral with 3609728\n$/,
   )
   writeFileSync(evaluation, '{}')
   expect((await exported(run, model, evaluation)).stderr).toMatch(/is no evaluation of version 1/)

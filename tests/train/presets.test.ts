@@ -29,18 +29,18 @@ describe.each(SIZE_NAMES)('size %s', (size) => {
     expect(apart(flops('dense-active', context), flops('moe', context))).toBeLessThan(0.02)
   })
 
-  // In FLOPs not as near: absorbed weights meet compressed vectors that are no shorter than a head is wide.
-  test('deepseek is moe in active parameters within 3 %, in FLOPs within 7, with fewer parameters in all', () => {
-    expect(apart(flops('deepseek', 128), flops('moe', 128))).toBeLessThan(0.07)
+  // In FLOPs not as near: heads meet keys of other widths.
+  test('deepseek is moe in active parameters within 3 %, in FLOPs within 10, with fewer parameters in all', () => {
+    expect(apart(flops('deepseek', 128), flops('moe', 128))).toBeLessThan(0.1)
     const [deepseek, moe] = [parameters('deepseek'), parameters('moe')]
     expect(apart(deepseek.activeWithoutEmbeddings, moe.activeWithoutEmbeddings)).toBeLessThan(0.03)
     expect(deepseek.total).toBeLessThan(moe.total)
   })
 
-  test('a token of deepseek leaves 3/8 of the numbers of moe in a cache', () => {
+  test(`a token of deepseek leaves ${size === 'full' ? '3/8' : 'half'} of the numbers of moe in a cache`, () => {
     const cached = (preset: PresetName) =>
       configOf(preset).layers.map(({ attention }) => attentionFacts(attention).cached(attention))
-    expect(cached('deepseek')).toEqual(cached('moe').map((numbers) => (3 / 8) * numbers))
+    expect(cached('deepseek')).toEqual(cached('moe').map((numbers) => (size === 'full' ? 3 / 8 : 1 / 2) * numbers))
   })
 
   test('experts of every preset can be held in groups of 32', () => {
@@ -59,11 +59,11 @@ describe.each(SIZE_NAMES)('size %s', (size) => {
   })
 })
 
-test('moe has a million parameters, and small less than a third of them', () => {
+test('moe has 3 to 4 million parameters, and small a tenth of them at most', () => {
   const [full, small] = SIZE_NAMES.map((size) => countParameters(presetOf({ preset: 'moe', size }).config))
-  expect(full.total).toBeGreaterThan(0.9e6)
-  expect(full.total).toBeLessThan(1.1e6)
-  expect(small.total).toBeLessThan(full.total / 3)
+  expect(full.total).toBeGreaterThan(3e6)
+  expect(full.total).toBeLessThan(4e6)
+  expect(small.total).toBeLessThan(full.total / 10)
 })
 
 test.each(PRESET_NAMES)('%s is at most 8 MB in bfloat16', (preset) => {

@@ -66,7 +66,7 @@ test('the card says data, command, losses and loads, all from settings and log',
     evaluation: null,
   })
   expect(card).toContain('npm run train -- --preset moe --steps 500 --seed 7\n')
-  expect(card).toContain('1,018,432, of which one token uses 428,608')
+  expect(card).toContain('3,609,728, of which one token uses 1,250,432')
   expect(card).toContain('| training, mean of the last 100 steps | 1.496 |') // 6 - 5 (449.5 / 499)
   expect(card).toContain('| validation, mean of the domains | 1.250 |')
   expect(card).toContain('| - story | 1.500 |')
@@ -93,7 +93,7 @@ test('an evaluated model has losses, answers, cost and speed of the report in it
   expect(card).toContain('50.0 % (2 of 4) right with the working written out, 50.0 % (1 of 2) without')
   expect(card).toContain('| arithmetic | plain | 50.0 % | 1/2 | 9.5 % to 90.5 % |') // Wilson's interval
   expect(card).toContain('| story | story | 75.0 % | 3/4 |')
-  expect(card).toContain('987,136 matrix FLOPs a token at 128 keys')
+  expect(card).toContain('2,498,560 matrix FLOPs a token at 128 keys')
   expect(card).toContain('6400 tokens/s reading (128 tokens), 321 tokens/s writing')
   expect(card).toContain(
     'cpu (a processor, 2 threads), TensorFlow 2.21.0, executor recorded, load average before unknown',
@@ -131,7 +131,7 @@ test('a small one says so, and counts its own parameters', () => {
   })
   expect(card).toMatch(/^# moe, small\n/)
   expect(card).toContain('--preset moe --size small --steps 500 --seed 1\n')
-  expect(card).toContain('275,744, of which one token uses 128,288')
+  expect(card).toContain('288,032, of which one token uses 140,576')
 })
 
 test('the card of a dense model speaks of no experts', () => {

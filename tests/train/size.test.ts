@@ -3,26 +3,26 @@ import { InputError } from '../../src/errors.ts'
 import { type PresetName, presetOf, type SizeName } from '../../src/train/presets.ts'
 import { checkTrainingSize, stepBytes } from '../../src/train/size.ts'
 
-// Growth of the peak resident size by the first step on two cores, 2026-11-29; docs/training.md has the table.
+// Growth of the peak resident size by the first step on two cores, 2026-11-28; docs/training.md has the table.
 const MEASURED: [PresetName, SizeName, rows: number, length: number, gigabytes: number][] = [
-  ['moe', 'full', 16, 256, 1.514],
-  ['moe', 'full', 32, 256, 2.828],
-  ['moe', 'full', 64, 64, 1.243],
-  ['moe', 'full', 8, 1024, 4.596],
-  ['dense-active', 'full', 16, 256, 1.156],
-  ['dense-total', 'full', 16, 256, 1.685],
-  ['deepseek', 'full', 16, 256, 1.765],
-  ['moe', 'small', 16, 256, 0.709],
-  ['dense-active', 'small', 16, 256, 0.71],
-  ['deepseek', 'small', 16, 256, 0.95],
+  ['moe', 'full', 16, 256, 1.583],
+  ['moe', 'full', 32, 256, 3.099],
+  ['moe', 'full', 64, 64, 1.37],
+  ['moe', 'full', 8, 1024, 5.181],
+  ['dense-active', 'full', 16, 256, 1.404],
+  ['dense-total', 'full', 16, 256, 2.726],
+  ['deepseek', 'full', 16, 256, 2.356],
+  ['moe', 'small', 16, 256, 0.81],
+  ['dense-active', 'small', 16, 256, 0.628],
+  ['deepseek', 'small', 16, 256, 0.874],
 ]
 
 test.each(MEASURED)(
-  '%s, %s, %i x %i: within a quarter of what was measured',
+  '%s, %s, %i x %i: within 30 %% of what was measured',
   (preset, size, rows, length, gb) => {
     const estimated = stepBytes(presetOf({ preset, size }).config, { rows, length }) / 1e9
-    expect(estimated / gb).toBeGreaterThan(0.75)
-    expect(estimated / gb).toBeLessThan(1.25)
+    expect(estimated / gb).toBeGreaterThan(0.7)
+    expect(estimated / gb).toBeLessThan(1.2)
   },
 )
 
