@@ -1,6 +1,7 @@
 import { type Groups, type Holding, rowBytes } from '../backend/holding.ts'
 import { CheckpointError } from '../errors.ts'
 import { joinRows } from './blocks.ts'
+import { fromGroups } from './groups.ts'
 import { quote } from './json.ts'
 import type { CheckpointTensor } from './safetensors.ts'
 import type { Checkpoint } from './shards.ts'
@@ -79,18 +80,10 @@ class PackedTensor implements CheckpointTensor {
   }
 
   readSlice(start: number, count: number, target?: Float32Array): Float32Array {
-    const { bits, group } = this.groups
     const [, columns] = this.shape
     const values = target ?? new Float32Array(count * columns)
     const scales = this.scales.readSlice(start, count)
-    const bytes = this.numbers.readBytes(start, count)
-    const perByte = 8 / bits
-    const [mask, zero] = [2 ** bits - 1, 2 ** (bits - 1)]
-    for (let i = 0; i < count * columns; i++) {
-      const byte = bytes[Math.floor(i / perByte)]
-      const whole = ((byte >> (bits * (i % perByte))) & mask) - zero
-      values[i] = whole * scales[Math.floor(i / group)]
-    }
+    fromGroups(this.numbers.readBytes(start, count), scales, this.groups, values)
     return values
   }
 

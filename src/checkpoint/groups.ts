@@ -1,5 +1,5 @@
 import type { Groups } from '../backend/holding.ts'
-import { encodeBf16 } from './dtype.ts'
+import { decodeBf16, encodeBf16 } from './dtype.ts'
 
 /** A matrix as whole numbers in groups along its rows. */
 export interface GroupedMatrix {
@@ -13,7 +13,7 @@ export interface GroupedMatrix {
 }
 
 /** What a group's largest number may be cut to, as shares of it: smaller steps for all the others. Of 8 bits none gains anything. */
-const CUTS = { 8: [1], 4: [1, 0.94, 0.88, 0.82, 0.76] } as const
+export const CUTS = { 8: [1], 4: [1, 0.94, 0.88, 0.82, 0.76] } as const
 
 /**
  * Rounds a matrix [out, in] to whole numbers of 8 or 4 bits in groups of `group` along its rows. A group's scale is the one of a few
@@ -61,13 +61,38 @@ export function inGroups(
   return { numbers, scales: bfloat16, squaredError, squares }
 }
 
+/** What packed numbers stand for. */
+export function fromGroups(
+  numbers: Uint8Array,
+  scales: Float32Array,
+  { bits, group }: Groups,
+  values: Float32Array,
+): void {
+  const perByte = 8 / bits
+  const [mask, zero] = [2 ** bits - 1, 2 ** (bits - 1)]
+  for (let i = 0; i < values.length; i++) {
+    const byte = numbers[Math.floor(i / perByte)]
+    const whole = ((byte >> (bits * (i % perByte))) & mask) - zero
+    values[i] = whole * scales[Math.floor(i / group)]
+  }
+}
+
+/** The same of a matrix that was rounded. */
+export function groupedValues({ numbers, scales }: GroupedMatrix, groups: Groups): Float32Array {
+  const wide = new Uint32Array(scales.length)
+  decodeBf16(scales, wide, 0)
+  const values = new Float32Array((numbers.length * 8) / groups.bits)
+  fromGroups(numbers, new Float32Array(wide.buffer), groups, values)
+  return values
+}
+
 /** For each whole number from -2 zero to 2 zero - 1 the nearest of those that there are: a look-up spares branches that cannot be foreseen. */
 function nearestNumbers(bits: number): Float64Array {
   const zero = 2 ** (bits - 1)
   return Float64Array.from({ length: 4 * zero }, (_, i) => Math.min(Math.max(i - 2 * zero, -zero), zero - 1))
 }
 
-const NEAREST = { 8: nearestNumbers(8), 4: nearestNumbers(4) } as const
+export const NEAREST = { 8: nearestNumbers(8), 4: nearestNumbers(4) } as const
 
 function errorOf(part: Float64Array, scale: number, nearest: Float64Array): number {
   const [inverse, middle] = [inverseOf(scale), nearest.length / 2 + 0.5]
@@ -89,7 +114,7 @@ const SPLIT = 2 ** 45 + 1
 const SMALLEST = 2 ** -126
 
 /** The bfloat16 that is nearest. */
-function roundedScale(scale: number): number {
+export function roundedScale(scale: number): number {
   if (scale < SMALLEST) return 0
   const much = scale * SPLIT
   return much - (much - scale)

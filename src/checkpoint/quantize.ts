@@ -6,11 +6,13 @@ import { PACKED_FORMAT } from '../families/quantisation.ts'
 import { makeFolder, writeAtomically } from '../files.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { tensorSpecs, weightTable } from '../model/weight-table.ts'
+import { calibrate, type Texts } from './calibrate.ts'
 import { PACKED, unpacked } from './compressed.ts'
 import { configText, type StoredModel, type WriteHooks, withStored } from './export.ts'
-import { inGroups } from './groups.ts'
+import { type ErrorFactor, inGroupsFor } from './gptq.ts'
+import { type GroupedMatrix, groupedValues, inGroups } from './groups.ts'
 import { quote } from './json.ts'
-import { DTYPE_NAMES, type StoredValues } from './save.ts'
+import { DTYPE_NAMES } from './save.ts'
 import { type Checkpoint, readCheckpoint, SINGLE_FILE } from './shards.ts'
 import { filesInMemory } from './source.ts'
 import { type QuantizeOptions, quantizedAs } from './widths.ts'
@@ -28,20 +30,26 @@ export interface MatrixError {
 /** A model that is to be quantised. */
 export type Unquantised = Pick<StoredModel, 'config' | 'family' | 'values'>
 
+/** Calibrated matrices by our names, in the parts that they were rounded in. */
+type RoundedMatrices = Map<string, GroupedMatrix[]>
+
 /** As the hub advises. */
 const MAX_SHARD_BYTES = 5e9
 /** Numbers that are rounded between two looks at the signal. */
 const NUMBERS_AT_ONCE = 1 << 16
+/** Of the work with texts. */
+const CALIBRATION_SHARE = 0.95
 
 /**
  * Writes a model with its matrices in whole numbers of 8 or 4 bits, as compressed-tensors packs them: what transformers reads.
+ * With `texts` numbers are rounded by what these give to each matrix, on the active backend; what is rounded stays in memory till it is written.
  * @returns the error of each matrix, and what was noticed
  * @throws InputError for matrices whose rows are no whole number of groups, ConfigError and CheckpointError as loading and writing do
  */
 export async function quantizeModel(
   dir: string,
   out: string,
-  options: QuantizeOptions,
+  options: QuantizeOptions & { texts?: Texts },
   hooks?: WriteHooks,
 ): Promise<{ errors: MatrixError[]; remarks: string[] }> {
   const errors: MatrixError[] = []
@@ -53,15 +61,22 @@ export async function quantizeModel(
 function* quantizeSteps(
   model: StoredModel,
   out: string,
-  options: QuantizeOptions,
+  { texts = [], ...options }: QuantizeOptions & { texts?: Texts },
   errors: MatrixError[],
 ): Generator<number, void> {
   const { dir, quantisation } = model
   if (quantisation) throw new InputError(`${dir}: is quantised already, expected a model that is not`)
-  const { tensors, groups, kept } = quantizedTensors(model, options, errors)
+  const rounded: RoundedMatrices = new Map()
+  const { tensors, matrices, kept } = quantizedTensors(model, options, errors, rounded)
   makeFolder(out)
-  yield* shardSteps(out, tensors, MAX_SHARD_BYTES)
-  const stored = { dtype: DTYPE_NAMES.BF16, quantization_config: quantizationConfig(groups, kept) }
+  const begun = texts.length > 0 ? CALIBRATION_SHARE : 0
+  if (texts.length > 0)
+    for (const share of calibrateSteps(model, matrices, errors, texts, rounded)) yield begun * share
+  for (const share of shardSteps(out, tensors, MAX_SHARD_BYTES)) yield begun + (1 - begun) * share
+  const stored = {
+    dtype: DTYPE_NAMES.BF16,
+    quantization_config: quantizationConfig([...matrices.values()], kept),
+  }
   writeAtomically(join(out, 'config.json'), configText(model, stored))
 }
 
@@ -82,24 +97,68 @@ function quantizedTensors(
   { config, family, values }: Unquantised,
   options: QuantizeOptions,
   errors: MatrixError[],
+  rounded?: RoundedMatrices,
 ) {
   const published = publishedNames(family.names)
-  const groups = new Map<string, Groups>()
+  const matrices = new Map<string, Matrix>()
   const kept: string[] = []
   const tensors = [...tensorSpecs(weightTable(config))].flatMap(([, spec]) =>
     spec.stored.flatMap(({ name: ours, shape }): TensorToWrite[] => {
       const as = quantizedAs(spec, shape, options)
       const name = nameOf(published(ours), config)
-      const module = name.replace(/\.weight$/, '')
       if (typeof as === 'string') {
-        kept.push(module)
+        kept.push(moduleOf(name))
         return [{ name, shape, dtype: as, data: () => values(ours, shape) }]
       }
-      groups.set(module, as)
-      return packed({ name, ours, shape: shape as [number, number], groups: as }, values, errors)
+      const matrix = { name, ours, shape: shape as [number, number], groups: as }
+      matrices.set(ours, matrix)
+      return packed(matrix, () => rounded?.get(ours) ?? roundedParts(matrix, values(ours, shape), errors))
     }),
   )
-  return { tensors, groups, kept }
+  return { tensors, matrices, kept }
+}
+
+function moduleOf(name: string): string {
+  return name.replace(/\.weight$/, '')
+}
+
+/** Rounds the matrices of a model's layers by what texts give to them. */
+function calibrateSteps(
+  { config, values }: Unquantised,
+  matrices: ReadonlyMap<string, Matrix>,
+  errors: MatrixError[],
+  texts: Texts,
+  rounded: RoundedMatrices,
+): Iterable<number> {
+  return calibrate(config, values, texts, {
+    isRounded: ({ stored }) => matrices.has(stored[0].name),
+    *round({ stored }, inputs) {
+      for (const { name, shape } of stored) {
+        const parts: GroupedMatrix[] = []
+        rounded.set(name, parts)
+        for (const part of roundedParts(matrices.get(name) as Matrix, values(name, shape), errors, inputs)) {
+          parts.push(part)
+          yield
+        }
+      }
+    },
+    rounded(name, shape) {
+      const parts = rounded.get(name)
+      return parts ? valuesOf(parts, matrices.get(name) as Matrix) : values(name, shape)
+    },
+  })
+}
+
+/** What a matrix's parts stand for. */
+function valuesOf(parts: readonly GroupedMatrix[], { shape: [rows, columns], groups }: Matrix): Float32Array {
+  const values = new Float32Array(rows * columns)
+  let end = 0
+  for (const part of parts) {
+    const own = groupedValues(part, groups)
+    values.set(own, end)
+    end += own.length
+  }
+  return values
 }
 
 /** What a matrix is called by itself. @throws InputError where the family publishes it only with others, or turned */
@@ -119,8 +178,7 @@ interface Matrix {
 }
 
 /** The three tensors of a matrix. */
-function packed(matrix: Matrix, values: StoredValues, errors: MatrixError[]): TensorToWrite[] {
-  const { name, shape, groups } = matrix
+function packed({ name, shape, groups }: Matrix, parts: () => Iterable<GroupedMatrix>): TensorToWrite[] {
   const [rows, columns] = shape
   const { bits, group } = groups
   if (columns % group !== 0) {
@@ -132,7 +190,7 @@ function packed(matrix: Matrix, values: StoredValues, errors: MatrixError[]): Te
       name: `${name}${PACKED.numbers}`,
       shape: [rows, (columns * bits) / 32],
       dtype: 'I32',
-      data: () => roundedParts(matrix, values, scales, errors),
+      data: () => numbersOf(parts(), scales),
     },
     {
       name: `${name}${PACKED.scales}`,
@@ -149,23 +207,30 @@ function packed(matrix: Matrix, values: StoredValues, errors: MatrixError[]): Te
   ]
 }
 
-/** A matrix's whole numbers, some rows at a time; its scales and its error are added to these lists. */
+/** Whole numbers of a matrix's parts, whose scales are added to the list. */
+function* numbersOf(parts: Iterable<GroupedMatrix>, scales: Uint8Array[]): Generator<Uint8Array, void> {
+  for (const part of parts) {
+    scales.push(new Uint8Array(part.scales.buffer))
+    yield part.numbers
+  }
+}
+
+/** A matrix rounded, some rows at a time; its error is added to the list. */
 function* roundedParts(
   { name, ours, shape, groups }: Matrix,
-  values: StoredValues,
-  scales: Uint8Array[],
+  matrix: Float32Array,
   errors: MatrixError[],
-): Generator<Uint8Array, void> {
-  const matrix = values(ours, shape)
+  inputs: ErrorFactor | null = null,
+): Generator<GroupedMatrix, void> {
   const [, columns] = shape
   const step = Math.max(1, Math.floor(NUMBERS_AT_ONCE / columns)) * columns
   let [squaredError, squares] = [0, 0]
   for (let begin = 0; begin < matrix.length; begin += step) {
-    const made = inGroups(matrix.subarray(begin, begin + step), groups)
+    const values = matrix.subarray(begin, begin + step)
+    const made = inputs ? inGroupsFor(inputs, values, groups) : inGroups(values, groups)
     squaredError += made.squaredError
     squares += made.squares
-    scales.push(new Uint8Array(made.scales.buffer))
-    yield made.numbers
+    yield made
   }
   if (!Number.isFinite(squaredError))
     throw new CheckpointError(`${quote(name)} has numbers that are not finite, expected finite ones`)
@@ -178,12 +243,12 @@ function bytesOf64(numbers: number[]): Uint8Array {
 }
 
 /** What compressed-tensors reads: a scheme for each number of bits, and the modules that have none. */
-function quantizationConfig(groups: ReadonlyMap<string, Groups>, ignore: string[]): object {
+function quantizationConfig(matrices: readonly Matrix[], ignore: string[]): object {
   const schemes = new Map<string, { of: Groups; targets: string[] }>()
-  for (const [module, of] of groups) {
+  for (const { name, groups: of } of matrices) {
     const key = `${of.bits} ${of.group}`
     const scheme = schemes.get(key) ?? { of, targets: [] }
-    scheme.targets.push(module)
+    scheme.targets.push(moduleOf(name))
     schemes.set(key, scheme)
   }
   const [most] = [...schemes.values()].sort((a, b) => b.targets.length - a.targets.length)

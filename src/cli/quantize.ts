@@ -2,7 +2,10 @@ import type { Command } from 'commander'
 import { openCheckpoint } from '../checkpoint/disk.ts'
 import { type MatrixError, quantizeModel } from '../checkpoint/quantize.ts'
 import { QUANTIZE_DEFAULTS } from '../checkpoint/widths.ts'
+import { ALL_DOMAINS, DOMAINS } from '../corpus/index.ts'
+import { startRuntime } from '../device/index.ts'
 import { UsageError } from '../errors.ts'
+import { documentsOf, TextCodec } from '../eval/documents.ts'
 import type { FactsKnown } from '../eval/facts.ts'
 import { shareOf } from '../eval/proportion.ts'
 import {
@@ -11,6 +14,7 @@ import {
   QUANTIZED_SAMPLES,
   type QuantizedReport,
 } from '../eval/quantized.ts'
+import { readConfig } from '../load-model.ts'
 import { MODEL_PARTS } from '../model/tensor-spec.ts'
 import { modelDirectory } from '../package.ts'
 import * as read from '../script/arguments.ts'
@@ -23,15 +27,18 @@ import { checkOutputs } from '../script/outputs.ts'
 import { withProgress } from '../script/progress.ts'
 import { table } from '../text/columns.ts'
 import { percent, si, thousands } from '../text/units.ts'
+import { loadTokenizer } from '../tokenizer/load.ts'
 import { writingModel } from './export.ts'
 import { withModel } from './loading.ts'
 
 const EXAMPLES = `
 Matrices become whole numbers of 8 or 4 bits, in groups along their inputs that share a scale; the unembedding has 8. Routers and norms
-stay as they are. The directory is one of compressed-tensors, which transformers reads too (docs/quantize.md).
+stay as they are. The directory is one of compressed-tensors, which transformers reads too (docs/quantize.md). With --calibrate numbers
+are rounded by what training texts of this project's corpus give to each matrix, which takes longer and costs less loss.
 
 Examples:
   $ tinymoe quantize moe --bits 8 --out moe-8bit
+  $ tinymoe quantize moe --bits 4 --calibrate 10 --out moe-4bit
   $ tinymoe quantize runs/moe-facts/model --bits 4 --facts 512 --out moe-facts-4bit
   $ tinymoe quantize moe --bits 4 --group 32 --keep embedding,attention --out moe-4bit --json
 `
@@ -40,6 +47,12 @@ const FLAGS = flags({
   bits: ['<n>', 'of a number', ['8', '4'], REQUIRED],
   group: ['<n>', 'numbers that share a scale', ['32', '128'], String(QUANTIZE_DEFAULTS.group)],
   keep: ['<parts>', 'parts that stay as they are', read.namesOf(MODEL_PARTS), QUANTIZE_DEFAULTS.keep],
+  calibrate: [
+    '<n>',
+    'training texts of each domain that decide how numbers are rounded; 0: each to the nearest',
+    read.wholeNumber(0, 10_000),
+    0,
+  ],
   samples: [
     '<n>',
     'documents of each domain that both models read; 0: none',
@@ -69,7 +82,9 @@ async function runQuantize(model: string, flags: Flags & GlobalOptions): Promise
   const dir = modelDirectory(model)
   const made = checkOutputs({ flag: '--out', path: out, kind: 'folder' })
   const settings = { bits: Number(flags.bits) as 8 | 4, group: Number(group), keep }
-  const written = await writingModel(made, (hooks) => quantizeModel(dir, out, settings, hooks))
+  const written = await writingModel(made, async (hooks) =>
+    quantizeModel(dir, out, { ...settings, texts: await calibrationTexts(dir, flags) }, hooks),
+  )
   if (written === null) return
   for (const text of written.remarks) remark(text)
   const bytes = { before: weightBytes(dir), after: weightBytes(out) }
@@ -78,6 +93,20 @@ async function runQuantize(model: string, flags: Flags & GlobalOptions): Promise
     const result = { out, ...settings, bytes, report, matrices: written.errors }
     await write(json ? `${JSON.stringify(result)}\n` : shownResult(result))
   })
+}
+
+/** Token ids of texts of the training split, for which the device is started; none unless they are asked for. */
+async function calibrationTexts(
+  dir: string,
+  { calibrate, facts, device, debug }: Flags & GlobalOptions,
+): Promise<number[][]> {
+  if (calibrate === 0) return []
+  const { config } = readConfig(dir)
+  const codec = new TextCodec(dir, config, await loadTokenizer(dir))
+  const domains = facts ? ALL_DOMAINS : DOMAINS
+  const documents = await documentsOf(codec, domains, { split: 'train', seed: 1, facts }, calibrate)
+  await startRuntime({ device, debug })
+  return documents.map(({ tokens }) => tokens)
 }
 
 function compared(

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { replace } from '../backend/replace.ts'
 import { type OpAttribute, type TfjsNode, tensorflow } from '../backend/tensorflow.ts'
 import { Recorder } from '../graph/recorder.ts'
 import { GraphSession } from '../graph/session.ts'
@@ -84,25 +85,4 @@ function watchKernels(matmuls: Matmul[]): () => void {
         return original(name, inputs, attributes)
       }) as typeof original,
   )
-}
-
-/**
- * Replaces a method, of one object or of all by their prototype, until the returned function is called; the method is then
- * as it was, own or inherited. `wrap` gets the original bound to the object that was called.
- */
-function replace<T extends object, M extends keyof T>(
-  object: T,
-  method: M,
-  wrap: (original: T[M], self: T) => T[M],
-): () => void {
-  const own = Object.getOwnPropertyDescriptor(object, method)
-  const original = object[method] as (...args: unknown[]) => unknown
-  object[method] = function (this: T, ...args: unknown[]) {
-    const wrapped = wrap(original.bind(this) as T[M], this) as typeof original
-    return wrapped(...args)
-  } as T[M]
-  return () => {
-    if (own) Object.defineProperty(object, method, own)
-    else delete object[method]
-  }
 }

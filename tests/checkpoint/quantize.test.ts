@@ -200,24 +200,49 @@ describe.each([
   })
 })
 
-test('ended at any time, nothing is left in the folder', async () => {
+test.each([[], ['by texts']])('ended at any time, nothing is left in the folder %j', async (...by) => {
   const whole: number[] = []
-  await quantizeModel(source, join(folder, 'whole'), settingsOf({}), {
+  const settings = { ...settingsOf({}), texts: by.map((_, i) => randomTokens(9, V, i)) }
+  const tensors = tf.memory().numTensors
+  await quantizeModel(source, join(folder, `whole-${by}`), settings, {
     onShare: (share) => whole.push(share),
   })
   expect(whole).toEqual(whole.toSorted((a, b) => a - b))
   for (let stop = 1; stop <= whole.length; stop += 7) {
-    const out = join(folder, `ended-${stop}`)
+    const out = join(folder, `ended-${by}-${stop}`)
     const ending = new AbortController()
     let shares = 0
     const onShare = () => {
       if (++shares === stop) ending.abort()
     }
-    await expect(
-      quantizeModel(source, out, settingsOf({}), { onShare, signal: ending.signal }),
-    ).rejects.toThrow('aborted')
+    await expect(quantizeModel(source, out, settings, { onShare, signal: ending.signal })).rejects.toThrow(
+      'aborted',
+    )
     expect([shares, readdirSync(out)]).toEqual([stop, []])
+    expect(tf.memory().numTensors).toBe(tensors)
   }
+})
+
+test('by texts every matrix of the layers is rounded otherwise, the same way each time, and stands where it did', async () => {
+  const settings = { ...settingsOf({}), texts: [1, 2, 3].map((i) => randomTokens(30, V, i)) }
+  const outs = ['by-texts', 'by-texts-again'].map((name) => join(folder, name))
+  for (const out of outs) await quantizeModel(source, out, settings)
+  const plain = await quantized('by-none')
+  const { errors } = await quantizeModel(source, outs[0], settings)
+  expect(errors.map(({ name }) => name).sort()).toEqual(plain.errors.map(({ name }) => name).sort())
+  const [one, again, none] = [...outs, plain.out].map((out) => openCheckpoint(out))
+  expect(one.names()).toEqual(none.names())
+  for (const name of one.names()) {
+    const [bytes, same, other] = [one, again, none].map((each) => {
+      const tensor = each.get(name)
+      return [tensor.shape, ...tensor.raw(0, tensor.bytes)]
+    })
+    expect(bytes).toEqual(same)
+    const isRounded = name.endsWith('_packed') && !name.startsWith('lm_head')
+    if (isRounded) expect(bytes, name).not.toEqual(other)
+    else if (!name.endsWith('_scale')) expect(bytes, name).toEqual(other)
+  }
+  for (const checkpoint of [one, again, none]) checkpoint.close()
 })
 
 test.each([Number.NaN, Number.POSITIVE_INFINITY])('a matrix with %d in it is one sentence', async (value) => {

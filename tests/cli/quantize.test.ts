@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -25,8 +25,8 @@ afterEach(() => {
 })
 
 /** Sends the signal once `now` is true of the files in `out`. */
-async function ended(signal: EndingSignal, now: (files: string[]) => boolean) {
-  const run = said(register, 'quantize', source, '--bits', '8', '--out', out, '--samples', '4')
+async function ended(signal: EndingSignal, now: (files: string[]) => boolean, ...more: string[]) {
+  const run = said(register, 'quantize', source, '--bits', '8', '--out', out, '--samples', '4', ...more)
   let over = false
   void run.finally(() => {
     over = true
@@ -55,6 +55,14 @@ describe.each(ENDING_SIGNALS)('%s', (signal) => {
       expect(filesOf(folder)).toEqual([])
     },
   )
+
+  test.each([1, 10])('while texts are read to round by (turn %i): likewise', async (turn) => {
+    let turns = 0
+    const isReading = () => existsSync(out) && ++turns === turn
+    expect(await ended(signal, isReading, '--calibrate', '3')).toEqual({ stdout: '', error: null })
+    expect(process.exitCode).toBe(exitCodeOf(signal))
+    expect(filesOf(folder)).toEqual([])
+  })
 
   test('while both are compared: the model stays, whole', async () => {
     expect(await ended(signal, (files) => files.includes('config.json'))).toEqual({ stdout: '', error: null })
