@@ -17,7 +17,7 @@ import { checkOutputs } from '../src/script/outputs.ts'
 import { withProgress } from '../src/script/progress.ts'
 import { runScript } from '../src/script/run.ts'
 import { table } from '../src/text/columns.ts'
-import { exposureSteps } from '../src/train/facts.ts'
+import { exposureSteps, FACTS } from '../src/train/facts.ts'
 import { PRESET_NAMES, presetOf, SIZE_NAMES } from '../src/train/presets.ts'
 import { checkTrainingSize } from '../src/train/size.ts'
 import { factsTables, studyTables } from './quality/table.ts'
@@ -38,7 +38,7 @@ import { readResult, type StudyRun } from './study/train.ts'
 const TOKENS = 2_000_000
 const USUAL = { rows: 8, peakLearningRate: 0.004 } as const
 /** Facts are learned in many small steps; docs/log.md has what else was tried. */
-const OF_FACTS = { entities: 512, share: 0.8, exposures: 200, rows: 2, peakLearningRate: 0.006 } as const
+const OF_FACTS = { rows: 2, peakLearningRate: 0.006 } as const
 /** A training each, or seven: years of them. */
 const upToSeeds = wholeNumber(1, 1000)
 
@@ -52,13 +52,13 @@ const FLAGS = flags({
   ],
   facts: [
     '[n]',
-    `what is kept of the facts of so many entities (default: ${OF_FACTS.entities})`,
+    `what is kept of the facts of so many entities (default: ${FACTS.entities})`,
     factsSize,
     undefined,
-    (option) => option.preset(`${OF_FACTS.entities}`),
+    (option) => option.preset(`${FACTS.entities}`),
   ],
-  factsShare: ['<x>', `of the tokens (default: ${OF_FACTS.share})`, share],
-  exposures: ['<n>', `times that each fact is read (default: ${OF_FACTS.exposures})`, wholeNumber(1, 1e6)],
+  factsShare: ['<x>', `of the tokens (default: ${FACTS.share})`, share],
+  exposures: ['<n>', `times that each fact is read (default: ${FACTS.exposures})`, wholeNumber(1, 1e6)],
   jobs: [
     '<n>',
     'processes at a time, each with one thread',
@@ -137,9 +137,9 @@ function optionsOf(given: Given<typeof FLAGS>): StudyOptions {
   const { size, batch: rows = usual.rows } = given
   const { learningRate: peakLearningRate = usual.peakLearningRate } = given
   checkFactsFlags(given)
-  const facts = given.facts ? { ...given.facts, share: factsShare ?? OF_FACTS.share } : null
+  const facts = given.facts ? { ...given.facts, share: factsShare ?? FACTS.share } : null
   const tokens = facts
-    ? exposureSteps(facts, exposures ?? OF_FACTS.exposures, { rows, length }) * rows * length
+    ? exposureSteps(facts, exposures ?? FACTS.exposures, { rows, length }) * rows * length
     : TOKENS
   return { seeds, pairSeeds, tokens: given.tokens ?? tokens, rows, length, peakLearningRate, size, facts }
 }

@@ -20,7 +20,12 @@ message AttrValue {
 message NodeDef { string name = 1; string op = 2; repeated string input = 3; string device = 4; map<string, AttrValue> attr = 5; }
 message Versions { int32 producer = 1; }
 message GraphDef { repeated NodeDef node = 1; Versions versions = 4; }
-message ConfigProto { message Experimental { string executor_type = 3; } int32 intra_op_parallelism_threads = 2; Experimental experimental = 16; }`
+message RewriterConfig { int32 memory_optimization = 4; }
+message GraphOptions { RewriterConfig rewrite_options = 10; }
+message ConfigProto {
+  message Experimental { string executor_type = 3; }
+  int32 intra_op_parallelism_threads = 2; GraphOptions graph_options = 10; Experimental experimental = 16;
+}`
 
 const ROOT = protobuf.parse(SCHEMA, { keepCase: true }).root
 
@@ -60,6 +65,9 @@ export function encodeGraph(nodes: readonly GraphNode[]): Uint8Array {
   return encode('GraphDef', { node: nodes, versions: { producer: 2000 } })
 }
 
+/** Else large sums are rewritten to temporary variables: references, which the single-threaded executor refuses, added to in any order. */
+const NO_MEMORY_OPTIMIZATION = 1
+
 /** How a session shares work among threads. */
 export interface SessionOptions {
   /** Threads that one op may use; 0: TensorFlow's own choice. */
@@ -72,6 +80,7 @@ export interface SessionOptions {
 export function encodeSessionConfig({ opThreads, inCallingThread }: SessionOptions): Uint8Array {
   return encode('ConfigProto', {
     intra_op_parallelism_threads: opThreads,
+    graph_options: { rewrite_options: { memory_optimization: NO_MEMORY_OPTIMIZATION } },
     ...(inCallingThread && { experimental: { executor_type: 'SINGLE_THREADED_EXECUTOR' } }),
   })
 }

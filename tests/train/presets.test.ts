@@ -40,7 +40,9 @@ describe.each(SIZE_NAMES)('size %s', (size) => {
   test(`a token of deepseek leaves ${size === 'full' ? '3/8' : 'half'} of the numbers of moe in a cache`, () => {
     const cached = (preset: PresetName) =>
       configOf(preset).layers.map(({ attention }) => attentionFacts(attention).cached(attention))
-    expect(cached('deepseek')).toEqual(cached('moe').map((numbers) => (size === 'full' ? 3 / 8 : 1 / 2) * numbers))
+    expect(cached('deepseek')).toEqual(
+      cached('moe').map((numbers) => (size === 'full' ? 3 / 8 : 1 / 2) * numbers),
+    )
   })
 
   test('experts of every preset can be held in groups of 32', () => {

@@ -1,6 +1,6 @@
 import { cpSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { ALL_DOMAINS, type Domain, generateSample } from '../../corpus/index.ts'
+import { ALL_DOMAINS, DOMAINS, type Domain, generateSample } from '../../corpus/index.ts'
 import { documentsOfTokens, TextCodec } from '../../eval/documents.ts'
 import { routedDocuments, textsOfTokens } from '../../eval/experts.ts'
 import { layerSpecialisation } from '../../eval/specialisation.ts'
@@ -16,7 +16,9 @@ import { factExample } from './fact.ts'
 import type { ExpertCards, LayerCards, OfferedModel, Opening } from './site.ts'
 
 /** In the order that the page offers them; the first is there at once. */
-export const OFFERED = ['moe', 'dense-active', 'deepseek'] as const
+export const OFFERED = ['moe', 'dense-active', 'deepseek', 'moe-facts'] as const
+/** The one that has learned facts. */
+const OF_FACTS: (typeof OFFERED)[number] = 'moe-facts'
 
 const FILES = [
   'config.json',
@@ -29,19 +31,18 @@ const FILES = [
 const PROMPT = 'Once upon a time'
 const STORY_LAYER = 0
 /** Documents that no training saw. */
-const DRAW = { split: 'heldout', seed: 1, facts: FACTS } as const
+const DRAW = { split: 'heldout', seed: 1 } as const
 /** Of each domain, for the experts' cards. */
 const CARD_TOKENS = 1000
 const SAMPLE_TOKENS = 22
 
-const NAMES: Record<Domain, string> = {
+const NAMES: Record<(typeof DOMAINS)[number], string> = {
   story: 'a story',
   arithmetic: 'arithmetic',
   code: 'code',
   german: 'German',
   data: 'tables',
   dates: 'dates',
-  facts: 'facts',
 }
 
 /** The models' files, for hosts that have no others. */
@@ -62,29 +63,30 @@ export async function writeData(folder: string): Promise<void> {
   const write = (file: string, json: string) => writeFileSync(join(folder, file), json)
   write('models/index.json', JSON.stringify(OFFERED.map(offeredModel)))
   const cards: ExpertCards = {}
+  let opening: Omit<Opening, 'fact'> | undefined
+  let fact: Opening['fact'] = null
   for (const name of OFFERED) {
     const model = await loadModel(`tinymoe:${name}`)
     try {
-      if (name === OFFERED[0]) write('data/opening.json', toStored(await openingOf(model, name)))
-      if (mixturesOf(model.config.layers).length > 0) cards[name] = await cardsOf(model)
+      opening ??= await openingOf(model, name)
+      if (name === OF_FACTS) fact = await factExample(model, name)
+      const domains = name === OF_FACTS ? ALL_DOMAINS : DOMAINS
+      if (mixturesOf(model.config.layers).length > 0) cards[name] = await cardsOf(model, domains)
     } finally {
       model.dispose()
     }
   }
+  write('data/opening.json', toStored({ ...opening!, fact }))
   write('data/experts.json', JSON.stringify(cards))
 }
 
-async function openingOf(model: LoadedModel, name: string): Promise<Opening> {
+async function openingOf(model: LoadedModel, name: string): Promise<Omit<Opening, 'fact'>> {
   const { config, tokenizer } = model
   const facts: ModelFacts = { id: name, name, config, hasTokenizer: true, remarks: [] }
   const tokens = await tokenizer!.encode(PROMPT)
   const layer = config.layers.findIndex(({ feedForward }) => feedForward.kind === 'moe')
   const samples = await Promise.all(
-    ALL_DOMAINS.map(async (domain) => ({
-      domain,
-      name: NAMES[domain],
-      text: await beginning(model, domain),
-    })),
+    DOMAINS.map(async (domain) => ({ domain, name: NAMES[domain], text: await beginning(model, domain) })),
   )
   return {
     prompt: PROMPT,
@@ -92,19 +94,18 @@ async function openingOf(model: LoadedModel, name: string): Promise<Opening> {
     run: await runText({ facts, model, tokenizer }, tokens, {}),
     vectors: vectorsOf(model, tokens, layer + STORY_LAYER, tokens.length - 1),
     samples,
-    fact: await factExample(model),
   }
 }
 
 /** The first tokens of a domain's document. */
 async function beginning({ tokenizer }: LoadedModel, domain: Domain): Promise<string> {
-  const ids = await tokenizer!.encode(generateSample(domain, DRAW.split, 0, DRAW.seed, DRAW.facts).text)
+  const ids = await tokenizer!.encode(generateSample(domain, DRAW.split, 0, DRAW.seed).text)
   return (await tokenizer!.decode(ids.slice(0, SAMPLE_TOKENS))).trimStart()
 }
 
-async function cardsOf(model: LoadedModel): Promise<LayerCards[]> {
+async function cardsOf(model: LoadedModel, domains: readonly Domain[]): Promise<LayerCards[]> {
   const codec = new TextCodec(model.dir, model.config, model.tokenizer)
-  const documents = await documentsOfTokens(codec, ALL_DOMAINS, DRAW, CARD_TOKENS)
+  const documents = await documentsOfTokens(codec, domains, { ...DRAW, facts: FACTS }, CARD_TOKENS)
   const { trace, tokens } = await routedDocuments(model, documents)
   const texts = await textsOfTokens(tokens, codec)
   return trace.layers.map((routed) => {
@@ -116,9 +117,7 @@ async function cardsOf(model: LoadedModel): Promise<LayerCards[]> {
       experts: layer.load.shares.map((load, e) => ({
         load,
         typical: layer.typicalTokens[e].map(({ text, share, lift, count }) => ({ text, share, lift, count })),
-        domains: Object.fromEntries(
-          ALL_DOMAINS.map((domain) => [domain, layer.tokenShare[domain]?.[e] ?? 0]),
-        ),
+        domains: Object.fromEntries(domains.map((domain) => [domain, layer.tokenShare[domain]?.[e] ?? 0])),
       })),
     }
   })

@@ -13,7 +13,7 @@ const SPLIT = 'heldout'
  * A fact that the model recalls in words that it never read, its value one token, and the experts without any one of which it does not: of
  * all such facts one that hangs on the fewest. Null where the model knows none, or can spare every expert.
  */
-export async function factExample(model: LoadedModel): Promise<FactExample | null> {
+export async function factExample(model: LoadedModel, name: string): Promise<FactExample | null> {
   const codec = new TextCodec(model.dir, model.config, model.tokenizer)
   const size = { entities: ENTITIES, phrasings: factsOf(0)[0].phrasings.length }
   const short = (await factQuestions(codec, size, SPLIT)).filter(
@@ -35,6 +35,7 @@ export async function factExample(model: LoadedModel): Promise<FactExample | nul
   const chosen = held.reduce((least, i) => (holders[i].length < holders[least].length ? i : least))
   const { tokens, from, fact } = known[chosen]
   return {
+    model: name,
     prompt: await codec.text(tokens.slice(1, from)),
     value: fact.value,
     experts: holders[chosen],

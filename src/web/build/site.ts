@@ -28,6 +28,8 @@ export interface Opening {
 
 /** A fact to forget by hand. */
 export interface FactExample {
+  /** The model that has learned it. */
+  model: string
   /** Asks for it in words that no training text has for it. */
   prompt: string
   value: string

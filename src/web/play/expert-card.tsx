@@ -96,15 +96,17 @@ function Seen({ card, seen }: { card: LayerCards; seen: LayerCards['experts'][nu
       </p>
       <h3>Kinds of text</h3>
       <ul class="domains">
-        {opening.samples.map(({ domain, name }) => (
-          <li key={domain}>
-            <span>{name}</span>
-            <span class="share-track">
-              <span style={{ width: `${100 * (seen.domains[domain] ?? 0)}%` }} />
-            </span>
-            <span>{shareText(seen.domains[domain] ?? 0)}</span>
-          </li>
-        ))}
+        {[...opening.samples, { domain: 'facts' as const, name: 'facts' }]
+          .filter(({ domain }) => domain in seen.domains)
+          .map(({ domain, name }) => (
+            <li key={domain}>
+              <span>{name}</span>
+              <span class="share-track">
+                <span style={{ width: `${100 * (seen.domains[domain] ?? 0)}%` }} />
+              </span>
+              <span>{shareText(seen.domains[domain] ?? 0)}</span>
+            </li>
+          ))}
       </ul>
     </>
   )

@@ -6,7 +6,7 @@ export function Forget() {
   const { opening } = useEngine()
   const { prompt, facts, changes, setChanges } = usePlay()
   const { fact } = opening
-  if (!fact || prompt !== fact.prompt || facts.id !== opening.facts.id) return null
+  if (!fact || prompt !== fact.prompt || facts.id !== fact.model) return null
   const [{ layer, expert }] = fact.experts
   const isOff = changes.off.some((off) => off.layer === layer && off.expert === expert)
   const others = fact.of - fact.experts.length
