@@ -12,7 +12,7 @@ import { type Served, serve } from '../script/static-server.ts'
 const DEFAULT_PORT = 8017
 /** Of this machine's network. */
 const MAX_PORT = 65_535
-const BUNDLED = ['moe', 'dense-active', 'deepseek']
+const BUNDLED = ['moe', 'dense-active', 'deepseek', 'moe-facts']
 
 const EXAMPLES = `
 The page runs the model in the browser, on WebAssembly; nothing leaves the machine. docs/page.md says what it shows.

@@ -263,7 +263,7 @@ describe('what is in it', () => {
         expect.stringContaining('<script type="module"'),
       ])
       const models = (await (await fetch(`${url}models/index.json`)).json()) as OfferedModel[]
-      expect(models.map(({ name }) => name)).toEqual(['deepseek', 'moe', 'dense-active'])
+      expect(models.map(({ name }) => name)).toEqual(['deepseek', 'moe', 'dense-active', 'moe-facts'])
       const weights = await fetch(`${url}${models[0].url}/model.safetensors`, { method: 'HEAD' })
       expect(weights.headers.get('content-length')).toBe(String(models[0].bytes))
       server.kill(signal)

@@ -296,6 +296,39 @@ export function playgroundTests(site: () => Site): void {
     await page.context().close()
   })
 
+  test('a fact: the model knows it, forgets it without the expert that it hangs on, and keeps it without another', async () => {
+    const { visit, url } = site()
+    const page = await visit()
+    await open(page, url, PLAY)
+    await settled(page)
+    const examples = page.getByLabel('Example')
+    const prompt = await examples.locator('option', { hasText: 'a fact' }).getAttribute('value')
+    await examples.selectOption(prompt)
+    const hint = page.locator('p', { hasText: 'It hangs on expert' })
+    await hint.waitFor({ timeout: 120_000 })
+    await settled(page)
+    const said = await hint.innerText()
+    const [, value, expert, layer] = /“(.+)” comes next. It hangs on expert (\d+) of layer (\d+)/.exec(said)!
+    const chances = async () =>
+      Promise.all(
+        ['.next-tokens tr', '.next-tokens tr'].map((rows, i) =>
+          page.locator(rows, { hasText: value }).locator('td').nth(i).locator('.number').innerText(),
+        ),
+      )
+    const likely = page.locator('.next-tokens tbody tr').first()
+    expect(await likely.locator('th').innerText()).toContain(value)
+    await page.getByRole('button', { name: 'Forget it' }).click()
+    await page.getByRole('heading', { name: 'Before and after' }).waitFor()
+    await settled(page)
+    const [before, after] = (await chances()).map((share) => Number.parseFloat(share))
+    expect(before).toBeGreaterThan(50)
+    expect(after).toBeLessThan(50)
+    const { searchParams } = new URL((await page.evaluate(() => location.hash)).slice(1), 'http://page')
+    expect(searchParams.get('off')).toBe(`${layer}:${expert}`)
+    expect(searchParams.get('model')).toBe('moe-facts')
+    await page.context().close()
+  })
+
   test('the picture is saved as SVG and as PNG', async () => {
     const { visit, url } = site()
     const page = await visit()

@@ -11,7 +11,7 @@ export function Forget() {
   const isOff = changes.off.some((off) => off.layer === layer && off.expert === expert)
   const others = fact.of - fact.experts.length
   return (
-    <p class="forget">
+    <p class="card">
       The model has read this fact, but never in these words: “{fact.value}” comes next. It hangs on expert{' '}
       {expert} of layer {layer}. With that one switched off the model says something else; {others} of its{' '}
       {fact.of} experts can be missed.{' '}

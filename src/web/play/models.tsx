@@ -18,9 +18,16 @@ interface Contestant {
   run: Run
 }
 
-/** Runs the text of the playground through every model that is offered, when asked to. */
+/** The models that were trained on the same texts and so have the same tokens. */
+function useComparable() {
+  const { offered, opening } = useEngine()
+  return offered.filter(({ id }) => id !== opening.fact?.model)
+}
+
+/** Runs the text of the playground through every model that can be compared, when asked to. */
 function useContest() {
-  const { offered, need, client } = useEngine()
+  const { need, client } = useEngine()
+  const offered = useComparable()
   const { prompt, before, promptTokens } = usePlay()
   const [found, setFound] = useState<Contestant[] | null>(null)
   const [busy, setBusy] = useState(false)
@@ -48,7 +55,7 @@ function useContest() {
 
 /** The same text through all models that are offered. */
 export function Models() {
-  const { offered } = useEngine()
+  const offered = useComparable()
   const { found, busy, error, compare } = useContest()
   const others = offered.slice(1)
   return (

@@ -141,6 +141,11 @@ function PromptBar() {
     { value: '', text: 'choose …' },
     ...known.map(({ name, text }) => ({ value: text, text: `${name}: ${text.slice(0, 24)}` })),
   ]
+  const choose = (text: string) => {
+    if (text === '') return
+    setPrompt(text)
+    if (text === opening.fact?.prompt) setModel(opening.fact.model)
+  }
   const dropped = [...models.values()].filter(({ id }) => !offered.some((one) => one.id === id))
   return (
     <div class="prompt-bar">
@@ -154,7 +159,7 @@ function PromptBar() {
           onInput={({ currentTarget }) => setOwn(currentTarget.value)}
         />
       </label>
-      <Select label="Example" options={examples} value="" onChange={(text) => text && setPrompt(text)} />
+      <Select label="Example" options={examples} value="" onChange={choose} />
       <Select
         label="Model"
         options={[...offered, ...dropped].map(({ id, name }) => ({ value: id, text: name }))}
