@@ -12,6 +12,7 @@ import { configText, type StoredModel, type WriteHooks, withStored } from './exp
 import { type ErrorFactor, inGroupsFor } from './gptq.ts'
 import { type GroupedMatrix, groupedValues, inGroups } from './groups.ts'
 import { quote } from './json.ts'
+import { publishedTensors } from './published.ts'
 import { DTYPE_NAMES } from './save.ts'
 import { type Checkpoint, readCheckpoint, SINGLE_FILE } from './shards.ts'
 import { filesInMemory } from './source.ts'
@@ -102,8 +103,19 @@ function quantizedTensors(
   const published = publishedNames(family.names)
   const matrices = new Map<string, Matrix>()
   const kept: string[] = []
-  const tensors = [...tensorSpecs(weightTable(config))].flatMap(([, spec]) =>
-    spec.stored.flatMap(({ name: ours, shape }): TensorToWrite[] => {
+  const whole = new Map(publishedTensors(config, family.names, values).map((tensor) => [tensor.name, tensor]))
+  const tensors = [...tensorSpecs(weightTable(config))].flatMap(([, spec]) => {
+    // Latent attention's keys and values stand together, head by head: cut when they are read, so rounding them would spare nothing.
+    const [together] =
+      spec.stored.length > 1
+        ? published(spec.name).filter(({ layout, expert }) => layout.groups && expert === null)
+        : []
+    if (together) {
+      const { name, shape, data } = whole.get(together.name)!
+      kept.push(moduleOf(name))
+      return [{ name, shape, dtype: 'BF16' as const, data }]
+    }
+    return spec.stored.flatMap(({ name: ours, shape }): TensorToWrite[] => {
       const as = quantizedAs(spec, shape, options)
       const name = nameOf(published(ours), config)
       if (typeof as === 'string') {
@@ -113,8 +125,8 @@ function quantizedTensors(
       const matrix = { name, ours, shape: shape as [number, number], groups: as }
       matrices.set(ours, matrix)
       return packed(matrix, () => rounded?.get(ours) ?? roundedParts(matrix, values(ours, shape), errors))
-    }),
-  )
+    })
+  })
   return { tensors, matrices, kept }
 }
 

@@ -68,6 +68,8 @@ export const deepseekV3 = decoderFamily({
       rope_parameters: formatRope(attention.rope),
       rope_interleave: attention.rope.interleaved ?? false,
       ...formatDeepseekMoe(config),
+      scoring_func: 'sigmoid',
+      topk_method: 'noaux_tc', // transformers does not read them; vLLM expects a choosing bias by this
     }
   },
   names: LATENT_NAMES,

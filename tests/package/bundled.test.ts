@@ -17,7 +17,8 @@ import { said } from '../cli/in-process.ts'
 import { MIXTRAL, REPOSITORY } from '../cli/run-cli.ts'
 
 const MOE = join(REPOSITORY, 'models', 'moe')
-const THERE_ARE = 'there are deepseek, dense-active, dense-total, moe, random-mixtral'
+const THERE_ARE =
+  'there are deepseek, dense-active, dense-active-facts, dense-total, dense-total-facts, moe, moe-facts, random-mixtral'
 
 // A folder without models, so that a bare name can only be a bundled one.
 let folder: string
