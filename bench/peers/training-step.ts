@@ -36,7 +36,7 @@ import { loadAverage } from '../conditions.ts'
 
 const FLAGS = flags({
   preset: ['<name>', 'what is trained', PRESET_NAMES, 'moe'],
-  size: ['<name>', 'small: half as wide', SIZE_NAMES, 'full'],
+  size: ['<name>', 'small: a quarter as wide', SIZE_NAMES, 'full'],
   batch: ['<n>', 'sequences of a step', wholeNumber(1, 4096), 16],
   length: ['<n>', 'tokens of a sequence', wholeNumber(2, 1024), 256],
   steps: ['<n>', 'of each; the first does not count', wholeNumber(2, 1000), 12],

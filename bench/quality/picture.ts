@@ -41,7 +41,7 @@ export function qualityPicture(quality: Quality): string {
   const rows = [
     { title: 'Shipped models, one training each, equal tokens', points: shippedPoints(quality) },
     {
-      title: `Half as wide, ${seeds} ${seeds === 1 ? 'seed' : 'seeds'} (dots) and mean (line)`,
+      title: `A quarter as wide, ${seeds} ${seeds === 1 ? 'seed' : 'seeds'} (dots) and mean (line)`,
       points: studyPoints(quality),
     },
   ].filter(({ points }) => points.length > 0)

@@ -62,7 +62,7 @@ Needs TensorFlow (device cuda or cpu). Ctrl-C writes a checkpoint before it ends
 
 const FLAGS = flags({
   preset: ['<name>', 'what to train', PRESET_NAMES],
-  size: ['<name>', 'small: half as wide (default: full)', SIZE_NAMES],
+  size: ['<name>', 'small: a quarter as wide (default: full)', SIZE_NAMES],
   from: ['<model>', "begin with a model's weights and tokenizer, such as an upcycled one's"],
   corpus: ['<path...>', "own text files or directories (default: the project's generated corpus)"],
   facts: [

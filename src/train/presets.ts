@@ -14,7 +14,7 @@ export const PRESET_NAMES = ['moe', 'dense-active', 'dense-total', 'deepseek'] a
 export type PresetName = (typeof PRESET_NAMES)[number]
 
 export const SIZE_NAMES = ['full', 'small'] as const
-/** `full` is what is shipped; `small`, half as wide, trains in minutes, so that a comparison can be repeated with several seeds. */
+/** `full` is what is shipped; `small`, a quarter as wide, trains in minutes, so that a comparison can be repeated with several seeds. */
 export type SizeName = (typeof SIZE_NAMES)[number]
 
 /** What all presets share, as a config.json has it: layers, width of heads and vocabulary, in all sizes. */
