@@ -93,8 +93,10 @@ test('more threads give more parts, and fewer where products stand side by side'
 test("a session's own options, by TensorFlow's field numbers", () => {
   const hex = (options: Parameters<typeof encodeSessionConfig>[0]) =>
     Buffer.from(encodeSessionConfig(options)).toString('hex')
-  // Fields 2 (threads an op) and 16 (experimental) of a ConfigProto; in the latter 3, the executor's name of 24 letters.
+  // Fields 2 (threads an op), 10 (graph options) and 16 (experimental) of a ConfigProto; in graph options 10 (rewriting), and in that
+  // 4 (memory optimizer) is 1 (none); in the last 3, the executor's name of 24 letters.
+  const rewriting = '520452022001'
   const name = Buffer.from('SINGLE_THREADED_EXECUTOR').toString('hex')
-  expect(hex({ opThreads: 1, inCallingThread: true })).toBe(`100182011a1a18${name}`)
-  expect(hex({ opThreads: 3, inCallingThread: false })).toBe('1003')
+  expect(hex({ opThreads: 1, inCallingThread: true })).toBe(`1001${rewriting}82011a1a18${name}`)
+  expect(hex({ opThreads: 3, inCallingThread: false })).toBe(`1003${rewriting}`)
 })

@@ -8,16 +8,26 @@ import { type PresetName, presetOf, type SizeName } from '../../src/train/preset
 import { modelDir, pinned, readPin, trainedModels, weightsHash } from './pins.ts'
 
 const MAX_BYTES = 8e6
+/** Of "Once upon a time", as transformers 5.24 has them. */
+const FACTS_IDS = [1, 49, 80, 364, 223, 573, 267, 298, 268, 455, 71]
 
 test('every trained model has a pin, and every pin a model: `npx tsx models/pin.ts`', () => {
   expect(trainedModels()).toContain('moe')
   expect(pinned().sort()).toEqual(trainedModels().sort())
 })
 
-test('all have one tokenizer, so that their losses a token compare', () => {
-  const files = trainedModels().map((name) => readFileSync(join(modelDir(name), 'tokenizer.json'), 'utf8'))
-  expect(new Set(files).size).toBe(1)
-})
+/** Trained on facts as well, and so was their tokenizer. */
+const readsFacts = (name: string) => name.endsWith('-facts')
+
+test.each([true, false])(
+  'all that read facts (%s) have one tokenizer, so that their losses a token compare',
+  (facts) => {
+    const names = trainedModels().filter((name) => readsFacts(name) === facts)
+    expect(names.length).toBeGreaterThan(2)
+    const files = names.map((name) => readFileSync(join(modelDir(name), 'tokenizer.json'), 'utf8'))
+    expect(new Set(files).size).toBe(1)
+  },
+)
 
 describe.each(trainedModels())('models/%s', (name) => {
   const dir = modelDir(name)
@@ -50,7 +60,9 @@ describe.each(trainedModels())('models/%s', (name) => {
   test('has a tokenizer that puts <s> before a prompt, as the config says', async () => {
     const tokenizer = await loadTokenizer(dir)
     // transformers 5.23, AutoTokenizer.from_pretrained(dir)(text)['input_ids']
-    expect(await tokenizer!.encode('Once upon a time')).toEqual([1, 49, 80, 313, 647, 274, 262, 687])
+    expect(await tokenizer!.encode('Once upon a time')).toEqual(
+      readsFacts(name) ? FACTS_IDS : [1, 49, 80, 313, 647, 274, 262, 687],
+    )
     expect(config.bosTokenId).toBe(1)
     for (const { prompt, promptTokens } of readPin(name).texts) {
       expect(await tokenizer!.encode(prompt)).toEqual(promptTokens)

@@ -21,8 +21,9 @@ describe('of a router that compares by more than its scores', () => {
       trace.rows.forEach((_, t) => {
         const { compared, steps, verdict } = page.decisions[t][l]
         const c = compared.split(' ').map(Number)
-        const chosen = [...layer.expertIndices.slice(t * 4, t * 4 + 4)]
-        const others = c.filter((_, e) => !chosen.includes(e))
+        const K = layer.topK
+        const chosen = [...layer.expertIndices.slice(t * K, (t + 1) * K)]
+        const others = c.filter((value, e) => !chosen.includes(e) && !Number.isNaN(value)) // none of a group that is left out
         expect(Math.min(...chosen.map((e) => c[e]))).toBeGreaterThanOrEqual(Math.max(...others))
         expect(verdict).toContain('come to the recorded decision')
         expect(steps.map(([w]) => page.words[w].name)).toEqual([
@@ -41,11 +42,11 @@ describe('of a router that compares by more than its scores', () => {
       })
     })
     // By scores alone this page would show another choice somewhere: that is what it is for.
-    const byScore = trace.layers.some(({ scores, expertIndices }) =>
+    const byScore = trace.layers.some(({ scores, expertIndices, topK: K }) =>
       trace.rows.some((_, t) => {
         const s = [...scores.slice(t * 16, (t + 1) * 16)]
-        const best = s.toSorted((a, b) => b - a).slice(0, 4)
-        return [...expertIndices.slice(t * 4, t * 4 + 4)].some((e) => !best.includes(s[e]))
+        const best = s.toSorted((a, b) => b - a).slice(0, K)
+        return [...expertIndices.slice(t * K, (t + 1) * K)].some((e) => !best.includes(s[e]))
       }),
     )
     expect(byScore).toBe(true)

@@ -19,7 +19,7 @@ test('a token uses what the model counts as active; one whose assignment was dro
   const { config } = readConfig('models/deepseek')
   const { total, active } = countParameters(config)
   const used = parametersUsed(config, deepseekTrace())
-  const expert = 3 * 64 * 64 // gate, up and down
+  const expert = 3 * 128 * 128 // gate, up and down
   expect(used.total).toBe(total)
   expect(used.active).toEqual([active, active - expert])
   expect(used.expert).toEqual([expert, expert, expert])
@@ -34,9 +34,9 @@ test('is said a line a token, then what all have in common', () => {
   const options = { width: 200, dense: false }
   expect(parametersLines(config, deepseekTrace(), ['+', '\x1b[2J'], options)).toEqual([
     'parameters that ran',
-    'token 0 "+": 1.262M of 2.699M: layer 1 experts 1, 4, 9, 15; 2: 1, 4, 9, 15; 3: 1, 4, 9, 15',
-    'token 1 "\\u{1b}[2J": 1.222M of 2.699M: layer 1 experts 0, 1, 2, 3; 2: 0, 2, 3; 3: 0, 1, 2, 3',
-    'always: attention 196.6K, router 6.192K, shared experts 119.8K, dense layers 196.6K, norms 1.152K, embedding 131.1K, unembedding 131.1K; an expert has 39.94K',
+    'token 0 "+": 1.237M of 3.153M: layer 1 experts 1, 9, 15; 2: 1, 9, 15; 3: 1, 9, 15',
+    'token 1 "\\u{1b}[2J": 1.187M of 3.153M: layer 1 experts 0, 2, 3; 2: 0, 3; 3: 0, 2, 3',
+    'always: attention 180.2K, router 6.192K, shared experts 147.5K, dense layers 196.6K, norms 1.536K, embedding 131.1K, unembedding 131.1K; an expert has 49.15K',
   ])
 })
 

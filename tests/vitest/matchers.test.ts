@@ -179,14 +179,13 @@ expert  score  weight
         const message = messageOf(() => expect(given).toHaveMargin(2, { above: 0.5, layer: 1 }))
         expect(
           message,
-        ).toBe(`expected the margin of token 2 (id 25) to be above 0.5, and it is 0.004 in layer 1
+        ).toBe(`expected the margin of token 2 (id 25) to be above 0.5, and it is 0.014 in layer 1
 
 expert  score  compared  weight
-     4  0.128     0.172   0.406  chosen
-    13  0.107     0.153   0.340  chosen
-     7  0.044     0.089   0.138  chosen
-    11  0.037     0.083   0.116  chosen
-     2  0.012     0.078       -  best of the rest, as compared`)
+    15  0.230     0.270   0.572  chosen
+     0  0.096     0.155   0.240  chosen
+     2  0.076     0.132   0.188  chosen
+    14  0.055     0.117       -  best of the rest, as compared`)
       }
     } finally {
       model.dispose()
