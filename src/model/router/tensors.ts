@@ -65,13 +65,15 @@ function limitGroupTensors(compared: tf.Tensor2D, groupLimit: RouterConfig['grou
   const grouped = tf.reshape(compared, [T, groupLimit.groups, size])
   const best = groupLimit.score === 'max' ? 1 : Math.min(2, size)
   const groupScores = tf.sum(tf.topk(grouped, best).values, 2) as tf.Tensor2D // [T, groups]
-  const kept = tf.max(tf.oneHot(tf.topk(groupScores, groupLimit.keep).indices, groupLimit.groups), 1)
+  const kept = marked(tf.topk(groupScores, groupLimit.keep).indices as tf.Tensor2D, groupLimit.groups)
   const keptExperts = tf.reshape(tf.tile(tf.expandDims(kept, 2), [1, 1, size]), [T, E])
-  return tf.where(
-    tf.cast(keptExperts, 'bool'),
-    compared,
-    tf.fill([T, E], Number.NEGATIVE_INFINITY),
-  ) as tf.Tensor2D
+  return tf.where(keptExperts, compared, tf.fill([T, E], Number.NEGATIVE_INFINITY)) as tf.Tensor2D
+}
+
+/** Whether each of `depth` places is among a row's indices [T, n]. Compared as float32: whole numbers a card leaves to the host. */
+function marked(indices: tf.Tensor2D, depth: number): tf.Tensor2D {
+  const places = tf.range(0, depth, 1, 'float32')
+  return tf.any(tf.equal(tf.expandDims(tf.cast(indices, 'float32'), 2), places), 1)
 }
 
 function weightTensors(
@@ -104,8 +106,7 @@ function sparsemixerTensors(logits: tf.Tensor2D, indices: tf.Tensor2D, jitter: n
     const distance = tf.div(tf.sub(most, left), tf.maximum(tf.abs(logits), most))
     const near = tf.lessEqual(distance, 2 * jitter)
     const shares = tf.where(near, tf.exp(tf.sub(left, most)), tf.zerosLike(left))
-    const chosen = tf.cast(tf.reshape(tf.oneHot(tf.reshape(columns[rank], [T]), E), [T, E]), 'bool')
-    left = tf.where(chosen, tf.fill([T, E], Number.NEGATIVE_INFINITY), left)
+    left = tf.where(marked(columns[rank], E), tf.fill([T, E], Number.NEGATIVE_INFINITY), left)
     return tf.div(tf.exp(tf.sub(own, most)), tf.sum(shares, 1, true)) as tf.Tensor2D
   })
   return tf.concat(weights, 1)
