@@ -11,7 +11,7 @@ import { qualityMarkdown } from './quality/table.ts'
 
 /*
  * `tsx bench/quality.ts [--results DIR] [--picture FILE]`: from the evaluations of the shipped models (eval-<model>.json) and
- * the study over seeds (study.json) in DIR, draws docs/quality.svg and writes DIR/quality.md.
+ * the study over seeds (study.json, else study-facts.json) in DIR, draws docs/quality.svg and writes DIR/quality.md.
  */
 
 const FLAGS = flags({

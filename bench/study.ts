@@ -9,7 +9,7 @@ import { InputError } from '../src/errors.ts'
 import { readJson, writeAtomically } from '../src/files.ts'
 import { packageRoot } from '../src/package.ts'
 import { positive, share, wholeNumber } from '../src/script/arguments.ts'
-import { checkFactsFlags, factsSize } from '../src/script/facts-size.ts'
+import { checkFactsFlags, factsFlag } from '../src/script/facts-size.ts'
 import { addFlags, flags, type Given } from '../src/script/flags.ts'
 import { interruptible } from '../src/script/interrupt.ts'
 import { remark, write } from '../src/script/output.ts'
@@ -50,13 +50,7 @@ const FLAGS = flags({
     `of each training at equal tokens (default: ${TOKENS}; with --facts by --exposures)`,
     wholeNumber(1, 1e12),
   ],
-  facts: [
-    '[n]',
-    `what is kept of the facts of so many entities (default: ${FACTS.entities})`,
-    factsSize,
-    undefined,
-    (option) => option.preset(`${FACTS.entities}`),
-  ],
+  facts: factsFlag('what is kept of the facts of so many entities'),
   factsShare: ['<x>', `of the tokens (default: ${FACTS.share})`, share],
   exposures: ['<n>', `times that each fact is read (default: ${FACTS.exposures})`, wholeNumber(1, 1e6)],
   jobs: [

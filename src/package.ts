@@ -14,6 +14,9 @@ export function packageRoot(): string {
   return folder
 }
 
+/** Bundled models that the page offers, the first at once. */
+export const PAGE_MODELS = ['moe', 'dense-active', 'deepseek', 'moe-facts'] as const
+
 /** Names of the models that come with the package. */
 export function bundledModels(): string[] {
   const models = join(packageRoot(), 'models')

@@ -37,11 +37,12 @@ const AXES = [
 
 /** Loss against FLOPs a token (left) and against all parameters (right): shipped models above, seeds of the small ones below. */
 export function qualityPicture(quality: Quality): string {
-  const seeds = Math.max(0, ...cellsOf(quality).map(({ values }) => values.length))
+  const seeds = extent(cellsOf(quality), ({ values }) => values.length).map(String)
+  const { size, facts } = (quality.study ?? quality.factsStudy)?.conditions ?? {}
   const rows = [
     { title: 'Shipped models, one training each, equal tokens', points: shippedPoints(quality) },
     {
-      title: `A quarter as wide, ${seeds} ${seeds === 1 ? 'seed' : 'seeds'} (dots) and mean (line)`,
+      title: `Size ${size}${facts ? ', with facts' : ''}, seeds (dots, ${[...new Set(seeds)].join(' to ')} of each) and mean (line)`,
       points: studyPoints(quality),
     },
   ].filter(({ points }) => points.length > 0)

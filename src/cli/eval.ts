@@ -4,7 +4,7 @@ import { UsageError } from '../errors.ts'
 import { EVAL_SPLITS } from '../eval/domains.ts'
 import { EVAL_DEFAULTS, evaluate } from '../eval/run.ts'
 import * as read from '../script/arguments.ts'
-import { factsSize } from '../script/facts-size.ts'
+import { factsFlag } from '../script/facts-size.ts'
 import type { Given, GlobalOptions } from '../script/flags.ts'
 import {
   addFlags,
@@ -32,7 +32,7 @@ everything is measured.
 Examples:
   $ tinymoe eval runs/moe/model
   $ tinymoe eval runs/moe/model --experts --out eval.json
-  $ tinymoe eval runs/moe-facts/model --facts 512 --experts
+  $ tinymoe eval moe-facts --facts --experts
   $ tinymoe eval runs/moe/checkpoint --split validation --samples 20 --domains arithmetic,dates --json
 `
 
@@ -46,7 +46,7 @@ const FLAGS = flags({
   ],
   seed: ['<n>', 'of the texts: one seed, the same texts', read.seed, EVAL_DEFAULTS.seed],
   domains: ['<list>', `such as story,code (default: ${DOMAINS.join(',')})`, read.namesOf(ALL_DOMAINS)],
-  facts: ['<n>', 'also what it recalls of the facts of so many entities, as it was trained on', factsSize],
+  facts: factsFlag('also what it recalls of the facts of so many entities, as it was trained on'),
   experts: ['', 'also what the experts specialise in, and what is lost without each'],
   out: ['<file>', 'write the JSON here'],
   dispatch: DISPATCH,

@@ -3,7 +3,7 @@ import { basename, join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { InputError } from '../errors.ts'
 import { readConfig } from '../load-model.ts'
-import { modelDirectory, packageRoot } from '../package.ts'
+import { modelDirectory, PAGE_MODELS, packageRoot } from '../package.ts'
 import { wholeNumber } from '../script/arguments.ts'
 import { addFlags, allOptions, flags, type Given, type GlobalOptions } from '../script/flags.ts'
 import { remark, write } from '../script/output.ts'
@@ -12,7 +12,6 @@ import { type Served, serve } from '../script/static-server.ts'
 const DEFAULT_PORT = 8017
 /** Of this machine's network. */
 const MAX_PORT = 65_535
-const BUNDLED = ['moe', 'dense-active', 'deepseek', 'moe-facts']
 
 const EXAMPLES = `
 The page runs the model in the browser, on WebAssembly; nothing leaves the machine. docs/page.md says what it shows.
@@ -53,7 +52,7 @@ function servedFor(model: string | undefined): Served {
   const folder = builtPage()
   const own = model === undefined ? null : modelDirectory(model)
   if (own !== null) readConfig(own) // one that cannot run is told here
-  const bundled = BUNDLED.map((name) => ({ name, folder: modelDirectory(`tinymoe:${name}`) }))
+  const bundled = PAGE_MODELS.map((name) => ({ name, folder: modelDirectory(`tinymoe:${name}`) }))
   const isBundled = bundled.some((each) => own !== null && resolve(own) === each.folder)
   const models = [
     ...(own !== null && !isBundled

@@ -18,7 +18,7 @@ import { readConfig } from '../load-model.ts'
 import { MODEL_PARTS } from '../model/tensor-spec.ts'
 import { modelDirectory } from '../package.ts'
 import * as read from '../script/arguments.ts'
-import { factsSize } from '../script/facts-size.ts'
+import { factsFlag } from '../script/facts-size.ts'
 import type { Given, GlobalOptions } from '../script/flags.ts'
 import { addFlags, allOptions, flags, MODEL_ARGUMENT, REQUIRED } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
@@ -34,14 +34,18 @@ import { withModel } from './loading.ts'
 const EXAMPLES = `
 Matrices become whole numbers of 8 or 4 bits, in groups along their inputs that share a scale; the unembedding has 8. Routers and norms
 stay as they are. The directory is one of compressed-tensors, which transformers reads too (docs/quantize.md). With --calibrate numbers
-are rounded by what training texts of this project's corpus give to each matrix, which takes longer and costs less loss.
+are rounded by what training texts of this project's corpus give to each matrix: that takes longer, and the next token is more often the
+same (docs/quantize.md has what it gains and what not).
 
 Examples:
   $ tinymoe quantize moe --bits 8 --out moe-8bit
   $ tinymoe quantize moe --bits 4 --calibrate 10 --out moe-4bit
-  $ tinymoe quantize runs/moe-facts/model --bits 4 --facts 512 --out moe-facts-4bit
+  $ tinymoe quantize moe-facts --bits 4 --facts --out moe-facts-4bit
   $ tinymoe quantize moe --bits 4 --group 32 --keep embedding,attention --out moe-4bit --json
 `
+
+/** What a layer is given by all texts is held at once. */
+const MAX_CALIBRATION = 200
 
 const FLAGS = flags({
   bits: ['<n>', 'of a number', ['8', '4'], REQUIRED],
@@ -49,8 +53,8 @@ const FLAGS = flags({
   keep: ['<parts>', 'parts that stay as they are', read.namesOf(MODEL_PARTS), QUANTIZE_DEFAULTS.keep],
   calibrate: [
     '<n>',
-    'training texts of each domain that decide how numbers are rounded; 0: each to the nearest',
-    read.wholeNumber(0, 10_000),
+    'training texts of each domain that decide how numbers are rounded; 0: none, each group looks for its scale',
+    read.wholeNumber(0, MAX_CALIBRATION),
     0,
   ],
   samples: [
@@ -59,11 +63,9 @@ const FLAGS = flags({
     read.wholeNumber(0, 10_000),
     QUANTIZED_SAMPLES,
   ],
-  facts: [
-    '<n>',
-    'also which facts it knows, of so many entities, as it was trained on, before and after',
-    factsSize,
-  ],
+  facts: factsFlag(
+    'also which facts it knows, of so many entities, as it was trained on, before and after; with --calibrate texts of them too',
+  ),
   out: ['<dir>', 'folder for the model', undefined, REQUIRED],
 })
 type Flags = Given<typeof FLAGS>
@@ -77,8 +79,9 @@ export function register(program: Command): void {
 }
 
 async function runQuantize(model: string, flags: Flags & GlobalOptions): Promise<void> {
-  const { json, out, samples, group, keep } = flags
-  if (flags.facts && samples === 0) throw new UsageError('--facts needs --samples of at least 1')
+  const { json, out, samples, group, keep, calibrate } = flags
+  if (flags.facts && samples === 0 && calibrate === 0)
+    throw new UsageError('--facts needs --samples of at least 1, or --calibrate')
   const dir = modelDirectory(model)
   const made = checkOutputs({ flag: '--out', path: out, kind: 'folder' })
   const settings = { bits: Number(flags.bits) as 8 | 4, group: Number(group), keep }
@@ -90,7 +93,7 @@ async function runQuantize(model: string, flags: Flags & GlobalOptions): Promise
   const bytes = { before: weightBytes(dir), after: weightBytes(out) }
   await interruptible('the model is written, what that changed of it is not known', async (signal) => {
     const report = samples > 0 ? await compared(dir, out, written.errors, flags, signal) : null
-    const result = { out, ...settings, bytes, report, matrices: written.errors }
+    const result = { out, ...settings, calibrate, bytes, report, matrices: written.errors }
     await write(json ? `${JSON.stringify(result)}\n` : shownResult(result))
   })
 }

@@ -7,7 +7,7 @@ import { InputError, UsageError } from '../errors.ts'
 import { readConfig } from '../load-model.ts'
 import { EXECUTORS } from '../model/ways.ts'
 import * as read from '../script/arguments.ts'
-import { checkFactsFlags, factsSize } from '../script/facts-size.ts'
+import { checkFactsFlags, factsFlag } from '../script/facts-size.ts'
 import { addFlags, allOptions, flagOf, flags, type Given, type GlobalOptions } from '../script/flags.ts'
 import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
@@ -65,13 +65,7 @@ const FLAGS = flags({
   size: ['<name>', 'small: a quarter as wide (default: full)', SIZE_NAMES],
   from: ['<model>', "begin with a model's weights and tokenizer, such as an upcycled one's"],
   corpus: ['<path...>', "own text files or directories (default: the project's generated corpus)"],
-  facts: [
-    '[n]',
-    `also facts of so many entities (default: ${FACTS.entities}), in steps by --exposures`,
-    factsSize,
-    undefined,
-    (option) => option.preset(`${FACTS.entities}`),
-  ],
+  facts: factsFlag('also facts of so many entities, in steps by --exposures'),
   factsShare: ['<x>', `of the tokens (default: ${FACTS.share})`, read.share],
   exposures: [
     '<n>',

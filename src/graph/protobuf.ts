@@ -65,7 +65,7 @@ export function encodeGraph(nodes: readonly GraphNode[]): Uint8Array {
   return encode('GraphDef', { node: nodes, versions: { producer: 2000 } })
 }
 
-/** Else large sums are rewritten to temporary variables: references, which the single-threaded executor refuses, added to in any order. */
+/** Else large sums are rewritten to temporary variables: references, which the single-threaded executor refuses. */
 const NO_MEMORY_OPTIMIZATION = 1
 
 /** How a session shares work among threads. */
@@ -80,8 +80,10 @@ export interface SessionOptions {
 export function encodeSessionConfig({ opThreads, inCallingThread }: SessionOptions): Uint8Array {
   return encode('ConfigProto', {
     intra_op_parallelism_threads: opThreads,
-    graph_options: { rewrite_options: { memory_optimization: NO_MEMORY_OPTIMIZATION } },
-    ...(inCallingThread && { experimental: { executor_type: 'SINGLE_THREADED_EXECUTOR' } }),
+    ...(inCallingThread && {
+      experimental: { executor_type: 'SINGLE_THREADED_EXECUTOR' },
+      graph_options: { rewrite_options: { memory_optimization: NO_MEMORY_OPTIMIZATION } },
+    }),
   })
 }
 

@@ -16,6 +16,7 @@ import { servingLibrary } from '../tokenizer/load.ts'
 import { openTokenizer } from '../tokenizer/open.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { storedValues } from './parameters.ts'
+import { PRESET_NAMES, SIZE_NAMES } from './presets.ts'
 import type { TrainSettings } from './settings.ts'
 import { generatedTexts, type TextSource, textsOfFiles } from './texts.ts'
 import { SPECIAL_TOKENS } from './tokenizer.ts'
@@ -83,6 +84,11 @@ export function readTrainingState(out: string): TrainingState {
   const { step, settings, devices = [] } = (readJson(file, CheckpointError) ?? {}) as Partial<TrainingState>
   if (!Number.isInteger(step) || !isJsonObject(settings))
     throw new CheckpointError(`${file}: has no "step" with "settings", expected a training's state`)
+  const { preset = null, size = 'full' } = settings as Partial<TrainSettings>
+  if (preset !== null && !(PRESET_NAMES.includes(preset) && SIZE_NAMES.includes(size)))
+    throw new CheckpointError(
+      `${file}: is of preset ${preset} in size ${size}, expected one of ${PRESET_NAMES.join(', ')} in ${SIZE_NAMES.join(' or ')}: go on with it in the version that began it`,
+    )
   // what there was before there was a choice
   const older = { size: 'full', from: null, executor: 'eager', facts: null } as const
   return { step: step as number, settings: { ...older, ...settings }, devices }

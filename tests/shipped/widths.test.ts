@@ -38,7 +38,7 @@ describe.each(trainedModels())('models/%s', (name) => {
     before = await lossOf(modelDir(name))
   })
 
-  // Of width 32, full of facts: a group is a row's whole input (docs/quantize.md has what is lost).
+  // Of width 32 and full of facts (docs/quantize.md has what is lost).
   const isSmall = name.endsWith('-facts')
   test.each([
     { bits: 8, most: isSmall ? 0.003 : 0.001 },

@@ -296,7 +296,7 @@ export function playgroundTests(site: () => Site): void {
     await page.context().close()
   })
 
-  test('a fact: the model knows it, forgets it without the expert that it hangs on, and keeps it without another', async () => {
+  test('a fact: the model knows it, and forgets it without the expert that it hangs on', async () => {
     const { visit, url } = site()
     const page = await visit()
     await open(page, url, PLAY)

@@ -6,7 +6,7 @@ import { routedDocuments, textsOfTokens } from '../../eval/experts.ts'
 import { layerSpecialisation } from '../../eval/specialisation.ts'
 import { type LoadedModel, loadModel } from '../../load-model.ts'
 import { mixturesOf } from '../../model/config.ts'
-import { modelDirectory } from '../../package.ts'
+import { modelDirectory, PAGE_MODELS } from '../../package.ts'
 import { FACTS } from '../../train/facts.ts'
 import type { ModelFacts } from '../engine/protocol.ts'
 import { runText } from '../engine/run.ts'
@@ -15,10 +15,8 @@ import { vectorsOf } from '../engine/vectors.ts'
 import { factExample } from './fact.ts'
 import type { ExpertCards, LayerCards, OfferedModel, Opening } from './site.ts'
 
-/** In the order that the page offers them; the first is there at once. */
-export const OFFERED = ['moe', 'dense-active', 'deepseek', 'moe-facts'] as const
 /** The one that has learned facts. */
-const OF_FACTS: (typeof OFFERED)[number] = 'moe-facts'
+const OF_FACTS: (typeof PAGE_MODELS)[number] = 'moe-facts'
 
 const FILES = [
   'config.json',
@@ -47,7 +45,7 @@ const NAMES: Record<(typeof DOMAINS)[number], string> = {
 
 /** The models' files, for hosts that have no others. */
 export function writeModels(folder: string): void {
-  for (const name of OFFERED) {
+  for (const name of PAGE_MODELS) {
     for (const file of FILES) cpSync(join(modelDirectory(name), file), join(folder, 'models', name, file))
   }
 }
@@ -61,11 +59,11 @@ export function offeredModel(name: string): OfferedModel {
 export async function writeData(folder: string): Promise<void> {
   for (const part of ['data', 'models']) mkdirSync(join(folder, part), { recursive: true })
   const write = (file: string, json: string) => writeFileSync(join(folder, file), json)
-  write('models/index.json', JSON.stringify(OFFERED.map(offeredModel)))
+  write('models/index.json', JSON.stringify(PAGE_MODELS.map(offeredModel)))
   const cards: ExpertCards = {}
   let opening: Omit<Opening, 'fact'> | undefined
   let fact: Opening['fact'] = null
-  for (const name of OFFERED) {
+  for (const name of PAGE_MODELS) {
     const model = await loadModel(`tinymoe:${name}`)
     try {
       opening ??= await openingOf(model, name)

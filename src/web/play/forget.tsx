@@ -9,12 +9,12 @@ export function Forget() {
   if (!fact || prompt !== fact.prompt || facts.id !== fact.model) return null
   const [{ layer, expert }] = fact.experts
   const isOff = changes.off.some((off) => off.layer === layer && off.expert === expert)
-  const others = fact.of - fact.experts.length
+  const others = fact.of - 1
   return (
     <p class="card">
       The model has read this fact, but never in these words: “{fact.value}” comes next. It hangs on expert{' '}
-      {expert} of layer {layer}. With that one switched off the model says something else; {others} of its{' '}
-      {fact.of} experts can be missed.{' '}
+      {expert} of layer {layer}: with that one switched off the model says something else
+      {fact.experts.length === 1 && `, and with any one of the other ${others} it still says it`}.{' '}
       <button
         type="button"
         disabled={isOff}

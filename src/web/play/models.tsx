@@ -57,7 +57,8 @@ function useContest() {
 export function Models() {
   const offered = useComparable()
   const { found, busy, error, compare } = useContest()
-  const others = offered.slice(1)
+  const { models } = useEngine()
+  const others = offered.filter(({ id }) => !models.has(id))
   return (
     <section class="card models" aria-labelledby="models-heading">
       <h2 id="models-heading">Side by side</h2>

@@ -129,7 +129,7 @@ function Routing() {
 }
 
 function PromptBar() {
-  const { prompt, setPrompt, facts, setModel } = usePlay()
+  const { prompt, setPrompt, facts, setModel, setChanges } = usePlay()
   const { offered, opening, models } = useEngine()
   const { own, setOwn, waiting } = useTyped(prompt, setPrompt)
   const known = [
@@ -145,6 +145,10 @@ function PromptBar() {
     if (text === '') return
     setPrompt(text)
     if (text === opening.fact?.prompt) setModel(opening.fact.model)
+    else if (facts.id === opening.fact?.model) {
+      setModel(opening.facts.id) // of other texts this one knows little
+      setChanges({ off: [] })
+    }
   }
   const dropped = [...models.values()].filter(({ id }) => !offered.some((one) => one.id === id))
   return (
