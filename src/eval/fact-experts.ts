@@ -35,18 +35,29 @@ export async function factExperts(
   const asked = known.map((i) => questions[i])
   const layers: ReturnType<typeof layerFacts>[] = []
   for (const [i, layer] of uses.layers.entries()) {
-    const { router } = mixtureAt(model.config, layer)
-    if (!canSpare(0, router, layer)) continue
-    const { numExperts } = router
-    const without: FactAnswer[][] = []
-    for (let expert = 0; expert < numExperts; expert++) {
-      const interventions = { disable: [{ expert, layer }] }
-      const share = (part: number) => onShare?.((i + (expert + part) / numExperts) / uses.layers.length)
-      without.push(await answerFacts(model, asked, { signal, interventions, onShare: share }))
-    }
-    layers.push(layerFacts(layer, without, (place, at) => uses.of(layer, place, known[at])))
+    const share = (part: number) => onShare?.((i + part) / uses.layers.length)
+    const without = await answersWithout(model, asked, layer, { signal, onShare: share })
+    if (without) layers.push(layerFacts(layer, without, (place, at) => uses.of(layer, place, known[at])))
   }
   return { known: known.length, asked: questions.length, layers }
+}
+
+/** Answers with each expert of a mixture layer switched off in turn [E]; null where too few would be left. */
+export async function answersWithout(
+  model: EvalForward,
+  asked: readonly FactQuestion[],
+  layer: number,
+  { signal, onShare }: Watch = {},
+): Promise<FactAnswer[][] | null> {
+  const { router } = mixtureAt(model.config, layer)
+  if (!canSpare(0, router, layer)) return null
+  const without: FactAnswer[][] = []
+  for (let expert = 0; expert < router.numExperts; expert++) {
+    const interventions = { disable: [{ expert, layer }] }
+    const share = (part: number) => onShare?.((expert + part) / router.numExperts)
+    without.push(await answerFacts(model, asked, { signal, interventions, onShare: share }))
+  }
+  return without
 }
 
 /** Which experts the routers chose at the places of each question. */

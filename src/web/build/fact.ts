@@ -1,8 +1,8 @@
 import { factsOf } from '../../corpus/facts/world.ts'
 import { TextCodec } from '../../eval/documents.ts'
+import { answersWithout } from '../../eval/fact-experts.ts'
 import { answerFacts, factQuestions } from '../../eval/facts.ts'
 import type { LoadedModel } from '../../load-model.ts'
-import { mixtureAt, mixturesOf } from '../../model/config.ts'
 import type { FactExample } from './site.ts'
 
 /** Entities whose facts are looked through: enough that some are known. */
@@ -23,12 +23,12 @@ export async function factExample(model: LoadedModel, name: string): Promise<Fac
   const known = short.filter((_, i) => answers[i].right)
   if (known.length === 0) return null
   const holders: FactExample['experts'][] = known.map(() => [])
+  let of = 0
   for (const [layer, { feedForward }] of model.config.layers.entries()) {
-    if (feedForward.kind !== 'moe') continue
-    for (let expert = 0; expert < feedForward.router.numExperts; expert++) {
-      const without = await answerFacts(model, known, { interventions: { disable: [{ layer, expert }] } })
-      for (const [i, { right }] of without.entries()) if (!right) holders[i].push({ layer, expert })
-    }
+    const without = feedForward.kind === 'moe' ? ((await answersWithout(model, known, layer)) ?? []) : []
+    of += without.length
+    for (const [expert, own] of without.entries())
+      for (const [i, { right }] of own.entries()) if (!right) holders[i].push({ layer, expert })
   }
   const held = [...known.keys()].filter((i) => holders[i].length > 0)
   if (held.length === 0) return null
@@ -39,8 +39,6 @@ export async function factExample(model: LoadedModel, name: string): Promise<Fac
     prompt: await codec.text(tokens.slice(1, from)),
     value: fact.value,
     experts: holders[chosen],
-    of:
-      mixturesOf(model.config.layers).length *
-      mixtureAt(model.config, holders[chosen][0].layer).router.numExperts,
+    of,
   }
 }

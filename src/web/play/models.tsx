@@ -53,7 +53,7 @@ function useContest() {
   return { found, busy, error, compare }
 }
 
-/** The same text through all models that are offered. */
+/** The same text through all models that can be compared. */
 export function Models() {
   const offered = useComparable()
   const { found, busy, error, compare } = useContest()
