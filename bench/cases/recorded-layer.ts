@@ -29,7 +29,7 @@ export class RecordedComputation {
       const plan = planFor({ rows: x.shape[0], dtype })
       const recording = record(this.inputs, () => ({ y: digest(compute()) }), plan)
       this.session = new GraphSession(
-        plan.dtype === 'float32' ? recording : inHalf(recording, plan.dtype, new Set()),
+        plan.dtype === 'float32' ? recording : inHalf(recording, plan.dtype),
         plan,
         sessions,
       )

@@ -5,13 +5,13 @@ import type { Product, Recording } from './recorder.ts'
 
 /**
  * Makes products with weights multiply in the half type that the weights are held in: the other operand is rounded before and the
- * result widened after. What else a graph computes stays float32. So do the products of weights in `exact`, by their `dataId`.
+ * result widened after. What else a graph computes stays float32. So do the products of weights that are exact.
  */
-export function inHalf(recording: Recording, dtype: HalfDtype, exact: ReadonlySet<object>): Recording {
+export function inHalf(recording: Recording, dtype: HalfDtype): Recording {
   const rounding = new Rounding(dtype)
   const isHalf = ({ ref }: Product['left']) => {
     const weight = recording.weights?.get(ref)
-    return weight?.dtype === dtype && !exact.has(weight.dataId)
+    return weight?.dtype === dtype && !recording.exact?.has(weight.dataId)
   }
   const chosen = recording.products.filter(({ left, right }) => isHalf(left) || isHalf(right))
   const products = new Map(chosen.map((product) => [product.node, product]))

@@ -75,7 +75,11 @@ function withOurs(graph: Recording, most: MostRows): Recording {
 }
 
 /** The kernel for a product of one matrix by another, one of them of no more rows, or columns, than that; else null. */
-function kernelFor({ node, left, right }: Product, { weights }: Recording, most: MostRows): GraphNode | null {
+function kernelFor(
+  { node, left, right }: Product,
+  { weights, exact }: Recording,
+  most: MostRows,
+): GraphNode | null {
   const single = [left, right].every(({ shape }) => shape.slice(0, -2).every((size) => size === 1))
   if (!isOf(node, ['float32']) || !single || left.transposed) return null
   const rows = left.shape.at(-2) as number
@@ -90,8 +94,9 @@ function kernelFor({ node, left, right }: Product, { weights }: Recording, most:
   if ((held === ofLeft ? columns : rows) > most.held) return null
   const input = held === ofLeft ? [held.held, right.ref] : [left.ref, held.held]
   const type = { [held === ofLeft ? 'L' : 'R']: { type: DATA_TYPES[held.dtype] } }
+  const asIs = exact?.has(held.dataId) && { exact: { b: true } }
   const groups = held.groups && groupAttributes(held.groups)
-  return { ...node, op: PRODUCT, input, attr: { ...attributes, ...type, ...groups } }
+  return { ...node, op: PRODUCT, input, attr: { ...attributes, ...asIs, ...type, ...groups } }
 }
 
 /** Attention's softmax gets it too, where its scores are many; a router's does not: its ties are settled for Eigen's. */

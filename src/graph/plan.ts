@@ -36,7 +36,8 @@ export function planFor(
   const { threads } = processor
   const few = rows <= LIMITS.fewRows
   const products = few ? 'fewRows' : hasOneDnn() ? fasterByOneDnn(processor) : []
-  const half = dtype !== 'float32' && products.includes(dtype)
+  const ours = dtype === 'bfloat16' && processor.rowRounding > 0 // rounded as oneDNN has them, and faster
+  const half = dtype !== 'float32' && products.includes(dtype) && !ours
   const inCallingThread = few || threads === 1
   const names = Object.keys(FUSED) as FusedName[]
   const tiles = processor.tiles && !half

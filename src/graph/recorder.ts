@@ -70,6 +70,8 @@ export interface Recording {
   variables: GraphVariable[]
   /** Weights by the names of what widens them to float32, which products and kernels read. */
   weights?: ReadonlyMap<string, HeldWeight>
+  /** The tensors, by their `dataId`, that are multiplied without any rounding, whatever they are held as. */
+  exact?: ReadonlySet<object>
   /** Nodes that end steps for which there is a fused kernel, by their names, and the kernel's node that may stand in their place. */
   fused?: ReadonlyMap<string, FusedNode>
   /** Whether TensorFlow shares nodes among its threads, not each op. */

@@ -116,8 +116,8 @@ export function recordStep(
   const scope = tf.engine()
   scope.startScope('recording')
   try {
-    const recording = recordFloats(config, weights, shape, plan, ropes)
-    return plan.dtype === 'float32' ? recording : inHalf(recording, plan.dtype, choosing(weights))
+    const recording = { ...recordFloats(config, weights, shape, plan, ropes), exact: choosing(weights) }
+    return plan.dtype === 'float32' ? recording : inHalf(recording, plan.dtype)
   } finally {
     scope.endScope()
   }

@@ -88,6 +88,9 @@ class Call {
   std::vector<TF_Tensor*> held_;
 };
 
+/** Up to so many rows a product takes as long as reading its weights, and nothing of them is rounded: `LIMITS.fewRows`. */
+constexpr int64_t FEW_ROWS = 16;
+
 /** In how many parts so many weights are worth being shared; `most` of them can be cut. */
 int64_t parts_of(int64_t numbers, int64_t most) {
   constexpr int64_t LEAST_NUMBERS = 1 << 14; // fewer are read before another thread has begun

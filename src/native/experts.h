@@ -1,23 +1,26 @@
 #pragma once
 #include "call.h"
 #include "groups.h"
+#include "pairs.h"
 #include "tiles.h"
 
 namespace {
 
 /** The rows that one expert is given: where they stand, where what it makes of each is added, and with which weight. */
 struct Group {
-  bool in_panels; // or in tiles; else row by row, reading weights in one stream
+  bool in_panels; // or in pairs or tiles; else row by row, reading weights in one stream
+  bool of_many;   // rows that the layer is given: these may be rounded
   Weights gate_up, down;
   std::vector<const float*> from;
   std::vector<float*> to;
   std::vector<float> weights;
 
   bool in_tiles() const { return in_panels && tiles_for(gate_up) && tiles_for(down); }
-  /** Of a part's channels between the matrices: words that they take. */
-  int64_t hidden_words(int64_t size) const { return panels_of(from.size()) * (in_tiles() ? tile_words(size) : PANEL * size); }
+  bool in_pairs() const { return in_panels && of_many && pairs_for(gate_up) && pairs_for(down); }
+  /** Words that its rows of n numbers take, whole panels of them. */
+  int64_t words(int64_t n) const { return panels_of(from.size()) * (in_tiles() ? tile_words(n) : PANEL * (in_pairs() ? pairs_of(n) : n)); }
   /** What a part may be cut into: whole numbers of so many channels. */
-  int64_t unit() const { return in_tiles() ? BLOCK : 1; }
+  int64_t unit() const { return in_tiles() ? BLOCK : in_pairs() ? 2 : 1; }
 };
 
 /** Channels `from` to before `to`, within a part, of what is between the group's matrices: rows of the part, or panels of them. */
@@ -25,15 +28,18 @@ void make_hidden(const Group& group, float* hidden, int64_t D, Between part, int
   const int64_t rows = group.from.size(), size = to - from;
   if (group.in_panels) {
     static thread_local Room kept;
-    uint32_t* const words = kept.words(panels_of(rows) * (group.in_tiles() ? tile_words(D) : PANEL * D));
+    uint32_t *const x = kept.words(group.words(D)), *const words = reinterpret_cast<uint32_t*>(hidden);
     if (group.in_tiles()) {
-      to_tiles(group.from.data(), words, rows, D);
-      gated_tiles(words, group.gate_up, reinterpret_cast<uint32_t*>(hidden), rows, D, part, from, to);
-      return;
+      to_tiles(group.from.data(), x, rows, D);
+      gated_tiles(x, group.gate_up, words, rows, D, part, from, to);
+    } else if (group.in_pairs()) {
+      to_pairs(group.from.data(), x, rows, D);
+      gated_pairs(x, group.gate_up, words, rows, D, part, from, to);
+    } else {
+      float* const panels = reinterpret_cast<float*>(x);
+      to_panels(group.from.data(), panels, rows, D);
+      (PROCESSOR.avx512f ? gated_wide : gated_narrow)(panels, group.gate_up, hidden, rows, D, part, from, to);
     }
-    float* const panels = reinterpret_cast<float*>(words);
-    to_panels(group.from.data(), panels, rows, D);
-    (PROCESSOR.avx512f ? gated_wide : gated_narrow)(panels, group.gate_up, hidden, rows, D, part, from, to);
     return;
   }
   float* gate = hidden + from - part.begin;
@@ -46,8 +52,9 @@ void make_hidden(const Group& group, float* hidden, int64_t D, Between part, int
 /** Adds channels `from` to before `to` of what the group makes of a part's `hidden` to the rows of y that it is for. */
 void add_down(const Group& group, const float* hidden, Between part, int64_t from, int64_t to) {
   const int64_t rows = group.from.size(), size = to - from;
-  if (group.in_tiles()) {
-    add_down_tiles(reinterpret_cast<const uint32_t*>(hidden), group.down, group.weights.data(), group.to.data(), rows, part, from, to);
+  if (group.in_tiles() || group.in_pairs()) {
+    const auto add = group.in_tiles() ? add_down_tiles : add_down_pairs;
+    add(reinterpret_cast<const uint32_t*>(hidden), group.down, group.weights.data(), group.to.data(), rows, part, from, to);
     return;
   }
   if (group.in_panels) {
@@ -69,7 +76,7 @@ void add_experts(const std::vector<Group>& groups, float* y, int64_t T, int64_t 
   static thread_local Room kept;
   const int64_t size = part.size();
   std::vector<int64_t> starts{0};
-  for (const Group& group : groups) starts.push_back(starts.back() + group.hidden_words(size));
+  for (const Group& group : groups) starts.push_back(starts.back() + group.words(size));
   float* hidden = reinterpret_cast<float*>(kept.words(starts.back())); // the other threads' `kept` is another
 
   const bool shared = size == part.H; // else other threads have the other parts
@@ -106,7 +113,7 @@ struct Experts {
     float* y = call.output({T, D});
     std::vector<Group> groups;
     for (int64_t e = 0; e < E; e++) {
-      Group group{false, gate_up.at(e * 2 * H), down.at(e * D), {}, {}, {}};
+      Group group{false, T > FEW_ROWS, gate_up.at(e * 2 * H), down.at(e * D), {}, {}, {}};
       for (int64_t i = 0; i < T * K; i++) {
         if (indices[i] != e) continue;
         group.from.push_back(x + i / K * D);
@@ -135,7 +142,7 @@ struct Expert {
     const int64_t H = matrix[0] / 2;
     const Weights down = call.weights(2, H, groups_of);
     float* y = call.output({T, D});
-    Group all{outside.exceeded(T, down), gate_up, down, rows_of(x, T, D), {}, std::vector<float>(T, 1)};
+    Group all{outside.exceeded(T, down), T > FEW_ROWS, gate_up, down, rows_of(x, T, D), {}, std::vector<float>(T, 1)};
     for (int64_t t = 0; t < T; t++) all.to.push_back(y + t * D);
     add_experts({all}, y, T, D, {H, 0, H});
   }

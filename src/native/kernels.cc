@@ -20,10 +20,10 @@ std::vector<float> turned(const float* x, int64_t in, int64_t columns) {
 
 /**
  * One matrix by another: `x W`, `x W^T`, `W x^T` or `W x`, of few rows or columns x, or of many where W is not float32. W may be held in
- * any way where its rows [out, in] are multiplied; of two matrices of float32, W is the larger.
+ * any way where its rows [out, in] are multiplied; of two matrices of float32, W is the larger. `exact`: x is rounded nowhere.
  */
 struct Product {
-  TF_Bool transposed = 0;
+  TF_Bool transposed = 0, exact = 0;
   RowsOutside outside;
   Groups groups;
 
@@ -51,7 +51,7 @@ struct Product {
   void along(const float* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) const {
     const auto at = rows_of(x, rows, in);
     if (tiles_for(weights) && outside.exceeded(rows, weights)) return along_in_tiles(at, weights, y, rows, in, out);
-    if (weights.format != Format::FLOAT32 && rows > PANEL) return along_in_panels(at, weights, y, rows, in, out);
+    if (weights.format != Format::FLOAT32 && rows > FEW_ROWS) return along_in_panels(at, weights, y, rows, in, out);
     const int64_t parts = parts_of(in * out, out);
     Threads::shared().run(parts, [&](int64_t i) {
       const int64_t from = out * i / parts, to = out * (i + 1) / parts;
@@ -60,34 +60,41 @@ struct Product {
   }
 
   static void along_in_tiles(const std::vector<const float*>& at, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
-    static thread_local Room kept;
-    uint32_t* const tiles = kept.words(panels_of(rows) * tile_words(in));
-    const int64_t panels = panels_of(rows), pieces = parts_of(rows * in, panels), parts = parts_of(in * out, (out + 31) / 32);
-    Threads::shared().run(pieces, [&](int64_t i) {
-      const int64_t from = panels * i / pieces, to = panels * (i + 1) / pieces;
-      to_tiles(&at[from * PANEL], tiles + from * tile_words(in), std::min(rows, to * PANEL) - from * PANEL, in);
-    });
+    const uint32_t* const tiles = panels_in(to_tiles, tile_words(in), at, rows, in);
+    const int64_t parts = parts_of(in * out, (out + 31) / 32);
     Threads::shared().run(parts, [&](int64_t i) { along_tiles(tiles, weights, y, rows, in, out * i / parts, out * (i + 1) / parts); });
   }
 
   /** A few rows of weights at a time are widened, not all of them. */
-  static void along_in_panels(const std::vector<const float*>& at, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
-    constexpr int64_t KEPT = 3 << 17; // numbers of rows that stay in a cache while weights are widened
-    static thread_local Room kept;
-    float* const x = kept.floats(panels_of(rows) * PANEL * in);
-    const int64_t panels = panels_of(rows), pieces = parts_of(rows * in, panels), parts = parts_of(in * out, out);
-    Threads::shared().run(pieces, [&](int64_t i) {
-      const int64_t from = panels * i / pieces, to = panels * (i + 1) / pieces;
-      to_panels(&at[from * PANEL], x + from * PANEL * in, std::min(rows, to * PANEL) - from * PANEL, in);
-    });
-    const int64_t together = std::max<int64_t>(1, KEPT / (PANEL * in));
+  void along_in_panels(const std::vector<const float*>& at, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) const {
+    constexpr int64_t KEPT = 3 << 17; // words of rows that stay in a cache while weights are widened
+    const bool pairs = !exact && pairs_for(weights);
+    const int64_t words = PANEL * (pairs ? pairs_of(in) : in), panels = panels_of(rows), parts = parts_of(in * out, out);
+    const auto to_floats = [](const float* const* x, uint32_t* panels, int64_t rows, int64_t in) { to_panels(x, reinterpret_cast<float*>(panels), rows, in); };
+    const uint32_t* const x = pairs ? panels_in(to_pairs, words, at, rows, in) : panels_in(to_floats, words, at, rows, in);
+    const int64_t together = std::max<int64_t>(2, KEPT / words);
     Threads::shared().run(parts, [&](int64_t i) {
+      const int64_t from = out * i / parts, to = out * (i + 1) / parts;
       for (int64_t p = 0; p < panels; p += together) {
         const int64_t first = p * PANEL, some = std::min(rows - first, together * PANEL);
         const Products of_rows{y.at + first * y.row_step, y.row_step, y.out_step};
-        (PROCESSOR.avx512f ? along_panels_wide : along_panels_narrow)(x + first * in, weights, of_rows, some, in, out * i / parts, out * (i + 1) / parts);
+        if (pairs) along_pairs(x + p * words, weights, of_rows, some, in, from, to);
+        else (PROCESSOR.avx512f ? along_panels_wide : along_panels_narrow)(reinterpret_cast<const float*>(x + p * words), weights, of_rows, some, in, from, to);
       }
     });
+  }
+
+  /** Rows in panels or tiles of so many words, made by all threads; kept until the next ones are. */
+  template <class Make>
+  static const uint32_t* panels_in(const Make& make, int64_t words, const std::vector<const float*>& at, int64_t rows, int64_t in) {
+    static thread_local Room kept;
+    const int64_t panels = panels_of(rows), pieces = parts_of(rows * in, panels);
+    uint32_t* const all = kept.words(panels * words);
+    Threads::shared().run(pieces, [&](int64_t i) {
+      const int64_t from = panels * i / pieces, to = panels * (i + 1) / pieces;
+      make(&at[from * PANEL], all + from * words, std::min(rows, to * PANEL) - from * PANEL, in);
+    });
+    return all;
   }
 
   /** Every part reads whole rows of weights, so each has sums of its own, which are added up at the end. */
@@ -236,6 +243,7 @@ void read(TF_OpKernelConstruction* construction, RowsOutside& outside) {
 template <> void* make<Product>(TF_OpKernelConstruction* construction) {
   auto* product = new Product();
   read(TF_OpKernelConstruction_GetAttrBool, construction, "transposed", product->transposed);
+  read(TF_OpKernelConstruction_GetAttrBool, construction, "exact", product->exact);
   read(construction, product->outside);
   read(construction, product->groups);
   return product;
@@ -325,7 +333,7 @@ void add_op(
 /** While the addon is being loaded. */
 const bool added = [] {
   add_op<Product>(
-    "TinymoeProduct", {"left: L", "right: R"}, {"L: type = DT_FLOAT", "R: type = DT_FLOAT", "transposed: bool", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0", "floats: bool = false"}
+    "TinymoeProduct", {"left: L", "right: R"}, {"L: type = DT_FLOAT", "R: type = DT_FLOAT", "transposed: bool", "exact: bool = false", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0", "floats: bool = false"}
   );
   add_op<Widen>("TinymoeWiden", {"weights: uint8"}, {"in: int", "bits: int", "group: int", "floats: bool = false"});
   add_op<Experts>(

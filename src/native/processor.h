@@ -8,6 +8,7 @@ struct Processor {
   bool avx2 = false; // and FMA and F16C with it
   bool avx512f = false;
   bool vnni = false; // and the instructions for bytes with it
+  bool bf16 = false; // and the instructions for pairs of bfloat16 with it
   bool amx = false; // tiles of bfloat16, and AVX-512 with them
 };
 
@@ -22,6 +23,9 @@ struct Processor {
 #if __has_include(<avx512vnniintrin.h>)
 #define VNNI_CODE __attribute__((target("avx512f,avx512bw,avx512vnni,avx2,fma")))
 #endif
+#if __has_include(<avx512bf16intrin.h>)
+#define BF16_CODE __attribute__((target("avx512f,avx512bw,avx512bf16,avx2,fma")))
+#endif
 
 /** Linux gives a process the registers of tiles, 8 KB a thread, when it asks for them. */
 inline bool may_use_tiles() {
@@ -33,6 +37,7 @@ inline Processor ask_processor() {
   constexpr unsigned FMA = 1 << 12, XGETBV = 1 << 27, F16C = 1 << 29; // Intel's manual, CPUID: leaf 1 ECX
   constexpr unsigned AVX2 = 1 << 5, AVX512F = 1 << 16; // leaf 7 EBX
   constexpr unsigned AVX512BW = 1 << 30, VNNI = 1 << 11; // leaf 7 EBX, ECX
+  constexpr unsigned BF16 = 1 << 5; // leaf 7, subleaf 1, EAX
   constexpr unsigned AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24; // leaf 7 EDX
   constexpr unsigned YMM_KEPT = 0x6, ZMM_KEPT = 0xe6, TILES_KEPT = 0x60000; // XCR0: registers that the system keeps when it changes threads
   unsigned a, b, c, d;
@@ -49,6 +54,9 @@ inline Processor ask_processor() {
 #endif
 #ifdef TILES
   has.amx = has.avx512f && (d & AMX_BF16) && (d & AMX_TILE) && (kept & TILES_KEPT) == TILES_KEPT && may_use_tiles();
+#endif
+#ifdef BF16_CODE
+  has.bf16 = has.avx512f && (b & AVX512BW) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & BF16);
 #endif
   return has;
 }

@@ -10,7 +10,7 @@
 #include "binding/tfjs_backend.h"
 #include "demand.h"
 #include "javascript.h"
-#include "processor.h"
+#include "pairs.h"
 #include "signals.h"
 
 namespace {
@@ -313,6 +313,16 @@ napi_value has_tiles(napi_env env, const napi_value*) {
   return has;
 }
 
+/**
+ * `rowRounding()`: by how much of itself a number of many rows is off at most where kernels multiply it with weights that are held in
+ * bfloat16, in groups of whole numbers or as mxfp4; 0 if they multiply it as it is.
+ */
+napi_value row_rounding(napi_env env, const napi_value*) {
+  napi_value rounding;
+  napi_create_double(env, pairs_for(Format::BFLOAT16) ? PAIRS_ROUNDING : 0, &rounding);
+  return rounding;
+}
+
 }  // namespace
 
 std::vector<napi_property_descriptor> tinymoe_session_functions() {
@@ -320,6 +330,6 @@ std::vector<napi_property_descriptor> tinymoe_session_functions() {
     function<open_session>("openSession"), function<extend_session>("extendSession"),
     function<prepare_run>("prepareRun"),   function<run>("run"),
     function<pipe>("pipe"),                function<close_session>("closeSession"),
-    function<has_tiles>("hasTiles"),
+    function<has_tiles>("hasTiles"),       function<row_rounding>("rowRounding"),
   };
 }

@@ -67,37 +67,6 @@ template <int COUNT = PARTS> INLINED void put_parts(const float* firsts, const f
   }
 }
 
-/** 16 rows of 16 numbers -> the first numbers of all rows, the second ones, and so on. */
-AVX512F_CODE inline void turn(const float* const* from, float* to) {
-#ifdef TILES
-  __m512 a[16], b[16];
-  for (int i = 0; i < 16; i += 2) {
-    const __m512 first = _mm512_loadu_ps(from[i]), second = _mm512_loadu_ps(from[i + 1]);
-    a[i] = _mm512_unpacklo_ps(first, second);
-    a[i + 1] = _mm512_unpackhi_ps(first, second);
-  }
-  for (int i = 0; i < 16; i += 4)
-    for (int j = 0; j < 2; j++) {
-      const __m512d first = _mm512_castps_pd(a[i + j]), second = _mm512_castps_pd(a[i + j + 2]);
-      b[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(first, second));
-      b[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(first, second));
-    }
-  for (int half = 0; half < 2; half++) // of b, rows i to i + 3 have four numbers of each quarter: i, 4 + i, 8 + i and 12 + i
-    for (int i = 0; i < 4; i++) {
-      a[half * 8 + i] = _mm512_shuffle_f32x4(b[half * 8 + i], b[half * 8 + 4 + i], 0x88);
-      a[half * 8 + 4 + i] = _mm512_shuffle_f32x4(b[half * 8 + i], b[half * 8 + 4 + i], 0xdd);
-    }
-  for (int i = 0; i < 4; i++)
-    for (int odd = 0; odd < 2; odd++) {
-      _mm512_storeu_ps(to + (4 * odd + i) * 16, _mm512_shuffle_f32x4(a[4 * odd + i], a[8 + 4 * odd + i], 0x88));
-      _mm512_storeu_ps(to + (8 + 4 * odd + i) * 16, _mm512_shuffle_f32x4(a[4 * odd + i], a[8 + 4 * odd + i], 0xdd));
-    }
-#else
-  for (int i = 0; i < 16; i++)
-    for (int j = 0; j < 16; j++) to[j * 16 + i] = from[i][j];
-#endif
-}
-
 /** Rows x[r] [in] as tiles [panels, blocks, parts], filled up with zeros. */
 AVX512F_CODE inline void to_tiles(const float* const* x, uint32_t* tiles, int64_t rows, int64_t in) {
   alignas(64) float ends[16][16], turned[TILE_WORDS];

@@ -42,7 +42,9 @@ function replay(
   const seen = tf.tidy(() => {
     const example = tf.zerosLike(x)
     const recording = record({ x: example }, () => ({ y: f(example) }))
-    const session = new GraphSession(inHalf(recording, dtype, new Set(exact.map(({ dataId }) => dataId))))
+    const session = new GraphSession(
+      inHalf({ ...recording, exact: new Set(exact.map(({ dataId }) => dataId)) }, dtype),
+    )
     const { result, flops } = countMatmulFlops(() => session.run({ x }, ['y']))
     const products = session.recording.nodes.filter(({ op }) => op.includes('MatMul'))
     session.dispose()

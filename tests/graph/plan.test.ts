@@ -20,7 +20,7 @@ beforeAll(async () => {
 
 /** A plan for a processor of so many threads and these features. */
 const plan = (rows: number, threads = 2, features: string[] = [], tiles = false) =>
-  planFor({ rows }, { processor: { threads, features, tiles } })
+  planFor({ rows }, { processor: { threads, features, tiles, rowRounding: 0 } })
 /** The types of numbers that are given to oneDNN, where this TensorFlow has it. */
 const given = (...types: string[]) => (hasOneDnn() ? types : [])
 
@@ -51,7 +51,7 @@ test('few rows are left to the fused kernels, in the calling thread; of more row
 
 test('with tiles single experts take many rows and weights as they are held, unless they are to be rounded; products always do', () => {
   const features = ['amx_bf16']
-  const processor = { threads: 2, features, tiles: true }
+  const processor = { threads: 2, features, tiles: true, rowRounding: 0 }
   expect(plan(17, 2, features, true)).toMatchObject({ products: given('float32', 'bfloat16'), held: true })
   expect(plan(17, 2, features).held).toBe(true)
   expect(planFor({ rows: 17, dtype: 'bfloat16' }, { processor }).held).toBe(false)
@@ -81,11 +81,18 @@ test('a graph without weights runs op by op', () => {
 })
 
 test('weights are rounded for many rows only, and then no fused kernel reads them', () => {
-  const processor = { threads: 2, features: ['avx512f', 'avx512_bf16'], tiles: false }
+  const processor = { threads: 2, features: ['avx512f', 'avx512_bf16'], tiles: false, rowRounding: 0 }
   const dtypeOf = (rows: number) => planFor({ rows, dtype: 'bfloat16' }, { processor }).dtype
   expect([16, 17].map(dtypeOf)).toEqual(['float32', 'bfloat16'])
   const half = planFor({ rows: 17, dtype: 'bfloat16' }, { processor })
   expect([...plan(17).fused].filter((name) => !half.fused.has(name))).toEqual(['experts'])
+})
+
+test('where our kernels round many rows themselves, they are given bfloat16 too', () => {
+  const processor = { threads: 2, features: ['avx512f', 'avx512_bf16'], tiles: false, rowRounding: 2 ** -8 }
+  const asked = (dtype: Dtype) => planFor({ rows: 17, dtype }, { processor })
+  expect(asked('bfloat16')).toEqual(asked('float32'))
+  expect(asked('bfloat16')).toMatchObject({ dtype: 'float32', held: true })
 })
 
 test('off a processor nothing is chosen, and weights are rounded for few rows too', () => {

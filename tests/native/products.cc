@@ -1,161 +1,12 @@
 // The products of src/native against their definitions, for random sizes, every way of holding weights, and every kind of processor
 // that this one can stand for. Prints what is wrong, and ends with 1 then.
-#include <cstdio>
-#include <random>
-#include <string>
-
 #include "groups.h"
+#include "in-pairs.h"
 #include "tiles.h"
 
 namespace {
 
-std::mt19937 generator(7);
-
-float random_number() { return std::uniform_real_distribution<float>(-1, 1)(generator); }
-
-int64_t random_size(int64_t least, int64_t most) { return std::uniform_int_distribution<int64_t>(least, most)(generator); }
-
-std::vector<float> random_numbers(int64_t count) {
-  std::vector<float> numbers(count);
-  for (float& number : numbers) number = random_number();
-  return numbers;
-}
-
-std::vector<const float*> rows_of(const std::vector<float>& x, int64_t rows, int64_t size) {
-  std::vector<const float*> at;
-  for (int64_t r = 0; r < rows; r++) at.push_back(&x[r * size]);
-  return at;
-}
-
-/** Weights as they are held, in memory that ends with them, and what they stand for by the definition of each format. */
-struct Held {
-  std::vector<uint8_t> bytes;
-  std::vector<double> numbers;
-  Weights weights;
-};
-
-/** By the definition: sign, exponent and mantissa. */
-double of_bfloat16(uint16_t bits) { return bits_as<float>(static_cast<uint32_t>(bits) << 16); }
-double of_float16(uint16_t bits) {
-  const int exponent = bits >> 10 & 31, mantissa = bits & 1023;
-  const double magnitude = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
-  return bits & 0x8000 ? -magnitude : magnitude;
-}
-
-void add(std::vector<uint8_t>& bytes, const void* from, size_t count) {
-  const auto* first = static_cast<const uint8_t*>(from);
-  bytes.insert(bytes.end(), first, first + count);
-}
-
-Held halves_of(Format format, int64_t in, int64_t out) {
-  Held held;
-  for (int64_t i = 0; i < in * out; i++) {
-    const bool wide = format == Format::BFLOAT16;
-    const uint16_t sign = random_size(0, 1) << 15;
-    const uint16_t bits = sign | (wide ? random_size(110, 127) << 7 | random_size(0, 127) : random_size(0, 0x3c00)); // subnormals, too
-    add(held.bytes, &bits, 2);
-    held.numbers.push_back(wide ? of_bfloat16(bits) : of_float16(bits));
-  }
-  held.weights = {format, held.bytes.data(), in};
-  return held;
-}
-
-Held floats_of(int64_t in, int64_t out) {
-  Held held;
-  for (const float number : random_numbers(in * out)) {
-    add(held.bytes, &number, sizeof(number));
-    held.numbers.push_back(number);
-  }
-  held.weights = {Format::FLOAT32, held.bytes.data(), in};
-  return held;
-}
-
-Held groups_of(int bits, int64_t group, int64_t in, int64_t out) {
-  Held held;
-  for (int64_t o = 0; o < out; o++) {
-    std::vector<int> whole(in);
-    for (int& number : whole) number = random_size(0, (1 << bits) - 1);
-    for (int64_t i = 0; i < in; i += 8 / bits) {
-      const uint8_t byte = bits == 8 ? whole[i] : whole[i] | whole[i + 1] << 4;
-      add(held.bytes, &byte, 1);
-    }
-    for (int64_t g = 0; g < in / group; g++) {
-      const uint16_t scale = random_size(110, 122) << 7 | random_size(0, 127);
-      add(held.bytes, &scale, 2);
-      for (int64_t i = g * group; i < (g + 1) * group; i++)
-        held.numbers.push_back((whole[i] - (1 << (bits - 1))) * of_bfloat16(scale));
-    }
-  }
-  held.weights = {Format::GROUPS, held.bytes.data(), in, bits, group};
-  return held;
-}
-
-/** Numbers of e4m3 or e2m1 by their definition: a sign, `exponent` bits with this bias, `mantissa` bits. */
-double minifloat(int bits, int exponent, int mantissa, int bias) {
-  const int power = bits >> mantissa & ((1 << exponent) - 1), digits = bits & ((1 << mantissa) - 1);
-  const double size = power == 0 ? std::ldexp(digits, 1 - bias - mantissa) : std::ldexp((1 << mantissa) + digits, power - bias - mantissa);
-  return bits >> (exponent + mantissa) & 1 ? -size : size;
-}
-
-/** Rows of e4m3 with a float32 for each group; the last one may be short. */
-Held fp8_of(int64_t group, int64_t in, int64_t out) {
-  Held held;
-  for (int64_t o = 0; o < out; o++) {
-    std::vector<uint8_t> row(in);
-    for (uint8_t& number : row)
-      do number = random_size(0, 255);
-      while ((number & 127) == 127);
-    add(held.bytes, row.data(), in);
-    for (int64_t i = 0; i < in; i += group) {
-      const float scale = std::ldexp(random_number(), -6);
-      add(held.bytes, &scale, sizeof(scale));
-      for (int64_t k = i; k < std::min(in, i + group); k++) held.numbers.push_back(scale * minifloat(row[k], 4, 3, 7));
-    }
-  }
-  held.weights = {Format::FP8, held.bytes.data(), in, 8, group};
-  return held;
-}
-
-/** Rows of e2m1 with a power of two for each 32; `extreme`: some of them as small and as large as products allow. */
-Held mxfp4_of(int64_t in, int64_t out, bool extreme = false) {
-  Held held;
-  for (int64_t o = 0; o < out; o++) {
-    std::vector<uint8_t> row(in / 2);
-    for (uint8_t& number : row) number = random_size(0, 255);
-    add(held.bytes, row.data(), in / 2);
-    for (int64_t g = 0; g < in / 32; g++) {
-      const uint8_t scale = extreme && o % 2 ? (g % 2 ? 0 : 240) : random_size(120, 134);
-      add(held.bytes, &scale, 1);
-      for (int64_t i = g * 32; i < (g + 1) * 32; i++)
-        held.numbers.push_back(std::ldexp(minifloat(row[i / 2] >> (i % 2 * 4) & 15, 2, 1, 1), scale - 127));
-    }
-  }
-  held.weights = {Format::MXFP4, held.bytes.data(), in, 4, 32};
-  return held;
-}
-
-int failures = 0;
-
-void expect_near(double actual, double expected, double magnitude, const std::string& what) {
-  if (std::abs(actual - expected) <= 1e-5 * magnitude + 1e-6) return;
-  if (failures++ < 20) std::printf("%s: %g, expected %g\n", what.c_str(), actual, expected);
-}
-
 /** Rows by weights, along their rows: each product, and that it is the same whatever rows are beside it. */
-/** Whether products y are those of rows x [rows, in] and what is held, by the definition. */
-void expect_products(Products y, const std::vector<float>& x, const Held& held, int64_t rows, int64_t in, int64_t out, const std::string& what) {
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t o = 0; o < out; o++) {
-      double sum = 0, magnitude = 0;
-      for (int64_t i = 0; i < in; i++) {
-        const double term = x[r * in + i] * held.numbers[o * in + i];
-        sum += term;
-        magnitude += std::abs(term);
-      }
-      expect_near(y.at[r * y.row_step + o * y.out_step], sum, magnitude, what);
-    }
-}
-
 void test_along(const Held& held, int64_t in, int64_t out, int64_t rows, const std::string& what) {
   const auto x = random_numbers(rows * in);
   const auto at = rows_of(x, rows, in);
@@ -172,6 +23,7 @@ void test_along(const Held& held, int64_t in, int64_t out, int64_t rows, const s
 
 /** Many rows in panels, the outputs in two parts. */
 void test_along_panels(const Held& held, int64_t in, int64_t out, int64_t rows, const std::string& what) {
+  if (pairs_for(held.weights)) return test_along_pairs(held, in, out, rows, what);
   const auto x = random_numbers(rows * in);
   std::vector<float> panels(panels_of(rows) * PANEL * in), y(rows * out);
   to_panels(rows_of(x, rows, in).data(), panels.data(), rows, in);
@@ -204,6 +56,7 @@ void test_widening(const Held& held, int64_t in, int64_t out, const std::string&
 
 /** Panels of rows by weights, through both of an expert's halves, in two parts of its channels. */
 void test_panels(const Held& gate_up, const Held& down, int64_t D, int64_t H, int64_t rows, const std::string& what) {
+  if (pairs_for(gate_up.weights)) return test_expert_in_pairs(gate_up, down, D, H, rows, what);
   const auto numbers = random_numbers(rows * D);
   const auto x = rows_of(numbers, rows, D);
   std::vector<float> panels(panels_of(rows) * PANEL * D), y(rows * D), weight(rows, 1);
@@ -302,6 +155,7 @@ void test_minifloats(const std::string& processor, int64_t rows, int64_t many) {
 
 void test_all(const std::string& processor) {
   test_each_minifloat(processor);
+  if (PROCESSOR.bf16) test_rounding(processor);
 
   for (int round = 0; round < 12; round++) {
     const int64_t in = random_size(1, 300), out = random_size(1, 12), rows = random_size(1, 9);
@@ -336,9 +190,11 @@ void test_all(const std::string& processor) {
 
 int main() {
   const Processor has = PROCESSOR;
-  const std::vector<std::pair<std::string, Processor>> kinds{{"plain", {}}, {"AVX2", {true}}, {"AVX-512", {true, true}}, {"VNNI", {true, true, true}}, {"AMX", {true, true, true, true}}};
+  const std::vector<std::pair<std::string, Processor>> kinds{
+    {"plain", {}}, {"AVX2", {true}}, {"AVX-512", {true, true}}, {"VNNI", {true, true, true}}, {"BF16", {true, true, true, true}}, {"AMX", {true, true, true, true, true}}
+  };
   for (const auto& [name, kind] : kinds) {
-    if ((kind.avx2 && !has.avx2) || (kind.avx512f && !has.avx512f) || (kind.vnni && !has.vnni) || (kind.amx && !has.amx)) continue;
+    if ((kind.avx2 && !has.avx2) || (kind.avx512f && !has.avx512f) || (kind.vnni && !has.vnni) || (kind.bf16 && !has.bf16) || (kind.amx && !has.amx)) continue;
     PROCESSOR = kind;
     test_all(name);
     std::printf("%s\n", name.c_str());

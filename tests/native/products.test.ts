@@ -29,6 +29,6 @@ test('weights as they are held: products, panels and widening are their definiti
   await promisify(execFile)(command, [...options, ...args])
   const { stdout } = await promisify(execFile)(program)
   const kinds = stdout.trim().split('\n')
-  expect(['plain', 'AVX2', 'AVX-512', 'VNNI', 'AMX']).toEqual(expect.arrayContaining(kinds))
+  expect(['plain', 'AVX2', 'AVX-512', 'VNNI', 'BF16', 'AMX']).toEqual(expect.arrayContaining(kinds))
   expect(kinds[0]).toBe('plain')
 }, 900_000) // clang takes 85 s of processor time
