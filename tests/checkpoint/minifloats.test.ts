@@ -19,7 +19,6 @@ import { FIXTURES, maxDifference, readGolden } from '../helpers/golden.ts'
 import { logitsOf } from '../helpers/logits.ts'
 import { FP8, MXFP4, writeMinifloats } from '../helpers/minifloats.ts'
 import { randomTokens } from '../helpers/random.ts'
-import { roundedShare } from '../helpers/rounding.ts'
 import { widenedWeights } from '../helpers/widened.ts'
 import { temporaryDir } from './files.ts'
 
@@ -71,8 +70,7 @@ describe.each(['fp8', 'mxfp4'] as const)('%s', (name) => {
       const [expected, actual] = [full, held].map((model) => logitsOf(model.forward(tokens, { dispatch })))
       const eager = logitsOf(held.forward(tokens, { dispatch, interventions: {} }))
       const most = Math.max(...expected.map(Math.abs))
-      const near = (2e-5 + roundedShare(name, rows)) * most
-      expect(maxDifference(actual, expected), `${dispatch}, ${rows}`).toBeLessThan(near)
+      expect(maxDifference(actual, expected), `${dispatch}, ${rows}`).toBeLessThan(2e-5 * most)
       expect(maxDifference(eager, expected), `${dispatch}, ${rows}, eager`).toBeLessThan(2e-5 * most)
     }
     for (const model of [full, held]) model.dispose()

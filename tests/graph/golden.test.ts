@@ -3,7 +3,6 @@ import { afterAll, beforeAll, describe } from 'vitest'
 import { type LoadedModel, loadModel } from '../../src/load-model.ts'
 import { FIXTURES, goldenIndex, readGolden } from '../helpers/golden.ts'
 import { goldenCases } from '../helpers/golden-cases.ts'
-import { roundedShare } from '../helpers/rounding.ts'
 
 const OWN = goldenIndex().filter(({ dir, golden }) => golden === `${dir}/golden.json`)
 
@@ -14,9 +13,5 @@ describe.each(OWN)('recorded, $dir', ({ dir, golden }) => {
     model = await loadModel(join(FIXTURES, dir), { device: 'cpu', executor: 'recorded' })
   })
   afterAll(() => model.dispose())
-  goldenCases(() => model, readGolden(golden), {
-    hiddenStates: false,
-    dispatches: ['auto'],
-    rounded: (rows) => roundedShare(model.dtype, rows),
-  })
+  goldenCases(() => model, readGolden(golden), { hiddenStates: false, dispatches: ['auto'] })
 })

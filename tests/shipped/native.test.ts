@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { DEAD_SHARE } from '../../src/eval/specialisation.ts'
 import { type LoadedModel, loadModel } from '../../src/load-model.ts'
 import { maxDifference } from '../helpers/golden.ts'
-import { rowRounding } from '../helpers/rounding.ts'
 import {
   LOSS_TOLERANCE,
   lossDifferences,
@@ -74,7 +73,7 @@ describe.each(trainedModels())('%s on native CPU', (name) => {
 
     test('documents have their losses', async () => {
       for (const difference of await lossDifferences(model, pin, 2))
-        expect(Math.abs(difference)).toBeLessThan(LOSS_TOLERANCE + 2 * rowRounding(model.dtype))
+        expect(Math.abs(difference)).toBeLessThan(LOSS_TOLERANCE)
     })
   })
 })
