@@ -45,6 +45,14 @@ export const FUSED = {
  */
 export const PRODUCT = 'TinymoeProduct'
 
+/**
+ * Kernels of neighbours in a graph of few rows (src/graph/joins.ts). From a projection of queries, keys and values [B T, (N + 2 Nk) d],
+ * a cache [2, B, Nk, S, d], slots in it, mask and rotary tables -> what the queries make of the cache [B T, N d].
+ */
+export const CACHED_ATTENTION = 'TinymoeCachedAttention'
+/** Logits [T, E] -> expertWeights and expertIndices [T, K]. */
+export const ROUTE = 'TinymoeRoute'
+
 export type FusedName = keyof typeof FUSED
 
 /** Those for which a card, which has no kernels of ours, gets fewer of TensorFlow's ops than the steps are. */

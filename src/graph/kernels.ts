@@ -17,7 +17,7 @@ export function fuse(graph: Recording, { expertParts, products }: Plan): Recordi
     if (!noted) return [node]
     const kernel = onHeld(noted, graph)
     // Of many rows, tiles take held ones. Held unlike, each product reads its own: the kernel would get them widened, all experts of them.
-    const widens = noted.input.some((ref) => graph.weights?.has(ref))
+    const widens = 'readsWeights' in FUSED[noted.fused] && noted.input.some((ref) => graph.weights?.has(ref))
     if (kernel === noted && (widens || (noted.fused === 'expert' && products !== 'fewRows'))) return [node]
     return kernel.op === FUSED.experts.op && expertParts > 1 ? inParts(kernel, expertParts) : [kernel]
   })

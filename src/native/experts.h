@@ -87,8 +87,9 @@ void add_experts(const std::vector<Group>& groups, float* y, int64_t T, int64_t 
   });
 }
 
-/** A layer's chosen experts: x [T, D], gateUp [E, 2H, D], down [E, D, H], expertIndices and expertWeights [T, K] -> [T, D]. */
+/** A layer's chosen experts: x [T, D], gateUp [E, 2H, D], down [E, D, H], expertIndices and expertWeights [T, K] -> [T, D], to which `joins` more are added. */
 struct Experts {
+  int64_t joins = 0;
   int64_t part = 0, parts = 1; // of the channels between each expert's matrices
   RowsOutside outside;
   Groups groups_of;
@@ -119,6 +120,7 @@ struct Experts {
     const int64_t unit = tiles_for(down) ? std::max(down.cut(), BLOCK) : down.cut(), units = (H + unit - 1) / unit;
     const auto begin = [&](int64_t of) { return std::min(H, units * of / parts * unit); };
     add_experts(groups, y, T, D, {H, begin(part), begin(part + 1)});
+    for (int64_t i = 0; i < joins; i++) call.add(5 + i, y, T, D);
   }
 };
 
