@@ -115,10 +115,11 @@ VNNI_CODE ALWAYS_INLINED inline void integer_products(
   __m512 upper[W][R], lower[W][R];
   for (int w = 0; w < W; w++)
     for (int r = 0; r < R; r++) upper[w][r] = lower[w][r] = _mm512_setzero_ps();
+  LinesAhead ahead(first.numbers, W * first.row_bytes);
   const auto add = [&](const uint8_t* numbers, const uint8_t* scales, int64_t bytes, __mmask64 there) VNNI_CODE ALWAYS_INLINED {
 #pragma GCC unroll 4
     for (int w = 0; w < W; w++, numbers += first.row_bytes, scales += first.row_bytes) {
-      fetch_ahead(numbers);
+      ahead.next();
       const __m512i words = there == ~__mmask64{0} ? _mm512_loadu_si512(numbers) : _mm512_maskz_loadu_epi8(there, numbers);
       const __m512 scale = scales_of_words<SCALES>(scales, bytes);
 #pragma GCC unroll 4
@@ -128,7 +129,6 @@ VNNI_CODE ALWAYS_INLINED inline void integer_products(
   const uint8_t *numbers = first.numbers, *scales = first.scales;
   const int64_t blocks = n / Of::BLOCK, of_group = std::max<int64_t>(1, first.group / Of::BLOCK);
   int64_t left = of_group;
-  for (int w = 0; w < W; w++) fetch_ahead(scales + w * first.row_bytes);
   for (int64_t i = 0; i < blocks; i++, numbers += 64, digits += Of::VECTORS) {
     add(numbers, scales, BYTES, ~__mmask64{0});
     if (--left > 0) continue;
@@ -136,6 +136,7 @@ VNNI_CODE ALWAYS_INLINED inline void integer_products(
     scales += BYTES;
   }
   if (const int64_t over = n % Of::BLOCK) add(numbers, scales, (over + first.group - 1) / first.group * 2, (uint64_t{1} << first.bytes(over)) - 1);
+  ahead.rest();
 #pragma GCC unroll 4
   for (int w = 0; w < W; w++)
 #pragma GCC unroll 4
