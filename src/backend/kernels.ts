@@ -33,6 +33,15 @@ export const FUSED = {
   expert: { op: 'TinymoeExpert', limits, readsWeights: true },
   /** The chosen ones, weighted and added up: x [T, D], gateUp [E, 2H, D], down [E, D, H], indices and weights [T, K] -> [T, D] */
   experts: { op: 'TinymoeExperts', limits, readsWeights: true },
+  /**
+   * The same of few rows, with biases and bounds: x [T, D], gateUp [E, 2H, D], its bias [E, 2H], down [E, D, H], its bias [E, D], indices
+   * and weights [T, K] -> [T, D]
+   */
+  clampedExperts: {
+    op: 'TinymoeClampedExperts',
+    attributes: { limit: 'float', alpha: 'float' },
+    readsWeights: true,
+  },
   /** Gate above up [2H, n] -> silu(gate) * up [H, n] */
   gated: { op: 'TinymoeGated' },
   /** Experts' outputs [D, n] each, where the T K assignments stand among them, weights [T, K] -> the sums of tokens [T, D] */

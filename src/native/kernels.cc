@@ -236,6 +236,14 @@ template <> void* make<Experts>(TF_OpKernelConstruction* construction) {
   return experts;
 }
 
+template <> void* make<ClampedExperts>(TF_OpKernelConstruction* construction) {
+  auto* experts = new ClampedExperts();
+  read(TF_OpKernelConstruction_GetAttrFloat, construction, "limit", experts->limit);
+  read(TF_OpKernelConstruction_GetAttrFloat, construction, "alpha", experts->alpha);
+  read(construction, experts->groups_of);
+  return experts;
+}
+
 template <> void* make<Expert>(TF_OpKernelConstruction* construction) {
   auto* expert = new Expert();
   read(construction, expert->outside);
@@ -324,6 +332,10 @@ const bool added = [] {
   add_op<Experts>(
     "TinymoeExperts", {"x: float", "gate_up: W", "down: W", "indices: int32", "weights: float", "added: joins * float"},
     {"joins: int >= 0 = 0", "W: type = DT_FLOAT", "part: int = 0", "parts: int = 1", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0", "floats: bool = false"}
+  );
+  add_op<ClampedExperts>(
+    "TinymoeClampedExperts", {"x: float", "gate_up: W", "gate_up_bias: float", "down: W", "down_bias: float", "indices: int32", "weights: float"},
+    {"W: type = DT_FLOAT", "limit: float", "alpha: float", "bits: int = 0", "group: int = 0", "floats: bool = false"}
   );
   add_op<Expert>(
     "TinymoeExpert", {"x: float", "gate_up: W", "down: W"},

@@ -46,7 +46,7 @@ test('few rows are left to the fused kernels, in the calling thread; of more row
   expect(plan(17, 1)).toMatchObject({ products: given('float32'), inCallingThread: true, expertParts: 1 })
   expect(plan(17, 64).expertParts).toBe(8)
   const fewRowsOnly = [...plan(16).fused].filter((name) => !plan(17).fused.has(name))
-  expect(fewRowsOnly).toEqual(['attention', 'expert'])
+  expect(fewRowsOnly).toEqual(['attention', 'expert', 'clampedExperts'])
 })
 
 test('with tiles single experts take many rows and weights as they are held, unless they are to be rounded; products always do', () => {
