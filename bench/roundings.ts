@@ -2,7 +2,7 @@
  * What ways to round cost in held-out loss, as docs/quantize.md has it:
  * `npx tsx bench/roundings.ts models/moe models/dense-active models/dense-total`.
  */
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import type { Groups } from '../src/backend/holding.ts'
 import { calibrate } from '../src/checkpoint/calibrate.ts'
 import { openCheckpoint } from '../src/checkpoint/disk.ts'
@@ -21,7 +21,8 @@ import { readConfig } from '../src/load-model.ts'
 import type { ModelConfig } from '../src/model/config.ts'
 import { MoeModel } from '../src/model/transformer.ts'
 import { weightTable } from '../src/model/weight-table.ts'
-import { listOf, seed, wholeNumber } from '../src/script/arguments.ts'
+import { listOf, namesOf, seed, wholeNumber } from '../src/script/arguments.ts'
+import { addFlags, flags, type Given } from '../src/script/flags.ts'
 import { remark, write } from '../src/script/output.ts'
 import { runScript } from '../src/script/run.ts'
 import { mean, sum } from '../src/sums.ts'
@@ -30,6 +31,15 @@ import { loadTokenizer } from '../src/tokenizer/load.ts'
 
 const WAYS = ['nearest', 'scale', 'calibrated'] as const
 type Way = (typeof WAYS)[number]
+
+const FLAGS = flags({
+  groups: ['<list>', 'numbers that share a scale', listOf(wholeNumber(1, 1024)), [32, 128]],
+  seeds: ['<list>', 'of the held-out documents', listOf(seed), [2, 3, 4]],
+  samples: ['<n>', 'held-out documents of each domain and seed', wholeNumber(1, 1000), 10],
+  calibrate: ['<n>', 'training documents of each domain', wholeNumber(1, 1000), 10],
+  ways: ['<list>', `to round: ${WAYS.join(', ')}`, namesOf(WAYS), [...WAYS]],
+})
+type Flags = Given<typeof FLAGS>
 
 interface Stored {
   config: ModelConfig
@@ -79,14 +89,6 @@ async function reading({ config }: Stored, values: StoredValues, documents: read
   return { loss: lossReport(documents, losses).mean, ofTokens, chosen }
 }
 
-interface Flags {
-  groups: number[]
-  seeds: number[]
-  samples: number
-  calibrate: number
-  ways: Way[]
-}
-
 async function rows(
   dir: string,
   { groups, seeds, samples, calibrate: count, ways }: Flags,
@@ -134,31 +136,26 @@ async function rows(
   return lines
 }
 
-const numbers = listOf(wholeNumber(1, 1024))
+const HEAD = [
+  'model',
+  'group',
+  'rounded',
+  'loss more, by seed',
+  'mean',
+  'a token moves by',
+  'same next token',
+]
 
-await runScript(
-  new Command('roundings')
-    .argument('<dirs...>', 'models')
-    .option('--groups <n,...>', 'numbers that share a scale', numbers, [32, 128])
-    .option('--seeds <n,...>', 'of the held-out documents', listOf(seed), [2, 3, 4])
-    .option('--samples <n>', 'held-out documents of each domain and seed', wholeNumber(1, 1000), 10)
-    .option('--calibrate <n>', 'training documents of each domain', wholeNumber(1, 1000), 10)
-    .addOption(new Option('--ways <name...>').choices(WAYS).default([...WAYS]))
-    .action(async (dirs: string[], flags: Flags) => {
-      await startRuntime({ device: 'cpu' })
-      const lines: string[] = []
-      for (const dir of dirs) lines.push(...(await rows(dir, flags)))
-      const head = [
-        'model',
-        'group',
-        'rounded',
-        'loss more, by seed',
-        'mean',
-        'a token moves by',
-        'same next token',
-      ]
-      await write(
-        `${[`| ${head.join(' | ')} |`, `|${head.map(() => '---').join('|')}|`, ...lines].join('\n')}\n`,
-      )
-    }),
-)
+async function compare(dirs: string[], flags: Flags): Promise<void> {
+  await startRuntime({ device: 'cpu' })
+  const lines: string[] = []
+  for (const dir of dirs) lines.push(...(await rows(dir, flags)))
+  await write(`${[`| ${HEAD.join(' | ')} |`, `|${HEAD.map(() => '---').join('|')}|`, ...lines].join('\n')}\n`)
+}
+
+const program = addFlags(new Command('tsx bench/roundings.ts'), FLAGS)
+  .description('What ways to round a model to 4 bits cost in held-out loss.')
+  .argument('<dirs...>', 'models')
+  .action(compare)
+
+await runScript(program)

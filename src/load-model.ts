@@ -49,8 +49,8 @@ export interface LoadOptions {
   executor?: Executor
   /**
    * What matrices of weights are held in, routers' excepted, default `auto`: as they are stored, without TensorFlow in float32; on a
-   * card too, but those stored in groups in bfloat16. A half type that is asked for is also what graphs multiply in, where the device does it faster; else products are
-   * of float32 numbers.
+   * card too, but those stored in groups in bfloat16. A half type that is asked for is also what graphs multiply many rows in, where the
+   * device does it faster; else products are of float32 numbers. On a processor weights in groups stay so where bfloat16 is asked for.
    */
   dtype?: Dtype | 'auto'
   /** Threads of TensorFlow's ops, fixed by the first start in a process; default: all (`TINYMOE_THREADS` overrides). */
@@ -163,7 +163,7 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
     })
     const executor = executorFor(options, report)
     const stored = storedDtype(checkpoint)
-    const dtype = dtypeFor(options.dtype, report, stored)
+    const { held: dtype, multiplied } = dtypesFor(options.dtype, report, stored)
     const { expertsOnDisk: budget } = options
     const experts = () => expertNames(checkpoint, config, family)
     checkSize(checkpoint, { ignored: (name) => family.ignored(name, config), experts, budget }, dtype, report)
@@ -187,7 +187,7 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
       report,
       executor,
       dtype === 'auto' ? stored : dtype,
-      dtype === 'auto' ? 'float32' : dtype,
+      multiplied,
       generation,
       [...remarks, ...widenedOnCard(dir, options.dtype, report, stored)],
       staysOpen ? checkpoint : null,
@@ -269,7 +269,20 @@ function executorFor(
   return requested ?? (native ? 'recorded' : 'eager')
 }
 
-function dtypeFor(dtype: Dtype | 'auto' = 'auto', report: RuntimeReport, stored: HeldDtype): Dtype | 'auto' {
+/** What weights are held in, and what graphs multiply them in. In groups they are fewer bytes than in the type that is asked for. */
+function dtypesFor(
+  asked: Dtype | 'auto' | undefined,
+  report: RuntimeReport,
+  stored: HeldDtype,
+): { held: Dtype | 'auto'; multiplied: Dtype } {
+  if (asked === 'bfloat16' && report.device === 'cpu' && isInGroups(stored)) {
+    return { held: 'auto', multiplied: backend().processor?.pairs ? asked : 'float32' }
+  }
+  const held = heldFor(asked, report, stored)
+  return { held, multiplied: held === 'auto' ? 'float32' : held }
+}
+
+function heldFor(dtype: Dtype | 'auto' = 'auto', report: RuntimeReport, stored: HeldDtype): Dtype | 'auto' {
   const { backend, device } = report
   if (dtype === 'auto') {
     if (device === 'cpu') return 'auto'

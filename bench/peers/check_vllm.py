@@ -28,6 +28,7 @@ ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; by default half of the memory
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # by default each process wants a NUMA node of its own
     "OMP_NUM_THREADS": "1",  # of each process
+    "VLLM_MLA_DISABLE": "1",  # its latent attention for processors is compiled for DeepSeek's own widths alone
 }
 
 
@@ -63,6 +64,8 @@ def continued(dtype, path, processes):
         path,
         dtype=dtype,
         enforce_eager=True,
+        # Its kernel of RoPE for processors takes a head for a token in latent attention, and only eager runs use it (docs/training.md).
+        compilation_config={"custom_ops": ["-rotary_embedding"]},
         max_model_len=POSITIONS,
         tensor_parallel_size=processes,
         seed=0,

@@ -10,8 +10,10 @@ import type { StudyRun } from './train.ts'
 
 const METHOD =
   'A seed gives all presets the same texts in the same order, so differences are taken seed by seed. Losses are of held-out documents, the ones that tinymoe eval takes. Training FLOPs are ' +
-  'three times those of the forward. Equal compute: as many tokens as cost the FLOPs of the training of moe, on a ' +
-  'schedule of that length; presets that cost about as much a token have one run for both comparisons.'
+  'three times those of the forward.'
+const AT_EQUAL_COMPUTE =
+  ' Equal compute: as many tokens as cost the FLOPs of the training of moe, on a schedule of that length; presets that cost ' +
+  'about as much a token have one run for both comparisons.'
 
 export type StudyReport = ReturnType<typeof studyReport>
 
@@ -20,13 +22,14 @@ export function studyReport(options: StudyOptions, plan: PlannedRun[], runs: Stu
   const differences = BUDGETS.flatMap((budget) =>
     PAIRS.flatMap(([preset, than]) => differenceOf(budget, preset, than, runs)),
   )
+  const method = METHOD + (cells.some(({ budget }) => budget === 'compute') ? AT_EQUAL_COMPUTE : '')
   return {
     format: 'tinymoe-study' as const,
     version: 1 as const,
     date: new Date().toISOString(),
     /** Trainings of the whole study; fewer `runs` than this: it is not finished. */
     planned: plan.length,
-    conditions: { ...options, sameCompute: SAME_COMPUTE, method: METHOD },
+    conditions: { ...options, sameCompute: SAME_COMPUTE, method },
     runs,
     cells,
     differences,

@@ -27,11 +27,8 @@ export interface Processor {
   features: readonly string[]
   /** Whether it multiplies tiles of bfloat16 for us: many rows then take weights as they are held. */
   tiles: boolean
-  /**
-   * By how much of itself a number of more than `LIMITS.fewRows` rows is off at most where our kernels multiply it with weights held in
-   * bfloat16, 8 or 4 bits: 2^-8 where it is rounded to bfloat16, else 0.
-   */
-  rowRounding: number
+  /** Whether it multiplies pairs of bfloat16 for us: many rows that may be rounded then take weights as they are held. */
+  pairs: boolean
 }
 
 /** The active backend. */
@@ -43,7 +40,7 @@ export function backend(): Backend {
     threads: loadedWith.threads.threads,
     features: loadedWith.cpuFeatures,
     tiles: node!.binding.hasTiles(),
-    rowRounding: node!.binding.rowRounding(),
+    pairs: node!.binding.hasPairs(),
   }
   return {
     name: tf.getBackend(),

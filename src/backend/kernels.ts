@@ -33,6 +33,15 @@ export const FUSED = {
   expert: { op: 'TinymoeExpert', limits, readsWeights: true },
   /** The chosen ones, weighted and added up: x [T, D], gateUp [E, 2H, D], down [E, D, H], indices and weights [T, K] -> [T, D] */
   experts: { op: 'TinymoeExperts', limits, readsWeights: true },
+  /**
+   * The same of few rows, with biases and bounds: x [T, D], gateUp [E, 2H, D], its bias [E, 2H], down [E, D, H], its bias [E, D], indices
+   * and weights [T, K] -> [T, D]
+   */
+  clampedExperts: {
+    op: 'TinymoeClampedExperts',
+    attributes: { limit: 'float', alpha: 'float' },
+    readsWeights: true,
+  },
   /** Gate above up [2H, n] -> silu(gate) * up [H, n] */
   gated: { op: 'TinymoeGated' },
   /** Experts' outputs [D, n] each, where the T K assignments stand among them, weights [T, K] -> the sums of tokens [T, D] */
@@ -44,6 +53,14 @@ export const FUSED = {
  * weights are multiplied as they are held: graphs have it in the place of TensorFlow's op, without being told.
  */
 export const PRODUCT = 'TinymoeProduct'
+
+/**
+ * Kernels of neighbours in a graph of few rows (src/graph/joins.ts). From a projection of queries, keys and values [B T, (N + 2 Nk) d],
+ * a cache [2, B, Nk, S, d], slots in it, mask and rotary tables -> what the queries make of the cache [B T, N d].
+ */
+export const CACHED_ATTENTION = 'TinymoeCachedAttention'
+/** Logits [T, E] -> expertWeights and expertIndices [T, K]. */
+export const ROUTE = 'TinymoeRoute'
 
 export type FusedName = keyof typeof FUSED
 

@@ -80,11 +80,8 @@ interface NativeSessions {
   closeSession(session: NativeSession): void
   /** Whether kernels multiply many rows with weights, as they are held, by the processor's tiles (src/native/tiles.h). */
   hasTiles(): boolean
-  /**
-   * By how much of itself a number of many rows is off at most where kernels multiply it with weights held in bfloat16, in groups of
-   * whole numbers or as mxfp4 (src/native/pairs.h); 0 if they multiply it as it is.
-   */
-  rowRounding(): number
+  /** Whether kernels multiply many rows that may be rounded to bfloat16 by pairs (src/native/pairs.h). */
+  hasPairs(): boolean
 }
 
 /** The functions of src/native/demand.cc. */

@@ -1,13 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { watchProducts } from '../backend/products.ts'
 import type { ModelConfig } from '../model/config.ts'
-import type { TensorSpec } from '../model/tensor-spec.ts'
+import { type ExpertStack, TensorSpec } from '../model/tensor-spec.ts'
 import { MoeModel } from '../model/transformer.ts'
 import { leaves } from '../model/tree.ts'
 import { tensorSpecs, type WeightTable, weightTable } from '../model/weight-table.ts'
 import type { ModelWeights } from '../model/weights.ts'
 import { sum } from '../sums.ts'
-import { type ErrorFactor, errorFactor } from './gptq.ts'
+import type { ErrorFactor } from './gptq.ts'
+import { Moments, momentNumbers } from './moments.ts'
 import { eachStored, packWeights } from './pack.ts'
 import type { StoredValues } from './save.ts'
 
@@ -23,12 +24,12 @@ export interface Rounding {
   rounded: StoredValues
 }
 
-/** Told the rows that a tensor was multiplied with. */
+/** Told the rows that a tensor was multiplied with, for as long as the call lasts. */
 type Seen = (spec: TensorSpec, rows: Float32Array) => void
 
 /**
  * Layer by layer: what texts give to a matrix decides how it is rounded, and what the rounded layer makes of them is given to the next.
- * One layer is in memory, and all that the texts give to its matrices. Says the share that is done.
+ * One layer is in memory, with the sums of what its matrices are given, and a state of each token. Says the share that is done.
  */
 export function* calibrate(
   config: ModelConfig,
@@ -36,27 +37,44 @@ export function* calibrate(
   texts: Texts,
   { isRounded, round, rounded }: Rounding,
 ): Generator<number, void> {
-  let states = embedded(config, values, texts)
+  const states = embedded(config, values, texts)
   for (const index of config.layers.keys()) {
     const done = (part: number, share: number) => (index + (part + share) / 3) / config.layers.length
-    const inputs = new Map<string, { spec: TensorSpec; width: number; parts: Float32Array[] }>()
+    const inputs = new Map<string, { spec: TensorSpec; moments: Moments }>()
     for (const [, spec] of layerSpecs(config, index))
-      if (isRounded(spec)) inputs.set(spec.name, { spec, width: spec.shape[1], parts: [] })
-    const keep: Seen = ({ name }, rows) => inputs.get(name)?.parts.push(rows)
-    let [read, matrices] = [0, 0]
+      if (isRounded(spec)) inputs.set(spec.name, { spec, moments: new Moments(spec.shape[1]) })
+    const keep: Seen = ({ name }, rows) => inputs.get(name)?.moments.add(rows)
+    const count = inputs.size
+    let [read, matrices, made] = [0, 0, 0]
     for (const _ of layerOutputs(config, index, values, states, keep)) yield done(0, read++ / texts.length)
-    for (const { spec, width, parts } of inputs.values()) {
-      for (const _ of round(spec, factorOf(parts, width))) yield done(1, matrices / inputs.size)
-      parts.length = 0
+    for (const [name, { spec, moments }] of inputs) {
+      inputs.delete(name)
+      for (const _ of round(spec, moments.factor())) yield done(1, matrices / count)
       matrices++
     }
-    const next: Float32Array[] = []
     for (const state of layerOutputs(config, index, rounded, states)) {
-      yield done(2, next.length / texts.length)
-      next.push(state)
+      yield done(2, made / texts.length)
+      states[made++] = state
     }
-    states = next
   }
+}
+
+/** What `calibrate` has in memory of texts with so many tokens, beside what is rounded: of the widest layer, and a state of each token. */
+export function calibrationBytes(config: ModelConfig, tokens: number): number {
+  const layers = config.layers.map((_, index) => {
+    const { blocks } = layerTable(config, index)
+    const numbers = leaves<TensorSpec | ExpertStack>(blocks).flatMap(([, leaf]) => {
+      const [count, chosen] = leaf instanceof TensorSpec ? [1, 1] : [leaf.count, leaf.chosen]
+      const alike =
+        leaf instanceof TensorSpec ? [leaf] : leaves<TensorSpec>(leaf.each(0)).map(([, spec]) => spec)
+      return alike.map(
+        ({ size, shape: [, n = 0] }) =>
+          count * size + momentNumbers(n, { matrices: count, rows: chosen * tokens }),
+      )
+    })
+    return sum(numbers)
+  })
+  return 4 * (Math.max(...layers) + config.hiddenSize * tokens)
 }
 
 /** What texts are before the first layer: [T, D] each. */
@@ -76,22 +94,6 @@ function embedded(
       )
     return state
   })
-}
-
-/** Null where there are none, as of an expert that no token was sent to, or none that are numbers. */
-function factorOf(parts: readonly Float32Array[], width: number): ErrorFactor | null {
-  const rows = new Float32Array(sum(parts.map(({ length }) => length)))
-  let end = 0
-  for (const part of parts) {
-    rows.set(part, end)
-    end += part.length
-  }
-  if (end === 0) return null
-  const moments = tf.tidy(() => {
-    const x = tf.tensor2d(rows, [end / width, width])
-    return tf.matMul(x, x, true).dataSync()
-  })
-  return moments.every(Number.isFinite) ? errorFactor(Float64Array.from(moments), width) : null
 }
 
 function layerTable(config: ModelConfig, index: number): WeightTable {
@@ -119,8 +121,7 @@ function* layerOutputs(
   try {
     const tensors = new Map(leaves<tf.Tensor>(weights))
     const known = new Map(layerSpecs(config, index).map(([path, spec]) => [tensors.get(path)!.dataId, spec]))
-    const look = (spec: TensorSpec, rows: tf.Tensor2D) =>
-      seen?.(spec, (rows.dataSync() as Float32Array).slice())
+    const look = (spec: TensorSpec, rows: tf.Tensor2D) => seen?.(spec, rows.dataSync() as Float32Array)
     for (const state of states)
       yield watchProducts(known, look, () => layerOutput(config, index, weights, state))
   } finally {

@@ -12,7 +12,7 @@ export interface ErrorFactor {
 }
 
 /** The factor of second moments, row-major: of inputs x the sum of x x^T, however many there were. */
-export function errorFactor(moments: Float64Array, n: number): ErrorFactor {
+export function errorFactor(moments: Float32Array | Float64Array, n: number): ErrorFactor {
   const numbers = Float64Array.from(moments)
   let trace = 0
   for (let i = 0; i < n; i++) trace += moments[i * n + i]

@@ -1,10 +1,12 @@
 import type { Command } from 'commander'
+import { calibrationBytes } from '../checkpoint/calibrate.ts'
 import { openCheckpoint } from '../checkpoint/disk.ts'
 import { type MatrixError, quantizeModel } from '../checkpoint/quantize.ts'
 import { QUANTIZE_DEFAULTS } from '../checkpoint/widths.ts'
 import { ALL_DOMAINS, DOMAINS } from '../corpus/index.ts'
 import { startRuntime } from '../device/index.ts'
-import { UsageError } from '../errors.ts'
+import { memoryLimit, memoryProblem } from '../device/memory.ts'
+import { InputError, UsageError } from '../errors.ts'
 import { documentsOf, TextCodec } from '../eval/documents.ts'
 import type { FactsKnown } from '../eval/facts.ts'
 import { shareOf } from '../eval/proportion.ts'
@@ -25,6 +27,7 @@ import { interruptible } from '../script/interrupt.ts'
 import { remark, write } from '../script/output.ts'
 import { checkOutputs } from '../script/outputs.ts'
 import { withProgress } from '../script/progress.ts'
+import { sum } from '../sums.ts'
 import { table } from '../text/columns.ts'
 import { percent, si, thousands } from '../text/units.ts'
 import { loadTokenizer } from '../tokenizer/load.ts'
@@ -44,9 +47,6 @@ Examples:
   $ tinymoe quantize moe --bits 4 --group 32 --keep embedding,attention --out moe-4bit --json
 `
 
-/** What a layer is given by all texts is held at once. */
-const MAX_CALIBRATION = 200
-
 const FLAGS = flags({
   bits: ['<n>', 'of a number', ['8', '4'], REQUIRED],
   group: ['<n>', 'numbers that share a scale', ['32', '128'], String(QUANTIZE_DEFAULTS.group)],
@@ -54,7 +54,7 @@ const FLAGS = flags({
   calibrate: [
     '<n>',
     'training texts of each domain that decide how numbers are rounded; 0: none, each group looks for its scale',
-    read.wholeNumber(0, MAX_CALIBRATION),
+    read.wholeNumber(0, 10_000),
     0,
   ],
   samples: [
@@ -108,6 +108,9 @@ async function calibrationTexts(
   const codec = new TextCodec(dir, config, await loadTokenizer(dir))
   const domains = facts ? ALL_DOMAINS : DOMAINS
   const documents = await documentsOf(codec, domains, { split: 'train', seed: 1, facts }, calibrate)
+  const bytes = calibrationBytes(config, sum(documents.map(({ tokens }) => tokens.length)))
+  const problem = memoryProblem(bytes, memoryLimit({ device: 'cpu', memoryBytes: null })) // states are here also with a card
+  if (problem !== null) throw new InputError(`--calibrate ${calibrate}: ${problem}`)
   await startRuntime({ device, debug })
   return documents.map(({ tokens }) => tokens)
 }

@@ -1,35 +1,7 @@
 import { Form } from './form.ts'
-import { FLOAT, type GraphNode, nodeOf } from './protobuf.ts'
+import { FLOAT, type GraphNode } from './protobuf.ts'
+import { bare, Readers } from './readers.ts'
 import type { Product, Recording } from './recorder.ts'
-
-/** Who reads each node, and what stands behind nodes that only give a shape or a name. */
-class Readers {
-  private readonly byName: Map<string, GraphNode>
-  private readonly counts = new Map<string, number>()
-
-  constructor({ nodes, outputs }: Recording) {
-    this.byName = new Map(nodes.map((node) => [node.name, node]))
-    const refs = [...nodes.flatMap(({ input }) => input), ...Object.values(outputs).map(({ ref }) => ref)]
-    for (const ref of refs) this.counts.set(bare(ref), (this.counts.get(bare(ref)) ?? 0) + 1)
-  }
-
-  node(ref: string): GraphNode | undefined {
-    return this.byName.get(nodeOf(ref))
-  }
-
-  /** How often an output is read or fetched. */
-  of(ref: string): number {
-    return this.counts.get(bare(ref)) ?? 0
-  }
-
-  /** What `ref` is another name of, if nobody else reads it under the names in between. */
-  behind(ref: string): string {
-    const node = this.node(ref)
-    return node?.op === 'Identity' && this.of(ref) === 1 ? this.behind(node.input[0]) : ref
-  }
-}
-
-const bare = (ref: string) => (ref.endsWith(':0') ? ref.slice(0, -2) : ref)
 
 /** `x W + residual` of one row as one op, which takes the residual for its bias. */
 export function joinResiduals(graph: Recording): Recording {

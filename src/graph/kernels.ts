@@ -5,27 +5,27 @@ import { LIMITS } from '../backend/limits.ts'
 import { groupAttributes } from './nodes.ts'
 import type { Plan } from './plan.ts'
 import { DATA_TYPES, FLOAT, type GraphNode, nodeOf } from './protobuf.ts'
-import { multiplications, type Product, type Recording } from './recorder.ts'
+import { type FusedNode, multiplications, type Product, type Recording } from './recorder.ts'
 
 /**
  * A pass: the fused kernels that were noted while the graph was recorded, each in the place of its steps, which stay beside it
  * without effect unless fetched.
  */
-export function fuse(graph: Recording, { expertParts, products }: Plan): Recording {
+export function fuse(graph: Recording, { expertParts, products, rounds }: Plan): Recording {
   const nodes = graph.nodes.flatMap((node) => {
     const noted = graph.fused?.get(node.name)
     if (!noted) return [node]
-    const kernel = onHeld(noted, graph)
+    const kernel = onHeld(noted, graph, rounds)
     // Of many rows, tiles take held ones. Held unlike, each product reads its own: the kernel would get them widened, all experts of them.
-    const widens = noted.input.some((ref) => graph.weights?.has(ref))
+    const widens = 'readsWeights' in FUSED[noted.fused] && noted.input.some((ref) => graph.weights?.has(ref))
     if (kernel === noted && (widens || (noted.fused === 'expert' && products !== 'fewRows'))) return [node]
     return kernel.op === FUSED.experts.op && expertParts > 1 ? inParts(kernel, expertParts) : [kernel]
   })
   return { ...graph, nodes }
 }
 
-/** A kernel that reads its weights as they are held, if all alike. */
-function onHeld(kernel: GraphNode, { weights }: Recording): GraphNode {
+/** A kernel that reads its weights as they are held, if all alike, and may round many rows if `rounds`. */
+function onHeld(kernel: FusedNode, { weights }: Recording, rounds: boolean): FusedNode {
   const held = kernel.input.flatMap((ref) => weights?.get(ref) ?? [])
   const attr = held.map(({ dtype, groups }) => ({
     W: { type: DATA_TYPES[dtype] },
@@ -33,7 +33,8 @@ function onHeld(kernel: GraphNode, { weights }: Recording): GraphNode {
   }))
   if (attr.length < 2 || !attr.every((other) => isDeepStrictEqual(other, attr[0]))) return kernel
   const input = kernel.input.map((ref) => weights?.get(ref)?.held ?? ref)
-  return { ...kernel, input, attr: { ...kernel.attr, ...attr[0] } }
+  const rounded = rounds && 'limits' in FUSED[kernel.fused] && { rounds: { b: true } }
+  return { ...kernel, input, attr: { ...kernel.attr, ...attr[0], ...rounded } }
 }
 
 /** The experts' kernel as several that TensorFlow runs side by side, each for a part of the channels of every expert. */
@@ -49,9 +50,9 @@ function inParts(kernel: GraphNode, parts: number): GraphNode[] {
 }
 
 /** A pass: each product of matrices gets the kernel that is the fastest for it. */
-export function chooseProducts(graph: Recording, { products, held }: Plan): Recording {
+export function chooseProducts(graph: Recording, { products, held, rounds }: Plan): Recording {
   const few = products === 'fewRows' ? LIMITS.fewRows : -1
-  const ours = withOurs(graph, { float: few, held: held ? Number.POSITIVE_INFINITY : few })
+  const ours = withOurs(graph, { float: few, held: held ? Number.POSITIVE_INFINITY : few, rounds })
   return products === 'fewRows' ? ours : withOneDnn(ours, products)
 }
 
@@ -62,6 +63,8 @@ const ONEDNN = { s: Buffer.from('MklNameChangeOp') }
 interface MostRows {
   float: number
   held: number
+  /** Whether it may round many rows. */
+  rounds: boolean
 }
 
 function withOurs(graph: Recording, most: MostRows): Recording {
@@ -94,9 +97,9 @@ function kernelFor(
   if ((held === ofLeft ? columns : rows) > most.held) return null
   const input = held === ofLeft ? [held.held, right.ref] : [left.ref, held.held]
   const type = { [held === ofLeft ? 'L' : 'R']: { type: DATA_TYPES[held.dtype] } }
-  const asIs = exact?.has(held.dataId) && { exact: { b: true } }
+  const rounded = most.rounds && !exact?.has(held.dataId) && { rounds: { b: true } }
   const groups = held.groups && groupAttributes(held.groups)
-  return { ...node, op: PRODUCT, input, attr: { ...attributes, ...asIs, ...type, ...groups } }
+  return { ...node, op: PRODUCT, input, attr: { ...attributes, ...rounded, ...type, ...groups } }
 }
 
 /** Attention's softmax gets it too, where its scores are many; a router's does not: its ties are settled for Eigen's. */

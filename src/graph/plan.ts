@@ -16,6 +16,8 @@ export interface Plan {
   products: 'fewRows' | readonly Dtype[]
   /** Whether products take weights as they are held whatever the number of rows. */
   held: boolean
+  /** Whether our kernels may round many rows to bfloat16, which is asked for by the dtype. */
+  rounds: boolean
   /** Whether all of it stays in the thread that asks for a run. The fused kernels share their work among threads themselves. */
   inCallingThread: boolean
   /** A graph whose typical matrix of weights has fewer numbers is run node by node, each on one thread; else op by op, on all. */
@@ -36,8 +38,8 @@ export function planFor(
   const { threads } = processor
   const few = rows <= LIMITS.fewRows
   const products = few ? 'fewRows' : hasOneDnn() ? fasterByOneDnn(processor) : []
-  const ours = dtype === 'bfloat16' && processor.rowRounding > 0 // rounded as oneDNN has them, and faster
-  const half = dtype !== 'float32' && products.includes(dtype) && !ours
+  const rounds = !few && dtype === 'bfloat16' && processor.pairs
+  const half = dtype !== 'float32' && products.includes(dtype) && !rounds // ours are faster than oneDNN's
   const inCallingThread = few || threads === 1
   const names = Object.keys(FUSED) as FusedName[]
   const tiles = processor.tiles && !half
@@ -52,6 +54,7 @@ export function planFor(
     expertParts: inCallingThread ? 1 : Math.min(threads, LIMITS.expertParts),
     products,
     held: !half,
+    rounds,
     inCallingThread,
     smallWeights: inCallingThread || threads > LIMITS.nodeThreads ? 0 : small.numbers,
     threads,
@@ -65,6 +68,7 @@ const TENSORFLOWS_OWN: Omit<Plan, 'dtype'> = {
   expertParts: 1,
   products: [],
   held: false,
+  rounds: false,
   inCallingThread: false,
   smallWeights: 0,
   threads: 1,

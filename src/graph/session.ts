@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { HostNumbers, NativeRun, Numbers } from '../backend/tensorflow.ts'
 import { messageOf } from '../errors.ts'
 import { onCard } from './card.ts'
+import { joinNeighbours } from './joins.ts'
 import { chooseProducts, fuse } from './kernels.ts'
 import { type Plan, planFor } from './plan.ts'
 import type { GraphNode } from './protobuf.ts'
@@ -13,7 +14,7 @@ import { sideBySide } from './side-by-side.ts'
 type Pass = (graph: Recording, plan: Plan) => Recording
 
 /** What a recording goes through before TensorFlow gets it. */
-const PASSES: readonly Pass[] = [onCard, sideBySide, fuse, chooseProducts]
+const PASSES: readonly Pass[] = [onCard, sideBySide, fuse, chooseProducts, joinNeighbours]
 
 /** A recording as TensorFlow gets it, but for the names of its variables in a session. */
 export function planned(recording: Recording, plan: Plan): Recording {

@@ -59,6 +59,30 @@ template <class Vector = Lanes> INLINED void gate_all(const float* gate, const f
 INLINED void gated_body(const float* gate, const float* up, float* y, int64_t n) { gate_all(gate, up, y, n); }
 constexpr auto gated = for_every_processor<gated_body>;
 
+/** What holds the channels between an expert's matrices within bounds, after a bias: gpt-oss. */
+struct Clamp {
+  float limit, alpha;
+  const float *gate_bias, *up_bias;
+};
+
+/** g / (1 + e^(-alpha g)) * (u + 1) of n numbers; g is the gate, at most `limit`, and u is up, within plus and minus that. */
+INLINED void clamped_body(const float* gate, const float* up, float* y, int64_t n, const Clamp& clamp) {
+  const auto [limit, alpha, gate_bias, up_bias] = clamp;
+  const Lanes most = Lanes{} + limit, least = -most;
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES) {
+    const Lanes open = lanes(gate + i) + lanes(gate_bias + i), given = lanes(up + i) + lanes(up_bias + i);
+    const Lanes g = open > most ? most : open, below = given > most ? most : given, u = below < least ? least : below;
+    put(y + i, g / (1 + exp_of(-alpha * g)) * (u + 1));
+  }
+  for (; i < n; i++) {
+    const float open = gate[i] + gate_bias[i], given = up[i] + up_bias[i];
+    const float g = open > limit ? limit : open, below = given > limit ? limit : given, u = below < -limit ? -limit : below;
+    y[i] = g / (1 + std::exp(-alpha * g)) * (u + 1);
+  }
+}
+constexpr auto clamped = for_every_processor<clamped_body>;
+
 /** Adds mask to n scores and makes their softmax of them. */
 INLINED void masked_softmax(float* scores, const float* mask, int64_t n) {
   Lanes most = {};

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <stdexcept>
+#include <type_traits>
 #include <vector>
 
 #include "tensorflow/c/c_api.h"
@@ -23,9 +24,10 @@ struct Groups {
   TF_Bool floats = 0;
 };
 
-/** Up to how many rows weights are multiplied row by row, in one stream. */
+/** Up to how many rows weights are multiplied row by row, in one stream; of more, whether these may be rounded. */
 struct RowsOutside {
   int64_t panels = 0, tiles = 0;
+  TF_Bool rounds = 0;
 
   bool exceeded(int64_t rows, const Weights& weights) const {
     return rows > (weights.format == Format::BFLOAT16 && tiles_for(weights) ? tiles : panels);
@@ -70,12 +72,28 @@ class Call {
     return TF_TensorType(held_.back()) == TF_FLOAT;
   }
 
-  float* output(const std::vector<int64_t>& shape) {
-    const size_t bytes = numbers_of(shape) * sizeof(float);
-    TF_Tensor* tensor = TF_AllocateOutput(context_, 0, TF_FLOAT, shape.data(), shape.size(), bytes, status_);
+  /** Room for an output of floats, or of whole numbers of as many bits. */
+  template <class Number = float> Number* output(const std::vector<int64_t>& shape, int i = 0) {
+    const size_t bytes = numbers_of(shape) * sizeof(Number);
+    TF_Tensor* tensor =
+      TF_AllocateOutput(context_, i, std::is_same<Number, float>::value ? TF_FLOAT : TF_INT32, shape.data(), shape.size(), bytes, status_);
     check();
     held_.push_back(tensor);
-    return static_cast<float*>(TF_TensorData(tensor));
+    return static_cast<Number*>(TF_TensorData(tensor));
+  }
+
+  /** Adds an input to y [rows, columns]: one of as many numbers, a row, a column or a number. */
+  void add(int i, float* y, int64_t rows, int64_t columns) {
+    std::vector<int64_t> shape;
+    const float* added = input(i, &shape);
+    const int64_t numbers = numbers_of(shape), across = shape.empty() ? 1 : shape.back(), down = across > 0 ? numbers / across : 0;
+    if (numbers == rows * columns) {
+      for (int64_t j = 0; j < numbers; j++) y[j] += added[j];
+      return;
+    }
+    if ((across != columns && across != 1) || (down != rows && down != 1)) throw std::runtime_error("what is added has another shape");
+    for (int64_t r = 0; r < rows; r++)
+      for (int64_t c = 0; c < columns; c++) y[r * columns + c] += added[(down == 1 ? 0 : r * across) + (across == 1 ? 0 : c)];
   }
 
  private:
@@ -87,9 +105,6 @@ class Call {
   TF_Status* status_ = TF_NewStatus();
   std::vector<TF_Tensor*> held_;
 };
-
-/** Up to so many rows a product takes as long as reading its weights, and nothing of them is rounded: `LIMITS.fewRows`. */
-constexpr int64_t FEW_ROWS = 16;
 
 /** In how many parts so many weights are worth being shared; `most` of them can be cut. */
 int64_t parts_of(int64_t numbers, int64_t most) {

@@ -1,7 +1,9 @@
 // Kernels made known to TensorFlow: of the few rows of a decoding step above all. Each computes what the graph's own ops beside it say.
+#include "attention.h"
 #include "call.h"
 #include "demand.h"
 #include "experts.h"
+#include "route.h"
 
 #include <cstdio>
 #include <initializer_list>
@@ -20,10 +22,11 @@ std::vector<float> turned(const float* x, int64_t in, int64_t columns) {
 
 /**
  * One matrix by another: `x W`, `x W^T`, `W x^T` or `W x`, of few rows or columns x, or of many where W is not float32. W may be held in
- * any way where its rows [out, in] are multiplied; of two matrices of float32, W is the larger. `exact`: x is rounded nowhere.
+ * any way where its rows [out, in] are multiplied; of two matrices of float32, W is the larger.
  */
 struct Product {
-  TF_Bool transposed = 0, exact = 0;
+  TF_Bool transposed = 0;
+  int64_t joins = 0;
   RowsOutside outside;
   Groups groups;
 
@@ -38,20 +41,22 @@ struct Product {
     shape.rbegin()[1] = rows;
     shape.back() = columns;
     float* y = call.output(shape);
-    if (left_is_x) {
-      if (transposed) along(a, call.weights(1, in, groups), {y, columns, 1}, rows, in, columns);
-      else down(a, b, y, rows, in, columns);
-      return;
+    if (!left_is_x) {
+      const std::vector<float> rows_of_right = transposed ? std::vector<float>() : turned(b, in, columns);
+      along(transposed ? b : rows_of_right.data(), call.weights(0, in, groups), {y, 1, columns}, columns, in, rows);
+    } else if (transposed) {
+      along(a, call.weights(1, in, groups), {y, columns, 1}, rows, in, columns);
+    } else {
+      down(a, b, y, rows, in, columns);
     }
-    const std::vector<float> rows_of_right = transposed ? std::vector<float>() : turned(b, in, columns);
-    along(transposed ? b : rows_of_right.data(), call.weights(0, in, groups), {y, 1, columns}, columns, in, rows);
+    for (int64_t i = 0; i < joins; i++) call.add(2 + i, y, rows, columns);
   }
 
  private:
   void along(const float* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) const {
     const auto at = rows_of(x, rows, in);
     if (tiles_for(weights) && outside.exceeded(rows, weights)) return along_in_tiles(at, weights, y, rows, in, out);
-    if (weights.format != Format::FLOAT32 && rows > FEW_ROWS) return along_in_panels(at, weights, y, rows, in, out);
+    if (weights.format != Format::FLOAT32 && rows > PANEL) return along_in_panels(at, weights, y, rows, in, out);
     const int64_t parts = parts_of(in * out, out);
     Threads::shared().run(parts, [&](int64_t i) {
       const int64_t from = out * i / parts, to = out * (i + 1) / parts;
@@ -68,7 +73,7 @@ struct Product {
   /** A few rows of weights at a time are widened, not all of them. */
   void along_in_panels(const std::vector<const float*>& at, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) const {
     constexpr int64_t KEPT = 3 << 17; // words of rows that stay in a cache while weights are widened
-    const bool pairs = !exact && pairs_for(weights);
+    const bool pairs = outside.rounds && pairs_for(weights);
     const int64_t words = PANEL * (pairs ? pairs_of(in) : in), panels = panels_of(rows), parts = parts_of(in * out, out);
     const auto to_floats = [](const float* const* x, uint32_t* panels, int64_t rows, int64_t in) { to_panels(x, reinterpret_cast<float*>(panels), rows, in); };
     const uint32_t* const x = pairs ? panels_in(to_pairs, words, at, rows, in) : panels_in(to_floats, words, at, rows, in);
@@ -123,34 +128,6 @@ struct Widen {
     const int64_t rows = numbers_of(shape) / std::max<int64_t>(1, in), parts = parts_of(rows * in, rows);
     Threads::shared().run(parts, [&](int64_t i) {
       for (int64_t r = rows * i / parts; r < rows * (i + 1) / parts; r++) widened(weights.at(r), in, y + r * in);
-    });
-  }
-};
-
-/** queries [B, T, N, d], keys and values [B, Nk, S, d], mask [B or 1, 1, G T or 1, S], G = N / Nk -> [B, T, N, d]. */
-struct Attention {
-  int64_t width = 0;
-  void compute(Call& call) const {
-    std::vector<int64_t> shape, stored, masked;
-    const float* q = call.input(0, &shape);
-    const float* keys = call.input(1, &stored);
-    const float* values = call.input(2);
-    const float* mask = call.input(3, &masked);
-    const int64_t B = shape[0], T = shape[1], N = shape[2], d = shape[3], Nk = stored[1], S = stored[2], G = N / Nk;
-    float* y = call.output({B, T, N, width});
-    Threads::shared().run(B * Nk, [&](int64_t i) {
-      const int64_t b = i / Nk, first = i % Nk * G;
-      std::vector<const float*> rows, hides;
-      std::vector<float*> to;
-      const float* of_sequence = mask + (masked[0] == 1 ? 0 : b) * masked[2] * S;
-      for (int64_t g = 0; g < G; g++)
-        for (int64_t t = 0; t < T; t++) {
-          const int64_t at = (b * T + t) * N + first + g;
-          rows.push_back(q + at * d);
-          to.push_back(y + at * width);
-          hides.push_back(of_sequence + (masked[2] == 1 ? 0 : g * T + t) * S);
-        }
-      attend(rows.data(), hides.data(), to.data(), G * T, keys + i * S * d, values + i * S * d, S, d, width);
     });
   }
 };
@@ -238,12 +215,13 @@ void read(TF_OpKernelConstruction* construction, Groups& groups) {
 void read(TF_OpKernelConstruction* construction, RowsOutside& outside) {
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "rows_outside_panels", outside.panels);
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "rows_outside_tiles", outside.tiles);
+  read(TF_OpKernelConstruction_GetAttrBool, construction, "rounds", outside.rounds);
 }
 
 template <> void* make<Product>(TF_OpKernelConstruction* construction) {
   auto* product = new Product();
   read(TF_OpKernelConstruction_GetAttrBool, construction, "transposed", product->transposed);
-  read(TF_OpKernelConstruction_GetAttrBool, construction, "exact", product->exact);
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "joins", product->joins);
   read(construction, product->outside);
   read(construction, product->groups);
   return product;
@@ -260,7 +238,16 @@ template <> void* make<Experts>(TF_OpKernelConstruction* construction) {
   auto* experts = new Experts();
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "part", experts->part);
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "parts", experts->parts);
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "joins", experts->joins);
   read(construction, experts->outside);
+  read(construction, experts->groups_of);
+  return experts;
+}
+
+template <> void* make<ClampedExperts>(TF_OpKernelConstruction* construction) {
+  auto* experts = new ClampedExperts();
+  read(TF_OpKernelConstruction_GetAttrFloat, construction, "limit", experts->limit);
+  read(TF_OpKernelConstruction_GetAttrFloat, construction, "alpha", experts->alpha);
   read(construction, experts->groups_of);
   return experts;
 }
@@ -276,6 +263,20 @@ template <> void* make<Attention>(TF_OpKernelConstruction* construction) {
   auto* attention = new Attention();
   read(TF_OpKernelConstruction_GetAttrInt64, construction, "width", attention->width);
   return attention;
+}
+
+template <> void* make<CachedAttention>(TF_OpKernelConstruction* construction) {
+  auto* attention = new CachedAttention();
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "rotary", attention->rotary);
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "turns", attention->turns);
+  return attention;
+}
+
+template <> void* make<Route>(TF_OpKernelConstruction* construction) {
+  auto* route = new Route();
+  read(TF_OpKernelConstruction_GetAttrInt64, construction, "k", route->k);
+  read(TF_OpKernelConstruction_GetAttrBool, construction, "of_chosen", route->of_chosen);
+  return route;
 }
 
 template <> void* make<RmsNorm>(TF_OpKernelConstruction* construction) {
@@ -314,13 +315,13 @@ void report(const char* name, TF_Status* status) {
 template <class Kernel>
 void add_op(
   const char* name, std::initializer_list<const char*> inputs, std::initializer_list<const char*> attributes = {},
-  bool for_its_effect = false
+  bool for_its_effect = false, std::initializer_list<const char*> outputs = {"y: float"}
 ) {
   TF_Status* status = TF_NewStatus();
   TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(name);
   for (const char* attribute : attributes) TF_OpDefinitionBuilderAddAttr(op, attribute);
   for (const char* input : inputs) TF_OpDefinitionBuilderAddInput(op, input);
-  TF_OpDefinitionBuilderAddOutput(op, "y: float");
+  for (const char* output : outputs) TF_OpDefinitionBuilderAddOutput(op, output);
   TF_OpDefinitionBuilderSetIsStateful(op, for_its_effect);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, TF_ShapeInferenceContextSetUnknownShape);
   TF_RegisterOpDefinition(op, status);
@@ -333,18 +334,26 @@ void add_op(
 /** While the addon is being loaded. */
 const bool added = [] {
   add_op<Product>(
-    "TinymoeProduct", {"left: L", "right: R"}, {"L: type = DT_FLOAT", "R: type = DT_FLOAT", "transposed: bool", "exact: bool = false", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0", "floats: bool = false"}
+    "TinymoeProduct", {"left: L", "right: R", "added: joins * float"}, {"joins: int >= 0 = 0", "L: type = DT_FLOAT", "R: type = DT_FLOAT", "transposed: bool", "rows_outside_panels: int", "rows_outside_tiles: int", "rounds: bool = false", "bits: int = 0", "group: int = 0", "floats: bool = false"}
   );
   add_op<Widen>("TinymoeWiden", {"weights: uint8"}, {"in: int", "bits: int", "group: int", "floats: bool = false"});
   add_op<Experts>(
-    "TinymoeExperts", {"x: float", "gate_up: W", "down: W", "indices: int32", "weights: float"},
-    {"W: type = DT_FLOAT", "part: int = 0", "parts: int = 1", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0", "floats: bool = false"}
+    "TinymoeExperts", {"x: float", "gate_up: W", "down: W", "indices: int32", "weights: float", "added: joins * float"},
+    {"joins: int >= 0 = 0", "W: type = DT_FLOAT", "part: int = 0", "parts: int = 1", "rows_outside_panels: int", "rows_outside_tiles: int", "rounds: bool = false", "bits: int = 0", "group: int = 0", "floats: bool = false"}
+  );
+  add_op<ClampedExperts>(
+    "TinymoeClampedExperts", {"x: float", "gate_up: W", "gate_up_bias: float", "down: W", "down_bias: float", "indices: int32", "weights: float"},
+    {"W: type = DT_FLOAT", "limit: float", "alpha: float", "bits: int = 0", "group: int = 0", "floats: bool = false"}
   );
   add_op<Expert>(
     "TinymoeExpert", {"x: float", "gate_up: W", "down: W"},
-    {"W: type = DT_FLOAT", "rows_outside_panels: int", "rows_outside_tiles: int", "bits: int = 0", "group: int = 0", "floats: bool = false"}
+    {"W: type = DT_FLOAT", "rows_outside_panels: int", "rows_outside_tiles: int", "rounds: bool = false", "bits: int = 0", "group: int = 0", "floats: bool = false"}
   );
   add_op<Attention>("TinymoeAttention", {"queries: float", "keys: float", "values: float", "mask: float"}, {"width: int"});
+  add_op<CachedAttention>(
+    "TinymoeCachedAttention", {"x: float", "cache: float", "slots: int32", "mask: float", "tables: turns * float"}, {"turns: int >= 0", "rotary: int"}, true
+  );
+  add_op<Route>("TinymoeRoute", {"logits: float"}, {"k: int", "of_chosen: bool"}, false, {"weights: float", "indices: int32"});
   add_op<Gated>("TinymoeGated", {"gate_up: float"});
   add_op<RmsNorm>("TinymoeRmsNorm", {"x: float", "weight: float"}, {"eps: float"});
   add_op<Rope>("TinymoeRope", {"x: float", "cos: float", "sin: float"}, {"rotary: int"});

@@ -39,8 +39,25 @@ struct Float16 {
   uint16_t bits;
 };
 
-/** Has a cache fetch what comes 4 KB after what is read now: where a page ends the processor itself stops looking ahead. */
-INLINED void fetch_ahead(const void* at) { __builtin_prefetch(static_cast<const uint8_t*>(at) + 4096, 0, 2); }
+constexpr int64_t AHEAD = 8192; // bytes: memory answers as late as so many are multiplied
+/** Has a cache fetch what comes after what is read now: where a page ends the processor itself stops looking ahead. */
+INLINED void fetch_ahead(const void* at) { __builtin_prefetch(static_cast<const uint8_t*>(at) + AHEAD, 0, 3); }
+
+/** The same for some rows that are read side by side: what comes after them, in one stream, since of several the processor fetches less. */
+class LinesAhead {
+ public:
+  LinesAhead(const uint8_t* rows, int64_t bytes) : at_(rows + bytes), end_(rows + 2 * bytes) {}
+  INLINED void next() {
+    fetch_ahead(at_);
+    at_ += 64;
+  }
+  INLINED void rest() {
+    while (at_ < end_) next();
+  }
+
+ private:
+  const uint8_t *at_, *end_;
+};
 
 /** Numbers that may stand anywhere in memory, as a vector of float32. */
 template <class Vector> INLINED Vector lanes(const float* at) {

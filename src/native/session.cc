@@ -313,14 +313,11 @@ napi_value has_tiles(napi_env env, const napi_value*) {
   return has;
 }
 
-/**
- * `rowRounding()`: by how much of itself a number of many rows is off at most where kernels multiply it with weights that are held in
- * bfloat16, in groups of whole numbers or as mxfp4; 0 if they multiply it as it is.
- */
-napi_value row_rounding(napi_env env, const napi_value*) {
-  napi_value rounding;
-  napi_create_double(env, pairs_for(Format::BFLOAT16) ? PAIRS_ROUNDING : 0, &rounding);
-  return rounding;
+/** `hasPairs()`: whether kernels multiply many rows that may be rounded by pairs of bfloat16. */
+napi_value has_pairs(napi_env env, const napi_value*) {
+  napi_value has;
+  napi_get_boolean(env, pairs_for(Format::BFLOAT16), &has);
+  return has;
 }
 
 }  // namespace
@@ -330,6 +327,6 @@ std::vector<napi_property_descriptor> tinymoe_session_functions() {
     function<open_session>("openSession"), function<extend_session>("extendSession"),
     function<prepare_run>("prepareRun"),   function<run>("run"),
     function<pipe>("pipe"),                function<close_session>("closeSession"),
-    function<has_tiles>("hasTiles"),       function<row_rounding>("rowRounding"),
+    function<has_tiles>("hasTiles"),       function<has_pairs>("hasPairs"),
   };
 }

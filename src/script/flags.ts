@@ -96,7 +96,7 @@ export const EXECUTOR = [
 ] as const
 export const DTYPE = [
   '<name>',
-  'what weights are held in (default: auto, as they are stored)',
+  'what weights are held in (default: auto, as they are stored); a half type also lets prompts be rounded to it, where that is faster',
   ['auto', ...DTYPES],
 ] as const
 export const EXPERTS_ON_DISK = [

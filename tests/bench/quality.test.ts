@@ -97,6 +97,7 @@ test("the page has the losses, the differences and the study's sentence", () => 
     '| tokens | moe less dense-active | -0.100 | -0.100 to -0.100 | -0.100, -0.100, -0.100 |',
   )
   expect(page).toContain(study.conclusion)
+  expect(page).toMatch(/Equal compute: as many tokens as cost the FLOPs of the training of moe/)
   expect(page).not.toContain('Not finished')
   const begun = studyReport(OPTIONS, plan, runs.slice(0, 2))
   expect(qualityMarkdown({ shipped: [], study: begun })).toContain('**Not finished: 2 of 18 trainings.**')

@@ -114,4 +114,6 @@ test('the page has a section of the facts where there is such a study, and none 
   expect(page).toContain('| moe less dense-active | +40.0 | +40.0 to +40.0 | +40.0, +40.0, +40.0 |')
   expect(page).toContain('| person pet | 80.0 % | 40.0 % | 82.0 % | 78.0 % |')
   expect(page).toContain('## Losses of the study of facts')
+  const [, losses] = page.split('## Losses of the study of facts')
+  expect(losses).not.toMatch(/compute/) // no training had that budget
 })

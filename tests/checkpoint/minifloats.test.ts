@@ -11,6 +11,7 @@ import { activeTensorflow } from '../../src/backend/tensorflow.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { Session } from '../../src/graph/sessions.ts'
 import { type LoadedModel, loadModel } from '../../src/load-model.ts'
+import { mixturesOf } from '../../src/model/config.ts'
 import { leaves } from '../../src/model/tree.ts'
 import { DISPATCHES } from '../../src/model/ways.ts'
 import { product, sum } from '../../src/sums.ts'
@@ -19,7 +20,7 @@ import { FIXTURES, maxDifference, readGolden } from '../helpers/golden.ts'
 import { logitsOf } from '../helpers/logits.ts'
 import { FP8, MXFP4, writeMinifloats } from '../helpers/minifloats.ts'
 import { randomTokens } from '../helpers/random.ts'
-import { widenedWeights } from '../helpers/widened.ts'
+import { nodesRun, widenedWeights } from '../helpers/widened.ts'
 import { temporaryDir } from './files.ts'
 
 /* DeepSeek's fp8 blocks and gpt-oss' mxfp4 as they are stored, compared with the same weights widened to float32. */
@@ -103,6 +104,20 @@ describe.each(['fp8', 'mxfp4'] as const)('%s', (name) => {
     const model = await loadModel(dirOf(name), { device: 'cpu' })
     for (const rows of [1, 16, 40])
       expect(widenedWeights(model, rows)).toBe({ fp8: model.config.layers.length, mxfp4: 0 }[name])
+    model.dispose()
+  })
+
+  test("of few rows a layer's experts are one kernel", async () => {
+    const model = await loadModel(dirOf(name), { device: 'cpu' })
+    const op = { fp8: 'TinymoeExperts', mxfp4: 'TinymoeClampedExperts' }[name]
+    for (const [rows, layers] of [
+      [1, true],
+      [LIMITS.fewRows, true],
+      [40, name === 'fp8'],
+    ] as const) {
+      const kernels = nodesRun(model, rows).filter((node) => node.op === op && !/part[1-9]/.test(node.name))
+      expect(kernels).toHaveLength(layers ? mixturesOf(model.weights.blocks).length : 0)
+    }
     model.dispose()
   })
 

@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { backend } from '../../src/backend/backend.ts'
+import { LIMITS } from '../../src/backend/limits.ts'
 import { openCheckpoint } from '../../src/checkpoint/disk.ts'
 import { decodeBf16, encodeBf16 } from '../../src/checkpoint/dtype.ts'
 import { inGroups } from '../../src/checkpoint/groups.ts'
@@ -197,6 +199,25 @@ describe.each([
       }
     for (const model of [full, held]) model.dispose()
     expect(tf.memory().numTensors).toBe(before)
+  })
+
+  test('bfloat16 by name: it stays so, and many rows are rounded where pairs of bfloat16 are multiplied', async () => {
+    const { out } = await quantized(`named-${bits}`, { bits, group })
+    const [exact, named] = [
+      await loadModel(out, { device: 'cpu' }),
+      await loadModel(out, { device: 'cpu', dtype: 'bfloat16' }),
+    ]
+    expect(named.dtype).toBe(exact.dtype)
+    for (const rows of [1, LIMITS.fewRows, LIMITS.fewRows + 9]) {
+      const tokens = randomTokens(rows, V, rows)
+      const [expected, actual] = [exact, named].map((one) =>
+        logitsOf(one.forward(tokens, { dispatch: 'dense' })),
+      )
+      const off = Math.max(...actual.map((value, i) => Math.abs(value - expected[i])))
+      expect(off > 0).toBe(rows > LIMITS.fewRows && backend().processor?.pairs === true)
+      expect(off).toBeLessThan(10 * 2 ** -8 * Math.max(...expected.map(Math.abs))) // tens of roundings of random sign
+    }
+    for (const model of [exact, named]) model.dispose()
   })
 })
 

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { register } from '../../src/cli/quantize.ts'
 import { startRuntime } from '../../src/device/index.ts'
 import { ENDING_SIGNALS, type EndingSignal, exitCodeOf } from '../../src/signals.ts'
@@ -70,4 +70,19 @@ describe.each(ENDING_SIGNALS)('%s', (signal) => {
     expect(filesOf(out).sort()).toEqual(['config.json', 'model.safetensors', 'tokenizer.json'])
     rmSync(join(folder, 'new'), { recursive: true })
   })
+})
+
+test('texts that memory does not hold are refused before anything is read by them', async () => {
+  const memory = vi.spyOn(process, 'constrainedMemory').mockReturnValue(1)
+  try {
+    const run = said(register, 'quantize', source, '--bits', '8', '--out', out, '--calibrate', '3')
+    expect((await run).error).toMatchObject({
+      message: expect.stringMatching(
+        /^--calibrate 3: needs about [\d.]+ GB of memory, and 0\.00 GB may be used$/,
+      ),
+    })
+    expect(filesOf(folder)).toEqual([])
+  } finally {
+    memory.mockRestore()
+  }
 })

@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { eachStored, packWeights } from '../../src/checkpoint/pack.ts'
 import { countMatmulFlops } from '../../src/cost/count.ts'
 import { forwardFlops, totalFlops } from '../../src/cost/flops.ts'
 import { countParameters } from '../../src/cost/parameters.ts'
@@ -9,14 +8,13 @@ import { startRuntime } from '../../src/device/index.ts'
 import { runnableConfig } from '../../src/families/index.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
 import { meanColumnsMet } from '../../src/model/attention/mask.ts'
-import type { AttentionShape, ModelConfig } from '../../src/model/config.ts'
+import type { AttentionShape } from '../../src/model/config.ts'
 import type { Interventions } from '../../src/model/router/types.ts'
-import { MoeModel } from '../../src/model/transformer.ts'
+import type { MoeModel } from '../../src/model/transformer.ts'
 import { leaves } from '../../src/model/tree.ts'
-import { weightTable } from '../../src/model/weight-table.ts'
 import { stepsOf } from '../../src/trace/steps-of.ts'
 import { maxDifference } from '../helpers/golden.ts'
-import { randomNumbers, randomTokens } from '../helpers/random.ts'
+import { modelOfConfig, randomTokens } from '../helpers/random.ts'
 import { ARCHITECTURES, smallConfig } from './arbitrary.ts'
 
 /*
@@ -41,15 +39,6 @@ beforeAll(async () => {
   await startRuntime({ device: 'cpu' })
 })
 
-function modelOf(config: ModelConfig, seed: number): MoeModel {
-  const next = randomNumbers(seed)
-  const read = ({ name, shape }: { name: string; shape: number[] }, target: Float32Array) => {
-    const [size, middle] = name.endsWith('Norm') ? [0.1, 1] : [1.5 / Math.sqrt(shape.at(-1) as number), 0]
-    for (let i = 0; i < target.length; i++) target[i] = middle + size * next()
-  }
-  return new MoeModel(config, packWeights(weightTable(config), eachStored(read)))
-}
-
 /** All logits, as numbers. */
 function values({ logits }: { logits: tf.Tensor }): Float32Array {
   const numbers = logits.dataSync() as Float32Array
@@ -67,7 +56,7 @@ describe.each(ARCHITECTURES)('%s', (modelType) => {
     fc.assert(
       fc.property(smallConfig(modelType), fc.nat(), (json, seed) => {
         const { config } = runnableConfig(json, 'config.json')
-        const model = modelOf(config, seed)
+        const model = modelOfConfig(config, seed)
         const recorded = new RecordedExecutor(model)
         try {
           const tokens = randomTokens(T, config.vocabSize, seed + 1)
@@ -100,7 +89,7 @@ describe.each(ARCHITECTURES)('%s', (modelType) => {
     fc.assert(
       fc.property(smallConfig(modelType), fc.nat(), (json, seed) => {
         const { config } = runnableConfig(json, 'config.json')
-        const model = modelOf(config, seed)
+        const model = modelOfConfig(config, seed)
         try {
           const tensors = leaves<tf.Tensor | Float32Array>(model.weights).filter(
             ([path]) => !path.includes('.stacked.'),

@@ -8,12 +8,9 @@ import { backend } from '../../src/backend/backend.ts'
 import { LIMITS } from '../../src/backend/limits.ts'
 import { activeTensorflow } from '../../src/backend/tensorflow.ts'
 import type { TensorflowOps } from '../../src/backend/tensorflow-ops.ts'
-import { countMatmulFlops } from '../../src/cost/count.ts'
 import { startRuntime } from '../../src/device/index.ts'
-import { chooseProducts, fuse } from '../../src/graph/kernels.ts'
 import { type Plan, planFor } from '../../src/graph/plan.ts'
 import { record } from '../../src/graph/recorder.ts'
-import { GraphSession } from '../../src/graph/session.ts'
 import { grouped } from '../../src/model/attention/grouped.ts'
 import { MASKED } from '../../src/model/attention/mask.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
@@ -25,6 +22,7 @@ import { route } from '../../src/model/router/route.ts'
 import { DISPATCHES } from '../../src/model/ways.ts'
 import { asLoaded } from '../../src/model/weights.ts'
 import { groupedAttention } from '../helpers/attention.ts'
+import { byKernels, NO_ROUTER } from '../helpers/by-kernels.ts'
 import { maxDifference } from '../helpers/golden.ts'
 import { expertTensors, randomExpert, randomMatrix, randomNumbers } from '../helpers/random.ts'
 import { expertReference, moeReference, rmsNormReference } from '../helpers/reference.ts'
@@ -32,34 +30,6 @@ import { expertReference, moeReference, rmsNormReference } from '../helpers/refe
 beforeAll(async () => {
   await startRuntime({ device: 'cpu', threads: 2 })
 })
-
-/** Runs `f` eagerly, by a graph with fused kernels, and tells which ones that graph has. Only `f`'s operands may vary. */
-function byKernels(
-  inputs: Record<string, tf.Tensor>,
-  f: (inputs: Record<string, tf.Tensor>) => tf.Tensor,
-  plan = planFor({ rows: 1 }),
-): { kernels: string[]; actual: Float32Array; eager: Float32Array; flops: [graph: number, eager: number] } {
-  const before = tf.memory().numTensors
-  const seen = tf.tidy(() => {
-    const zeros = Object.fromEntries(Object.entries(inputs).map(([name, x]) => [name, tf.zerosLike(x)]))
-    const recording = record(zeros, () => ({ y: tf.tidy(() => f(zeros)) }), plan)
-    const session = new GraphSession(recording, plan)
-    const graph = countMatmulFlops(() => session.run(inputs, ['y']))
-    const eager = countMatmulFlops(() => f(inputs))
-    expect(graph.result[0].shape).toEqual(eager.result.shape)
-    session.dispose()
-    const { nodes } = chooseProducts(fuse(recording, { ...plan, expertParts: 1 }), plan)
-    const fused = nodes.filter(({ op }) => op.startsWith('Tinymoe'))
-    return {
-      kernels: fused.map(({ op }) => op),
-      actual: graph.result[0].dataSync() as Float32Array,
-      eager: eager.result.dataSync() as Float32Array,
-      flops: [graph.flops, eager.flops] as [number, number],
-    }
-  })
-  expect(tf.memory().numTensors).toBe(before)
-  return seen
-}
 
 const half = (rows: number) => planFor({ rows, dtype: 'bfloat16' })
 
@@ -238,12 +208,7 @@ function expectDefinition(
   const few = T <= LIMITS.fewRows
   for (const dispatch of few ? DISPATCHES : (['sparse'] as const)) {
     tf.tidy(() => {
-      const layer = {
-        kind: 'moe' as const,
-        router: { weight: tf.tensor2d([[0]]), bias: null },
-        scoreBias: null,
-        ...asLoaded(experts.map(expertTensors)),
-      }
+      const layer = { ...NO_ROUTER, ...asLoaded(experts.map(expertTensors)) }
       const context = { place: { layer: 0 } }
       const { kernels, actual } = byKernels(
         { x: tf.tensor2d(x), logits: tf.tensor2d(routerLogits) },
@@ -441,7 +406,7 @@ test('a recording notes the kernels for its number of rows, and nobody is told a
   expect(noted()).toEqual([])
   expect(noted(planFor({ rows: 1 }, { processor: null }))).toEqual([])
   const by = (tiles: boolean) =>
-    planFor({ rows: 17 }, { processor: { threads: 2, features: [], tiles, rowRounding: 0 } })
+    planFor({ rows: 17 }, { processor: { threads: 2, features: [], tiles, pairs: false } })
   expect(noted(by(false))).toEqual(['TinymoeRmsNorm'])
   expect(noted(by(true))).toEqual(['TinymoeRmsNorm', 'TinymoeExpert'])
   expect(noted(half(17))).toEqual(['TinymoeRmsNorm'])

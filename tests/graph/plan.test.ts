@@ -20,7 +20,7 @@ beforeAll(async () => {
 
 /** A plan for a processor of so many threads and these features. */
 const plan = (rows: number, threads = 2, features: string[] = [], tiles = false) =>
-  planFor({ rows }, { processor: { threads, features, tiles, rowRounding: 0 } })
+  planFor({ rows }, { processor: { threads, features, tiles, pairs: false } })
 /** The types of numbers that are given to oneDNN, where this TensorFlow has it. */
 const given = (...types: string[]) => (hasOneDnn() ? types : [])
 
@@ -46,12 +46,12 @@ test('few rows are left to the fused kernels, in the calling thread; of more row
   expect(plan(17, 1)).toMatchObject({ products: given('float32'), inCallingThread: true, expertParts: 1 })
   expect(plan(17, 64).expertParts).toBe(8)
   const fewRowsOnly = [...plan(16).fused].filter((name) => !plan(17).fused.has(name))
-  expect(fewRowsOnly).toEqual(['attention', 'expert'])
+  expect(fewRowsOnly).toEqual(['attention', 'expert', 'clampedExperts'])
 })
 
 test('with tiles single experts take many rows and weights as they are held, unless they are to be rounded; products always do', () => {
   const features = ['amx_bf16']
-  const processor = { threads: 2, features, tiles: true, rowRounding: 0 }
+  const processor = { threads: 2, features, tiles: true, pairs: false }
   expect(plan(17, 2, features, true)).toMatchObject({ products: given('float32', 'bfloat16'), held: true })
   expect(plan(17, 2, features).held).toBe(true)
   expect(planFor({ rows: 17, dtype: 'bfloat16' }, { processor }).held).toBe(false)
@@ -81,18 +81,23 @@ test('a graph without weights runs op by op', () => {
 })
 
 test('weights are rounded for many rows only, and then no fused kernel reads them', () => {
-  const processor = { threads: 2, features: ['avx512f', 'avx512_bf16'], tiles: false, rowRounding: 0 }
+  const processor = { threads: 2, features: ['avx512f', 'avx512_bf16'], tiles: false, pairs: false }
   const dtypeOf = (rows: number) => planFor({ rows, dtype: 'bfloat16' }, { processor }).dtype
   expect([16, 17].map(dtypeOf)).toEqual(['float32', 'bfloat16'])
   const half = planFor({ rows: 17, dtype: 'bfloat16' }, { processor })
   expect([...plan(17).fused].filter((name) => !half.fused.has(name))).toEqual(['experts'])
 })
 
-test('where our kernels round many rows themselves, they are given bfloat16 too', () => {
-  const processor = { threads: 2, features: ['avx512f', 'avx512_bf16'], tiles: false, rowRounding: 2 ** -8 }
-  const asked = (dtype: Dtype) => planFor({ rows: 17, dtype }, { processor })
-  expect(asked('bfloat16')).toEqual(asked('float32'))
+test('where our kernels multiply pairs of bfloat16, they are given what may be rounded: many rows, if bfloat16 is asked for by name', () => {
+  const processor = { threads: 2, features: ['avx512f', 'avx512_bf16'], tiles: false, pairs: true }
+  const asked = (dtype: Dtype, rows = 17) => planFor({ rows, dtype }, { processor })
+  expect(asked('bfloat16')).toEqual({ ...asked('float32'), rounds: true })
   expect(asked('bfloat16')).toMatchObject({ dtype: 'float32', held: true })
+  expect([asked('float32').rounds, asked('float16').rounds, asked('bfloat16', 16).rounds]).toEqual([
+    false,
+    false,
+    false,
+  ])
 })
 
 test('off a processor nothing is chosen, and weights are rounded for few rows too', () => {

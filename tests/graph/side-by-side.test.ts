@@ -85,7 +85,7 @@ test('more threads give more parts, and fewer where products stand side by side'
     products(
       sideBySide(
         recording,
-        planFor({ rows: ROWS }, { processor: { threads, features: [], tiles: false, rowRounding: 0 } }),
+        planFor({ rows: ROWS }, { processor: { threads, features: [], tiles: false, pairs: false } }),
       ),
     )
   expect([1, 2, 4, 5].map((threads) => parts(one, threads))).toEqual([1, 2, 4, 1])

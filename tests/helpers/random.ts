@@ -1,7 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { eachStored, packWeights } from '../../src/checkpoint/pack.ts'
 import type { LayerConfig, ModelConfig } from '../../src/model/config.ts'
 import { softmaxTopK } from '../../src/model/config.ts'
 import { MoeModel } from '../../src/model/transformer.ts'
+import { weightTable } from '../../src/model/weight-table.ts'
 import {
   asLoaded,
   type ExpertWeights,
@@ -111,6 +113,16 @@ export function randomModel(options: RandomModelOptions = {}): MoeModel {
     unembedding: options.tied ? null : linear(D, V),
   }
   return new MoeModel(config, weights)
+}
+
+/** A model of any family with random weights; norms near one. */
+export function modelOfConfig(config: ModelConfig, seed: number): MoeModel {
+  const next = randomNumbers(seed)
+  const read = ({ name, shape }: { name: string; shape: number[] }, target: Float32Array) => {
+    const [size, middle] = name.endsWith('Norm') ? [0.1, 1] : [1.5 / Math.sqrt(shape.at(-1) as number), 0]
+    for (let i = 0; i < target.length; i++) target[i] = middle + size * next()
+  }
+  return new MoeModel(config, packWeights(weightTable(config), eachStored(read)))
 }
 
 /** Seeded token ids below V. */

@@ -1,4 +1,4 @@
-import type { GroupedShape } from '../../src/model/config.ts'
+import type { Clamp, GroupedShape } from '../../src/model/config.ts'
 import type { Routing } from '../../src/model/router/types.ts'
 
 /**
@@ -30,13 +30,33 @@ export function expertReference(x: number[], { gate, up, down }: ReferenceExpert
   )
 }
 
+/** An expert with biases and bounds (gpt-oss): of the gate g = min(gate, limit), of up u within plus and minus limit. */
+export interface ReferenceClampedExpert extends ReferenceExpert {
+  biases: { gate: number[]; up: number[]; down: number[] }
+  clamp: Clamp
+}
+
+/** `down(g sigmoid(alpha g) * (u + 1))` for one token. */
+export function clampedExpertReference(x: number[], expert: ReferenceClampedExpert): number[] {
+  const { biases, clamp } = expert
+  const g = rowTimes(x, expert.gate, biases.gate).map((z) => Math.min(z, clamp.limit))
+  const u = rowTimes(x, expert.up, biases.up).map((z) => Math.min(Math.max(z, -clamp.limit), clamp.limit))
+  const hidden = g.map((z, h) => (z / (1 + Math.exp(-clamp.alpha * z))) * (u[h] + 1))
+  return rowTimes(hidden, expert.down, biases.down)
+}
+
 /** y[t] = sum over the chosen experts of weight * expert(x[t]). Tests compare each dispatch with this one. */
-export function moeReference(x: Matrix, experts: ReferenceExpert[], routing: Routing): Matrix {
+export function moeReference<Expert = ReferenceExpert>(
+  x: Matrix,
+  experts: Expert[],
+  routing: Routing,
+  apply: (x: number[], expert: Expert) => number[] = expertReference as never,
+): Matrix {
   const K = routing.expertIndices.length / x.length
   return x.map((token, t) => {
     const y = new Array<number>(token.length).fill(0)
     for (let j = t * K; j < (t + 1) * K; j++) {
-      expertReference(token, experts[routing.expertIndices[j]]).forEach((value, d) => {
+      apply(token, experts[routing.expertIndices[j]]).forEach((value, d) => {
         y[d] += routing.expertWeights[j] * value
       })
     }

@@ -34,9 +34,14 @@ export function dispatchOnDevice(
       name === 'gather'
         ? dispatchGatherTensorflow(rows, stacked, decision, ops, clamp)
         : dispatchSparseTensorflow(rows, experts, decision, ops, clamp)
-    if (!isPlain(stacked, clamp)) return steps()
-    const inputs = [rows, stacked.gateUp.weight, stacked.down.weight, expertIndices, expertWeights]
-    return fused('experts', inputs, {}, steps)
+    const { gateUp, down } = stacked
+    if (isPlain(stacked, clamp)) {
+      const inputs = [rows, gateUp.weight, down.weight, expertIndices, expertWeights]
+      return fused('experts', inputs, {}, steps)
+    }
+    if (!clamp || !gateUp.bias || !down.bias || rows.shape[0] > LIMITS.fewRows) return steps()
+    const matrices = [gateUp.weight, gateUp.bias, down.weight, down.bias]
+    return fused('clampedExperts', [rows, ...matrices, expertIndices, expertWeights], { ...clamp }, steps)
   })
 }
 
