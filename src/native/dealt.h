@@ -19,62 +19,45 @@ template <class Vector, int64_t P> INLINED void deal(const float* const* x, int6
   }
 }
 
-/**
- * `x W^T` of a few rows with weights [out, in], where `Row::multiply<W, R>` gives the products of W rows of weights and R dealt rows. What is
- * read of a single row x serves `Row::TOGETHER` rows of weights.
- */
+/** `x W^T` of a few rows with weights [out, in], where `Row::multiply<R>` gives the products of R dealt rows and one row of weights. */
 template <class Vector, int64_t P, class Row>
 INLINED void along_dealt(const float* const* x, const Weights& weights, Products y, int64_t rows, int64_t in, int64_t out) {
   static thread_local Room kept;
   float* const dealt = kept.floats(rows * (in + 1)), *const products = dealt + rows * in;
   deal<Vector, P>(x, rows, in, dealt);
-  int64_t o = 0;
-  for (constexpr int W = Row::TOGETHER; rows == 1 && W > 1 && o + W <= out; o += W) {
-    float together[W];
-    Row::template multiply<W, 1>(weights.at(o), dealt, in, in, together);
-    for (int w = 0; w < W; w++) y.at[(o + w) * y.out_step] = together[w];
-  }
-  for (; o < out; o++) {
+  for (int64_t o = 0; o < out; o++) {
     const Weights row = weights.at(o);
     int64_t r = 0;
-    for (; r + 4 <= rows; r += 4) Row::template multiply<1, 4>(row, dealt + r * in, in, in, &products[r]);
-    for (; r + 2 <= rows; r += 2) Row::template multiply<1, 2>(row, dealt + r * in, in, in, &products[r]);
-    if (r < rows) Row::template multiply<1, 1>(row, dealt + r * in, in, in, &products[r]);
+    for (; r + 4 <= rows; r += 4) Row::template multiply<4>(row, dealt + r * in, in, in, &products[r]);
+    for (; r + 2 <= rows; r += 2) Row::template multiply<2>(row, dealt + r * in, in, in, &products[r]);
+    if (r < rows) Row::template multiply<1>(row, dealt + r * in, in, in, &products[r]);
     for (r = 0; r < rows; r++) y.at[r * y.row_step + o * y.out_step] = products[r];
   }
 }
 
 /** A row of halves: two sums, of the lower and of the upper halves of words, as many for every R, so that equal rows have equal products. */
 template <class Vector, class Number> struct InHalves {
-  static constexpr int TOGETHER = 4;
-
-  template <int W, int R> static INLINED void multiply(const Weights& first, const float* dealt, int64_t apart, int64_t n, float* products) {
+  template <int R> static INLINED void multiply(const Weights& row, const float* dealt, int64_t apart, int64_t n, float* products) {
     typedef typename Whole<Vector>::type Words;
     constexpr int64_t WORDS = WIDTH_OF<Vector>, BLOCK = 2 * WORDS;
-    Vector lower[W][R] = {}, upper[W][R] = {};
-    LinesAhead ahead(first.numbers, W * first.row_bytes);
+    Vector lower[R] = {}, upper[R] = {};
     int64_t i = 0;
-    for (; i + BLOCK <= n; i += BLOCK)
-#pragma GCC unroll 4
-      for (int w = 0; w < W; w++) {
-        if (2 * i % 64 == 0) ahead.next();
-        Words words;
-        std::memcpy(&words, first.numbers + w * first.row_bytes + 2 * i, sizeof(words));
-        const Vector low = low_of<Vector>(words, Number()), high = high_of<Vector>(words, Number());
-#pragma GCC unroll 4
-        for (int r = 0; r < R; r++) {
-          lower[w][r] += low * lanes<Vector>(dealt + r * apart + i);
-          upper[w][r] += high * lanes<Vector>(dealt + r * apart + i + WORDS);
-        }
-      }
-#pragma GCC unroll 4
-    for (int w = 0; w < W; w++)
+    for (; i + BLOCK <= n; i += BLOCK) {
+      fetch_ahead(row.numbers + 2 * i);
+      Words words;
+      std::memcpy(&words, row.numbers + 2 * i, sizeof(words));
+      const Vector low = low_of<Vector>(words, Number()), high = high_of<Vector>(words, Number());
 #pragma GCC unroll 4
       for (int r = 0; r < R; r++) {
-        float product = sum_of(lower[w][r] + upper[w][r]);
-        for (int64_t k = i; k < n; k++) product += number(first.row<Number>(w) + k) * dealt[r * apart + k];
-        products[w * R + r] = product;
+        lower[r] += low * lanes<Vector>(dealt + r * apart + i);
+        upper[r] += high * lanes<Vector>(dealt + r * apart + i + WORDS);
       }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < R; r++) {
+      products[r] = sum_of(lower[r] + upper[r]);
+      for (int64_t k = i; k < n; k++) products[r] += number(row.row<Number>(0) + k) * dealt[r * apart + k];
+    }
   }
 };
 

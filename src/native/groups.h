@@ -47,9 +47,7 @@ INLINED void group_products(const Weights& row, const float* dealt, int64_t apar
 }
 
 template <class Vector, int BITS, int64_t SHARED> struct InGroups {
-  static constexpr int TOGETHER = 1;
-
-  template <int, int R> static INLINED void multiply(const Weights& row, const float* dealt, int64_t apart, int64_t n, float* products) {
+  template <int R> static INLINED void multiply(const Weights& row, const float* dealt, int64_t apart, int64_t n, float* products) {
     group_products<Vector, BITS, SHARED, R>(row, dealt, apart, n, products);
   }
 };
