@@ -1,10 +1,11 @@
+import { isDeepStrictEqual } from 'node:util'
 import * as tf from '@tensorflow/tfjs-core'
 import { onBackend } from '../backend/on-backend.ts'
 import type { HostNumbers, NativeRun } from '../backend/tensorflow.ts'
 import type { CachedShape, Remembered } from '../model/attention/kind.ts'
 import type { CacheHolder, KvCache } from '../model/kv-cache.ts'
 import { FLOAT } from './protobuf.ts'
-import type { Recorder } from './recorder.ts'
+import { type Recorder, sizeOf } from './recorder.ts'
 import type { Session } from './sessions.ts'
 import type { StepSizes } from './step-inputs.ts'
 
@@ -59,6 +60,7 @@ export class CachePlace implements CacheHolder {
   private readonly backend = tf.getBackend()
   private readonly access: { write: NativeRun; read: NativeRun }
   private held: KvCache | null = null
+  private empty = new Float32Array()
 
   constructor(
     private readonly session: Session,
@@ -78,13 +80,30 @@ export class CachePlace implements CacheHolder {
   hold(cache: KvCache): void {
     if (cache.isHeldBy(this)) return
     this.park()
-    const layers = cache.handOver(this)
+    const layers = cache.handOver(this, (from) => this.takes(from))
     this.held = cache
+    if (!layers) return
     this.session.run(
       this.access.write,
-      layers.map((layer, i) => cacheValue(layer, cacheShape(this.shapes[i], this.sizes))),
+      layers.map((layer, i) => {
+        const shape = cacheShape(this.shapes[i], this.sizes)
+        return layer ? cacheValue(layer, shape) : this.zeros(sizeOf(shape))
+      }),
     )
     for (const layer of layers) if (layer) tf.dispose(layer)
+  }
+
+  /** Makes another place's variables this one's too, without a copy: from a prompt's session to the one that decodes. */
+  private takes(from: CacheHolder): boolean {
+    if (!(from instanceof CachePlace) || !isDeepStrictEqual(from.sizes, this.sizes)) return false
+    this.session.take(from.access.read, this.access.write)
+    return true
+  }
+
+  /** Kept: a new array for each cache would have garbage collected all the time, in threads that compute. */
+  private zeros(size: number): Float32Array {
+    if (this.empty.length < size) this.empty = new Float32Array(size)
+    return this.empty.subarray(0, size)
   }
 
   drop(): void {
@@ -122,12 +141,12 @@ function cacheShape(
   return [parts, batch, heads, capacity, width]
 }
 
-/** A layer's parts [B, N, S', w] as the variable's value, zeros in the room that is left; null: all zeros. */
-export function cacheValue(layer: Remembered | null, shape: ReturnType<typeof cacheShape>): Float32Array {
+/** A layer's parts [B, N, S', w] as the variable's value, zeros in the room that is left. */
+export function cacheValue(layer: Remembered, shape: ReturnType<typeof cacheShape>): Float32Array {
   const [parts, B, N, capacity, d] = shape
   const rows = B * N
   const value = new Float32Array(parts * rows * capacity * d)
-  for (const [i, x] of layer?.entries() ?? []) {
+  for (const [i, x] of layer.entries()) {
     const stored = x.dataSync() as Float32Array
     const columns = x.shape[2]
     for (let row = 0; row < rows; row++) {

@@ -141,8 +141,13 @@ export class Session {
   /** Makes variables that share the memory of another session's. */
   share(variables: readonly GraphVariable[], other: Session): void {
     if (variables.length === 0) return
-    this.node.binding.pipe(other.access(variables).read, this.access(variables).write)
+    this.take(other.access(variables).read, this.access(variables).write)
     for (const { name } of variables) this.variables.add(name)
+  }
+
+  /** Feeds what another session's run reads to a run of this one that writes it; on a processor both then have the same memory. */
+  take(read: NativeRun, write: NativeRun): void {
+    this.node.binding.pipe(read, write)
   }
 
   dispose(): void {

@@ -178,8 +178,19 @@ export class KvCache {
     return taken
   }
 
-  /** Hands the tensors over to `holder` (null while empty); what it later releases counts up to the columns then stored. */
-  handOver(holder: CacheHolder): (Remembered | null)[] {
+  /**
+   * Hands the tensors over to `holder` (null while empty); what it later releases counts up to the columns then stored. Null if it has
+   * `taken` them from who has had them.
+   */
+  handOver(
+    holder: CacheHolder,
+    taken: (from: CacheHolder) => boolean = () => false,
+  ): (Remembered | null)[] | null {
+    if (this.holder && taken(this.holder)) {
+      this.holder.drop()
+      this.holder = holder
+      return null
+    }
     this.park()
     const { layers } = this
     this.layers = layers.map(() => null)

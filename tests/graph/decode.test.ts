@@ -142,3 +142,26 @@ test('a cache selects only what it holds', () => {
   cache.dispose()
   model.dispose()
 })
+
+test('caches that go from a prompt to decoding and back in turn keep what is theirs', () => {
+  const model = randomModel({ layers: 3 })
+  const recorded = new RecordedExecutor(model)
+  const before = tf.memory().numTensors
+  const caches = [0, 1].map(() => [model.createCache(), model.createCache()])
+  const compare = (which: number, tokens: number[]) => {
+    const [own, others] = caches[which]
+    const expected = logitsOf(model.forward(tokens, { cache: own, logits: 'last' }))
+    const actual = logitsOf(recorded.forward(tokens, { cache: others, logits: 'last' }))
+    expect(maxDifference(actual, expected)).toBeLessThan(5e-5)
+  }
+  const prompt = (which: number) => compare(which, randomTokens(20, V, which + 1)) // by another session than single tokens
+  const token = (which: number) => compare(which, randomTokens(1, V, which + 7))
+  for (const step of [() => prompt(0), () => token(0), () => prompt(1), () => token(0), () => token(1)])
+    step()
+  for (const step of [() => token(0), () => prompt(0), () => token(1), () => token(0), () => prompt(1)])
+    step()
+  for (const cache of caches.flat()) cache.dispose()
+  expect(tf.memory().numTensors).toBe(before)
+  recorded.dispose()
+  model.dispose()
+})

@@ -21,7 +21,7 @@ test.each([null, 1, 4, 6])(
     tf.tidy(() => {
       const next = randomNumbers(3)
       const layer = columns === null ? null : [stored(columns, next), stored(columns, next)]
-      const value = tf.tensor5d(cacheValue(layer, SHAPE), SHAPE)
+      const value = tf.tensor5d(cacheValue(layer ?? [], SHAPE), SHAPE)
       const rows = (x: tf.Tensor4D) => x.arraySync()[0]
       const parts = layer ? layer.map(rows) : [[], []]
       const expected = parts.map((heads) =>
