@@ -87,7 +87,7 @@ class Call {
     std::vector<int64_t> shape;
     const float* added = input(i, &shape);
     const int64_t numbers = numbers_of(shape), across = shape.empty() ? 1 : shape.back(), down = across > 0 ? numbers / across : 0;
-    if (numbers == rows * columns) {
+    if (numbers == rows * columns && across == columns) {
       for (int64_t j = 0; j < numbers; j++) y[j] += added[j];
       return;
     }

@@ -150,6 +150,23 @@ describe('sums', () => {
     })
   })
 
+  test.each([
+    ['a row beside a column', 3, 1, [3]],
+    ['a column beside a row', 1, 3, [3, 1]],
+    ['more rows', 1, 3, [2, 3]],
+  ] as const)('what would make the product larger is refused: %s', (_, rows, columns, shape) => {
+    tf.tidy(() => {
+      const [x, w] = [matrix(rows, 5), matrix(5, columns)]
+      const added = tf.zeros([...shape])
+      const session = new GraphSession(
+        record({ x, added }, () => ({ y: tf.add(tf.matMul(x, w), added) })),
+        few(),
+      )
+      expect(() => session.fetch({ x, added }, ['y'])).toThrow('what is added has another shape')
+      session.dispose()
+    })
+  })
+
   test('a product that is fetched as well stays by itself', () => {
     tf.tidy(() => {
       const [x, w] = [matrix(2, 5), matrix(5, 4)]
