@@ -38,7 +38,7 @@ describe.each(trainedModels())('models/%s', (name) => {
     before = await lossOf(modelDir(name))
   })
 
-  // Of width 32 and full of facts (docs/quantize.md has what is lost, and that half of it or more is by attention).
+  // Of width 32 and full of facts (docs/quantize.md has what is lost, a third to three quarters of it by attention).
   const isSmall = readsFacts(name)
   const withAttention = [...QUANTIZE_DEFAULTS.keep, 'attention'] as const
   test.each([
