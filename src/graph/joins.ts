@@ -116,9 +116,9 @@ function addSums(graph: Recording): Recording {
   const nodes = new Map<string, GraphNode>()
   for (const { name, op, input } of readers.run) {
     if (op !== 'Add' && op !== 'AddV2') continue
-    const sums = input.map((ref) => readers.node(readers.behind(ref)))
-    const side = [1, 0].find((i) => canAdd(sums[i]) && readers.of(input[i]) === 1)
-    const sum = side === undefined ? undefined : sums[side]
+    const sums = input.map((ref) => readers.behind(ref))
+    const side = [1, 0].find((i) => canAdd(readers.node(sums[i])) && readers.of(sums[i]) === 1)
+    const sum = side === undefined ? undefined : readers.node(sums[side])
     if (!sum) continue
     nodes.set(name, {
       ...sum,

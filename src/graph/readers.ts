@@ -33,11 +33,17 @@ export class Readers {
     return this.counts.get(bare(ref)) ?? 0
   }
 
-  /** What `ref` is another name of, or another shape of where those count as one, if nobody else reads it in between. */
+  /**
+   * What `ref` is another name of, or another shape of where those count as one, if nobody else reads it in between, nor does what is
+   * in between wait for other nodes.
+   */
   behind(ref: string, ops: readonly string[] = ['Identity']): string {
     const node = this.node(ref)
-    return node && ops.includes(node.op) && this.of(ref) === 1 ? this.behind(node.input[0], ops) : ref
+    const passes = node && ops.includes(node.op) && this.of(ref) === 1 && !node.input.some(isControl)
+    return passes ? this.behind(node.input[0], ops) : ref
   }
 }
 
 export const bare = (ref: string) => (ref.endsWith(':0') ? ref.slice(0, -2) : ref)
+
+const isControl = (ref: string) => ref.startsWith('^')

@@ -5,6 +5,7 @@ import { CACHED_ATTENTION, FUSED, PRODUCT, ROUTE } from '../../src/backend/kerne
 import { startRuntime } from '../../src/device/index.ts'
 import { RecordedExecutor } from '../../src/graph/executor.ts'
 import { planFor } from '../../src/graph/plan.ts'
+import { FLOAT } from '../../src/graph/protobuf.ts'
 import { Readers } from '../../src/graph/readers.ts'
 import { type Recording, record, sizeOf } from '../../src/graph/recorder.ts'
 import { GraphSession, planned } from '../../src/graph/session.ts'
@@ -157,6 +158,25 @@ describe('sums', () => {
         return { product, y: tf.add(product, 1) }
       })
       expect(opsOf(recording).AddV2 ?? opsOf(recording).Add).toBe(1)
+    })
+  })
+
+  test('a product that is read by another name as well stays by itself, and so does one that is there only when another node has run', () => {
+    tf.tidy(() => {
+      const [x, w] = [matrix(2, 5), matrix(5, 4)]
+      const named = (after: 'read as well' | 'waited for') =>
+        record({ x }, (recorder) => {
+          const product = tf.matMul(x, w)
+          const other = tf.square(x)
+          const control = after === 'waited for' ? [`^${recorder.ref(other)}`] : []
+          const name = recorder.emit('Identity', [recorder.ref(product), ...control], { T: FLOAT })
+          const y = tf.add(recorder.bind(tf.zerosLike(product), name), 1)
+          return after === 'waited for' ? { y } : { y, product }
+        })
+      for (const recording of [named('read as well'), named('waited for')]) {
+        const ops = opsOf(recording)
+        expect([ops[PRODUCT], ops.AddV2 ?? ops.Add, ops.Identity]).toEqual([1, 1, 1])
+      }
     })
   })
 })
