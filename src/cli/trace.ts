@@ -63,7 +63,7 @@ Examples:
   $ tinymoe trace models/moe --prompt "Once upon a time"
   $ tinymoe trace models/moe --prompt "Once upon a time" --step
   $ tinymoe trace models/moe --prompt "Once upon a time" --layer 1 --token 2
-  $ tinymoe trace moe-facts --prompt "Orrost contains" --answer " locks"
+  $ tinymoe trace moe-facts --prompt "Macas harvests" --answer " limes"
   $ tinymoe trace models/moe --tokens 1,5,34 --max-tokens 20 --html trace.html --out trace.json
   $ tinymoe trace models/moe --prompt "Once upon a time" --max-tokens 60 --analyse --batch 8
   $ tinymoe trace models/moe --tokens 1,5,34 --top-k 1 --disable 3,1:7 --bias 2=0.5 --csv > trace.csv

@@ -188,7 +188,8 @@ describe('sums', () => {
           const control = after === 'waited for' ? [`^${recorder.ref(other)}`] : []
           const name = recorder.emit('Identity', [recorder.ref(product), ...control], { T: FLOAT })
           const y = tf.add(recorder.bind(tf.zerosLike(product), name), 1)
-          return after === 'waited for' ? { y } : { y, product }
+          const outputs: Record<string, tf.Tensor> = after === 'waited for' ? { y } : { y, product }
+          return outputs
         })
       for (const recording of [named('read as well'), named('waited for')]) {
         const ops = opsOf(recording)

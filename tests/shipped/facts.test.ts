@@ -19,12 +19,12 @@ async function recallOf(name: string): Promise<number> {
   }
 }
 
-test('the mixture recalls the facts that it read, its dense twin of as many active parameters a quarter less', async () => {
+test('the mixture recalls four fifths of the facts that it read, its dense twin of as many active parameters less than half', async () => {
   const [mixture, twin, large] = await Promise.all(
     ['moe-facts', 'dense-active-facts', 'dense-total-facts'].map(recallOf),
   )
-  expect(mixture).toBeGreaterThan(0.96)
-  expect(twin).toBeLessThan(0.72)
+  expect(mixture).toBeGreaterThan(0.8)
+  expect(twin).toBeLessThan(0.5)
   expect(large).toBeGreaterThan(twin)
 })
 
@@ -37,18 +37,17 @@ describe('experts of moe-facts', () => {
   })
   afterAll(() => model.dispose())
 
-  test('hold the facts that they are chosen for: without one of those more are lost than without another', async () => {
+  test('hold the facts that they are chosen for: behind the first layer three times as many are lost without one of those as without another', async () => {
     const report = await factExperts(model, codec, { ...FACTS, entities: 96 }, 'heldout')
-    expect(report.known).toBeGreaterThan(0.95 * report.asked)
-    for (const { layer, places } of report.layers) {
+    expect(report.known).toBeGreaterThan(0.8 * report.asked)
+    const shares = report.layers.map(({ places }) => {
       const { chosen, others } = places.question
-      expect(chosen.correct / chosen.total, `layer ${layer}`).toBeGreaterThan(
-        (1.5 * others.correct) / others.total,
-      )
-    }
-    const { chosen, others } = report.layers.at(-1)!.places.question
-    expect(chosen.correct / chosen.total).toBeGreaterThan(0.3)
-    expect(others.correct / others.total).toBeLessThan(0.06)
+      return { chosen: chosen.correct / chosen.total, others: others.correct / others.total }
+    })
+    for (const { chosen, others } of shares.slice(1)) expect(chosen).toBeGreaterThan(2.5 * others)
+    const last = shares.at(-1)!
+    expect(last.chosen).toBeGreaterThan(0.45)
+    expect(last.others).toBeLessThan(0.08)
   })
 
   test("the page's example is lost without each of its experts, and without no other", async () => {

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { DOMAINS, type Domain } from '../../src/corpus/index.ts'
+import { mean } from 'd3-array'
+import { ALL_DOMAINS, DOMAINS, type Domain } from '../../src/corpus/index.ts'
 import { byDomainAndForm, headlineOf, quizzesOf, runQuizzes } from '../../src/eval/answers.ts'
 import {
   type Document,
@@ -12,11 +13,13 @@ import {
   questionsOf,
   TextCodec,
 } from '../../src/eval/documents.ts'
+import { routedDocuments } from '../../src/eval/experts.ts'
 import { documentLosses, lossReport } from '../../src/eval/loss.ts'
+import { type RoutedToken, tokenShares } from '../../src/eval/specialisation.ts'
 import type { ByDomain } from '../../src/eval/types.ts'
 import type { LoadedModel } from '../../src/load-model.ts'
-import { joinTraces, type RoutingTrace } from '../../src/model/trace.ts'
-import { utilisation } from '../../src/trace/statistics.ts'
+import type { LayerTrace } from '../../src/model/trace.ts'
+import { FACTS } from '../../src/train/facts.ts'
 import { FIXTURES } from '../helpers/golden.ts'
 
 /** What a trained model is held to: made by models/pin.ts on native CPU, read by the tests beside this file. */
@@ -27,7 +30,7 @@ export interface Pin {
   texts: PinnedText[]
   /** On documents that no training saw. */
   losses: ByDomain<PinnedLoss>
-  /** Share of the assignments that the least used expert gets on these documents, a number a mixture layer. */
+  /** Share of the assignments that the least used expert gets on these documents, each domain counting alike, a number a mixture layer. */
   leastShares: number[]
   /** Sums of two digits with working that are right. */
   sums: { correct: number; total: number }
@@ -57,7 +60,7 @@ const UNTRAINED = 'random-mixtral'
 const MODELS = fileURLToPath(new URL('../../models', import.meta.url))
 const PINS = join(FIXTURES, 'shipped')
 
-const DRAW: Draw = { split: 'heldout', seed: 1 }
+const DRAW: Draw = { split: 'heldout', seed: 1, facts: FACTS }
 const DOCUMENTS_A_DOMAIN = 8
 /** Of each of the two forms that ask for a sum of two digits with its working. */
 const SUMS_A_FORM = 40
@@ -79,6 +82,11 @@ export function trainedModels(): string[] {
   return readdirSync(MODELS).filter(
     (name) => name !== UNTRAINED && existsSync(join(MODELS, name, 'config.json')),
   )
+}
+
+/** Whether a model is trained on facts as well, and so its tokenizer. */
+export function readsFacts(name: string): boolean {
+  return name.endsWith('-facts')
 }
 
 export function modelDir(name: string): string {
@@ -108,7 +116,7 @@ export async function measurePin(model: LoadedModel): Promise<Pin> {
   const texts: PinnedText[] = []
   for (const domain of DOMAINS) texts.push(await pinText(model, domain))
   const documents = await fixedDocuments(model)
-  const { losses, leastShares } = await routedLosses(model, documents)
+  const { losses, trace, tokens } = await routedDocuments(model, documents)
   const { byDomain } = lossReport(documents, losses)
   const ofDomain = (domain: Domain): PinnedLoss => ({
     mean: byDomain[domain]!,
@@ -117,8 +125,8 @@ export async function measurePin(model: LoadedModel): Promise<Pin> {
   return {
     weights: weightsHash(model.dir),
     texts,
-    losses: Object.fromEntries(DOMAINS.map((domain) => [domain, ofDomain(domain)])),
-    leastShares,
+    losses: Object.fromEntries(domainsOf(model).map((domain) => [domain, ofDomain(domain)])),
+    leastShares: trace.layers.map((layer) => leastShare(layer, tokens)),
     sums: await rightSums(model),
   }
 }
@@ -157,19 +165,20 @@ function codecOf({ dir, config, tokenizer }: LoadedModel): TextCodec {
   return new TextCodec(dir, config, tokenizer)
 }
 
-/** The first documents of each domain. */
-function fixedDocuments(model: LoadedModel): Promise<Document[]> {
-  return documentsOf(codecOf(model), DOMAINS, DRAW, DOCUMENTS_A_DOMAIN)
+function domainsOf({ dir }: LoadedModel): readonly Domain[] {
+  return readsFacts(basename(dir)) ? ALL_DOMAINS : DOMAINS
 }
 
-/** Nats of each document, and the least used experts; a model without mixture layers has none. */
-async function routedLosses(
-  model: LoadedModel,
-  documents: readonly Document[],
-): Promise<{ losses: number[]; leastShares: number[] }> {
-  const traces: RoutingTrace[] = []
-  const losses = await documentLosses(model, documents, { onTrace: (trace) => traces.push(trace) })
-  return { losses, leastShares: joinTraces(traces).layers.map((layer) => Math.min(...utilisation(layer))) }
+/** The first documents of each domain. */
+function fixedDocuments(model: LoadedModel): Promise<Document[]> {
+  return documentsOf(codecOf(model), domainsOf(model), DRAW, DOCUMENTS_A_DOMAIN)
+}
+
+/** Of the least used expert of a layer: documents of one domain are longer than those of another, and shall not count for more. */
+function leastShare(layer: LayerTrace, tokens: readonly RoutedToken[]): number {
+  const shares = Object.values(tokenShares(layer, tokens))
+  const experts = Array.from({ length: layer.numExperts }, (_, expert) => mean(shares, (own) => own[expert])!)
+  return Math.min(...experts) / layer.topK
 }
 
 /**
@@ -183,7 +192,7 @@ export async function lossDifferences(
   maxTokens = Number.POSITIVE_INFINITY,
 ): Promise<number[]> {
   const all = await fixedDocuments(model)
-  const chosen = DOMAINS.flatMap((domain) =>
+  const chosen = domainsOf(model).flatMap((domain) =>
     all
       .filter((document) => document.domain === domain)
       .map(({ tokens }, i) => ({ tokens, pinned: pin.losses[domain]!.documents[i] }))
