@@ -59,22 +59,26 @@ export function* calibrate(
   }
 }
 
-/** What `calibrate` has in memory of texts with so many tokens, beside what is rounded: of the widest layer, and a state of each token. */
+/**
+ * What `calibrate` has in memory of texts with so many tokens, beside what is rounded: of the widest layer, a state of each token, and a factor
+ * of moments in float64 at a time.
+ */
 export function calibrationBytes(config: ModelConfig, tokens: number): number {
+  let widest = 0
   const layers = config.layers.map((_, index) => {
     const { blocks } = layerTable(config, index)
     const numbers = leaves<TensorSpec | ExpertStack>(blocks).flatMap(([, leaf]) => {
       const [count, chosen] = leaf instanceof TensorSpec ? [1, 1] : [leaf.count, leaf.chosen]
       const alike =
         leaf instanceof TensorSpec ? [leaf] : leaves<TensorSpec>(leaf.each(0)).map(([, spec]) => spec)
-      return alike.map(
-        ({ size, shape: [, n = 0] }) =>
-          count * size + momentNumbers(n, { matrices: count, rows: chosen * tokens }),
-      )
+      return alike.map(({ size, shape: [, n = 0] }) => {
+        widest = Math.max(widest, n)
+        return count * size + momentNumbers(n, { matrices: count, rows: chosen * tokens })
+      })
     })
     return sum(numbers)
   })
-  return 4 * (Math.max(...layers) + config.hiddenSize * tokens)
+  return 4 * (Math.max(...layers) + config.hiddenSize * tokens) + 8 * widest ** 2
 }
 
 /** What texts are before the first layer: [T, D] each. */
