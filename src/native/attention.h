@@ -4,12 +4,6 @@
 
 namespace {
 
-/** What the queries of a sequence that share a key-value head look at, and where what they make of it goes. */
-struct Queries {
-  std::vector<const float*> rows, hides;
-  std::vector<float*> to;
-};
-
 /** Of mask [B or 1, 1, rows or 1, S], where the row of a sequence begins. */
 struct Masks {
   const float* at;
@@ -19,6 +13,22 @@ struct Masks {
     return at + ((shape[0] == 1 ? 0 : sequence) * shape[2] + (shape[2] == 1 ? 0 : row)) * shape[3];
   }
 };
+
+/** The G query heads of T tokens that share a key-value head: where the head of a token stands, and where what it makes of the values goes. */
+template <class From, class To>
+void attend_together(
+  int64_t sequence, int64_t G, int64_t T, const Masks& masks, const From& from, const To& to, const float* keys, const float* values, int64_t d, int64_t width
+) {
+  std::vector<const float*> rows, hides;
+  std::vector<float*> made;
+  for (int64_t g = 0; g < G; g++)
+    for (int64_t t = 0; t < T; t++) {
+      rows.push_back(from(t, g));
+      made.push_back(to(t, g));
+      hides.push_back(masks.row(sequence, g * T + t));
+    }
+  attend(rows.data(), hides.data(), made.data(), G * T, keys, values, masks.shape[3], d, width);
+}
 
 /** queries [B, T, N, d], keys and values [B, Nk, S, d], mask [B or 1, 1, G T or 1, S], G = N / Nk -> [B, T, N, d]. */
 struct Attention {
@@ -33,16 +43,10 @@ struct Attention {
     const int64_t B = shape[0], T = shape[1], N = shape[2], d = shape[3], Nk = stored[1], S = stored[2], G = N / Nk;
     float* y = call.output({B, T, N, width});
     Threads::shared().run(B * Nk, [&](int64_t i) {
-      const int64_t b = i / Nk, first = i % Nk * G;
-      Queries queries;
-      for (int64_t g = 0; g < G; g++)
-        for (int64_t t = 0; t < T; t++) {
-          const int64_t at = (b * T + t) * N + first + g;
-          queries.rows.push_back(q + at * d);
-          queries.to.push_back(y + at * width);
-          queries.hides.push_back(masks.row(b, g * T + t));
-        }
-      attend(queries.rows.data(), queries.hides.data(), queries.to.data(), G * T, keys + i * S * d, values + i * S * d, S, d, width);
+      const auto at = [&](int64_t t, int64_t g) { return (i / Nk * T + t) * N + i % Nk * G + g; };
+      const auto from = [&](int64_t t, int64_t g) { return q + at(t, g) * d; };
+      const auto to = [&](int64_t t, int64_t g) { return y + at(t, g) * width; };
+      attend_together(i / Nk, G, T, masks, from, to, keys + i * S * d, values + i * S * d, d, width);
     });
   }
 };
@@ -71,7 +75,6 @@ struct CachedAttention {
       static thread_local Room kept;
       const int64_t b = i / Nk, j = i % Nk;
       float* turned = kept.floats(G * T * d);
-      Queries queries;
       const auto take = [&](int64_t t, int64_t head, int64_t count, float* to) {
         const int64_t at = ((b * T + t) * heads + head) * d, table = ((turns == 0 || tables[0] == 1 ? t : b * T + t) * heads + head) * d;
         if (turns > 0) rope(x + at, cos + table, sin + table, to, count, d, rotary);
@@ -83,14 +86,10 @@ struct CachedAttention {
         take(t, N + Nk + j, 1, cache + slot[Nk] * d);
         take(t, j * G, G, turned + t * G * d);
       }
-      for (int64_t g = 0; g < G; g++)
-        for (int64_t t = 0; t < T; t++) {
-          queries.rows.push_back(turned + (t * G + g) * d);
-          queries.to.push_back(y + ((b * T + t) * N + j * G + g) * d);
-          queries.hides.push_back(masks.row(b, g * T + t));
-        }
+      const auto from = [&](int64_t t, int64_t g) { return turned + (t * G + g) * d; };
+      const auto to = [&](int64_t t, int64_t g) { return y + ((b * T + t) * N + j * G + g) * d; };
       const float* keys = cache + i * S * d;
-      attend(queries.rows.data(), queries.hides.data(), queries.to.data(), G * T, keys, keys + B * Nk * S * d, S, d, d);
+      attend_together(b, G, T, masks, from, to, keys, keys + B * Nk * S * d, d, d);
     });
   }
 };
